@@ -1,0 +1,178 @@
+//! What the core asks of its caller.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::entry::{Entry, HardState};
+use crate::event::Event;
+use crate::id::{LogId, LogIndex, NodeId};
+use crate::message::Message;
+
+/// A buffer that [`Raft::drain`](crate::Raft::drain) fills and the caller empties.
+///
+/// The fields are independent of each other: messages may leave before, after and while the write
+/// happens, because a message that promises something about a write is not in here before that
+/// write is durable.
+#[derive(PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Effects {
+    /// What must reach the disk. Take it before the next drain.
+    pub write: Option<Write>,
+    /// Messages to send. Losing one is allowed, as on any network.
+    pub messages: Vec<Outbound>,
+    /// Committed and locally durable entries, in log order, each handed out once per boot: feed
+    /// them to the state machine.
+    pub committed: Vec<Entry>,
+    /// Entries wanted back from the durable log. Answer with [`Raft::fetched`](crate::Raft::fetched).
+    pub fetches: Vec<Fetch>,
+    /// What became of reads.
+    pub reads: Vec<ReadOutcome>,
+    /// Decisions, in the order in which they were taken, if
+    /// [`Config::explain`](crate::Config::explain) is set.
+    pub events: Vec<Event>,
+}
+
+/// A message and where it goes.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Outbound {
+    /// The receiver.
+    pub to: NodeId,
+    /// What it is told.
+    pub message: Message,
+}
+
+/// Something that must be made durable, as a whole and after all earlier writes.
+///
+/// Write [`hard_state`](Self::hard_state) and [`entries`](Self::entries), sync, and only then turn
+/// the write into [`Durable`] with [`synced`](Self::synced) and hand that to
+/// [`Raft::persisted`](crate::Raft::persisted). Nothing that promises this write to others leaves the
+/// core before. A write that is dropped holds back its promises for ever.
+///
+/// The write has to be given up to get the token, so a caller that still has something to write
+/// cannot report it as written:
+///
+/// ```compile_fail
+/// fn too_early(write: raft_core::Write, raft: &mut raft_core::Raft, now: raft_core::Instant) {
+///     raft.persisted(write.synced(), now);
+///     println!("{} entries to write", write.entries().len());
+/// }
+/// ```
+///
+/// Nor can a token be made from nothing, or from a write that is only borrowed:
+///
+/// ```compile_fail
+/// let token = raft_core::Durable { boot: 1, sequence: 1 };
+/// ```
+///
+/// ```compile_fail
+/// fn borrowed(write: &raft_core::Write) -> raft_core::Durable {
+///     write.synced()
+/// }
+/// ```
+#[must_use = "a write that is not made durable holds back votes and acknowledgements for ever"]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Write {
+    pub(crate) token: Durable,
+    pub(crate) hard_state: Option<HardState>,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// Says that a [`Write`] is durable. Only [`Write::synced`] makes one.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[must_use = "hand it to Raft::persisted"]
+pub struct Durable {
+    pub(crate) boot: u64,
+    pub(crate) sequence: u64,
+}
+
+/// Asks for entries that left the core's memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Fetch {
+    /// What they are for. Give it back with the entries.
+    pub purpose: FetchPurpose,
+    /// The first entry that is wanted.
+    pub from: LogIndex,
+    /// The last entry that is wanted; fewer are welcome, none is not.
+    pub through: LogIndex,
+    /// Stop before the entries exceed this many bytes, but send at least one.
+    pub bytes_max: usize,
+}
+
+/// What fetched entries are for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FetchPurpose {
+    /// A follower that is far behind.
+    Follower(NodeId),
+    /// The state machine, which is behind the log after a restart.
+    StateMachine,
+}
+
+/// Names a read that was asked of [`Raft::read`](crate::Raft::read); never reused within a boot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ReadId(pub u64);
+
+/// What became of a read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ReadOutcome {
+    /// The state machine may answer as soon as it has applied this index (dissertation 6.4).
+    Ready {
+        /// Which read.
+        id: ReadId,
+        /// The commit index that the read must see.
+        read_index: LogIndex,
+    },
+    /// The server lost its leadership before the read was confirmed. Ask again, at the new leader.
+    Aborted {
+        /// Which read.
+        id: ReadId,
+    },
+}
+
+impl Write {
+    /// The term and vote to store, if they changed.
+    #[must_use]
+    pub fn hard_state(&self) -> Option<HardState> {
+        self.hard_state
+    }
+
+    /// The entries to store, without gaps. They replace whatever the log holds from the position
+    /// of the first of them on; nothing of the old log may stay behind the last of them.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The last entry to store.
+    #[must_use]
+    pub fn last(&self) -> Option<LogId> {
+        self.entries.last().map(|entry| entry.id)
+    }
+
+    /// Says that everything in this write, and in all writes before it, survives a loss of power.
+    pub fn synced(self) -> Durable {
+        self.token
+    }
+}
+
+impl fmt::Debug for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Write")
+            .field("sequence", &self.token.sequence)
+            .field("hard_state", &self.hard_state)
+            .field("entries", &self.entries.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Effects {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.write.is_none()
+            && self.messages.is_empty()
+            && self.committed.is_empty()
+            && self.fetches.is_empty()
+            && self.reads.is_empty()
+            && self.events.is_empty()
+    }
+}
