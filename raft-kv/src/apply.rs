@@ -1,0 +1,276 @@
+//! Applying entries: a batch under construction, and what commands do to it.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::command::{Command, Compare, Delete, Op, Operand, Put, Relation, Request, Txn};
+use crate::entry::{Entry, EntryId, Payload};
+use crate::error::{ApplyError, StoreFault};
+use crate::fingerprint;
+use crate::layout::{self, Revision};
+use crate::outcome::{
+    DeleteResult, OpResult, Outcome, PutResult, Rejection, RequestResult, Response, TxnResult,
+};
+use crate::overlay::Overlay;
+use crate::range::KeyValue;
+use crate::read;
+use crate::store::{Batch, ReadStore};
+use crate::validate::{Malformed, check_structure};
+use crate::wire::{self, COMMAND_VERSION, DecodeError, StateRecord, VersionRecord};
+
+type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
+
+/// Entries being applied: the store with their effects, and the counters. Nothing outside changes
+/// until the batch is committed, so an error half-way needs no undoing.
+pub(crate) struct Transition<'a, R> {
+    pub(crate) overlay: Overlay<'a, R>,
+    pub(crate) state: StateRecord,
+    /// See [`SESSIONS_MAX`](crate::SESSIONS_MAX).
+    pub(crate) sessions_max: u64,
+}
+
+impl<'a, R: ReadStore> Transition<'a, R> {
+    pub(crate) fn new(store: &'a R, state: StateRecord, sessions_max: u64) -> Self {
+        Self {
+            overlay: Overlay::new(store),
+            state,
+            sessions_max,
+        }
+    }
+
+    /// The counters after the batch, and the batch, which contains them.
+    pub(crate) fn finish(mut self) -> (StateRecord, Batch) {
+        let state = self.state.encode_to_vec().into();
+        self.overlay
+            .put(Bytes::from_static(layout::STATE_KEY), state);
+        (self.state, self.overlay.into_batch())
+    }
+
+    pub(crate) fn apply(
+        &mut self,
+        entry: Entry,
+    ) -> core::result::Result<Outcome, ApplyError<R::Error>> {
+        let EntryId { term, index } = entry.id;
+        let applied = self.state.applied_index;
+        if index <= applied {
+            return Err(ApplyError::AlreadyApplied { index, applied });
+        }
+        if index - applied > 1 {
+            return Err(ApplyError::Gap { index, applied });
+        }
+        if term < self.state.applied_term {
+            return Err(ApplyError::TermWentBack {
+                index,
+                term,
+                applied: self.state.applied_term,
+            });
+        }
+        let outcome = match entry.payload {
+            Payload::Noop => Outcome::Noop,
+            Payload::Command(bytes) => match Command::decode(bytes) {
+                Ok(command) => self.command(index, &command)?,
+                Err(DecodeError::Undecodable) => {
+                    Outcome::Rejected(Rejection::Malformed(Malformed::Undecodable))
+                }
+                Err(DecodeError::UnknownVersion { found }) => {
+                    return Err(ApplyError::UnknownCommand {
+                        index,
+                        found,
+                        supported: COMMAND_VERSION,
+                    });
+                }
+            },
+        };
+        self.state.applied_index = index;
+        self.state.applied_term = term;
+        Ok(outcome)
+    }
+
+    fn command(&mut self, index: u64, command: &Command) -> Result<Outcome, R> {
+        // Refused before the session is looked at: a function of the command alone, so a retry is
+        // refused the same way without a record of it.
+        if let Err(malformed) = check_structure(&command.request) {
+            return Ok(Outcome::Rejected(Rejection::Malformed(malformed)));
+        }
+        match &command.session {
+            None => self.execute(&command.request),
+            Some(session) => self.once(index, session, &command.request),
+        }
+    }
+
+    /// Carries out a request.
+    pub(crate) fn execute(&mut self, request: &Request) -> Result<Outcome, R> {
+        let revision = self.state.revision;
+        let mut changes = Changes {
+            transition: self,
+            next: Revision::first_of(revision + 1),
+        };
+        let result = match request {
+            Request::Put(put) => RequestResult::Put(changes.put(put)?),
+            Request::Delete(delete) => RequestResult::Delete(changes.delete(delete)?),
+            Request::Txn(txn) => {
+                let succeeded = changes.transition.holds(txn)?;
+                let ops = if succeeded {
+                    &txn.success
+                } else {
+                    &txn.failure
+                };
+                // Before anything is changed, since a refused transaction changes nothing.
+                for op in ops {
+                    if let Op::Range(range) = op
+                        && let Some(requested) = range.revision
+                        && requested > revision
+                    {
+                        return Ok(Outcome::Rejected(Rejection::FutureRevision {
+                            requested,
+                            current: revision,
+                        }));
+                    }
+                }
+                let mut results = Vec::with_capacity(ops.len());
+                for op in ops {
+                    results.push(changes.op(op)?);
+                }
+                RequestResult::Txn(TxnResult { succeeded, results })
+            }
+        };
+        let revision = changes.revision();
+        self.state.revision = revision;
+        Ok(Outcome::Done(Response { revision, result }))
+    }
+
+    fn holds(&self, txn: &Txn) -> Result<bool, R> {
+        for compare in &txn.compare {
+            let found = read::all_latest(&self.overlay, &compare.keys)?;
+            let holds = if found.is_empty() {
+                compare.holds_for_absent()
+            } else {
+                found.iter().all(|kv| compare.holds_for(kv))
+            };
+            if !holds {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Compare {
+    fn holds_for_absent(&self) -> bool {
+        match self.operand {
+            Operand::Version(number)
+            | Operand::CreateRevision(number)
+            | Operand::ModRevision(number) => self.relation.holds(&0, &number),
+            Operand::Value(_) => false,
+        }
+    }
+
+    fn holds_for(&self, kv: &KeyValue) -> bool {
+        match &self.operand {
+            Operand::Version(version) => self.relation.holds(&kv.version, version),
+            Operand::CreateRevision(revision) => self.relation.holds(&kv.create_revision, revision),
+            Operand::ModRevision(revision) => self.relation.holds(&kv.mod_revision, revision),
+            Operand::Value(value) => self.relation.holds(&kv.value, value),
+        }
+    }
+}
+
+impl Relation {
+    fn holds<T: Ord>(self, stored: &T, operand: &T) -> bool {
+        match self {
+            Self::Equal => stored == operand,
+            Self::NotEqual => stored != operand,
+            Self::Greater => stored > operand,
+            Self::Less => stored < operand,
+        }
+    }
+}
+
+/// The changes of one request: they share a main revision, which exists once there is one of them.
+struct Changes<'t, 'a, R> {
+    transition: &'t mut Transition<'a, R>,
+    /// The revision of the next change.
+    next: Revision,
+}
+
+impl<R: ReadStore> Changes<'_, '_, R> {
+    /// The revision of the state machine with the changes so far.
+    fn revision(&self) -> i64 {
+        if self.next.sub == 0 {
+            self.transition.state.revision
+        } else {
+            self.next.main
+        }
+    }
+
+    fn op(&mut self, op: &Op) -> Result<OpResult, R> {
+        Ok(match op {
+            Op::Put(put) => OpResult::Put(self.put(put)?),
+            Op::Delete(delete) => OpResult::Delete(self.delete(delete)?),
+            Op::Range(range) => OpResult::Range(read::range(
+                &self.transition.overlay,
+                range,
+                range.revision,
+                self.revision(),
+            )?),
+        })
+    }
+
+    fn put(&mut self, put: &Put) -> Result<PutResult, R> {
+        let prev_kv = read::latest(&self.transition.overlay, &put.key)?;
+        let (create_revision, version) = match &prev_kv {
+            Some(previous) => (previous.create_revision, previous.version + 1),
+            None => (self.next.main, 1),
+        };
+        let record: Bytes = wire::KeyValue {
+            key: put.key.clone(),
+            create_revision,
+            mod_revision: self.next.main,
+            version,
+            value: put.value.clone(),
+            lease: 0,
+        }
+        .encode_to_vec()
+        .into();
+        let current = layout::current_key(&put.key);
+        self.transition.overlay.put(current, record.clone());
+        self.record(&put.key, record, VersionRecord { removed: false });
+        Ok(PutResult {
+            prev_kv: prev_kv.filter(|_| put.prev_kv),
+        })
+    }
+
+    fn delete(&mut self, delete: &Delete) -> Result<DeleteResult, R> {
+        let removed = read::all_latest(&self.transition.overlay, &delete.keys)?;
+        for kv in &removed {
+            let tombstone = wire::KeyValue {
+                key: kv.key.clone(),
+                mod_revision: self.next.main,
+                ..wire::KeyValue::default()
+            };
+            let current = layout::current_key(&kv.key);
+            self.transition.overlay.delete(current);
+            let tombstone = tombstone.encode_to_vec().into();
+            self.record(&kv.key, tombstone, VersionRecord { removed: true });
+        }
+        Ok(DeleteResult {
+            deleted: removed.len() as u64,
+            prev_kvs: if delete.prev_kv { removed } else { Vec::new() },
+        })
+    }
+
+    /// Writes a change into history.
+    fn record(&mut self, key: &[u8], record: Bytes, version: VersionRecord) {
+        let history_key = layout::history_key(self.next);
+        let digest = &mut self.transition.state.digest;
+        *digest = digest.wrapping_add(fingerprint::of_pair(&history_key, &record));
+        self.transition.overlay.put(history_key, record);
+        self.transition.overlay.put(
+            layout::version_key(key, self.next),
+            version.encode_to_vec().into(),
+        );
+        self.next.sub += 1;
+    }
+}

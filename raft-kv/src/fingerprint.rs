@@ -1,0 +1,51 @@
+//! A hash of the visible state that is kept up to date as the state changes.
+//!
+//! The digest is the sum, modulo 2^64, of a hash of each pair in history and in the sessions. A sum
+//! does not depend on order, so a pair is added when it is written and subtracted when it goes, and
+//! the digest never needs a scan. The other tables follow from these two.
+
+use crate::wire::StateRecord;
+
+/// Odd, with no visible pattern: 2^64 divided by the golden ratio.
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn absorb(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER)
+}
+
+fn absorb_bytes(hash: u64, bytes: &[u8]) -> u64 {
+    let mut hash = absorb(hash, bytes.len() as u64);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        hash = absorb(hash, u64::from_le_bytes(*word));
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    absorb(hash, u64::from_le_bytes(last))
+}
+
+/// Spreads every bit over the whole word, so that sums of hashes do not cancel by structure.
+fn spread(mut hash: u64) -> u64 {
+    hash ^= hash >> 32;
+    hash = hash.wrapping_mul(MULTIPLIER);
+    hash ^= hash >> 29;
+    hash = hash.wrapping_mul(MULTIPLIER);
+    hash ^ (hash >> 32)
+}
+
+/// The part of a pair in the digest.
+pub(crate) fn of_pair(key: &[u8], value: &[u8]) -> u64 {
+    spread(absorb_bytes(absorb_bytes(0, key), value))
+}
+
+/// The fingerprint of a state: its digest with the counters that clients can observe. The applied
+/// index is not among them.
+pub(crate) fn of_state(state: &StateRecord) -> u64 {
+    let words = [
+        state.revision.cast_unsigned(),
+        state.sessions,
+        state.session_horizon,
+        state.digest,
+    ];
+    spread(words.into_iter().fold(0, absorb))
+}

@@ -1,0 +1,109 @@
+//! What became of an entry.
+
+use alloc::vec::Vec;
+
+use crate::range::{KeyValue, RangeResponse};
+use crate::validate::Malformed;
+
+/// What applying an entry came to. Every replica arrives at the same outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The entry carried no command.
+    Noop,
+    /// The command was carried out: by this entry or, if its session had already seen it, by the
+    /// earlier one whose response this is.
+    Done(Response),
+    /// The command was carried out by an earlier entry, whose response was too large to be kept.
+    AlreadyDone {
+        /// The revision at which it was carried out.
+        revision: i64,
+    },
+    /// A later command of the same session was already carried out. Whether this one was is no
+    /// longer known; it did nothing now.
+    SessionStale {
+        /// The session's latest sequence.
+        latest: u64,
+    },
+    /// The session may have been forgotten, so the command may already have been carried out; it did
+    /// nothing now. A client that has never sent this command makes up a new identifier and tries
+    /// again with this `since`; one that has must take the earlier attempt's fate as unknown.
+    SessionUnknown {
+        /// The value for [`Session::since`](crate::Session::since) that a new session needs at least.
+        since: u64,
+    },
+    /// The command was refused and changed nothing.
+    Rejected(Rejection),
+}
+
+/// Why a command in the log was refused. A proposer that calls
+/// [`Command::validate`](crate::Command::validate) never sees [`Rejection::Malformed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Rejection {
+    /// The command cannot be carried out by anyone.
+    #[error("malformed command: {0}")]
+    Malformed(Malformed),
+    /// A range operation asked for a revision that is not there yet.
+    #[error("revision {requested} is in the future: the store is at revision {current}")]
+    FutureRevision {
+        /// The revision asked for.
+        requested: i64,
+        /// The revision of the state machine.
+        current: i64,
+    },
+}
+
+/// The response to a command that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Response {
+    /// The revision of the state machine after the command.
+    pub revision: i64,
+    /// What it returned.
+    pub result: RequestResult,
+}
+
+/// What a request returned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RequestResult {
+    /// Of a put.
+    Put(PutResult),
+    /// Of a delete.
+    Delete(DeleteResult),
+    /// Of a transaction.
+    Txn(TxnResult),
+}
+
+/// What a put returned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PutResult {
+    /// What the key held before, if that was asked for and the key was there.
+    pub prev_kv: Option<KeyValue>,
+}
+
+/// What a delete returned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DeleteResult {
+    /// How many keys were removed.
+    pub deleted: u64,
+    /// What was removed, in key order, if that was asked for.
+    pub prev_kvs: Vec<KeyValue>,
+}
+
+/// What a transaction returned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TxnResult {
+    /// Whether all comparisons held.
+    pub succeeded: bool,
+    /// What the operations of the chosen side returned, in their order.
+    pub results: Vec<OpResult>,
+}
+
+/// What one operation of a transaction returned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum OpResult {
+    /// Of a put.
+    Put(PutResult),
+    /// Of a delete.
+    Delete(DeleteResult),
+    /// Of a range read. Its `revision` counts changes that the transaction has already made.
+    Range(RangeResponse),
+}

@@ -1,0 +1,101 @@
+//! A store as it will be once a batch under construction is committed.
+//!
+//! Entries that are applied together read through this, so that each sees the effects of those
+//! before it although the store is written only once.
+
+use core::cmp::Ordering;
+use core::iter::Peekable;
+
+use bytes::Bytes;
+
+use crate::store::{Batch, Order, ReadStore, Write};
+
+pub(crate) struct Overlay<'a, R> {
+    base: &'a R,
+    batch: Batch,
+}
+
+impl<'a, R: ReadStore> Overlay<'a, R> {
+    pub(crate) fn new(base: &'a R) -> Self {
+        Self {
+            base,
+            batch: Batch::default(),
+        }
+    }
+
+    pub(crate) fn put(&mut self, key: Bytes, value: Bytes) {
+        self.batch.put(key, value);
+    }
+
+    pub(crate) fn delete(&mut self, key: Bytes) {
+        self.batch.delete(key);
+    }
+
+    pub(crate) fn into_batch(self) -> Batch {
+        self.batch
+    }
+}
+
+impl<R: ReadStore> ReadStore for Overlay<'_, R> {
+    type Error = R::Error;
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, R::Error> {
+        match self.batch.get(key) {
+            Some(Write::Put(value)) => Ok(Some(value.clone())),
+            Some(Write::Delete) => Ok(None),
+            None => self.base.get(key),
+        }
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        order: Order,
+    ) -> impl Iterator<Item = Result<(Bytes, Bytes), R::Error>> {
+        Merge {
+            base: self.base.scan(from, to, order).peekable(),
+            pending: self.batch.scan(from, to, order).peekable(),
+            order,
+        }
+    }
+}
+
+/// Two scans in the same order; a pending write hides what the base holds at its key.
+struct Merge<B: Iterator, P: Iterator> {
+    base: Peekable<B>,
+    pending: Peekable<P>,
+    order: Order,
+}
+
+impl<'w, E, B, P> Iterator for Merge<B, P>
+where
+    B: Iterator<Item = Result<(Bytes, Bytes), E>>,
+    P: Iterator<Item = (&'w Bytes, &'w Write)>,
+{
+    type Item = Result<(Bytes, Bytes), E>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let first = match (self.base.peek(), self.pending.peek()) {
+                // An error of the base is passed on at once.
+                (Some(Err(_)), _) | (_, None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(Ok((base, _))), Some((pending, _))) => match self.order {
+                    Order::Ascending => base.cmp(pending),
+                    Order::Descending => (*pending).cmp(base),
+                },
+            };
+            if first == Ordering::Less {
+                return self.base.next();
+            }
+            if first == Ordering::Equal {
+                self.base.next();
+            }
+            let (key, write) = self.pending.next()?;
+            if let Write::Put(value) = write {
+                return Some(Ok((key.clone(), value.clone())));
+            }
+        }
+    }
+}

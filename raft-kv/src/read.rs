@@ -1,0 +1,226 @@
+//! Reading keys, now and at a past revision, from anything that reads like a store.
+
+use core::ops::ControlFlow;
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::error::StoreFault;
+use crate::layout::{self, Revision};
+use crate::range::{Counting, End, KeyRange, KeyValue, Projection, RangeRequest, RangeResponse};
+use crate::store::{Order, ReadStore};
+use crate::wire::{self, VersionRecord};
+
+type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
+
+/// Decodes a record of the store.
+pub(crate) fn decode<M: Message + Default, E>(
+    bytes: Bytes,
+    what: &'static str,
+) -> core::result::Result<M, StoreFault<E>> {
+    M::decode(bytes).map_err(|_| StoreFault::Damaged(what))
+}
+
+fn decode_kv<E>(bytes: Bytes) -> core::result::Result<KeyValue, StoreFault<E>> {
+    decode::<wire::KeyValue, E>(bytes, "a key-value record does not decode").map(Into::into)
+}
+
+/// The newest record of a key, unless it is absent.
+pub(crate) fn latest<R: ReadStore>(store: &R, key: &[u8]) -> Result<Option<KeyValue>, R> {
+    store
+        .get(&layout::current_key(key))
+        .map_err(StoreFault::Store)?
+        .map(decode_kv)
+        .transpose()
+}
+
+/// The record of a key as of a past revision, unless it was absent.
+pub(crate) fn at_revision<R: ReadStore>(
+    store: &R,
+    key: &[u8],
+    revision: i64,
+) -> Result<Option<KeyValue>, R> {
+    let (from, to) = layout::versions_until(key, revision);
+    match store.scan(&from, &to, Order::Descending).next() {
+        None => Ok(None),
+        Some(entry) => {
+            let version = Version::read::<R>(entry)?;
+            version.load(store)
+        }
+    }
+}
+
+/// Every key of a range that is there, in order.
+pub(crate) fn all_latest<R: ReadStore>(store: &R, keys: &KeyRange) -> Result<Vec<KeyValue>, R> {
+    if keys.stop() == End::Single {
+        return Ok(latest(store, &keys.start)?.into_iter().collect());
+    }
+    let (from, to) = layout::current_span(keys);
+    store
+        .scan(&from, &to, Order::Ascending)
+        .map(|entry| decode_kv(entry.map_err(StoreFault::Store)?.1))
+        .collect()
+}
+
+/// Answers a range request at a past revision, or at the latest if `revision` is `None`; whether
+/// that revision may be read has been checked. `shown` is the revision to report.
+pub(crate) fn range<R: ReadStore>(
+    store: &R,
+    request: &RangeRequest,
+    revision: Option<i64>,
+    shown: i64,
+) -> Result<RangeResponse, R> {
+    let mut answer = Answer {
+        request,
+        response: RangeResponse {
+            kvs: Vec::new(),
+            more: false,
+            count: 0,
+            revision: shown,
+        },
+    };
+    match (revision, request.keys.stop()) {
+        (None, End::Single) => {
+            if let Some(kv) = latest(store, &request.keys.start)? {
+                let _ = answer.offer::<R>(|| Ok(kv))?;
+            }
+        }
+        (None, _) => {
+            let (from, to) = layout::current_span(&request.keys);
+            for entry in store.scan(&from, &to, request.order) {
+                let (_, record) = entry.map_err(StoreFault::Store)?;
+                if answer.offer::<R>(|| decode_kv(record))?.is_break() {
+                    break;
+                }
+            }
+        }
+        (Some(revision), End::Single) => {
+            if let Some(kv) = at_revision(store, &request.keys.start, revision)? {
+                let _ = answer.offer::<R>(|| Ok(kv))?;
+            }
+        }
+        (Some(revision), _) => past_range(store, revision, &mut answer)?,
+    }
+    Ok(answer.response)
+}
+
+/// Walks the versions of all keys of the range. Of each key it takes the newest version that is not
+/// too new: the last one when walking upwards, the first one when walking downwards.
+fn past_range<R: ReadStore>(store: &R, revision: i64, answer: &mut Answer<'_>) -> Result<(), R> {
+    let order = answer.request.order;
+    let (from, to) = layout::versions_span(&answer.request.keys);
+    let mut newest: Option<Version> = None;
+    for entry in store.scan(&from, &to, order) {
+        let version = Version::read::<R>(entry)?;
+        if version.revision.main > revision {
+            continue;
+        }
+        match &newest {
+            Some(known) if known.key == version.key => {
+                if order == Order::Ascending {
+                    newest = Some(version);
+                }
+            }
+            _ => {
+                if let Some(done) = newest.replace(version)
+                    && answer.offer_version(store, &done)?.is_break()
+                {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    if let Some(done) = newest {
+        let _ = answer.offer_version(store, &done)?;
+    }
+    Ok(())
+}
+
+/// An entry of the table of versions.
+struct Version {
+    /// What stands for the user key; equal for the versions of one key.
+    key: Bytes,
+    revision: Revision,
+    removed: bool,
+}
+
+impl Version {
+    fn read<R: ReadStore>(
+        entry: core::result::Result<(Bytes, Bytes), R::Error>,
+    ) -> Result<Self, R> {
+        let (key, record) = entry.map_err(StoreFault::Store)?;
+        let (key, revision) = layout::split_version_key(&key)
+            .ok_or(StoreFault::Damaged("a key of the versions is too short"))?;
+        let record: VersionRecord = decode(record, "a version does not decode")?;
+        Ok(Self {
+            key,
+            revision,
+            removed: record.removed,
+        })
+    }
+
+    fn load<R: ReadStore>(&self, store: &R) -> Result<Option<KeyValue>, R> {
+        if self.removed {
+            return Ok(None);
+        }
+        let record = store
+            .get(&layout::history_key(self.revision))
+            .map_err(StoreFault::Store)?
+            .ok_or(StoreFault::Damaged("a version has no record in history"))?;
+        decode_kv(record).map(Some)
+    }
+}
+
+/// A range response under construction.
+struct Answer<'r> {
+    request: &'r RangeRequest,
+    response: RangeResponse,
+}
+
+impl Answer<'_> {
+    /// Takes the next key in order; `load` is called only if it is to be returned.
+    fn offer<R: ReadStore>(
+        &mut self,
+        load: impl FnOnce() -> Result<KeyValue, R>,
+    ) -> Result<ControlFlow<()>, R> {
+        if self.request.projection == Projection::Count {
+            self.response.count += 1;
+            return Ok(ControlFlow::Continue(()));
+        }
+        let returned = self.response.kvs.len() as u64;
+        if self.request.limit.is_some_and(|limit| returned >= limit) {
+            self.response.more = true;
+            return Ok(match self.request.counting {
+                Counting::Returned => ControlFlow::Break(()),
+                Counting::WholeRange => {
+                    self.response.count += 1;
+                    ControlFlow::Continue(())
+                }
+            });
+        }
+        let mut kv = load()?;
+        if self.request.projection == Projection::Keys {
+            kv.value = Bytes::new();
+        }
+        self.response.count += 1;
+        self.response.kvs.push(kv);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn offer_version<R: ReadStore>(
+        &mut self,
+        store: &R,
+        version: &Version,
+    ) -> Result<ControlFlow<()>, R> {
+        if version.removed {
+            return Ok(ControlFlow::Continue(()));
+        }
+        self.offer::<R>(|| {
+            version
+                .load(store)?
+                .ok_or(StoreFault::Damaged("a version has no record in history"))
+        })
+    }
+}

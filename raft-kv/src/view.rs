@@ -1,0 +1,154 @@
+//! The state machine as a reader sees it.
+
+use bytes::Bytes;
+
+use crate::entry::EntryId;
+use crate::error::{OpenError, ReadError, StoreFault};
+use crate::fingerprint;
+use crate::layout;
+use crate::range::{KeyRange, KeyValue, RangeRequest, RangeResponse};
+use crate::read;
+use crate::store::{Order, ReadStore};
+use crate::validate::KEY_BYTES_MAX;
+use crate::wire::{FORMAT_VERSION, FormatRecord, StateRecord};
+
+/// The revision of a state machine to which nothing has happened.
+const FIRST_REVISION: i64 = 1;
+
+/// A consistent view of the state machine between two batches: of [`Kv`](crate::Kv) itself, or of a
+/// snapshot of its store, which other threads can read while entries are applied.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct View<R> {
+    store: R,
+    state: StateRecord,
+}
+
+impl<R: ReadStore> View<R> {
+    /// Reads the counters from a store or a snapshot of one.
+    ///
+    /// # Errors
+    /// The store cannot be read, is damaged, has a later format or belongs to something else.
+    pub fn open(store: R) -> Result<Self, OpenError<R::Error>> {
+        let get = |key| store.get(key).map_err(StoreFault::Store);
+        let Some(format) = get(layout::FORMAT_KEY)? else {
+            let (from, to) = layout::everything();
+            if store.scan(&from, &to, Order::Ascending).next().is_some() {
+                return Err(OpenError::Foreign);
+            }
+            let state = StateRecord {
+                revision: FIRST_REVISION,
+                ..StateRecord::default()
+            };
+            return Ok(Self { store, state });
+        };
+        let format: FormatRecord = read::decode(format, "the format record does not decode")?;
+        if format.version > FORMAT_VERSION {
+            return Err(OpenError::UnknownFormat {
+                found: format.version,
+                supported: FORMAT_VERSION,
+            });
+        }
+        if format.version == 0 {
+            return Err(StoreFault::Damaged("the format record names no format").into());
+        }
+        let state =
+            get(layout::STATE_KEY)?.ok_or(StoreFault::Damaged("the counters are missing"))?;
+        let state: StateRecord = read::decode(state, "the counters do not decode")?;
+        if state.revision < FIRST_REVISION {
+            return Err(StoreFault::Damaged("the revision is below the first one").into());
+        }
+        Ok(Self { store, state })
+    }
+
+    pub(crate) fn new(store: R, state: StateRecord) -> Self {
+        Self { store, state }
+    }
+
+    pub(crate) fn into_parts(self) -> (R, StateRecord) {
+        (self.store, self.state)
+    }
+
+    /// The store-wide revision: 1 when empty, one more with each command that changed something.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.state.revision
+    }
+
+    /// The last entry whose effects are in this view; index and term 0 if there is none.
+    #[must_use]
+    pub fn applied(&self) -> EntryId {
+        EntryId {
+            index: self.state.applied_index,
+            term: self.state.applied_term,
+        }
+    }
+
+    /// A hash of everything that clients can observe: all changes ever made, and all sessions. Two
+    /// replicas that have applied the same entries have the same fingerprint, on every platform. It
+    /// is kept up to date as entries are applied and costs nothing to ask for. It is a checksum
+    /// against divergence, not against an adversary.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        fingerprint::of_state(&self.state)
+    }
+
+    /// Reads one key, at the latest revision or an older one.
+    ///
+    /// # Errors
+    /// The revision is not there, the key is impossibly long, or the store failed.
+    pub fn get(
+        &self,
+        key: &[u8],
+        at_revision: Option<i64>,
+    ) -> Result<Option<KeyValue>, ReadError<R::Error>> {
+        check_length(key)?;
+        Ok(match self.past(at_revision)? {
+            None => read::latest(&self.store, key)?,
+            Some(revision) => read::at_revision(&self.store, key, revision)?,
+        })
+    }
+
+    /// Reads a range of keys.
+    ///
+    /// # Errors
+    /// The revision is not there, a key is impossibly long, or the store failed.
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError<R::Error>> {
+        let KeyRange { start, end } = &request.keys;
+        check_length(start)?;
+        check_length(end)?;
+        let past = self.past(request.revision)?;
+        Ok(read::range(&self.store, request, past, self.revision())?)
+    }
+
+    /// The past revision to read at, or `None` for the latest, which has tables of its own.
+    fn past(&self, requested: Option<i64>) -> Result<Option<i64>, ReadError<R::Error>> {
+        let current = self.revision();
+        match requested {
+            Some(requested) if requested > current => {
+                Err(ReadError::FutureRevision { requested, current })
+            }
+            Some(requested) if requested < FIRST_REVISION => {
+                Err(ReadError::RevisionNotPositive { requested })
+            }
+            Some(requested) if requested < current => Ok(Some(requested)),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn check_length<E>(key: &[u8]) -> Result<(), ReadError<E>> {
+    if key.len() > KEY_BYTES_MAX {
+        return Err(ReadError::KeyTooLong);
+    }
+    Ok(())
+}
+
+/// The format record of a new store.
+pub(crate) fn format_record() -> Bytes {
+    use prost::Message;
+    FormatRecord {
+        version: FORMAT_VERSION,
+    }
+    .encode_to_vec()
+    .into()
+}

@@ -1,0 +1,59 @@
+//! The records of the store, other than key-values.
+
+use bytes::Bytes;
+
+use super::outcome::OutcomeMessage;
+
+/// The layout and records that this crate writes, and the latest it reads.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct FormatRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) version: u32,
+}
+
+/// The counters of the state machine; written with every batch.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
+pub(crate) struct StateRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) applied_index: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) applied_term: u64,
+    #[prost(int64, tag = "3")]
+    pub(crate) revision: i64,
+    /// How many sessions are recorded.
+    #[prost(uint64, tag = "4")]
+    pub(crate) sessions: u64,
+    /// The last use of the session that was forgotten last; 0 if none ever was.
+    #[prost(uint64, tag = "5")]
+    pub(crate) session_horizon: u64,
+    /// See `fingerprint`.
+    #[prost(fixed64, tag = "6")]
+    pub(crate) digest: u64,
+}
+
+/// An entry of `versions`; empty for a key that was put.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct VersionRecord {
+    #[prost(bool, tag = "1")]
+    pub(crate) removed: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct SessionRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) sequence: u64,
+    /// The index of the last entry that used the session.
+    #[prost(uint64, tag = "2")]
+    pub(crate) last_used: u64,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) outcome: Option<OutcomeMessage>,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct SessionUse {
+    /// The client, as in the key of its session.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(crate) client: Bytes,
+}
