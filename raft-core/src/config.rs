@@ -42,9 +42,6 @@ pub struct Config {
     /// Bytes of durable and committed entries that stay in memory for followers that are a little
     /// behind. What is further back is asked for by [`Fetch`](crate::Fetch). Default: 16 MiB.
     pub window_bytes_max: usize,
-    /// Bytes of committed entries handed out by one [`drain`](crate::Raft::drain) (but there is
-    /// always at least one entry). Default: 4 MiB.
-    pub committed_bytes_max: usize,
     /// Reads that wait for their confirmation; over it, reads are refused. Default: 65,536.
     pub reads_max: usize,
     /// Whether to record [`Event`](crate::Event)s. Default: no.
@@ -88,7 +85,6 @@ impl Config {
             in_flight_bytes_max: 8 * MIB,
             uncommitted_bytes_max: 32 * MIB,
             window_bytes_max: 16 * MIB,
-            committed_bytes_max: 4 * MIB,
             reads_max: 65_536,
             explain: false,
         }
@@ -108,7 +104,6 @@ impl Config {
             ("in_flight_messages_max", self.in_flight_messages_max),
             ("in_flight_bytes_max", self.in_flight_bytes_max),
             ("uncommitted_bytes_max", self.uncommitted_bytes_max),
-            ("committed_bytes_max", self.committed_bytes_max),
             ("reads_max", self.reads_max),
         ];
         match limits.iter().find(|(_, value)| *value == 0) {

@@ -1,15 +1,123 @@
 //! The Raft consensus protocol as a pure state machine.
+//!
+//! This crate decides; it does nothing. It has no threads, no sockets, no files, no clock and no
+//! hidden randomness: inputs go in, effects come out, and the caller carries them out. The same
+//! code runs in a production node, in a deterministic simulator and in a browser tab, and on any
+//! platform the same seed and the same inputs give the same effects, bit by bit.
+//!
+//! Section marks (§) refer to *In Search of an Understandable Consensus Algorithm* (extended
+//! version), "dissertation" to *Consensus: Bridging Theory and Practice*, both by Diego Ongaro.
+//!
+//! # The law
+//!
+//! A server is a [`Raft`]. Its methods are of four kinds, to be called in this order, for ever:
+//!
+//! 1. **Inputs:** [`receive`](Raft::receive) a message, [`propose`](Raft::propose) a command, ask
+//!    for a [`read`](Raft::read), report that a write is [`persisted`](Raft::persisted) or that
+//!    entries were [`fetched`](Raft::fetched), let time [`elapse`](Raft::elapse). Each carries the
+//!    current moment. Step as many as are waiting.
+//! 2. **One [`drain`](Raft::drain)** fills the caller's [`Effects`]. What many inputs brought about
+//!    has merged: one write, one acknowledgement, few batches for each follower.
+//! 3. **Carry them out**, all of them, in any order and in parallel: the [`Write`] to the disk, the
+//!    messages to the network, the committed entries to the state machine.
+//! 4. **Wait** for an input or for the [`deadline`](Raft::deadline), whichever comes first.
+//!
+//! The caller owns the clock ([`Instant`] is whatever monotonic microseconds it counts), the
+//! transport (messages may be lost, repeated and reordered) and the disk.
+//!
+//! # Durability is in the types
+//!
+//! A vote, an acknowledgement of entries and the leader's own share in a majority promise that
+//! something is on disk. The messages that make such promises are not in [`Effects`] until the
+//! caller gives back the [`Durable`] token of the [`Write`], and it gets the token only by giving up
+//! the write. Sending too early does not compile, because there is nothing to send.
+//!
+//! A storage error is final ([`Raft::storage_failed`]): after a failed sync nobody knows what is on
+//! the disk, so the server stops and promises nothing any more.
+//!
+//! # A cluster in memory
+//!
+//! ```
+//! use raft_core::*;
+//!
+//! let voters = [NodeId(1), NodeId(2), NodeId(3)];
+//! let mut now = Instant(0);
+//! let mut cluster: Vec<Raft> = voters
+//!     .iter()
+//!     .map(|id| {
+//!         let fresh = Restored::new(1, Membership::new(voters), HardState::default(), LogIndex(0), 0);
+//!         Raft::new(Config::new(*id), fresh, id.0, now)
+//!     })
+//!     .collect::<Result<_, _>>()?;
+//! let mut effects = Effects::default();
+//! let mut applied = Vec::new();
+//!
+//! while applied.len() < 3 {
+//!     // Jump to the next timer, or stay if somebody still has something to do.
+//!     now = cluster.iter().filter_map(Raft::deadline).min().unwrap_or(now);
+//!     cluster.iter_mut().for_each(|server| server.elapse(now));
+//!     if let Some(leader) = cluster.iter_mut().find(|server| server.role() == Role::Leader) {
+//!         leader.propose("hello".into(), now)?;
+//!     }
+//!     let mut mail = Vec::new();
+//!     loop {
+//!         for server in &mut cluster {
+//!             server.drain(&mut effects);
+//!             if let Some(write) = effects.write.take() {
+//!                 // Here a real caller writes and syncs `write.hard_state()` and `write.entries()`.
+//!                 server.persisted(write.synced(), now);
+//!                 server.drain(&mut effects);
+//!             }
+//!             mail.extend(effects.messages.drain(..).map(|sent| (server.id(), sent)));
+//!             let commands = effects.committed.drain(..).map(|entry| entry.payload);
+//!             applied.extend(commands.filter(|payload| *payload != Payload::Noop));
+//!         }
+//!         if mail.is_empty() {
+//!             break;
+//!         }
+//!         for (from, sent) in mail.drain(..) {
+//!             let receiver = cluster.iter_mut().find(|server| server.id() == sent.to);
+//!             receiver.expect("a member").receive(from, sent.message, now);
+//!         }
+//!     }
+//! }
+//! assert_eq!(applied[0], Payload::Command("hello".into()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is bounded
+//!
+//! Everything that a peer or a client can make grow has a limit in [`Config`]: entries on the way
+//! to a follower, entries not committed, the part of the log that stays in memory, reads that wait.
+//! Over a limit a client gets a typed error, and a follower waits. Entries that have left memory
+//! are asked for by [`Fetch`].
+//!
+//! # Why it did that
+//!
+//! With [`Config::explain`] every decision becomes an [`Event`] that names the rule and where the
+//! rule is written.
 #![no_std]
 
 extern crate alloc;
 
+mod append;
 mod config;
+mod durability;
 mod effects;
+mod election;
 mod entry;
 mod event;
 mod id;
+mod log;
 mod message;
+mod progress;
 mod quorum;
+mod raft;
+mod read;
+mod replication;
+mod restore;
+mod status;
+mod timer;
 
 pub use config::{Config, ConfigError};
 pub use effects::{Durable, Effects, Fetch, FetchPurpose, Outbound, ReadId, ReadOutcome, Write};
@@ -21,3 +129,8 @@ pub use message::{
     PreVote, PreVoteResponse, RequestVote, RequestVoteResponse,
 };
 pub use quorum::{Membership, Tally};
+pub use raft::Raft;
+pub use read::ReadError;
+pub use replication::ProposeError;
+pub use restore::{RestoreError, Restored};
+pub use status::{FollowerStatus, Role, Status, Timer};

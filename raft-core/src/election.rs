@@ -1,0 +1,306 @@
+//! Leader election (§5.2, §5.4.1), with pre-vote (dissertation 9.6) and with servers that stay
+//! with a leader they hear (dissertation 4.2.3).
+
+use alloc::boxed::Box;
+
+use crate::entry::{Entry, HardState, Payload};
+use crate::event::{Event, IgnoreReason, StepDownReason, VoteRefusal};
+use crate::id::{Instant, LogId, NodeId, Term};
+use crate::message::{Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse};
+use crate::progress::Progress;
+use crate::quorum::Tally;
+use crate::raft::{Ballot, Leader, Raft, RoleState};
+use crate::read::Reads;
+
+impl Raft {
+    /// When the election timer fires. Leaders and servers without a vote have none.
+    pub(crate) fn election_is_due(&self) -> Option<Instant> {
+        let stands = !matches!(self.role, RoleState::Leader(_))
+            && self.membership.is_voter(self.id())
+            && self.stopped.is_none();
+        stands.then(|| self.timer.deadline())
+    }
+
+    /// The election timer fired.
+    pub(crate) fn stand(&mut self) {
+        self.arm_timer();
+        if self.term() == Term(u64::MAX) {
+            // Only a broken peer can have brought it here; there is no later term to stand in.
+            return;
+        }
+        if !self.config.pre_vote {
+            return self.campaign();
+        }
+        let campaign_term = self.term().next();
+        let me = self.id();
+        self.role = RoleState::PreCandidate(Ballot {
+            answers: [(me, true)].into(),
+            requested: true,
+        });
+        self.explain(|| Event::BecamePreCandidate { campaign_term });
+        let last_log = self.log.last();
+        self.ask_voters(&Message::PreVote(PreVote {
+            campaign_term,
+            last_log,
+        }));
+        self.count_ballot();
+    }
+
+    /// Enters a new term as a candidate. The votes are asked for when the own vote is durable:
+    /// otherwise the server could forget it in a crash and vote for another one.
+    fn campaign(&mut self) {
+        let (from, term) = (self.term(), self.term().next());
+        self.explain(|| Event::TermAdvanced {
+            from,
+            to: term,
+            learned_from: None,
+        });
+        self.hard_state = HardState {
+            term,
+            vote: Some(self.id()),
+        };
+        self.grant = None;
+        self.role = RoleState::Candidate(Ballot::default());
+        self.explain(|| Event::BecameCandidate { term });
+    }
+
+    /// Asks for votes, if the own vote has become durable.
+    pub(crate) fn request_votes(&mut self) {
+        if !self.hard_state_is_durable() {
+            return;
+        }
+        let (me, term, last_log) = (self.id(), self.term(), self.log.last());
+        let RoleState::Candidate(ballot) = &mut self.role else {
+            return;
+        };
+        if ballot.requested {
+            return;
+        }
+        ballot.requested = true;
+        ballot.answers.push((me, true));
+        self.ask_voters(&Message::RequestVote(RequestVote { term, last_log }));
+        self.count_ballot();
+    }
+
+    fn ask_voters(&mut self, request: &Message) {
+        for position in 0..self.membership.voters().len() {
+            let voter = self.membership.voters()[position];
+            if voter != self.id() {
+                self.send(voter, request.clone());
+            }
+        }
+    }
+
+    pub(crate) fn on_pre_vote(&mut self, from: NodeId, request: &PreVote) {
+        let refusal = if request.campaign_term <= self.term() {
+            Some(VoteRefusal::StaleTerm { ours: self.term() })
+        } else {
+            self.leader_alive()
+                .or_else(|| self.log_behind(request.last_log))
+        };
+        self.explain_vote(from, request.campaign_term, true, refusal);
+        let response = PreVoteResponse {
+            term: self.term(),
+            campaign_term: request.campaign_term,
+            granted: refusal.is_none(),
+        };
+        self.send(from, Message::PreVoteResponse(response));
+    }
+
+    pub(crate) fn on_pre_vote_response(&mut self, from: NodeId, response: &PreVoteResponse) {
+        // A refusal's later term must be adopted: the sender may hold a vote in a term that the
+        // rest has not reached, and nobody could ever win against it otherwise (etcd #8501).
+        if response.term > self.term() {
+            return self.adopt_term(response.term, from);
+        }
+        let current = response.campaign_term == self.term().next();
+        match &mut self.role {
+            RoleState::PreCandidate(ballot) if current => {
+                if ballot.record(from, response.granted) {
+                    self.explain_count(from, response.granted, true);
+                    self.count_ballot();
+                }
+            }
+            _ => self.ignore(from, IgnoreReason::LateAnswer),
+        }
+    }
+
+    pub(crate) fn on_request_vote(&mut self, from: NodeId, request: &RequestVote) {
+        // A server that hears its leader doesn't even adopt the candidate's term: whoever cannot
+        // hear the leader must not depose it.
+        let alive = if self.config.check_quorum && request.term > self.term() {
+            self.leader_alive()
+        } else {
+            None
+        };
+        let refusal = if alive.is_some() {
+            alive
+        } else if request.term < self.term() {
+            Some(VoteRefusal::StaleTerm { ours: self.term() })
+        } else {
+            if request.term > self.term() {
+                self.adopt_term(request.term, from);
+            }
+            let taken = self.hard_state.vote.filter(|candidate| *candidate != from);
+            taken
+                .map(|candidate| VoteRefusal::AlreadyVoted { candidate })
+                .or_else(|| self.log_behind(request.last_log))
+        };
+        self.explain_vote(from, request.term, false, refusal);
+        if refusal.is_some() {
+            let response = RequestVoteResponse {
+                term: self.term(),
+                granted: false,
+            };
+            return self.send(from, Message::RequestVoteResponse(response));
+        }
+        self.hard_state.vote = Some(from);
+        self.grant = Some(from);
+        self.arm_timer();
+    }
+
+    pub(crate) fn on_request_vote_response(
+        &mut self,
+        from: NodeId,
+        response: &RequestVoteResponse,
+    ) {
+        if response.term > self.term() {
+            return self.adopt_term(response.term, from);
+        }
+        let current = response.term == self.term();
+        match &mut self.role {
+            RoleState::Candidate(ballot) if ballot.requested && current => {
+                if ballot.record(from, response.granted) {
+                    self.explain_count(from, response.granted, false);
+                    self.count_ballot();
+                }
+            }
+            _ => self.ignore(from, IgnoreReason::LateAnswer),
+        }
+    }
+
+    fn count_ballot(&mut self) {
+        let (ballot, pre_vote) = match &self.role {
+            RoleState::PreCandidate(ballot) => (ballot, true),
+            RoleState::Candidate(ballot) => (ballot, false),
+            RoleState::Follower(_) | RoleState::Leader(_) => return,
+        };
+        match (
+            self.membership.tally(|voter| ballot.answer(voter)),
+            pre_vote,
+        ) {
+            (Tally::Open, _) => {}
+            (Tally::Won, true) => {
+                self.arm_timer();
+                self.campaign();
+            }
+            (Tally::Won, false) => self.lead(),
+            (Tally::Lost, _) => self.follow(StepDownReason::ElectionLost),
+        }
+    }
+
+    fn lead(&mut self) {
+        let (term, me) = (self.term(), self.id());
+        let first_index = self.log.last().index.next();
+        let uncommitted = self
+            .log
+            .iter_from(self.commit_index.next())
+            .map(Entry::bytes)
+            .sum();
+        let others = self
+            .membership
+            .voters()
+            .iter()
+            .filter(|voter| **voter != me);
+        let followers = others
+            .map(|id| (*id, Progress::new(first_index, self.now)))
+            .collect();
+        self.role = RoleState::Leader(Box::new(Leader {
+            followers,
+            heartbeat_deadline: self.now + self.config.heartbeat_interval,
+            round: 0,
+            first_index,
+            uncommitted_bytes: uncommitted,
+            reads: Reads::default(),
+        }));
+        self.explain(|| Event::BecameLeader { term, first_index });
+        self.append(Payload::Noop);
+    }
+
+    /// The leader that this server hears, if it does: itself, or one that was heard within the
+    /// shortest election timeout.
+    fn leader_alive(&self) -> Option<VoteRefusal> {
+        let (leader, heard_at) = match &self.role {
+            RoleState::Leader(_) => (self.id(), self.now),
+            RoleState::Follower(follower) => follower.leader?,
+            RoleState::PreCandidate(_) | RoleState::Candidate(_) => return None,
+        };
+        let heard_ago = self.now.saturating_since(heard_at);
+        (heard_ago < self.config.election_timeout_min)
+            .then_some(VoteRefusal::LeaderAlive { leader, heard_ago })
+    }
+
+    fn log_behind(&self, theirs: LogId) -> Option<VoteRefusal> {
+        let ours = self.log.last();
+        (theirs < ours).then_some(VoteRefusal::LogBehind { theirs, ours })
+    }
+
+    fn explain_vote(
+        &mut self,
+        candidate: NodeId,
+        term: Term,
+        pre_vote: bool,
+        refusal: Option<VoteRefusal>,
+    ) {
+        self.explain(|| match refusal {
+            None => Event::VoteGranted {
+                term,
+                candidate,
+                pre_vote,
+            },
+            Some(reason) => Event::VoteRefused {
+                term,
+                candidate,
+                pre_vote,
+                reason,
+            },
+        });
+    }
+
+    fn explain_count(&mut self, voter: NodeId, granted: bool, pre_vote: bool) {
+        let needed = self.membership.majority();
+        let votes = match &self.role {
+            RoleState::PreCandidate(ballot) | RoleState::Candidate(ballot) => ballot.granted(),
+            RoleState::Follower(_) | RoleState::Leader(_) => 0,
+        };
+        self.explain(|| Event::VoteCounted {
+            voter,
+            granted,
+            pre_vote,
+            votes,
+            needed,
+        });
+    }
+}
+
+impl Ballot {
+    /// Notes an answer; the first one of a voter counts. Whether it was the first.
+    fn record(&mut self, voter: NodeId, granted: bool) -> bool {
+        let news = self.answer(voter).is_none();
+        if news {
+            self.answers.push((voter, granted));
+        }
+        news
+    }
+
+    fn answer(&self, voter: NodeId) -> Option<bool> {
+        self.answers
+            .iter()
+            .find(|(id, _)| *id == voter)
+            .map(|(_, granted)| *granted)
+    }
+
+    fn granted(&self) -> usize {
+        self.answers.iter().filter(|(_, granted)| *granted).count()
+    }
+}

@@ -1,0 +1,308 @@
+//! The part of the log that is in memory, and what is known of the rest.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::entry::Entry;
+use crate::id::{LogId, LogIndex, Term};
+
+/// A window over the durable log.
+///
+/// The newest entries are held with their payloads; of all entries the terms are known, as runs of
+/// equal terms, so that logs can be compared at any position without reading the disk.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Log {
+    /// The first position of each term that occurs, in ascending order.
+    runs: VecDeque<LogId>,
+    /// The entries from `last - window.len() + 1` to `last`.
+    window: VecDeque<Entry>,
+    window_bytes: usize,
+    last: LogIndex,
+    /// Everything up to here was handed out in a write.
+    written: LogIndex,
+    /// Everything up to here is durable.
+    durable: LogIndex,
+}
+
+impl Log {
+    pub(crate) fn last(&self) -> LogId {
+        LogId::new(self.last_term(), self.last)
+    }
+
+    pub(crate) fn durable(&self) -> LogIndex {
+        self.durable
+    }
+
+    /// The first position of the window; one past the end if the window is empty.
+    pub(crate) fn window_start(&self) -> LogIndex {
+        LogIndex(self.last.0 - self.window.len() as u64).next()
+    }
+
+    /// The term of the entry at `index`; that of the position before the first entry is zero.
+    pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
+        if index > self.last {
+            return None;
+        }
+        Some(self.run_of(index).map_or(Term(0), |run| run.term))
+    }
+
+    pub(crate) fn contains(&self, id: LogId) -> bool {
+        self.term_at(id.index) == Some(id.term)
+    }
+
+    /// The last entry that is no later than `bound`, in position and in term: if another log ends
+    /// its agreement somewhere at or before `bound`, no entry after this one can match (§5.3).
+    pub(crate) fn last_not_after(&self, bound: LogId) -> LogId {
+        let mut index = bound.index.min(self.last);
+        while let Some(run) = self.run_of(index) {
+            if run.term <= bound.term {
+                return LogId::new(run.term, index);
+            }
+            index = run.index.previous();
+        }
+        LogId::default()
+    }
+
+    pub(crate) fn append(&mut self, entry: Entry) {
+        debug_assert_eq!(
+            entry.id.index,
+            self.last.next(),
+            "entries are appended without gaps"
+        );
+        debug_assert!(
+            entry.id.term >= self.last_term(),
+            "terms in a log never fall"
+        );
+        if entry.id.term != self.last_term() {
+            self.runs.push_back(entry.id);
+        }
+        self.last = entry.id.index;
+        self.window_bytes += entry.bytes();
+        self.window.push_back(entry);
+    }
+
+    /// Removes the entry at `first` and all after it.
+    pub(crate) fn truncate(&mut self, first: LogIndex) {
+        let keep = first.previous();
+        while self.last > keep {
+            match self.window.pop_back() {
+                Some(entry) => {
+                    self.window_bytes -= entry.bytes();
+                    self.last = self.last.previous();
+                }
+                None => self.last = keep,
+            }
+        }
+        while self.runs.back().is_some_and(|run| run.index > keep) {
+            self.runs.pop_back();
+        }
+        self.written = self.written.min(keep);
+        self.durable = self.durable.min(keep);
+    }
+
+    /// The entries of the window from `from` on.
+    pub(crate) fn iter_from(&self, from: LogIndex) -> impl Iterator<Item = &Entry> {
+        let skip = from - self.window_start();
+        let skip = usize::try_from(skip)
+            .unwrap_or(usize::MAX)
+            .min(self.window.len());
+        self.window.range(skip..)
+    }
+
+    /// Appends to `batch` the entries of the window from `from` on, up to `bytes_max` but at least
+    /// one, and returns their size.
+    pub(crate) fn copy_batch(
+        &self,
+        from: LogIndex,
+        bytes_max: usize,
+        batch: &mut Vec<Entry>,
+    ) -> usize {
+        let mut bytes = 0;
+        for entry in self.iter_from(from) {
+            if bytes > 0 && bytes + entry.bytes() > bytes_max {
+                break;
+            }
+            bytes += entry.bytes();
+            batch.push(entry.clone());
+        }
+        bytes
+    }
+
+    pub(crate) fn has_unwritten(&self) -> bool {
+        self.written < self.last
+    }
+
+    /// The entries that were in no write so far, for a write.
+    pub(crate) fn take_unwritten(&mut self) -> Vec<Entry> {
+        debug_assert!(
+            self.written.next() >= self.window_start(),
+            "unwritten entries stay in memory"
+        );
+        let entries = self.iter_from(self.written.next()).cloned().collect();
+        self.written = self.last;
+        entries
+    }
+
+    /// Notes that a write that ended with `id` is durable. Changes nothing if the entry has been
+    /// replaced since: the write of its replacement is on the way.
+    pub(crate) fn persisted(&mut self, id: LogId) -> bool {
+        let news = id.index > self.durable && self.contains(id);
+        if news {
+            self.durable = id.index;
+        }
+        news
+    }
+
+    /// Forgets payloads up to `through` until the window fits into `bytes_max`.
+    pub(crate) fn evict(&mut self, through: LogIndex, bytes_max: usize) {
+        let through = through.min(self.durable);
+        while self.window_bytes > bytes_max {
+            match self.window.front() {
+                Some(entry) if entry.id.index <= through => {
+                    self.window_bytes -= entry.bytes();
+                    self.window.pop_front();
+                }
+                _ => break,
+            }
+        }
+    }
+
+    /// Takes an entry that is on disk already.
+    pub(crate) fn restore(&mut self, entry: Entry, bytes_max: usize) {
+        self.append(entry);
+        self.written = self.last;
+        self.durable = self.last;
+        self.evict(self.last, bytes_max);
+    }
+
+    fn last_term(&self) -> Term {
+        self.runs.back().map_or(Term(0), |run| run.term)
+    }
+
+    fn run_of(&self, index: LogIndex) -> Option<LogId> {
+        match self.runs.back() {
+            Some(run) if run.index <= index => Some(*run),
+            _ => {
+                let after = self.runs.partition_point(|run| run.index <= index);
+                after.checked_sub(1).map(|run| self.runs[run])
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::entry::Payload;
+
+    fn entry(term: u64, index: u64) -> Entry {
+        Entry {
+            id: id(term, index),
+            payload: Payload::Command(Bytes::from_static(&[0; 100])),
+        }
+    }
+
+    fn id(term: u64, index: u64) -> LogId {
+        LogId::new(Term(term), LogIndex(index))
+    }
+
+    fn log(terms: &[u64]) -> Log {
+        let mut log = Log::default();
+        for (index, term) in (1..).zip(terms) {
+            log.append(entry(*term, index));
+        }
+        log
+    }
+
+    #[test]
+    fn terms_are_known_beyond_the_window() {
+        let mut log = log(&[1, 1, 2, 4, 4, 4]);
+        log.take_unwritten();
+        assert!(log.persisted(id(4, 6)));
+        log.evict(LogIndex(6), 0);
+        assert_eq!(log.window_start(), LogIndex(7));
+        let terms: Vec<_> = (0..8)
+            .map(|index| log.term_at(LogIndex(index)).map(|t| t.0))
+            .collect();
+        let expected = [
+            Some(0),
+            Some(1),
+            Some(1),
+            Some(2),
+            Some(4),
+            Some(4),
+            Some(4),
+            None,
+        ];
+        assert_eq!(terms, expected);
+        assert_eq!(log.last(), id(4, 6));
+    }
+
+    #[test]
+    fn only_durable_entries_are_evicted() {
+        let mut log = log(&[1, 1, 1]);
+        log.evict(LogIndex(3), 0);
+        assert_eq!(log.window_start(), LogIndex(1));
+        log.take_unwritten();
+        assert!(log.persisted(id(1, 2)));
+        log.evict(LogIndex(3), 0);
+        assert_eq!(log.window_start(), LogIndex(3));
+    }
+
+    #[test]
+    fn a_completion_of_replaced_entries_changes_nothing() {
+        let mut log = log(&[1, 1, 1]);
+        log.take_unwritten();
+        log.truncate(LogIndex(2));
+        log.append(entry(2, 2));
+        log.append(entry(2, 3));
+        assert!(!log.persisted(id(1, 3)));
+        assert_eq!(log.durable(), LogIndex(0));
+        assert_eq!(log.take_unwritten().len(), 2);
+        assert!(log.persisted(id(2, 3)));
+        assert_eq!(log.durable(), LogIndex(3));
+    }
+
+    #[test]
+    fn last_not_after_skips_whole_terms() {
+        let log = log(&[1, 1, 4, 4, 5, 5, 6]);
+        assert_eq!(log.last_not_after(id(3, 6)), id(1, 2));
+        assert_eq!(log.last_not_after(id(4, 9)), id(4, 4));
+        assert_eq!(log.last_not_after(id(9, 5)), id(5, 5));
+        assert_eq!(log.last_not_after(id(0, 5)), LogId::default());
+    }
+
+    #[test]
+    fn truncation_below_the_window_empties_it() {
+        let mut log = Log::default();
+        for index in 1..=5 {
+            log.restore(entry(1, index), 300);
+        }
+        assert!(log.window_start() > LogIndex(2));
+        log.truncate(LogIndex(2));
+        assert_eq!((log.last(), log.window_start()), (id(1, 1), LogIndex(2)));
+        log.append(entry(2, 2));
+        let window: Vec<_> = log.iter_from(LogIndex(1)).map(|entry| entry.id).collect();
+        assert_eq!(window, [id(2, 2)]);
+    }
+
+    #[test]
+    fn a_batch_stops_at_its_limit_but_holds_at_least_one_entry() {
+        let log = log(&[1, 1, 1, 1]);
+        let size = entry(1, 1).bytes();
+        let batch = |from, bytes_max| {
+            let mut batch = Vec::new();
+            assert_eq!(
+                log.copy_batch(LogIndex(from), bytes_max, &mut batch),
+                batch.len() * size
+            );
+            batch.len()
+        };
+        assert_eq!(batch(2, 1), 1);
+        assert_eq!(batch(2, 2 * size), 2);
+        assert_eq!(batch(2, 99 * size), 3);
+        assert_eq!(batch(5, 99 * size), 0);
+    }
+}

@@ -1,0 +1,220 @@
+//! What a leader knows of one follower, and how fast it may send.
+
+use alloc::collections::VecDeque;
+
+use crate::id::{Instant, LogIndex};
+
+/// The leader's view of one follower (Figure 2: `nextIndex`, `matchIndex`), with flow control.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Progress {
+    pub(crate) next_index: LogIndex,
+    pub(crate) match_index: LogIndex,
+    pub(crate) mode: Mode,
+    /// The last index and the size of each AppendEntries that is not acknowledged.
+    in_flight: VecDeque<(LogIndex, usize)>,
+    in_flight_bytes: usize,
+    pub(crate) last_contact: Instant,
+    /// The latest round of heartbeats that the follower answered.
+    pub(crate) acked_round: u64,
+    /// A heartbeat is to be sent.
+    pub(crate) heartbeat_due: bool,
+    /// An AppendEntries without entries is to be sent, to find out what the follower has.
+    pub(crate) probe_due: bool,
+    /// Something was on the way at the last heartbeat, and nothing came back since.
+    quiet: bool,
+}
+
+/// How entries go to a follower.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Mode {
+    /// One AppendEntries at a time, until it is known where the logs agree.
+    Probe {
+        /// Whether an answer is awaited.
+        awaiting: bool,
+    },
+    /// A stream of AppendEntries, sent before the earlier ones are acknowledged (dissertation 10.2.1).
+    Pipeline,
+    /// The entries have left memory and were asked for.
+    Fetching {
+        /// What to return to.
+        pipeline: bool,
+    },
+}
+
+impl Progress {
+    pub(crate) fn new(next_index: LogIndex, now: Instant) -> Self {
+        Self {
+            next_index,
+            match_index: LogIndex(0),
+            mode: Mode::Probe { awaiting: false },
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            last_contact: now,
+            acked_round: 0,
+            heartbeat_due: false,
+            probe_due: false,
+            quiet: false,
+        }
+    }
+
+    /// Whether another AppendEntries with entries may leave.
+    pub(crate) fn may_send(&self, messages_max: usize, bytes_max: usize) -> bool {
+        match self.mode {
+            Mode::Probe { awaiting } => !awaiting,
+            Mode::Pipeline => {
+                self.in_flight.len() < messages_max && self.in_flight_bytes < bytes_max
+            }
+            Mode::Fetching { .. } => false,
+        }
+    }
+
+    /// Notes that entries up to `last` left.
+    pub(crate) fn sent(&mut self, last: LogIndex, bytes: usize) {
+        match &mut self.mode {
+            Mode::Probe { awaiting } => *awaiting = true,
+            Mode::Pipeline | Mode::Fetching { .. } => {
+                self.in_flight.push_back((last, bytes));
+                self.in_flight_bytes += bytes;
+                self.next_index = last.next();
+            }
+        }
+    }
+
+    /// Notes that the follower's log agrees up to `match_index`; whether that is news.
+    pub(crate) fn accepted(&mut self, match_index: LogIndex) -> bool {
+        self.quiet = false;
+        let news = match_index > self.match_index;
+        self.match_index = self.match_index.max(match_index);
+        if let Mode::Probe { .. } | Mode::Fetching { pipeline: false } = self.mode {
+            self.mode = Mode::Pipeline;
+            self.next_index = self.match_index.next();
+        }
+        self.next_index = self.next_index.max(self.match_index.next());
+        while self
+            .in_flight
+            .front()
+            .is_some_and(|(last, _)| *last <= self.match_index)
+        {
+            if let Some((_, bytes)) = self.in_flight.pop_front() {
+                self.in_flight_bytes -= bytes;
+            }
+        }
+        news
+    }
+
+    /// Whether a refusal of entries that build on `prev_index` answers what is on the way. One
+    /// that doesn't is late (openraft #1500).
+    pub(crate) fn refusal_counts(&self, prev_index: LogIndex) -> bool {
+        match self.mode {
+            Mode::Pipeline | Mode::Fetching { pipeline: true } => {
+                prev_index > self.match_index && prev_index < self.next_index
+            }
+            Mode::Probe { .. } | Mode::Fetching { pipeline: false } => {
+                prev_index.next() == self.next_index
+            }
+        }
+    }
+
+    /// Starts again from `next_index`, one message at a time.
+    pub(crate) fn backtrack(&mut self, next_index: LogIndex) {
+        self.next_index = next_index.max(self.match_index.next());
+        self.mode = Mode::Probe { awaiting: false };
+        self.in_flight.clear();
+        self.in_flight_bytes = 0;
+        self.probe_due = false;
+        self.quiet = false;
+    }
+
+    /// Called once a heartbeat interval. If what was on the way before the last one is still not
+    /// answered, it may be lost, and an empty AppendEntries behind it will tell.
+    pub(crate) fn beat(&mut self) {
+        self.heartbeat_due = true;
+        let waiting = match self.mode {
+            Mode::Probe { awaiting } => awaiting,
+            Mode::Pipeline => !self.in_flight.is_empty(),
+            Mode::Fetching { .. } => false,
+        };
+        self.probe_due = waiting && self.quiet;
+        self.quiet = waiting;
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipelining() -> Progress {
+        let mut progress = Progress::new(LogIndex(5), Instant(0));
+        progress.accepted(LogIndex(4));
+        progress
+    }
+
+    #[test]
+    fn the_pipeline_is_bounded_in_messages_and_in_bytes() {
+        let mut progress = pipelining();
+        progress.sent(LogIndex(5), 100);
+        assert!(progress.may_send(2, 150));
+        assert!(!progress.may_send(1, 150));
+        progress.sent(LogIndex(6), 100);
+        assert!(!progress.may_send(9, 150));
+        progress.accepted(LogIndex(6));
+        assert!(progress.may_send(1, 1));
+    }
+
+    /// etcd #14633: what was in flight before a refusal must not count afterwards.
+    #[test]
+    fn a_refusal_frees_what_was_in_flight() {
+        let mut progress = pipelining();
+        progress.sent(LogIndex(9), 1000);
+        progress.backtrack(LogIndex(5));
+        progress.accepted(LogIndex(4));
+        assert!(progress.may_send(1, 1));
+        assert_eq!(progress.in_flight(), 0);
+    }
+
+    #[test]
+    fn an_old_acknowledgement_moves_nothing_back() {
+        let mut progress = pipelining();
+        progress.sent(LogIndex(9), 10);
+        assert!(progress.accepted(LogIndex(9)));
+        assert!(!progress.accepted(LogIndex(6)));
+        assert_eq!(
+            (progress.match_index, progress.next_index),
+            (LogIndex(9), LogIndex(10))
+        );
+    }
+
+    #[test]
+    fn silence_for_a_whole_interval_asks_for_a_probe() {
+        let mut progress = pipelining();
+        progress.beat();
+        assert!(!progress.probe_due);
+        progress.sent(LogIndex(5), 10);
+        progress.beat();
+        assert!(!progress.probe_due, "it may be on the way");
+        progress.beat();
+        assert!(progress.probe_due, "an interval passed without an answer");
+        progress.accepted(LogIndex(5));
+        progress.beat();
+        assert!(!progress.probe_due);
+    }
+
+    #[test]
+    fn late_refusals_are_recognized() {
+        let mut progress = pipelining();
+        progress.sent(LogIndex(9), 10);
+        assert!(!progress.refusal_counts(LogIndex(4)), "known to match");
+        assert!(progress.refusal_counts(LogIndex(7)));
+        assert!(!progress.refusal_counts(LogIndex(10)), "never sent");
+        progress.backtrack(LogIndex(6));
+        assert!(progress.refusal_counts(LogIndex(5)));
+        assert!(
+            !progress.refusal_counts(LogIndex(7)),
+            "from before the reset"
+        );
+    }
+}

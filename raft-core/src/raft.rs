@@ -1,0 +1,412 @@
+//! The server: its state, its inputs, and the drain of its effects.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::config::{Config, ConfigError};
+use crate::durability::Durability;
+use crate::effects::{Effects, Outbound, ReadOutcome};
+use crate::entry::{Entry, HardState};
+use crate::event::{Event, IgnoreReason, StepDownReason, StopReason};
+use crate::id::{Instant, LogId, LogIndex, NodeId, Term};
+use crate::log::Log;
+use crate::message::Message;
+use crate::progress::Progress;
+use crate::quorum::Membership;
+use crate::read::Reads;
+use crate::restore::Restored;
+use crate::status::Role;
+use crate::timer::ElectionTimer;
+
+/// One server of a Raft cluster. See the [crate documentation](crate) for the order of calls.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Raft {
+    pub(crate) config: Config,
+    pub(crate) membership: Membership,
+    pub(crate) hard_state: HardState,
+    pub(crate) log: Log,
+    pub(crate) commit_index: LogIndex,
+    /// The last position that was handed to the state machine.
+    pub(crate) delivered: LogIndex,
+    pub(crate) role: RoleState,
+    pub(crate) timer: ElectionTimer,
+    /// The latest moment that the caller told.
+    pub(crate) now: Instant,
+    pub(crate) durability: Durability,
+    /// The candidate that waits for this server's vote to become durable.
+    pub(crate) grant: Option<NodeId>,
+    /// Messages that promise nothing about a write.
+    outbox: Vec<Outbound>,
+    /// Committed entries that came back from the durable log.
+    pub(crate) refetched: Vec<Entry>,
+    /// Whether committed entries are awaited from the durable log.
+    pub(crate) refetching: bool,
+    pub(crate) next_read: u64,
+    pub(crate) read_outcomes: Vec<ReadOutcome>,
+    events: Vec<Event>,
+    pub(crate) stopped: Option<StopReason>,
+}
+
+/// What belongs to a role, and ends with it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum RoleState {
+    Follower(Follower),
+    PreCandidate(Ballot),
+    Candidate(Ballot),
+    Leader(Box<Leader>),
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Follower {
+    /// The leader of this term, and when it was last heard.
+    pub(crate) leader: Option<(NodeId, Instant)>,
+    /// What the leader is to be told about the entries it sent.
+    pub(crate) ack: Acknowledgement,
+}
+
+/// How far a follower's log agrees with its leader's. It is sent once the entries are durable;
+/// several requests may share one answer.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Acknowledgement {
+    pub(crate) matched: LogIndex,
+    pub(crate) sent: LogIndex,
+    pub(crate) due: bool,
+}
+
+/// The answers to a candidacy.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Ballot {
+    pub(crate) answers: Vec<(NodeId, bool)>,
+    /// Whether the votes were asked for, which waits until the own vote is durable.
+    pub(crate) requested: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Leader {
+    pub(crate) followers: Vec<(NodeId, Progress)>,
+    pub(crate) heartbeat_deadline: Instant,
+    /// The number of the latest round of heartbeats.
+    pub(crate) round: u64,
+    /// The first entry of this term: reads and commitment rely on it (§5.4.2, §8).
+    pub(crate) first_index: LogIndex,
+    pub(crate) uncommitted_bytes: usize,
+    pub(crate) reads: Reads,
+}
+
+/// Events are kept until the next drain, but no more than this many.
+const EVENTS_MAX: usize = 4096;
+/// Answers are kept until the next drain, but no more than this many; the rest is lost, as
+/// messages may be.
+const OUTBOX_MAX: usize = 4096;
+
+impl Raft {
+    /// A server that starts, for the first time or again, as a follower.
+    ///
+    /// `seed` decides its election timeouts; servers of one cluster need different ones. The same
+    /// seed and the same inputs give the same effects on every platform.
+    ///
+    /// # Errors
+    ///
+    /// A configuration that cannot work, or stored state that contradicts itself.
+    pub fn new(
+        config: Config,
+        restored: Restored,
+        seed: u64,
+        now: Instant,
+    ) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let Restored {
+            boot,
+            membership,
+            hard_state,
+            applied,
+            log,
+            ..
+        } = restored;
+        if membership.voters().is_empty() {
+            return Err(ConfigError::NoVoters);
+        }
+        if applied > log.last().index {
+            return Err(ConfigError::CommittedBeyondLog);
+        }
+        if log.last().term > hard_state.term {
+            return Err(ConfigError::LogNewerThanTerm);
+        }
+        let (min, max) = (config.election_timeout_min, config.election_timeout_max);
+        Ok(Self {
+            timer: ElectionTimer::new(seed, now, min, max),
+            config,
+            membership,
+            hard_state,
+            log,
+            commit_index: applied,
+            delivered: applied,
+            role: RoleState::Follower(Follower::default()),
+            now,
+            durability: Durability::new(boot, hard_state),
+            grant: None,
+            outbox: Vec::new(),
+            refetched: Vec::new(),
+            refetching: false,
+            next_read: 0,
+            read_outcomes: Vec::new(),
+            events: Vec::new(),
+            stopped: None,
+        })
+    }
+
+    /// This server.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.config.id
+    }
+
+    /// The term that it is in.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.hard_state.term
+    }
+
+    /// What it is in this term.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self.role {
+            RoleState::Follower(_) => Role::Follower,
+            RoleState::PreCandidate(_) => Role::PreCandidate,
+            RoleState::Candidate(_) => Role::Candidate,
+            RoleState::Leader(_) => Role::Leader,
+        }
+    }
+
+    /// The leader of this term, as far as known. Clients are sent there.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        match &self.role {
+            RoleState::Follower(follower) => follower.leader.map(|(leader, _)| leader),
+            RoleState::PreCandidate(_) | RoleState::Candidate(_) => None,
+            RoleState::Leader(_) => Some(self.id()),
+        }
+    }
+
+    /// The last position that is known to be committed.
+    #[must_use]
+    pub fn commit_index(&self) -> LogIndex {
+        self.commit_index
+    }
+
+    /// The end of the log.
+    #[must_use]
+    pub fn last_log(&self) -> LogId {
+        self.log.last()
+    }
+
+    /// The last position of the log that is durable here.
+    #[must_use]
+    pub fn durable_index(&self) -> LogIndex {
+        self.log.durable()
+    }
+
+    /// The term of the entry at `index`, if the log is that long.
+    #[must_use]
+    pub fn term_at(&self, index: LogIndex) -> Option<Term> {
+        self.log.term_at(index)
+    }
+
+    /// The entries from `from` on that are in memory. The first of them may be a later one.
+    pub fn entries(&self, from: LogIndex) -> impl Iterator<Item = &Entry> {
+        self.log.iter_from(from)
+    }
+
+    /// Who votes.
+    #[must_use]
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Why the server stopped for good, if it did. It answers nothing any more; end the process.
+    #[must_use]
+    pub fn stopped(&self) -> Option<StopReason> {
+        self.stopped
+    }
+
+    /// When [`elapse`](Self::elapse) wants to be called, unless an input comes first.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match (&self.stopped, &self.role) {
+            (Some(_), _) => None,
+            (None, RoleState::Leader(leader)) => Some(leader.heartbeat_deadline),
+            (None, _) => self.election_is_due(),
+        }
+    }
+
+    /// Time has passed. Calling early or late is harmless.
+    pub fn elapse(&mut self, now: Instant) {
+        if self.begin(now) {
+            return;
+        }
+        if let RoleState::Leader(leader) = &self.role {
+            if self.now >= leader.heartbeat_deadline {
+                self.beat();
+            }
+        } else if self
+            .election_is_due()
+            .is_some_and(|deadline| self.now >= deadline)
+        {
+            self.stand();
+        }
+    }
+
+    /// A message of another server has arrived.
+    ///
+    /// The caller vouches for `from`: it must be the server that sent the message.
+    pub fn receive(&mut self, from: NodeId, message: Message, now: Instant) {
+        if self.begin(now) {
+            return;
+        }
+        if from == self.id() {
+            return self.ignore(from, IgnoreReason::FromItself);
+        }
+        if !self.membership.is_voter(from) {
+            return self.ignore(from, IgnoreReason::NotAVoter);
+        }
+        match message {
+            Message::PreVote(request) => self.on_pre_vote(from, &request),
+            Message::PreVoteResponse(response) => self.on_pre_vote_response(from, &response),
+            Message::RequestVote(request) => self.on_request_vote(from, &request),
+            Message::RequestVoteResponse(response) => {
+                self.on_request_vote_response(from, &response);
+            }
+            Message::AppendEntries(request) => self.on_append_entries(from, request),
+            Message::AppendEntriesResponse(response) => {
+                self.on_append_entries_response(from, &response);
+            }
+            Message::Heartbeat(request) => self.on_heartbeat(from, &request),
+            Message::HeartbeatResponse(response) => self.on_heartbeat_response(from, &response),
+        }
+    }
+
+    /// The storage failed: a write or a sync returned an error, or stored data is damaged.
+    ///
+    /// What was written may or may not be there, and a second sync can succeed without having
+    /// written anything, so the server stops for good and answers nothing any more.
+    pub fn storage_failed(&mut self, now: Instant) {
+        if !self.begin(now) {
+            self.stop(StopReason::StorageFailed);
+        }
+    }
+
+    /// Moves everything that is to be done into `effects`.
+    ///
+    /// Any number of inputs may come before one drain: their effects merge. The buffer's vectors
+    /// are appended to, so a caller that empties and reuses the buffer allocates nothing.
+    ///
+    /// # Panics
+    ///
+    /// If the buffer still holds a write: it would be lost, and with it every promise about it.
+    pub fn drain(&mut self, effects: &mut Effects) {
+        assert!(
+            effects.write.is_none(),
+            "the write of the previous drain was not taken"
+        );
+        if self.stopped.is_none() {
+            effects.write = self.take_write();
+            self.release_promises();
+            self.replicate(&mut effects.fetches);
+            self.deliver(effects);
+        }
+        effects.messages.append(&mut self.outbox);
+        effects.reads.append(&mut self.read_outcomes);
+        effects.events.append(&mut self.events);
+    }
+
+    /// Begins every input: keeps time monotonic, and says whether the server has stopped.
+    pub(crate) fn begin(&mut self, now: Instant) -> bool {
+        self.now = self.now.max(now);
+        self.stopped.is_some()
+    }
+
+    /// Answers a message, or asks for votes.
+    pub(crate) fn send(&mut self, to: NodeId, message: Message) {
+        if self.outbox.len() < OUTBOX_MAX {
+            self.send_controlled(to, message);
+        }
+    }
+
+    /// Sends what flow control has already bounded.
+    pub(crate) fn send_controlled(&mut self, to: NodeId, message: Message) {
+        self.outbox.push(Outbound { to, message });
+    }
+
+    pub(crate) fn explain(&mut self, event: impl FnOnce() -> Event) {
+        if self.config.explain && self.events.len() < EVENTS_MAX {
+            self.events.push(event());
+        }
+    }
+
+    pub(crate) fn ignore(&mut self, from: NodeId, reason: IgnoreReason) {
+        self.explain(|| Event::MessageIgnored { from, reason });
+    }
+
+    /// Stops for good instead of guessing.
+    pub(crate) fn stop(&mut self, reason: StopReason) {
+        self.abort_reads();
+        self.outbox.clear();
+        self.explain(|| Event::Stopped { reason });
+        self.stopped = Some(reason);
+    }
+
+    /// Enters a later term, in which nobody has this server's vote yet (§5.1).
+    pub(crate) fn adopt_term(&mut self, term: Term, from: NodeId) {
+        debug_assert!(term > self.term(), "terms only grow");
+        let previous = self.term();
+        self.explain(|| Event::TermAdvanced {
+            from: previous,
+            to: term,
+            learned_from: Some(from),
+        });
+        self.hard_state = HardState { term, vote: None };
+        self.grant = None;
+        self.follow(StepDownReason::LaterTerm { from });
+    }
+
+    /// Becomes a follower without a leader.
+    pub(crate) fn follow(&mut self, reason: StepDownReason) {
+        if !matches!(self.role, RoleState::Follower(_)) {
+            let term = self.term();
+            self.explain(|| Event::SteppedDown { term, reason });
+            self.abort_reads();
+            self.arm_timer();
+        }
+        self.role = RoleState::Follower(Follower::default());
+    }
+
+    pub(crate) fn arm_timer(&mut self) {
+        let (min, max) = (
+            self.config.election_timeout_min,
+            self.config.election_timeout_max,
+        );
+        self.timer.arm(self.now, min, max);
+    }
+
+    /// Hands out what is committed, as far as it is durable here.
+    fn deliver(&mut self, effects: &mut Effects) {
+        if let Some(last) = self.refetched.last() {
+            self.delivered = last.id.index;
+            effects.committed.append(&mut self.refetched);
+        }
+        let through = self.commit_index.min(self.log.durable());
+        if self.delivered < through {
+            if self.delivered.next() < self.log.window_start() {
+                self.refetch(&mut effects.fetches);
+            } else {
+                let count = through - self.delivered;
+                let entries = self.log.iter_from(self.delivered.next());
+                effects
+                    .committed
+                    .extend(entries.take(count as usize).cloned());
+                self.delivered = through;
+            }
+        }
+        self.log.evict(self.delivered, self.config.window_bytes_max);
+    }
+}

@@ -1,0 +1,454 @@
+//! Log replication, the leader's side (§5.3, §5.4.2), pipelined and batched (dissertation 10.2).
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::effects::{Fetch, FetchPurpose};
+use crate::entry::{Entry, Payload};
+use crate::event::{Event, IgnoreReason, StepDownReason, StopReason};
+use crate::id::{Instant, LogId, LogIndex, NodeId};
+use crate::message::{
+    AppendEntries, AppendEntriesResponse, AppendResult, Heartbeat, HeartbeatResponse, Message,
+};
+use crate::progress::{Mode, Progress};
+use crate::raft::{Leader, Raft, RoleState};
+
+/// Why a command was not taken. It is certainly in no log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// Only a leader takes commands.
+    NotLeader {
+        /// Where to ask instead, if known.
+        leader: Option<NodeId>,
+    },
+    /// The command exceeds [`Config::command_bytes_max`](crate::Config::command_bytes_max).
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// Too much is uncommitted; ask again later
+    /// ([`Config::uncommitted_bytes_max`](crate::Config::uncommitted_bytes_max)).
+    Overloaded {
+        /// What is uncommitted.
+        uncommitted_bytes: usize,
+    },
+    /// The server stopped for good.
+    Stopped,
+}
+
+impl Raft {
+    /// Takes a command into the leader's log.
+    ///
+    /// The command succeeded if the committed entry at the returned index has the returned term. If
+    /// it has another term, the command is certainly lost. Until then nobody knows.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError`]; the command is in no log then.
+    pub fn propose(&mut self, command: Bytes, now: Instant) -> Result<LogId, ProposeError> {
+        if self.begin(now) {
+            return Err(ProposeError::Stopped);
+        }
+        let RoleState::Leader(leader) = &self.role else {
+            return Err(ProposeError::NotLeader {
+                leader: self.leader(),
+            });
+        };
+        let bytes_max = self.config.command_bytes_max;
+        if command.len() > bytes_max {
+            return Err(ProposeError::TooLarge {
+                bytes: command.len(),
+                bytes_max,
+            });
+        }
+        let uncommitted_bytes = leader.uncommitted_bytes;
+        if uncommitted_bytes >= self.config.uncommitted_bytes_max {
+            return Err(ProposeError::Overloaded { uncommitted_bytes });
+        }
+        let entry = self.append(Payload::Command(command));
+        self.explain(|| Event::Proposed { entry });
+        Ok(entry)
+    }
+
+    /// Appends an entry of the leader's own term.
+    pub(crate) fn append(&mut self, payload: Payload) -> LogId {
+        let id = LogId::new(self.term(), self.log.last().index.next());
+        let entry = Entry { id, payload };
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.uncommitted_bytes += entry.bytes();
+        }
+        self.log.append(entry);
+        id
+    }
+
+    /// A heartbeat interval has passed: the leader checks that it still has a quorum, and makes
+    /// itself heard.
+    pub(crate) fn beat(&mut self) {
+        if self.config.check_quorum && self.quorum_is_lost() {
+            return self.follow(StepDownReason::QuorumLost);
+        }
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.heartbeat_deadline = self.now + self.config.heartbeat_interval;
+            leader.round += 1;
+            for (_, progress) in &mut leader.followers {
+                progress.beat();
+            }
+        }
+    }
+
+    fn quorum_is_lost(&self) -> bool {
+        let RoleState::Leader(leader) = &self.role else {
+            return false;
+        };
+        let heard = |voter| {
+            leader
+                .follower(voter)
+                .map_or(self.now, |progress| progress.last_contact)
+        };
+        let heard = self
+            .membership
+            .reached_by_majority(heard)
+            .unwrap_or(self.now);
+        self.now.saturating_since(heard) >= self.config.election_timeout_max
+    }
+
+    /// Sends every follower what it is due.
+    pub(crate) fn replicate(&mut self, fetches: &mut Vec<Fetch>) {
+        self.start_read_round();
+        let (term, commit_index) = (self.term(), self.commit_index);
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        // The role is lent out of the server while messages are sent from it.
+        let mut followers = core::mem::take(&mut leader.followers);
+        let round = leader.round;
+        for (follower, progress) in &mut followers {
+            if core::mem::take(&mut progress.heartbeat_due) {
+                let commit_index = commit_index.min(progress.match_index);
+                self.send(
+                    *follower,
+                    Message::Heartbeat(Heartbeat {
+                        term,
+                        round,
+                        commit_index,
+                    }),
+                );
+            }
+            if core::mem::take(&mut progress.probe_due) {
+                self.send_append(*follower, progress, Vec::new());
+            }
+            self.send_entries(*follower, progress, fetches);
+        }
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.followers = followers;
+        }
+    }
+
+    fn send_entries(
+        &mut self,
+        follower: NodeId,
+        progress: &mut Progress,
+        fetches: &mut Vec<Fetch>,
+    ) {
+        let (messages_max, bytes_max) = (
+            self.config.in_flight_messages_max,
+            self.config.in_flight_bytes_max,
+        );
+        while progress.may_send(messages_max, bytes_max) {
+            let pipeline = progress.mode == Mode::Pipeline;
+            if pipeline && progress.next_index > self.log.last().index {
+                return;
+            }
+            if progress.next_index < self.log.window_start() {
+                progress.mode = Mode::Fetching { pipeline };
+                return fetches.push(Fetch {
+                    purpose: FetchPurpose::Follower(follower),
+                    from: progress.next_index,
+                    through: self.log.window_start().previous(),
+                    bytes_max: self.config.append_bytes_max,
+                });
+            }
+            let mut entries = Vec::new();
+            self.log.copy_batch(
+                progress.next_index,
+                self.config.append_bytes_max,
+                &mut entries,
+            );
+            self.send_append(follower, progress, entries);
+        }
+    }
+
+    fn send_append(&mut self, follower: NodeId, progress: &mut Progress, entries: Vec<Entry>) {
+        let prev_index = progress.next_index.previous();
+        let Some(prev_term) = self.log.term_at(prev_index) else {
+            debug_assert!(false, "a leader sends entries of its own log");
+            return;
+        };
+        let last = entries.last().map_or(prev_index, |entry| entry.id.index);
+        let bytes = entries.iter().map(Entry::bytes).sum();
+        if !entries.is_empty() || matches!(progress.mode, Mode::Probe { .. }) {
+            progress.sent(last, bytes);
+        }
+        let request = AppendEntries {
+            term: self.term(),
+            prev_log: LogId::new(prev_term, prev_index),
+            entries,
+            leader_commit: self.commit_index,
+        };
+        self.send_controlled(follower, Message::AppendEntries(request));
+    }
+
+    /// Entries come back from the durable log, in answer to a [`Fetch`].
+    ///
+    /// Late answers are dropped. Entries other than those that were written stop the server.
+    pub fn fetched(&mut self, purpose: FetchPurpose, entries: Vec<Entry>, now: Instant) {
+        if self.begin(now) {
+            return;
+        }
+        match purpose {
+            FetchPurpose::Follower(follower) => self.fetched_for_follower(follower, entries),
+            FetchPurpose::StateMachine => self.fetched_for_state_machine(entries),
+        }
+    }
+
+    fn fetched_for_follower(&mut self, follower: NodeId, entries: Vec<Entry>) {
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(position) = leader.followers.iter().position(|(id, _)| *id == follower) else {
+            return;
+        };
+        let progress = &mut leader.followers[position].1;
+        let Mode::Fetching { pipeline } = progress.mode else {
+            return;
+        };
+        progress.mode = if pipeline {
+            Mode::Pipeline
+        } else {
+            Mode::Probe { awaiting: false }
+        };
+        let from = progress.next_index;
+        if entries.first().is_some_and(|entry| entry.id.index != from) {
+            // It answers an earlier question; the current one is asked again.
+            return;
+        }
+        if let Some(index) = self.wrong_entry(from, &entries) {
+            return self.stop(StopReason::FetchedWrongEntries { index });
+        }
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let (_, mut progress) = leader.followers[position].clone();
+        self.send_append(follower, &mut progress, entries);
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.followers[position].1 = progress;
+        }
+    }
+
+    fn fetched_for_state_machine(&mut self, entries: Vec<Entry>) {
+        if !core::mem::take(&mut self.refetching) {
+            return;
+        }
+        match self.wrong_entry(self.delivered.next(), &entries) {
+            Some(index) => self.stop(StopReason::FetchedWrongEntries { index }),
+            None => {
+                self.refetched = entries;
+                let through = self.commit_index.min(self.log.durable());
+                self.refetched.retain(|entry| entry.id.index <= through);
+            }
+        }
+    }
+
+    /// Asks for committed entries that the state machine lacks and memory no longer has.
+    pub(crate) fn refetch(&mut self, fetches: &mut Vec<Fetch>) {
+        if !core::mem::replace(&mut self.refetching, true) {
+            let through = self.commit_index.min(self.log.window_start().previous());
+            fetches.push(Fetch {
+                purpose: FetchPurpose::StateMachine,
+                from: self.delivered.next(),
+                through,
+                bytes_max: self.config.append_bytes_max,
+            });
+        }
+    }
+
+    /// The first position at which `entries` are not the log's own from `from` on.
+    fn wrong_entry(&self, from: LogIndex, entries: &[Entry]) -> Option<LogIndex> {
+        if entries.is_empty() {
+            return Some(from);
+        }
+        let mut expected = from;
+        for entry in entries {
+            if entry.id.index != expected || !self.log.contains(entry.id) {
+                return Some(expected);
+            }
+            expected = expected.next();
+        }
+        None
+    }
+
+    pub(crate) fn on_append_entries_response(
+        &mut self,
+        from: NodeId,
+        response: &AppendEntriesResponse,
+    ) {
+        if !self.answers_this_term(from, response.term) {
+            return;
+        }
+        let (now, last) = (self.now, self.log.last().index);
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(progress) = leader.follower_mut(from) else {
+            return;
+        };
+        progress.last_contact = now;
+        match response.result {
+            AppendResult::Accepted { match_index } if match_index > last => {
+                self.ignore(from, IgnoreReason::BeyondLog);
+            }
+            AppendResult::Accepted { match_index } => {
+                if progress.accepted(match_index) {
+                    self.explain(|| Event::MatchAdvanced {
+                        follower: from,
+                        match_index,
+                    });
+                    self.advance_commit();
+                }
+            }
+            AppendResult::Rejected { prev_log, hint } => {
+                if !progress.refusal_counts(prev_log.index) || !self.log.contains(prev_log) {
+                    return self.ignore(from, IgnoreReason::LateAnswer);
+                }
+                let agreed = self.log.last_not_after(hint).index;
+                progress.backtrack(agreed.next().min(prev_log.index));
+                let next_index = progress.next_index;
+                self.explain(|| Event::Backtracked {
+                    follower: from,
+                    next_index,
+                });
+            }
+        }
+    }
+
+    pub(crate) fn on_heartbeat_response(&mut self, from: NodeId, response: &HeartbeatResponse) {
+        if !self.answers_this_term(from, response.term) {
+            return;
+        }
+        let now = self.now;
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let current_round = leader.round;
+        let Some(progress) = leader.follower_mut(from) else {
+            return;
+        };
+        if response.round > current_round {
+            return self.ignore(from, IgnoreReason::LateAnswer);
+        }
+        progress.last_contact = now;
+        progress.acked_round = progress.acked_round.max(response.round);
+        self.confirm_reads();
+    }
+
+    /// Whether an answer is meant for this leader in this term.
+    fn answers_this_term(&mut self, from: NodeId, term: crate::Term) -> bool {
+        if term > self.term() {
+            self.adopt_term(term, from);
+            return false;
+        }
+        let current = term == self.term() && matches!(self.role, RoleState::Leader(_));
+        if !current {
+            self.ignore(from, IgnoreReason::LateAnswer);
+        }
+        current
+    }
+
+    /// Commits what a majority has on disk, if it ends with an entry of the leader's own term: an
+    /// older entry on a majority can still be replaced (§5.4.2, Figure 8).
+    pub(crate) fn advance_commit(&mut self) {
+        let RoleState::Leader(leader) = &self.role else {
+            return;
+        };
+        let durable = self.log.durable();
+        let matched = |voter| {
+            leader
+                .follower(voter)
+                .map_or(durable, |progress| progress.match_index)
+        };
+        let Some(reached) = self.membership.reached_by_majority(matched) else {
+            return;
+        };
+        if reached >= leader.first_index && reached > self.commit_index {
+            self.commit_through(reached);
+            self.confirm_reads();
+        }
+    }
+
+    /// Moves the commit index forward.
+    pub(crate) fn commit_through(&mut self, to: LogIndex) {
+        let from = self.commit_index;
+        debug_assert!(
+            from < to && to <= self.log.last().index,
+            "commit stays within the log"
+        );
+        if let RoleState::Leader(leader) = &mut self.role {
+            let entries = self.log.iter_from(from.next());
+            let committed: usize = entries.take((to - from) as usize).map(Entry::bytes).sum();
+            leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(committed);
+        }
+        self.commit_index = to;
+        self.explain(|| Event::CommitAdvanced { from, to });
+    }
+}
+
+impl Leader {
+    pub(crate) fn follower(&self, id: NodeId) -> Option<&Progress> {
+        self.followers
+            .iter()
+            .find(|(follower, _)| *follower == id)
+            .map(|(_, progress)| progress)
+    }
+
+    fn follower_mut(&mut self, id: NodeId) -> Option<&mut Progress> {
+        self.followers
+            .iter_mut()
+            .find(|(follower, _)| *follower == id)
+            .map(|(_, progress)| progress)
+    }
+}
+
+impl fmt::Display for ProposeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLeader {
+                leader: Some(leader),
+            } => {
+                write!(f, "only the leader takes commands: ask {leader}")
+            }
+            Self::NotLeader { leader: None } => {
+                f.write_str("only a leader takes commands, and none is known: ask again later")
+            }
+            Self::TooLarge { bytes, bytes_max } => {
+                write!(
+                    f,
+                    "the command has {bytes} bytes, more than the limit of {bytes_max}"
+                )
+            }
+            Self::Overloaded { uncommitted_bytes } => {
+                write!(
+                    f,
+                    "{uncommitted_bytes} bytes wait to be committed: ask again later"
+                )
+            }
+            Self::Stopped => f.write_str("the server has stopped for good"),
+        }
+    }
+}
+
+impl core::error::Error for ProposeError {}

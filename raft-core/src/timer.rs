@@ -1,0 +1,83 @@
+//! The randomized election timer (§5.2).
+
+use core::time::Duration;
+
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+
+use crate::id::Instant;
+
+/// Draws a new timeout each time it is armed.
+///
+/// Each draw is a generator of its own, seeded with the seed of the server and the number of the
+/// draw: two integers are the whole state, so it can be compared and hashed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct ElectionTimer {
+    seed: u64,
+    draws: u64,
+    started: Instant,
+    deadline: Instant,
+}
+
+impl ElectionTimer {
+    pub(crate) fn new(seed: u64, now: Instant, min: Duration, max: Duration) -> Self {
+        let mut timer = Self {
+            seed,
+            draws: 0,
+            started: now,
+            deadline: now,
+        };
+        timer.arm(now, min, max);
+        timer
+    }
+
+    /// Starts anew with a timeout from `min..max`.
+    pub(crate) fn arm(&mut self, now: Instant, min: Duration, max: Duration) {
+        let range = u64::try_from((max - min).as_micros()).unwrap_or(u64::MAX);
+        self.draws = self.draws.wrapping_add(1);
+        let mixed = self.seed ^ self.draws.wrapping_mul(0xd605_bbb5_8c8a_bbfd);
+        let random = SplitMix64::seed_from_u64(mixed).next_u64();
+        // The high half of the product is uniform in 0..range, to within one part in 2^64 / range.
+        let jitter = (u128::from(random) * u128::from(range)) >> 64;
+        self.started = now;
+        self.deadline = now + min + Duration::from_micros(jitter as u64);
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_fill_their_range_evenly() {
+        let (min, max) = (Duration::from_millis(150), Duration::from_millis(300));
+        let mut timer = ElectionTimer::new(7, Instant(0), min, max);
+        let mut buckets = [0_u32; 15];
+        for _ in 0..15_000 {
+            timer.arm(Instant(0), min, max);
+            let micros = timer.deadline().0;
+            assert!((150_000..300_000).contains(&micros));
+            buckets[((micros - 150_000) / 10_000) as usize] += 1;
+        }
+        assert!(
+            buckets.iter().all(|count| (850..1150).contains(count)),
+            "{buckets:?}"
+        );
+    }
+
+    #[test]
+    fn servers_with_different_seeds_draw_different_timeouts() {
+        let (min, max) = (Duration::from_millis(150), Duration::from_millis(300));
+        let first = |seed| ElectionTimer::new(seed, Instant(0), min, max).deadline();
+        assert_ne!(first(1), first(2));
+        assert_eq!(first(1), first(1));
+    }
+}
