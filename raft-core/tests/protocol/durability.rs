@@ -1,0 +1,143 @@
+//! Tokens that come late, out of order or from another life; storage that fails.
+
+use crate::cluster::{Cluster, entry};
+use raft_core::{
+    AppendEntries, LogId, LogIndex, Message, ProposeError, ReadError, Role, StopReason, Term,
+};
+
+#[test]
+fn a_token_that_overtakes_another_takes_effect_with_it() {
+    let mut cluster = Cluster::new(1);
+    cluster.elect(1);
+    cluster.sync = false;
+    let now = cluster.now;
+    let first = cluster.propose(1, "a");
+    cluster.drain();
+    let second = cluster.propose(1, "b");
+    cluster.drain();
+    let (_, _, late) = cluster.server(1).writes.pop_front().unwrap();
+    let (_, _, early) = cluster.server(1).writes.pop_front().unwrap();
+    cluster.raft(1).persisted(early, now);
+    assert!(
+        cluster.raft(1).durable_index() < first.index,
+        "the first write may be lost"
+    );
+    cluster.raft(1).persisted(late, now);
+    assert_eq!(cluster.raft(1).durable_index(), second.index);
+}
+
+#[test]
+fn a_token_counts_once() {
+    let mut cluster = Cluster::new(1);
+    cluster.elect(1);
+    cluster.sync = false;
+    let now = cluster.now;
+    cluster.propose(1, "a");
+    cluster.drain();
+    let (_, _, token) = cluster.server(1).writes.pop_front().unwrap();
+    let repeated = token.clone();
+    cluster.raft(1).persisted(token, now);
+    let second = cluster.propose(1, "b");
+    cluster.drain();
+    cluster.raft(1).persisted(repeated, now);
+    assert!(cluster.raft(1).durable_index() < second.index);
+}
+
+#[test]
+fn a_token_of_an_earlier_boot_changes_nothing() {
+    let mut cluster = Cluster::configured(1, |config| config.pre_vote = false);
+    cluster.sync = false;
+    cluster.time_out(1);
+    cluster.drain();
+    let (_, _, old) = cluster.server(1).writes.pop_front().unwrap();
+    cluster.crash_and_restart(1);
+    cluster.time_out(1);
+    cluster.drain();
+    let now = cluster.now;
+    cluster.raft(1).persisted(old, now);
+    assert_eq!(
+        cluster.raft(1).role(),
+        Role::Candidate,
+        "the vote of this boot is not durable"
+    );
+}
+
+/// Append, truncate, append again: the first completion must not acknowledge the new entries.
+#[test]
+fn a_token_of_replaced_entries_acknowledges_nothing() {
+    let mut cluster = Cluster::new(3);
+    cluster.sync = false;
+    let append = |term, entries| {
+        let (term, prev_log, leader_commit) = (Term(term), LogId::default(), LogIndex(0));
+        Message::AppendEntries(AppendEntries {
+            term,
+            prev_log,
+            entries,
+            leader_commit,
+        })
+    };
+    let now = cluster.now;
+    cluster.hand_over(1, 2, append(1, vec![entry(1, 1), entry(1, 2)]));
+    cluster.drain();
+    cluster.hand_over(3, 2, append(2, vec![entry(2, 1), entry(2, 2)]));
+    cluster.drain();
+    let (_, _, old) = cluster.server(2).writes.pop_front().unwrap();
+    cluster.raft(2).persisted(old, now);
+    cluster.drain();
+    assert_eq!(cluster.raft(2).durable_index(), LogIndex(0));
+    assert!(cluster.take_mail(2, 3).is_empty());
+    cluster.server(2).sync(now);
+    cluster.drain();
+    assert_eq!(cluster.raft(2).durable_index(), LogIndex(2));
+    assert_eq!(cluster.take_mail(2, 3).len(), 1);
+}
+
+#[test]
+fn several_requests_share_one_acknowledgement() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.sync = false;
+    for command in ["a", "b", "c"] {
+        cluster.propose(1, command);
+        cluster.drain();
+    }
+    for message in cluster.take_mail(1, 2) {
+        cluster.hand_over(1, 2, message);
+        cluster.drain();
+    }
+    assert!(cluster.take_mail(2, 1).is_empty());
+    let now = cluster.now;
+    cluster.server(2).sync(now);
+    cluster.drain();
+    assert_eq!(cluster.take_mail(2, 1).len(), 1);
+}
+
+#[test]
+fn a_storage_fault_silences_the_server() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    let now = cluster.now;
+    cluster.raft(1).read(now).unwrap();
+    cluster.raft(1).storage_failed(now);
+    cluster.drain();
+    assert!(cluster.mail.is_empty());
+    assert_eq!(cluster.raft(1).stopped(), Some(StopReason::StorageFailed));
+    assert_eq!(
+        cluster.raft(1).propose("b".into(), now),
+        Err(ProposeError::Stopped)
+    );
+    assert_eq!(cluster.raft(1).read(now), Err(ReadError::Stopped));
+    cluster.elect(2);
+    assert!(cluster.take_mail(1, 2).is_empty());
+}
+
+#[test]
+#[should_panic(expected = "the write of the previous drain was not taken")]
+fn a_write_cannot_be_overwritten_by_the_next_drain() {
+    let mut cluster = Cluster::new(1);
+    let mut effects = raft_core::Effects::default();
+    cluster.time_out(1);
+    cluster.raft(1).drain(&mut effects);
+    cluster.raft(1).drain(&mut effects);
+}

@@ -1,0 +1,301 @@
+//! Elections: §5.2, §5.4.1, dissertation 4.2.3, 6.2 and 9.6.
+
+use std::time::Duration;
+
+use crate::cluster::{Cluster, TIMEOUT_MIN};
+use raft_core::{
+    Event, HardState, Heartbeat, LogIndex, Message, NodeId, PreVote, RequestVote, Role,
+    StepDownReason, Term, VoteRefusal,
+};
+
+#[test]
+fn a_majority_elects_and_the_rest_follows() {
+    let mut cluster = Cluster::new(5);
+    cluster.elect(3);
+    for id in 1..=5 {
+        assert_eq!(
+            (cluster.raft(id).leader(), cluster.raft(id).term()),
+            (Some(NodeId(3)), Term(1))
+        );
+    }
+}
+
+#[test]
+fn a_cluster_of_one_elects_itself_once_its_vote_is_durable() {
+    let mut cluster = Cluster::new(1);
+    cluster.sync = false;
+    cluster.time_out(1);
+    cluster.drain();
+    assert_eq!(cluster.raft(1).role(), Role::Candidate);
+    let now = cluster.now;
+    cluster.server(1).sync(now);
+    assert_eq!(cluster.raft(1).role(), Role::Leader);
+    // Its own entry is not committed before it is durable (etcd #14370).
+    cluster.drain();
+    assert_eq!(cluster.raft(1).commit_index(), LogIndex(0));
+    cluster.server(1).sync(now);
+    assert_eq!(cluster.raft(1).commit_index(), LogIndex(1));
+}
+
+#[test]
+fn a_minority_does_not_elect() {
+    let mut cluster = Cluster::new(4);
+    cluster.time_out(1);
+    cluster.deliver_among(&[1, 2]);
+    assert_eq!(cluster.raft(1).role(), Role::PreCandidate);
+    assert_eq!(cluster.raft(1).term(), Term(0));
+}
+
+#[test]
+fn one_vote_a_term() {
+    let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
+    cluster.time_out(1);
+    cluster.time_out(2);
+    cluster.deliver_where(|from, to, _| from != 3 && to == 3 && from == 1);
+    cluster.hand_over(
+        2,
+        3,
+        Message::RequestVote(RequestVote {
+            term: Term(1),
+            last_log: Default::default(),
+        }),
+    );
+    cluster.drain();
+    let refused = cluster.server(3).events.contains(&Event::VoteRefused {
+        term: Term(1),
+        candidate: NodeId(2),
+        pre_vote: false,
+        reason: VoteRefusal::AlreadyVoted {
+            candidate: NodeId(1),
+        },
+    });
+    assert!(refused);
+}
+
+#[test]
+fn a_vote_survives_a_crash() {
+    let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
+    cluster.time_out(1);
+    cluster.deliver_where(|_, to, _| to == 3);
+    cluster.crash_and_restart(3);
+    assert_eq!(
+        cluster.server(3).hard_state,
+        HardState {
+            term: Term(1),
+            vote: Some(NodeId(1))
+        }
+    );
+    cluster.hand_over(
+        2,
+        3,
+        Message::RequestVote(RequestVote {
+            term: Term(1),
+            last_log: Default::default(),
+        }),
+    );
+    cluster.drain();
+    assert!(matches!(
+        cluster.take_mail(3, 2)[..],
+        [Message::RequestVoteResponse(ref response)] if !response.granted
+    ));
+}
+
+#[test]
+fn neither_a_vote_nor_a_request_for_votes_leaves_before_it_is_durable() {
+    let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
+    cluster.sync = false;
+    cluster.time_out(1);
+    cluster.drain();
+    assert!(
+        cluster.mail.is_empty(),
+        "the candidate's own vote is not on its disk"
+    );
+    let now = cluster.now;
+    cluster.server(1).sync(now);
+    cluster.drain();
+    let request = cluster.take_mail(1, 2).pop().unwrap();
+    cluster.hand_over(1, 2, request);
+    cluster.drain();
+    assert!(
+        cluster.take_mail(2, 1).is_empty(),
+        "the vote is not on its disk"
+    );
+    cluster.server(2).sync(now);
+    cluster.drain();
+    assert_eq!(cluster.take_mail(2, 1).len(), 1);
+}
+
+#[test]
+fn the_more_complete_log_wins() {
+    let mut cluster = Cluster::with_logs(&[&[1, 1, 2], &[1, 1, 1, 1], &[1, 1, 2]], |_| {});
+    cluster.time_out(2);
+    cluster.deliver();
+    assert_eq!(
+        cluster.raft(2).role(),
+        Role::Follower,
+        "a longer log of an older term loses"
+    );
+    cluster.elect(3);
+    assert_eq!(cluster.terms(2), [1, 1, 2, 3]);
+}
+
+/// A leader that sees votes of an earlier term must not count them (openraft PR 1220).
+#[test]
+fn a_late_vote_does_not_count_in_a_later_term() {
+    let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
+    cluster.time_out(1);
+    cluster.drain();
+    for message in cluster.take_mail(1, 2) {
+        cluster.hand_over(1, 2, message);
+    }
+    cluster.drain();
+    let late = cluster.take_mail(2, 1);
+    cluster.mail.clear();
+    cluster.time_out(1);
+    cluster.drain();
+    assert_eq!(cluster.raft(1).term(), Term(2));
+    for message in late {
+        cluster.hand_over(2, 1, message);
+    }
+    assert_eq!(cluster.raft(1).role(), Role::Candidate);
+}
+
+#[test]
+fn a_pre_vote_changes_nothing_at_the_voter() {
+    let mut cluster = Cluster::new(3);
+    let before = cluster.raft(2).clone();
+    let request = PreVote {
+        campaign_term: Term(1),
+        last_log: Default::default(),
+    };
+    cluster.hand_over(1, 2, Message::PreVote(request));
+    cluster.drain();
+    cluster.server(2).events.clear();
+    assert_eq!(*cluster.raft(2), before);
+}
+
+#[test]
+fn a_server_cut_off_does_not_disturb_when_it_returns() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    for _ in 0..100 {
+        cluster.time_out(3);
+        cluster.deliver_among(&[1, 2]);
+        cluster.beat(1);
+        cluster.deliver_among(&[1, 2]);
+    }
+    cluster.beat(1);
+    cluster.deliver();
+    assert_eq!(
+        (cluster.raft(1).role(), cluster.raft(1).term()),
+        (Role::Leader, Term(1))
+    );
+    assert_eq!(cluster.raft(3).leader(), Some(NodeId(1)));
+}
+
+/// Without pre-vote, a server in a later term and with a shorter log must be heard: its refusal
+/// carries the term over (etcd #8501).
+#[test]
+fn a_later_term_with_a_shorter_log_does_not_block_elections() {
+    let mut cluster = Cluster::with_logs(&[&[1, 1], &[1, 1], &[1]], |_| {});
+    cluster.server(3).hard_state = HardState {
+        term: Term(7),
+        vote: Some(NodeId(3)),
+    };
+    cluster.crash_and_restart(3);
+    // Only servers 1 and 3 are up.
+    for _ in 0..3 {
+        cluster.time_out(1);
+        cluster.deliver_among(&[1, 3]);
+        cluster.time_out(3);
+        cluster.deliver_among(&[1, 3]);
+        if cluster.raft(1).role() == Role::Leader {
+            break;
+        }
+    }
+    cluster.time_out(1);
+    cluster.deliver_among(&[1, 3]);
+    assert_eq!(
+        (cluster.raft(1).role(), cluster.raft(1).term()),
+        (Role::Leader, Term(8))
+    );
+}
+
+#[test]
+fn who_hears_a_leader_ignores_candidates() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.pass(TIMEOUT_MIN / 2);
+    let request = RequestVote {
+        term: Term(9),
+        last_log: cluster.raft(3).last_log(),
+    };
+    cluster.hand_over(3, 2, Message::RequestVote(request.clone()));
+    cluster.hand_over(3, 1, Message::RequestVote(request.clone()));
+    cluster.drain();
+    assert_eq!(
+        (cluster.raft(2).term(), cluster.raft(1).role()),
+        (Term(1), Role::Leader)
+    );
+    cluster.pass(TIMEOUT_MIN / 2);
+    cluster.hand_over(3, 2, Message::RequestVote(request));
+    assert_eq!(cluster.raft(2).term(), Term(9));
+}
+
+#[test]
+fn a_leader_without_a_quorum_steps_down() {
+    let mut cluster = Cluster::new(5);
+    cluster.elect(1);
+    for _ in 0..19 {
+        cluster.beat(1);
+        cluster.deliver_among(&[1, 2]);
+    }
+    assert_eq!(cluster.raft(1).role(), Role::Leader);
+    cluster.beat(1);
+    cluster.deliver_among(&[1, 2]);
+    assert_eq!(cluster.raft(1).role(), Role::Follower);
+    let reason = StepDownReason::QuorumLost;
+    assert!(cluster.server(1).events.contains(&Event::SteppedDown {
+        term: Term(1),
+        reason
+    }));
+}
+
+#[test]
+fn a_leader_that_hears_a_majority_stays() {
+    let mut cluster = Cluster::new(5);
+    cluster.elect(1);
+    for _ in 0..100 {
+        cluster.beat(1);
+        cluster.deliver_among(&[1, 2, 3]);
+    }
+    assert_eq!(cluster.raft(1).role(), Role::Leader);
+}
+
+#[test]
+fn a_candidate_recognizes_the_leader_of_its_term() {
+    let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
+    cluster.time_out(2);
+    cluster.drain();
+    let heartbeat = Heartbeat {
+        term: Term(1),
+        round: 1,
+        commit_index: LogIndex(0),
+    };
+    cluster.hand_over(3, 2, Message::Heartbeat(heartbeat));
+    assert_eq!(
+        (cluster.raft(2).role(), cluster.raft(2).leader()),
+        (Role::Follower, Some(NodeId(3)))
+    );
+}
+
+#[test]
+fn the_timer_starts_anew_when_the_leader_is_heard_or_a_vote_is_given() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.pass(Duration::from_millis(900));
+    let now = cluster.now;
+    cluster.raft(1).elapse(now);
+    cluster.deliver();
+    assert!(cluster.raft(2).deadline().unwrap() >= now + TIMEOUT_MIN);
+}

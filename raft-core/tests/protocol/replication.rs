@@ -1,0 +1,449 @@
+//! Replication: §5.3, §5.4.2, dissertation 10.2.
+
+use std::time::Duration;
+
+use crate::cluster::{Cluster, entry};
+use bytes::Bytes;
+use raft_core::{
+    AppendEntries, AppendResult, Event, FetchPurpose, Heartbeat, IgnoreReason, LogId, LogIndex,
+    Message, NodeId, ProposeError, Role, StopReason, Term,
+};
+
+fn appends(messages: &[Message]) -> Vec<&AppendEntries> {
+    let mut found = Vec::new();
+    for message in messages {
+        if let Message::AppendEntries(append) = message {
+            found.push(append);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_command_is_applied_everywhere_in_order() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(2);
+    for command in ["a", "b", "c"] {
+        cluster.propose(2, command);
+        cluster.deliver();
+    }
+    cluster.beat(2);
+    cluster.deliver();
+    for id in 1..=3 {
+        assert_eq!(cluster.commands(id), ["a", "b", "c"]);
+    }
+}
+
+#[test]
+fn commands_that_wait_share_a_write_and_a_message() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.sync = false;
+    for command in ["a", "b", "c"] {
+        cluster.propose(1, command);
+    }
+    cluster.drain();
+    assert_eq!(cluster.server(1).writes.len(), 1);
+    let sent = cluster.take_mail(1, 2);
+    assert_eq!(
+        appends(&sent)
+            .iter()
+            .map(|append| append.entries.len())
+            .collect::<Vec<_>>(),
+        [3]
+    );
+}
+
+#[test]
+fn entries_leave_while_the_leader_writes_them() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.sync = false;
+    let proposed = cluster.propose(1, "a");
+    cluster.drain();
+    assert_eq!(cluster.raft(1).durable_index(), proposed.index.previous());
+    assert_eq!(cluster.take_mail(1, 2).len(), 1);
+}
+
+#[test]
+fn an_entry_counts_only_where_it_is_durable() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.sync = false;
+    let proposed = cluster.propose(1, "a");
+    cluster.deliver();
+    let now = cluster.now;
+    assert!(cluster.raft(1).commit_index() < proposed.index);
+    // On one follower's disk and in everybody's memory: not a majority.
+    cluster.server(2).sync(now);
+    cluster.deliver();
+    assert!(cluster.raft(1).commit_index() < proposed.index);
+    // Committed on the disks of two followers, but not handed out where it is not durable.
+    cluster.server(3).sync(now);
+    cluster.deliver();
+    assert_eq!(cluster.raft(1).commit_index(), proposed.index);
+    assert!(cluster.commands(1).is_empty());
+    cluster.server(1).sync(now);
+    cluster.deliver();
+    assert_eq!(cluster.commands(1), ["a"]);
+}
+
+/// Figure 8: an entry of an earlier term on a majority is not committed by counting.
+#[test]
+fn an_old_terms_entry_is_committed_only_by_one_of_the_leaders_own() {
+    let mut cluster = Cluster::with_logs(&[&[1, 2], &[1, 2], &[1], &[1], &[1, 3]], |config| {
+        config.check_quorum = false;
+        config.append_bytes_max = 1;
+    });
+    cluster.time_out(1);
+    // One entry at a time: server 3 gets the entry of term 2, and no more.
+    cluster.deliver_where(|from, to, message| {
+        let own_term = |append: &AppendEntries| append.entries.iter().any(|e| e.id.term == Term(4));
+        let later = matches!(message, Message::AppendEntries(append) if own_term(append));
+        from != 5 && to != 5 && !later
+    });
+    assert_eq!(cluster.raft(1).role(), Role::Leader);
+    assert_eq!(cluster.raft(1).term(), Term(4));
+    cluster.beat(1);
+    cluster.deliver_where(|_, to, message| {
+        let own_term = |append: &AppendEntries| append.entries.iter().any(|e| e.id.term == Term(4));
+        to != 5 && !matches!(message, Message::AppendEntries(append) if own_term(append))
+    });
+    assert_eq!(cluster.terms(2), [1, 2]);
+    assert_eq!(cluster.raft(1).commit_index(), LogIndex(0));
+    cluster.beat(1);
+    cluster.deliver_among(&[1, 2, 3, 4]);
+    cluster.beat(1);
+    cluster.deliver_among(&[1, 2, 3, 4]);
+    cluster.beat(1);
+    cluster.deliver_among(&[1, 2, 3, 4]);
+    assert_eq!(cluster.raft(1).commit_index(), LogIndex(3));
+}
+
+/// Figure 7: whatever the followers' logs look like, they become the leader's.
+#[test]
+fn every_log_of_figure_7_is_repaired() {
+    let mut cluster = Cluster::with_logs(
+        &[
+            &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6],
+            &[1, 1, 1, 4, 4, 5, 5, 6, 6],
+            &[1, 1, 1, 4],
+            &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6],
+            &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7],
+            &[1, 1, 1, 4, 4, 4, 4],
+            &[1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3],
+        ],
+        |_| {},
+    );
+    cluster.time_out(1);
+    cluster.deliver();
+    assert_eq!(
+        cluster.raft(1).role(),
+        Role::Leader,
+        "elected by the servers with shorter logs"
+    );
+    cluster.beat(1);
+    cluster.deliver();
+    for id in 2..=7 {
+        assert_eq!(
+            cluster.terms(id),
+            [1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 8],
+            "server {id}"
+        );
+    }
+}
+
+#[test]
+fn backtracking_skips_whole_terms() {
+    let (mut leader, mut follower) = (vec![1; 10], vec![1; 10]);
+    leader.extend([5; 500]);
+    follower.extend([2; 200]);
+    follower.extend([3; 200]);
+    let mut cluster = Cluster::with_logs(&[&leader, &follower, &leader], |_| {});
+    cluster.time_out(1);
+    cluster.deliver();
+    cluster.beat(1);
+    cluster.deliver();
+    let backtracks = |event: &&Event| {
+        matches!(
+            event,
+            Event::Backtracked {
+                follower: NodeId(2),
+                ..
+            }
+        )
+    };
+    let count = cluster.server(1).events.iter().filter(backtracks).count();
+    assert!(
+        (1..=2).contains(&count),
+        "one refusal for each term at most, not {count}"
+    );
+    assert_eq!(cluster.terms(2), cluster.terms(1));
+}
+
+/// A late AppendEntries that matches must not remove what came after it.
+#[test]
+fn a_late_request_removes_nothing() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    cluster.drain();
+    let late = cluster.take_mail(1, 2).pop().unwrap();
+    cluster.hand_over(1, 2, late.clone());
+    cluster.propose(1, "b");
+    cluster.deliver();
+    let before = cluster.terms(2);
+    cluster.hand_over(1, 2, late);
+    cluster.drain();
+    assert_eq!(cluster.terms(2), before);
+}
+
+#[test]
+fn a_lost_request_is_found_and_sent_again() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    cluster.deliver_where(|_, to, _| to != 3);
+    cluster.propose(1, "b");
+    cluster
+        .deliver_where(|_, to, message| to != 3 || !matches!(message, Message::AppendEntries(_)));
+    for _ in 0..3 {
+        cluster.beat(1);
+        cluster.deliver();
+    }
+    assert_eq!(cluster.commands(3), ["a", "b"]);
+}
+
+#[test]
+fn repeated_and_reordered_messages_do_no_harm() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    for command in ["a", "b", "c", "d"] {
+        cluster.propose(1, command);
+        cluster.drain();
+    }
+    for _ in 0..6 {
+        let mail = cluster.mail.clone();
+        cluster.mail.extend(mail);
+        cluster.mail.reverse();
+        for (from, to, message) in std::mem::take(&mut cluster.mail) {
+            cluster.hand_over(from, to, message);
+        }
+        cluster.drain();
+        cluster.mail.truncate(64);
+    }
+    cluster.mail.clear();
+    for _ in 0..3 {
+        cluster.beat(1);
+        cluster.deliver();
+    }
+    for id in 1..=3 {
+        assert_eq!(cluster.commands(id), ["a", "b", "c", "d"]);
+    }
+}
+
+/// A commit index beyond the log, of a server that lost its disk, must not be believed
+/// (etcd #21178).
+#[test]
+fn a_heartbeat_beyond_the_log_commits_nothing() {
+    let mut cluster = Cluster::new(3);
+    let heartbeat = Heartbeat {
+        term: Term(1),
+        round: 1,
+        commit_index: LogIndex(9),
+    };
+    cluster.hand_over(1, 2, Message::Heartbeat(heartbeat));
+    cluster.drain();
+    assert_eq!(cluster.raft(2).commit_index(), LogIndex(0));
+    let reason = IgnoreReason::BeyondLog;
+    assert!(cluster.server(2).events.contains(&Event::MessageIgnored {
+        from: NodeId(1),
+        reason
+    }));
+}
+
+#[test]
+fn malformed_entries_are_ignored() {
+    let mut cluster = Cluster::new(3);
+    for entries in [
+        vec![entry(1, 2)],
+        vec![entry(1, 1), entry(1, 3)],
+        vec![entry(2, 1)],
+        vec![entry(0, 1)],
+    ] {
+        let request = AppendEntries {
+            term: Term(1),
+            prev_log: LogId::default(),
+            entries,
+            leader_commit: LogIndex(9),
+        };
+        cluster.hand_over(1, 2, Message::AppendEntries(request));
+        cluster.drain();
+        assert_eq!(cluster.raft(2).last_log(), LogId::default());
+    }
+}
+
+#[test]
+fn replacing_a_committed_entry_stops_the_server() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    cluster.deliver();
+    cluster.beat(1);
+    cluster.deliver();
+    let request = AppendEntries {
+        term: Term(2),
+        prev_log: LogId::new(Term(1), LogIndex(1)),
+        entries: vec![entry(2, 2)],
+        leader_commit: LogIndex(0),
+    };
+    cluster.hand_over(3, 2, Message::AppendEntries(request));
+    let reason = StopReason::CommittedEntryConflict { index: LogIndex(2) };
+    assert_eq!(cluster.raft(2).stopped(), Some(reason));
+    assert_eq!(cluster.raft(2).deadline(), None);
+}
+
+#[test]
+fn proposals_are_refused_with_a_reason() {
+    let mut cluster = Cluster::configured(3, |config| {
+        config.command_bytes_max = 1000;
+        config.uncommitted_bytes_max = 3000;
+    });
+    let now = cluster.now;
+    let propose = |cluster: &mut Cluster, id, bytes| {
+        cluster.raft(id).propose(Bytes::from(vec![0; bytes]), now)
+    };
+    assert_eq!(
+        propose(&mut cluster, 1, 1),
+        Err(ProposeError::NotLeader { leader: None })
+    );
+    cluster.elect(1);
+    let leader = Some(NodeId(1));
+    assert_eq!(
+        propose(&mut cluster, 2, 1),
+        Err(ProposeError::NotLeader { leader })
+    );
+    let too_large = ProposeError::TooLarge {
+        bytes: 1001,
+        bytes_max: 1000,
+    };
+    assert_eq!(propose(&mut cluster, 1, 1001), Err(too_large));
+    let taken = (0..100)
+        .take_while(|_| propose(&mut cluster, 1, 1000).is_ok())
+        .count();
+    assert_eq!(taken, 3);
+    assert!(matches!(
+        propose(&mut cluster, 1, 1),
+        Err(ProposeError::Overloaded { .. })
+    ));
+    cluster.deliver();
+    assert!(propose(&mut cluster, 1, 1000).is_ok());
+}
+
+#[test]
+fn what_is_on_the_way_to_a_follower_is_bounded() {
+    let mut cluster = Cluster::configured(3, |config| {
+        config.append_bytes_max = 1;
+        config.in_flight_messages_max = 4;
+    });
+    cluster.elect(1);
+    cluster.mail.clear();
+    for _ in 0..10 {
+        cluster.propose(1, "x");
+        cluster.drain();
+    }
+    assert_eq!(appends(&cluster.take_mail(1, 2)).len(), 4);
+}
+
+#[test]
+fn a_follower_far_behind_is_served_from_the_durable_log() {
+    let mut cluster = Cluster::configured(3, |config| config.window_bytes_max = 0);
+    cluster.elect(1);
+    for _ in 0..20 {
+        cluster.propose(1, "x");
+        cluster.deliver_among(&[1, 2]);
+    }
+    for _ in 0..40 {
+        cluster.beat(1);
+        cluster.deliver();
+        let now = cluster.now;
+        let server = cluster.server(1);
+        for fetch in std::mem::take(&mut server.fetches) {
+            assert_eq!(fetch.purpose, FetchPurpose::Follower(NodeId(3)));
+            let (from, through) = (fetch.from.0 as usize - 1, fetch.through.0 as usize);
+            let entries = server.log[from..through.min(from + 3)].to_vec();
+            server.raft.fetched(fetch.purpose, entries, now);
+        }
+        cluster.deliver();
+    }
+    assert_eq!(cluster.commands(3).len(), 20);
+}
+
+#[test]
+fn a_state_machine_far_behind_is_served_from_the_durable_log() {
+    let mut cluster = Cluster::configured(1, |config| config.window_bytes_max = 0);
+    cluster.elect(1);
+    for _ in 0..20 {
+        cluster.propose(1, "x");
+        cluster.deliver();
+    }
+    cluster.crash_and_restart(1);
+    cluster.elect(1);
+    for _ in 0..10 {
+        let now = cluster.now;
+        let server = cluster.server(1);
+        for fetch in std::mem::take(&mut server.fetches) {
+            assert_eq!(fetch.purpose, FetchPurpose::StateMachine);
+            let from = fetch.from.0 as usize - 1;
+            let entries = server.log[from..(from + 5).min(server.log.len())].to_vec();
+            server.raft.fetched(fetch.purpose, entries, now);
+        }
+        cluster.deliver();
+    }
+    let applied: Vec<_> = cluster
+        .server(1)
+        .applied
+        .iter()
+        .map(|entry| entry.id.index.0)
+        .collect();
+    assert_eq!(applied, (1..=22).collect::<Vec<_>>());
+}
+
+#[test]
+fn wrong_entries_from_the_durable_log_stop_the_server() {
+    let mut cluster = Cluster::configured(1, |config| config.window_bytes_max = 0);
+    cluster.elect(1);
+    cluster.propose(1, "x");
+    cluster.deliver();
+    cluster.crash_and_restart(1);
+    cluster.elect(1);
+    let now = cluster.now;
+    cluster
+        .raft(1)
+        .fetched(FetchPurpose::StateMachine, vec![entry(9, 1)], now);
+    let reason = StopReason::FetchedWrongEntries { index: LogIndex(1) };
+    assert_eq!(cluster.raft(1).stopped(), Some(reason));
+}
+
+/// A follower's refusal is contact, too (redpanda PR 30817).
+#[test]
+fn a_refused_request_is_contact_with_the_leader() {
+    let mut cluster = Cluster::new(3);
+    cluster.pass(Duration::from_millis(500));
+    let request = AppendEntries {
+        term: Term(1),
+        prev_log: LogId::new(Term(1), LogIndex(7)),
+        entries: Vec::new(),
+        leader_commit: LogIndex(0),
+    };
+    cluster.hand_over(1, 2, Message::AppendEntries(request));
+    assert_eq!(cluster.raft(2).leader(), Some(NodeId(1)));
+    cluster.drain();
+    let answers = cluster.take_mail(2, 1);
+    let [Message::AppendEntriesResponse(response)] = &answers[..] else {
+        panic!("{answers:?}")
+    };
+    assert!(
+        matches!(response.result, AppendResult::Rejected { prev_log, .. } if prev_log.index == LogIndex(7))
+    );
+}

@@ -1,0 +1,231 @@
+//! Whatever arrives, in whatever order: no panic, no unbounded growth, and the same for the same.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use raft_core::{
+    AppendEntries, AppendEntriesResponse, AppendResult, Config, Durable, Effects, Entry, Fetch,
+    HardState, Heartbeat, HeartbeatResponse, Instant, LogId, LogIndex, Membership, Message, NodeId,
+    Payload, PreVote, PreVoteResponse, Raft, RequestVote, RequestVoteResponse, Restored, Term,
+};
+
+/// Small numbers, so that they meet; and the largest, which must not overflow.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![20 => 0..6_u64, 1 => Just(u64::MAX), 1 => Just(u64::MAX - 1)]
+}
+
+fn log_id() -> impl Strategy<Value = LogId> {
+    (number(), number()).prop_map(|(term, index)| LogId::new(Term(term), LogIndex(index)))
+}
+
+fn entries() -> impl Strategy<Value = (LogId, Vec<Entry>)> {
+    let payload = || {
+        prop_oneof![
+            Just(Payload::Noop),
+            Just(Payload::Command(Bytes::from_static(b"x")))
+        ]
+    };
+    let entry = |id, payload| Entry { id, payload };
+    let arbitrary = (log_id(), prop::collection::vec((log_id(), payload()), 0..3)).prop_map(
+        move |(prev, list)| (prev, list.into_iter().map(|(id, p)| entry(id, p)).collect()),
+    );
+    let well_formed = (
+        0..4_u64,
+        0..5_u64,
+        prop::collection::vec((0..2_u64, payload()), 0..4),
+    )
+        .prop_map(move |(term, index, list)| {
+            let prev = if index == 0 {
+                LogId::default()
+            } else {
+                LogId::new(Term(term.max(1)), LogIndex(index))
+            };
+            let mut last = prev;
+            let entries = list.into_iter().map(|(step, payload)| {
+                last = LogId::new(Term((last.term.0 + step).max(1)), last.index.next());
+                entry(last, payload)
+            });
+            (prev, entries.collect())
+        });
+    prop_oneof![1 => arbitrary, 3 => well_formed]
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let term = || number().prop_map(Term);
+    prop_oneof![
+        (term(), log_id()).prop_map(|(campaign_term, last_log)| Message::PreVote(PreVote {
+            campaign_term,
+            last_log
+        })),
+        (term(), term(), any::<bool>()).prop_map(|(term, campaign_term, granted)| {
+            Message::PreVoteResponse(PreVoteResponse {
+                term,
+                campaign_term,
+                granted,
+            })
+        }),
+        (term(), log_id())
+            .prop_map(|(term, last_log)| Message::RequestVote(RequestVote { term, last_log })),
+        (term(), any::<bool>()).prop_map(|(term, granted)| {
+            Message::RequestVoteResponse(RequestVoteResponse { term, granted })
+        }),
+        (term(), entries(), number()).prop_map(|(term, (prev_log, entries), commit)| {
+            let leader_commit = LogIndex(commit);
+            Message::AppendEntries(AppendEntries {
+                term,
+                prev_log,
+                entries,
+                leader_commit,
+            })
+        }),
+        (term(), number()).prop_map(|(term, index)| {
+            let result = AppendResult::Accepted {
+                match_index: LogIndex(index),
+            };
+            Message::AppendEntriesResponse(AppendEntriesResponse { term, result })
+        }),
+        (term(), log_id(), log_id()).prop_map(|(term, prev_log, hint)| {
+            let result = AppendResult::Rejected { prev_log, hint };
+            Message::AppendEntriesResponse(AppendEntriesResponse { term, result })
+        }),
+        (term(), number(), number()).prop_map(|(term, round, commit)| {
+            Message::Heartbeat(Heartbeat {
+                term,
+                round,
+                commit_index: LogIndex(commit),
+            })
+        }),
+        (term(), number()).prop_map(|(term, round)| Message::HeartbeatResponse(
+            HeartbeatResponse { term, round }
+        )),
+    ]
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Receive(u64, Message),
+    Elapse(u64),
+    Propose,
+    Read,
+    Sync(usize),
+    AnswerFetch(Vec<Entry>),
+    Drain,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (0..5_u64, message()).prop_map(|(from, message)| Step::Receive(from, message)),
+        4 => (0..3000_u64).prop_map(Step::Elapse),
+        2 => Just(Step::Propose),
+        1 => Just(Step::Read),
+        4 => (0..3_usize).prop_map(Step::Sync),
+        1 => entries().prop_map(|(_, entries)| Step::AnswerFetch(entries)),
+        4 => Just(Step::Drain),
+    ]
+}
+
+struct Driver {
+    raft: Raft,
+    now: Instant,
+    tokens: Vec<Durable>,
+    fetches: Vec<Fetch>,
+    effects: Effects,
+    messages: Vec<Message>,
+}
+
+impl Driver {
+    fn new(size: u64) -> Self {
+        let mut config = Config::new(NodeId(1));
+        config.explain = true;
+        config.window_bytes_max = 100;
+        config.uncommitted_bytes_max = 1000;
+        config.reads_max = 8;
+        let membership = Membership::new((1..=size).map(NodeId));
+        let restored = Restored::new(1, membership, HardState::default(), LogIndex(0), 0);
+        Self {
+            raft: Raft::new(config, restored, 7, Instant(0)).unwrap(),
+            now: Instant(0),
+            tokens: Vec::new(),
+            fetches: Vec::new(),
+            effects: Effects::default(),
+            messages: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        let now = self.now;
+        match step {
+            Step::Receive(from, message) => self.raft.receive(NodeId(from), message, now),
+            Step::Elapse(millis) => {
+                self.now = now + Duration::from_millis(millis);
+                self.raft.elapse(self.now);
+            }
+            Step::Propose => drop(self.raft.propose(Bytes::from_static(b"command"), now)),
+            Step::Read => drop(self.raft.read(now)),
+            Step::Sync(which) if which < self.tokens.len() => {
+                let token = self.tokens.remove(which);
+                self.raft.persisted(token, now);
+            }
+            Step::Sync(_) => {}
+            Step::AnswerFetch(entries) => {
+                if let Some(fetch) = self.fetches.pop() {
+                    self.raft.fetched(fetch.purpose, entries, now);
+                }
+            }
+            Step::Drain => {
+                self.raft.drain(&mut self.effects);
+                self.tokens
+                    .extend(self.effects.write.take().map(raft_core::Write::synced));
+                self.fetches.append(&mut self.effects.fetches);
+                self.messages
+                    .extend(self.effects.messages.drain(..).map(|sent| sent.message));
+                self.effects = Effects::default();
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn arbitrary_calls_never_panic_and_are_deterministic(
+        size in 1..5_u64,
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
+        let (mut one, mut two) = (Driver::new(size), Driver::new(size));
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let mut commit_index = LogIndex(0);
+        for step in steps {
+            let term = one.raft.term();
+            one.step(step.clone());
+            two.step(step);
+            prop_assert!(one.raft.term() >= term);
+            prop_assert!(one.raft.commit_index() >= commit_index);
+            commit_index = one.raft.commit_index();
+            prop_assert!(commit_index <= one.raft.last_log().index);
+            let copy = one.raft.clone();
+            prop_assert_eq!(hasher.hash_one(&copy), hasher.hash_one(&two.raft));
+            prop_assert_eq!(&copy, &two.raft);
+        }
+        prop_assert_eq!(one.messages, two.messages);
+    }
+}
+
+/// A peer that floods a server which doesn't drain cannot make its memory grow.
+#[test]
+fn answers_that_nobody_drains_are_bounded() {
+    let mut driver = Driver::new(3);
+    for _ in 0..100_000 {
+        let request = PreVote {
+            campaign_term: Term(1),
+            last_log: LogId::default(),
+        };
+        driver.step(Step::Receive(2, Message::PreVote(request)));
+    }
+    driver.step(Step::Drain);
+    assert!(driver.messages.len() <= 4096);
+}
