@@ -1,6 +1,7 @@
 //! Applying entries: a batch under construction, and what commands do to it.
 
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 
 use bytes::Bytes;
 use prost::Message;
@@ -103,9 +104,12 @@ impl<'a, R: ReadStore> Transition<'a, R> {
     /// Carries out a request.
     pub(crate) fn execute(&mut self, request: &Request) -> Result<Outcome, R> {
         let revision = self.state.revision;
+        let next = revision
+            .checked_add(1)
+            .ok_or(StoreFault::Damaged("the revision is absurd"))?;
         let mut changes = Changes {
             transition: self,
-            next: Revision::first_of(revision + 1),
+            next: Revision::first_of(next),
         };
         let result = match request {
             Request::Put(put) => RequestResult::Put(changes.put(put)?),
@@ -143,13 +147,17 @@ impl<'a, R: ReadStore> Transition<'a, R> {
 
     fn holds(&self, txn: &Txn) -> Result<bool, R> {
         for compare in &txn.compare {
-            let found = read::all_latest(&self.overlay, &compare.keys)?;
-            let holds = if found.is_empty() {
-                compare.holds_for_absent()
-            } else {
-                found.iter().all(|kv| compare.holds_for(kv))
-            };
-            if !holds {
+            let mut holds = None;
+            read::visit_latest(&self.overlay, &compare.keys, |kv| {
+                let this_holds = compare.holds_for(&kv);
+                holds = Some(this_holds);
+                if this_holds {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
+            if !holds.unwrap_or_else(|| compare.holds_for_absent()) {
                 return Ok(false);
             }
         }
@@ -221,7 +229,11 @@ impl<R: ReadStore> Changes<'_, '_, R> {
     fn put(&mut self, put: &Put) -> Result<PutResult, R> {
         let prev_kv = read::latest(&self.transition.overlay, &put.key)?;
         let (create_revision, version) = match &prev_kv {
-            Some(previous) => (previous.create_revision, previous.version + 1),
+            Some(previous) => (
+                previous.create_revision,
+                (previous.version.checked_add(1))
+                    .ok_or(StoreFault::Damaged("the version of a key is absurd"))?,
+            ),
             None => (self.next.main, 1),
         };
         let record: Bytes = wire::KeyValue {
@@ -243,7 +255,11 @@ impl<R: ReadStore> Changes<'_, '_, R> {
     }
 
     fn delete(&mut self, delete: &Delete) -> Result<DeleteResult, R> {
-        let removed = read::all_latest(&self.transition.overlay, &delete.keys)?;
+        let mut removed = Vec::new();
+        read::visit_latest(&self.transition.overlay, &delete.keys, |kv| {
+            removed.push(kv);
+            ControlFlow::Continue(())
+        })?;
         for kv in &removed {
             let tombstone = wire::KeyValue {
                 key: kv.key.clone(),

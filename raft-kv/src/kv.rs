@@ -46,6 +46,11 @@ impl<S: Store> Kv<S> {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn store_mut_for_tests(&mut self) -> &mut S {
+        &mut self.store
+    }
+
     /// Applies one committed entry: its effects and the applied index are one commit.
     ///
     /// # Errors
@@ -154,6 +159,14 @@ impl<S: Store> Kv<S> {
     /// The revision is not there, a key is impossibly long, or the store failed.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError<S::Error>> {
         self.view().range(request)
+    }
+
+    /// See [`View::audit`].
+    ///
+    /// # Errors
+    /// The store contradicts itself or failed.
+    pub fn audit(&self) -> Result<(), StoreFault<S::Error>> {
+        self.view().audit()
     }
 
     /// The store, for taking a snapshot of it.

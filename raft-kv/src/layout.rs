@@ -61,7 +61,7 @@ impl Revision {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (main, sub) = bytes.split_at_checked(8)?;
+        let (main, sub) = bytes.split_at_checked(size_of::<i64>())?;
         Some(Self {
             main: i64::from_be_bytes(main.try_into().ok()?),
             sub: u32::from_be_bytes(sub.try_into().ok()?),
@@ -170,6 +170,21 @@ pub(crate) fn history_key(revision: Revision) -> Bytes {
     bytes.push(HISTORY);
     revision.encode(&mut bytes);
     bytes.into()
+}
+
+/// All of history.
+pub(crate) fn history() -> Span {
+    table(HISTORY)
+}
+
+/// The revision of a key of `history`.
+pub(crate) fn history_revision(key: &[u8]) -> Option<Revision> {
+    Revision::decode(key.get(1..)?)
+}
+
+/// All sessions.
+pub(crate) fn sessions() -> Span {
+    table(SESSIONS)
 }
 
 pub(crate) fn session_key(client: u128) -> Bytes {

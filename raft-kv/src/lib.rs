@@ -54,8 +54,11 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod apply;
+mod audit;
 mod command;
 mod entry;
 mod error;
@@ -73,6 +76,9 @@ mod validate;
 mod view;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use command::{Command, Compare, Delete, Op, Operand, Put, Relation, Request, Session, Txn};
 pub use entry::{Entry, EntryId, Payload};
 pub use error::{ApplyError, OpenError, ReadError, StoreFault};
@@ -85,4 +91,5 @@ pub use range::{Counting, KeyRange, KeyValue, Projection, RangeRequest, RangeRes
 pub use session::{SESSION_OUTCOME_BYTES_MAX, SESSIONS_MAX};
 pub use store::{Batch, Directed, Order, ReadStore, Store, Write, directed};
 pub use validate::{KEY_BYTES_MAX, Limits, Malformed, ValidateError};
+pub use view::View;
 pub use wire::{DecodeError, OutcomeDecodeError};

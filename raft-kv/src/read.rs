@@ -52,16 +52,26 @@ pub(crate) fn at_revision<R: ReadStore>(
     }
 }
 
-/// Every key of a range that is there, in order.
-pub(crate) fn all_latest<R: ReadStore>(store: &R, keys: &KeyRange) -> Result<Vec<KeyValue>, R> {
+/// Visits the newest records of a range in key order, until the visitor breaks off.
+pub(crate) fn visit_latest<R: ReadStore>(
+    store: &R,
+    keys: &KeyRange,
+    mut visit: impl FnMut(KeyValue) -> ControlFlow<()>,
+) -> Result<(), R> {
     if keys.stop() == End::Single {
-        return Ok(latest(store, &keys.start)?.into_iter().collect());
+        if let Some(kv) = latest(store, &keys.start)? {
+            let _ = visit(kv);
+        }
+        return Ok(());
     }
     let (from, to) = layout::current_span(keys);
-    store
-        .scan(&from, &to, Order::Ascending)
-        .map(|entry| decode_kv(entry.map_err(StoreFault::Store)?.1))
-        .collect()
+    for entry in store.scan(&from, &to, Order::Ascending) {
+        let (_, record) = entry.map_err(StoreFault::Store)?;
+        if visit(decode_kv(record)?).is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Answers a range request at a past revision, or at the latest if `revision` is `None`; whether

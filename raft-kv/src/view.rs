@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::audit;
 use crate::entry::EntryId;
 use crate::error::{OpenError, ReadError, StoreFault};
 use crate::fingerprint;
@@ -118,6 +119,16 @@ impl<R: ReadStore> View<R> {
         check_length(end)?;
         let past = self.past(request.revision)?;
         Ok(read::range(&self.store, request, past, self.revision())?)
+    }
+
+    /// Reads the whole store and checks that its tables agree with each other, with the counters and
+    /// with the fingerprint. Takes as long as the store is large: for tests, for the simulator, and for a
+    /// node that has reason to doubt its disk.
+    ///
+    /// # Errors
+    /// [`StoreFault::Damaged`] with the first contradiction found, or the store's own error.
+    pub fn audit(&self) -> Result<(), StoreFault<R::Error>> {
+        audit::audit(&self.store, &self.state)
     }
 
     /// The past revision to read at, or `None` for the latest, which has tables of its own.

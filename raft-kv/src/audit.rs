@@ -1,0 +1,185 @@
+//! Checking a whole store against itself.
+//!
+//! History alone determines the other tables of keys, so it is walked twice: in the order of
+//! revisions for the digest, and key by key for the versions and the newest records.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::error::StoreFault;
+use crate::fingerprint;
+use crate::layout::{self, Revision};
+use crate::range::KeyRange;
+use crate::read;
+use crate::store::{Order, ReadStore};
+use crate::wire::{KeyValue, SessionRecord, SessionUse, StateRecord, VersionRecord};
+
+type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
+
+pub(crate) fn audit<R: ReadStore>(store: &R, state: &StateRecord) -> Result<(), R> {
+    let (changes, history_digest) = history(store, state)?;
+    let present = versions(store, changes)?;
+    let (from, to) = layout::current_span(&KeyRange::all());
+    require::<R>(
+        count(store, &from, &to)? == present,
+        "the number of newest records is not that of keys present",
+    )?;
+    let session_digest = sessions(store, state)?;
+    require::<R>(
+        history_digest.wrapping_add(session_digest) == state.digest,
+        "the digest is not that of the records",
+    )
+}
+
+/// Checks that history has no holes; returns the number of changes and their digest.
+fn history<R: ReadStore>(store: &R, state: &StateRecord) -> Result<(u64, u64), R> {
+    let mut changes = 0;
+    let mut digest = 0_u64;
+    let mut before = Revision::first_of(1);
+    let (from, to) = layout::history();
+    for entry in store.scan(&from, &to, Order::Ascending) {
+        let (key, record) = entry.map_err(StoreFault::Store)?;
+        let revision = layout::history_revision(&key)
+            .ok_or(StoreFault::Damaged("a key of history is no revision"))?;
+        let follows = if revision.main == before.main {
+            changes > 0 && revision.sub == before.sub + 1
+        } else {
+            revision == Revision::first_of(before.main + 1)
+        };
+        require::<R>(follows, "history has a hole")?;
+        digest = digest.wrapping_add(fingerprint::of_pair(&key, &record));
+        let record: KeyValue = read::decode(record, "a record of history does not decode")?;
+        require::<R>(
+            record.mod_revision == revision.main,
+            "a record of history has another revision",
+        )?;
+        changes += 1;
+        before = revision;
+    }
+    require::<R>(
+        before.main == state.revision,
+        "history does not end at the revision",
+    )?;
+    Ok((changes, digest))
+}
+
+/// Checks each key's versions and newest record; returns the number of keys that are present.
+fn versions<R: ReadStore>(store: &R, changes: u64) -> Result<u64, R> {
+    let mut seen = 0;
+    let mut present = 0;
+    let mut before: Option<(Bytes, KeyValue)> = None;
+    let (from, to) = layout::versions_span(&KeyRange::all());
+    for entry in store.scan(&from, &to, Order::Ascending) {
+        let (version_key, version) = entry.map_err(StoreFault::Store)?;
+        let (group, revision) = layout::split_version_key(&version_key)
+            .ok_or(StoreFault::Damaged("a key of the versions is too short"))?;
+        let version: VersionRecord = read::decode(version, "a version does not decode")?;
+        let record = store
+            .get(&layout::history_key(revision))
+            .map_err(StoreFault::Store)?
+            .ok_or(StoreFault::Damaged("a version has no record in history"))?;
+        let record: KeyValue = read::decode(record, "a record of history does not decode")?;
+        require::<R>(
+            version_key == layout::version_key(&record.key, revision)
+                && version.removed == (record.version == 0),
+            "a version is not that of its record",
+        )?;
+        let last = match before.take() {
+            Some((key, last)) if key == group => Some(last),
+            Some((_, last)) => {
+                present += newest(store, &last)?;
+                None
+            }
+            None => None,
+        };
+        require::<R>(
+            continues(last.as_ref(), &record),
+            "a record does not continue the one before it",
+        )?;
+        seen += 1;
+        before = Some((group, record));
+    }
+    if let Some((_, last)) = before {
+        present += newest(store, &last)?;
+    }
+    require::<R>(seen == changes, "the versions are not those of history")?;
+    Ok(present)
+}
+
+/// Whether `record` can be the next change of a key whose last change was `last`.
+fn continues(last: Option<&KeyValue>, record: &KeyValue) -> bool {
+    match (last.filter(|last| last.version > 0), record.version) {
+        (None, 0) => false,
+        (None, version) => version == 1 && record.create_revision == record.mod_revision,
+        (Some(_), 0) => record.create_revision == 0,
+        (Some(last), version) => {
+            version == last.version + 1 && record.create_revision == last.create_revision
+        }
+    }
+}
+
+/// Checks the newest record of the key whose last change is `last`; 1 if the key is present.
+fn newest<R: ReadStore>(store: &R, last: &KeyValue) -> Result<u64, R> {
+    let stored = store
+        .get(&layout::current_key(&last.key))
+        .map_err(StoreFault::Store)?;
+    let expected = (last.version > 0).then(|| Bytes::from(last.encode_to_vec()));
+    require::<R>(
+        stored == expected,
+        "the newest record of a key is not its last in history",
+    )?;
+    Ok(u64::from(expected.is_some()))
+}
+
+/// Checks that sessions and their uses match; returns the digest of the sessions.
+fn sessions<R: ReadStore>(store: &R, state: &StateRecord) -> Result<u64, R> {
+    let mut digest = 0_u64;
+    let mut seen = 0;
+    let (from, to) = layout::sessions();
+    for entry in store.scan(&from, &to, Order::Ascending) {
+        let (key, bytes) = entry.map_err(StoreFault::Store)?;
+        digest = digest.wrapping_add(fingerprint::of_pair(&key, &bytes));
+        let record: SessionRecord = read::decode(bytes, "a session does not decode")?;
+        require::<R>(
+            record.last_used > state.session_horizon && record.last_used <= state.applied_index,
+            "a session was used before the horizon or in the future",
+        )?;
+        let usage = store
+            .get(&layout::session_use_key(record.last_used))
+            .map_err(StoreFault::Store)?
+            .ok_or(StoreFault::Damaged("a session has no use"))?;
+        let usage: SessionUse = read::decode(usage, "the use of a session does not decode")?;
+        require::<R>(
+            layout::session_key_of(&usage.client) == key,
+            "the use of a session names another client",
+        )?;
+        seen += 1;
+    }
+    require::<R>(
+        seen == state.sessions,
+        "the number of sessions is not as counted",
+    )?;
+    let (from, to) = layout::session_uses_after(0);
+    require::<R>(
+        count(store, &from, &to)? == seen,
+        "there are uses without a session",
+    )?;
+    Ok(digest)
+}
+
+fn count<R: ReadStore>(store: &R, from: &[u8], to: &[u8]) -> Result<u64, R> {
+    let mut count = 0;
+    for entry in store.scan(from, to, Order::Ascending) {
+        entry.map_err(StoreFault::Store)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn require<R: ReadStore>(holds: bool, otherwise: &'static str) -> Result<(), R> {
+    if holds {
+        Ok(())
+    } else {
+        Err(StoreFault::Damaged(otherwise))
+    }
+}

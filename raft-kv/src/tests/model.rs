@@ -1,0 +1,281 @@
+//! The state machine as one would write it without thinking of cost: every revision a whole map.
+
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::{
+    Command, Compare, Counting, DeleteResult, KeyRange, KeyValue, Malformed, Op, OpResult, Operand,
+    Order, Outcome, Projection, Put, PutResult, RangeRequest, RangeResponse, Rejection, Relation,
+    Request, RequestResult, Response, TxnResult,
+};
+
+type State = BTreeMap<Bytes, KeyValue>;
+
+pub(super) struct Model {
+    /// The state at each revision, from 1 on.
+    revisions: Vec<State>,
+    /// Sequence, outcome and last use of each session.
+    sessions: BTreeMap<u128, (u64, Outcome, u64)>,
+    horizon: u64,
+    sessions_max: usize,
+    /// Every command of a session that was ever carried out.
+    carried_out: Vec<(u128, u64)>,
+}
+
+impl Model {
+    pub(super) fn new(sessions_max: usize) -> Self {
+        Self {
+            revisions: vec![State::new()],
+            sessions: BTreeMap::new(),
+            horizon: 0,
+            sessions_max,
+            carried_out: Vec::new(),
+        }
+    }
+
+    pub(super) fn revision(&self) -> i64 {
+        self.revisions.len() as i64
+    }
+
+    fn at(&self, revision: i64) -> &State {
+        &self.revisions[revision as usize - 1]
+    }
+
+    pub(super) fn apply(&mut self, index: u64, command: &Command) -> Outcome {
+        if let Request::Txn(txn) = &command.request
+            && (changes_twice(&txn.success) || changes_twice(&txn.failure))
+        {
+            return Outcome::Rejected(Rejection::Malformed(Malformed::DuplicateKey));
+        }
+        let Some(session) = command.session else {
+            return self.execute(&command.request);
+        };
+        match self.sessions.get_mut(&session.client) {
+            Some((latest, _, _)) if session.sequence < *latest => {
+                return Outcome::SessionStale { latest: *latest };
+            }
+            Some((latest, outcome, last_used)) if session.sequence == *latest => {
+                *last_used = index;
+                return outcome.clone();
+            }
+            Some(_) => {}
+            None if session.since < self.horizon => {
+                return Outcome::SessionUnknown {
+                    since: self.horizon,
+                };
+            }
+            None => {}
+        }
+        let command_id = (session.client, session.sequence);
+        assert!(
+            !self.carried_out.contains(&command_id),
+            "{command_id:?} is carried out twice"
+        );
+        self.carried_out.push(command_id);
+        let outcome = self.execute(&command.request);
+        let is_new = !self.sessions.contains_key(&session.client);
+        if is_new && self.sessions.len() == self.sessions_max {
+            let oldest = self.sessions.iter().min_by_key(|(_, (_, _, used))| *used);
+            let (client, used) = oldest
+                .map(|(client, (_, _, used))| (*client, *used))
+                .unwrap();
+            self.sessions.remove(&client);
+            self.horizon = used;
+        }
+        let kept = (session.sequence, outcome.clone(), index);
+        self.sessions.insert(session.client, kept);
+        outcome
+    }
+
+    fn execute(&mut self, request: &Request) -> Outcome {
+        let current = self.revision();
+        let mut state = self.at(current).clone();
+        let mut changed = false;
+        let single;
+        let (succeeded, ops) = match request {
+            Request::Put(put) => {
+                single = [Op::Put(put.clone())];
+                (true, &single[..])
+            }
+            Request::Delete(delete) => {
+                single = [Op::Delete(delete.clone())];
+                (true, &single[..])
+            }
+            Request::Txn(txn) => {
+                if txn.compare.iter().all(|compare| holds(&state, compare)) {
+                    (true, &txn.success[..])
+                } else {
+                    (false, &txn.failure[..])
+                }
+            }
+        };
+        let mut results = Vec::new();
+        for op in ops {
+            results.push(match op {
+                Op::Put(put) => {
+                    changed = true;
+                    OpResult::Put(do_put(&mut state, put, current + 1))
+                }
+                Op::Delete(delete) => {
+                    let removed: Vec<_> = state
+                        .extract_if(.., |key, _| within(&delete.keys, key))
+                        .map(|(_, kv)| kv)
+                        .collect();
+                    changed |= !removed.is_empty();
+                    OpResult::Delete(DeleteResult {
+                        deleted: removed.len() as u64,
+                        prev_kvs: if delete.prev_kv { removed } else { vec![] },
+                    })
+                }
+                Op::Range(range) => {
+                    let from = match range.revision {
+                        Some(requested) if requested > current => {
+                            return Outcome::Rejected(Rejection::FutureRevision {
+                                requested,
+                                current,
+                            });
+                        }
+                        Some(requested) => self.at(requested),
+                        None => &state,
+                    };
+                    OpResult::Range(do_range(from, range, current + i64::from(changed)))
+                }
+            });
+        }
+        if changed {
+            self.revisions.push(state);
+        }
+        let result = match request {
+            Request::Txn(_) => RequestResult::Txn(TxnResult { succeeded, results }),
+            _ => match results.remove(0) {
+                OpResult::Put(put) => RequestResult::Put(put),
+                OpResult::Delete(delete) => RequestResult::Delete(delete),
+                OpResult::Range(_) => panic!("no request is a range"),
+            },
+        };
+        Outcome::Done(Response {
+            revision: self.revision(),
+            result,
+        })
+    }
+
+    pub(super) fn get(&self, key: &Bytes, revision: i64) -> Option<KeyValue> {
+        self.at(revision).get(key).cloned()
+    }
+
+    pub(super) fn range(&self, request: &RangeRequest) -> RangeResponse {
+        let at = request.revision.unwrap_or(self.revision());
+        do_range(self.at(at), request, self.revision())
+    }
+}
+
+/// Not `KeyRange::contains`, which is under test itself.
+fn within(keys: &KeyRange, key: &Bytes) -> bool {
+    if keys.end.is_empty() {
+        return *key == keys.start;
+    }
+    *key >= keys.start && (keys.end[..] == [0] || *key < keys.end)
+}
+
+fn changes_twice(ops: &[Op]) -> bool {
+    ops.iter().enumerate().any(|(at, op)| {
+        let Op::Put(put) = op else { return false };
+        ops.iter().enumerate().any(|(other_at, other)| match other {
+            Op::Put(other) => at != other_at && put.key == other.key,
+            Op::Delete(delete) => within(&delete.keys, &put.key),
+            Op::Range(_) => false,
+        })
+    })
+}
+
+fn holds(state: &State, compare: &Compare) -> bool {
+    let zero = KeyValue {
+        key: Bytes::new(),
+        value: Bytes::new(),
+        create_revision: 0,
+        mod_revision: 0,
+        version: 0,
+        lease: 0,
+    };
+    let mut found: Vec<_> = state
+        .values()
+        .filter(|kv| within(&compare.keys, &kv.key))
+        .collect();
+    if found.is_empty() {
+        if matches!(compare.operand, Operand::Value(_)) {
+            return false;
+        }
+        found.push(&zero);
+    }
+    found.into_iter().all(|kv| {
+        let ordering = match &compare.operand {
+            Operand::Version(version) => kv.version.cmp(version),
+            Operand::CreateRevision(revision) => kv.create_revision.cmp(revision),
+            Operand::ModRevision(revision) => kv.mod_revision.cmp(revision),
+            Operand::Value(value) => kv.value.cmp(value),
+        };
+        match compare.relation {
+            Relation::Equal => ordering.is_eq(),
+            Relation::NotEqual => ordering.is_ne(),
+            Relation::Greater => ordering.is_gt(),
+            Relation::Less => ordering.is_lt(),
+        }
+    })
+}
+
+fn do_put(state: &mut State, put: &Put, revision: i64) -> PutResult {
+    let previous = state.get(&put.key).cloned();
+    let kv = KeyValue {
+        key: put.key.clone(),
+        value: put.value.clone(),
+        create_revision: previous.as_ref().map_or(revision, |kv| kv.create_revision),
+        mod_revision: revision,
+        version: previous.as_ref().map_or(1, |kv| kv.version + 1),
+        lease: 0,
+    };
+    state.insert(put.key.clone(), kv);
+    PutResult {
+        prev_kv: if put.prev_kv { previous } else { None },
+    }
+}
+
+fn do_range(state: &State, request: &RangeRequest, revision: i64) -> RangeResponse {
+    let mut kvs: Vec<_> = state
+        .values()
+        .filter(|kv| within(&request.keys, &kv.key))
+        .cloned()
+        .collect();
+    if request.order == Order::Descending {
+        kvs.reverse();
+    }
+    let in_range = kvs.len();
+    if request.projection == Projection::Count {
+        kvs.clear();
+        return RangeResponse {
+            kvs,
+            more: false,
+            count: in_range as u64,
+            revision,
+        };
+    }
+    if let Some(limit) = request.limit {
+        kvs.truncate(limit as usize);
+    }
+    if request.projection == Projection::Keys {
+        for kv in &mut kvs {
+            kv.value = Bytes::new();
+        }
+    }
+    RangeResponse {
+        more: kvs.len() < in_range,
+        count: match request.counting {
+            Counting::WholeRange => in_range as u64,
+            Counting::Returned => kvs.len() as u64,
+        },
+        kvs,
+        revision,
+    }
+}
