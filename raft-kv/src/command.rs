@@ -41,9 +41,11 @@ pub struct Session {
     pub client: u128,
     /// The command's number; a retry has the same one, a new command a higher one.
     pub sequence: u64,
-    /// A log index that was already applied somewhere when the client made up `client`; the same in
-    /// every command of the session. It is how the state machine tells a session it has never seen
-    /// from one it has forgotten; 0 is always correct, but is refused with
+    /// A log index that was applied somewhere before the session's first command was sent; the same
+    /// in every command of the session, retries included. A node that makes up a session takes
+    /// its own applied index; a client takes one that a node told it. It is how the state machine
+    /// tells a session that it has never seen from one that it has forgotten. 0 is always true, but
+    /// a new session that says so is refused with
     /// [`SessionUnknown`](crate::Outcome::SessionUnknown) once any session had to be forgotten.
     pub since: u64,
 }

@@ -32,6 +32,8 @@ fn entries_without_commands_advance_the_applied_index_alone() {
 #[test]
 fn what_does_not_follow_is_refused_and_changes_nothing() {
     let mut kv = Kv::open(MemoryStore::new()).unwrap();
+    assert_eq!(kv.apply_batch([]), Ok(vec![]));
+    assert_eq!(kv.store(), &MemoryStore::new());
     kv.apply_batch([Entry::noop(1, 2), put(2, 2)]).unwrap();
     let before = kv.clone();
     let refusals = [

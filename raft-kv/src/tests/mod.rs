@@ -1,4 +1,5 @@
 mod codec;
+mod cost;
 mod crash;
 mod history;
 mod log;

@@ -1,0 +1,123 @@
+//! What operations cost, in reads and writes of the store: the part of performance that does not
+//! depend on the machine.
+
+use core::cell::Cell;
+use core::convert::Infallible;
+
+use bytes::Bytes;
+
+use crate::{
+    Batch, Command, Counting, Entry, KeyRange, Kv, MemoryStore, Order, Put, RangeRequest,
+    ReadStore, Session, Store,
+};
+
+#[derive(Default)]
+struct Metered {
+    inner: MemoryStore,
+    gets: Cell<usize>,
+    steps: Cell<usize>,
+    writes: usize,
+    commits: usize,
+}
+
+impl ReadStore for Metered {
+    type Error = Infallible;
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Infallible> {
+        self.gets.set(self.gets.get() + 1);
+        self.inner.get(key)
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        order: Order,
+    ) -> impl Iterator<Item = Result<(Bytes, Bytes), Infallible>> {
+        self.inner
+            .scan(from, to, order)
+            .inspect(|_| self.steps.set(self.steps.get() + 1))
+    }
+}
+
+impl Store for Metered {
+    fn commit(&mut self, batch: Batch) -> Result<(), Infallible> {
+        self.writes += batch.len();
+        self.commits += 1;
+        self.inner.commit(batch)
+    }
+}
+
+/// Reads, steps of scans, writes and commits since the last call.
+fn spent(kv: &mut Kv<Metered>) -> (usize, usize, usize, usize) {
+    let store = kv.store_mut_for_tests();
+    (
+        store.gets.take(),
+        store.steps.take(),
+        core::mem::take(&mut store.writes),
+        core::mem::take(&mut store.commits),
+    )
+}
+
+fn put(index: u64, key: u64, session: bool) -> Entry {
+    let mut command = Command::new(Put::new(std::format!("key{key:03}"), "v"));
+    if session {
+        command = command.with_session(Session {
+            client: u128::from(key),
+            sequence: index,
+            since: 0,
+        });
+    }
+    Entry::command(index, 1, command.encode())
+}
+
+/// A state machine with 100 keys of one version each, then one key with 100 more.
+fn filled() -> Kv<Metered> {
+    let mut kv = Kv::open(Metered::default()).unwrap();
+    kv.apply_batch((1..=100).map(|index| put(index, index, false)))
+        .unwrap();
+    kv.apply_batch((101..=200).map(|index| put(index, 50, false)))
+        .unwrap();
+    spent(&mut kv);
+    kv
+}
+
+#[test]
+fn a_put_is_one_read_and_three_writes_and_a_batch_one_commit() {
+    let mut kv = filled();
+    kv.apply_batch((201..=210).map(|index| put(index, index, false)))
+        .unwrap();
+    // And one write for the counters.
+    assert_eq!(spent(&mut kv), (10, 0, 31, 1));
+}
+
+#[test]
+fn a_session_adds_one_read_and_at_most_three_writes() {
+    let mut kv = filled();
+    kv.apply(put(201, 1, true)).unwrap();
+    assert_eq!(spent(&mut kv), (2, 0, 1 + 3 + 2, 1));
+    kv.apply(put(202, 1, true)).unwrap();
+    assert_eq!(spent(&mut kv), (2, 0, 1 + 3 + 3, 1));
+}
+
+#[test]
+fn reading_a_key_now_is_one_read_and_in_the_past_two() {
+    let mut kv = filled();
+    assert!(kv.get(b"key050", None).unwrap().is_some());
+    assert_eq!(spent(&mut kv), (1, 0, 0, 0));
+    // However many versions the key has.
+    assert_eq!(kv.get(b"key050", Some(60)).unwrap().unwrap().version, 1);
+    assert_eq!(spent(&mut kv), (1, 1, 0, 0));
+}
+
+#[test]
+fn a_page_reads_no_further_than_its_limit() {
+    let mut kv = filled();
+    let page = RangeRequest::new(KeyRange::all())
+        .limit(10)
+        .counting(Counting::Returned);
+    assert_eq!(kv.range(&page).unwrap().kvs.len(), 10);
+    assert_eq!(spent(&mut kv), (0, 11, 0, 0));
+    kv.range(&page.counting(Counting::WholeRange)).unwrap();
+    assert_eq!(spent(&mut kv), (0, 100, 0, 0));
+}
