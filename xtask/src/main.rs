@@ -1,2 +1,92 @@
-//! Placeholder.
-fn main() {}
+//! Sets up, builds, runs and checks this project: `cargo xtask --help`.
+//!
+//! Whatever a command needs and this machine lacks is installed first: toolchain parts by rustup, tools by cargo (into
+//! the target directory, at pinned versions), browsers and Node.js by apt. What is there already is left alone, so a
+//! second run installs nothing.
+//!
+//! [`parts`] is the list of what `cargo xtask test` runs; [`setup`] is the list of what may be installed.
+
+mod node;
+mod page;
+mod parts;
+mod setup;
+mod step;
+mod workspace;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::parts::Part;
+use crate::setup::Need;
+use crate::workspace::Workspace;
+
+/// Sets up, builds, runs and checks this project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build page and node, and start a cluster in one process; Ctrl-C stops it.
+    Demo(node::DemoArgs),
+    /// Run all checks, or only the parts named (and the parts these build upon).
+    Test {
+        /// What to run; everything by default.
+        parts: Vec<Part>,
+    },
+    /// Install whatever `demo` and `test` need, and do nothing else.
+    Setup,
+    /// Build the page's package from raft-wasm into www/pkg.
+    Page,
+    /// Build the page, then the node with the page inside: target/release/raft.
+    Build,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let started = Instant::now();
+    match run(&cli.task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!(
+                "error: {error:#} (after {})",
+                step::elapsed(started.elapsed())
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &Task) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Demo(args) => {
+            setup::ensure(&workspace, Need::TO_BUILD)?;
+            page::build(&workspace)?;
+            node::build(&workspace)?;
+            node::demo(&workspace, args)
+        }
+        Task::Test { parts } => Ok(parts::run(&workspace, parts)),
+        Task::Setup => {
+            setup::ensure(&workspace, Need::ALL)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Page => {
+            setup::ensure(&workspace, Need::TO_BUILD)?;
+            page::build(&workspace)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Build => {
+            setup::ensure(&workspace, Need::TO_BUILD)?;
+            page::build(&workspace)?;
+            node::build(&workspace)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

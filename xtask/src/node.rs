@@ -1,0 +1,65 @@
+//! The node: built with the page inside, and started as a whole cluster for a first look.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::step::{Step, announce, elapsed};
+use crate::workspace::Workspace;
+
+/// Options of `cargo xtask demo`, handed on to `raft demo`.
+#[derive(Args)]
+pub struct DemoArgs {
+    /// How many nodes the cluster has.
+    #[arg(long)]
+    nodes: Option<u8>,
+    /// The first node's port; the others follow it.
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+/// Builds the release binary. It embeds the page, so the page must be built.
+pub fn build(workspace: &Workspace) -> Result<()> {
+    announce("building the node");
+    let started = Instant::now();
+    Step::cargo(
+        workspace,
+        "build --package raft-native --bin raft --release",
+    )?
+    .run()?;
+    eprintln!("    built the node in {}", elapsed(started.elapsed()));
+    Ok(())
+}
+
+/// Runs `raft demo` in the place of this process where the system can do that: a signal then reaches the node whoever
+/// it is sent to, and the exit status is the node's own. Elsewhere waits for it.
+pub fn demo(workspace: &Workspace, args: &DemoArgs) -> Result<ExitCode> {
+    let mut step = Step::new(workspace, workspace.target("release/raft"))?.arg("demo");
+    if let Some(nodes) = args.nodes {
+        step = step.arg("--nodes").arg(nodes.to_string());
+    }
+    if let Some(port) = args.port {
+        step = step.arg("--port").arg(port.to_string());
+    }
+    replace_this_process(step)
+}
+
+#[cfg(unix)]
+fn replace_this_process(step: Step) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+
+    let error = step.into_command().exec();
+    bail!("cannot start the node: {error}");
+}
+
+#[cfg(not(unix))]
+fn replace_this_process(step: Step) -> Result<ExitCode> {
+    let status = step.into_command().status()?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,130 @@
+//! The parts that are cargo's business.
+//!
+//! The heavy dependencies are those of raft-native. To compile them as seldom as possible everything that only has to be
+//! right runs in the dev profile and over the whole workspace at once (another selection of packages may mean other
+//! features, and another build); release is for what must be fast or small: simulation, page, demo.
+
+use anyhow::{Result, bail};
+
+use super::Note;
+use crate::step::Step;
+use crate::workspace::Workspace;
+
+/// How many worlds a run of all checks simulates.
+const CAMPAIGN_SEEDS: u32 = 1_000;
+
+pub fn fmt(workspace: &Workspace) -> Result<Note> {
+    Step::cargo(workspace, "fmt --all --check")?.run()?;
+    Ok(None)
+}
+
+/// Without `advisories`: that check fetches a database from GitHub, which a build machine need not reach, and a new
+/// advisory would fail a tree in which nothing changed. Run `cargo deny check advisories` by hand.
+pub fn deny(workspace: &Workspace) -> Result<Note> {
+    Step::cargo(workspace, "deny --workspace check bans licenses sources")?.run()?;
+    Ok(None)
+}
+
+/// raft-wasm is linted for its own target, too: what it keeps for the browser doesn't exist elsewhere.
+pub fn clippy(workspace: &Workspace) -> Result<Note> {
+    Step::cargo(workspace, "clippy --workspace --all-targets -- -D warnings")?.run()?;
+    Step::cargo(
+        workspace,
+        "clippy --package raft-wasm --target wasm32-unknown-unknown --all-targets -- -D warnings",
+    )?
+    .run()?;
+    Ok(None)
+}
+
+pub fn doc(workspace: &Workspace) -> Result<Note> {
+    Step::cargo(workspace, "doc --workspace --no-deps")?
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run()?;
+    Ok(None)
+}
+
+/// `cargo test` builds a package's programs for that package's tests only; the tests of `tests/` start the node.
+pub fn build(workspace: &Workspace) -> Result<Note> {
+    Step::cargo(workspace, "build --workspace --bins")?.run()?;
+    Ok(None)
+}
+
+pub fn test(workspace: &Workspace) -> Result<Note> {
+    let passed = run_tests(Step::cargo(workspace, "test --workspace --no-fail-fast")?)?;
+    Ok(Some(format!("{passed} tests")))
+}
+
+pub fn no_std(workspace: &Workspace) -> Result<Note> {
+    // Neither has a standard library: one shows that nothing of it is used, the other that the page can have it.
+    for target in ["thumbv7em-none-eabi", "wasm32-unknown-unknown"] {
+        Step::cargo(
+            workspace,
+            "build --package raft-core --package raft-kv --lib --target",
+        )?
+        .arg(target)
+        .run()?;
+    }
+    Ok(None)
+}
+
+/// The same trace as the dev profile's, which is among [`test`]'s, and the browser's, which is among raft-wasm's.
+pub fn golden(workspace: &Workspace) -> Result<Note> {
+    let passed = run_tests(Step::cargo(
+        workspace,
+        "test --package raft-sim --lib --release golden",
+    )?)?;
+    Ok(Some(format!("{passed} tests")))
+}
+
+pub fn campaign(workspace: &Workspace) -> Result<Note> {
+    let mut last = String::new();
+    Step::cargo(
+        workspace,
+        "run --package raft-sim --bin simulate --release -- --seeds",
+    )?
+    .arg(CAMPAIGN_SEEDS.to_string())
+    .run_reading(|line| {
+        if line.contains(" seeds, ") {
+            last = line.to_owned();
+        }
+    })?;
+    if !last.starts_with(&format!("{CAMPAIGN_SEEDS} seeds, ")) {
+        bail!("the simulator doesn't say that it ran {CAMPAIGN_SEEDS} seeds");
+    }
+    Ok(Some(last))
+}
+
+/// Runs a command that reports as Rust's test harness does, and counts what passed: no test at all is a failure.
+pub fn run_tests(step: Step) -> Result<u32> {
+    let mut passed = 0;
+    step.run_reading(|line| passed += tests_passed(line))?;
+    if passed == 0 {
+        bail!("no test was run");
+    }
+    Ok(passed)
+}
+
+fn tests_passed(line: &str) -> u32 {
+    line.trim()
+        .strip_prefix("test result: ok. ")
+        .and_then(|rest| rest.split_once(" passed"))
+        .and_then(|(count, _)| count.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passed_tests_are_counted() {
+        assert_eq!(
+            tests_passed(
+                "test result: ok. 37 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out"
+            ),
+            37
+        );
+        assert_eq!(tests_passed("test result: FAILED. 36 passed; 1 failed"), 0);
+        assert_eq!(tests_passed("running 37 tests"), 0);
+    }
+}

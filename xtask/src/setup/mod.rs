@@ -1,0 +1,61 @@
+//! Installs what is missing on this machine, and nothing that is there.
+
+mod npm;
+mod system;
+mod tool;
+mod toolchain;
+
+use anyhow::Result;
+
+use crate::workspace::Workspace;
+
+/// Something that has to be on the machine before a part can run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// What rust-toolchain.toml names.
+    Toolchain,
+    /// The command line of the wasm-bindgen that Cargo.lock pins.
+    WasmBindgen,
+    /// Runs raft-wasm's tests in a browser.
+    WasmPack,
+    /// Judges the dependency tree.
+    CargoDeny,
+    /// A browser and its WebDriver server.
+    Chromium,
+    /// Node.js with npm, and the packages of tests/browser.
+    NodePackages,
+}
+
+impl Need {
+    /// What building page and node needs.
+    pub const TO_BUILD: &[Self] = &[Self::Toolchain, Self::WasmBindgen];
+
+    /// Everything.
+    pub const ALL: &[Self] = &[
+        Self::Toolchain,
+        Self::WasmBindgen,
+        Self::WasmPack,
+        Self::CargoDeny,
+        Self::Chromium,
+        Self::NodePackages,
+    ];
+
+    /// Installs it unless it is there; says what was installed, if anything.
+    pub fn ensure(self, workspace: &Workspace) -> Result<Option<String>> {
+        match self {
+            Self::Toolchain => toolchain::ensure(workspace),
+            Self::WasmBindgen => tool::WASM_BINDGEN.ensure(workspace),
+            Self::WasmPack => tool::WASM_PACK.ensure(workspace),
+            Self::CargoDeny => tool::CARGO_DENY.ensure(workspace),
+            Self::Chromium => system::ensure(workspace, system::CHROMIUM),
+            Self::NodePackages => npm::ensure(workspace),
+        }
+    }
+}
+
+/// Ensures several needs; the first that cannot be met is the error.
+pub fn ensure(workspace: &Workspace, needs: &[Need]) -> Result<()> {
+    needs
+        .iter()
+        .try_for_each(|need| need.ensure(workspace).map(drop))
+}

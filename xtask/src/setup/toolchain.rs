@@ -1,0 +1,143 @@
+//! The Rust toolchain's parts.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use crate::step::{Step, announce};
+use crate::workspace::Workspace;
+
+/// What rust-toolchain.toml asks for.
+#[derive(PartialEq, Eq, Debug)]
+struct Toolchain {
+    channel: String,
+    components: Vec<String>,
+    targets: Vec<String>,
+}
+
+/// rustup does this by itself when it starts cargo, but not where that is switched off (`RUSTUP_AUTO_INSTALL=0`), and
+/// not for a toolchain that was installed without these parts.
+pub fn ensure(workspace: &Workspace) -> Result<Option<String>> {
+    let path = workspace.path("rust-toolchain.toml");
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let wanted = parse(&text).context("rust-toolchain.toml is not written as xtask reads it")?;
+
+    let list = Step::new(workspace, "rustup")?
+        .args([
+            "component",
+            "list",
+            "--installed",
+            "--toolchain",
+            &wanted.channel,
+        ])
+        .output();
+    let missing = match &list {
+        Ok(list) => wanted.missing_from(list),
+        // Also where rustup isn't installed at all; then the next step says so.
+        Err(_) => vec![format!("toolchain {}", wanted.channel)],
+    };
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let missing = missing.join(", ");
+    announce(&format!("installing {missing}"));
+    let mut install = Step::new(workspace, "rustup")?
+        .args(["toolchain", "install", &wanted.channel])
+        .args(["--profile", "minimal", "--no-self-update"]);
+    for component in &wanted.components {
+        install = install.args(["--component", component]);
+    }
+    for target in &wanted.targets {
+        install = install.args(["--target", target]);
+    }
+    install
+        .run()
+        .context("the toolchain is installed by rustup, see https://rustup.rs")?;
+    Ok(Some(missing))
+}
+
+impl Toolchain {
+    /// What the output of `rustup component list --installed` lacks; a target shows there as its standard library.
+    fn missing_from(&self, installed: &str) -> Vec<String> {
+        let has = |component: &str| {
+            installed
+                .lines()
+                .any(|line| line == component || line.starts_with(&format!("{component}-")))
+        };
+        let components = self
+            .components
+            .iter()
+            .filter(|component| !has(component))
+            .cloned();
+        let targets = self
+            .targets
+            .iter()
+            .filter(|target| !has(&format!("rust-std-{target}")))
+            .cloned();
+        components.chain(targets).collect()
+    }
+}
+
+/// Reads the one form the file is written in, a key and its value on a line, so that xtask needs no TOML library.
+fn parse(text: &str) -> Option<Toolchain> {
+    let value = |key: &str| {
+        text.lines()
+            .filter_map(|line| line.split_once('='))
+            .find(|(name, _)| name.trim() == key)
+            .map(|(_, value)| value.trim())
+    };
+    let strings = |list: &str| -> Option<Vec<String>> {
+        list.strip_prefix('[')?
+            .strip_suffix(']')?
+            .split(',')
+            .map(|item| string(item.trim()))
+            .collect()
+    };
+    Some(Toolchain {
+        channel: string(value("channel")?)?,
+        components: strings(value("components")?)?,
+        targets: strings(value("targets")?)?,
+    })
+}
+
+fn string(value: &str) -> Option<String> {
+    Some(value.strip_prefix('"')?.strip_suffix('"')?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_in_the_tree_is_understood() {
+        let toolchain = parse(include_str!("../../../rust-toolchain.toml")).unwrap();
+        assert!(
+            toolchain
+                .components
+                .iter()
+                .any(|component| component == "clippy")
+        );
+        assert!(
+            toolchain
+                .targets
+                .iter()
+                .any(|target| target == "wasm32-unknown-unknown")
+        );
+    }
+
+    #[test]
+    fn missing_parts_are_found() {
+        let toolchain = Toolchain {
+            channel: "1.95.0".into(),
+            components: vec!["clippy".into(), "rustfmt".into()],
+            targets: vec![
+                "wasm32-unknown-unknown".into(),
+                "thumbv7em-none-eabi".into(),
+            ],
+        };
+        let installed = "clippy-x86_64-unknown-linux-gnu\nrust-std-wasm32-unknown-unknown\nrust-std-thumbv7em-none-eabihf\n";
+        let missing = toolchain.missing_from(installed);
+        assert_eq!(missing, ["rustfmt", "thumbv7em-none-eabi"]);
+    }
+}
