@@ -70,7 +70,7 @@ fn run(task: &Task) -> Result<ExitCode> {
             setup::ensure(&workspace, Need::TO_BUILD)?;
             page::build(&workspace)?;
             node::build(&workspace)?;
-            node::demo(&workspace, args)
+            match node::demo(&workspace, args)? {}
         }
         Task::Test { parts } => Ok(parts::run(&workspace, parts)),
         Task::Setup => {

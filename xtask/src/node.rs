@@ -1,6 +1,7 @@
 //! The node: built with the page inside, and started as a whole cluster for a first look.
 
-use std::process::ExitCode;
+use std::convert::Infallible;
+use std::os::unix::process::CommandExt;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -33,9 +34,9 @@ pub fn build(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Runs `raft demo` in the place of this process where the system can do that: a signal then reaches the node whoever
-/// it is sent to, and the exit status is the node's own. Elsewhere waits for it.
-pub fn demo(workspace: &Workspace, args: &DemoArgs) -> Result<ExitCode> {
+/// Runs `raft demo` in the place of this process: a signal then reaches the node whoever it is sent to, there is
+/// nobody to wait for it, and the exit status is the node's own.
+pub fn demo(workspace: &Workspace, args: &DemoArgs) -> Result<Infallible> {
     let mut step = Step::new(workspace, workspace.target("release/raft"))?.arg("demo");
     if let Some(nodes) = args.nodes {
         step = step.arg("--nodes").arg(nodes.to_string());
@@ -43,23 +44,6 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs) -> Result<ExitCode> {
     if let Some(port) = args.port {
         step = step.arg("--port").arg(port.to_string());
     }
-    replace_this_process(step)
-}
-
-#[cfg(unix)]
-fn replace_this_process(step: Step) -> Result<ExitCode> {
-    use std::os::unix::process::CommandExt;
-
     let error = step.into_command().exec();
     bail!("cannot start the node: {error}");
-}
-
-#[cfg(not(unix))]
-fn replace_this_process(step: Step) -> Result<ExitCode> {
-    let status = step.into_command().status()?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }

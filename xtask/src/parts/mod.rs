@@ -3,6 +3,7 @@
 mod demo;
 mod readme;
 mod rust;
+mod server;
 mod summary;
 mod web;
 
