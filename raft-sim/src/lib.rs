@@ -1,1 +1,65 @@
-//! Placeholder.
+//! A deterministic world around real Raft servers.
+//!
+//! The servers are [`raft_core::Raft`], the state machines are [`raft_kv::Kv`]; everything else is
+//! simulated: time, the network, disks, clocks, processes and clients. One queue orders what
+//! happens, and one seed decides everything that chance decides.
+//!
+//! # The law
+//!
+//! - **A run is its script.** The same [`Script`] gives the same run, event by event, on every
+//!   platform and in every build: [`World::trace_hash`] says whether it did.
+//! - **A world can be cloned at any moment**, and a [`Run`] keeps clones, so that going back in
+//!   time is going to a clone and forward from there.
+//! - **The rules are checked after every event** ([`Invariant`]). A rule that is broken ends the
+//!   world: [`World::violation`] says which, and nothing happens any more.
+//! - **Faults are actions** like all others ([`Action`]), so a fault schedule is data.
+//!
+//! ```
+//! use raft_sim::{Action, Request, Run, Script};
+//!
+//! let mut run = Run::new(Script::default())?;
+//! run.seek(1_000_000);
+//! let put = Request::Put { key: "x".into(), value: "1".into() };
+//! run.act(Action::Request { via: None, request: put })?;
+//! run.seek(1_500_000);
+//! assert_eq!(run.world().keys(1)[0].value, "1");
+//!
+//! // Back to where nothing was asked yet, and forward again.
+//! let hash = run.world().trace_hash();
+//! run.seek(900_000);
+//! assert!(run.world().keys(1).is_empty());
+//! run.seek(1_500_000);
+//! assert_eq!(run.world().trace_hash(), hash);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod act;
+mod action;
+pub mod campaign;
+mod client;
+mod config;
+mod disk;
+mod golden;
+mod invariants;
+pub mod linearizability;
+mod network;
+mod node;
+mod random;
+mod run;
+mod story;
+mod trace;
+mod view;
+mod world;
+
+pub use act::ActionError;
+pub use action::{Action, Request};
+pub use client::{Asking, AskingState};
+pub use config::{NODES_MAX, WorldConfig, WorldError};
+pub use golden::{GOLDEN_TRACE_HASH, golden_run};
+pub use invariants::{Invariant, Violation};
+pub use network::{InFlight, Lost};
+pub use random::Span;
+pub use run::{Run, Script, ScriptError, Timed};
+pub use story::{Kind, Record};
+pub use view::{EntryView, KeyView, LetterView, ProcessView};
+pub use world::World;

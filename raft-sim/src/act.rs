@@ -1,0 +1,283 @@
+//! What is done to a world.
+
+use std::fmt;
+
+use crate::action::Action;
+use crate::node::{Node, Process};
+use crate::story::Kind;
+use crate::world::{Happening, World};
+
+/// Why an [`Action`] was refused. The world is as it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ActionError {
+    /// There is no such node.
+    NoSuchNode(u64),
+    /// There is no such message on its way.
+    NoSuchMessage(u64),
+    /// A link joins two different nodes.
+    NoSuchLink(u64, u64),
+    /// The range ends before it begins.
+    EmptyRange,
+    /// The node does not run.
+    NotRunning(u64),
+    /// The node runs already.
+    Running(u64),
+    /// A rule is broken; the world has ended.
+    Ended,
+}
+
+impl World {
+    /// Does something to the world, now.
+    ///
+    /// # Errors
+    ///
+    /// [`ActionError`], if that makes no sense in this world.
+    pub fn act(&mut self, action: &Action) -> Result<(), ActionError> {
+        if self.violation.is_some() {
+            return Err(ActionError::Ended);
+        }
+        match action {
+            Action::Crash { node } => self.crash(*node),
+            Action::PowerCut => {
+                for node in 1..=self.config.nodes {
+                    if self.node(node).and_then(Node::running).is_some() {
+                        self.crash(node)?;
+                    }
+                }
+                Ok(())
+            }
+            Action::Restart { node } => self.restart(*node),
+            Action::Pause { node } => self.pause(*node),
+            Action::Resume { node } => self.resume(*node),
+            Action::Timeout { node } => self.time_out(*node),
+            Action::FailDisk { node } => {
+                self.known(*node)?.disk.failing = true;
+                self.tell(*node, "has a disk whose next sync fails");
+                Ok(())
+            }
+            Action::SetDisk { node, sync } => {
+                if sync.min > sync.max {
+                    return Err(ActionError::EmptyRange);
+                }
+                let known = self.known(*node)?;
+                known.sync = *sync;
+                known.disk.failing = false;
+                let text = format!(
+                    "has a disk that takes {} to {} µs to sync",
+                    sync.min, sync.max
+                );
+                self.tell(*node, &text);
+                Ok(())
+            }
+            Action::SetClock { node, drift } => {
+                let now = self.now;
+                self.known(*node)?.clock.set_drift(now, *drift);
+                self.set_timer(*node);
+                self.tell(
+                    *node,
+                    &format!("has a clock that is off by {drift} parts in a million"),
+                );
+                Ok(())
+            }
+            Action::Request { via, request } => {
+                if let Some(via) = via {
+                    self.known(*via)?;
+                }
+                self.ask(None, *via, request.clone());
+                Ok(())
+            }
+            Action::StopClients => {
+                self.clients.stopped = true;
+                Ok(())
+            }
+            _ => self.act_on_network(action),
+        }
+    }
+
+    fn act_on_network(&mut self, action: &Action) -> Result<(), ActionError> {
+        match action {
+            Action::CutLink { from, to } => {
+                self.link(*from, *to)?;
+                self.network.cut(*from, *to);
+                self.tell_all(format!("Nothing gets from n{from} to n{to} any more"));
+            }
+            Action::HealLink { from, to } => {
+                self.link(*from, *to)?;
+                self.network.heal(*from, *to);
+                self.tell_all(format!("Messages from n{from} to n{to} travel again"));
+            }
+            Action::Isolate { node } => {
+                self.known(*node)?;
+                self.network.isolate(*node);
+                self.tell(*node, "is cut off from all others");
+            }
+            Action::Reconnect { node } => {
+                self.known(*node)?;
+                self.network.reconnect(*node);
+                self.tell(*node, "is connected again");
+            }
+            Action::Partition { groups } => {
+                for node in groups.iter().flatten() {
+                    self.known(*node)?;
+                }
+                self.network.partition(self.config.nodes, groups);
+                let side = |group: &Vec<u64>| {
+                    let names: Vec<_> = group.iter().map(|node| format!("n{node}")).collect();
+                    names.join(", ")
+                };
+                let sides: Vec<_> = groups.iter().map(side).collect();
+                self.tell_all(format!("The network falls apart: {}", sides.join(" | ")));
+            }
+            Action::HealNetwork => {
+                self.network.heal_all();
+                self.tell_all("All links work again".into());
+            }
+            Action::SetNetwork {
+                latency,
+                loss_per_mille,
+                duplicate_per_mille,
+            } => {
+                if latency.min > latency.max {
+                    return Err(ActionError::EmptyRange);
+                }
+                self.network.latency = *latency;
+                self.network.loss_per_mille = *loss_per_mille;
+                self.network.duplicate_per_mille = *duplicate_per_mille;
+                self.tell_all(format!(
+                    "Messages take {} to {} µs; {loss_per_mille} of 1000 are lost",
+                    latency.min, latency.max
+                ));
+            }
+            Action::DropMessage { message } => {
+                let dropped = self.network.drop_message(*message, self.now);
+                let flight = dropped.ok_or(ActionError::NoSuchMessage(*message))?;
+                self.tell_all(format!(
+                    "A message from n{} to n{} is lost",
+                    flight.from, flight.to
+                ));
+            }
+            Action::DuplicateMessage { message } => {
+                let copy = self
+                    .network
+                    .duplicate_message(*message, self.now, &mut self.random);
+                let (at, copy) = copy.ok_or(ActionError::NoSuchMessage(*message))?;
+                self.schedule(at, Happening::MessageArrives(copy));
+                self.tell_all("A message will arrive twice".into());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn known(&mut self, node: u64) -> Result<&mut Node, ActionError> {
+        self.node_mut(node).ok_or(ActionError::NoSuchNode(node))
+    }
+
+    fn link(&mut self, from: u64, to: u64) -> Result<(), ActionError> {
+        self.known(from)?;
+        self.known(to)?;
+        if from == to {
+            Err(ActionError::NoSuchLink(from, to))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn crash(&mut self, id: u64) -> Result<(), ActionError> {
+        self.known(id)?;
+        let Some(node) = self.nodes.get_mut(id as usize - 1) else {
+            return Ok(());
+        };
+        if node.running().is_none() {
+            return Err(ActionError::NotRunning(id));
+        }
+        node.crash(None, &mut self.random);
+        self.set_timer(id);
+        self.tell(id, "crashes; what was not on its disk is lost");
+        Ok(())
+    }
+
+    fn restart(&mut self, id: u64) -> Result<(), ActionError> {
+        let now = self.now;
+        if matches!(self.known(id)?.process, Process::Running(_)) {
+            return Err(ActionError::Running(id));
+        }
+        if let Some(node) = self.nodes.get_mut(id as usize - 1)
+            && let Err(error) = node.start(&self.config, now, &mut self.random)
+        {
+            let reason = format!("it cannot start from its disk: {error}");
+            node.process = Process::Down {
+                reason: Some(reason),
+            };
+        }
+        self.set_timer(id);
+        self.tell(id, "starts again from what is on its disk");
+        Ok(())
+    }
+
+    fn pause(&mut self, id: u64) -> Result<(), ActionError> {
+        let running = self
+            .known(id)?
+            .running_mut()
+            .ok_or(ActionError::NotRunning(id))?;
+        running.paused.get_or_insert_default();
+        self.set_timer(id);
+        self.tell(id, "is paused; its memory stays");
+        Ok(())
+    }
+
+    fn resume(&mut self, id: u64) -> Result<(), ActionError> {
+        let running = self
+            .known(id)?
+            .running_mut()
+            .ok_or(ActionError::NotRunning(id))?;
+        let waiting = running.paused.take().unwrap_or_default();
+        self.tell(id, "goes on");
+        for arrival in waiting {
+            self.arrive(id, arrival);
+        }
+        self.settle(id);
+        Ok(())
+    }
+
+    fn time_out(&mut self, id: u64) -> Result<(), ActionError> {
+        let now = self.now;
+        let node = self.known(id)?;
+        let running = node.awake_mut().ok_or(ActionError::NotRunning(id))?;
+        if let Some(deadline) = running.raft.deadline() {
+            node.clock.jump_to(now, deadline);
+        }
+        self.tell(id, "has its timer fire now");
+        self.with_running(id, |running, now| running.raft.elapse(now));
+        self.settle(id);
+        Ok(())
+    }
+
+    fn tell(&mut self, node: u64, text: &str) {
+        self.story
+            .tell(self.now, Some(node), Kind::Fault, None, || {
+                format!("n{node} {text}")
+            });
+    }
+
+    fn tell_all(&mut self, text: String) {
+        self.story.tell(self.now, None, Kind::Fault, None, || text);
+    }
+}
+
+impl fmt::Display for ActionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchNode(node) => write!(f, "there is no node {node}"),
+            Self::NoSuchMessage(id) => write!(f, "message {id} is not on its way"),
+            Self::NoSuchLink(from, to) => write!(f, "there is no link from {from} to {to}"),
+            Self::EmptyRange => f.write_str("the range ends before it begins"),
+            Self::NotRunning(node) => write!(f, "node {node} does not run"),
+            Self::Running(node) => write!(f, "node {node} runs already"),
+            Self::Ended => f.write_str("a rule is broken, so the world has ended: go back in time"),
+        }
+    }
+}
+
+impl std::error::Error for ActionError {}

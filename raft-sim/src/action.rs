@@ -1,0 +1,184 @@
+//! What a person, or a fault schedule, can do to a world.
+
+use serde::{Deserialize, Serialize};
+
+use crate::random::Span;
+
+/// An intervention. Nodes are named by their numbers, from 1.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Action {
+    /// The node's process ends at once; what it had not synced may be lost.
+    Crash {
+        /// Which node.
+        node: u64,
+    },
+    /// All nodes lose power at once.
+    PowerCut,
+    /// A crashed node starts again from its disk.
+    Restart {
+        /// Which node.
+        node: u64,
+    },
+    /// The node's process stops running, but keeps its memory.
+    Pause {
+        /// Which node.
+        node: u64,
+    },
+    /// A paused node goes on.
+    Resume {
+        /// Which node.
+        node: u64,
+    },
+    /// The node's election timer, or heartbeat timer, fires at once: its clock jumps there.
+    Timeout {
+        /// Which node.
+        node: u64,
+    },
+    /// The next sync of the node's disk fails.
+    FailDisk {
+        /// Which node.
+        node: u64,
+    },
+    /// The node has a disk that works, and takes this long to make a write durable.
+    SetDisk {
+        /// Which node.
+        node: u64,
+        /// In microseconds.
+        sync: Span,
+    },
+    /// The node's clock runs fast by this many parts in a million; slow, if negative.
+    SetClock {
+        /// Which node.
+        node: u64,
+        /// Parts in a million.
+        drift: i32,
+    },
+    /// Messages from one node to another are lost.
+    CutLink {
+        /// The sender.
+        from: u64,
+        /// The receiver.
+        to: u64,
+    },
+    /// Messages from one node to another travel again.
+    HealLink {
+        /// The sender.
+        from: u64,
+        /// The receiver.
+        to: u64,
+    },
+    /// The node is cut off from all others, in both directions.
+    Isolate {
+        /// Which node.
+        node: u64,
+    },
+    /// The node's links work again.
+    Reconnect {
+        /// Which node.
+        node: u64,
+    },
+    /// Only nodes of the same group reach each other. A node in no group is alone.
+    Partition {
+        /// The groups.
+        groups: Vec<Vec<u64>>,
+    },
+    /// All links work again.
+    HealNetwork,
+    /// Messages travel this long, and so many of a thousand are lost or delivered twice.
+    SetNetwork {
+        /// In microseconds.
+        latency: Span,
+        /// Of a thousand.
+        loss_per_mille: u32,
+        /// Of a thousand.
+        duplicate_per_mille: u32,
+    },
+    /// A message on its way is lost.
+    DropMessage {
+        /// Which message.
+        message: u64,
+    },
+    /// A message on its way arrives a second time.
+    DuplicateMessage {
+        /// Which message.
+        message: u64,
+    },
+    /// A client asks for something.
+    Request {
+        /// The node that it asks first; the one that it believes to lead, if none is named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        via: Option<u64>,
+        /// What it asks for.
+        request: Request,
+    },
+    /// The clients of the world stop sending requests.
+    StopClients,
+}
+
+/// What a client asks for.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Set a key.
+    Put {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+    },
+    /// Read a key, linearizably.
+    Get {
+        /// The key.
+        key: String,
+    },
+    /// Remove a key.
+    Delete {
+        /// The key.
+        key: String,
+    },
+    /// Set a key if it holds what is expected.
+    Cas {
+        /// The key.
+        key: String,
+        /// What it must hold; none means that it must not be there.
+        expected: Option<String>,
+        /// The value.
+        value: String,
+    },
+}
+
+impl Request {
+    /// The key that it is about.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put { key, .. }
+            | Self::Get { key }
+            | Self::Delete { key }
+            | Self::Cas { key, .. } => key,
+        }
+    }
+}
+
+impl std::fmt::Display for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Put { key, value } => write!(f, "put {key} = {value}"),
+            Self::Get { key } => write!(f, "get {key}"),
+            Self::Delete { key } => write!(f, "delete {key}"),
+            Self::Cas {
+                key,
+                expected: Some(expected),
+                value,
+            } => {
+                write!(f, "put {key} = {value} if it is {expected}")
+            }
+            Self::Cas {
+                key,
+                expected: None,
+                value,
+            } => write!(f, "put {key} = {value} if absent"),
+        }
+    }
+}

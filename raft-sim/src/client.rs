@@ -1,0 +1,466 @@
+//! Clients: what they ask, whom, how often, and what they remember of the answers.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use raft_kv::{
+    Command, Compare, Delete, KeyRange, Op, Operand, Outcome, Put, Relation, RequestResult,
+    Session, Txn,
+};
+
+use crate::action::Request;
+use crate::linearizability::{Call, Operation};
+use crate::node::{Arrival, Asked, Node};
+use crate::story::Kind;
+use crate::world::{Happening, World};
+
+/// Something that a client asked for.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Asking {
+    /// Its number.
+    pub id: u64,
+    /// Whose it is. What a person asks for has a client of its own.
+    pub client: u64,
+    /// What was asked for.
+    pub request: Request,
+    /// When.
+    pub invoked: u64,
+    /// When the answer came.
+    pub returned: Option<u64>,
+    /// How it stands.
+    pub state: AskingState,
+    /// How often it was sent.
+    pub attempts: u64,
+    /// The node that was asked last.
+    pub node: u64,
+    #[serde(skip)]
+    since: u64,
+}
+
+/// How a client's request stands.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum AskingState {
+    /// No answer yet.
+    Waiting,
+    /// It was done.
+    Done {
+        /// What was read, for a read.
+        found: Option<String>,
+        /// Whether the condition held, for a compare-and-set.
+        succeeded: bool,
+    },
+    /// The client gave up. It may have been done or be done later, or not.
+    Unknown,
+}
+
+/// Something on its way between a client and a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Letter {
+    pub(crate) asked: Asked,
+    pub(crate) node: u64,
+    /// The answer; none on the way to the node.
+    pub(crate) answer: Option<Answer>,
+    pub(crate) sent_at: u64,
+    pub(crate) arrives_at: u64,
+}
+
+/// What a node says to a client.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// The command was applied.
+    Applied(Outcome),
+    /// The value of a key.
+    Found(Option<String>),
+    /// Another entry was committed in the command's place: it was certainly not done.
+    Replaced,
+    /// It was certainly not done; ask another node.
+    Redirect(Option<u64>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Clients {
+    pub(crate) askings: BTreeMap<u64, Asking>,
+    pub(crate) letters: BTreeMap<u64, Letter>,
+    next_asking: u64,
+    next_letter: u64,
+    next_value: u64,
+    /// What each client that works by itself is doing.
+    busy: BTreeMap<u64, Option<u64>>,
+    believed_leader: Option<u64>,
+    pub(crate) stopped: bool,
+}
+
+/// A client gives up after this many attempts.
+const ATTEMPTS_MAX: u64 = 12;
+/// How long a client waits before it asks again, if nobody knows a leader.
+const PATIENCE: u64 = 50_000;
+/// Finished requests of a world that is watched are forgotten beyond this many.
+const ASKINGS_MAX: usize = 10_000;
+
+impl Clients {
+    pub(crate) fn new(count: u64) -> Self {
+        Self {
+            askings: BTreeMap::new(),
+            letters: BTreeMap::new(),
+            next_asking: 1,
+            next_letter: 1,
+            next_value: 1,
+            busy: (1..=count).map(|client| (client, None)).collect(),
+            believed_leader: None,
+            stopped: false,
+        }
+    }
+
+    pub(crate) fn post(&mut self, letter: Letter) -> u64 {
+        let id = self.next_letter;
+        self.next_letter += 1;
+        self.letters.insert(id, letter);
+        id
+    }
+}
+
+impl World {
+    /// What clients have asked for, in order. Old requests that are finished may be gone.
+    pub fn askings(&self) -> impl Iterator<Item = &Asking> {
+        self.clients.askings.values()
+    }
+
+    /// A client's request.
+    #[must_use]
+    pub fn asking(&self, id: u64) -> Option<&Asking> {
+        self.clients.askings.get(&id)
+    }
+
+    /// The requests so far as a history that can be judged.
+    #[must_use]
+    pub fn history(&self) -> Vec<Operation> {
+        let operation = |asking: &Asking| {
+            let (found, succeeded) = match &asking.state {
+                AskingState::Done { found, succeeded } => (found.clone(), *succeeded),
+                AskingState::Waiting | AskingState::Unknown => (None, false),
+            };
+            let call = match asking.request.clone() {
+                Request::Put { value, .. } => Call::Put { value },
+                Request::Delete { .. } => Call::Delete,
+                Request::Get { .. } => Call::Get { found },
+                Request::Cas {
+                    expected, value, ..
+                } => Call::Cas {
+                    expected,
+                    value,
+                    succeeded,
+                },
+            };
+            Operation {
+                client: asking.client,
+                key: asking.request.key().to_owned(),
+                call,
+                invoked: asking.invoked,
+                returned: asking.returned,
+            }
+        };
+        self.clients.askings.values().map(operation).collect()
+    }
+
+    /// A client asks for something, first at the node `via`.
+    pub(crate) fn ask(&mut self, client: Option<u64>, via: Option<u64>, request: Request) -> u64 {
+        let id = self.clients.next_asking;
+        self.clients.next_asking += 1;
+        let since = self
+            .nodes
+            .iter()
+            .filter_map(Node::running)
+            .map(|running| running.kv.applied_index());
+        let asking = Asking {
+            id,
+            client: client.unwrap_or(1000 + id),
+            request,
+            invoked: self.now,
+            returned: None,
+            state: AskingState::Waiting,
+            attempts: 0,
+            node: 0,
+            since: since.max().unwrap_or(0),
+        };
+        let text = asking.request.to_string();
+        self.story.tell(self.now, None, Kind::Client, None, || {
+            format!("A client asks: {text}")
+        });
+        self.clients.askings.insert(id, asking);
+        if self.config.story && self.clients.askings.len() > ASKINGS_MAX {
+            let finished = |asking: &Asking| asking.state != AskingState::Waiting;
+            let oldest = self
+                .clients
+                .askings
+                .iter()
+                .find(|(_, asking)| finished(asking))
+                .map(|(id, _)| *id);
+            oldest.map(|id| self.clients.askings.remove(&id));
+        }
+        let node = via.or(self.clients.believed_leader);
+        self.attempt(id, node);
+        id
+    }
+
+    /// Sends a request to a node, or to any node.
+    fn attempt(&mut self, operation: u64, node: Option<u64>) {
+        let node = node.unwrap_or_else(|| self.random.within(1..=self.config.nodes));
+        let Some(asking) = self.clients.askings.get_mut(&operation) else {
+            return;
+        };
+        asking.attempts += 1;
+        asking.node = node;
+        let asked = Asked {
+            operation,
+            attempt: asking.attempts,
+        };
+        let arrives_at = self.now + self.random.span(self.network.latency);
+        self.post(Letter {
+            asked,
+            node,
+            answer: None,
+            sent_at: self.now,
+            arrives_at,
+        });
+        self.schedule(
+            self.now + self.config.request_timeout,
+            Happening::AttemptTimesOut(asked),
+        );
+    }
+
+    pub(crate) fn send_answer(&mut self, node: u64, asked: Asked, answer: Answer) {
+        let arrives_at = self.now + self.random.span(self.network.latency);
+        self.post(Letter {
+            asked,
+            node,
+            answer: Some(answer),
+            sent_at: self.now,
+            arrives_at,
+        });
+    }
+
+    pub(crate) fn letter_arrives(&mut self, id: u64) {
+        let Some(letter) = self.clients.letters.remove(&id) else {
+            return;
+        };
+        if self.random.chance(self.network.loss_per_mille) {
+            return;
+        }
+        match letter.answer {
+            None => self.arrive(letter.node, Arrival::Request(letter.asked)),
+            Some(answer) => self.take_answer(letter.node, letter.asked, answer),
+        }
+    }
+
+    /// A node takes a client's request.
+    pub(crate) fn serve(&mut self, node: u64, asked: Asked) {
+        let Some(asking) = self.clients.askings.get(&asked.operation) else {
+            return;
+        };
+        let request = asking.request.clone();
+        let session = Session {
+            client: u128::from(asking.id),
+            sequence: 1,
+            since: asking.since,
+        };
+        let mut redirect = None;
+        self.with_running(node, |running, now| match command(&request) {
+            None => match running.raft.read(now) {
+                Ok(read) => {
+                    running.reads.insert(read, (asked, request));
+                }
+                Err(_) => redirect = Some(running.raft.leader()),
+            },
+            Some(command) => {
+                let bytes: Bytes = command.with_session(session).encode();
+                match running.raft.propose(bytes, now) {
+                    Ok(entry) => {
+                        running.proposals.insert(entry.index, (entry.term, asked));
+                    }
+                    Err(_) => redirect = Some(running.raft.leader()),
+                }
+            }
+        });
+        if let Some(leader) = redirect {
+            let leader = leader
+                .map(|leader| leader.0)
+                .filter(|leader| *leader != node);
+            self.send_answer(node, asked, Answer::Redirect(leader));
+        }
+    }
+
+    fn take_answer(&mut self, node: u64, asked: Asked, answer: Answer) {
+        let Some(asking) = self.clients.askings.get(&asked.operation) else {
+            return;
+        };
+        if asking.state != AskingState::Waiting {
+            return;
+        }
+        let current = asking.attempts == asked.attempt;
+        let done = match answer {
+            Answer::Found(found) => AskingState::Done {
+                found,
+                succeeded: true,
+            },
+            Answer::Applied(Outcome::Done(response)) => {
+                let succeeded = match response.result {
+                    RequestResult::Txn(txn) => txn.succeeded,
+                    RequestResult::Put(_) | RequestResult::Delete(_) => true,
+                };
+                AskingState::Done {
+                    found: None,
+                    succeeded,
+                }
+            }
+            Answer::Applied(_) => AskingState::Unknown,
+            Answer::Replaced if current => return self.retry(asked, Some(0)),
+            Answer::Redirect(Some(leader)) if current => {
+                self.clients.believed_leader = Some(leader);
+                return self.retry(asked, None);
+            }
+            Answer::Redirect(None) if current => {
+                self.clients.believed_leader = None;
+                return self.retry(asked, Some(PATIENCE));
+            }
+            Answer::Replaced | Answer::Redirect(_) => return,
+        };
+        self.clients.believed_leader = Some(node);
+        self.finish(asked.operation, done);
+    }
+
+    /// Asks again after a while, or at once.
+    fn retry(&mut self, asked: Asked, after: Option<u64>) {
+        match after {
+            None => self.attempt_again(asked),
+            Some(after) => {
+                self.schedule(self.now + after, Happening::AttemptAgain(asked));
+            }
+        }
+    }
+
+    pub(crate) fn attempt_again(&mut self, asked: Asked) {
+        let asking = self.clients.askings.get(&asked.operation);
+        let Some(asking) = asking.filter(|asking| asking.attempts == asked.attempt) else {
+            return;
+        };
+        if asking.state != AskingState::Waiting {
+            return;
+        }
+        if asking.attempts >= ATTEMPTS_MAX {
+            return self.finish(asked.operation, AskingState::Unknown);
+        }
+        let node = self.clients.believed_leader;
+        self.attempt(asked.operation, node);
+    }
+
+    pub(crate) fn attempt_timed_out(&mut self, asked: Asked) {
+        let asking = self.clients.askings.get(&asked.operation);
+        let timed_out = |asking: &&Asking| {
+            asking.attempts == asked.attempt && asking.state == AskingState::Waiting
+        };
+        if asking.filter(timed_out).is_some() {
+            self.clients.believed_leader = None;
+            self.attempt_again(asked);
+        }
+    }
+
+    fn finish(&mut self, operation: u64, state: AskingState) {
+        let now = self.now;
+        let Some(asking) = self.clients.askings.get_mut(&operation) else {
+            return;
+        };
+        let text = match &state {
+            AskingState::Done {
+                found: Some(value), ..
+            } => format!("is answered: {value}"),
+            AskingState::Done {
+                succeeded: false, ..
+            } => "is answered: not what was expected".into(),
+            AskingState::Done { .. } if matches!(asking.request, Request::Get { .. }) => {
+                "is answered: there is no such key".into()
+            }
+            AskingState::Done { .. } => "is answered: done".into(),
+            AskingState::Waiting | AskingState::Unknown => {
+                "gives up: it may have been done, or not".into()
+            }
+        };
+        asking.returned = matches!(state, AskingState::Done { .. }).then_some(now);
+        asking.state = state;
+        let (client, node, request) = (asking.client, asking.node, asking.request.to_string());
+        self.story.tell(now, Some(node), Kind::Client, None, || {
+            format!("The client that asked n{node} to {request} {text}")
+        });
+        if let Some(busy) = self.clients.busy.get_mut(&client) {
+            *busy = None;
+            let at = now + self.random.span(self.config.think);
+            self.schedule(at, Happening::ClientWakes(client));
+        }
+    }
+
+    pub(crate) fn wake_clients(&mut self) {
+        for client in 1..=self.config.clients {
+            let at = self.now + self.random.span(self.config.think);
+            self.schedule(at, Happening::ClientWakes(client));
+        }
+    }
+
+    /// A client that works by itself asks for something.
+    pub(crate) fn client_wakes(&mut self, client: u64) {
+        if self.clients.stopped {
+            return;
+        }
+        let key = format!("k{}", self.random.below(self.config.keys.max(1)) + 1);
+        let value = format!("v{}", self.clients.next_value);
+        self.clients.next_value += 1;
+        let request = match self.random.below(10) {
+            0..4 => Request::Put { key, value },
+            4..8 => Request::Get { key },
+            8 => Request::Delete { key },
+            _ => {
+                let recent = self
+                    .clients
+                    .next_value
+                    .saturating_sub(self.random.below(10) + 1);
+                let expected = (recent > 0).then(|| format!("v{recent}"));
+                Request::Cas {
+                    key,
+                    expected,
+                    value,
+                }
+            }
+        };
+        // Now and then a client does not know better and asks anybody.
+        let via = self
+            .random
+            .chance(200)
+            .then(|| self.random.within(1..=self.config.nodes));
+        let asking = self.ask(Some(client), via, request);
+        self.clients.busy.insert(client, Some(asking));
+    }
+}
+
+/// The command of a write; none for a read.
+fn command(request: &Request) -> Option<Command> {
+    let bytes = |text: &String| Bytes::from(text.clone().into_bytes());
+    Some(match request {
+        Request::Get { .. } => return None,
+        Request::Put { key, value } => Command::new(Put::new(bytes(key), bytes(value))),
+        Request::Delete { key } => Command::new(Delete::new(KeyRange::key(bytes(key)))),
+        Request::Cas {
+            key,
+            expected,
+            value,
+        } => {
+            let (relation, operand) = match expected {
+                Some(expected) => (Relation::Equal, Operand::Value(bytes(expected))),
+                None => (Relation::Equal, Operand::Version(0)),
+            };
+            Command::new(Txn {
+                compare: vec![Compare::key(bytes(key), relation, operand)],
+                success: vec![Op::Put(Put::new(bytes(key), bytes(value)))],
+                failure: Vec::new(),
+            })
+        }
+    })
+}

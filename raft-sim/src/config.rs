@@ -1,0 +1,135 @@
+//! What a world is made of.
+
+use std::fmt;
+use std::time::Duration;
+
+use raft_core::NodeId;
+use serde::{Deserialize, Serialize};
+
+use crate::random::Span;
+
+/// Everything that decides a world, except for what is done to it. The same configuration and the
+/// same [`Action`](crate::Action)s give the same world, event by event. Times are in microseconds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorldConfig {
+    /// How many servers there are.
+    pub nodes: u64,
+    /// What all chance is drawn from.
+    pub seed: u64,
+    /// Election timeouts of the servers.
+    pub election_timeout: Span,
+    /// Time between two heartbeats of a leader.
+    pub heartbeat_interval: u64,
+    /// See [`raft_core::Config::pre_vote`].
+    pub pre_vote: bool,
+    /// See [`raft_core::Config::check_quorum`].
+    pub check_quorum: bool,
+    /// See [`raft_core::Config::window_bytes_max`].
+    pub window_bytes_max: usize,
+    /// See [`raft_core::Config::append_bytes_max`].
+    pub append_bytes_max: usize,
+    /// How long a message travels.
+    pub latency: Span,
+    /// Messages lost, of a thousand.
+    pub loss_per_mille: u32,
+    /// Messages delivered twice, of a thousand.
+    pub duplicate_per_mille: u32,
+    /// Whether a message may overtake an earlier one on the same way.
+    pub reorder: bool,
+    /// How long a write takes until it is durable.
+    pub sync: Span,
+    /// Clients that send requests by themselves.
+    pub clients: u64,
+    /// How long such a client rests between two requests.
+    pub think: Span,
+    /// How many keys those clients share.
+    pub keys: u64,
+    /// How long a client waits for an answer before it asks another server.
+    pub request_timeout: u64,
+    /// Whether to keep a record of events and decisions in words.
+    pub story: bool,
+}
+
+/// Why a [`WorldConfig`] was refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum WorldError {
+    /// `nodes` must be at least one and at most [`NODES_MAX`].
+    Nodes(u64),
+    /// The named range ends before it begins.
+    EmptyRange(&'static str),
+    /// The servers refused their part of the configuration.
+    Core(raft_core::ConfigError),
+}
+
+/// The largest cluster that a world can hold.
+pub const NODES_MAX: u64 = 127;
+
+impl Default for WorldConfig {
+    fn default() -> Self {
+        Self {
+            nodes: 5,
+            seed: 1,
+            election_timeout: Span::new(150_000, 300_000),
+            heartbeat_interval: 50_000,
+            pre_vote: true,
+            check_quorum: true,
+            window_bytes_max: 1 << 20,
+            append_bytes_max: 4096,
+            latency: Span::new(5_000, 15_000),
+            loss_per_mille: 0,
+            duplicate_per_mille: 0,
+            reorder: false,
+            sync: Span::new(500, 3_000),
+            clients: 0,
+            think: Span::new(10_000, 200_000),
+            keys: 5,
+            request_timeout: 400_000,
+            story: true,
+        }
+    }
+}
+
+impl WorldConfig {
+    pub(crate) fn validate(&self) -> Result<(), WorldError> {
+        if !(1..=NODES_MAX).contains(&self.nodes) {
+            return Err(WorldError::Nodes(self.nodes));
+        }
+        let spans = [
+            ("election_timeout", self.election_timeout),
+            ("latency", self.latency),
+            ("sync", self.sync),
+            ("think", self.think),
+        ];
+        match spans.iter().find(|(_, span)| span.min > span.max) {
+            Some((name, _)) => Err(WorldError::EmptyRange(name)),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn core(&self, id: NodeId) -> raft_core::Config {
+        let mut config = raft_core::Config::new(id);
+        config.election_timeout_min = Duration::from_micros(self.election_timeout.min);
+        config.election_timeout_max = Duration::from_micros(self.election_timeout.max);
+        config.heartbeat_interval = Duration::from_micros(self.heartbeat_interval);
+        config.pre_vote = self.pre_vote;
+        config.check_quorum = self.check_quorum;
+        config.window_bytes_max = self.window_bytes_max;
+        config.append_bytes_max = self.append_bytes_max;
+        config.explain = self.story;
+        config
+    }
+}
+
+impl fmt::Display for WorldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nodes(nodes) => write!(f, "a cluster has 1 to {NODES_MAX} nodes, not {nodes}"),
+            Self::EmptyRange(name) => write!(f, "{name}: the range ends before it begins"),
+            Self::Core(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for WorldError {}

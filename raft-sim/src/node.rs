@@ -1,0 +1,241 @@
+//! One simulated machine: a real server, a real state machine, a disk and a clock.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use raft_core::{Instant, LogIndex, Membership, Message, NodeId, Raft, ReadId, Restored, Term};
+use raft_kv::{Kv, MemoryStore};
+
+use crate::action::Request;
+use crate::config::{WorldConfig, WorldError};
+use crate::disk::Disk;
+use crate::random::{Random, Span};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) id: u64,
+    pub(crate) process: Process,
+    pub(crate) disk: Disk,
+    pub(crate) sync: Span,
+    /// When the latest write will be synced; writes are synced in order.
+    pub(crate) disk_busy_until: u64,
+    pub(crate) clock: Clock,
+    pub(crate) boot: u64,
+    /// The state machine as it survives a crash: behind the log, and consistent in itself.
+    kv_on_disk: Kv<MemoryStore>,
+}
+
+/// What runs on the machine.
+#[derive(Clone, Debug)]
+pub(crate) enum Process {
+    Running(Box<Running>),
+    /// It ended; the reason, if it ended itself.
+    Down {
+        reason: Option<String>,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    pub(crate) raft: Raft,
+    pub(crate) kv: Kv<MemoryStore>,
+    /// What has arrived while the process was paused.
+    pub(crate) paused: Option<VecDeque<Arrival>>,
+    /// Commands that wait to be committed, by position.
+    pub(crate) proposals: BTreeMap<LogIndex, (Term, Asked)>,
+    pub(crate) reads: BTreeMap<ReadId, (Asked, Request)>,
+    /// Confirmed reads that wait until this position is applied.
+    pub(crate) confirmed: Vec<(LogIndex, Asked, Request)>,
+}
+
+/// Whom to answer: a client's operation, and which of its attempts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Asked {
+    pub(crate) operation: u64,
+    pub(crate) attempt: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Arrival {
+    Message(u64, Message),
+    Request(Asked),
+    Synced(u64),
+}
+
+/// How often the state machine reaches the disk by itself, in entries.
+const CHECKPOINT_EVERY: u64 = 32;
+
+/// A clock that may run fast or slow, and starts anew at a boot.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock {
+    /// A moment of the world, and the same moment on this clock.
+    anchor: (u64, u64),
+    drift: i32,
+}
+
+impl Clock {
+    const MILLION: i128 = 1_000_000;
+
+    pub(crate) fn new(world: u64, local: u64) -> Self {
+        Self {
+            anchor: (world, local),
+            drift: 0,
+        }
+    }
+
+    pub(crate) fn read(&self, world: u64) -> Instant {
+        let passed = i128::from(world.saturating_sub(self.anchor.0));
+        let local = passed * (Self::MILLION + i128::from(self.drift)) / Self::MILLION;
+        Instant(
+            self.anchor
+                .1
+                .saturating_add(u64::try_from(local).unwrap_or(0)),
+        )
+    }
+
+    /// The first moment of the world at which the clock shows `local` or more.
+    pub(crate) fn when(&self, local: Instant) -> u64 {
+        let passed = i128::from(local.0.saturating_sub(self.anchor.1));
+        let rate = Self::MILLION + i128::from(self.drift);
+        let world = (passed * Self::MILLION + rate - 1) / rate;
+        self.anchor
+            .0
+            .saturating_add(u64::try_from(world).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn set_drift(&mut self, world: u64, drift: i32) {
+        self.anchor = (world, self.read(world).0);
+        // A clock that stands still or runs backwards is not monotonic.
+        self.drift = drift.max(-900_000);
+    }
+
+    pub(crate) fn jump_to(&mut self, world: u64, local: Instant) {
+        self.anchor = (world, self.read(world).0.max(local.0));
+    }
+}
+
+impl Node {
+    pub(crate) fn new(
+        id: u64,
+        config: &WorldConfig,
+        now: u64,
+        random: &mut Random,
+    ) -> Result<Self, WorldError> {
+        let kv = open_kv();
+        let mut node = Self {
+            id,
+            process: Process::Down { reason: None },
+            disk: Disk::default(),
+            sync: config.sync,
+            disk_busy_until: 0,
+            clock: Clock::new(now, random.below(1_000_000_000)),
+            boot: 0,
+            kv_on_disk: kv,
+        };
+        node.start(config, now, random).map_err(WorldError::Core)?;
+        Ok(node)
+    }
+
+    /// Starts the process from what is on the disk.
+    pub(crate) fn start(
+        &mut self,
+        config: &WorldConfig,
+        now: u64,
+        random: &mut Random,
+    ) -> Result<(), raft_core::ConfigError> {
+        self.boot += 1;
+        self.clock = Clock::new(now, random.below(1_000_000_000));
+        self.disk_busy_until = now;
+        let membership = Membership::new((1..=config.nodes).map(NodeId));
+        let applied = LogIndex(self.kv_on_disk.applied_index());
+        let (hard_state, window) = (self.disk.hard_state, config.window_bytes_max);
+        let mut restored = Restored::new(self.boot, membership, hard_state, applied, window);
+        for entry in &self.disk.log {
+            if let Err(error) = restored.push(entry.clone()) {
+                self.process = Process::Down {
+                    reason: Some(error.to_string()),
+                };
+                return Ok(());
+            }
+        }
+        let local = self.clock.read(now);
+        let raft = Raft::new(config.core(NodeId(self.id)), restored, random.next(), local)?;
+        self.process = Process::Running(Box::new(Running {
+            raft,
+            kv: self.kv_on_disk.clone(),
+            paused: None,
+            proposals: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            confirmed: Vec::new(),
+        }));
+        Ok(())
+    }
+
+    /// Ends the process, and loses what was not synced.
+    pub(crate) fn crash(&mut self, reason: Option<String>, random: &mut Random) {
+        self.process = Process::Down { reason };
+        self.disk.lose_unsynced(random);
+        self.disk.failing = false;
+    }
+
+    /// Writes the state machine to the disk now and then, in one piece.
+    pub(crate) fn checkpoint(&mut self) {
+        if let Process::Running(running) = &self.process
+            && running.kv.applied_index() >= self.kv_on_disk.applied_index() + CHECKPOINT_EVERY
+        {
+            self.kv_on_disk = running.kv.clone();
+        }
+    }
+
+    /// The process, if there is one, paused or not.
+    pub(crate) fn running(&self) -> Option<&Running> {
+        match &self.process {
+            Process::Running(running) => Some(running),
+            Process::Down { .. } => None,
+        }
+    }
+
+    pub(crate) fn running_mut(&mut self) -> Option<&mut Running> {
+        match &mut self.process {
+            Process::Running(running) => Some(running),
+            Process::Down { .. } => None,
+        }
+    }
+
+    /// The process, if it runs.
+    pub(crate) fn awake_mut(&mut self) -> Option<&mut Running> {
+        self.running_mut()
+            .filter(|running| running.paused.is_none())
+    }
+
+    /// When the process wants to be woken, in the world's time.
+    pub(crate) fn wakes_at(&self, now: u64) -> Option<u64> {
+        let running = self.running().filter(|running| running.paused.is_none())?;
+        let deadline = running.raft.deadline()?;
+        Some(self.clock.when(deadline).max(now))
+    }
+}
+
+fn open_kv() -> Kv<MemoryStore> {
+    match Kv::open(MemoryStore::new()) {
+        Ok(kv) => kv,
+        Err(error) => unreachable!("an empty store in memory is a new state machine: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drifting_clock_reaches_a_moment_exactly_when_it_says() {
+        for drift in [-500_000, -77, 0, 1, 333_333] {
+            let mut clock = Clock::new(1000, 5);
+            clock.set_drift(4000, drift);
+            for local in [3005, 3006, 10_007, 123_456_789] {
+                let world = clock.when(Instant(local));
+                assert!(clock.read(world) >= Instant(local));
+                assert!(world <= 4000 || clock.read(world - 1) < Instant(local));
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What happened and why, in words.
+
+use serde::Serialize;
+
+/// One thing that happened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Record {
+    /// Its number, from 0.
+    pub id: u64,
+    /// When, in microseconds.
+    pub at: u64,
+    /// The node that it is about.
+    pub node: Option<u64>,
+    /// What it is about.
+    pub kind: Kind,
+    /// A sentence.
+    pub text: String,
+    /// Where the rule behind it is written.
+    pub source: Option<&'static str>,
+}
+
+/// What a record is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Candidates, votes, leaders.
+    Election,
+    /// Entries on their way to the followers and to the disks.
+    Replication,
+    /// Entries committed.
+    Commit,
+    /// Reads confirmed.
+    Read,
+    /// What a client asked, and what it was told.
+    Client,
+    /// What went wrong, or was broken on purpose, or was mended.
+    Fault,
+    /// A rule that must always hold does not.
+    Violation,
+}
+
+/// The records of a world, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Story {
+    enabled: bool,
+    records: Vec<Record>,
+}
+
+impl Story {
+    pub(crate) fn new(enabled: bool) -> Self {
+        Self {
+            enabled,
+            records: Vec::new(),
+        }
+    }
+
+    pub(crate) fn tell(
+        &mut self,
+        at: u64,
+        node: Option<u64>,
+        kind: Kind,
+        source: Option<&'static str>,
+        text: impl FnOnce() -> String,
+    ) {
+        if self.enabled {
+            let id = self.records.len() as u64;
+            self.records.push(Record {
+                id,
+                at,
+                node,
+                kind,
+                text: text(),
+                source,
+            });
+        }
+    }
+
+    pub(crate) fn since(&self, id: u64) -> &[Record] {
+        let start = usize::try_from(id)
+            .unwrap_or(usize::MAX)
+            .min(self.records.len());
+        &self.records[start..]
+    }
+}
+
+/// What an event of the core is about.
+pub(crate) fn kind_of(event: &raft_core::Event) -> Kind {
+    use raft_core::Event;
+    match event {
+        Event::CommitAdvanced { .. } => Kind::Commit,
+        Event::ReadRoundStarted { .. } | Event::ReadConfirmed { .. } => Kind::Read,
+        Event::Stopped { .. } | Event::MessageIgnored { .. } => Kind::Fault,
+        Event::Proposed { .. }
+        | Event::EntriesAppended { .. }
+        | Event::EntriesTruncated { .. }
+        | Event::AppendRefused { .. }
+        | Event::Backtracked { .. }
+        | Event::MatchAdvanced { .. }
+        | Event::LogPersisted { .. } => Kind::Replication,
+        _ => Kind::Election,
+    }
+}

@@ -1,0 +1,225 @@
+//! What can be seen of a world.
+
+use raft_core::{Payload, Status};
+use raft_kv::{Command, KeyRange, RangeRequest, Request};
+use serde::Serialize;
+
+use crate::invariants::Violation;
+use crate::network::{InFlight, Lost};
+use crate::node::{Node, Process};
+use crate::story::Record;
+use crate::world::World;
+
+/// How a node's process is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "process", rename_all = "kebab-case")]
+pub enum ProcessView {
+    /// It runs.
+    Running,
+    /// It is stopped and keeps its memory.
+    Paused,
+    /// It ended.
+    Down {
+        /// Why, if it ended itself.
+        reason: Option<String>,
+    },
+}
+
+/// An entry of a log, for people.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct EntryView {
+    /// Its position.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
+    /// What it does, in words.
+    pub text: String,
+}
+
+/// A key and what it holds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct KeyView {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+    /// The revision of its last change.
+    pub mod_revision: i64,
+}
+
+/// Something on its way between a client and a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct LetterView {
+    /// Its number.
+    pub id: u64,
+    /// The client's request that it belongs to.
+    pub asking: u64,
+    /// The node.
+    pub node: u64,
+    /// Whether it is an answer.
+    pub is_answer: bool,
+    /// When it left.
+    pub sent_at: u64,
+    /// When it arrives.
+    pub arrives_at: u64,
+}
+
+impl World {
+    /// How a node's process is; none if there is no such node.
+    #[must_use]
+    pub fn process(&self, node: u64) -> Option<ProcessView> {
+        Some(match &self.node(node)?.process {
+            Process::Running(running) if running.paused.is_some() => ProcessView::Paused,
+            Process::Running(_) => ProcessView::Running,
+            Process::Down { reason } => ProcessView::Down {
+                reason: reason.clone(),
+            },
+        })
+    }
+
+    /// What the node's server says of itself; none if its process is down.
+    #[must_use]
+    pub fn status(&self, node: u64) -> Option<Status> {
+        Some(self.node(node)?.running()?.raft.status())
+    }
+
+    /// The term and role and leader of the node's server without the rest, which is cheap.
+    #[must_use]
+    pub fn raft(&self, node: u64) -> Option<&raft_core::Raft> {
+        Some(&self.node(node)?.running()?.raft)
+    }
+
+    /// When the node's election timer was armed and when it fires, in the world's time.
+    #[must_use]
+    pub fn election_timer(&self, node: u64) -> Option<(u64, u64)> {
+        let node = self.node(node)?;
+        let timer = node.running()?.raft.status().election_timer?;
+        let fires_at = node.clock.when(timer.deadline);
+        let length = timer.deadline.saturating_since(timer.started).as_micros() as u64;
+        Some((fires_at.saturating_sub(length), fires_at))
+    }
+
+    /// The last position that the node's state machine has applied.
+    #[must_use]
+    pub fn applied_index(&self, node: u64) -> Option<u64> {
+        Some(self.node(node)?.running()?.kv.applied_index())
+    }
+
+    /// The node's log, from memory or, if its process is down, from its disk; at most `limit`
+    /// entries, the newest.
+    #[must_use]
+    pub fn log(&self, node: u64, limit: usize) -> Vec<EntryView> {
+        let Some(node) = self.node(node) else {
+            return Vec::new();
+        };
+        let mut entries: Vec<_> = match node.running() {
+            Some(running) => running.raft.entries(raft_core::LogIndex(1)).collect(),
+            None => node.disk.log.iter().collect(),
+        };
+        entries.drain(..entries.len().saturating_sub(limit));
+        let view = |entry: &raft_core::Entry| EntryView {
+            index: entry.id.index.0,
+            term: entry.id.term.0,
+            text: describe(&entry.payload),
+        };
+        entries.into_iter().map(view).collect()
+    }
+
+    /// What the node's state machine holds.
+    #[must_use]
+    pub fn keys(&self, node: u64) -> Vec<KeyView> {
+        let Some(running) = self.node(node).and_then(Node::running) else {
+            return Vec::new();
+        };
+        let all = running.kv.range(&RangeRequest::new(KeyRange::all()));
+        let view = |kv: raft_kv::KeyValue| KeyView {
+            key: String::from_utf8_lossy(&kv.key).into_owned(),
+            value: String::from_utf8_lossy(&kv.value).into_owned(),
+            mod_revision: kv.mod_revision,
+        };
+        all.map(|found| found.kvs.into_iter().map(view).collect())
+            .unwrap_or_default()
+    }
+
+    /// The messages on their way.
+    pub fn messages(&self) -> impl Iterator<Item = &InFlight> {
+        self.network.in_flight.values()
+    }
+
+    /// A message on its way.
+    #[must_use]
+    pub fn message(&self, id: u64) -> Option<&InFlight> {
+        self.network.in_flight.get(&id)
+    }
+
+    /// The latest messages that were lost.
+    #[must_use]
+    pub fn lost(&self) -> &[Lost] {
+        &self.network.lost
+    }
+
+    /// What is on its way between clients and nodes.
+    pub fn letters(&self) -> impl Iterator<Item = LetterView> {
+        self.clients.letters.iter().map(|(id, letter)| LetterView {
+            id: *id,
+            asking: letter.asked.operation,
+            node: letter.node,
+            is_answer: letter.answer.is_some(),
+            sent_at: letter.sent_at,
+            arrives_at: letter.arrives_at,
+        })
+    }
+
+    /// Whether messages from one node to another are cut off, by that link alone.
+    #[must_use]
+    pub fn is_cut(&self, from: u64, to: u64) -> bool {
+        self.network.is_cut(from, to)
+    }
+
+    /// Whether a node is cut off from all others.
+    #[must_use]
+    pub fn is_isolated(&self, node: u64) -> bool {
+        self.network.is_isolated(node)
+    }
+
+    /// What happened since the record `id`, that one included.
+    #[must_use]
+    pub fn story_since(&self, id: u64) -> &[Record] {
+        self.story.since(id)
+    }
+
+    /// How many messages servers have sent.
+    #[must_use]
+    pub fn messages_sent(&self) -> u64 {
+        self.network.sent
+    }
+
+    /// Judges the answers that clients got so far, as [`linearizability::check`] does.
+    ///
+    /// [`linearizability::check`]: crate::linearizability::check
+    #[must_use]
+    pub fn judge_history(&self, steps_max: u64) -> Option<Violation> {
+        match crate::linearizability::check(&self.history(), steps_max) {
+            crate::linearizability::Verdict::Linearizable => None,
+            verdict => Some(Violation {
+                invariant: crate::Invariant::Linearizability,
+                text: verdict.to_string(),
+                at: self.now,
+            }),
+        }
+    }
+}
+
+fn describe(payload: &Payload) -> String {
+    let bytes = match payload {
+        Payload::Noop => return "no-op".into(),
+        Payload::Command(bytes) => bytes,
+    };
+    let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
+    match Command::decode(bytes.clone()).map(|command| command.request) {
+        Ok(Request::Put(put)) => format!("{} = {}", text(&put.key), text(&put.value)),
+        Ok(Request::Delete(delete)) => format!("delete {}", text(&delete.keys.start)),
+        Ok(Request::Txn(_)) => "transaction".into(),
+        Err(_) => format!("{} bytes", bytes.len()),
+    }
+}

@@ -1,0 +1,537 @@
+//! The world: one queue of things that will happen, and the nodes they happen to.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+
+use raft_core::{
+    Effects, Entry, Fetch, FetchPurpose, LogId, LogIndex, NodeId, Outbound, Payload, ReadOutcome,
+    StopReason,
+};
+use raft_kv::{Command, Outcome};
+
+use crate::client::{Answer, Clients, Letter};
+use crate::config::{WorldConfig, WorldError};
+use crate::invariants::{Invariant, Invariants, Violation};
+use crate::network::Network;
+use crate::node::{Arrival, Asked, Node, Running};
+use crate::random::Random;
+use crate::story::{Kind, Story, kind_of};
+use crate::trace::TraceHash;
+
+/// A cluster of real servers in a simulated world. It can be cloned at any moment; the copy has the
+/// same future, unless something else is done to it.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub(crate) config: WorldConfig,
+    pub(crate) now: u64,
+    pub(crate) random: Random,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) network: Network,
+    pub(crate) clients: Clients,
+    pub(crate) story: Story,
+    pub(crate) invariants: Invariants,
+    pub(crate) violation: Option<Violation>,
+    queue: BTreeMap<(u64, u64), Happening>,
+    next_happening: u64,
+    /// Where in the queue each node's timer stands.
+    timers: Vec<Option<(u64, u64)>>,
+    next_write: u64,
+    trace: TraceHash,
+    events: u64,
+}
+
+/// Something that will happen.
+#[derive(Clone, Debug)]
+pub(crate) enum Happening {
+    MessageArrives(u64),
+    TimerFires(u64),
+    WriteSynced { node: u64, boot: u64, write: u64 },
+    LetterArrives(u64),
+    ClientWakes(u64),
+    AttemptTimesOut(Asked),
+    AttemptAgain(Asked),
+}
+
+impl World {
+    /// A world at time zero, in which all servers start for the first time.
+    ///
+    /// # Errors
+    ///
+    /// [`WorldError`] if the configuration makes no sense.
+    pub fn new(config: WorldConfig) -> Result<Self, WorldError> {
+        config.validate()?;
+        let mut random = Random::new(config.seed);
+        let nodes = (1..=config.nodes)
+            .map(|id| Node::new(id, &config, 0, &mut random))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut world = Self {
+            now: 0,
+            network: Network::new(&config),
+            clients: Clients::new(config.clients),
+            story: Story::new(config.story),
+            invariants: Invariants::default(),
+            violation: None,
+            queue: BTreeMap::new(),
+            next_happening: 0,
+            timers: vec![None; nodes.len()],
+            next_write: 1,
+            trace: TraceHash::new(),
+            events: 0,
+            random,
+            nodes,
+            config,
+        };
+        for id in 1..=world.config.nodes {
+            world.set_timer(id);
+        }
+        world.wake_clients();
+        Ok(world)
+    }
+
+    /// The time, in microseconds.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// What the world was made from.
+    #[must_use]
+    pub fn config(&self) -> &WorldConfig {
+        &self.config
+    }
+
+    /// How many things have happened so far.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// The first rule that was seen broken. Nothing happens after that.
+    #[must_use]
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// A hash of everything that the servers did so far, the same on every platform.
+    #[must_use]
+    pub fn trace_hash(&self) -> u64 {
+        self.trace.finish()
+    }
+
+    /// When the next thing happens.
+    #[must_use]
+    pub fn next_at(&self) -> Option<u64> {
+        let next = self.queue.keys().next().map(|(at, _)| *at);
+        next.filter(|_| self.violation.is_none())
+    }
+
+    /// Lets the next thing happen, with everything else that happens in the same microsecond.
+    /// Returns false if nothing will ever happen, or a rule is broken.
+    pub fn step(&mut self) -> bool {
+        let Some(at) = self.next_at() else {
+            return false;
+        };
+        self.now = at;
+        while self.next_at() == Some(at) {
+            if let Some((_, happening)) = self.queue.pop_first() {
+                self.events += 1;
+                self.happen(happening);
+            }
+        }
+        true
+    }
+
+    /// Lets everything happen until `time`, this moment included, or until a rule is broken.
+    pub fn run_until(&mut self, time: u64) {
+        while self.next_at().is_some_and(|at| at <= time) {
+            self.step();
+        }
+        if self.violation.is_none() {
+            self.now = self.now.max(time);
+        }
+    }
+
+    pub(crate) fn schedule(&mut self, at: u64, happening: Happening) -> (u64, u64) {
+        let key = (at, self.next_happening);
+        self.next_happening += 1;
+        self.queue.insert(key, happening);
+        key
+    }
+
+    pub(crate) fn node(&self, id: u64) -> Option<&Node> {
+        self.nodes.get(usize::try_from(id).ok()?.checked_sub(1)?)
+    }
+
+    pub(crate) fn node_mut(&mut self, id: u64) -> Option<&mut Node> {
+        self.nodes
+            .get_mut(usize::try_from(id).ok()?.checked_sub(1)?)
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::MessageArrives(id) => {
+                if let Some(flight) = self.network.arrive(id) {
+                    self.arrive(flight.to, Arrival::Message(flight.from, flight.message));
+                }
+            }
+            Happening::TimerFires(node) => {
+                self.timers[node as usize - 1] = None;
+                self.with_running(node, |running, now| running.raft.elapse(now));
+                self.settle(node);
+            }
+            Happening::WriteSynced { node, boot, write } => {
+                if self.node(node).is_some_and(|n| n.boot == boot) {
+                    self.arrive(node, Arrival::Synced(write));
+                }
+            }
+            Happening::LetterArrives(id) => self.letter_arrives(id),
+            Happening::ClientWakes(client) => self.client_wakes(client),
+            Happening::AttemptTimesOut(asked) => self.attempt_timed_out(asked),
+            Happening::AttemptAgain(asked) => self.attempt_again(asked),
+        }
+    }
+
+    /// Something reaches a node: its process takes it, or it waits until the process goes on, or it
+    /// is lost because there is no process.
+    pub(crate) fn arrive(&mut self, node: u64, arrival: Arrival) {
+        let Some(running) = self.node_mut(node).and_then(Node::running_mut) else {
+            return;
+        };
+        if let Some(waiting) = &mut running.paused {
+            return waiting.push_back(arrival);
+        }
+        match arrival {
+            Arrival::Message(from, message) => {
+                self.with_running(node, |running, now| {
+                    running.raft.receive(NodeId(from), message, now);
+                });
+            }
+            Arrival::Request(asked) => self.serve(node, asked),
+            Arrival::Synced(write) => self.synced(node, write),
+        }
+        self.settle(node);
+    }
+
+    fn synced(&mut self, id: u64, write: u64) {
+        let Some(node) = self.node_mut(id) else {
+            return;
+        };
+        if node.disk.failing {
+            return self.with_running(id, |running, now| running.raft.storage_failed(now));
+        }
+        let tokens = node.disk.sync(write);
+        self.with_running(id, |running, now| {
+            for token in tokens {
+                running.raft.persisted(token, now);
+            }
+        });
+    }
+
+    pub(crate) fn with_running(
+        &mut self,
+        node: u64,
+        act: impl FnOnce(&mut Running, raft_core::Instant),
+    ) {
+        let world_now = self.now;
+        let Some(node) = self.node_mut(node) else {
+            return;
+        };
+        let now = node.clock.read(world_now);
+        if let Some(running) = node.awake_mut() {
+            act(running, now);
+        }
+    }
+
+    /// Carries out what a server asks for after its inputs, and looks whether the rules hold.
+    pub(crate) fn settle(&mut self, id: u64) {
+        loop {
+            let mut effects = Effects::default();
+            self.with_running(id, |running, _| running.raft.drain(&mut effects));
+            self.check(id);
+            if effects.is_empty() {
+                break;
+            }
+            self.carry_out(id, effects);
+        }
+        self.stop_if_told(id);
+        self.set_timer(id);
+    }
+
+    fn carry_out(&mut self, id: u64, mut effects: Effects) {
+        self.trace.add(&(self.now, id));
+        for event in &effects.events {
+            let (kind, source) = (kind_of(event), event.source());
+            self.story.tell(self.now, Some(id), kind, Some(source), || {
+                format!("n{id} {event}")
+            });
+        }
+        if let Some(write) = effects.write.take() {
+            self.trace.add(&(write.hard_state(), write.entries()));
+            self.write(id, write);
+        }
+        for Outbound { to, message } in effects.messages {
+            self.trace.add(&(to, &message));
+            let NodeId(to) = to;
+            for (at, message) in self
+                .network
+                .send(self.now, id, to, message, &mut self.random)
+            {
+                self.schedule(at, Happening::MessageArrives(message));
+            }
+        }
+        for fetch in effects.fetches {
+            self.fetch(id, fetch);
+        }
+        self.take_commits(id, effects.committed);
+        self.take_reads(id, &effects.reads);
+    }
+
+    fn write(&mut self, id: u64, write: raft_core::Write) {
+        let number = self.next_write;
+        self.next_write += 1;
+        let Some(node) = self.nodes.get_mut(id as usize - 1) else {
+            return;
+        };
+        if let (Some(first), Some(running)) = (write.entries().first(), node.running()) {
+            let previous = running
+                .raft
+                .term_at(first.id.index.previous())
+                .unwrap_or_default();
+            let checked = self
+                .invariants
+                .observe_entries(NodeId(id), previous, write.entries());
+            note(&mut self.violation, self.now, checked);
+        }
+        let synced_at = node
+            .disk_busy_until
+            .max(self.now + self.random.span(node.sync));
+        node.disk_busy_until = synced_at;
+        node.disk.write(number, write);
+        let boot = node.boot;
+        self.schedule(
+            synced_at,
+            Happening::WriteSynced {
+                node: id,
+                boot,
+                write: number,
+            },
+        );
+    }
+
+    fn fetch(&mut self, id: u64, fetch: Fetch) {
+        let Some(node) = self.node(id) else { return };
+        let log = &node.disk.log;
+        let first = fetch.from.previous().0 as usize;
+        let last = (fetch.through.0 as usize).min(log.len());
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let more = bytes == 0 || bytes + entry.bytes() <= fetch.bytes_max;
+            bytes += entry.bytes();
+            more
+        };
+        let entries: Vec<_> = log
+            .get(first..last)
+            .unwrap_or(&[])
+            .iter()
+            .take_while(fits)
+            .cloned()
+            .collect();
+        if fetch.purpose != FetchPurpose::StateMachine || !entries.is_empty() {
+            self.with_running(id, |running, now| {
+                running.raft.fetched(fetch.purpose, entries, now);
+            });
+        }
+    }
+
+    fn take_commits(&mut self, id: u64, committed: Vec<Entry>) {
+        for entry in committed {
+            self.trace.add(&entry.id);
+            self.apply_entry(id, entry);
+        }
+        if let Some(node) = self.node_mut(id) {
+            node.checkpoint();
+        }
+        self.answer_reads(id);
+    }
+
+    fn apply_entry(&mut self, id: u64, entry: Entry) {
+        let (now, index, term) = (self.now, entry.id.index, entry.id.term);
+        let Some(running) = self
+            .nodes
+            .get_mut(id as usize - 1)
+            .and_then(Node::running_mut)
+        else {
+            return;
+        };
+        let (command, session) = match entry.payload {
+            Payload::Noop => (raft_kv::Entry::noop(index.0, term.0), None),
+            Payload::Command(bytes) => {
+                let session = Command::decode(bytes.clone())
+                    .ok()
+                    .and_then(|command| command.session);
+                (raft_kv::Entry::command(index.0, term.0, bytes), session)
+            }
+        };
+        let outcome = match running.kv.apply(command) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let text = format!("n{id} cannot apply entry {index}: {error}");
+                return note(
+                    &mut self.violation,
+                    now,
+                    Err((Invariant::StateMachineSafety, text)),
+                );
+            }
+        };
+        let fingerprint = running.kv.fingerprint();
+        let asked = running.proposals.remove(&index);
+        let state = self
+            .invariants
+            .observe_state(NodeId(id), index.0, fingerprint);
+        note(&mut self.violation, now, state);
+        let revision = match &outcome {
+            Outcome::Done(response) => Some(response.revision),
+            Outcome::AlreadyDone { revision } => Some(*revision),
+            _ => None,
+        };
+        if let (Some(revision), Some(session)) = (revision, session) {
+            let effect = self
+                .invariants
+                .observe_effect((session.client, session.sequence), revision);
+            note(&mut self.violation, now, effect);
+        }
+        let Some((proposed_in, asked)) = asked else {
+            return;
+        };
+        let answer = if proposed_in == term {
+            let acknowledged = self
+                .invariants
+                .observe_acknowledgement(LogId::new(term, index));
+            note(&mut self.violation, now, acknowledged);
+            Answer::Applied(outcome)
+        } else {
+            Answer::Replaced
+        };
+        self.send_answer(id, asked, answer);
+    }
+
+    fn take_reads(&mut self, id: u64, outcomes: &[ReadOutcome]) {
+        for outcome in outcomes {
+            let Some(running) = self.node_mut(id).and_then(Node::running_mut) else {
+                return;
+            };
+            match *outcome {
+                ReadOutcome::Ready {
+                    id: read,
+                    read_index,
+                } => {
+                    if let Some((asked, request)) = running.reads.remove(&read) {
+                        running.confirmed.push((read_index, asked, request));
+                    }
+                }
+                ReadOutcome::Aborted { id: read } => {
+                    if let Some((asked, _)) = running.reads.remove(&read) {
+                        self.send_answer(id, asked, Answer::Redirect(None));
+                    }
+                }
+            }
+        }
+        self.answer_reads(id);
+    }
+
+    fn answer_reads(&mut self, id: u64) {
+        let Some(running) = self.node_mut(id).and_then(Node::running_mut) else {
+            return;
+        };
+        let applied = LogIndex(running.kv.applied_index());
+        let confirmed = std::mem::take(&mut running.confirmed);
+        let (due, waiting) = confirmed
+            .into_iter()
+            .partition(|(index, ..)| *index <= applied);
+        running.confirmed = waiting;
+        let due: Vec<(LogIndex, Asked, crate::Request)> = due;
+        for (_, asked, request) in due {
+            let Some(running) = self.node(id).and_then(Node::running) else {
+                return;
+            };
+            let found = running
+                .kv
+                .get(request.key().as_bytes(), None)
+                .ok()
+                .flatten();
+            let found = found.map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
+            self.send_answer(id, asked, Answer::Found(found));
+        }
+    }
+
+    fn check(&mut self, id: u64) {
+        let nodes = &self.nodes;
+        let Some(node) = nodes.get(id as usize - 1) else {
+            return;
+        };
+        let Some(running) = node.running() else {
+            return;
+        };
+        let durable_at = |entry| nodes.iter().filter(|node| node.disk.holds(entry)).count();
+        let checked = self
+            .invariants
+            .observe(&running.raft, node.boot, durable_at);
+        note(&mut self.violation, self.now, checked);
+        if let Some(violation) = &self.violation {
+            let (at, text) = (violation.at, violation.to_string());
+            self.story
+                .tell(at, Some(id), Kind::Violation, None, || text);
+        }
+    }
+
+    /// A server that stopped for good ends its process.
+    fn stop_if_told(&mut self, id: u64) {
+        let Some(running) = self.node(id).and_then(Node::running) else {
+            return;
+        };
+        let Some(reason) = running.raft.stopped() else {
+            return;
+        };
+        if reason != StopReason::StorageFailed {
+            let text = format!("n{id} stopped: {reason}");
+            note(
+                &mut self.violation,
+                self.now,
+                Err((Invariant::StateMachineSafety, text)),
+            );
+        }
+        if let Some(node) = self.nodes.get_mut(id as usize - 1) {
+            node.crash(Some(reason.to_string()), &mut self.random);
+        }
+    }
+
+    pub(crate) fn set_timer(&mut self, id: u64) {
+        let wakes_at = self.node(id).and_then(|node| node.wakes_at(self.now));
+        let slot = id as usize - 1;
+        let current = self.timers[slot];
+        if current.map(|(at, _)| at) == wakes_at {
+            return;
+        }
+        if let Some(key) = current {
+            self.queue.remove(&key);
+        }
+        self.timers[slot] = wakes_at.map(|at| self.schedule(at, Happening::TimerFires(id)));
+    }
+
+    pub(crate) fn post(&mut self, letter: Letter) {
+        let arrives_at = letter.arrives_at;
+        let id = self.clients.post(letter);
+        self.schedule(arrives_at, Happening::LetterArrives(id));
+    }
+}
+
+/// Keeps the first violation.
+fn note(violation: &mut Option<Violation>, at: u64, checked: Result<(), (Invariant, String)>) {
+    if let (None, Err((invariant, text))) = (&violation, checked) {
+        *violation = Some(Violation {
+            invariant,
+            text,
+            at,
+        });
+    }
+}
