@@ -94,11 +94,11 @@ fn get(port: u16, path: &str) -> Result<String> {
     stream
         .set_read_timeout(Some(DEADLINE))
         .context("no timeout can be set")?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"
-    )
-    .with_context(|| format!("cannot ask for {path}"))?;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n");
+    stream
+        .write_all(request.as_bytes())
+        .with_context(|| format!("cannot ask for {path}"))?;
     let mut answer = Vec::new();
     stream
         .read_to_end(&mut answer)

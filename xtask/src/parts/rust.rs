@@ -51,7 +51,7 @@ pub fn build(workspace: &Workspace) -> Result<Note> {
 
 pub fn test(workspace: &Workspace) -> Result<Note> {
     let passed = run_tests(Step::cargo(workspace, "test --workspace --no-fail-fast")?)?;
-    Ok(Some(format!("{passed} tests")))
+    Ok(Some(format!("{passed} passed")))
 }
 
 pub fn no_std(workspace: &Workspace) -> Result<Note> {
@@ -73,7 +73,7 @@ pub fn golden(workspace: &Workspace) -> Result<Note> {
         workspace,
         "test --package raft-sim --lib --release golden",
     )?)?;
-    Ok(Some(format!("{passed} tests")))
+    Ok(Some(format!("{passed} passed")))
 }
 
 pub fn campaign(workspace: &Workspace) -> Result<Note> {

@@ -24,7 +24,7 @@ pub fn wasm(workspace: &Workspace) -> Result<Note> {
         .arg(driver)
         .arg("raft-wasm");
     let passed = run_tests(step)?;
-    Ok(Some(format!("{passed} tests")))
+    Ok(Some(format!("{passed} passed")))
 }
 
 pub fn types(workspace: &Workspace) -> Result<Note> {
