@@ -18,13 +18,6 @@ pub fn fmt(workspace: &Workspace) -> Result<Note> {
     Ok(None)
 }
 
-/// Without `advisories`: that check fetches a database from GitHub, which a build machine need not reach, and a new
-/// advisory would fail a tree in which nothing changed. Run `cargo deny check advisories` by hand.
-pub fn deny(workspace: &Workspace) -> Result<Note> {
-    Step::cargo(workspace, "deny --workspace check bans licenses sources")?.run()?;
-    Ok(None)
-}
-
 /// raft-wasm is linted for its own target, too: what it keeps for the browser doesn't exist elsewhere.
 pub fn clippy(workspace: &Workspace) -> Result<Note> {
     Step::cargo(workspace, "clippy --workspace --all-targets -- -D warnings")?.run()?;
