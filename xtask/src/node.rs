@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -34,10 +35,15 @@ pub fn build(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// What [`build`] makes.
+pub fn binary(workspace: &Workspace) -> PathBuf {
+    workspace.target("release/raft")
+}
+
 /// Runs `raft demo` in the place of this process: a signal then reaches the node whoever it is sent to, there is
 /// nobody to wait for it, and the exit status is the node's own.
 pub fn demo(workspace: &Workspace, args: &DemoArgs) -> Result<Infallible> {
-    let mut step = Step::new(workspace, workspace.target("release/raft"))?.arg("demo");
+    let mut step = Step::new(workspace, binary(workspace))?.arg("demo");
     if let Some(nodes) = args.nodes {
         step = step.arg("--nodes").arg(nodes.to_string());
     }

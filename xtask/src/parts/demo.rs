@@ -21,8 +21,6 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const NODES: u16 = 3;
 
 pub fn run(workspace: &Workspace) -> Result<Note> {
-    // Apart from the demo, so that the deadlines are about the demo.
-    node::build(workspace)?;
     for to in [To::Program, To::Group] {
         let port = free_ports()?;
         let mut demo = start(workspace, port)?;
@@ -57,7 +55,7 @@ fn log(workspace: &Workspace, port: u16) -> Result<PathBuf> {
 
 /// A second demo on the same ports ends with one line that names the port.
 fn port_in_use(workspace: &Workspace, port: u16) -> Result<()> {
-    let binary = workspace.target("release/raft");
+    let binary = node::binary(workspace);
     let output = Command::new(&binary)
         .args(["demo", "--port", &port.to_string()])
         .env("RUST_BACKTRACE", "1")

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::ValueEnum;
 
+use crate::node;
 use crate::page;
 use crate::parts::summary::{Outcome, Row};
 use crate::setup::Need;
@@ -36,7 +37,7 @@ pub enum Part {
     Clippy,
     /// The documentation builds, with warnings denied.
     Doc,
-    /// The programs build as the tests use them.
+    /// The node that ships builds.
     Build,
     /// Unit, documentation, integration and process tests.
     Test,
@@ -83,10 +84,8 @@ impl Part {
     fn after(self) -> &'static [Self] {
         match self {
             // The node embeds the page, so nothing of it compiles without.
-            Self::Types | Self::Clippy | Self::Doc | Self::Build | Self::Demo | Self::Readme => {
-                &[Self::Page]
-            }
-            Self::Test | Self::Browser => &[Self::Page, Self::Build],
+            Self::Types | Self::Clippy | Self::Doc | Self::Build => &[Self::Page],
+            Self::Test | Self::Browser | Self::Demo | Self::Readme => &[Self::Page, Self::Build],
             Self::Fmt
             | Self::Deny
             | Self::Page
@@ -109,7 +108,7 @@ impl Part {
             Self::Types => web::types(workspace),
             Self::Clippy => rust::clippy(workspace),
             Self::Doc => rust::doc(workspace),
-            Self::Build => rust::build(workspace),
+            Self::Build => node::build(workspace).map(|()| None),
             Self::Test => rust::test(workspace),
             Self::NoStd => rust::no_std(workspace),
             Self::Golden => rust::golden(workspace),

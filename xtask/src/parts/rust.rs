@@ -1,12 +1,13 @@
 //! The parts that are cargo's business.
 //!
-//! The heavy dependencies are those of raft-native. To compile them as seldom as possible everything that only has to be
-//! right runs in the dev profile and over the whole workspace at once (another selection of packages may mean other
-//! features, and another build); release is for what must be fast or small: simulation, page, demo.
+//! The heavy dependencies are those of raft-native. They are compiled twice: in release for the node that ships, which all
+//! tests of processes, browsers and documents start; and in the dev profile for its unit tests, over the whole workspace
+//! at once, because another selection of packages may mean other features, and another build.
 
 use anyhow::{Result, bail};
 
 use super::Note;
+use crate::node;
 use crate::step::Step;
 use crate::workspace::Workspace;
 
@@ -36,14 +37,11 @@ pub fn doc(workspace: &Workspace) -> Result<Note> {
     Ok(None)
 }
 
-/// `cargo test` builds a package's programs for that package's tests only; the tests of `tests/` start the node.
-pub fn build(workspace: &Workspace) -> Result<Note> {
-    Step::cargo(workspace, "build --workspace --bins")?.run()?;
-    Ok(None)
-}
-
+/// The process tests start the node that ships, which has been built.
 pub fn test(workspace: &Workspace) -> Result<Note> {
-    let passed = run_tests(Step::cargo(workspace, "test --workspace --no-fail-fast")?)?;
+    let step = Step::cargo(workspace, "test --workspace --no-fail-fast")?
+        .env("RAFT_BIN", node::binary(workspace));
+    let passed = run_tests(step)?;
     Ok(Some(format!("{passed} passed")))
 }
 

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 
 use super::Note;
 use super::rust::run_tests;
+use crate::node;
 use crate::step::Step;
 use crate::workspace::Workspace;
 
@@ -38,7 +39,7 @@ pub fn browser(workspace: &Workspace) -> Result<Note> {
         .context("set-up found no chromium")?;
     npm(workspace, "test")?
         .env("CHROMIUM", chromium)
-        .env("RAFT", workspace.target("debug/raft"))
+        .env("RAFT_BIN", node::binary(workspace))
         .run()?;
     Ok(None)
 }
