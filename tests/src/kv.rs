@@ -1,0 +1,224 @@
+//! What a client of the store can do, over REST or gRPC, and the three ways it can come out.
+
+use anyhow::anyhow;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+use crate::grpc::Grpc;
+use crate::rest::{Answer, Rest, Unanswered, escaped, request};
+
+/// How an operation came out.
+#[derive(Debug)]
+pub enum Outcome<T> {
+    /// It took effect, and this is the answer.
+    Done(T),
+    /// It certainly did not take effect, and never will.
+    NotDone(anyhow::Error),
+    /// It may have taken effect, or may do so later.
+    Unknown(anyhow::Error),
+}
+
+/// A value and the revision at which its key was last changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Versioned {
+    /// The value.
+    pub value: String,
+    /// The revision, where the API tells it.
+    pub revision: u64,
+}
+
+/// A client of one node.
+pub enum Client {
+    /// Over HTTP.
+    Rest(Rest),
+    /// Over gRPC.
+    Grpc(Grpc),
+}
+
+impl Client {
+    /// Reads a key, linearizably.
+    pub async fn get(&mut self, key: &str) -> Outcome<Option<Versioned>> {
+        match self {
+            Self::Rest(rest) => {
+                let answer = rest_send(rest, Method::GET, key, b"", None).await;
+                answer.then(|answer| match answer.status {
+                    StatusCode::OK => read(&answer).map(Some),
+                    StatusCode::NOT_FOUND => Ok(None),
+                    _ => Err(unexpected(&answer)),
+                })
+            }
+            Self::Grpc(grpc) => {
+                let answer = grpc_call(grpc, "Get", json!({ "key": key })).await;
+                answer.then(|answer| found(&answer))
+            }
+        }
+    }
+
+    /// Sets a key.
+    pub async fn put(&mut self, key: &str, value: &str) -> Outcome<()> {
+        match self {
+            Self::Rest(rest) => {
+                let answer = rest_send(rest, Method::PUT, key, value.as_bytes(), None).await;
+                answer.then(|answer| success(&answer))
+            }
+            Self::Grpc(grpc) => {
+                let request = json!({ "key": key, "value": value });
+                grpc_call(grpc, "Put", request).await.then(|_| Ok(()))
+            }
+        }
+    }
+
+    /// Removes a key; one that isn't there is as good.
+    pub async fn delete(&mut self, key: &str) -> Outcome<()> {
+        match self {
+            Self::Rest(rest) => {
+                let answer = rest_send(rest, Method::DELETE, key, b"", None).await;
+                answer.then(|answer| match answer.status {
+                    StatusCode::NOT_FOUND => Ok(()),
+                    _ => success(&answer),
+                })
+            }
+            Self::Grpc(grpc) => {
+                let answer = grpc_call(grpc, "Delete", json!({ "key": key })).await;
+                answer.then(|_| Ok(()))
+            }
+        }
+    }
+
+    /// Sets a key if it was last changed at this revision; says whether it was. Only HTTP has it.
+    pub async fn put_if_unchanged(
+        &mut self,
+        key: &str,
+        value: &str,
+        revision: u64,
+    ) -> Outcome<bool> {
+        match self {
+            Self::Rest(rest) => {
+                let answer =
+                    rest_send(rest, Method::PUT, key, value.as_bytes(), Some(revision)).await;
+                answer.then(|answer| match answer.status {
+                    StatusCode::PRECONDITION_FAILED => Ok(false),
+                    _ => success(&answer).map(|()| true),
+                })
+            }
+            Self::Grpc(_) => Outcome::NotDone(anyhow!("gRPC has no compare-and-set here")),
+        }
+    }
+}
+
+impl<T> Outcome<T> {
+    /// Reads the answer; one that can't be read leaves it unknown what happened.
+    fn then<U>(self, read: impl FnOnce(T) -> anyhow::Result<U>) -> Outcome<U> {
+        match self {
+            Self::Done(answer) => match read(answer) {
+                Ok(answer) => Outcome::Done(answer),
+                Err(error) => Outcome::Unknown(error),
+            },
+            Self::NotDone(error) => Outcome::NotDone(error),
+            Self::Unknown(error) => Outcome::Unknown(error),
+        }
+    }
+
+    /// The answer.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn done(self) -> anyhow::Result<T> {
+        match self {
+            Self::Done(answer) => Ok(answer),
+            Self::NotDone(error) => Err(error.context("it was not done")),
+            Self::Unknown(error) => Err(error.context("it may have been done or not")),
+        }
+    }
+}
+
+async fn rest_send(
+    rest: &mut Rest,
+    method: Method,
+    key: &str,
+    body: &[u8],
+    revision: Option<u64>,
+) -> Outcome<Answer> {
+    let path = format!("/v1/kv/{}", escaped(key.as_bytes()));
+    let mut request: Request<Full<Bytes>> = match request(method, &path, body) {
+        Ok(request) => request,
+        Err(error) => return Outcome::NotDone(error),
+    };
+    if let Some(revision) = revision {
+        match format!("\"{revision}\"").parse() {
+            Ok(value) => drop(request.headers_mut().insert("if-match", value)),
+            Err(error) => return Outcome::NotDone(anyhow!("no revision: {error}")),
+        }
+    }
+    match rest.send(request).await {
+        Ok(answer) if is_definite_failure(&answer) => Outcome::NotDone(unexpected(&answer)),
+        Ok(answer) if answer.status.is_server_error() => Outcome::Unknown(unexpected(&answer)),
+        Ok(answer) => Outcome::Done(answer),
+        Err(Unanswered::NotSent(error)) => Outcome::NotDone(error),
+        Err(Unanswered::Lost(error)) => Outcome::Unknown(error),
+    }
+}
+
+/// A server error of which the node itself says that the request did not happen.
+fn is_definite_failure(answer: &Answer) -> bool {
+    answer.status.is_server_error()
+        && answer
+            .json()
+            .is_ok_and(|problem| problem["may_have_happened"] == Value::Bool(false))
+}
+
+fn read(answer: &Answer) -> anyhow::Result<Versioned> {
+    let revision = answer
+        .header("x-raft-mod-revision")
+        .and_then(|revision| revision.parse().ok());
+    Ok(Versioned {
+        value: answer.text(),
+        revision: revision.ok_or_else(|| anyhow!("no revision in {:?}", answer.headers))?,
+    })
+}
+
+fn success(answer: &Answer) -> anyhow::Result<()> {
+    if answer.status.is_success() {
+        Ok(())
+    } else {
+        Err(unexpected(answer))
+    }
+}
+
+fn unexpected(answer: &Answer) -> anyhow::Error {
+    anyhow!("{}: {}", answer.status, answer.text())
+}
+
+async fn grpc_call(grpc: &mut Grpc, method: &str, request: Value) -> Outcome<Value> {
+    match grpc
+        .call(&format!("raft.KeyValueService/{method}"), request)
+        .await
+    {
+        Ok(Ok(answer)) => Outcome::Done(answer),
+        Ok(Err(status)) if is_definite(&status) => Outcome::NotDone(status.into()),
+        Ok(Err(status)) => Outcome::Unknown(status.into()),
+        Err(error) => Outcome::NotDone(error),
+    }
+}
+
+/// What these codes mean by themselves; all others may stand for a request that happened.
+fn is_definite(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::InvalidArgument | Code::NotFound | Code::ResourceExhausted | Code::Unimplemented
+    )
+}
+
+fn found(answer: &Value) -> anyhow::Result<Option<Versioned>> {
+    if answer["found"] != Value::Bool(true) {
+        return Ok(None);
+    }
+    Ok(Some(Versioned {
+        value: answer["value"].as_str().unwrap_or_default().to_owned(),
+        revision: 0,
+    }))
+}

@@ -1,0 +1,164 @@
+//! One process of the program under test.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::program;
+
+/// A process that was started and is to be ended.
+pub struct Process {
+    name: String,
+    child: Child,
+    pid: Pid,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `raft` with these arguments. What it says, on both outputs, is appended to the log.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be started.
+    pub fn start(
+        name: &str,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        log: &Path,
+    ) -> Result<Self> {
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("cannot open {}", log.display()))?;
+        let errors = output.try_clone().context("cannot share the log")?;
+        let child = raft()?
+            .args(arguments)
+            .stdout(output)
+            .stderr(errors)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        let pid = child
+            .id()
+            .and_then(|id| Pid::from_raw(id.cast_signed()))
+            .with_context(|| format!("{name} has no process id"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            pid,
+            log: log.to_owned(),
+        })
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    ///
+    /// If the process has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        // Not after it was waited for: the id may be somebody else's by then.
+        ensure!(self.child.id().is_some(), "{} has ended", self.name);
+        kill_process(self.pid, signal)
+            .with_context(|| format!("cannot send {signal:?} to {}", self.name))
+    }
+
+    /// `kill -9`, and waits until the process is gone.
+    ///
+    /// # Errors
+    ///
+    /// If it had ended already: then it was not this that ended it.
+    pub async fn kill(mut self) -> Result<()> {
+        self.signal(Signal::KILL)?;
+        let status = self.ended(Duration::from_secs(10)).await?;
+        ensure!(
+            status.code().is_none(),
+            "{} ended by itself, with {status}, before it was killed",
+            self.name
+        );
+        Ok(())
+    }
+
+    /// The status with which it ended.
+    ///
+    /// # Errors
+    ///
+    /// If it is still running after that long.
+    pub async fn ended(&mut self, within: Duration) -> Result<ExitStatus> {
+        timeout(within, self.child.wait())
+            .await
+            .with_context(|| format!("{} still runs after {within:?}", self.name))?
+            .with_context(|| format!("cannot wait for {}", self.name))
+    }
+
+    /// Fails if it has ended, with what it said last.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended.
+    pub fn check_running(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait().context("cannot look at a process")? {
+            bail!("{} ended with {status}:\n{}", self.name, self.said());
+        }
+        Ok(())
+    }
+
+    /// All that it and its predecessors with the same log said.
+    #[must_use]
+    pub fn said(&self) -> String {
+        std::fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_else(|error| format!("(no log: {error})"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A stopped process (SIGSTOP) dies of this, too. Its files are removed next, so it has to be gone.
+        if self.child.start_kill().is_err() {
+            return;
+        }
+        let start = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < Duration::from_secs(5)
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Runs `raft` with these arguments to its end.
+///
+/// # Errors
+///
+/// If it has not ended in time; it is killed then.
+pub async fn run(
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    within: Duration,
+) -> Result<Output> {
+    let mut command = raft()?;
+    command
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    timeout(within, command.output())
+        .await
+        .with_context(|| format!("`raft` hangs: still there after {within:?}"))?
+        .context("cannot run raft")
+}
+
+fn raft() -> Result<Command> {
+    let mut command = Command::new(program::raft()?);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    // Whoever runs the tests may have a cluster of their own.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("RAFT_") {
+            command.env_remove(&name);
+        }
+    }
+    Ok(command)
+}
