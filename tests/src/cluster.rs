@@ -1,6 +1,7 @@
 //! Three processes that form a cluster, and what may befall them.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -163,10 +164,19 @@ impl Cluster {
     ///
     /// If it is running, or can't be started.
     pub fn start_node(&mut self, node: usize) -> Result<()> {
+        self.start_node_with(node, &[])
+    }
+
+    /// Starts a node that isn't running, with these variables in its environment.
+    ///
+    /// # Errors
+    ///
+    /// If it is running, or can't be started.
+    pub fn start_node_with(&mut self, node: usize, variables: &[(&str, &OsStr)]) -> Result<()> {
         let arguments = self.arguments(node);
         let node = &mut self.nodes[node];
         ensure!(node.process.is_none(), "{} is running", node.name);
-        node.process = Some(Process::start(&node.name, arguments, &node.log)?);
+        node.process = Some(Process::start(&node.name, arguments, variables, &node.log)?);
         Ok(())
     }
 
@@ -239,8 +249,7 @@ impl Cluster {
             .json("/v1/status")
             .await
             .with_context(|| format!("no status of {}", self.name(node)))?;
-        Status::from_json(&answer)
-            .with_context(|| format!("this is no status: {answer}"))
+        Status::from_json(&answer).with_context(|| format!("this is no status: {answer}"))
     }
 
     /// Waits until all nodes that run agree on the leader and its term, and says which it is.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use prost_reflect::bytes::Buf;
+use bytes::{Buf, BufMut, Bytes};
 use prost_reflect::prost::Message;
 use prost_reflect::prost_types::FileDescriptorProto;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
@@ -69,40 +69,38 @@ impl Grpc {
     ///
     /// # Errors
     ///
-    /// What the server answered, or that it did not.
-    ///
-    /// The outer error is for calls that can't be made: no such method, no such field.
+    /// The outer error is for calls that can't be made: no such method, no such field. The inner one is what the server
+    /// answered, or that it did not.
     pub async fn call(&self, method: &str, request: Value) -> Result<Result<Value, Status>> {
         let method = self.method(method)?;
         let message = DynamicMessage::deserialize(method.input(), request)
             .with_context(|| format!("no request for {}", method.full_name()))?;
-        self.call_with(&method, message).await
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let output = method.output();
+        match self.call_raw(&path, message.encode_to_vec().into()).await? {
+            Ok(bytes) => {
+                let message = DynamicMessage::decode(output, bytes)
+                    .with_context(|| format!("{path} answers another message"))?;
+                let json = serde_json::to_value(message).context("a response that is no JSON")?;
+                Ok(Ok(json))
+            }
+            Err(status) => Ok(Err(status)),
+        }
     }
 
-    async fn call_with(
-        &self,
-        method: &MethodDescriptor,
-        message: DynamicMessage,
-    ) -> Result<Result<Value, Status>> {
-        let path = format!(
-            "/{}/{}",
-            method.parent_service().full_name(),
-            method.name()
-        );
+    /// Calls whatever has this path with whatever bytes, and answers the bytes that come back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Grpc::call`].
+    pub async fn call_raw(&self, path: &str, request: Bytes) -> Result<Result<Bytes, Status>> {
         let path = PathAndQuery::try_from(path).context("no path")?;
         let mut caller = Caller::new(self.channel.clone());
         if let Err(error) = caller.ready().await {
             return Ok(Err(Status::unavailable(format!("not connected: {error}"))));
         }
-        let codec = Dynamic(method.clone());
-        match caller.unary(Request::new(message), path, codec).await {
-            Ok(response) => {
-                let value = serde_json::to_value(response.into_inner())
-                    .context("a response that is no JSON")?;
-                Ok(Ok(value))
-            }
-            Err(status) => Ok(Err(status)),
-        }
+        let response = caller.unary(Request::new(request), path, Raw).await;
+        Ok(response.map(tonic::Response::into_inner))
     }
 
     fn method(&self, name: &str) -> Result<MethodDescriptor> {
@@ -169,44 +167,39 @@ async fn reflect(channel: &Channel, question: MessageRequest) -> Result<MessageR
         .context("reflection says nothing")
 }
 
-/// Messages whose types are known only at run time.
-struct Dynamic(MethodDescriptor);
+/// Messages as the bytes they are.
+struct Raw;
 
-impl Codec for Dynamic {
-    type Encode = DynamicMessage;
-    type Decode = DynamicMessage;
-    type Encoder = DynamicEncoder;
-    type Decoder = Dynamic;
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
 
-    fn encoder(&mut self) -> Self::Encoder {
-        DynamicEncoder
+    fn encoder(&mut self) -> Self {
+        Self
     }
 
-    fn decoder(&mut self) -> Self::Decoder {
-        Self(self.0.clone())
-    }
-}
-
-struct DynamicEncoder;
-
-impl Encoder for DynamicEncoder {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn encode(&mut self, item: DynamicMessage, target: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        item.encode(target)
-            .map_err(|error| Status::internal(error.to_string()))
+    fn decoder(&mut self) -> Self {
+        Self
     }
 }
 
-impl Decoder for Dynamic {
-    type Item = DynamicMessage;
+impl Encoder for Raw {
+    type Item = Bytes;
     type Error = Status;
 
-    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
-        let bytes = source.copy_to_bytes(source.remaining());
-        DynamicMessage::decode(self.0.output(), bytes)
-            .map(Some)
-            .map_err(|error| Status::internal(error.to_string()))
+    fn encode(&mut self, item: Bytes, target: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        target.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(source.copy_to_bytes(source.remaining())))
     }
 }

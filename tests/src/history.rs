@@ -186,11 +186,13 @@ pub fn written_once(operations: &[Operation]) -> BTreeMap<&str, &str> {
     writes
         .into_iter()
         .filter_map(|(key, writes)| match writes.as_slice() {
-            [Operation {
-                call: Call::Put { value },
-                returned: Some(_),
-                ..
-            }] => Some((key, value.as_str())),
+            [
+                Operation {
+                    call: Call::Put { value },
+                    returned: Some(_),
+                    ..
+                },
+            ] => Some((key, value.as_str())),
             _ => None,
         })
         .collect()
@@ -211,7 +213,8 @@ pub fn with_stale_read(operations: &[Operation]) -> Option<Vec<Operation>> {
         };
         let last = writes()
             .filter(|write| matches!(write.call, Call::Put { .. }))
-            .find(|write| write.returned < Some(read.invoked))?;
+            .filter(|write| write.returned < Some(read.invoked))
+            .max_by_key(|write| write.invoked)?;
         let stale = writes().find_map(|write| match &write.call {
             Call::Put { value } if write.returned < Some(last.invoked) => Some(value.clone()),
             _ => None,
@@ -298,10 +301,7 @@ mod tests {
 
     #[test]
     fn only_answered_single_writes_must_be_there() {
-        assert_eq!(
-            written_once(&example()),
-            BTreeMap::from([("b", "3")])
-        );
+        assert_eq!(written_once(&example()), BTreeMap::from([("b", "3")]));
     }
 
     #[test]

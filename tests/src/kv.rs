@@ -1,5 +1,7 @@
 //! What a client of the store can do, over REST or gRPC, and the three ways it can come out.
 
+use std::collections::BTreeMap;
+
 use anyhow::anyhow;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -9,6 +11,9 @@ use tonic::{Code, Status};
 
 use crate::grpc::Grpc;
 use crate::rest::{Answer, Rest, Unanswered, escaped, request};
+
+/// How many entries are asked for at once.
+const PAGE: usize = 1_000;
 
 /// How an operation came out.
 #[derive(Debug)]
@@ -132,6 +137,33 @@ impl<T> Outcome<T> {
             Self::Done(answer) => Ok(answer),
             Self::NotDone(error) => Err(error.context("it was not done")),
             Self::Unknown(error) => Err(error.context("it may have been done or not")),
+        }
+    }
+}
+
+/// All keys that begin with `prefix`, with their values.
+///
+/// # Errors
+///
+/// If a page is not answered, or holds something else.
+pub async fn entries(rest: &mut Rest, prefix: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut entries = BTreeMap::new();
+    let mut after = String::new();
+    loop {
+        let prefix = escaped(prefix.as_bytes());
+        let path = format!("/v1/kv?prefix={prefix}&limit={PAGE}&after={after}");
+        let page = rest.json(&path).await?;
+        let items = page["items"].as_array();
+        let items = items.ok_or_else(|| anyhow!("no items in {page}"))?;
+        for item in items {
+            let (Some(key), Some(value)) = (item["key"].as_str(), item["value"].as_str()) else {
+                anyhow::bail!("no key and value in {item}");
+            };
+            after = escaped(key.as_bytes());
+            entries.insert(key.to_owned(), value.to_owned());
+        }
+        if items.len() < PAGE {
+            return Ok(entries);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::env;
 use std::fs::{self, File};
 use std::hash::BuildHasher;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
@@ -26,28 +27,47 @@ impl Port {
     ///
     /// If there is none left, or the reservations can't be written down.
     pub fn reserve() -> Result<Self> {
+        let [port] = Self::reserve_row()?;
+        Ok(port)
+    }
+
+    /// Reserves several whose numbers follow each other.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such row, or the reservations can't be written down.
+    pub fn reserve_row<const N: usize>() -> Result<[Self; N]> {
         let directory = env::temp_dir().join("raft-tests-ports");
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot create {}", directory.display()))?;
-        let count = RANGE.end - RANGE.start;
-        let offset = (RandomState::new().hash_one(()) % u64::from(count)) as u16;
-        for step in 0..count {
-            let number = RANGE.start + (offset + step) % count;
-            let path = directory.join(number.to_string());
-            let reservation = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)
-                .with_context(|| format!("cannot open {}", path.display()))?;
-            if reservation.try_lock().is_ok() && is_free(number) {
-                return Ok(Self {
-                    number,
-                    _reservation: reservation,
-                });
+        let rows = RANGE.len() / N;
+        let offset = RandomState::new().hash_one(()) as usize % rows;
+        for row in 0..rows {
+            let first = RANGE.start + ((offset + row) % rows * N) as u16;
+            let row: Vec<Self> = (first..)
+                .take(N)
+                .map_while(|number| Self::try_reserve(&directory, number).transpose())
+                .collect::<Result<_>>()?;
+            if let Ok(row) = row.try_into() {
+                return Ok(row);
             }
         }
-        bail!("no port is free in {RANGE:?}");
+        bail!("no {N} ports in a row are free in {RANGE:?}");
+    }
+
+    fn try_reserve(directory: &Path, number: u16) -> Result<Option<Self>> {
+        let path = directory.join(number.to_string());
+        let reservation = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        let is_ours = reservation.try_lock().is_ok() && is_free(number);
+        Ok(is_ours.then_some(Self {
+            number,
+            _reservation: reservation,
+        }))
     }
 
     /// Its number.
@@ -73,6 +93,13 @@ mod tests {
         let ports: Vec<Port> = (0..50).map(|_| Port::reserve().unwrap()).collect();
         let numbers: BTreeSet<u16> = ports.iter().map(Port::number).collect();
         assert_eq!(numbers.len(), 50);
+    }
+
+    #[test]
+    fn a_row_has_no_gaps() {
+        let [first, second, third] = Port::reserve_row().unwrap();
+        assert_eq!(second.number(), first.number() + 1);
+        assert_eq!(third.number(), first.number() + 2);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `raft` with these arguments. What it says, on both outputs, is appended to the log.
+    /// Starts `raft` with these arguments and variables. What it says, on both outputs, is appended to the log.
     ///
     /// # Errors
     ///
@@ -30,6 +30,7 @@ impl Process {
     pub fn start(
         name: &str,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        variables: &[(&str, &OsStr)],
         log: &Path,
     ) -> Result<Self> {
         let output = File::options()
@@ -40,6 +41,7 @@ impl Process {
         let errors = output.try_clone().context("cannot share the log")?;
         let child = raft()?
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdout(output)
             .stderr(errors)
             .spawn()

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use raft_sim::linearizability::{Call, Operation};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
-use raft_sim::linearizability::{Call, Operation};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -179,8 +179,10 @@ impl Worker {
             Outcome::Done(found) => found.clone(),
             _ => None,
         };
-        self.note(client, key.to_owned(), invoked, outcome, |found| Call::Get {
-            found: found.flatten().map(|found| found.value),
+        self.note(client, key.to_owned(), invoked, outcome, |found| {
+            Call::Get {
+                found: found.flatten().map(|found| found.value),
+            }
         });
         self.pause_if_refused().await;
         Ok(found)
@@ -223,7 +225,7 @@ impl Worker {
             Outcome::Unknown(_) => (None, None),
             Outcome::NotDone(_) => return,
         };
-        if returned.is_some() && self.random.next_u32() % STAY != 0 {
+        if returned.is_some() && !self.random.next_u32().is_multiple_of(STAY) {
             self.client = Some(client);
         }
         self.history.record(Operation {

@@ -1,0 +1,210 @@
+//! A cluster as its users meet it: any node takes any request, over REST, gRPC and the command line.
+
+use anyhow::{Result, ensure};
+use hyper::{Method, StatusCode};
+use raft_tests::cluster::{Cluster, NODES, PATIENCE};
+use raft_tests::kv::Client;
+use raft_tests::process;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn one_leader_is_elected_and_all_nodes_say_the_same() -> Result<()> {
+    let mut cluster = Cluster::start(&[]).await?;
+    let leader = cluster.leader().await?;
+    let expected = cluster.status(leader).await?;
+    ensure!(expected.term >= 1, "{expected:?}");
+    for node in 0..NODES {
+        let status = cluster.status(node).await?;
+        let role = if node == leader { "leader" } else { "follower" };
+        assert_eq!(status.node_id, cluster.name(node));
+        assert_eq!(status.role, role);
+        assert_eq!(status.leader.as_deref(), Some(cluster.name(leader)));
+        assert_eq!(status.term, expected.term);
+
+        let seen = cluster.rest(node).json("/v1/cluster").await?;
+        for other in 0..NODES {
+            let text = seen.to_string();
+            ensure!(
+                text.contains(cluster.name(other)),
+                "{other} is missing in {text}"
+            );
+        }
+        for path in ["/livez", "/readyz", "/metrics"] {
+            let answer = cluster.rest(node).ask(Method::GET, path, b"").await?;
+            assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
+        }
+    }
+    cluster.finish().await
+}
+
+#[tokio::test]
+async fn what_is_written_through_one_node_is_read_through_every_other() -> Result<()> {
+    let cluster = Cluster::start(&[]).await?;
+    for writer in 0..NODES {
+        for writes_over_grpc in [false, true] {
+            let mut client = client(&cluster, writer, writes_over_grpc).await?;
+            let key = format!("from {writer} / {writes_over_grpc} ü");
+            let value = format!("value {writer}");
+            client.put(&key, &value).await.done()?;
+            for reader in 0..NODES {
+                for reads_over_grpc in [false, true] {
+                    let mut client = self::client(&cluster, reader, reads_over_grpc).await?;
+                    let found = client.get(&key).await.done()?;
+                    assert_eq!(
+                        found.map(|found| found.value).as_deref(),
+                        Some(value.as_str()),
+                        "written through {writer}, read through {reader}"
+                    );
+                }
+            }
+            client.delete(&key).await.done()?;
+            for reader in 0..NODES {
+                let mut client = self::client(&cluster, reader, !writes_over_grpc).await?;
+                assert_eq!(client.get(&key).await.done()?, None);
+            }
+        }
+    }
+    cluster.finish().await
+}
+
+#[tokio::test]
+async fn a_condition_on_the_revision_holds_on_every_node() -> Result<()> {
+    let cluster = Cluster::start(&[]).await?;
+    let mut first = Client::Rest(cluster.rest(0));
+    first.put("key", "1").await.done()?;
+    for node in 0..NODES {
+        let mut client = Client::Rest(cluster.rest(node));
+        let Some(found) = client.get("key").await.done()? else {
+            anyhow::bail!("the key is gone");
+        };
+        let mut swap = async |revision| client.put_if_unchanged("key", "2", revision).await.done();
+        ensure!(!swap(found.revision + 1).await?, "no such revision yet");
+        ensure!(swap(found.revision).await?, "nobody changed it");
+        ensure!(!swap(found.revision).await?, "it was changed since");
+    }
+    cluster.finish().await
+}
+
+#[tokio::test]
+async fn values_are_bytes() -> Result<()> {
+    let cluster = Cluster::start(&[]).await?;
+    let bytes: Vec<u8> = (0..=255).collect();
+    let mut writer = cluster.rest(0);
+    // Every byte there is, in the key as well; no byte of it means anything to the path.
+    let path = format!("/v1/kv/{}", raft_tests::rest::escaped(&bytes));
+    let answer = writer.ask(Method::PUT, &path, &bytes).await?;
+    ensure!(answer.status.is_success(), "{}", answer.text());
+    for node in 0..NODES {
+        let answer = cluster.rest(node).ask(Method::GET, &path, b"").await?;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.body, bytes);
+    }
+    cluster.finish().await
+}
+
+#[tokio::test]
+async fn grpc_is_found_by_reflection_and_tells_health_and_status() -> Result<()> {
+    let mut cluster = Cluster::start(&[]).await?;
+    let leader = cluster.leader().await?;
+    for node in 0..NODES {
+        let grpc = cluster.grpc(node).await?;
+        for service in ["raft.KeyValueService", "grpc.health.v1.Health"] {
+            ensure!(
+                grpc.services().iter().any(|name| name == service),
+                "no {service} in {:?}",
+                grpc.services()
+            );
+        }
+        for service in ["", "raft.KeyValueService"] {
+            let health = grpc
+                .call("grpc.health.v1.Health/Check", json!({ "service": service }))
+                .await??;
+            assert_eq!(health["status"], "SERVING", "{service}");
+        }
+        let status = grpc
+            .call("raft.KeyValueService/GetClusterStatus", json!({}))
+            .await??;
+        let text = status.to_string();
+        for other in 0..NODES {
+            ensure!(text.contains(cluster.name(other)), "{text}");
+        }
+        ensure!(text.contains(cluster.name(leader)), "{text}");
+    }
+    cluster.finish().await
+}
+
+#[tokio::test]
+async fn the_command_line_writes_reads_and_tells() -> Result<()> {
+    let cluster = Cluster::start(&[]).await?;
+    let endpoints = cluster.endpoints();
+    let raft = async |arguments: &[&str]| {
+        let all = [arguments, &["--endpoints", &endpoints]].concat();
+        let output = process::run(all, PATIENCE).await?;
+        anyhow::Ok((
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        ))
+    };
+    let parsed = |text: &str| serde_json::from_str::<Value>(text);
+
+    let (code, _, errors) = raft(&["put", "greeting", "good day"]).await?;
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let (code, said, errors) = raft(&["get", "greeting"]).await?;
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert_eq!(said.trim_end(), "good day");
+    let (code, said, _) = raft(&["get", "greeting", "--output", "json"]).await?;
+    assert_eq!(code, Some(0));
+    let got = parsed(&said)?;
+    assert_eq!(got["key"], "greeting");
+    assert_eq!(got["value"], "good day");
+
+    let (code, said, _) = raft(&["put", "greeting", "hello", "--output", "json"]).await?;
+    assert_eq!(code, Some(0));
+    ensure!(parsed(&said)?.is_object(), "{said}");
+
+    let (code, said, _) = raft(&["status"]).await?;
+    assert_eq!(code, Some(0));
+    let (json_code, json, _) = raft(&["status", "--output", "json"]).await?;
+    assert_eq!(json_code, Some(0));
+    let json = parsed(&json)?.to_string();
+    for node in 0..NODES {
+        ensure!(said.contains(cluster.name(node)), "{said}");
+        ensure!(json.contains(cluster.name(node)), "{json}");
+    }
+    ensure!(said.contains("leader") && json.contains("leader"), "{said}");
+
+    let (code, _, errors) = raft(&["delete", "greeting"]).await?;
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    // Nothing is broken, so it isn't 2; but a script can tell it from a value that is empty.
+    let (code, said, errors) = raft(&["get", "greeting"]).await?;
+    assert_eq!((code, said.as_str()), (Some(1), ""));
+    ensure!(
+        errors.contains("greeting") && errors.lines().count() == 1,
+        "{errors}"
+    );
+
+    // The first of several endpoints may be down.
+    cluster_without_its_first_node(cluster, &endpoints).await
+}
+
+async fn cluster_without_its_first_node(mut cluster: Cluster, endpoints: &str) -> Result<()> {
+    cluster.kill(0).await?;
+    cluster.leader().await?;
+    for arguments in [["put", "still", "here"].as_slice(), &["get", "still"]] {
+        let all = [arguments, &["--endpoints", endpoints]].concat();
+        let output = process::run(all, PATIENCE).await?;
+        ensure!(output.status.success(), "{output:?}");
+    }
+    let output = process::run(["status", "--endpoints", endpoints], PATIENCE).await?;
+    ensure!(output.status.success(), "{output:?}");
+    cluster.finish().await
+}
+
+async fn client(cluster: &Cluster, node: usize, over_grpc: bool) -> Result<Client> {
+    Ok(if over_grpc {
+        Client::Grpc(cluster.grpc(node).await?)
+    } else {
+        Client::Rest(cluster.rest(node))
+    })
+}

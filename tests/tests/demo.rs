@@ -1,0 +1,92 @@
+//! `raft demo`: a whole cluster from one command, and nothing left of it.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hyper::{Method, StatusCode};
+use raft_tests::cluster::PATIENCE;
+use raft_tests::kv::Client;
+use raft_tests::port::Port;
+use raft_tests::process::{self, Process};
+use raft_tests::rest::Rest;
+use raft_tests::wait::until;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+#[tokio::test]
+async fn the_demo_serves_and_leaves_nothing_behind() -> Result<()> {
+    let scratch = TempDir::new().context("no temporary directory")?;
+    let temporary = scratch.path().join("tmp");
+    fs::create_dir(&temporary)?;
+    for signal in [Signal::INT, Signal::TERM] {
+        let ports = Port::reserve_row::<3>()?;
+        let port = ports[0].number();
+        let port_text = port.to_string();
+        let mut demo = Process::start(
+            "demo",
+            ["demo", "--port", &port_text],
+            &[("TMPDIR", temporary.as_os_str())],
+            &scratch.path().join(format!("{port}.log")),
+        )?;
+        until("the demo says where it is", PATIENCE, async || {
+            Ok(demo
+                .said()
+                .contains(&format!("http://localhost:{port}/"))
+                .then_some(()))
+        })
+        .await?;
+        ensure!(
+            fs::read_dir(&temporary)?.count() == 1,
+            "the data is in one temporary directory"
+        );
+
+        let mut rest = Rest::new(port, PATIENCE);
+        for path in ["/", "/playground/"] {
+            let answer = rest.ask(Method::GET, path, b"").await?;
+            assert_eq!(answer.status, StatusCode::OK, "{path}");
+            ensure!(
+                answer
+                    .header("content-type")
+                    .is_some_and(|kind| kind.starts_with("text/html")),
+                "{path}: {:?}",
+                answer.headers
+            );
+        }
+        let cluster = rest.json("/v1/cluster").await?.to_string();
+        ensure!(
+            ["node1", "node2", "node3"]
+                .iter()
+                .all(|name| cluster.contains(name)),
+            "{cluster}"
+        );
+        for writer in &ports {
+            let mut client = Client::Rest(Rest::new(writer.number(), PATIENCE));
+            client
+                .put("key", &writer.number().to_string())
+                .await
+                .done()?;
+        }
+
+        // A second one on the same ports says what is in its way, and disturbs nobody.
+        let second = process::run(["demo", "--port", &port_text], Duration::from_secs(10)).await?;
+        let said = String::from_utf8_lossy(&second.stderr);
+        ensure!(
+            second.status.code() == Some(2)
+                && said.lines().count() == 1
+                && said.contains(&port_text),
+            "{}: {said}",
+            second.status
+        );
+
+        demo.check_running()?;
+        demo.signal(signal)?;
+        let status = demo.ended(Duration::from_secs(10)).await?;
+        ensure!(status.success(), "{status}: {}", demo.said());
+        ensure!(
+            fs::read_dir(&temporary)?.next().is_none(),
+            "the temporary directory is still there"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! What befalls machines, while clients are at work: nothing that was acknowledged is lost, what clients saw could have
+//! happened one after the other, and service is back in time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use raft_sim::linearizability::{Call, Operation};
+use raft_tests::cluster::{Cluster, NODES, PATIENCE};
+use raft_tests::history::{
+    History, check_caught, count, judge, with_lost_write, with_stale_read, written_once,
+};
+use raft_tests::kv::{Client, entries};
+use raft_tests::wait::until;
+use raft_tests::workload::Workload;
+use rustix::process::Signal;
+use tokio::sync::Mutex;
+use tokio::time::sleep;
+
+const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(1_000);
+const FLAGS: [&str; 6] = [
+    "--election-timeout-min",
+    "500ms",
+    "--election-timeout-max",
+    "1000ms",
+    "--heartbeat-interval",
+    "100ms",
+];
+
+/// What a busy machine with two processors may add to two election timeouts.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// The answers that make load: so many come before each fault and after it.
+const LOAD: usize = 500;
+
+/// Measures time, so it wants the machine for itself.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_go_on_within_two_election_timeouts_of_the_leaders_death() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let mut trial = Trial::begin(1).await?;
+    for _ in 0..3 {
+        trial.kill_the_leader().await?;
+    }
+    trial.end().await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_writes_survive_the_death_of_all() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let mut trial = Trial::begin(2).await?;
+    for _ in 0..2 {
+        trial.kill_all().await?;
+    }
+    trial.end().await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_follower_catches_up() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let mut trial = Trial::begin(3).await?;
+    trial.stop_a_follower().await?;
+    trial.end().await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_through_all_of_it_is_linearizable() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let mut trial = Trial::begin(4).await?;
+    trial.kill_the_leader().await?;
+    trial.stop_a_follower().await?;
+    trial.kill_all().await?;
+    trial.kill_the_leader().await?;
+    let history = trial.end().await?;
+
+    let counts = count(&history);
+    counts.check_each_at_least(100)?;
+    // The verdict means something: it is another one as soon as one answer is wrong.
+    check_caught(with_stale_read(&history))?;
+    check_caught(with_lost_write(&history))
+}
+
+struct Trial {
+    cluster: Cluster,
+    workload: Workload,
+}
+
+impl Trial {
+    async fn begin(seed: u64) -> Result<Self> {
+        let cluster = Cluster::start(&FLAGS).await?;
+        let mut workload = Workload::start(&cluster.ports(), seed);
+        workload.progress(LOAD, PATIENCE).await?;
+        Ok(Self { cluster, workload })
+    }
+
+    async fn kill_the_leader(&mut self) -> Result<()> {
+        let leader = self.cluster.leader().await?;
+        let before = self.cluster.status(leader).await?;
+        let killed = self.workload.history().now();
+        self.cluster.kill(leader).await?;
+
+        let history = self.workload.history();
+        let bound = 2 * ELECTION_TIMEOUT_MAX + SLACK;
+        let resumed = until(
+            "a write that was sent after the kill is acknowledged",
+            PATIENCE,
+            async || Ok(history.first_write_since(killed)),
+        )
+        .await?;
+        let took = Duration::from_micros(resumed - killed);
+        println!("writes went on {took:?} after the leader's death");
+        ensure!(
+            took <= bound,
+            "writes went on only {took:?} after the leader's death; the bound is {bound:?}"
+        );
+
+        let successor = self.cluster.leader().await?;
+        let after = self.cluster.status(successor).await?;
+        ensure!(
+            successor != leader && after.term > before.term,
+            "{after:?} follows {before:?}"
+        );
+        self.workload.progress(LOAD, PATIENCE).await?;
+        self.cluster.start_node(leader)?;
+        self.caught_up(leader).await
+    }
+
+    async fn kill_all(&mut self) -> Result<()> {
+        let before = self.cluster.leader().await?;
+        let before = self.cluster.status(before).await?;
+        self.cluster.kill_all().await?;
+        for node in 0..NODES {
+            self.cluster.start_node(node)?;
+        }
+        let after = self.cluster.leader().await?;
+        let after = self.cluster.status(after).await?;
+        ensure!(
+            after.term > before.term && after.commit_index >= before.commit_index,
+            "{after:?} follows {before:?}"
+        );
+        self.workload.progress(LOAD, PATIENCE).await
+    }
+
+    async fn stop_a_follower(&mut self) -> Result<()> {
+        let leader = self.cluster.leader().await?;
+        let follower = (leader + 1) % NODES;
+        let before = self.cluster.status(follower).await?;
+        self.cluster.signal(follower, Signal::STOP)?;
+        let stopped = Instant::now();
+        self.workload.progress(LOAD, PATIENCE).await?;
+        sleep(Duration::from_secs(10).saturating_sub(stopped.elapsed())).await;
+
+        let ahead = self.cluster.status(leader).await?;
+        ensure!(
+            ahead.role == "leader" && ahead.term == before.term,
+            "a stopped follower costs no leadership: {before:?}, {ahead:?}"
+        );
+        ensure!(
+            ahead.applied_index >= before.applied_index + LOAD as u64 / 4,
+            "there was no load: {before:?}, {ahead:?}"
+        );
+        self.cluster.signal(follower, Signal::CONT)?;
+        self.caught_up(follower).await?;
+        let after = self.cluster.leader().await?;
+        ensure!(
+            after == leader && self.cluster.status(leader).await?.term == ahead.term,
+            "a follower that comes back deposes no leader"
+        );
+        Ok(())
+    }
+
+    /// Waits until a node has applied what the leader has applied by now.
+    async fn caught_up(&mut self, node: usize) -> Result<()> {
+        let leader = self.cluster.leader().await?;
+        let goal = self.cluster.status(leader).await?.applied_index;
+        let cluster = &self.cluster;
+        until("a node catches up", PATIENCE, async || {
+            let status = cluster.status(node).await?;
+            Ok((status.applied_index >= goal).then_some(()))
+        })
+        .await
+    }
+
+    /// The clients stop; everything is read back through every node, and all of it is judged.
+    async fn end(self) -> Result<Vec<Operation>> {
+        let Self {
+            mut cluster,
+            workload,
+        } = self;
+        let history = workload.stop().await?;
+        cluster.leader().await?;
+        cluster.settled().await?;
+        for node in 0..NODES {
+            read_all(&cluster, node, &history).await?;
+        }
+
+        let history = history.operations();
+        let counts = count(&history);
+        println!("{counts:?}");
+        let last_read = |key: &str| {
+            history
+                .iter()
+                .rev()
+                .find_map(|operation| match &operation.call {
+                    Call::Get { found } if operation.key == key => Some(found.as_deref()),
+                    _ => None,
+                })
+        };
+        let kept = written_once(&history);
+        ensure!(kept.len() >= LOAD / 4, "only {} single writes", kept.len());
+        for (key, value) in kept {
+            let found = last_read(key);
+            ensure!(
+                found == Some(Some(value)),
+                "{key} was acknowledged with {value}, and is {found:?}"
+            );
+        }
+        judge(&history)?;
+        cluster.finish().await?;
+        Ok(history)
+    }
+}
+
+/// Reads every key there may be through one node, into the record.
+async fn read_all(cluster: &Cluster, node: usize, history: &Arc<History>) -> Result<()> {
+    let reader = 1_000 + node as u64;
+    let record = |key: &str, found: Option<String>, invoked| {
+        history.record(Operation {
+            client: reader,
+            key: key.to_owned(),
+            call: Call::Get { found },
+            invoked,
+            returned: Some(history.now()),
+        });
+    };
+    let invoked = history.now();
+    let listed = entries(&mut cluster.rest(node), "once/").await?;
+    for key in written_once(&history.operations()).into_keys() {
+        record(key, listed.get(key).cloned(), invoked);
+    }
+    let keys: std::collections::BTreeSet<String> = history
+        .operations()
+        .into_iter()
+        .map(|operation| operation.key)
+        .filter(|key| key.starts_with("contended/"))
+        .collect();
+    ensure!(!keys.is_empty(), "nobody contended");
+    let mut client = Client::Rest(cluster.rest(node));
+    for key in keys {
+        let invoked = history.now();
+        let found = client.get(&key).await.done();
+        let found = found.with_context(|| format!("cannot read {key} through node {node}"))?;
+        record(&key, found.map(|found| found.value), invoked);
+    }
+    Ok(())
+}

@@ -1,0 +1,349 @@
+//! Requests that make no sense are answered at once, with problem details and the right status, and change nothing.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request, StatusCode};
+use raft_tests::cluster::{Cluster, NODES, PATIENCE};
+use raft_tests::kv::{Client, entries};
+use raft_tests::rest::{Answer, Rest, request};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tonic::Code;
+
+/// A refusal takes no time worth mentioning.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// The limits that the node states in its answers, and in its documents.
+const KEY_BYTES_MAX: usize = 4 * 1024;
+const VALUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A cluster with one key, and whatever else a test does to it.
+struct Subject {
+    cluster: Cluster,
+}
+
+impl Subject {
+    async fn start() -> Result<Self> {
+        let cluster = Cluster::start(&[]).await?;
+        let mut client = Client::Rest(cluster.rest(0));
+        client.put("kept", "as it was").await.done()?;
+        Ok(Self { cluster })
+    }
+
+    /// Every node answers so, in time.
+    async fn refuses(
+        &self,
+        status: StatusCode,
+        build: impl Fn() -> Result<Request<Full<Bytes>>>,
+    ) -> Result<Answer> {
+        let mut last = None;
+        for node in 0..NODES {
+            let mut rest = Rest::new(self.cluster.port(node), AT_ONCE);
+            let answer = rest.send(build()?).await?;
+            check_problem(&answer, status)?;
+            last = Some(answer);
+        }
+        last.context("a cluster has nodes")
+    }
+
+    async fn refuses_plain(
+        &self,
+        status: StatusCode,
+        method: Method,
+        path: &str,
+        body: &[u8],
+    ) -> Result<Answer> {
+        self.refuses(status, || request(method.clone(), path, body))
+            .await
+            .with_context(|| format!("{method} {}", &path[..path.len().min(80)]))
+    }
+
+    /// Nothing is lost, nothing was added, nothing hangs.
+    async fn finish(self) -> Result<()> {
+        for node in 0..NODES {
+            let all = entries(&mut self.cluster.rest(node), "").await?;
+            assert_eq!(all.len(), 1, "{:?}", all.keys().take(9));
+            assert_eq!(all["kept"], "as it was");
+        }
+        let mut client = Client::Rest(self.cluster.rest(1));
+        client.put("afterwards", "it works").await.done()?;
+        self.cluster.finish().await
+    }
+}
+
+/// Problem details (RFC 9457) with this status.
+fn check_problem(answer: &Answer, status: StatusCode) -> Result<()> {
+    let case = || format!("{} {:?}: {}", answer.status, answer.headers, answer.text());
+    ensure!(answer.status == status, "not {status}: {}", case());
+    ensure!(
+        answer.header("content-type") == Some("application/problem+json"),
+        "no problem details: {}",
+        case()
+    );
+    let problem = answer.json()?;
+    ensure!(problem["status"] == status.as_u16(), "{}", case());
+    for member in ["type", "title", "detail"] {
+        let said = problem[member].as_str().unwrap_or_default();
+        ensure!(!said.is_empty(), "no {member}: {}", case());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn keys_and_values_over_the_limit() -> Result<()> {
+    let subject = Subject::start().await?;
+    let key = format!("/v1/kv/{}", "k".repeat(KEY_BYTES_MAX + 1));
+    for method in [Method::PUT, Method::GET, Method::DELETE] {
+        let answer = subject
+            .refuses_plain(StatusCode::BAD_REQUEST, method, &key, b"")
+            .await?;
+        ensure!(answer.text().contains(&KEY_BYTES_MAX.to_string()));
+    }
+    // One byte over the limit, and far beyond whatever is read at once.
+    for bytes in [VALUE_BYTES_MAX + 1, 16 * VALUE_BYTES_MAX] {
+        let value = Bytes::from(vec![b'v'; bytes]);
+        let answer = subject
+            .refuses(StatusCode::PAYLOAD_TOO_LARGE, || {
+                let mut put = request(Method::PUT, "/v1/kv/large", b"")?;
+                *put.body_mut() = Full::new(value.clone());
+                Ok(put)
+            })
+            .await?;
+        ensure!(answer.text().contains(&VALUE_BYTES_MAX.to_string()));
+    }
+    subject
+        .refuses_plain(StatusCode::BAD_REQUEST, Method::PUT, "/v1/kv/", b"no key")
+        .await?;
+    subject.finish().await
+}
+
+#[tokio::test]
+async fn keys_and_values_at_the_limit() -> Result<()> {
+    let cluster = Cluster::start(&[]).await?;
+    let key = format!("/v1/kv/{}", "k".repeat(KEY_BYTES_MAX));
+    let value = vec![b'v'; VALUE_BYTES_MAX];
+    let answer = cluster.rest(0).ask(Method::PUT, &key, &value).await?;
+    ensure!(answer.status.is_success(), "{}", answer.text());
+    for node in 0..NODES {
+        let answer = cluster.rest(node).ask(Method::GET, &key, b"").await?;
+        assert_eq!(answer.status, StatusCode::OK);
+        ensure!(answer.body == value, "{} bytes", answer.body.len());
+    }
+    cluster.finish().await
+}
+
+#[tokio::test]
+async fn text_that_is_no_text() -> Result<()> {
+    let subject = Subject::start().await?;
+    for path in [
+        "/v1/kv/kept?consistency=%FF",
+        "/v1/kv/kept?consistency=%C3%28",
+        "/v1/kv/100%",
+        "/v1/kv/%zz",
+    ] {
+        subject
+            .refuses_plain(StatusCode::BAD_REQUEST, Method::GET, path, b"")
+            .await?;
+    }
+    subject.finish().await
+}
+
+#[tokio::test]
+async fn parameters_that_make_no_sense() -> Result<()> {
+    let subject = Subject::start().await?;
+    for path in [
+        "/v1/kv/kept?consistency=maybe",
+        "/v1/kv?limit=many",
+        "/v1/kv?limit=-1",
+        "/v1/kv?limit=99999999999999999999999",
+        "/v1/log?from=here",
+        "/v1/log?limit=1.5",
+    ] {
+        subject
+            .refuses_plain(StatusCode::BAD_REQUEST, Method::GET, path, b"")
+            .await?;
+    }
+    for revision in ["soon", "\"", "\"-1\"", "\"99999999999999999999999\""] {
+        subject
+            .refuses(StatusCode::BAD_REQUEST, || {
+                let mut put = request(Method::PUT, "/v1/kv/kept", b"changed")?;
+                put.headers_mut().insert("if-match", revision.parse()?);
+                Ok(put)
+            })
+            .await
+            .context(revision)?;
+    }
+    subject.finish().await
+}
+
+#[tokio::test]
+async fn routes_and_methods_that_are_none() -> Result<()> {
+    let subject = Subject::start().await?;
+    for path in [
+        "/v1/nothing",
+        "/v2/kv/kept",
+        "/v1/kv/kept/../..",
+        "/etc/passwd",
+    ] {
+        subject
+            .refuses_plain(StatusCode::NOT_FOUND, Method::GET, path, b"")
+            .await?;
+    }
+    for (method, path) in [
+        (Method::POST, "/v1/kv/kept"),
+        (Method::PUT, "/v1/status"),
+        (Method::DELETE, "/v1/cluster"),
+        (Method::POST, "/metrics"),
+        (Method::PUT, "/v1/kv"),
+    ] {
+        let answer = subject
+            .refuses_plain(StatusCode::METHOD_NOT_ALLOWED, method, path, b"{}")
+            .await?;
+        let allowed = answer.header("allow").unwrap_or_default();
+        ensure!(allowed.contains("GET"), "{path} allows {allowed:?}");
+    }
+    subject.finish().await
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_there() -> Result<()> {
+    let subject = Subject::start().await?;
+    subject
+        .refuses_plain(StatusCode::NOT_FOUND, Method::GET, "/v1/kv/missing", b"")
+        .await?;
+    subject.finish().await
+}
+
+#[tokio::test]
+async fn grpc_requests_that_make_no_sense() -> Result<()> {
+    let subject = Subject::start().await?;
+    let long_key = "k".repeat(KEY_BYTES_MAX + 1);
+    let large_value = "v".repeat(VALUE_BYTES_MAX + 1);
+    for node in 0..NODES {
+        let grpc = subject.cluster.grpc(node).await?;
+        for (method, request) in [
+            ("Put", json!({ "key": long_key, "value": "" })),
+            ("Put", json!({ "key": "large", "value": large_value })),
+            ("Put", json!({ "key": "", "value": "no key" })),
+            ("Get", json!({ "key": long_key })),
+            ("Get", json!({})),
+            ("Delete", json!({ "key": "" })),
+        ] {
+            let method = format!("raft.KeyValueService/{method}");
+            let answer = timeout(AT_ONCE, grpc.call(&method, request)).await??;
+            let code = answer.as_ref().err().map(tonic::Status::code);
+            ensure!(code == Some(Code::InvalidArgument), "{method}: {answer:?}");
+        }
+    }
+    subject.finish().await
+}
+
+#[tokio::test]
+async fn grpc_bytes_that_are_no_message() -> Result<()> {
+    let subject = Subject::start().await?;
+    for node in 0..NODES {
+        let grpc = subject.cluster.grpc(node).await?;
+        // A field that says it is longer than the message; a key that is no text.
+        for bytes in [&[0x0a, 0x7f][..], &[0x0a, 2, 0xc3, 0x28][..]] {
+            let answer = grpc
+                .call_raw("/raft.KeyValueService/Get", Bytes::from_static(bytes))
+                .await?;
+            let code = answer.err().map(|status| status.code());
+            // tonic answers messages that cannot be decoded by itself, and calls them internal errors.
+            ensure!(
+                matches!(code, Some(Code::InvalidArgument | Code::Internal)),
+                "{code:?}"
+            );
+        }
+        for path in ["/raft.KeyValueService/Frobnicate", "/raft.NoService/Get"] {
+            let answer = grpc.call_raw(path, Bytes::new()).await?;
+            let code = answer.err().map(|status| status.code());
+            ensure!(code == Some(Code::Unimplemented), "{path}: {code:?}");
+        }
+    }
+    subject.finish().await
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_http() -> Result<()> {
+    let subject = Subject::start().await?;
+    for bytes in [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(),
+        b"GET\r\n\r\n",
+        b"PUT /v1/kv/kept HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\nabc",
+        &[0; 4096],
+    ] {
+        for node in 0..NODES {
+            let mut stream = TcpStream::connect(("127.0.0.1", subject.cluster.port(node))).await?;
+            // The node may hang up before all is written.
+            let _ = stream.write_all(bytes).await;
+            let _ = stream.shutdown().await;
+            let mut answer = Vec::new();
+            let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+            ensure!(read.is_ok(), "the node neither answers nor hangs up");
+            let answer = String::from_utf8_lossy(&answer);
+            ensure!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
+        }
+    }
+    subject.finish().await
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_holds_up_nobody_and_changes_nothing() -> Result<()> {
+    let subject = Subject::start().await?;
+    let mut dawdlers = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(("127.0.0.1", subject.cluster.port(0))).await?;
+        stream
+            .write_all(b"PUT /v1/kv/kept HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf")
+            .await?;
+        dawdlers.push(stream);
+    }
+    let mut client = Client::Rest(Rest::new(subject.cluster.port(0), AT_ONCE));
+    let found = client.get("kept").await.done()?;
+    assert_eq!(found.map(|found| found.value).as_deref(), Some("as it was"));
+    // They hang up in the middle of their requests; half a value is none.
+    drop(dawdlers);
+    subject.finish().await
+}
+
+#[tokio::test]
+async fn what_no_leader_can_be_found_for_is_refused_in_time() -> Result<()> {
+    let mut cluster = Cluster::start(&[]).await?;
+    let leader = cluster.leader().await?;
+    let survivor = (leader + 1) % NODES;
+    cluster.kill(leader).await?;
+    cluster.kill((leader + 2) % NODES).await?;
+    let mut rest = cluster.rest(survivor);
+    for (method, path) in [
+        (Method::PUT, "/v1/kv/key"),
+        (Method::DELETE, "/v1/kv/key"),
+        (Method::GET, "/v1/kv/key"),
+        (Method::GET, "/v1/kv?prefix=k"),
+    ] {
+        let answer = rest.ask(method.clone(), path, b"").await?;
+        check_problem(&answer, StatusCode::SERVICE_UNAVAILABLE)
+            .with_context(|| format!("{method} {path}"))?;
+        let problem = answer.json()?;
+        ensure!(
+            problem["may_have_happened"] == Value::Bool(false),
+            "{problem}"
+        );
+    }
+    // What needs no majority is answered.
+    let answer = rest
+        .ask(Method::GET, "/v1/kv/key?consistency=stale", b"")
+        .await?;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
+    assert_eq!(cluster.status(survivor).await?.leader, None);
+    let answer = rest.ask(Method::GET, "/livez", b"").await?;
+    assert_eq!(answer.status, StatusCode::OK);
+    let answer = rest.ask(Method::GET, "/readyz", b"").await?;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    cluster.finish().await
+}

@@ -1,0 +1,250 @@
+//! A node that cannot start says so in one line, with exit status 2, at once.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use raft_tests::cluster::{Cluster, PATIENCE};
+use raft_tests::port::Port;
+use raft_tests::process;
+use tempfile::TempDir;
+
+/// A refusal takes no time worth mentioning.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// A node that would start, if it were left alone.
+struct Plan {
+    directory: TempDir,
+    ports: [Port; 3],
+    arguments: Vec<(&'static str, String)>,
+}
+
+impl Plan {
+    fn new() -> Result<Self> {
+        let directory = TempDir::new().context("no temporary directory")?;
+        let ports = Port::reserve_row()?;
+        let [own, one, other] = ports.each_ref().map(Port::number);
+        let arguments = vec![
+            ("--node-id", "node1".to_owned()),
+            ("--port", own.to_string()),
+            ("--peers", format!("localhost:{one},localhost:{other}")),
+            (
+                "--data-dir",
+                directory.path().join("data").display().to_string(),
+            ),
+        ];
+        Ok(Self {
+            directory,
+            ports,
+            arguments,
+        })
+    }
+
+    fn own_port(&self) -> u16 {
+        self.ports[0].number()
+    }
+
+    fn with(mut self, flag: &'static str, value: impl Into<String>) -> Self {
+        self.arguments.retain(|(name, _)| *name != flag);
+        self.arguments.push((flag, value.into()));
+        self
+    }
+
+    fn without(mut self, flag: &str) -> Self {
+        self.arguments.retain(|(name, _)| *name != flag);
+        self
+    }
+
+    fn data_dir(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The start is refused, and what is said names this.
+    async fn is_refused(&self, names: &[&str]) -> Result<()> {
+        let arguments = self
+            .arguments
+            .iter()
+            .flat_map(|(flag, value)| [*flag, value]);
+        is_refused(arguments, names).await
+    }
+}
+
+async fn is_refused(arguments: impl IntoIterator<Item = &str>, names: &[&str]) -> Result<()> {
+    let arguments: Vec<&str> = arguments.into_iter().collect();
+    let output = process::run(&arguments, AT_ONCE).await?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let case = || {
+        format!(
+            "{arguments:?} ended with {}, and said:\n{said}",
+            output.status
+        )
+    };
+    ensure!(
+        output.status.code() == Some(2),
+        "no exit status 2: {}",
+        case()
+    );
+    ensure!(said.lines().count() == 1, "not one line: {}", case());
+    ensure!(output.stdout.is_empty(), "standard output: {}", case());
+    for name in names {
+        ensure!(said.contains(name), "no {name:?}: {}", case());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn peers_that_contain_the_node_itself() -> Result<()> {
+    let plan = Plan::new()?;
+    let (own, other) = (plan.own_port(), plan.ports[1].number());
+    for itself in ["localhost", "127.0.0.1"] {
+        let peers = format!("{itself}:{own},localhost:{other}");
+        let plan = Plan::new()?
+            .with("--port", own.to_string())
+            .with("--peers", peers);
+        plan.is_refused(&["--peers", &own.to_string()]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn peers_that_are_nothing_or_no_addresses() -> Result<()> {
+    for peers in [
+        "",
+        ",",
+        "localhost",
+        "localhost:",
+        "localhost:0",
+        "localhost:65536",
+        ":1",
+        "a b:1",
+    ] {
+        let plan = Plan::new()?.with("--peers", peers);
+        plan.is_refused(&["--peers"]).await?;
+    }
+    let plan = Plan::new()?;
+    let twice = format!("localhost:{0},localhost:{0}", plan.ports[1].number());
+    plan.with("--peers", twice).is_refused(&["--peers"]).await
+}
+
+#[tokio::test]
+async fn a_port_in_use() -> Result<()> {
+    let plan = Plan::new()?;
+    let port = plan.own_port();
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).context("the port was free")?;
+    plan.is_refused(&["TCP", &port.to_string()]).await?;
+    drop(tcp);
+    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).context("the port was free")?;
+    plan.is_refused(&["UDP", &port.to_string()]).await?;
+    drop(udp);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_data_directory_that_cannot_be_written() -> Result<()> {
+    let plan = Plan::new()?;
+    let file = plan.data_dir().join("file");
+    fs::write(&file, "not a directory").context("cannot write a file")?;
+    // Whoever is root may write anywhere, but not below a file, and not in /proc.
+    for directory in [
+        file.join("data").as_path(),
+        &file,
+        Path::new("/proc/raft-data"),
+    ] {
+        let directory = directory.display().to_string();
+        let plan = Plan::new()?.with("--data-dir", directory.clone());
+        plan.is_refused(&[&directory]).await?;
+    }
+    assert_eq!(
+        fs::read(&file).context("the file is gone")?,
+        b"not a directory"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_data_directory_of_another_node() -> Result<()> {
+    let mut cluster = Cluster::start(&[]).await?;
+    let foreign = cluster.data(0).display().to_string();
+    cluster.kill(0).await?;
+    let plan = Plan::new()?
+        .with("--node-id", "node9")
+        .with("--data-dir", foreign);
+    plan.is_refused(&["node1", "node9"]).await?;
+    // Nothing happened to it.
+    cluster.start_node(0)?;
+    cluster.leader().await?;
+    cluster.settled().await?;
+    cluster.finish().await
+}
+
+#[tokio::test]
+async fn a_data_directory_in_use() -> Result<()> {
+    let mut cluster = Cluster::start(&[]).await?;
+    let used = cluster.data(0).display().to_string();
+    let plan = Plan::new()?.with("--data-dir", used.clone());
+    plan.is_refused(&[&used]).await?;
+    cluster.leader().await?;
+    cluster.finish().await
+}
+
+#[tokio::test]
+async fn a_data_directory_that_holds_something_else() -> Result<()> {
+    let plan = Plan::new()?;
+    let holiday = plan.data_dir().join("holiday.jpg");
+    fs::write(&holiday, "a picture").context("cannot write a file")?;
+    let directory = plan.data_dir().display().to_string();
+    let plan = plan.with("--data-dir", directory.clone());
+    plan.is_refused(&[&directory]).await?;
+    assert_eq!(fs::read(&holiday).context("it is gone")?, b"a picture");
+    Ok(())
+}
+
+#[tokio::test]
+async fn flags_that_make_no_sense() -> Result<()> {
+    for (flag, value) in [
+        ("--port", "no-number"),
+        ("--port", "65536"),
+        ("--port", "0"),
+        ("--node-id", ""),
+        ("--node-id", "two words"),
+        ("--election-timeout-min", "soon"),
+    ] {
+        Plan::new()?.with(flag, value).is_refused(&[flag]).await?;
+    }
+    Plan::new()?
+        .with("--nonsense", "1")
+        .is_refused(&["--nonsense"])
+        .await?;
+    Plan::new()?
+        .without("--node-id")
+        .is_refused(&["--node-id"])
+        .await?;
+    is_refused(["frobnicate"], &["frobnicate"]).await?;
+    is_refused(["get"], &["KEY"]).await?;
+    is_refused(["put", "key"], &["VALUE"]).await
+}
+
+#[tokio::test]
+async fn election_timeouts_that_no_cluster_can_live_with() -> Result<()> {
+    let plan = Plan::new()?.with("--election-timeout-min", "500ms");
+    plan.with("--election-timeout-max", "100ms")
+        .is_refused(&["election-timeout"])
+        .await
+}
+
+#[tokio::test]
+async fn nobody_there_to_talk_to() -> Result<()> {
+    let port = Port::reserve()?;
+    let endpoint = format!("localhost:{}", port.number());
+    let arguments = ["get", "key", "--endpoints", &endpoint];
+    let output = process::run(arguments, PATIENCE).await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
+    ensure!(
+        said.lines().count() == 1 && said.contains(&endpoint),
+        "{said}"
+    );
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! A node of another cluster is refused, loudly, and the cluster goes on without it.
+
+use std::ffi::OsStr;
+
+use anyhow::{Result, ensure};
+use raft_tests::cluster::{Cluster, PATIENCE};
+use raft_tests::kv::Client;
+use raft_tests::wait::until;
+
+const OURS: (&str, &str) = (
+    "RAFT_CLUSTER_SECRET",
+    "the secret of this cluster, long enough",
+);
+const THEIRS: (&str, &str) = (
+    "RAFT_CLUSTER_SECRET",
+    "the secret of another cluster, as long",
+);
+
+#[tokio::test]
+async fn a_peer_with_another_clusters_certificate_is_refused() -> Result<()> {
+    let mut cluster = Cluster::prepare(&[])?;
+    let ours = [(OURS.0, OsStr::new(OURS.1))];
+    let theirs = [(THEIRS.0, OsStr::new(THEIRS.1))];
+    cluster.start_node_with(0, &ours)?;
+    cluster.start_node_with(1, &ours)?;
+    cluster.leader().await?;
+    cluster.start_node_with(2, &theirs)?;
+
+    // Both sides say so: the cluster, and the stranger.
+    for node in [0, 2] {
+        until("the refusal is in the log", PATIENCE, async || {
+            let said = cluster.said(node);
+            Ok(said.contains("another cluster").then_some(()))
+        })
+        .await?;
+    }
+    let stranger = cluster.status(2).await?;
+    ensure!(
+        stranger.leader.is_none() && stranger.commit_index == 0,
+        "the stranger belongs to nobody: {stranger:?}"
+    );
+    let leader = cluster.status(0).await?;
+    ensure!(leader.leader.is_some(), "{leader:?}");
+    let mut client = Client::Rest(cluster.rest(1));
+    client.put("key", "value").await.done()?;
+
+    // It was the secret, and nothing else: with the right one the same node belongs.
+    cluster.kill(2).await?;
+    std::fs::remove_dir_all(cluster.data(2))?;
+    cluster.start_node_with(2, &ours)?;
+    cluster.leader().await?;
+    cluster.settled().await?;
+    let found = Client::Rest(cluster.rest(2)).get("key").await.done()?;
+    assert_eq!(found.map(|found| found.value).as_deref(), Some("value"));
+    cluster.finish().await
+}
