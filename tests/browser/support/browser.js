@@ -1,0 +1,92 @@
+// One Chromium for a file of tests, and pages that complain about everything that goes wrong on them.
+
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+import { chromium } from "playwright-core";
+
+/** @import { Browser, Page, BrowserContextOptions } from "playwright-core" */
+
+const SCREENSHOTS = fileURLToPath(new URL("../../../screenshots/", import.meta.url));
+
+export const LAPTOP = { width: 1280, height: 800 };
+export const PHONE = { width: 390, height: 844 };
+
+export async function launch() {
+  return await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--no-first-run",
+    ],
+  });
+}
+
+/**
+ * Opens a page of its own, hands it to `use`, and fails if anything was wrong with it in the meantime: an error or a
+ * warning on the console, an exception, a request that failed or was refused.
+ * @param {Browser} browser
+ * @param {string} url
+ * @param {BrowserContextOptions} options
+ * @param {(page: Page) => Promise<void>} use
+ */
+export async function withPage(browser, url, options, use) {
+  const context = await browser.newContext({ viewport: LAPTOP, ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(20_000);
+  /** @type {string[]} */
+  const complaints = [];
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) complaints.push(`console: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => complaints.push(`exception: ${error}`));
+  page.on("crash", () => complaints.push("the page crashed"));
+  page.on("requestfailed", (request) => {
+    complaints.push(`request: ${request.url()} ${request.failure()?.errorText}`);
+  });
+  page.on("response", (response) => {
+    if (response.status() >= 400) complaints.push(`response: ${response.status()} ${response.url()}`);
+  });
+  try {
+    const response = await page.goto(url);
+    assert.equal(response?.status(), 200, url);
+    await use(page);
+    assert.deepEqual(complaints, []);
+  } catch (error) {
+    mkdirSync(SCREENSHOTS, { recursive: true });
+    await page.screenshot({ path: `${SCREENSHOTS}failed.png` }).catch(() => {});
+    if (complaints.length > 0) console.error(`the page complained:\n${complaints.join("\n")}`);
+    throw error;
+  } finally {
+    // What is cut off now (a stream of events) is no complaint.
+    page.removeAllListeners();
+    await context.close();
+  }
+}
+
+/**
+ * For whoever wants to look; nothing compares them.
+ * @param {Page} page
+ * @param {string} name
+ */
+export async function screenshot(page, name) {
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  await page.screenshot({ path: `${SCREENSHOTS}${name}.png` });
+}
+
+/**
+ * Nothing sticks out sideways: no finger has to search for it.
+ * @param {Page} page
+ */
+export async function assertNoSidewaysScroll(page) {
+  const [needed, given] = await page.evaluate(() => {
+    const root = document.documentElement;
+    return [root.scrollWidth, root.clientWidth];
+  });
+  assert(needed <= given, `the page is ${needed} px wide on a screen of ${given} px`);
+}
