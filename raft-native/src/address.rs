@@ -1,0 +1,103 @@
+//! Where a node is reached, and the number that follows from it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use raft_core::NodeId;
+
+/// A node's host and port, as all nodes of the cluster write it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Address {
+    host: String,
+    port: u16,
+}
+
+/// Why something is no [`Address`].
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0:?} is no address: write HOST:PORT, such as localhost:50052")]
+pub struct AddressError(String);
+
+impl Address {
+    /// The address of a host, whose name is not case-sensitive.
+    #[must_use]
+    pub fn new(host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_ascii_lowercase(),
+            port,
+        }
+    }
+
+    /// The port of both UDP (peers) and TCP (clients).
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The host's name or number.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The node's number: a hash of its address, which is the one thing that every node knows of
+    /// every other before they ever meet (see docs/decisions/0002-node-ids.md). It fits into the
+    /// integers of JavaScript.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in self.to_string().bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        NodeId((hash ^ (hash >> 48)) & 0xffff_ffff_ffff)
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let parsed = text.rsplit_once(':').and_then(|(host, port)| {
+            let port = port.parse().ok().filter(|port| *port != 0)?;
+            (!host.is_empty() && !host.contains(char::is_whitespace)).then(|| Self::new(host, port))
+        });
+        parsed.ok_or_else(|| AddressError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_written() {
+        let address: Address = "LocalHost:50051".parse().unwrap();
+        assert_eq!(address.to_string(), "localhost:50051");
+        assert_eq!(
+            address.node_id(),
+            Address::new("localhost", 50051).node_id()
+        );
+        assert_ne!(
+            address.node_id(),
+            Address::new("localhost", 50052).node_id()
+        );
+        let v6: Address = "[::1]:50051".parse().unwrap();
+        assert_eq!((v6.host(), v6.port()), ("::1", 50051));
+        for bad in [
+            "",
+            "localhost",
+            "localhost:",
+            ":1",
+            "localhost:0",
+            "localhost:99999",
+            "a b:1",
+        ] {
+            assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+    }
+}

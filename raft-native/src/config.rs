@@ -1,0 +1,170 @@
+//! What a node is told at its start, and what is wrong with it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::address::Address;
+
+/// How to start a node.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The node's name, for people.
+    pub name: String,
+    /// Where the other nodes reach this one. Its port is the one that the node listens at.
+    pub advertise: Address,
+    /// The interface that the node listens at.
+    pub listen: IpAddr,
+    /// The other nodes.
+    pub peers: Vec<Address>,
+    /// Where the node keeps its data.
+    pub data_dir: PathBuf,
+    /// What the nodes of the cluster share and nobody else knows. Without it, the user's own
+    /// secret for development is used, on loopback only.
+    pub cluster_secret: Option<String>,
+    /// The shortest election timeout.
+    pub election_timeout_min: Duration,
+    /// The longest election timeout.
+    pub election_timeout_max: Duration,
+    /// Time between two heartbeats.
+    pub heartbeat_interval: Duration,
+    /// How long a client's request may take.
+    pub request_timeout: Duration,
+}
+
+/// Why a node did not start. Each is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the messages say what the variants are")]
+pub enum StartError {
+    #[error("--peers names the node itself ({0}): name only the others")]
+    PeersContainSelf(Address),
+    #[error("--peers names {0} twice: name each of the others once")]
+    DuplicatePeer(Address),
+    #[error(
+        "--peers names nobody: name the other nodes, such as --peers localhost:50052,localhost:50053"
+    )]
+    NoPeers,
+    #[error("--node-id must be 1 to 64 letters, digits, '-', '_' or '.', not {0:?}")]
+    BadName(String),
+    #[error("{0} and {1} have the same node number by chance: use another port for one of them")]
+    SameNumber(Address, Address),
+    #[error("port {port} is in use ({protocol}): stop what uses it, or choose another with --port")]
+    PortInUse { port: u16, protocol: &'static str },
+    #[error("cannot listen at port {port}: {error}")]
+    Listen { port: u16, error: std::io::Error },
+    #[error(
+        "listening at {0}, which others can reach, needs --cluster-secret (any long random text, the same on all nodes)"
+    )]
+    SecretNeeded(IpAddr),
+    #[error(
+        "--cluster-secret has {0} bytes: use at least 16, such as the output of: openssl rand -hex 32"
+    )]
+    SecretTooShort(usize),
+    #[error("cannot use the data directory {path}: {reason}")]
+    DataDir { path: PathBuf, reason: String },
+    #[error(
+        "the data directory {path} belongs to node {owner:?}, not to {name:?}: choose another with --data-dir"
+    )]
+    OtherNode {
+        path: PathBuf,
+        owner: String,
+        name: String,
+    },
+    #[error(
+        "the data directory {path} belongs to a cluster of {found}, not of {expected}: choose another with --data-dir"
+    )]
+    OtherCluster {
+        path: PathBuf,
+        found: String,
+        expected: String,
+    },
+    #[error(
+        "the data directory {path} is in use by another process: stop it, or choose another with --data-dir"
+    )]
+    DataDirInUse { path: PathBuf },
+    #[error(
+        "the data in {path} is damaged: {reason}. Nothing was changed; restore the directory, or remove it so that the node's data is copied from its peers under another --port"
+    )]
+    Damaged { path: PathBuf, reason: String },
+    #[error("cannot make an identity: {0}")]
+    Identity(String),
+    #[error("the timing makes no sense: {0}")]
+    Timing(raft_core::ConfigError),
+}
+
+impl NodeConfig {
+    /// A node with this name at this port of this machine, with all else as usual.
+    #[must_use]
+    pub fn new(name: &str, port: u16, peers: Vec<Address>, data_dir: PathBuf) -> Self {
+        Self {
+            name: name.to_owned(),
+            advertise: Address::new("localhost", port),
+            listen: IpAddr::from([127, 0, 0, 1]),
+            peers,
+            data_dir,
+            cluster_secret: None,
+            election_timeout_min: Duration::from_millis(300),
+            election_timeout_max: Duration::from_millis(600),
+            heartbeat_interval: Duration::from_millis(50),
+            request_timeout: Duration::from_secs(5),
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), StartError> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(fits) {
+            return Err(StartError::BadName(self.name.clone()));
+        }
+        let members = self.members();
+        for (position, member) in members.iter().enumerate() {
+            for other in &members[..position] {
+                if member == other && *member == self.advertise {
+                    return Err(StartError::PeersContainSelf(member.clone()));
+                }
+                if member == other {
+                    return Err(StartError::DuplicatePeer(member.clone()));
+                }
+                if member.node_id() == other.node_id() {
+                    return Err(StartError::SameNumber(member.clone(), other.clone()));
+                }
+            }
+        }
+        match &self.cluster_secret {
+            None if !self.listen.is_loopback() => Err(StartError::SecretNeeded(self.listen)),
+            Some(secret) if secret.len() < 16 => Err(StartError::SecretTooShort(secret.len())),
+            _ => Ok(()),
+        }
+    }
+
+    /// All nodes of the cluster, this one first.
+    pub(crate) fn members(&self) -> Vec<Address> {
+        let mut members = vec![self.advertise.clone()];
+        members.extend(self.peers.iter().cloned());
+        members
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(change: impl FnOnce(&mut NodeConfig)) -> String {
+        let peers = vec![Address::new("localhost", 2), Address::new("localhost", 3)];
+        let mut config = NodeConfig::new("node1", 1, peers, PathBuf::new());
+        config.validate().unwrap();
+        change(&mut config);
+        config.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_with_a_way_out() {
+        let own = Address::new("localhost", 1);
+        assert!(problem(|config| config.peers.push(own)).contains("names the node itself"));
+        let twice = Address::new("localhost", 2);
+        assert!(problem(|config| config.peers.push(twice)).contains("twice"));
+        assert!(problem(|config| config.name = "a b".into()).contains("--node-id"));
+        assert!(problem(|config| config.listen = [0, 0, 0, 0].into()).contains("--cluster-secret"));
+        assert!(problem(|config| config.cluster_secret = Some("short".into())).contains("16"));
+    }
+}

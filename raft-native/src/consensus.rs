@@ -1,0 +1,245 @@
+//! The loop that owns the server: it takes what waits, steps the core, and hands out the effects.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc as thread_mpsc;
+use std::time::Instant as Clock;
+
+use bytes::Bytes;
+use raft_core::{
+    Durable, Effects, Entry, FetchPurpose, Instant, LogIndex, Message, NodeId, Outbound,
+    ProposeError, Raft, ReadId, ReadOutcome, Role, Status, StopReason, Term,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep_until;
+
+use crate::applier::{Backlog, Committed, Proposed};
+use crate::journal::Journal;
+use crate::peer::Peers;
+use crate::writer::Job;
+
+/// What reaches the loop.
+pub(crate) enum Input {
+    Message(NodeId, Message),
+    Propose {
+        command: Bytes,
+        reply: oneshot::Sender<Proposed>,
+    },
+    Read {
+        reply: oneshot::Sender<ReadReply>,
+    },
+    Status {
+        reply: oneshot::Sender<Status>,
+    },
+    Persisted(Vec<Durable>),
+    Fetched(FetchPurpose, Vec<Entry>),
+    StorageFailed,
+    Stop,
+}
+
+/// What becomes of a read.
+#[derive(Debug)]
+pub(crate) enum ReadReply {
+    /// Read when this index is applied.
+    Ready(u64),
+    /// Ask the leader.
+    NotLeader,
+    /// Too many reads wait.
+    Overloaded,
+    /// This node has stopped.
+    Stopped,
+}
+
+/// What everybody may know of the server at any time, without asking the loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Glance {
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) leads: bool,
+    pub(crate) term: Term,
+    pub(crate) commit_index: LogIndex,
+    pub(crate) last_index: LogIndex,
+    pub(crate) stopped: Option<StopReason>,
+}
+
+pub(crate) struct Consensus {
+    pub(crate) raft: Raft,
+    pub(crate) began: Clock,
+    pub(crate) inputs: mpsc::Receiver<Input>,
+    pub(crate) peers: Peers,
+    pub(crate) disk: thread_mpsc::Sender<Job>,
+    pub(crate) apply: thread_mpsc::Sender<Vec<Committed>>,
+    pub(crate) backlog: Backlog,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) glance: watch::Sender<Glance>,
+    pub(crate) proposals: BTreeMap<LogIndex, (Term, oneshot::Sender<Proposed>)>,
+    pub(crate) reads: HashMap<ReadId, oneshot::Sender<ReadReply>>,
+}
+
+/// Inputs that are stepped before the effects are drained.
+const STEPS_MAX: usize = 1024;
+/// When more bytes than this are committed and wait to be applied, no more are taken.
+const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+impl Consensus {
+    /// Runs until it is told to stop, or the server stops for good.
+    pub(crate) async fn run(mut self) {
+        let mut effects = Effects::default();
+        loop {
+            self.carry_out(&mut effects);
+            if self.raft.stopped().is_some() {
+                return;
+            }
+            let deadline = self.raft.deadline().map(|deadline| self.moment(deadline));
+            let timer = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                input = self.inputs.recv() => match input {
+                    Some(Input::Stop) | None => return,
+                    Some(input) => self.step(input),
+                },
+                () = timer => self.raft.elapse(self.now()),
+            }
+            for _ in 0..STEPS_MAX {
+                match self.inputs.try_recv() {
+                    Ok(Input::Stop) => return,
+                    Ok(input) => self.step(input),
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn moment(&self, instant: Instant) -> tokio::time::Instant {
+        (self.began + std::time::Duration::from_micros(instant.0)).into()
+    }
+
+    fn step(&mut self, input: Input) {
+        let now = self.now();
+        match input {
+            Input::Message(from, message) => self.raft.receive(from, message, now),
+            Input::Propose { command, reply } => self.propose(command, reply, now),
+            Input::Read { reply } => match self.raft.read(now) {
+                Ok(id) => {
+                    self.reads.insert(id, reply);
+                }
+                Err(error) => {
+                    let _ = reply.send(match error {
+                        raft_core::ReadError::Overloaded => ReadReply::Overloaded,
+                        raft_core::ReadError::Stopped => ReadReply::Stopped,
+                        _ => ReadReply::NotLeader,
+                    });
+                }
+            },
+            Input::Status { reply } => {
+                let _ = reply.send(self.raft.status());
+            }
+            Input::Persisted(tokens) => {
+                for token in tokens {
+                    self.raft.persisted(token, now);
+                }
+            }
+            Input::Fetched(purpose, entries) => self.raft.fetched(purpose, entries, now),
+            Input::StorageFailed => self.raft.storage_failed(now),
+            Input::Stop => {}
+        }
+    }
+
+    fn propose(&mut self, command: Bytes, reply: oneshot::Sender<Proposed>, now: Instant) {
+        if reply.is_closed() {
+            // Its client has stopped waiting already: not proposing is the kinder choice.
+            return;
+        }
+        if self.backlog.bytes() > BACKLOG_BYTES_MAX {
+            let _ = reply.send(Proposed::Overloaded);
+            return;
+        }
+        match self.raft.propose(command, now) {
+            Ok(entry) => {
+                let before = self.proposals.insert(entry.index, (entry.term, reply));
+                // An entry of an earlier leadership of this node, which was removed since.
+                if let Some((_, reply)) = before {
+                    let _ = reply.send(Proposed::Replaced);
+                }
+            }
+            Err(error) => {
+                let _ = reply.send(match error {
+                    ProposeError::NotLeader { .. } => Proposed::NotLeader,
+                    ProposeError::Stopped => Proposed::Stopped,
+                    _ => Proposed::Overloaded,
+                });
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effects: &mut Effects) {
+        self.raft.drain(effects);
+        for event in effects.events.drain(..) {
+            self.journal.record(&event);
+        }
+        // Sending fails only when the other thread is gone, and then the node is stopping.
+        if let Some(write) = effects.write.take() {
+            let _ = self.disk.send(Job::Write(write));
+        }
+        for fetch in effects.fetches.drain(..) {
+            let _ = self.disk.send(Job::Fetch(fetch));
+        }
+        for Outbound { to, message } in effects.messages.drain(..) {
+            self.peers.send(to, message);
+        }
+        if !effects.committed.is_empty() {
+            let committed: Vec<_> = effects
+                .committed
+                .drain(..)
+                .map(|entry| self.match_up(entry))
+                .collect();
+            self.backlog.grow(&committed);
+            let _ = self.apply.send(committed);
+        }
+        for outcome in effects.reads.drain(..) {
+            let (id, answer) = match outcome {
+                ReadOutcome::Ready { id, read_index } => (id, ReadReply::Ready(read_index.0)),
+                ReadOutcome::Aborted { id } => (id, ReadReply::NotLeader),
+            };
+            if let Some(reply) = self.reads.remove(&id) {
+                let _ = reply.send(answer);
+            }
+        }
+        let glance = Glance {
+            leader: self.raft.leader(),
+            leads: self.raft.role() == Role::Leader,
+            term: self.raft.term(),
+            commit_index: self.raft.commit_index(),
+            last_index: self.raft.last_log().index,
+            stopped: self.raft.stopped(),
+        };
+        self.glance.send_if_modified(|current| {
+            let changed = *current != glance;
+            *current = glance;
+            changed
+        });
+    }
+
+    /// Finds who waits for a committed entry. Whoever proposed another entry for its place is told
+    /// that it was replaced.
+    fn match_up(&mut self, entry: Entry) -> Committed {
+        let waiting = self.proposals.remove(&entry.id.index);
+        let reply = match waiting {
+            Some((term, reply)) if term == entry.id.term => Some(reply),
+            Some((_, reply)) => {
+                let _ = reply.send(Proposed::Replaced);
+                None
+            }
+            None => None,
+        };
+        Committed { entry, reply }
+    }
+}

@@ -1,0 +1,452 @@
+//! What clients ask of a node, whether it leads or not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft_core::{LogIndex, NodeId, Payload};
+use raft_kv::{Command, Limits, Outcome, RangeRequest, RangeResponse, Request, View};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+use crate::Address;
+use crate::applier::Proposed;
+use crate::config::NodeConfig;
+use crate::consensus::{Glance, Input, ReadReply};
+use crate::journal::{EventRecord, Journal};
+use crate::peer::{Answer, Call, CallError, Peers, Question, Refusal, Reply};
+use crate::status::{ClusterMember, FollowerView, LogEntry, NodeStatus, role_name};
+use crate::storage::{LogStore, StateStore};
+
+/// A running node as clients use it.
+#[derive(Clone)]
+pub struct Handle {
+    parts: Arc<Parts>,
+    stopping: Arc<AtomicBool>,
+}
+
+pub(crate) struct Parts {
+    pub(crate) config: NodeConfig,
+    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) peers: Peers,
+    pub(crate) glance: watch::Receiver<Glance>,
+    pub(crate) applied: watch::Receiver<u64>,
+    pub(crate) state: StateStore,
+    pub(crate) log: LogStore,
+    pub(crate) journal: Arc<Journal>,
+}
+
+/// How fresh a read has to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Consistency {
+    /// It sees every write that was answered before it began.
+    #[default]
+    Linearizable,
+    /// It sees what this node has applied, which may be behind.
+    Stale,
+}
+
+/// Why a request was not answered as asked.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The request makes no sense. It was not done.
+    #[error("{0}")]
+    Invalid(String),
+    /// There was no leader in time. It was not done.
+    #[error("no leader is known: the cluster has no majority, or is about to elect; try again")]
+    NoLeader,
+    /// It was not done.
+    #[error("too much is under way: try again later")]
+    Overloaded,
+    /// It was not done.
+    #[error("this node is stopping: ask another one")]
+    Stopping,
+    /// A write was sent to the leader, and no answer came in time.
+    #[error("no answer in time: the write may have been done, or be done later, or not")]
+    Unknown,
+}
+
+impl RequestError {
+    /// Whether the request certainly was not carried out, so that repeating it is safe.
+    #[must_use]
+    pub fn is_definite(&self) -> bool {
+        !matches!(self, Self::Unknown)
+    }
+}
+
+/// How long to wait before asking again who leads.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long a peer may take to tell its status.
+const STATUS_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What one attempt to carry out a command brought.
+enum Attempt {
+    Done(Outcome),
+    /// It certainly was not done; another attempt is safe.
+    NotDone(RequestError),
+    MayBeDone,
+}
+
+impl Handle {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            parts: Arc::new(parts),
+            stopping: Arc::default(),
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The bounds of keys, values and requests.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    /// The node's configuration.
+    #[must_use]
+    pub fn config(&self) -> &NodeConfig {
+        &self.parts.config
+    }
+
+    /// Whether the node knows a leader, so that requests have a chance.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let glance = *self.parts.glance.borrow();
+        glance.leader.is_some()
+            && glance.stopped.is_none()
+            && !self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Carries out a command, at the leader wherever it is.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]; [`is_definite`](RequestError::is_definite) tells whether the command may
+    /// have been carried out all the same.
+    pub async fn execute(&self, command: Command) -> Result<Outcome, RequestError> {
+        command
+            .validate(&self.limits())
+            .map_err(|error| RequestError::Invalid(error.to_string()))?;
+        let bytes = command.encode();
+        let deadline = Instant::now() + self.parts.config.request_timeout;
+        let mut last = RequestError::NoLeader;
+        while Instant::now() < deadline {
+            if self.stopping.load(Ordering::Relaxed) {
+                return Err(RequestError::Stopping);
+            }
+            let glance = *self.parts.glance.borrow();
+            let attempt = match glance.leader {
+                Some(_) if glance.leads => self.propose(bytes.clone(), deadline).await,
+                Some(leader) => self.forward(leader, bytes.clone(), deadline).await,
+                None => Attempt::NotDone(RequestError::NoLeader),
+            };
+            match attempt {
+                Attempt::Done(outcome) => return Ok(outcome),
+                Attempt::NotDone(RequestError::Overloaded) => return Err(RequestError::Overloaded),
+                Attempt::NotDone(reason) => last = reason,
+                // Under a session, a command that is sent twice is carried out once.
+                Attempt::MayBeDone if command.session.is_some() => last = RequestError::Unknown,
+                Attempt::MayBeDone => return Err(RequestError::Unknown),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(last)
+    }
+
+    async fn propose(&self, command: Bytes, deadline: Instant) -> Attempt {
+        let (reply, answer) = oneshot::channel();
+        let sent = timeout_at(
+            deadline,
+            self.parts.inputs.send(Input::Propose { command, reply }),
+        );
+        if !matches!(sent.await, Ok(Ok(()))) {
+            return Attempt::NotDone(RequestError::Overloaded);
+        }
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(Proposed::Applied(outcome))) => Attempt::Done(outcome),
+            Ok(Ok(Proposed::NotLeader | Proposed::Replaced)) => {
+                Attempt::NotDone(RequestError::NoLeader)
+            }
+            Ok(Ok(Proposed::Overloaded)) => Attempt::NotDone(RequestError::Overloaded),
+            Ok(Ok(Proposed::Stopped)) => Attempt::NotDone(RequestError::Stopping),
+            Ok(Err(_)) | Err(_) => Attempt::MayBeDone,
+        }
+    }
+
+    async fn forward(&self, leader: NodeId, command: Bytes, deadline: Instant) -> Attempt {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let answer = self
+            .parts
+            .peers
+            .call(leader, Question::Execute(command), patience)
+            .await;
+        match answer.map(|answer| answer.reply) {
+            Ok(Some(Reply::Outcome(bytes))) => match Outcome::decode(bytes) {
+                Ok(outcome) => Attempt::Done(outcome),
+                Err(_) => Attempt::MayBeDone,
+            },
+            Ok(Some(Reply::Refused(refusal))) => {
+                match Refusal::try_from(refusal).unwrap_or(Refusal::Unknown) {
+                    Refusal::Unknown => Attempt::MayBeDone,
+                    Refusal::Overloaded => Attempt::NotDone(RequestError::Overloaded),
+                    Refusal::NotLeader | Refusal::Stopping => {
+                        Attempt::NotDone(RequestError::NoLeader)
+                    }
+                }
+            }
+            Err(CallError::NotSent) => Attempt::NotDone(RequestError::NoLeader),
+            Ok(_) | Err(CallError::NoAnswer) => Attempt::MayBeDone,
+        }
+    }
+
+    /// Reads keys.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]; reading changes nothing, so asking again is always safe.
+    pub async fn read(
+        &self,
+        request: &RangeRequest,
+        consistency: Consistency,
+    ) -> Result<RangeResponse, RequestError> {
+        if consistency == Consistency::Linearizable {
+            self.catch_up().await?;
+        }
+        let invalid = |error: &dyn std::fmt::Display| RequestError::Invalid(error.to_string());
+        let view = View::open(self.parts.state.reader()).map_err(|error| invalid(&error))?;
+        view.range(request).map_err(|error| invalid(&error))
+    }
+
+    /// Waits until this node has applied everything that was committed when it was called.
+    async fn catch_up(&self) -> Result<(), RequestError> {
+        let deadline = Instant::now() + self.parts.config.request_timeout;
+        let mut last = RequestError::NoLeader;
+        while Instant::now() < deadline {
+            if self.stopping.load(Ordering::Relaxed) {
+                return Err(RequestError::Stopping);
+            }
+            let glance = *self.parts.glance.borrow();
+            let index = match glance.leader {
+                Some(_) if glance.leads => self.read_index(deadline).await,
+                Some(leader) => self.ask_read_index(leader, deadline).await,
+                None => Err(RequestError::NoLeader),
+            };
+            match index {
+                Ok(index) => {
+                    let mut applied = self.parts.applied.clone();
+                    let waited =
+                        timeout_at(deadline, applied.wait_for(|applied| *applied >= index));
+                    return match waited.await {
+                        Ok(Ok(_)) => Ok(()),
+                        Ok(Err(_)) => Err(RequestError::Stopping),
+                        Err(_) => Err(RequestError::NoLeader),
+                    };
+                }
+                Err(RequestError::Overloaded) => return Err(RequestError::Overloaded),
+                Err(reason) => last = reason,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(last)
+    }
+
+    async fn read_index(&self, deadline: Instant) -> Result<u64, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = timeout_at(deadline, self.parts.inputs.send(Input::Read { reply }));
+        if !matches!(sent.await, Ok(Ok(()))) {
+            return Err(RequestError::Overloaded);
+        }
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(ReadReply::Ready(index))) => Ok(index),
+            Ok(Ok(ReadReply::Overloaded)) => Err(RequestError::Overloaded),
+            Ok(Ok(ReadReply::Stopped)) => Err(RequestError::Stopping),
+            Ok(Ok(ReadReply::NotLeader) | Err(_)) | Err(_) => Err(RequestError::NoLeader),
+        }
+    }
+
+    async fn ask_read_index(&self, leader: NodeId, deadline: Instant) -> Result<u64, RequestError> {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let answer = self
+            .parts
+            .peers
+            .call(leader, Question::ReadIndex(true), patience)
+            .await;
+        match answer.map(|answer| answer.reply) {
+            Ok(Some(Reply::ReadIndex(index))) => Ok(index),
+            Ok(Some(Reply::Refused(refusal))) if refusal == i32::from(Refusal::Overloaded) => {
+                Err(RequestError::Overloaded)
+            }
+            _ => Err(RequestError::NoLeader),
+        }
+    }
+
+    /// Answers another node, from this node alone: it does not ask a third.
+    pub(crate) async fn answer(&self, call: Call) -> Answer {
+        let deadline = Instant::now() + Duration::from_millis(call.patience_ms.min(60_000));
+        if self.stopping.load(Ordering::Relaxed) {
+            return Refusal::Stopping.into();
+        }
+        match call.question {
+            Some(Question::Execute(command)) => match self.propose(command, deadline).await {
+                Attempt::Done(outcome) => Reply::Outcome(outcome.encode()).into(),
+                Attempt::NotDone(RequestError::Overloaded) => Refusal::Overloaded.into(),
+                Attempt::NotDone(RequestError::Stopping) => Refusal::Stopping.into(),
+                Attempt::NotDone(_) => Refusal::NotLeader.into(),
+                Attempt::MayBeDone => Refusal::Unknown.into(),
+            },
+            Some(Question::ReadIndex(_)) => match self.read_index(deadline).await {
+                Ok(index) => Reply::ReadIndex(index).into(),
+                Err(RequestError::Overloaded) => Refusal::Overloaded.into(),
+                Err(_) => Refusal::NotLeader.into(),
+            },
+            Some(Question::Status(_)) => match self.status().await {
+                Ok(status) => match serde_json::to_vec(&status) {
+                    Ok(json) => Reply::Status(json.into()).into(),
+                    Err(_) => Refusal::Unknown.into(),
+                },
+                Err(_) => Refusal::Stopping.into(),
+            },
+            None => Refusal::Unknown.into(),
+        }
+    }
+
+    /// What the node says of itself.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Stopping`] when the node has stopped.
+    pub async fn status(&self) -> Result<NodeStatus, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.parts.inputs.send(Input::Status { reply }).await;
+        sent.map_err(|_| RequestError::Stopping)?;
+        let status = answer.await.map_err(|_| RequestError::Stopping)?;
+        let stored = View::open(self.parts.state.reader());
+        let stored = stored.map_err(|error| RequestError::Invalid(error.to_string()))?;
+        let follower = |follower: &raft_core::FollowerStatus| FollowerView {
+            address: self.address_of(follower.id),
+            next_index: follower.next_index.0,
+            match_index: follower.match_index.0,
+            in_flight: follower.in_flight,
+        };
+        Ok(NodeStatus {
+            node_id: self.parts.config.name.clone(),
+            address: self.parts.config.advertise.to_string(),
+            role: role_name(&status).to_owned(),
+            term: status.term.0,
+            vote: status.vote.map(|node| self.address_of(node)),
+            leader: status.leader.map(|node| self.address_of(node)),
+            commit_index: status.commit_index.0,
+            applied_index: *self.parts.applied.borrow(),
+            last_index: status.last_log.index.0,
+            last_term: status.last_log.term.0,
+            durable_index: status.durable_index.0,
+            revision: stored.revision(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            followers: status.followers.iter().map(follower).collect(),
+        })
+    }
+
+    /// All members, each asked at once.
+    pub async fn cluster(&self) -> Vec<ClusterMember> {
+        let own = self.status().await.ok();
+        let mut members = vec![ClusterMember {
+            address: self.parts.config.advertise.to_string(),
+            reachable: own.is_some(),
+            status: own,
+        }];
+        let others = self.parts.peers.members().map(|(id, link)| async move {
+            let answer = self
+                .parts
+                .peers
+                .call(id, Question::Status(true), STATUS_PATIENCE)
+                .await;
+            let status = match answer.map(|answer| answer.reply) {
+                Ok(Some(Reply::Status(json))) => serde_json::from_slice(&json).ok(),
+                _ => None,
+            };
+            let reachable = status.is_some() && link.is_connected();
+            ClusterMember {
+                address: link.address.to_string(),
+                reachable,
+                status,
+            }
+        });
+        members.extend(futures_util::future::join_all(others).await);
+        members.sort_by(|a, b| a.address.cmp(&b.address));
+        members
+    }
+
+    /// Entries of the log as they are on this node's disk.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Invalid`] if the log cannot be read.
+    pub fn log(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>, RequestError> {
+        const BYTES_MAX: usize = 16 << 20;
+        let through = from.saturating_add(limit as u64).saturating_sub(1);
+        let glance = *self.parts.glance.borrow();
+        if limit == 0 || from > glance.last_index.0 {
+            return Ok(Vec::new());
+        }
+        let entries = self
+            .parts
+            .log
+            .read(LogIndex(from.max(1)), LogIndex(through), BYTES_MAX);
+        let entries = entries.map_err(|error| RequestError::Invalid(error.to_string()))?;
+        let view = |entry: raft_core::Entry| {
+            let (kind, key, bytes) = describe(entry.payload);
+            let (index, term) = (entry.id.index.0, entry.id.term.0);
+            LogEntry {
+                index,
+                term,
+                kind,
+                key,
+                bytes,
+                committed: entry.id.index <= glance.commit_index,
+            }
+        };
+        Ok(entries.into_iter().map(view).collect())
+    }
+
+    /// The latest decisions, and those to come.
+    #[must_use]
+    pub fn events(&self) -> (Vec<EventRecord>, broadcast::Receiver<EventRecord>) {
+        self.parts.journal.watch()
+    }
+
+    /// The address of the leader that this node knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<String> {
+        self.parts
+            .glance
+            .borrow()
+            .leader
+            .map(|leader| self.address_of(leader))
+    }
+
+    fn address_of(&self, node: NodeId) -> String {
+        let members = self.parts.config.members();
+        let found = members.iter().find(|address| address.node_id() == node);
+        found.map_or_else(|| node.to_string(), Address::to_string)
+    }
+}
+
+fn describe(payload: Payload) -> (&'static str, Option<String>, usize) {
+    let bytes = match payload {
+        Payload::Noop => return ("noop", None, 0),
+        Payload::Command(bytes) => bytes,
+    };
+    let length = bytes.len();
+    let text = |key: &Bytes| Some(String::from_utf8_lossy(key).into_owned());
+    match Command::decode(bytes).map(|command| command.request) {
+        Ok(Request::Put(put)) => ("put", text(&put.key), length),
+        Ok(Request::Delete(delete)) => ("delete", text(&delete.keys.start), length),
+        Ok(Request::Txn(_)) => ("txn", None, length),
+        Err(_) => ("unknown", None, length),
+    }
+}

@@ -1,0 +1,197 @@
+//! The connection to one other node, through all its lives.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use quinn::{Connection, Endpoint};
+use raft_core::{Message, NodeId};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::call::{Answer, Call};
+use super::lane::{Lane, read_lane, write_lane};
+use super::{CallError, REPLACED, Receiver, peer_of};
+use crate::address::Address;
+use crate::identity::server_name;
+
+/// One other node.
+pub(crate) struct Link {
+    pub(crate) address: Address,
+    control: mpsc::Sender<Message>,
+    bulk: mpsc::Sender<Message>,
+    connection: watch::Sender<Option<Connection>>,
+}
+
+/// Messages that wait for a lane. When there are more, the newest is dropped.
+const CONTROL_MAX: usize = 4096;
+const BULK_MAX: usize = 512;
+/// A question or an answer.
+const CALL_BYTES_MAX: usize = 16 << 20;
+
+impl Link {
+    pub(crate) fn new(address: Address, tasks: &mut JoinSet<()>) -> Self {
+        let (control, control_queue) = mpsc::channel(CONTROL_MAX);
+        let (bulk, bulk_queue) = mpsc::channel(BULK_MAX);
+        let (connection, watch) = watch::channel(None);
+        tasks.spawn(write_lane(Lane::Control, control_queue, watch.clone()));
+        tasks.spawn(write_lane(Lane::Bulk, bulk_queue, watch));
+        Self {
+            address,
+            control,
+            bulk,
+            connection,
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connection.borrow().is_some()
+    }
+
+    pub(crate) fn send(&self, message: Message) {
+        let lane = match message {
+            Message::AppendEntries(_) => &self.bulk,
+            _ => &self.control,
+        };
+        if lane.try_send(message).is_err() {
+            debug!(peer = %self.address, "dropped a message: too many wait");
+        }
+    }
+
+    pub(crate) async fn call(&self, call: &Call, patience: Duration) -> Result<Answer, CallError> {
+        let connection = self.connection.borrow().clone().ok_or(CallError::NotSent)?;
+        let (mut send, mut receive) = connection.open_bi().await.map_err(|_| CallError::NotSent)?;
+        let exchange = async {
+            send.write_all(&call.to_bytes()).await.ok()?;
+            send.finish().ok()?;
+            let bytes = receive.read_to_end(CALL_BYTES_MAX).await.ok()?;
+            Answer::decode(&bytes[..]).ok()
+        };
+        let answer = timeout(patience, exchange)
+            .await
+            .map_err(|_| CallError::NoAnswer)?;
+        answer.ok_or(CallError::NoAnswer)
+    }
+
+    /// Calls the node again and again, for ever.
+    pub(crate) async fn dial(&self, endpoint: Endpoint, receiver: impl Receiver) {
+        const FIRST_PAUSE: Duration = Duration::from_millis(20);
+        const LONGEST_PAUSE: Duration = Duration::from_millis(1000);
+        let node = self.address.node_id();
+        let mut pause = FIRST_PAUSE;
+        let mut told = String::new();
+        loop {
+            match self.connect(&endpoint, node).await {
+                Ok(connection) => {
+                    info!(peer = %self.address, "connected");
+                    (pause, told) = (FIRST_PAUSE, String::new());
+                    self.serve(node, connection, receiver.clone()).await;
+                    info!(peer = %self.address, "disconnected");
+                }
+                // A peer that is away is told of once, not once a second.
+                Err(reason) if reason != told => {
+                    warn!(peer = %self.address, %reason, "cannot connect; trying again");
+                    told = reason;
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn connect(&self, endpoint: &Endpoint, node: NodeId) -> Result<Connection, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let (host, port) = (self.address.host(), self.address.port());
+        let local_is_v4 = endpoint.local_addr().is_ok_and(|address| address.is_ipv4());
+        let mut found = tokio::net::lookup_host((host, port))
+            .await
+            .map_err(|e| text(&e))?;
+        let address = found
+            .find(|address| address.is_ipv4() == local_is_v4)
+            .ok_or_else(|| {
+                format!("{host} has no address of the kind that this node listens at")
+            })?;
+        let connecting = endpoint
+            .connect(address, &server_name(node))
+            .map_err(|e| text(&e))?;
+        let connection = timeout(Duration::from_secs(2), connecting)
+            .await
+            .map_err(|_| "no answer".to_owned())?
+            .map_err(|e| text(&e))?;
+        if peer_of(&connection) == Some(node) {
+            Ok(connection)
+        } else {
+            Err("it is another node".into())
+        }
+    }
+
+    /// Takes what the node sends until the connection ends.
+    pub(crate) async fn serve(
+        &self,
+        node: NodeId,
+        connection: Connection,
+        receiver: impl Receiver,
+    ) {
+        if let Some(before) = self.connection.send_replace(Some(connection.clone())) {
+            before.close(REPLACED, b"replaced by a newer connection");
+        }
+        let mut streams = JoinSet::new();
+        loop {
+            while streams.try_join_next().is_some() {}
+            let receiver = receiver.clone();
+            tokio::select! {
+                lane = connection.accept_uni() => match lane {
+                    Ok(stream) => {
+                        let connection = connection.clone();
+                        streams.spawn(async move {
+                            if let Err(error) = read_lane(node, stream, receiver).await {
+                                warn!(%error, "a peer sent something that cannot be read");
+                                connection.close(super::NOT_A_MEMBER, b"unreadable");
+                            }
+                        });
+                    }
+                    Err(_) => break,
+                },
+                call = connection.accept_bi() => match call {
+                    Ok((send, receive)) => {
+                        streams.spawn(answer(node, send, receive, receiver));
+                    }
+                    Err(_) => break,
+                },
+            }
+        }
+        // A newer connection may have taken the place already.
+        self.connection.send_if_modified(|current| {
+            let is_this = current
+                .as_ref()
+                .is_some_and(|c| c.stable_id() == connection.stable_id());
+            if is_this {
+                *current = None;
+            }
+            is_this
+        });
+        // What was sent before the end still counts.
+        let drain = async { while streams.join_next().await.is_some() {} };
+        let _ = timeout(Duration::from_millis(100), drain).await;
+    }
+}
+
+async fn answer(
+    node: NodeId,
+    mut send: quinn::SendStream,
+    mut receive: quinn::RecvStream,
+    receiver: impl Receiver,
+) {
+    let Ok(bytes) = receive.read_to_end(CALL_BYTES_MAX).await else {
+        return;
+    };
+    let Ok(call) = Call::decode(&bytes[..]) else {
+        return;
+    };
+    let answer = receiver.call(node, call).await;
+    if send.write_all(&answer.encode_to_vec()).await.is_ok() && send.finish().is_ok() {
+        let _ = send.stopped().await;
+    }
+}

@@ -1,0 +1,205 @@
+//! What a node keeps on its disk: who it is, its log, and its state machine.
+//!
+//! All three live in one fjall database, whose journal makes a batch atomic and, when asked,
+//! durable. Why fjall: docs/decisions/0003-storage.md.
+
+mod log;
+mod state;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use prost::Message;
+use raft_core::{HardState, NodeId, Term};
+
+use crate::address::Address;
+use crate::config::{NodeConfig, StartError};
+
+pub(crate) use log::LogStore;
+pub(crate) use state::StateStore;
+
+/// The format of everything below; a node refuses a later one.
+const FORMAT: u32 = 1;
+
+const IDENTITY: &[u8] = b"identity";
+const HARD_STATE: &[u8] = b"hard-state";
+
+/// An open data directory. Dropping it unlocks the directory.
+pub(crate) struct Storage {
+    pub(crate) database: Database,
+    pub(crate) meta: Keyspace,
+    pub(crate) log: LogStore,
+    pub(crate) state: StateStore,
+    pub(crate) hard_state: HardState,
+    /// How often a node has started from this directory.
+    pub(crate) boot: u64,
+    /// Held as long as the directory is used.
+    pub(crate) lock: Box<fs::File>,
+}
+
+/// Whose directory it is.
+#[derive(Clone, PartialEq, Message)]
+struct IdentityRecord {
+    #[prost(uint32, tag = "1")]
+    format: u32,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(string, repeated, tag = "3")]
+    members: Vec<String>,
+    #[prost(uint64, tag = "4")]
+    boots: u64,
+    #[prost(string, tag = "5")]
+    address: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct HardStateRecord {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, optional, tag = "2")]
+    vote: Option<u64>,
+}
+
+impl Storage {
+    /// Opens the node's data directory, and makes it if it is not there.
+    pub(crate) fn open(config: &NodeConfig) -> Result<Self, StartError> {
+        let path = &config.data_dir;
+        let unusable = |reason: String| StartError::DataDir {
+            path: path.clone(),
+            reason,
+        };
+        fs::create_dir_all(path).map_err(|error| unusable(error.to_string()))?;
+        let lock = lock(path)?;
+        let database = Database::builder(path.join("data"))
+            .manual_journal_persist(true)
+            .worker_threads(1)
+            .open()
+            .map_err(|error| unusable(error.to_string()))?;
+        let keyspace = |name: &str| {
+            database
+                .keyspace(name, KeyspaceCreateOptions::default)
+                .map_err(|error| unusable(error.to_string()))
+        };
+        let (meta, log, state) = (keyspace("meta")?, keyspace("log")?, keyspace("state")?);
+        let boot = claim(config, &database, &meta)?;
+        let damaged = |reason: String| StartError::Damaged {
+            path: path.clone(),
+            reason,
+        };
+        let hard_state = read_hard_state(&meta).map_err(damaged)?;
+        let log = LogStore::new(log, &config.advertise);
+        let state = StateStore::new(database.clone(), state);
+        Ok(Self {
+            database,
+            meta,
+            log,
+            state,
+            hard_state,
+            boot,
+            lock: Box::new(lock),
+        })
+    }
+}
+
+impl HardStateRecord {
+    pub(crate) fn put(batch: &mut fjall::OwnedWriteBatch, meta: &Keyspace, hard_state: HardState) {
+        let record = Self {
+            term: hard_state.term.0,
+            vote: hard_state.vote.map(|candidate| candidate.0),
+        };
+        batch.insert(meta, HARD_STATE, record.encode_to_vec());
+    }
+}
+
+fn lock(path: &Path) -> Result<fs::File, StartError> {
+    let unusable = |reason: String| StartError::DataDir {
+        path: path.to_owned(),
+        reason,
+    };
+    let file = fs::File::create(path.join("lock")).map_err(|error| unusable(error.to_string()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(StartError::DataDirInUse {
+            path: path.to_owned(),
+        }),
+        Err(fs::TryLockError::Error(error)) => Err(unusable(error.to_string())),
+    }
+}
+
+/// Makes sure that the directory is this node's, and counts its starts.
+fn claim(config: &NodeConfig, database: &Database, meta: &Keyspace) -> Result<u64, StartError> {
+    let path = config.data_dir.clone();
+    let unusable = |error: fjall::Error| StartError::DataDir {
+        path: config.data_dir.clone(),
+        reason: error.to_string(),
+    };
+    let mut members: Vec<String> = config.members().iter().map(Address::to_string).collect();
+    members.sort_unstable();
+    let address = config.advertise.to_string();
+    let boots = match meta.get(IDENTITY).map_err(unusable)? {
+        None => 0,
+        Some(bytes) => {
+            let found =
+                IdentityRecord::decode(&bytes[..]).map_err(|error| StartError::Damaged {
+                    path: path.clone(),
+                    reason: error.to_string(),
+                })?;
+            if found.format > FORMAT {
+                let reason = format!(
+                    "it was written by a later version (format {}, this one knows {FORMAT}): update this program",
+                    found.format
+                );
+                return Err(StartError::DataDir { path, reason });
+            }
+            if found.name != config.name {
+                let (owner, name) = (found.name, config.name.clone());
+                return Err(StartError::OtherNode { path, owner, name });
+            }
+            if found.members != members || found.address != address {
+                let describe = |members: &[String], own: &str| {
+                    format!("{} (this node: {own})", members.join(", "))
+                };
+                let (found, expected) = (
+                    describe(&found.members, &found.address),
+                    describe(&members, &address),
+                );
+                return Err(StartError::OtherCluster {
+                    path,
+                    found,
+                    expected,
+                });
+            }
+            found.boots
+        }
+    };
+    let name = config.name.clone();
+    let record = IdentityRecord {
+        format: FORMAT,
+        name,
+        members,
+        boots: boots + 1,
+        address,
+    };
+    meta.insert(IDENTITY, record.encode_to_vec())
+        .map_err(unusable)?;
+    database.persist(PersistMode::SyncAll).map_err(unusable)?;
+    Ok(boots + 1)
+}
+
+fn read_hard_state(meta: &Keyspace) -> Result<HardState, String> {
+    let Some(bytes) = meta.get(HARD_STATE).map_err(|error| error.to_string())? else {
+        return Ok(HardState::default());
+    };
+    let record = HardStateRecord::decode(&bytes[..]).map_err(|error| error.to_string())?;
+    Ok(HardState {
+        term: Term(record.term),
+        vote: record.vote.map(NodeId),
+    })
+}
+
+/// Where a node of this name keeps its data if it is not told.
+#[must_use]
+pub fn default_data_dir(name: &str) -> PathBuf {
+    PathBuf::from(name)
+}

@@ -1,0 +1,84 @@
+//! The thread that writes the log.
+//!
+//! It takes all writes that wait and makes them durable with one sync: the longer a sync takes,
+//! the more writes share the next one (group commit).
+
+use std::sync::mpsc;
+
+use fjall::{Database, Keyspace, PersistMode};
+use raft_core::{Durable, Entry, Fetch, FetchPurpose, LogIndex, Write};
+use tracing::error;
+
+use crate::storage::{HardStateRecord, LogStore};
+
+/// Work for the disk.
+pub(crate) enum Job {
+    Write(Write),
+    Fetch(Fetch),
+}
+
+/// What became of it.
+pub(crate) enum Finished {
+    Written(Vec<Durable>),
+    Fetched(FetchPurpose, Vec<Entry>),
+    /// The disk failed. Nothing is known of what was to be written, and nothing is tried again.
+    Failed,
+}
+
+pub(crate) struct Writer {
+    pub(crate) database: Database,
+    pub(crate) meta: Keyspace,
+    pub(crate) log: LogStore,
+    /// Where the log on the disk ends.
+    pub(crate) last: LogIndex,
+}
+
+impl Writer {
+    /// Works until nobody has anything more to write, or the disk fails.
+    pub(crate) fn run(mut self, jobs: &mpsc::Receiver<Job>, finished: impl Fn(Finished)) {
+        while let Ok(first) = jobs.recv() {
+            let mut writes = Vec::new();
+            let mut fetches = Vec::new();
+            for job in std::iter::once(first).chain(jobs.try_iter()) {
+                match job {
+                    Job::Write(write) => writes.push(write),
+                    Job::Fetch(fetch) => fetches.push(fetch),
+                }
+            }
+            if let Err(problem) = self.write(&writes) {
+                error!(%problem, "the disk failed; this node stops, and does not try again");
+                return finished(Finished::Failed);
+            }
+            if !writes.is_empty() {
+                finished(Finished::Written(
+                    writes.into_iter().map(Write::synced).collect(),
+                ));
+            }
+            for fetch in fetches {
+                match self.log.read(fetch.from, fetch.through, fetch.bytes_max) {
+                    Ok(entries) => finished(Finished::Fetched(fetch.purpose, entries)),
+                    Err(problem) => {
+                        error!(%problem, "the stored log is damaged; this node stops");
+                        return finished(Finished::Failed);
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, writes: &[Write]) -> Result<(), fjall::Error> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let mut batch = self.database.batch();
+        for write in writes {
+            if let Some(hard_state) = write.hard_state() {
+                HardStateRecord::put(&mut batch, &self.meta, hard_state);
+            }
+            self.log.put(&mut batch, write.entries(), self.last);
+            self.last = write.last().map_or(self.last, |last| last.index);
+        }
+        batch.commit()?;
+        self.database.persist(PersistMode::SyncData)
+    }
+}
