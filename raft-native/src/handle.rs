@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{LogIndex, NodeId, Payload};
-use raft_kv::{Command, Limits, Outcome, RangeRequest, RangeResponse, Request, View};
+use raft_kv::{
+    Command, Limits, Outcome, RangeRequest, RangeResponse, Request, ValidateError, View,
+};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::Address;
 use crate::applier::Proposed;
 use crate::config::NodeConfig;
 use crate::consensus::{Glance, Input, ReadReply};
 use crate::journal::{EventRecord, Journal};
+use crate::names::Names;
 use crate::peer::{Answer, Call, CallError, Peers, Question, Refusal, Reply};
 use crate::status::{ClusterMember, FollowerView, LogEntry, NodeStatus, role_name};
 use crate::storage::{LogStore, StateStore};
@@ -35,6 +37,7 @@ pub(crate) struct Parts {
     pub(crate) state: StateStore,
     pub(crate) log: LogStore,
     pub(crate) journal: Arc<Journal>,
+    pub(crate) names: Names,
 }
 
 /// How fresh a read has to be.
@@ -54,6 +57,12 @@ pub enum RequestError {
     /// The request makes no sense. It was not done.
     #[error("{0}")]
     Invalid(String),
+    /// A key, a value or the whole request is too large. It was not done.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The state machine cannot be read.
+    #[error("the store cannot be read: {0}")]
+    Storage(String),
     /// There was no leader in time. It was not done.
     #[error("no leader is known: the cluster has no majority, or is about to elect; try again")]
     NoLeader,
@@ -129,9 +138,7 @@ impl Handle {
     /// [`RequestError`]; [`is_definite`](RequestError::is_definite) tells whether the command may
     /// have been carried out all the same.
     pub async fn execute(&self, command: Command) -> Result<Outcome, RequestError> {
-        command
-            .validate(&self.limits())
-            .map_err(|error| RequestError::Invalid(error.to_string()))?;
+        command.validate(&self.limits()).map_err(invalid)?;
         let bytes = command.encode();
         let deadline = Instant::now() + self.parts.config.request_timeout;
         let mut last = RequestError::NoLeader;
@@ -217,9 +224,12 @@ impl Handle {
         if consistency == Consistency::Linearizable {
             self.catch_up().await?;
         }
-        let invalid = |error: &dyn std::fmt::Display| RequestError::Invalid(error.to_string());
-        let view = View::open(self.parts.state.reader()).map_err(|error| invalid(&error))?;
-        view.range(request).map_err(|error| invalid(&error))
+        let storage = |error: &dyn std::fmt::Display| RequestError::Storage(error.to_string());
+        let view = View::open(self.parts.state.reader()).map_err(|error| storage(&error))?;
+        view.range(request).map_err(|error| match error {
+            raft_kv::ReadError::Fault(fault) => storage(&fault),
+            other => RequestError::Invalid(other.to_string()),
+        })
     }
 
     /// Waits until this node has applied everything that was committed when it was called.
@@ -311,6 +321,7 @@ impl Handle {
                 },
                 Err(_) => Refusal::Stopping.into(),
             },
+            Some(Question::Name(_)) => Reply::Name(self.parts.config.name.clone()).into(),
             None => Refusal::Unknown.into(),
         }
     }
@@ -326,9 +337,9 @@ impl Handle {
         sent.map_err(|_| RequestError::Stopping)?;
         let status = answer.await.map_err(|_| RequestError::Stopping)?;
         let stored = View::open(self.parts.state.reader());
-        let stored = stored.map_err(|error| RequestError::Invalid(error.to_string()))?;
+        let stored = stored.map_err(|error| RequestError::Storage(error.to_string()))?;
         let follower = |follower: &raft_core::FollowerStatus| FollowerView {
-            address: self.address_of(follower.id),
+            node_id: self.parts.names.of(follower.id),
             next_index: follower.next_index.0,
             match_index: follower.match_index.0,
             in_flight: follower.in_flight,
@@ -338,8 +349,8 @@ impl Handle {
             address: self.parts.config.advertise.to_string(),
             role: role_name(&status).to_owned(),
             term: status.term.0,
-            vote: status.vote.map(|node| self.address_of(node)),
-            leader: status.leader.map(|node| self.address_of(node)),
+            vote: status.vote.map(|node| self.parts.names.of(node)),
+            leader: status.leader.map(|node| self.parts.names.of(node)),
             commit_index: status.commit_index.0,
             applied_index: *self.parts.applied.borrow(),
             last_index: status.last_log.index.0,
@@ -385,7 +396,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`RequestError::Invalid`] if the log cannot be read.
+    /// [`RequestError::Storage`] if the log cannot be read.
     pub fn log(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>, RequestError> {
         const BYTES_MAX: usize = 16 << 20;
         let through = from.saturating_add(limit as u64).saturating_sub(1);
@@ -397,7 +408,7 @@ impl Handle {
             .parts
             .log
             .read(LogIndex(from.max(1)), LogIndex(through), BYTES_MAX);
-        let entries = entries.map_err(|error| RequestError::Invalid(error.to_string()))?;
+        let entries = entries.map_err(|error| RequestError::Storage(error.to_string()))?;
         let view = |entry: raft_core::Entry| {
             let (kind, key, bytes) = describe(entry.payload);
             let (index, term) = (entry.id.index.0, entry.id.term.0);
@@ -419,20 +430,32 @@ impl Handle {
         self.parts.journal.watch()
     }
 
-    /// The address of the leader that this node knows.
+    /// The name of the leader that this node knows.
     #[must_use]
     pub fn leader(&self) -> Option<String> {
         self.parts
             .glance
             .borrow()
             .leader
-            .map(|leader| self.address_of(leader))
+            .map(|leader| self.parts.names.of(leader))
     }
 
-    fn address_of(&self, node: NodeId) -> String {
-        let members = self.parts.config.members();
-        let found = members.iter().find(|address| address.node_id() == node);
-        found.map_or_else(|| node.to_string(), Address::to_string)
+    /// The other members, and whether there is a connection to them.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = (String, bool)> {
+        self.parts
+            .peers
+            .members()
+            .map(|(_, link)| (link.address.to_string(), link.is_connected()))
+    }
+}
+
+fn invalid(error: ValidateError) -> RequestError {
+    match error {
+        ValidateError::Malformed(_) => RequestError::Invalid(error.to_string()),
+        ValidateError::KeyTooLong { .. }
+        | ValidateError::ValueTooLong { .. }
+        | ValidateError::TooManyOps { .. }
+        | ValidateError::RequestTooLarge { .. } => RequestError::TooLarge(error.to_string()),
     }
 }
 

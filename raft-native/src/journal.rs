@@ -1,13 +1,15 @@
 //! The decisions of this node, in words, for whoever watches.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use raft_core::{Event, NodeId};
+use raft_core::Event;
 use serde::Serialize;
 use tokio::sync::broadcast;
 use tracing::{debug, info};
+
+use crate::names::Names;
 
 /// One decision.
 #[derive(Clone, Debug, Serialize)]
@@ -29,8 +31,7 @@ pub struct EventRecord {
 /// The latest decisions, and a channel for those to come.
 pub(crate) struct Journal {
     node: String,
-    /// What each node is called in sentences.
-    names: BTreeMap<NodeId, String>,
+    names: Names,
     recent: Mutex<Recent>,
     sender: broadcast::Sender<EventRecord>,
 }
@@ -47,7 +48,7 @@ const RECENT_MAX: usize = 500;
 const CHANNEL_MAX: usize = 1024;
 
 impl Journal {
-    pub(crate) fn new(node: String, names: BTreeMap<NodeId, String>) -> Self {
+    pub(crate) fn new(node: String, names: Names) -> Self {
         let sender = broadcast::channel(CHANNEL_MAX).0;
         Self {
             node,
@@ -64,10 +65,7 @@ impl Journal {
         {
             return;
         }
-        let mut text = format!("{} {event}", self.node);
-        for (id, name) in &self.names {
-            text = text.replace(&id.to_string(), name);
-        }
+        let text = self.names.put_into(format!("{} {event}", self.node));
         if routine {
             debug!(kind, "{text}");
         } else {
@@ -132,13 +130,14 @@ fn kind_of(event: &Event) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use raft_core::Term;
+    use raft_core::{NodeId, Term};
 
     use super::*;
 
     #[test]
     fn a_watcher_sees_every_decision_once_and_by_the_nodes_names() {
-        let names = BTreeMap::from([(NodeId(77), "node2".to_owned())]);
+        let names = Names::new([(NodeId(77), "localhost:2".to_owned())]);
+        names.learn(NodeId(77), "node2".to_owned());
         let journal = Journal::new("node1".into(), names);
         let event = |term| Event::LeaderRecognized {
             term: Term(term),

@@ -1,2 +1,9 @@
-//! Placeholder.
-fn main() {}
+//! The `raft` command.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -21,6 +21,7 @@ use crate::consensus::{Consensus, Glance, Input};
 use crate::handle::Handle;
 use crate::identity::{Identity, development_secret};
 use crate::journal::Journal;
+use crate::names::Names;
 use crate::peer::{Answer, Call, Peers, Receiver};
 use crate::storage::Storage;
 use crate::writer::{Finished, Job, Writer};
@@ -104,10 +105,8 @@ impl Node {
             };
             (address.node_id(), name)
         });
-        let journal = Arc::new(Journal::new(
-            config.name.clone(),
-            names.collect::<BTreeMap<_, _>>(),
-        ));
+        let names = Names::new(names);
+        let journal = Arc::new(Journal::new(config.name.clone(), names.clone()));
 
         let mut tasks = JoinSet::new();
         let receiver = NodeReceiver {
@@ -119,6 +118,7 @@ impl Node {
             socket,
             identity,
             &config.peers,
+            &names,
             receiver.clone(),
             &mut tasks,
         )
@@ -132,6 +132,7 @@ impl Node {
             state,
             log: log.clone(),
             journal: journal.clone(),
+            names: names.clone(),
         });
         receiver.handle.send_replace(Some(handle.clone()));
 

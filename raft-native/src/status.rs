@@ -14,9 +14,9 @@ pub struct NodeStatus {
     pub role: String,
     /// Its term.
     pub term: u64,
-    /// The address of the node that it voted for in this term.
+    /// The name of the node that it voted for in this term.
     pub vote: Option<String>,
-    /// The address of the leader that it knows.
+    /// The name of the leader that it knows.
     pub leader: Option<String>,
     /// The last position that it knows to be committed.
     pub commit_index: u64,
@@ -39,8 +39,8 @@ pub struct NodeStatus {
 /// A follower, seen by the leader.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FollowerView {
-    /// Its address.
-    pub address: String,
+    /// Its name.
+    pub node_id: String,
     /// The next entry to send.
     pub next_index: u64,
     /// The last position where its log is known to agree.

@@ -6,7 +6,7 @@ use prost::{Message as _, Oneof};
 /// A question.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Call {
-    #[prost(oneof = "Question", tags = "1, 2, 3")]
+    #[prost(oneof = "Question", tags = "1, 2, 3, 4")]
     pub(crate) question: Option<Question>,
     /// After so many milliseconds nobody waits for the answer any more.
     #[prost(uint64, tag = "15")]
@@ -24,12 +24,15 @@ pub(crate) enum Question {
     /// How are you?
     #[prost(bool, tag = "3")]
     Status(bool),
+    /// What are you called?
+    #[prost(bool, tag = "4")]
+    Name(bool),
 }
 
 /// The answer.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Answer {
-    #[prost(oneof = "Reply", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Reply", tags = "1, 2, 3, 4, 5")]
     pub(crate) reply: Option<Reply>,
 }
 
@@ -45,6 +48,8 @@ pub(crate) enum Reply {
     Status(Bytes),
     #[prost(enumeration = "Refusal", tag = "4")]
     Refused(i32),
+    #[prost(string, tag = "5")]
+    Name(String),
 }
 
 /// Why a question was not answered.

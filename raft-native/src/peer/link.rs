@@ -10,11 +10,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use super::call::{Answer, Call};
+use super::call::{Answer, Call, Question, Reply};
 use super::lane::{Lane, read_lane, write_lane};
 use super::{CallError, REPLACED, Receiver, peer_of};
 use crate::address::Address;
 use crate::identity::server_name;
+use crate::names::Names;
 
 /// One other node.
 pub(crate) struct Link {
@@ -22,16 +23,19 @@ pub(crate) struct Link {
     control: mpsc::Sender<Message>,
     bulk: mpsc::Sender<Message>,
     connection: watch::Sender<Option<Connection>>,
+    names: Names,
 }
 
 /// Messages that wait for a lane. When there are more, the newest is dropped.
 const CONTROL_MAX: usize = 4096;
 const BULK_MAX: usize = 512;
+/// Said of an endpoint that connects to nobody any more.
+const STOPPING: &str = "this node is stopping";
 /// A question or an answer.
 const CALL_BYTES_MAX: usize = 16 << 20;
 
 impl Link {
-    pub(crate) fn new(address: Address, tasks: &mut JoinSet<()>) -> Self {
+    pub(crate) fn new(address: Address, names: Names, tasks: &mut JoinSet<()>) -> Self {
         let (control, control_queue) = mpsc::channel(CONTROL_MAX);
         let (bulk, bulk_queue) = mpsc::channel(BULK_MAX);
         let (connection, watch) = watch::channel(None);
@@ -42,6 +46,7 @@ impl Link {
             control,
             bulk,
             connection,
+            names,
         }
     }
 
@@ -74,7 +79,17 @@ impl Link {
         answer.ok_or(CallError::NoAnswer)
     }
 
-    /// Calls the node again and again, for ever.
+    async fn learn_name(&self, node: NodeId) {
+        let patience = Duration::from_secs(2);
+        let answer = self
+            .call(&Call::new(Question::Name(true), patience), patience)
+            .await;
+        if let Ok(Some(Reply::Name(name))) = answer.map(|answer| answer.reply) {
+            self.names.learn(node, name);
+        }
+    }
+
+    /// Calls the node again and again, until this one stops.
     pub(crate) async fn dial(&self, endpoint: Endpoint, receiver: impl Receiver) {
         const FIRST_PAUSE: Duration = Duration::from_millis(20);
         const LONGEST_PAUSE: Duration = Duration::from_millis(1000);
@@ -89,6 +104,7 @@ impl Link {
                     self.serve(node, connection, receiver.clone()).await;
                     info!(peer = %self.address, "disconnected");
                 }
+                Err(reason) if reason == STOPPING => return,
                 // A peer that is away is told of once, not once a second.
                 Err(reason) if reason != told => {
                     warn!(peer = %self.address, %reason, "cannot connect; trying again");
@@ -113,9 +129,11 @@ impl Link {
             .ok_or_else(|| {
                 format!("{host} has no address of the kind that this node listens at")
             })?;
-        let connecting = endpoint
-            .connect(address, &server_name(node))
-            .map_err(|e| text(&e))?;
+        let connecting = match endpoint.connect(address, &server_name(node)) {
+            Ok(connecting) => connecting,
+            Err(quinn::ConnectError::EndpointStopping) => return Err(STOPPING.into()),
+            Err(error) => return Err(text(&error)),
+        };
         let connection = timeout(Duration::from_secs(2), connecting)
             .await
             .map_err(|_| "no answer".to_owned())?
@@ -138,10 +156,15 @@ impl Link {
             before.close(REPLACED, b"replaced by a newer connection");
         }
         let mut streams = JoinSet::new();
+        // What the node is called is for people only: asked once, and not waited for.
+        let learn = self.learn_name(node);
+        tokio::pin!(learn);
+        let mut learned = false;
         loop {
             while streams.try_join_next().is_some() {}
             let receiver = receiver.clone();
             tokio::select! {
+                () = &mut learn, if !learned => learned = true,
                 lane = connection.accept_uni() => match lane {
                     Ok(stream) => {
                         let connection = connection.clone();

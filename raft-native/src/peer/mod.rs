@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use crate::address::Address;
 use crate::identity::{Identity, node_of};
+use crate::names::Names;
 
 pub(crate) use call::{Answer, Call, Question, Refusal, Reply};
 pub(crate) use link::Link;
@@ -59,6 +60,7 @@ impl Peers {
         socket: UdpSocket,
         identity: Identity,
         peers: &[Address],
+        names: &Names,
         receiver: impl Receiver,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, String> {
@@ -83,7 +85,7 @@ impl Peers {
 
         let mut links = BTreeMap::new();
         for address in peers {
-            let link = Arc::new(Link::new(address.clone(), tasks));
+            let link = Arc::new(Link::new(address.clone(), names.clone(), tasks));
             links.insert(address.node_id(), link);
         }
         let peers = Self {

@@ -1,0 +1,78 @@
+//! `raft demo`: a whole cluster in one process.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use futures_util::future::{join_all, select_all};
+use raft_native::{Address, NodeConfig};
+
+use super::Failure;
+use super::serve::{Served, listen, runtime, start_logging, stop_signal};
+
+#[derive(Args)]
+pub(crate) struct DemoArgs {
+    /// How many nodes the cluster has.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
+    nodes: u16,
+    /// The first node's port; the others follow it.
+    #[arg(long, env = "RAFT_PORT", default_value_t = 50051, value_parser = clap::value_parser!(u16).range(1..=65000))]
+    port: u16,
+}
+
+pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
+    start_logging("warn");
+    let directory = tempfile::Builder::new().prefix("raft-demo-").tempdir();
+    let directory = directory
+        .map_err(|error| Failure::Usage(format!("cannot make a temporary directory: {error}")))?;
+    let ports: Vec<u16> = (args.port..args.port + args.nodes).collect();
+    let result = runtime()?.block_on(async {
+        let stop = stop_signal()?;
+        let mut configs = Vec::new();
+        for (number, port) in (1..).zip(&ports) {
+            let others = ports.iter().filter(|other| *other != port);
+            let peers = others
+                .map(|port| Address::new("localhost", *port))
+                .collect();
+            let name = format!("node{number}");
+            let data_dir = directory.path().join(&name);
+            configs.push(NodeConfig::new(&name, *port, peers, data_dir));
+        }
+        // All ports before any node, so that nothing starts that cannot start whole.
+        let mut listeners = Vec::new();
+        for config in &configs {
+            listeners.push(listen(config).await?);
+        }
+        let mut nodes = Vec::new();
+        for (config, listener) in configs.into_iter().zip(listeners) {
+            nodes.push(Served::start(config, listener).await?);
+        }
+        greet(&ports);
+        let failed = select_all(nodes.iter().map(|node| Box::pin(node.failed())));
+        let stopped = tokio::select! {
+            () = stop => Ok(ExitCode::SUCCESS),
+            _ = failed => Err(Failure::Failed("a node has stopped; its log says why".into())),
+        };
+        println!("stopping");
+        join_all(nodes.into_iter().map(Served::shutdown)).await;
+        stopped
+    });
+    drop(directory);
+    result
+}
+
+fn greet(ports: &[u16]) {
+    let first = ports.first().copied().unwrap_or_default();
+    println!(
+        "A cluster of {} nodes is running. Its data is temporary.",
+        ports.len()
+    );
+    println!();
+    println!("  dashboard   http://localhost:{first}/");
+    println!("  playground  http://localhost:{first}/playground/");
+    for (number, port) in (1..).zip(ports) {
+        println!("  node{number}       localhost:{port} (REST, gRPC)");
+    }
+    println!();
+    println!("Try: curl -X PUT --data hello http://localhost:{first}/v1/kv/greeting");
+    println!("Ctrl-C stops it.");
+}

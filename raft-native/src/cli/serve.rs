@@ -1,0 +1,176 @@
+//! `raft serve`: one node.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use raft_native::{Address, ClientServer, Node, NodeConfig, StartError, default_data_dir};
+use tokio::net::TcpListener;
+
+use super::Failure;
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// The node's name: letters, digits, '-', '_' and '.'.
+    #[arg(long, env = "RAFT_NODE_ID")]
+    node_id: String,
+    /// The port, in UDP for the other nodes and in TCP for clients.
+    #[arg(long, env = "RAFT_PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// The other nodes, as HOST:PORT, separated by commas.
+    #[arg(long, env = "RAFT_PEERS", value_delimiter = ',')]
+    peers: Vec<String>,
+    /// Where the node keeps its data [default: a folder named after the node].
+    #[arg(long, env = "RAFT_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// The interface to listen at.
+    #[arg(long, env = "RAFT_LISTEN", default_value = "127.0.0.1")]
+    listen: IpAddr,
+    /// This node as the others name it in their --peers [default: localhost:PORT].
+    #[arg(long, env = "RAFT_ADVERTISE")]
+    advertise: Option<String>,
+    /// What the nodes of the cluster share and nobody else knows; needed to listen beyond loopback.
+    #[arg(long, env = "RAFT_CLUSTER_SECRET", hide_env_values = true)]
+    cluster_secret: Option<String>,
+    /// The shortest election timeout, in milliseconds.
+    #[arg(long, env = "RAFT_ELECTION_TIMEOUT_MIN_MS", default_value_t = 300)]
+    election_timeout_min_ms: u64,
+    /// The longest election timeout, in milliseconds.
+    #[arg(long, env = "RAFT_ELECTION_TIMEOUT_MAX_MS", default_value_t = 600)]
+    election_timeout_max_ms: u64,
+    /// Time between two heartbeats, in milliseconds.
+    #[arg(long, env = "RAFT_HEARTBEAT_MS", default_value_t = 50)]
+    heartbeat_ms: u64,
+    /// How long a client's request may take, in milliseconds.
+    #[arg(long, env = "RAFT_REQUEST_TIMEOUT_MS", default_value_t = 5000)]
+    request_timeout_ms: u64,
+}
+
+/// A node that runs, and its server for clients.
+pub(super) struct Served {
+    node: Node,
+    clients: ClientServer,
+}
+
+pub(crate) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
+    let config = config(args)?;
+    start_logging("info");
+    runtime()?.block_on(async {
+        let stop = stop_signal()?;
+        let port = config.advertise.port();
+        let listener = listen(&config).await?;
+        let served = Served::start(config, listener).await?;
+        eprintln!("listening at http://localhost:{port}/");
+        tokio::select! {
+            () = stop => {
+                served.shutdown().await;
+                Ok(ExitCode::SUCCESS)
+            }
+            () = served.node.failed() => {
+                served.shutdown().await;
+                Err(Failure::Failed("the node has stopped; its log says why".into()))
+            }
+        }
+    })
+}
+
+fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
+    let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
+    let given = args
+        .peers
+        .iter()
+        .map(|peer| peer.trim())
+        .filter(|peer| !peer.is_empty());
+    let peers = given
+        .map(str::parse)
+        .collect::<Result<Vec<Address>, _>>()
+        .map_err(|e| usage(&e))?;
+    if peers.is_empty() {
+        return Err(usage(&StartError::NoPeers));
+    }
+    let data_dir = args
+        .data_dir
+        .unwrap_or_else(|| default_data_dir(&args.node_id));
+    let mut config = NodeConfig::new(&args.node_id, args.port, peers, data_dir);
+    if let Some(advertise) = args.advertise {
+        let advertise: Address = advertise.parse().map_err(|error| usage(&error))?;
+        if advertise.port() != args.port {
+            let problem = format!(
+                "--advertise {advertise} must have the port of --port, {}",
+                args.port
+            );
+            return Err(Failure::Usage(problem));
+        }
+        config.advertise = advertise;
+    }
+    config.listen = args.listen;
+    config.cluster_secret = args.cluster_secret;
+    config.election_timeout_min = Duration::from_millis(args.election_timeout_min_ms);
+    config.election_timeout_max = Duration::from_millis(args.election_timeout_max_ms);
+    config.heartbeat_interval = Duration::from_millis(args.heartbeat_ms);
+    config.request_timeout = Duration::from_millis(args.request_timeout_ms);
+    Ok(config)
+}
+
+impl Served {
+    pub(super) async fn start(config: NodeConfig, listener: TcpListener) -> Result<Self, Failure> {
+        let node = Node::start(config)
+            .await
+            .map_err(|error| Failure::Usage(error.to_string()))?;
+        let clients = ClientServer::start(listener, node.handle())
+            .map_err(|error| Failure::Failed(error.to_string()))?;
+        Ok(Self { node, clients })
+    }
+
+    pub(super) async fn shutdown(self) {
+        self.clients.shutdown().await;
+        self.node.shutdown().await;
+    }
+
+    pub(super) async fn failed(&self) {
+        self.node.failed().await;
+    }
+}
+
+pub(super) async fn listen(config: &NodeConfig) -> Result<TcpListener, Failure> {
+    let bound = ClientServer::bind(config.listen, config.advertise.port()).await;
+    bound.map_err(|error| Failure::Usage(error.to_string()))
+}
+
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))
+}
+
+/// Logs go to the standard error. `RAFT_LOG` chooses what is logged.
+pub(super) fn start_logging(default: &str) {
+    use std::io::IsTerminal;
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("RAFT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// Resolves when somebody asks the process to stop. It is listened for from the call on.
+pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|error| Failure::Failed(error.to_string()));
+    let (mut interrupt, mut terminate) = (
+        listen(SignalKind::interrupt())?,
+        listen(SignalKind::terminate())?,
+    );
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
