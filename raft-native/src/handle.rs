@@ -18,6 +18,7 @@ use crate::consensus::{Glance, Input, ReadReply};
 use crate::journal::{EventRecord, Journal};
 use crate::names::Names;
 use crate::peer::{Answer, Call, CallError, Peers, Question, Refusal, Reply};
+use crate::session::{Lent, Sessions};
 use crate::status::{ClusterMember, FollowerView, LogEntry, NodeStatus, role_name};
 use crate::storage::{LogStore, StateStore};
 
@@ -25,6 +26,7 @@ use crate::storage::{LogStore, StateStore};
 #[derive(Clone)]
 pub struct Handle {
     parts: Arc<Parts>,
+    sessions: Sessions,
     stopping: Arc<AtomicBool>,
 }
 
@@ -102,6 +104,7 @@ impl Handle {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             parts: Arc::new(parts),
+            sessions: Sessions::default(),
             stopping: Arc::default(),
         }
     }
@@ -139,6 +142,12 @@ impl Handle {
     /// have been carried out all the same.
     pub async fn execute(&self, command: Command) -> Result<Outcome, RequestError> {
         command.validate(&self.limits()).map_err(invalid)?;
+        let mut command = command;
+        let lent = match command.session {
+            Some(_) => None,
+            None => self.sessions.lend(*self.parts.applied.borrow()),
+        };
+        command.session = command.session.or(lent.as_ref().map(Lent::session));
         let bytes = command.encode();
         let deadline = Instant::now() + self.parts.config.request_timeout;
         let mut last = RequestError::NoLeader;
@@ -147,10 +156,17 @@ impl Handle {
                 return Err(RequestError::Stopping);
             }
             let glance = *self.parts.glance.borrow();
-            let attempt = match glance.leader {
-                Some(_) if glance.leads => self.propose(bytes.clone(), deadline).await,
-                Some(leader) => self.forward(leader, bytes.clone(), deadline).await,
-                None => Attempt::NotDone(RequestError::NoLeader),
+            let attempt = async {
+                match glance.leader {
+                    Some(_) if glance.leads => self.propose(bytes.clone(), deadline).await,
+                    Some(leader) => self.forward(leader, bytes.clone(), deadline).await,
+                    None => Attempt::NotDone(RequestError::NoLeader),
+                }
+            };
+            let attempt = tokio::select! {
+                attempt = attempt => attempt,
+                // Who asked a leader that has fallen silent need not wait for it.
+                () = self.leadership_moves(glance) => Attempt::MayBeDone,
             };
             match attempt {
                 Attempt::Done(outcome) => return Ok(outcome),
@@ -163,6 +179,17 @@ impl Handle {
             tokio::time::sleep(PAUSE).await;
         }
         Err(last)
+    }
+
+    /// Returns when somebody leads who did not at the glance.
+    async fn leadership_moves(&self, since: Glance) {
+        let mut glance = self.parts.glance.clone();
+        let moved = |now: &Glance| {
+            now.leader.is_some() && (now.leader, now.term) != (since.leader, since.term)
+        };
+        if since.leader.is_none() || glance.wait_for(moved).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn propose(&self, command: Bytes, deadline: Instant) -> Attempt {
@@ -241,10 +268,16 @@ impl Handle {
                 return Err(RequestError::Stopping);
             }
             let glance = *self.parts.glance.borrow();
-            let index = match glance.leader {
-                Some(_) if glance.leads => self.read_index(deadline).await,
-                Some(leader) => self.ask_read_index(leader, deadline).await,
-                None => Err(RequestError::NoLeader),
+            let index = async {
+                match glance.leader {
+                    Some(_) if glance.leads => self.read_index(deadline).await,
+                    Some(leader) => self.ask_read_index(leader, deadline).await,
+                    None => Err(RequestError::NoLeader),
+                }
+            };
+            let index = tokio::select! {
+                index = index => index,
+                () = self.leadership_moves(glance) => Err(RequestError::NoLeader),
             };
             match index {
                 Ok(index) => {

@@ -26,6 +26,7 @@ mod journal;
 mod names;
 mod node;
 mod peer;
+mod session;
 mod status;
 mod storage;
 mod writer;

@@ -1,0 +1,100 @@
+//! Sessions of the node itself, under which it may send a client's write more than once.
+//!
+//! A write that went to a leader which then fell silent may have been carried out or not. Under a
+//! session the node can send it again, to the next leader, and it is carried out once (dissertation
+//! 6.3). The state machine remembers a bounded number of sessions, so a node has few, and uses each
+//! for one write after the other.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use raft_kv::Session;
+
+/// The sessions that are free.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sessions(Arc<Mutex<Pool>>);
+
+#[derive(Debug, Default)]
+struct Pool {
+    free: Vec<Session>,
+    made: usize,
+}
+
+/// A session in use. It returns to the others when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    session: Session,
+    sessions: Sessions,
+}
+
+/// Beyond this many writes at once, a write has no session.
+const SESSIONS_MAX: usize = 512;
+
+impl Sessions {
+    /// A session that nobody uses, ready for its next write. `applied` is the last index that the
+    /// node has applied.
+    pub(crate) fn lend(&self, applied: u64) -> Option<Lent> {
+        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut session = match pool.free.pop() {
+            Some(session) => session,
+            None if pool.made < SESSIONS_MAX => {
+                pool.made += 1;
+                Session {
+                    client: rand::random(),
+                    sequence: 0,
+                    since: applied,
+                }
+            }
+            None => return None,
+        };
+        session.sequence += 1;
+        Some(Lent {
+            session,
+            sessions: self.clone(),
+        })
+    }
+}
+
+impl Lent {
+    pub(crate) fn session(&self) -> Session {
+        self.session
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut pool = self
+            .sessions
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        pool.free.push(self.session);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_serves_one_write_at_a_time_and_counts_them() {
+        let sessions = Sessions::default();
+        let first = sessions.lend(7).unwrap();
+        let second = sessions.lend(7).unwrap();
+        assert_ne!(first.session().client, second.session().client);
+        let client = first.session().client;
+        drop(first);
+        let again = sessions.lend(9).unwrap().session();
+        assert_eq!((again.client, again.sequence, again.since), (client, 2, 7));
+    }
+
+    #[test]
+    fn the_number_of_sessions_is_bounded() {
+        let sessions = Sessions::default();
+        let lent: Vec<_> = (0..SESSIONS_MAX)
+            .map(|_| sessions.lend(0).unwrap())
+            .collect();
+        assert!(sessions.lend(0).is_none());
+        drop(lent);
+        assert!(sessions.lend(0).is_some());
+    }
+}
