@@ -58,7 +58,7 @@ pub fn no_std(workspace: &Workspace) -> Result<Note> {
     Ok(None)
 }
 
-/// The same trace as the dev profile's, which is among [`test`]'s, and the browser's, which is among raft-wasm's.
+/// The same trace as the dev profile's, which is among [`test()`]'s, and the browser's, which is among raft-wasm's.
 pub fn golden(workspace: &Workspace) -> Result<Note> {
     let passed = run_tests(Step::cargo(
         workspace,
