@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use raft_core::Event;
+use raft_core::{Event, IgnoreReason};
 use serde::Serialize;
 use tokio::sync::broadcast;
 use tracing::{debug, info};
@@ -114,6 +114,11 @@ impl Journal {
 
 fn kind_of(event: &Event) -> &'static str {
     match event {
+        // The network is slow, and nothing is wrong.
+        Event::MessageIgnored {
+            reason: IgnoreReason::LateAnswer,
+            ..
+        } => "replication",
         Event::CommitAdvanced { .. } => "commit",
         Event::ReadRoundStarted { .. } | Event::ReadConfirmed { .. } => "read",
         Event::Stopped { .. } | Event::MessageIgnored { .. } => "fault",

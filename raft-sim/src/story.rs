@@ -85,8 +85,13 @@ impl Story {
 
 /// What an event of the core is about.
 pub(crate) fn kind_of(event: &raft_core::Event) -> Kind {
-    use raft_core::Event;
+    use raft_core::{Event, IgnoreReason};
     match event {
+        // The network is slow, and nothing is wrong.
+        Event::MessageIgnored {
+            reason: IgnoreReason::LateAnswer,
+            ..
+        } => Kind::Replication,
         Event::CommitAdvanced { .. } => Kind::Commit,
         Event::ReadRoundStarted { .. } | Event::ReadConfirmed { .. } => Kind::Read,
         Event::Stopped { .. } | Event::MessageIgnored { .. } => Kind::Fault,

@@ -1,1 +1,229 @@
-//! Placeholder.
+//! `raft-sim` as a JavaScript package: a simulated cluster of real Raft servers in a browser tab.
+//!
+//! # The law
+//!
+//! - **A [`Simulation`] is a script and a moment.** The script is what was done and when; it is all that an address
+//!   has to hold. The same script shows the same run, event by event, in every browser and natively.
+//! - **A picture costs one typed array** ([`Simulation::frame`]), whose layout is documented in `frame.rs` and read by
+//!   `www/frame.js`. What a person asks for in detail comes as objects.
+//! - **Wrong input is a JavaScript error** that says what was wrong; nothing has changed then. A panic is a defect; it is
+//!   told on the console before the module traps.
+
+mod detail;
+mod frame;
+
+use js_sys::{Error, Float64Array};
+use raft_sim::{Action, Run, Script};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &'static str = include_str!("types.d.ts");
+
+#[wasm_bindgen]
+extern "C" {
+    /// `Script` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Script")]
+    pub type JsScript;
+    /// `Action` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Action")]
+    pub type JsAction;
+    /// `StoryRecord[]` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "StoryRecord[]")]
+    pub type JsStory;
+    /// `NodeDetail` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "NodeDetail | undefined")]
+    pub type JsNodeDetail;
+    /// `MessageDetail` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "MessageDetail | undefined")]
+    pub type JsMessageDetail;
+    /// `Asking[]` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Asking[]")]
+    pub type JsAskings;
+    /// `LogEntry[]` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "LogEntry[]")]
+    pub type JsLog;
+    /// `Violation` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Violation | undefined")]
+    pub type JsViolation;
+}
+
+/// A simulated cluster at a moment of its run. Times are in microseconds.
+#[wasm_bindgen]
+pub struct Simulation {
+    run: Run,
+}
+
+/// Makes panics readable.
+#[wasm_bindgen(start)]
+pub fn start() {
+    std::panic::set_hook(Box::new(|panic| {
+        web_sys::console::error_1(&panic.to_string().into());
+    }));
+}
+
+#[wasm_bindgen]
+impl Simulation {
+    /// Begins a run at time zero. Whatever the script leaves out is as usual.
+    ///
+    /// # Errors
+    ///
+    /// The script cannot be read, or makes no sense.
+    #[wasm_bindgen(constructor)]
+    pub fn new(script: &JsScript) -> Result<Simulation, Error> {
+        let script: Script = read("the script", script)?;
+        let run = Run::new(script).map_err(|problem| Error::new(&problem.to_string()))?;
+        Ok(Self { run })
+    }
+
+    /// The present moment.
+    #[wasm_bindgen(getter)]
+    pub fn now(&self) -> f64 {
+        self.run.world().now() as f64
+    }
+
+    /// What makes this run.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    pub fn script(&self) -> Result<JsScript, Error> {
+        write(self.run.script())
+    }
+
+    /// The moment of the script's last action, or zero.
+    #[wasm_bindgen(getter, js_name = lastActionAt)]
+    pub fn last_action_at(&self) -> f64 {
+        self.run
+            .script()
+            .actions
+            .last()
+            .map_or(0.0, |timed| timed.at as f64)
+    }
+
+    /// Goes to a moment, forwards or backwards.
+    pub fn seek(&mut self, time: f64) {
+        self.run.seek(time.clamp(0.0, 9e15) as u64);
+    }
+
+    /// Lets the next thing happen. Returns false if nothing will.
+    pub fn step(&mut self) -> bool {
+        self.run.step()
+    }
+
+    /// Goes back to the moment of the thing that happened last.
+    #[wasm_bindgen(js_name = stepBack)]
+    pub fn step_back(&mut self) {
+        let previous = self.run.previous_moment();
+        self.run.seek(previous);
+    }
+
+    /// Does something now. What the script had in store for later is given up.
+    ///
+    /// # Errors
+    ///
+    /// The action cannot be read, or makes no sense in this world.
+    pub fn act(&mut self, action: &JsAction) -> Result<(), Error> {
+        let action: Action = read("the action", action)?;
+        self.run
+            .act(action)
+            .map_err(|problem| Error::new(&problem.to_string()))
+    }
+
+    /// Takes back the last action. Returns false if there was none.
+    pub fn undo(&mut self) -> bool {
+        self.run.undo()
+    }
+
+    /// The picture of this moment.
+    pub fn frame(&self) -> Float64Array {
+        Float64Array::from(&frame::pack(&self.run)[..])
+    }
+
+    /// What happened and why, from the record `id` on.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    #[wasm_bindgen(js_name = storySince)]
+    pub fn story_since(&self, id: f64) -> Result<JsStory, Error> {
+        write(&self.run.world().story_since(id.max(0.0) as u64))
+    }
+
+    /// Everything about a node.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    pub fn node(&self, id: f64) -> Result<JsNodeDetail, Error> {
+        write(&detail::node(self.run.world(), id as u64))
+    }
+
+    /// Everything about a message on its way.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    pub fn message(&self, id: f64) -> Result<JsMessageDetail, Error> {
+        write(&detail::message(self.run.world(), id as u64))
+    }
+
+    /// The newest entries of a node's log.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    pub fn log(&self, node: f64, limit: usize) -> Result<JsLog, Error> {
+        write(&self.run.world().log(node as u64, limit))
+    }
+
+    /// What clients asked for, the latest `limit` of it.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    pub fn askings(&self, limit: usize) -> Result<JsAskings, Error> {
+        let all: Vec<_> = self.run.world().askings().collect();
+        write(&all[all.len().saturating_sub(limit)..])
+    }
+
+    /// The rule that is broken, if one is.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    pub fn violation(&self) -> Result<JsViolation, Error> {
+        write(&self.run.world().violation())
+    }
+
+    /// Judges whether the answers that clients got so far are linearizable.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    #[wasm_bindgen(js_name = judgeHistory)]
+    pub fn judge_history(&self) -> Result<JsViolation, Error> {
+        const STEPS_MAX: u64 = 200_000;
+        write(&self.run.world().judge_history(STEPS_MAX))
+    }
+
+    /// A hash of everything that the servers did so far, in hexadecimal.
+    #[wasm_bindgen(js_name = traceHash)]
+    pub fn trace_hash(&self) -> String {
+        format!("{:016x}", self.run.world().trace_hash())
+    }
+}
+
+fn read<T: DeserializeOwned>(what: &str, value: &JsValue) -> Result<T, Error> {
+    let read = serde_wasm_bindgen::from_value(value.clone());
+    read.map_err(|problem| Error::new(&format!("{what} cannot be read: {problem}")))
+}
+
+fn write<T: JsCast>(value: &(impl Serialize + ?Sized)) -> Result<T, Error> {
+    let serializer =
+        serde_wasm_bindgen::Serializer::json_compatible().serialize_missing_as_null(false);
+    let written = value.serialize(&serializer);
+    let written = written.map_err(|problem| Error::new(&problem.to_string()))?;
+    Ok(written.unchecked_into())
+}

@@ -1,0 +1,172 @@
+//! What a person who looks closely is shown.
+
+use raft_core::{AppendResult, LogId, Message, Role};
+use raft_sim::{EntryView, KeyView, ProcessView, World};
+use serde::Serialize;
+
+/// Entries of the log that are shown.
+const LOG_MAX: usize = 50;
+
+#[derive(Serialize)]
+pub(crate) struct NodeDetail {
+    id: u64,
+    #[serde(flatten)]
+    process: ProcessView,
+    isolated: bool,
+    #[serde(flatten)]
+    server: Option<ServerDetail>,
+    votes: Vec<(u64, bool)>,
+    followers: Vec<FollowerDetail>,
+    log: Vec<EntryView>,
+    keys: Vec<KeyView>,
+}
+
+#[derive(Serialize)]
+struct ServerDetail {
+    role: &'static str,
+    term: u64,
+    vote: Option<u64>,
+    leader: Option<u64>,
+    commit_index: u64,
+    applied_index: u64,
+    durable_index: u64,
+    last_index: u64,
+    last_term: u64,
+}
+
+#[derive(Serialize)]
+struct FollowerDetail {
+    id: u64,
+    next_index: u64,
+    match_index: u64,
+    probing: bool,
+    in_flight: usize,
+}
+
+#[derive(Serialize)]
+pub(crate) struct MessageDetail {
+    id: u64,
+    from: u64,
+    to: u64,
+    kind: &'static str,
+    sent_at: u64,
+    arrives_at: u64,
+    fields: Vec<(&'static str, String)>,
+}
+
+pub(crate) fn node(world: &World, id: u64) -> Option<NodeDetail> {
+    let process = world.process(id)?;
+    let status = world.status(id);
+    let votes = status.iter().flat_map(|status| &status.votes);
+    let followers = status.iter().flat_map(|status| &status.followers);
+    Some(NodeDetail {
+        id,
+        process,
+        isolated: world.is_isolated(id),
+        votes: votes.map(|(voter, granted)| (voter.0, *granted)).collect(),
+        followers: followers
+            .map(|follower| FollowerDetail {
+                id: follower.id.0,
+                next_index: follower.next_index.0,
+                match_index: follower.match_index.0,
+                probing: follower.probing,
+                in_flight: follower.in_flight,
+            })
+            .collect(),
+        server: status.map(|status| ServerDetail {
+            role: match status.role {
+                Role::Follower => "follower",
+                Role::PreCandidate => "pre-candidate",
+                Role::Candidate => "candidate",
+                Role::Leader => "leader",
+            },
+            term: status.term.0,
+            vote: status.vote.map(|node| node.0),
+            leader: status.leader.map(|node| node.0),
+            commit_index: status.commit_index.0,
+            applied_index: world.applied_index(id).unwrap_or(0),
+            durable_index: status.durable_index.0,
+            last_index: status.last_log.index.0,
+            last_term: status.last_log.term.0,
+        }),
+        log: world.log(id, LOG_MAX),
+        keys: world.keys(id),
+    })
+}
+
+pub(crate) fn message(world: &World, id: u64) -> Option<MessageDetail> {
+    let flight = world.message(id)?;
+    let (kind, fields) = describe(&flight.message);
+    Some(MessageDetail {
+        id,
+        from: flight.from,
+        to: flight.to,
+        kind,
+        sent_at: flight.sent_at,
+        arrives_at: flight.arrives_at,
+        fields,
+    })
+}
+
+fn describe(message: &Message) -> (&'static str, Vec<(&'static str, String)>) {
+    let place = |id: LogId| format!("{} of term {}", id.index, id.term);
+    let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    match message {
+        Message::PreVote(m) => (
+            "PreVote",
+            vec![
+                ("would stand in term", m.campaign_term.to_string()),
+                ("last entry", place(m.last_log)),
+            ],
+        ),
+        Message::PreVoteResponse(m) => (
+            "PreVote response",
+            vec![("term", m.term.to_string()), ("would vote", yes(m.granted))],
+        ),
+        Message::RequestVote(m) => (
+            "RequestVote",
+            vec![
+                ("term", m.term.to_string()),
+                ("last entry", place(m.last_log)),
+            ],
+        ),
+        Message::RequestVoteResponse(m) => (
+            "RequestVote response",
+            vec![
+                ("term", m.term.to_string()),
+                ("vote granted", yes(m.granted)),
+            ],
+        ),
+        Message::AppendEntries(m) => (
+            "AppendEntries",
+            vec![
+                ("term", m.term.to_string()),
+                ("previous entry", place(m.prev_log)),
+                ("entries", m.entries.len().to_string()),
+                ("leader's commit index", m.leader_commit.to_string()),
+            ],
+        ),
+        Message::AppendEntriesResponse(m) => {
+            let result = match m.result {
+                AppendResult::Accepted { match_index } => ("stored up to", match_index.to_string()),
+                AppendResult::Rejected { prev_log, .. } => ("lacks entry", place(prev_log)),
+            };
+            (
+                "AppendEntries response",
+                vec![("term", m.term.to_string()), result],
+            )
+        }
+        Message::Heartbeat(m) => (
+            "Heartbeat",
+            vec![
+                ("term", m.term.to_string()),
+                ("round", m.round.to_string()),
+                ("commit index", m.commit_index.to_string()),
+            ],
+        ),
+        Message::HeartbeatResponse(m) => (
+            "Heartbeat response",
+            vec![("term", m.term.to_string()), ("round", m.round.to_string())],
+        ),
+    }
+}

@@ -1,0 +1,96 @@
+/** A range of durations in microseconds, both ends included. */
+export interface Span { min: number; max: number }
+
+/** Everything that decides a world, except for what is done to it. Times are in microseconds. */
+export interface WorldConfig {
+  nodes?: number;
+  seed?: number;
+  election_timeout?: Span;
+  heartbeat_interval?: number;
+  pre_vote?: boolean;
+  check_quorum?: boolean;
+  window_bytes_max?: number;
+  append_bytes_max?: number;
+  latency?: Span;
+  loss_per_mille?: number;
+  duplicate_per_mille?: number;
+  reorder?: boolean;
+  sync?: Span;
+  clients?: number;
+  think?: Span;
+  keys?: number;
+  request_timeout?: number;
+  story?: boolean;
+}
+
+/** What a client asks for. */
+export type ClientRequest =
+  | { op: "put"; key: string; value: string }
+  | { op: "get"; key: string }
+  | { op: "delete"; key: string }
+  | { op: "cas"; key: string; expected: string | null; value: string };
+
+/** What can be done to a world. */
+export type Action =
+  | { do: "crash" | "restart" | "pause" | "resume" | "timeout" | "fail-disk" | "isolate" | "reconnect"; node: number }
+  | { do: "power-cut" | "heal-network" | "stop-clients" }
+  | { do: "set-disk"; node: number; sync: Span }
+  | { do: "set-clock"; node: number; drift: number }
+  | { do: "cut-link" | "heal-link"; from: number; to: number }
+  | { do: "partition"; groups: number[][] }
+  | { do: "set-network"; latency: Span; loss_per_mille: number; duplicate_per_mille: number }
+  | { do: "drop-message" | "duplicate-message"; message: number }
+  | { do: "request"; via?: number; request: ClientRequest };
+
+/** A run: a world, and what is done to it, in order of time. */
+export interface Script { config?: WorldConfig; actions?: (Action & { at: number })[] }
+
+export type StoryKind = "election" | "replication" | "commit" | "read" | "client" | "fault" | "violation";
+
+/** One thing that happened. */
+export interface StoryRecord {
+  id: number; at: number; node?: number; kind: StoryKind; text: string; source?: string;
+}
+
+export interface LogEntry { index: number; term: number; text: string }
+
+export interface Follower {
+  id: number; next_index: number; match_index: number; probing: boolean; in_flight: number;
+}
+
+/** Everything about a node. What only a running process knows is absent if there is none. */
+export interface NodeDetail {
+  id: number;
+  process: "running" | "paused" | "down";
+  reason?: string;
+  isolated: boolean;
+  role?: "follower" | "pre-candidate" | "candidate" | "leader";
+  term?: number;
+  vote?: number;
+  leader?: number;
+  commit_index?: number;
+  applied_index?: number;
+  durable_index?: number;
+  last_index?: number;
+  last_term?: number;
+  votes: [number, boolean][];
+  followers: Follower[];
+  log: LogEntry[];
+  keys: { key: string; value: string; mod_revision: number }[];
+}
+
+/** Everything about a message on its way. */
+export interface MessageDetail {
+  id: number; from: number; to: number; kind: string; sent_at: number; arrives_at: number;
+  fields: [string, string][];
+}
+
+/** What a client asked for, and how it stands. */
+export interface Asking {
+  id: number; client: number; request: ClientRequest; invoked: number; returned?: number;
+  state: { state: "waiting" | "unknown" } | { state: "done"; found?: string; succeeded: boolean };
+  attempts: number; node: number;
+}
+
+/** A rule that does not hold. */
+export interface Violation { invariant: string; text: string; at: number }

@@ -1,0 +1,119 @@
+//! The package as JavaScript meets it, in a browser.
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+use js_sys::JSON;
+use raft_wasm::{JsAction, JsScript, Simulation};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+
+wasm_bindgen_test_configure!(run_in_browser);
+
+fn json<T: JsCast>(text: &str) -> T {
+    JSON::parse(text)
+        .expect("a test writes valid JSON")
+        .unchecked_into()
+}
+
+fn simulation(script: &str) -> Simulation {
+    Simulation::new(&json::<JsScript>(script)).expect("the script makes sense")
+}
+
+fn act(simulation: &mut Simulation, action: &str) {
+    simulation
+        .act(&json::<JsAction>(action))
+        .expect("the action makes sense");
+}
+
+fn text(value: &JsValue) -> String {
+    JSON::stringify(value)
+        .map(String::from)
+        .expect("it can be written as JSON")
+}
+
+/// The run that is known natively, in debug and in release, is the same here.
+#[wasm_bindgen_test]
+fn the_golden_trace_is_that_of_native_code() {
+    assert_eq!(raft_sim::golden_run(), raft_sim::GOLDEN_TRACE_HASH);
+}
+
+#[wasm_bindgen_test]
+fn a_cluster_elects_commits_and_survives_its_leader() {
+    let mut simulation = simulation(r#"{"config": {"nodes": 3, "seed": 7}}"#);
+    simulation.seek(2e6);
+    act(
+        &mut simulation,
+        r#"{"do": "request", "request": {"op": "put", "key": "x", "value": "1"}}"#,
+    );
+    simulation.seek(3e6);
+    let frame = simulation.frame().to_vec();
+    let node = |id: usize, field: usize| frame[8 + (id - 1) * 14 + field];
+    let leader = (1..=3)
+        .find(|id| node(*id, 2) == 3.0)
+        .expect("somebody leads");
+    for id in 1..=3 {
+        let detail = text(&simulation.node(id as f64).expect("there is such a node"));
+        assert!(detail.contains(r#""key":"x","value":"1""#), "{detail}");
+    }
+    let term = node(leader, 3);
+    act(
+        &mut simulation,
+        &format!(r#"{{"do": "crash", "node": {leader}}}"#),
+    );
+    simulation.seek(6e6);
+    let frame = simulation.frame().to_vec();
+    let later = (1..=3)
+        .find(|id| frame[8 + (id - 1) * 14 + 2] == 3.0)
+        .expect("somebody leads again");
+    assert!(later != leader && frame[8 + (later - 1) * 14 + 3] > term);
+}
+
+#[wasm_bindgen_test]
+fn a_script_makes_the_run() {
+    let mut first = simulation(r#"{"config": {"seed": 42}}"#);
+    first.seek(1e6);
+    act(
+        &mut first,
+        r#"{"do": "partition", "groups": [[1, 2], [3, 4, 5]]}"#,
+    );
+    first.seek(4e6);
+    let mut second = Simulation::new(&first.script().expect("a script")).expect("it makes sense");
+    second.seek(4e6);
+    assert_eq!(first.trace_hash(), second.trace_hash());
+    first.seek(5e5);
+    first.seek(4e6);
+    assert_eq!(first.trace_hash(), second.trace_hash());
+    assert!(first.undo());
+    assert_eq!(first.now(), 1e6);
+}
+
+#[wasm_bindgen_test]
+fn steps_go_forward_and_back() {
+    let mut simulation = simulation("{}");
+    simulation.seek(1e6);
+    let hash = simulation.trace_hash();
+    assert!(simulation.step());
+    let later = simulation.now();
+    simulation.step_back();
+    assert!(simulation.now() < later);
+    simulation.seek(1e6);
+    assert_eq!(simulation.trace_hash(), hash);
+}
+
+#[wasm_bindgen_test]
+fn what_makes_no_sense_is_an_error_with_words() {
+    let problem = |script: &str| match Simulation::new(&json::<JsScript>(script)) {
+        Ok(_) => panic!("{script} was taken"),
+        Err(problem) => String::from(problem.message()),
+    };
+    assert!(problem(r#"{"config": {"nodes": 0}}"#).contains("nodes"));
+    assert!(problem(r#"{"config": {"nodes": "many"}}"#).contains("cannot be read"));
+    assert!(problem("[1]").contains("cannot be read"));
+    let mut simulation = simulation("{}");
+    let error = |simulation: &mut Simulation, action: &str| {
+        let refused = simulation.act(&json::<JsAction>(action));
+        String::from(refused.expect_err("it makes no sense").message())
+    };
+    assert!(error(&mut simulation, r#"{"do": "crash", "node": 99}"#).contains("no node 99"));
+    assert!(error(&mut simulation, r#"{"do": "explode"}"#).contains("cannot be read"));
+    assert!(error(&mut simulation, r#"{"do": "restart", "node": 1}"#).contains("runs already"));
+}

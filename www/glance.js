@@ -1,0 +1,25 @@
+// One sentence: who leads, in which term, what is committed, what is broken.
+
+/** @import { View } from "./types.js" */
+
+/** @param {View} view */
+export function glance(view) {
+  const up = view.nodes.filter((node) => node.process === "running");
+  const leaders = up.filter((node) => node.role === "leader").sort((a, b) => b.term - a.term);
+  const leader = leaders[0];
+  const parts = [leader ? `${leader.name} leads in term ${leader.term}` : "Nobody leads"];
+  const others = leaders.slice(1).map((node) => `${node.name} still believes to lead in term ${node.term}`);
+  parts.push(...others);
+  const committed = Math.max(0, ...view.nodes.map((node) => node.commit));
+  parts.push(committed === 1 ? "1 entry is committed" : `${committed} entries are committed`);
+  const broken = [
+    [view.nodes.filter((node) => node.process === "down"), "down"],
+    [view.nodes.filter((node) => node.process === "paused"), "paused"],
+    [view.nodes.filter((node) => node.isolated), "cut off"],
+  ];
+  for (const [nodes, what] of /** @type {[View["nodes"], string][]} */ (broken)) {
+    if (nodes.length) parts.push(`${nodes.map((node) => node.name).join(", ")} ${nodes.length === 1 ? "is" : "are"} ${what}`);
+  }
+  if (view.cuts.size) parts.push(view.cuts.size === 1 ? "1 way is cut" : `${view.cuts.size} ways are cut`);
+  return `${parts.join("; ")}.`;
+}

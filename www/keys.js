@@ -1,0 +1,21 @@
+// The keyboard. A key never acts while text is typed or a dialog is open.
+
+/**
+ * @param {Record<string, () => void>} deeds By key; digits share "digit".
+ * @param {(digit: number) => void} digit
+ */
+export function createKeys(deeds, digit) {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = event.target;
+    if (target instanceof HTMLInputElement && target.type !== "range") return;
+    if (target instanceof HTMLSelectElement || document.querySelector("dialog[open]")) return;
+    if (event.key === " " && target instanceof HTMLButtonElement) return;
+    if (event.key.startsWith("Arrow") && target instanceof HTMLInputElement) return;
+    if (/^[1-9]$/.test(event.key)) return digit(Number(event.key));
+    const deed = deeds[event.key];
+    if (!deed) return;
+    event.preventDefault();
+    deed();
+  });
+}

@@ -1,0 +1,85 @@
+// One page, two sources of truth: a simulated cluster, or the one that serves this page.
+
+import { startDashboard } from "./dashboard.js";
+import { byId, h, say } from "./dom.js";
+import { glance } from "./glance.js";
+import { createHelp } from "./help.js";
+import { createLogs } from "./logs.js";
+import { startPlayground } from "./playground.js";
+import { createRing } from "./ring.js";
+import { createStory } from "./story.js";
+import { createTheme } from "./theme.js";
+
+/** @import { Selection, View } from "./types.js" */
+
+/** How long a notice stays, in milliseconds. */
+const TOAST_MS = 6000;
+/** The sentence at the top is read aloud; it changes at most this often, in milliseconds. */
+const GLANCE_MS = 250;
+
+/**
+ * What both pages share.
+ * @typedef {ReturnType<typeof createStage>} Stage
+ */
+
+/** @param {boolean} live */
+function createStage(live) {
+  /** @type {(selection: Selection) => void} */
+  let select = () => {};
+  const ring = createRing(/** @type {SVGSVGElement} */ (/** @type {unknown} */ (byId("ring", SVGElement))), (selection) => select(selection));
+  const help = createHelp();
+  const time = live
+    ? (/** @type {number} */ at) => new Date(at / 1000).toLocaleTimeString(undefined, { hour12: false })
+    : (/** @type {number} */ at) => `${(at / 1e6).toFixed(3)} s`;
+  let toastTimer = 0;
+  let glanceTimer = 0;
+  let latest = "";
+
+  const openTab = (/** @type {string} */ tab) => {
+    document.body.dataset.tab = tab;
+    for (const button of document.querySelectorAll("#tabs button")) {
+      if (button instanceof HTMLElement) button.setAttribute("aria-pressed", String(button.dataset.tab === tab));
+    }
+  };
+  byId("tabs", HTMLElement).addEventListener("click", (event) => {
+    if (event.target instanceof HTMLElement && event.target.dataset.tab) openTab(event.target.dataset.tab);
+  });
+  byId("op", HTMLSelectElement).addEventListener("change", () => {
+    byId("value-part", HTMLElement).hidden = byId("op", HTMLSelectElement).value !== "put";
+  });
+
+  return {
+    story: createStory(byId("story-list", HTMLElement), time),
+    logs: createLogs(byId("logs-frame", HTMLElement)),
+    help: help.open,
+    openTab,
+    /** @param {(selection: Selection) => void} listener */
+    onSelect(listener) {
+      select = listener;
+    },
+    /** @param {View} view @param {Selection | null} selection */
+    draw(view, selection) {
+      ring.draw(view, selection);
+      latest = glance(view);
+      glanceTimer ||= window.setTimeout(() => {
+        glanceTimer = 0;
+        say(byId("glance", HTMLElement), latest);
+      }, GLANCE_MS);
+    },
+    /** @param {string} text */
+    toast(text) {
+      const toast = byId("toast", HTMLElement);
+      toast.replaceChildren(h("span", {}, text));
+      clearTimeout(toastTimer);
+      toastTimer = window.setTimeout(() => toast.replaceChildren(), TOAST_MS);
+    },
+  };
+}
+
+createTheme(byId("theme", HTMLButtonElement));
+const live = !location.pathname.includes("/playground/");
+document.documentElement.dataset.source = live ? "live" : "simulated";
+document.title = live ? "Raft: the live cluster" : "Raft: the playground";
+byId(live ? "to-live" : "to-playground", HTMLAnchorElement).setAttribute("aria-current", "page");
+const stage = createStage(live);
+await (live ? startDashboard(stage) : startPlayground(stage));

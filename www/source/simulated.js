@@ -1,0 +1,109 @@
+// A simulated cluster, in a worker.
+
+import { decode } from "../frame.js";
+
+/** @import { Action, Asking, LogEntry, MessageDetail, NodeDetail, Script, StoryPart, View, Violation } from "../types.js" */
+
+/**
+ * @typedef {object} Listener
+ * @property {(view: View) => void} view
+ * @property {(part: StoryPart) => void} story
+ * @property {(script: Script, problem: string) => void} trapped
+ */
+
+export class Simulated {
+  /** @param {Listener} listener */
+  constructor(listener) {
+    this.kind = /** @type {const} */ ("simulated");
+    this.listener = listener;
+    /** @type {Map<number, { resolve: (value: any) => void, reject: (problem: Error) => void }>} */
+    this.waiting = new Map();
+    this.nextId = 1;
+    /** @type {Script} */
+    this.script = {};
+    this.worker = this.startWorker();
+  }
+
+  startWorker() {
+    const worker = new Worker(new URL("../worker.js", import.meta.url), { type: "module" });
+    worker.addEventListener("message", (event) => this.receive(event.data));
+    worker.addEventListener("error", (event) => this.end(event.message || "the simulation cannot be loaded"));
+    return worker;
+  }
+
+  /**
+   * @param {string} method
+   * @param {...unknown} args
+   * @returns {Promise<any>}
+   */
+  call(method, ...args) {
+    const id = this.nextId++;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.worker.postMessage({ id, method, args });
+    });
+  }
+
+  /** @param {any} answer */
+  receive(answer) {
+    const waiting = this.waiting.get(answer.id);
+    this.waiting.delete(answer.id);
+    if (answer.trapped) return this.end(answer.problem);
+    if (answer.problem !== undefined) return waiting?.reject(new Error(answer.problem));
+    if (answer.story) this.listener.story(answer.story);
+    if (answer.frame) this.listener.view(decode(answer.frame));
+    waiting?.resolve(answer.result);
+  }
+
+  /**
+   * The module is beyond use: it starts anew, and the page says what was done.
+   * @param {string} problem
+   */
+  end(problem) {
+    this.worker.terminate();
+    for (const { reject } of this.waiting.values()) reject(new Error(problem));
+    this.waiting.clear();
+    this.worker = this.startWorker();
+    this.listener.trapped(this.script, problem);
+  }
+
+  /** @param {Script} script */
+  async begin(script) {
+    this.script = script;
+    await this.call("begin", script);
+    this.script = await this.call("script");
+  }
+
+  /** @param {Action} action */
+  async act(action) {
+    await this.call("act", action);
+    this.script = await this.call("script");
+  }
+
+  async undo() {
+    const undone = await this.call("undo");
+    this.script = await this.call("script");
+    return undone;
+  }
+
+  /** @param {number} time */
+  advance(time) { return this.call("advance", time); }
+  /** @param {number} time */
+  seek(time) { return this.call("seek", time); }
+  step() { return this.call("step"); }
+  back() { return this.call("back"); }
+  /** @param {number} id @returns {Promise<NodeDetail | undefined>} */
+  node(id) { return this.call("node", id); }
+  /** @param {number} id @returns {Promise<MessageDetail | undefined>} */
+  message(id) { return this.call("message", id); }
+  /** @param {number} limit @returns {Promise<Asking[]>} */
+  askings(limit) { return this.call("askings", limit); }
+  /** @param {number} nodes @param {number} limit @returns {Promise<LogEntry[][]>} */
+  logs(nodes, limit) { return this.call("logs", nodes, limit); }
+  /** @returns {Promise<Violation | undefined>} */
+  violation() { return this.call("violation"); }
+  /** @returns {Promise<Violation | undefined>} */
+  judge() { return this.call("judge"); }
+  /** @returns {Promise<string>} */
+  traceHash() { return this.call("traceHash"); }
+}

@@ -1,0 +1,62 @@
+// The story: what happened and why, in words, the newest first.
+
+import { byId, h } from "./dom.js";
+
+/** @import { StoryPart, StoryRecord } from "./types.js" */
+
+const SHOWN_MAX = 300;
+const KEPT_MAX = 5000;
+
+/**
+ * @param {HTMLElement} list
+ * @param {(at: number) => string} time
+ */
+export function createStory(list, time) {
+  const filter = byId("story-filter", HTMLSelectElement);
+  /** @type {StoryRecord[]} */
+  let records = [];
+
+  /** @param {StoryRecord} record */
+  function wanted(record) {
+    switch (filter.value) {
+      case "": return true;
+      case "main": return record.kind !== "replication" && record.kind !== "read";
+      case "fault": return record.kind === "fault" || record.kind === "violation";
+      default: return record.kind === filter.value;
+    }
+  }
+
+  /** @param {StoryRecord} record */
+  function item(record) {
+    const source = record.source ? h("cite", {}, ` (${record.source})`) : null;
+    return h("li", { class: record.kind, "data-kind": record.kind }, h("time", {}, time(record.at)), h("span", {}, record.text, source));
+  }
+
+  function retell() {
+    const shown = records.filter(wanted).slice(-SHOWN_MAX).reverse();
+    list.replaceChildren(...(shown.length ? shown.map(item) : [h("li", { class: "empty" }, "Nothing has happened yet. Let time run.")]));
+  }
+
+  filter.addEventListener("change", retell);
+  retell();
+  return {
+    /** @param {StoryPart} part */
+    tell(part) {
+      records = part.reset ? part.records : records.concat(part.records);
+      if (records.length > KEPT_MAX) records = records.slice(-KEPT_MAX);
+      if (part.reset) return retell();
+      const news = part.records.filter(wanted);
+      if (!news.length) return;
+      list.querySelector(".empty")?.remove();
+      // Somebody who reads further down is not moved.
+      const { scrollTop, scrollHeight } = list;
+      list.prepend(...news.reverse().map(item));
+      while (list.childElementCount > SHOWN_MAX) list.lastElementChild?.remove();
+      if (scrollTop > 0) list.scrollTop = scrollTop + list.scrollHeight - scrollHeight;
+    },
+    forget() {
+      records = [];
+      retell();
+    },
+  };
+}

@@ -1,0 +1,88 @@
+// The simulation, away from the page's own thread.
+
+import init, { Simulation } from "./pkg/raft_wasm.js";
+import { storyLength } from "./frame.js";
+
+/** @import { Action, Script } from "./types.js" */
+
+/** Records of the story that are told at once when the run was left for another moment. */
+const RETOLD_MAX = 2000;
+
+const ready = init();
+/** @type {Simulation | undefined} */
+let simulation;
+let told = 0;
+
+/** What the page may ask. Those that change the moment are followed by a new picture. */
+const methods = {
+  /** @param {Script} script */
+  begin(script) {
+    simulation?.free();
+    simulation = undefined;
+    simulation = new Simulation(script);
+    told = -1;
+  },
+  /** @param {number} time */
+  advance(time) {
+    running().seek(time);
+  },
+  /** @param {number} time */
+  seek(time) {
+    running().seek(time);
+    told = -1;
+  },
+  step() {
+    return running().step();
+  },
+  back() {
+    running().stepBack();
+    told = -1;
+  },
+  /** @param {Action} action */
+  act(action) {
+    running().act(action);
+  },
+  undo() {
+    told = -1;
+    return running().undo();
+  },
+  script: () => running().script(),
+  traceHash: () => running().traceHash(),
+  violation: () => running().violation(),
+  judge: () => running().judgeHistory(),
+  /** @param {number} id */
+  node: (id) => running().node(id),
+  /** @param {number} id */
+  message: (id) => running().message(id),
+  /** @param {number} limit */
+  askings: (limit) => running().askings(limit),
+  /** @param {number} nodes @param {number} limit */
+  logs: (nodes, limit) => Array.from({ length: nodes }, (_, index) => running().log(index + 1, limit)),
+};
+
+const CHANGES = new Set(["begin", "advance", "seek", "step", "back", "act", "undo"]);
+
+function running() {
+  if (!simulation) throw new Error("no run has begun");
+  return simulation;
+}
+
+self.addEventListener("message", async (event) => {
+  const { id, method, args } = event.data;
+  try {
+    await ready;
+    const result = /** @type {Record<string, (...args: any[]) => unknown>} */ (methods)[method]?.(...args);
+    if (!CHANGES.has(method)) return self.postMessage({ id, result });
+    const frame = running().frame();
+    const length = storyLength(frame);
+    const reset = told < 0 || told > length;
+    const from = reset ? Math.max(0, length - RETOLD_MAX) : told;
+    const records = from < length ? running().storySince(from) : [];
+    told = length;
+    self.postMessage({ id, result, frame, story: { reset, records } }, { transfer: [frame.buffer] });
+  } catch (error) {
+    // A trap is a defect of the module, after which it must not be used any more.
+    const trapped = error instanceof WebAssembly.RuntimeError;
+    self.postMessage({ id, problem: error instanceof Error ? error.message : String(error), trapped });
+  }
+});
