@@ -71,9 +71,10 @@ export function createRing(svg, select) {
     const node = s("g", { class: "node", tabindex: 0, role: "button", transform: `translate(${x} ${y})`, "data-node": id },
       s("circle", { class: "halo", r: radius + 16 }), s("circle", { class: "fence", r: radius + 22 }),
       s("path", { class: "timer" }), s("circle", { class: "disc", r: radius }),
+      s("path", { class: "cross", d: `M${-radius * 0.6} ${-radius * 0.6}L${radius * 0.6} ${radius * 0.6}M${radius * 0.6} ${-radius * 0.6}L${-radius * 0.6} ${radius * 0.6}` }),
       s("path", { class: "crown", d: CROWN, transform: `translate(0 ${-radius - 18})` }),
-      s("text", { class: "name", y: 2 }), s("text", { class: "term", y: 20 }), s("text", { class: "below", y: radius + 26 }),
-      s("g", { class: "pips" }), s("path", { class: "cross", d: `M${-radius * 0.6} ${-radius * 0.6}L${radius * 0.6} ${radius * 0.6}M${radius * 0.6} ${-radius * 0.6}L${-radius * 0.6} ${radius * 0.6}` }));
+      s("text", { class: "name", y: 2 }), s("text", { class: "term", y: 20 }), s("text", { class: "below", y: radius + 33 }),
+      s("g", { class: "pips" }));
     selectable(node, { kind: "node", id });
     layers.nodes.append(node);
     kept.set(`node ${id}`, node);
