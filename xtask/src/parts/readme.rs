@@ -1,8 +1,8 @@
 //! The commands of README.md, run as a reader would type them.
 //!
-//! The language of a fenced block says what it is: the lines of `sh` are run one by one and must succeed; each line of
-//! `sh server` is started in a terminal of its own, stays until the next such block or the end, and must then stop on
-//! Ctrl-C with success. Blocks of other languages are not run.
+//! The language of a fenced block says what it is. The lines of `sh` are run one by one and must succeed. Each line of
+//! `sh server` is started in a terminal of its own, must say its address, stays until the next such block or the end, and
+//! must then stop on Ctrl-C with success. Blocks of other languages are not run.
 
 use std::fs;
 use std::path::Path;
@@ -17,6 +17,10 @@ use super::server::{Server, To};
 use crate::step::Step;
 use crate::workspace::Workspace;
 
+/// What a server says when it is there: its address.
+const READY: &str = "http://";
+/// For servers to be there; cargo may have something to build first.
+const STARTING: Duration = Duration::from_secs(600);
 /// A reader looks at what a server says before typing the next command; here it is tried again until this has passed.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// For servers to stop.
@@ -55,6 +59,10 @@ pub fn run(workspace: &Workspace) -> Result<Note> {
                 succeed(workspace, &scratch, line, &mut servers)?;
             }
             count += 1;
+        }
+        // A reader would see this, too, before going on.
+        for server in &mut servers {
+            server.wait_until_said(READY, STARTING)?;
         }
     }
     stop(&mut servers)?;
