@@ -31,7 +31,7 @@ pub enum Outcome<T> {
 pub struct Versioned {
     /// The value.
     pub value: String,
-    /// The revision, where the API tells it.
+    /// The revision.
     pub revision: u64,
 }
 
@@ -93,7 +93,7 @@ impl Client {
         }
     }
 
-    /// Sets a key if it was last changed at this revision; says whether it was. Only HTTP has it.
+    /// Sets a key if it was last changed at this revision; says whether it was.
     pub async fn put_if_unchanged(
         &mut self,
         key: &str,
@@ -109,7 +109,15 @@ impl Client {
                     _ => success(&answer).map(|()| true),
                 })
             }
-            Self::Grpc(_) => Outcome::NotDone(anyhow!("gRPC has no compare-and-set here")),
+            Self::Grpc(grpc) => {
+                let request = json!({ "key": key, "value": value, "ifModRevision": revision });
+                match grpc_call(grpc, "Put", request).await {
+                    Outcome::Done(_) => Outcome::Done(true),
+                    Outcome::NotDone(error) if is_unmet_condition(&error) => Outcome::Done(false),
+                    Outcome::NotDone(error) => Outcome::NotDone(error),
+                    Outcome::Unknown(error) => Outcome::Unknown(error),
+                }
+            }
         }
     }
 }
@@ -148,21 +156,21 @@ impl<T> Outcome<T> {
 /// If a page is not answered, or holds something else.
 pub async fn entries(rest: &mut Rest, prefix: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let mut entries = BTreeMap::new();
+    let prefix = escaped(prefix.as_bytes());
     let mut after = String::new();
     loop {
-        let prefix = escaped(prefix.as_bytes());
-        let path = format!("/v1/kv?prefix={prefix}&limit={PAGE}&after={after}");
+        let path = format!("/v1/kv?prefix={prefix}&limit={PAGE}{after}");
         let page = rest.json(&path).await?;
-        let items = page["items"].as_array();
-        let items = items.ok_or_else(|| anyhow!("no items in {page}"))?;
+        let items = page["kvs"].as_array();
+        let items = items.ok_or_else(|| anyhow!("no keys in {page}"))?;
         for item in items {
             let (Some(key), Some(value)) = (item["key"].as_str(), item["value"].as_str()) else {
                 anyhow::bail!("no key and value in {item}");
             };
-            after = escaped(key.as_bytes());
+            after = format!("&after={}", escaped(key.as_bytes()));
             entries.insert(key.to_owned(), value.to_owned());
         }
-        if items.len() < PAGE {
+        if page["more"] != Value::Bool(true) {
             return Ok(entries);
         }
     }
@@ -187,7 +195,7 @@ async fn rest_send(
         }
     }
     match rest.send(request).await {
-        Ok(answer) if is_definite_failure(&answer) => Outcome::NotDone(unexpected(&answer)),
+        Ok(answer) if was_not_done(&answer) => Outcome::NotDone(unexpected(&answer)),
         Ok(answer) if answer.status.is_server_error() => Outcome::Unknown(unexpected(&answer)),
         Ok(answer) => Outcome::Done(answer),
         Err(Unanswered::NotSent(error)) => Outcome::NotDone(error),
@@ -195,12 +203,12 @@ async fn rest_send(
     }
 }
 
-/// A server error of which the node itself says that the request did not happen.
-fn is_definite_failure(answer: &Answer) -> bool {
-    answer.status.is_server_error()
+/// Whether the node itself says that the request was not carried out.
+fn was_not_done(answer: &Answer) -> bool {
+    !answer.status.is_success()
         && answer
             .json()
-            .is_ok_and(|problem| problem["may_have_happened"] == Value::Bool(false))
+            .is_ok_and(|problem| problem["outcome"] == "not-done")
 }
 
 fn read(answer: &Answer) -> anyhow::Result<Versioned> {
@@ -237,20 +245,34 @@ async fn grpc_call(grpc: &mut Grpc, method: &str, request: Value) -> Outcome<Val
     }
 }
 
-/// What these codes mean by themselves; all others may stand for a request that happened.
+/// What these codes mean by themselves. All others may stand for a request that was carried out: tonic says UNAVAILABLE, too,
+/// when a connection is lost.
 fn is_definite(status: &Status) -> bool {
     matches!(
         status.code(),
-        Code::InvalidArgument | Code::NotFound | Code::ResourceExhausted | Code::Unimplemented
+        Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::ResourceExhausted
+            | Code::Unimplemented
     )
+}
+
+fn is_unmet_condition(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<Status>()
+        .is_some_and(|status| status.code() == Code::FailedPrecondition)
 }
 
 fn found(answer: &Value) -> anyhow::Result<Option<Versioned>> {
     if answer["found"] != Value::Bool(true) {
         return Ok(None);
     }
+    // JSON has no integers of 64 bits: protobuf writes them as strings there.
+    let revision = answer["modRevision"]
+        .as_str()
+        .and_then(|revision| revision.parse().ok());
     Ok(Some(Versioned {
         value: answer["value"].as_str().unwrap_or_default().to_owned(),
-        revision: 0,
+        revision: revision.ok_or_else(|| anyhow!("no revision in {answer}"))?,
     }))
 }

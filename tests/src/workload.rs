@@ -131,8 +131,6 @@ impl Worker {
             0..30 => self.put(key).await,
             30..70 => self.get(&key).await.map(drop),
             70..80 => self.delete(key).await,
-            // gRPC has no conditional write.
-            _ if self.speaks_grpc() => self.get(&key).await.map(drop),
             _ => match self.get(&key).await? {
                 Some(found) => self.swap(key, found).await,
                 None => Ok(()),

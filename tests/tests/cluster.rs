@@ -5,6 +5,7 @@ use hyper::{Method, StatusCode};
 use raft_tests::cluster::{Cluster, NODES, PATIENCE};
 use raft_tests::kv::Client;
 use raft_tests::process;
+use raft_tests::wait::until;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -116,10 +117,12 @@ async fn grpc_is_found_by_reflection_and_tells_health_and_status() -> Result<()>
             );
         }
         for service in ["", "raft.KeyValueService"] {
-            let health = grpc
-                .call("grpc.health.v1.Health/Check", json!({ "service": service }))
-                .await??;
-            assert_eq!(health["status"], "SERVING", "{service}");
+            until("the node says that it is healthy", PATIENCE, async || {
+                let check = json!({ "service": service });
+                let health = grpc.call("grpc.health.v1.Health/Check", check).await??;
+                Ok((health["status"] == "SERVING").then_some(()))
+            })
+            .await?;
         }
         let status = grpc
             .call("raft.KeyValueService/GetClusterStatus", json!({}))

@@ -19,12 +19,12 @@ use tokio::time::sleep;
 
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(1_000);
 const FLAGS: [&str; 6] = [
-    "--election-timeout-min",
-    "500ms",
-    "--election-timeout-max",
-    "1000ms",
-    "--heartbeat-interval",
-    "100ms",
+    "--election-timeout-min-ms",
+    "500",
+    "--election-timeout-max-ms",
+    "1000",
+    "--heartbeat-ms",
+    "100",
 ];
 
 /// What a busy machine with two processors may add to two election timeouts.
