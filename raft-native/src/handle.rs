@@ -150,10 +150,19 @@ impl Handle {
         command.session = command.session.or(lent.as_ref().map(Lent::session));
         let bytes = command.encode();
         let deadline = Instant::now() + self.parts.config.request_timeout;
+        // Once an attempt may have been carried out, no later one makes it certain that none was.
+        let mut in_doubt = false;
+        let failed = |in_doubt: bool, reason| {
+            if in_doubt {
+                RequestError::Unknown
+            } else {
+                reason
+            }
+        };
         let mut last = RequestError::NoLeader;
         while Instant::now() < deadline {
             if self.stopping.load(Ordering::Relaxed) {
-                return Err(RequestError::Stopping);
+                return Err(failed(in_doubt, RequestError::Stopping));
             }
             let glance = *self.parts.glance.borrow();
             let attempt = async {
@@ -170,15 +179,17 @@ impl Handle {
             };
             match attempt {
                 Attempt::Done(outcome) => return Ok(outcome),
-                Attempt::NotDone(RequestError::Overloaded) => return Err(RequestError::Overloaded),
+                Attempt::NotDone(RequestError::Overloaded) => {
+                    return Err(failed(in_doubt, RequestError::Overloaded));
+                }
                 Attempt::NotDone(reason) => last = reason,
                 // Under a session, a command that is sent twice is carried out once.
-                Attempt::MayBeDone if command.session.is_some() => last = RequestError::Unknown,
+                Attempt::MayBeDone if command.session.is_some() => in_doubt = true,
                 Attempt::MayBeDone => return Err(RequestError::Unknown),
             }
             tokio::time::sleep(PAUSE).await;
         }
-        Err(last)
+        Err(failed(in_doubt, last))
     }
 
     /// Returns when somebody leads who did not at the glance.
