@@ -1,6 +1,7 @@
 //! Where a node is reached, and the number that follows from it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use raft_core::NodeId;
@@ -39,6 +40,15 @@ impl Address {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
+    /// Whether both mean the same port of this machine, under whatever name loopback has.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        let is_loopback = |address: &Self| {
+            let host = address.host();
+            host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        };
+        self == other || (self.port == other.port && is_loopback(self) && is_loopback(other))
+    }
+
     /// The node's number: a hash of its address, which is the one thing that every node knows of
     /// every other before they ever meet (see docs/decisions/0002-node-ids.md). It fits into the
     /// integers of JavaScript.
@@ -73,6 +83,17 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loopback_has_several_names() {
+        let local = Address::new("localhost", 1);
+        for same in ["localhost:1", "127.0.0.1:1", "127.1.2.3:1", "[::1]:1"] {
+            assert!(local.is_same_place(&same.parse().unwrap()), "{same}");
+        }
+        for other in ["localhost:2", "10.0.0.1:1", "example.org:1"] {
+            assert!(!local.is_same_place(&other.parse().unwrap()), "{other}");
+        }
+    }
 
     #[test]
     fn addresses_are_read_and_written() {

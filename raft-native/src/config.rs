@@ -116,13 +116,14 @@ impl NodeConfig {
         if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(fits) {
             return Err(StartError::BadName(self.name.clone()));
         }
+        let itself = |peer: &&Address| peer.is_same_place(&self.advertise);
+        if let Some(peer) = self.peers.iter().find(itself) {
+            return Err(StartError::PeersContainSelf(peer.clone()));
+        }
         let members = self.members();
         for (position, member) in members.iter().enumerate() {
             for other in &members[..position] {
-                if member == other && *member == self.advertise {
-                    return Err(StartError::PeersContainSelf(member.clone()));
-                }
-                if member == other {
+                if member.is_same_place(other) {
                     return Err(StartError::DuplicatePeer(member.clone()));
                 }
                 if member.node_id() == other.node_id() {
@@ -159,8 +160,10 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_told_with_a_way_out() {
-        let own = Address::new("localhost", 1);
-        assert!(problem(|config| config.peers.push(own)).contains("names the node itself"));
+        for host in ["localhost", "127.0.0.1", "[::1]"] {
+            let own = Address::new(host, 1);
+            assert!(problem(|config| config.peers.push(own)).contains("names the node itself"));
+        }
         let twice = Address::new("localhost", 2);
         assert!(problem(|config| config.peers.push(twice)).contains("twice"));
         assert!(problem(|config| config.name = "a b".into()).contains("--node-id"));

@@ -86,7 +86,7 @@ fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
     let peers = given
         .map(str::parse)
         .collect::<Result<Vec<Address>, _>>()
-        .map_err(|e| usage(&e))?;
+        .map_err(|error| Failure::Usage(format!("--peers: {error}")))?;
     if peers.is_empty() {
         return Err(usage(&StartError::NoPeers));
     }
@@ -95,7 +95,9 @@ fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
         .unwrap_or_else(|| default_data_dir(&args.node_id));
     let mut config = NodeConfig::new(&args.node_id, args.port, peers, data_dir);
     if let Some(advertise) = args.advertise {
-        let advertise: Address = advertise.parse().map_err(|error| usage(&error))?;
+        let parsed = advertise.parse();
+        let advertise: Address =
+            parsed.map_err(|error| Failure::Usage(format!("--advertise: {error}")))?;
         if advertise.port() != args.port {
             let problem = format!(
                 "--advertise {advertise} must have the port of --port, {}",
