@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::call::{Answer, Call, Question, Reply};
 use super::lane::{Lane, read_lane, write_lane};
-use super::{CallError, REPLACED, Receiver, peer_of};
+use super::{CallError, REPLACED, Receiver, peer_of, why_not};
 use crate::address::Address;
 use crate::identity::server_name;
 use crate::names::Names;
@@ -137,7 +137,7 @@ impl Link {
         let connection = timeout(Duration::from_secs(2), connecting)
             .await
             .map_err(|_| "no answer".to_owned())?
-            .map_err(|e| text(&e))?;
+            .map_err(|error| why_not(&error))?;
         if peer_of(&connection) == Some(node) {
             Ok(connection)
         } else {

@@ -7,12 +7,13 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
+    ClientConfig, ConnectionError, Endpoint, EndpointConfig, IdleTimeout, ServerConfig,
+    TransportConfig, TransportErrorCode, VarInt,
 };
 use raft_core::{Message, NodeId};
 use tokio::task::JoinSet;
@@ -137,15 +138,19 @@ impl Peers {
 /// Takes calls of the nodes with smaller numbers.
 async fn accept(me: NodeId, peers: Peers, receiver: impl Receiver) {
     let mut connections = JoinSet::new();
+    let told = Arc::new(Told::default());
     while let Some(incoming) = peers.endpoint.accept().await {
-        let (peers, receiver) = (peers.clone(), receiver.clone());
+        let (peers, receiver, told) = (peers.clone(), receiver.clone(), told.clone());
         while connections.try_join_next().is_some() {}
         connections.spawn(async move {
             let address = incoming.remote_address();
             match incoming.await {
                 Ok(connection) => admit(me, &peers, connection, address, receiver).await,
                 Err(error) => {
-                    warn!(%address, %error, "refused a peer that does not belong to this cluster, or lost it");
+                    let reason = why_not(&error);
+                    if told.is_news(address, &reason) {
+                        warn!(%address, %reason, "a peer's call came to nothing");
+                    }
                 }
             }
         });
@@ -168,6 +173,43 @@ async fn admit(
     info!(peer = %link.address, "connected");
     link.serve(caller, connection, receiver).await;
     info!(peer = %link.address, "disconnected");
+}
+
+/// Who was refused and why: somebody who calls once a second is told of once.
+#[derive(Default)]
+struct Told(Mutex<BTreeMap<SocketAddr, String>>);
+
+/// Callers that are remembered; from more of them than a cluster has members all are told of again.
+const TOLD_MAX: usize = 64;
+
+impl Told {
+    fn is_news(&self, address: SocketAddr, reason: &str) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= TOLD_MAX && !told.contains_key(&address) {
+            told.clear();
+        }
+        told.insert(address, reason.to_owned()).as_deref() != Some(reason)
+    }
+}
+
+/// Why there is no connection, in words for whoever runs the node.
+fn why_not(error: &ConnectionError) -> String {
+    /// The alerts with which TLS refuses a certificate (RFC 8446, section 6.2): bad, unsupported, revoked, expired or
+    /// unknown certificate, unknown authority, access denied, wrong signature, none at all.
+    const CERTIFICATE: [u8; 9] = [42, 43, 44, 45, 46, 48, 49, 51, 116];
+    let code = match error {
+        ConnectionError::TransportError(error) => error.code,
+        ConnectionError::ConnectionClosed(close) => close.error_code,
+        _ => return error.to_string(),
+    };
+    let refused = |alert: &u8| code == TransportErrorCode::crypto(*alert);
+    if CERTIFICATE.iter().any(refused) {
+        format!(
+            "one of the two belongs to another cluster, or has another --cluster-secret ({error})"
+        )
+    } else {
+        error.to_string()
+    }
 }
 
 /// The node that the peer's certificate names.
