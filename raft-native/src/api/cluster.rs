@@ -1,12 +1,12 @@
 //! How the node and its cluster are.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Api;
+use super::parameters::Parameters;
 use super::problem::Problem;
 use crate::status::{ClusterMember, LogEntry, NodeStatus};
 
@@ -15,20 +15,13 @@ pub(crate) struct Cluster {
     nodes: Vec<ClusterMember>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LogOptions {
-    from: Option<u64>,
-    limit: Option<usize>,
-}
-
 #[derive(Serialize)]
 pub(crate) struct Log {
     entries: Vec<LogEntry>,
 }
 
-const LIMIT_DEFAULT: usize = 100;
-const LIMIT_MAX: usize = 1000;
+const LIMIT_DEFAULT: u64 = 100;
+const LIMIT_MAX: u64 = 1000;
 
 /// This node, from itself alone.
 pub(crate) async fn status(State(api): State<Api>) -> Result<Json<NodeStatus>, Problem> {
@@ -44,17 +37,19 @@ pub(crate) async fn cluster(State(api): State<Api>) -> Json<Cluster> {
 
 pub(crate) async fn log(
     State(api): State<Api>,
-    options: Result<Query<LogOptions>, QueryRejection>,
+    parameters: Result<Parameters, Problem>,
 ) -> Result<Json<Log>, Problem> {
-    let Query(options) = options?;
-    let limit = options.limit.unwrap_or(LIMIT_DEFAULT);
+    let mut parameters = parameters?;
+    let from = parameters.number("from")?.unwrap_or(1);
+    let limit = parameters.number("limit")?.unwrap_or(LIMIT_DEFAULT);
+    parameters.finish()?;
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Problem::bad_request(format!(
             "limit must be 1 to {LIMIT_MAX}"
         )));
     }
     Ok(Json(Log {
-        entries: api.node.log(options.from.unwrap_or(1), limit)?,
+        entries: api.node.log(from, limit as usize)?,
     }))
 }
 

@@ -1,20 +1,20 @@
 //! Keys and values over REST.
 
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Query, State};
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use percent_encoding::percent_decode_str;
 use raft_kv::{
     Command, Counting, Delete, KeyRange, KeyValue, Outcome, Put, RangeRequest, RequestResult,
     Response as Applied, Txn,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Api;
+use super::parameters::{Parameters, decoded};
 use super::problem::Problem;
 use crate::handle::{Consistency, RequestError};
 
@@ -23,21 +23,6 @@ const CREATE_REVISION: &str = "x-raft-create-revision";
 const MOD_REVISION: &str = "x-raft-mod-revision";
 const VERSION: &str = "x-raft-version";
 const PREFIX: &str = "/v1/kv/";
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ReadOptions {
-    consistency: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListOptions {
-    prefix: Option<String>,
-    limit: Option<u64>,
-    after: Option<String>,
-    consistency: Option<String>,
-}
 
 /// A key and its value in JSON: as text if it is text, in base64 otherwise.
 #[derive(Serialize)]
@@ -79,10 +64,12 @@ const LIMIT_MAX: u64 = 1000;
 pub(crate) async fn get(
     State(api): State<Api>,
     uri: Uri,
-    options: Result<Query<ReadOptions>, QueryRejection>,
+    parameters: Result<Parameters, Problem>,
 ) -> Result<Response, Problem> {
     let key = key_of(&uri)?;
-    let consistency = consistency(options?.0.consistency.as_deref())?;
+    let mut parameters = parameters?;
+    let consistency = consistency(parameters.text("consistency")?.as_deref())?;
+    parameters.finish()?;
     let found = api
         .node
         .read(&RangeRequest::new(KeyRange::key(key)), consistency)
@@ -109,7 +96,11 @@ pub(crate) async fn put(
     headers: HeaderMap,
     value: Result<body::Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let put = Put::new(key_of(&uri)?, value?);
+    let value = value.map_err(|rejection| {
+        let problem = Problem::from(rejection);
+        problem.too_large(api.node.limits().value_bytes_max)
+    })?;
+    let put = Put::new(key_of(&uri)?, value);
     let command = match condition(&headers)? {
         None => Command::new(put),
         Some(mod_revision) => Command::new(Txn::put_if_unchanged(put, mod_revision)),
@@ -150,20 +141,21 @@ pub(crate) async fn delete(
 
 pub(crate) async fn list(
     State(api): State<Api>,
-    options: Result<Query<ListOptions>, QueryRejection>,
+    parameters: Result<Parameters, Problem>,
 ) -> Result<Response, Problem> {
-    let Query(options) = options?;
-    let consistency = consistency(options.consistency.as_deref())?;
-    let limit = options.limit.unwrap_or(LIMIT_DEFAULT);
+    let mut parameters = parameters?;
+    let consistency = consistency(parameters.text("consistency")?.as_deref())?;
+    let limit = parameters.number("limit")?.unwrap_or(LIMIT_DEFAULT);
+    let (prefix, after) = (parameters.bytes("prefix"), parameters.bytes("after"));
+    parameters.finish()?;
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Problem::bad_request(format!(
             "limit must be 1 to {LIMIT_MAX}"
         )));
     }
-    let mut keys = KeyRange::prefix(options.prefix.unwrap_or_default().into_bytes());
-    if let Some(after) = options.after {
+    let mut keys = KeyRange::prefix(prefix.unwrap_or_default());
+    if let Some(mut start) = after {
         // The least key after another one is that one with a zero byte at its end.
-        let mut start = after.into_bytes();
         start.push(0);
         if start > keys.start {
             keys.start = start.into();
@@ -202,7 +194,7 @@ pub(crate) async fn list(
 /// The key in the path: any bytes, percent-encoded.
 fn key_of(uri: &Uri) -> Result<Vec<u8>, Problem> {
     let encoded = uri.path().strip_prefix(PREFIX).unwrap_or_default();
-    let key: Vec<u8> = percent_decode_str(encoded).collect();
+    let key = decoded(encoded)?;
     if key.is_empty() {
         Err(Problem::bad_request("the key is empty"))
     } else {

@@ -6,6 +6,7 @@ mod grpc;
 mod kv;
 mod metrics;
 mod page;
+mod parameters;
 mod problem;
 
 use std::io::ErrorKind;
