@@ -20,7 +20,7 @@ use crate::rest::Rest;
 use crate::wait::until;
 
 /// Few, so that operations on one key overlap; enough that the unanswered ones spread out.
-const CONTENDED_KEYS: u32 = 16;
+const CONTENDED_KEYS: u32 = 8;
 const CONTENDERS: u64 = 6;
 const WRITERS: u64 = 4;
 /// A client gives up on an answer after this long, and asks another node. Longer than an election: most requests that

@@ -53,13 +53,17 @@ async fn the_demo_serves_and_leaves_nothing_behind() -> Result<()> {
                 answer.headers
             );
         }
-        let cluster = rest.json("/v1/cluster").await?.to_string();
-        ensure!(
-            ["node1", "node2", "node3"]
-                .iter()
-                .all(|name| cluster.contains(name)),
-            "{cluster}"
-        );
+        until(
+            "all nodes of the demo know each other",
+            PATIENCE,
+            async || {
+                let cluster = rest.json("/v1/cluster").await?.to_string();
+                let names = ["node1", "node2", "node3"];
+                let all = names.iter().all(|name| cluster.contains(name));
+                Ok(all.then_some(()))
+            },
+        )
+        .await?;
         for writer in &ports {
             let mut client = Client::Rest(Rest::new(writer.number(), PATIENCE));
             client

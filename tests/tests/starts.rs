@@ -218,7 +218,7 @@ async fn flags_that_make_no_sense() -> Result<()> {
 async fn election_timeouts_that_no_cluster_can_live_with() -> Result<()> {
     let plan = Plan::new()?.with("--election-timeout-min-ms", "500");
     plan.with("--election-timeout-max-ms", "100")
-        .is_refused(&["election timeout"])
+        .is_refused(&["election_timeout"])
         .await
 }
 
