@@ -39,6 +39,10 @@ pub enum Part {
     Doc,
     /// The node that ships builds.
     Build,
+    /// The demo starts, serves, and stops on a signal.
+    Demo,
+    /// The commands of README.md do what they say.
+    Readme,
     /// Unit, documentation, integration and process tests.
     Test,
     /// raft-core and raft-kv build without a standard library.
@@ -51,10 +55,6 @@ pub enum Part {
     Wasm,
     /// The page and the dashboard, in a browser.
     Browser,
-    /// The demo starts, serves, and stops on a signal.
-    Demo,
-    /// The commands of README.md do what they say.
-    Readme,
 }
 
 /// What a part adds to its line of the summary.
@@ -68,12 +68,13 @@ impl Part {
 
     /// What must be on the machine.
     fn needs(self) -> &'static [Need] {
-        use Need::{CargoDeny, Chromium, NodePackages, Toolchain, WasmBindgen, WasmPack};
+        use Need::{CargoDeny, Chromium, Curl, NodePackages, Toolchain, WasmBindgen, WasmPack};
         match self {
             Self::Fmt | Self::Clippy | Self::Doc | Self::Build | Self::Test => &[Toolchain],
             Self::NoStd | Self::Golden | Self::Campaign => &[Toolchain],
             Self::Deny => &[Toolchain, CargoDeny],
-            Self::Page | Self::Demo | Self::Readme => &[Toolchain, WasmBindgen],
+            Self::Page | Self::Demo => &[Toolchain, WasmBindgen],
+            Self::Readme => &[Toolchain, WasmBindgen, Curl],
             Self::Types => &[NodePackages],
             Self::Wasm => &[Toolchain, WasmBindgen, WasmPack, Chromium],
             Self::Browser => &[Chromium, NodePackages],

@@ -21,8 +21,10 @@ use crate::workspace::Workspace;
 const READY: &str = "http://";
 /// For servers to be there; cargo may have something to build first.
 const STARTING: Duration = Duration::from_secs(600);
+/// What the node says of a port that it cannot have.
+const IN_USE: &str = "is in use";
 /// A reader looks at what a server says before typing the next command; here it is tried again until this has passed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// For servers to stop.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -47,26 +49,55 @@ pub fn run(workspace: &Workspace) -> Result<Note> {
     let mut count = 0;
     let mut servers = Vec::new();
     for block in &blocks {
+        let commands: Vec<&str> = block
+            .commands
+            .iter()
+            .map(String::as_str)
+            .filter(|line| *line != THIS)
+            .collect();
+        count += commands.len();
         if block.is_server {
             stop(&mut servers)?;
-        }
-        for line in block.commands.iter().filter(|line| *line != THIS) {
-            eprintln!("    $ {line}");
-            if block.is_server {
-                let log = scratch.join(format!("{count}.log"));
-                servers.push(Server::start(shell(workspace, &scratch, line)?, &log)?);
-            } else {
+            servers = start(workspace, &scratch, &commands)?;
+        } else {
+            for line in commands {
+                eprintln!("    $ {line}");
                 succeed(workspace, &scratch, line, &mut servers)?;
             }
-            count += 1;
-        }
-        // A reader would see this, too, before going on.
-        for server in &mut servers {
-            server.wait_until_said(READY, STARTING)?;
         }
     }
     stop(&mut servers)?;
     Ok(Some(format!("{count} commands")))
+}
+
+/// Starts servers, and waits until they are there.
+///
+/// The node's usual ports lie in the range from which Linux takes the ports of outgoing connections. For a minute after
+/// such a connection its port cannot be listened on; then a reader, too, would try again.
+fn start(workspace: &Workspace, scratch: &Path, commands: &[&str]) -> Result<Vec<Server>> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match start_once(workspace, scratch, commands) {
+            Err(error) if error.to_string().contains(IN_USE) && Instant::now() < end => {
+                eprintln!("warning: a port {IN_USE}; trying again");
+                thread::sleep(Duration::from_secs(5));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn start_once(workspace: &Workspace, scratch: &Path, commands: &[&str]) -> Result<Vec<Server>> {
+    let mut servers = Vec::new();
+    for (index, line) in commands.iter().enumerate() {
+        eprintln!("    $ {line}");
+        let log = scratch.join(format!("{index}.log"));
+        servers.push(Server::start(shell(workspace, scratch, line)?, &log)?);
+    }
+    for server in &mut servers {
+        server.wait_until_said(READY, STARTING)?;
+    }
+    Ok(servers)
 }
 
 fn shell(workspace: &Workspace, directory: &Path, line: &str) -> Result<Command> {

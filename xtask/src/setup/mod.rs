@@ -24,6 +24,8 @@ pub enum Need {
     Chromium,
     /// Node.js with npm, and the packages of tests/browser.
     NodePackages,
+    /// README.md's client, on a machine that got rustup in another way.
+    Curl,
 }
 
 impl Need {
@@ -38,6 +40,7 @@ impl Need {
         Self::CargoDeny,
         Self::Chromium,
         Self::NodePackages,
+        Self::Curl,
     ];
 
     /// Installs it unless it is there; says what was installed, if anything.
@@ -49,6 +52,7 @@ impl Need {
             Self::CargoDeny => tool::CARGO_DENY.ensure(workspace),
             Self::Chromium => system::ensure(workspace, system::CHROMIUM),
             Self::NodePackages => npm::ensure(workspace),
+            Self::Curl => system::ensure(workspace, system::CURL),
         }
     }
 }

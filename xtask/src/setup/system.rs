@@ -17,6 +17,9 @@ pub const CHROMIUM: &[Program] = &[
 /// Node.js and its package manager.
 pub const NODE: &[Program] = &[("node", "nodejs"), ("npm", "npm")];
 
+/// An HTTP client for the command line.
+pub const CURL: &[Program] = &[("curl", "curl")];
+
 /// Installs the packages of those programs that `PATH` doesn't find.
 pub fn ensure(workspace: &Workspace, programs: &[Program]) -> Result<Option<String>> {
     let missing: Vec<&str> = programs
