@@ -24,7 +24,9 @@ export function createTransport(source, complain) {
   let now = 0;
   let end = 0;
   let scrubbing = false;
-  let busy = false;
+  /** What is asked of the simulation waits for what was asked before. */
+  let queue = Promise.resolve();
+  let queued = 0;
   let last = 0;
 
   const factor = () => 10 ** Number(speed.value);
@@ -47,24 +49,20 @@ export function createTransport(source, complain) {
   async function tick(time) {
     if (!playing) return;
     requestAnimationFrame(tick);
-    if (busy || (calm.matches && time - last < CALM_MS)) return;
+    if (queued > 0 || (calm.matches && time - last < CALM_MS)) return;
     const passed = Math.min(time - last, calm.matches ? CALM_MS : LEAP_MS);
     last = time;
     await guarded(() => source.advance(Math.round(now + passed * 1000 * factor())));
   }
 
   /** @param {() => Promise<unknown>} action */
-  async function guarded(action) {
-    if (busy) return;
-    busy = true;
-    try {
-      await action();
-    } catch (problem) {
+  function guarded(action) {
+    queued += 1;
+    queue = queue.then(action).then(() => {}, (problem) => {
       setPlaying(false);
       complain(problem);
-    } finally {
-      busy = false;
-    }
+    }).finally(() => (queued -= 1));
+    return queue;
   }
 
   /** @param {() => Promise<unknown>} action */
@@ -85,7 +83,9 @@ export function createTransport(source, complain) {
   speed.addEventListener("input", showSpeed);
   scrubber.addEventListener("input", () => {
     scrubbing = true;
-    still(() => source.seek(Number(scrubber.value) * end));
+    setPlaying(false);
+    // A hand is faster than a simulation: only where it is now matters.
+    if (queued < 2) guarded(() => source.seek(Number(scrubber.value) * end));
   });
   scrubber.addEventListener("change", () => (scrubbing = false));
   showSpeed();

@@ -22,9 +22,9 @@ const methods = {
     simulation = new Simulation(script);
     told = -1;
   },
-  /** @param {number} time */
+  /** Forwards only: the moment may have been left since this was asked. @param {number} time */
   advance(time) {
-    running().seek(time);
+    if (time > running().now) running().seek(time);
   },
   /** @param {number} time */
   seek(time) {

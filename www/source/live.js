@@ -93,8 +93,8 @@ export class Live {
       return found?.key === key ? (found.value ?? `${found.value_base64} (base64)`) : "there is no such key";
     }
     const response = await fetch(url, options);
-    if (response.ok) return `done, revision ${response.headers.get("x-raft-revision")}`;
-    return (await response.json()).detail;
+    const body = await response.text();
+    return response.ok ? `done, revision ${response.headers.get("x-raft-revision")}` : JSON.parse(body).detail;
   }
 }
 
