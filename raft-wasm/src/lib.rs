@@ -216,6 +216,13 @@ impl Simulation {
 }
 
 fn read<T: DeserializeOwned>(what: &str, value: &JsValue) -> Result<T, Error> {
+    // To JavaScript an array is an object, one without any of the fields, so it would pass for a script that leaves out
+    // everything.
+    if js_sys::Array::is_array(value) {
+        return Err(Error::new(&format!(
+            "{what} cannot be read: it is an array"
+        )));
+    }
     let read = serde_wasm_bindgen::from_value(value.clone());
     read.map_err(|problem| Error::new(&format!("{what} cannot be read: {problem}")))
 }
