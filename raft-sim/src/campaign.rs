@@ -49,7 +49,7 @@ const FAULTS_LAST: u64 = 8_000_000;
 /// elections may fail, and a follower may have to be repaired first.
 const TIMEOUTS_TO_RECOVER: u64 = 20;
 /// The linearizability checker gives up after this many steps for a key.
-const STEPS_MAX: u64 = 5_000_000;
+const STEPS_MAX: u64 = 500_000;
 
 /// The kinds of faults. A run has only some of them: faults that hide each other meet alone, too.
 const FAULTS: [&str; 10] = [

@@ -1,0 +1,332 @@
+//! Short stories of faults, and how they must end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use raft_core::Role;
+use raft_sim::{Action, Asking, AskingState, ProcessView, Request, Span, World, WorldConfig};
+
+const SECOND: u64 = 1_000_000;
+
+fn world(nodes: u64, change: impl FnOnce(&mut WorldConfig)) -> World {
+    let mut config = WorldConfig {
+        nodes,
+        seed: 11,
+        ..WorldConfig::default()
+    };
+    change(&mut config);
+    World::new(config).unwrap()
+}
+
+fn pass(world: &mut World, micros: u64) {
+    world.run_until(world.now() + micros);
+    assert_eq!(world.violation(), None);
+}
+
+fn act(world: &mut World, action: Action) {
+    world.act(&action).unwrap();
+}
+
+/// The nodes that run and believe to lead, the latest term last.
+fn leaders(world: &World) -> Vec<u64> {
+    let nodes = 1..=world.config().nodes;
+    let leads = |id: &u64| {
+        world
+            .raft(*id)
+            .is_some_and(|raft| raft.role() == Role::Leader)
+    };
+    let mut leaders: Vec<_> = nodes.filter(leads).collect();
+    leaders.sort_by_key(|id| world.raft(*id).map(raft_core::Raft::term));
+    leaders
+}
+
+fn leader(world: &World) -> u64 {
+    *leaders(world).last().unwrap()
+}
+
+fn term(world: &World, node: u64) -> u64 {
+    world.raft(node).unwrap().term().0
+}
+
+fn ask(world: &mut World, via: u64, request: Request) -> u64 {
+    act(
+        world,
+        Action::Request {
+            via: Some(via),
+            request,
+        },
+    );
+    world.askings().last().unwrap().id
+}
+
+fn put(world: &mut World, via: u64, value: &str) -> u64 {
+    ask(
+        world,
+        via,
+        Request::Put {
+            key: "x".into(),
+            value: value.into(),
+        },
+    )
+}
+
+fn asking(world: &World, id: u64) -> &Asking {
+    world.asking(id).unwrap()
+}
+
+fn is_done(world: &World, id: u64) -> bool {
+    matches!(asking(world, id).state, AskingState::Done { .. })
+}
+
+fn value(world: &World, node: u64) -> Option<String> {
+    world
+        .keys(node)
+        .into_iter()
+        .find(|kv| kv.key == "x")
+        .map(|kv| kv.value)
+}
+
+fn others(world: &World, node: u64) -> Vec<u64> {
+    (1..=world.config().nodes)
+        .filter(|other| *other != node)
+        .collect()
+}
+
+#[test]
+fn five_fresh_nodes_elect_within_two_election_timeouts() {
+    for seed in 0..50 {
+        let mut world = world(5, |config| config.seed = seed);
+        pass(&mut world, 600_000);
+        assert_eq!(leaders(&world).len(), 1, "seed {seed}");
+    }
+}
+
+/// Entries that only a minority has vanish; acknowledged ones survive.
+#[test]
+fn a_leader_dies_with_an_entry_of_its_own() {
+    let mut world = world(5, |_| {});
+    pass(&mut world, SECOND);
+    let first = leader(&world);
+    let kept = put(&mut world, first, "kept");
+    pass(&mut world, SECOND / 2);
+    assert!(is_done(&world, kept));
+    act(&mut world, Action::Isolate { node: first });
+    let lost = put(&mut world, first, "lost");
+    pass(&mut world, SECOND / 20);
+    let length = world.raft(first).unwrap().last_log().index;
+    act(&mut world, Action::Crash { node: first });
+    pass(&mut world, 2 * SECOND);
+    let second = leader(&world);
+    assert_ne!(second, first);
+    act(&mut world, Action::Reconnect { node: first });
+    act(&mut world, Action::Restart { node: first });
+    pass(&mut world, 2 * SECOND);
+    let entry_of = |node| world.raft(node).unwrap().term_at(length);
+    assert_eq!(
+        entry_of(first),
+        entry_of(second),
+        "the log is the new leader's"
+    );
+    // The client asked again elsewhere, as clients do; what it asked for happened once.
+    assert!(is_done(&world, lost));
+    for node in 1..=5 {
+        assert_eq!(value(&world, node).as_deref(), Some("lost"));
+    }
+}
+
+#[test]
+fn a_minority_serves_nothing_and_is_repaired() {
+    let mut world = world(5, |_| {});
+    pass(&mut world, SECOND);
+    let old = leader(&world);
+    let rest = others(&world, old);
+    let groups = vec![vec![old, rest[0]], rest[1..].to_vec()];
+    act(&mut world, Action::Partition { groups });
+    let stuck = put(&mut world, old, "stuck");
+    pass(&mut world, 300_000);
+    assert!(!is_done(&world, stuck));
+    pass(&mut world, 2 * SECOND);
+    assert_eq!(leaders(&world).len(), 1, "the old leader has stepped down");
+    assert!(rest[1..].contains(&leader(&world)));
+    act(&mut world, Action::HealNetwork);
+    pass(&mut world, 2 * SECOND);
+    let hash = |node| world.raft(node).unwrap().last_log();
+    assert!((1..=5).all(|node| hash(node) == hash(1)));
+}
+
+/// A node that can send and not receive hears no leader. Plain Raft lets it disturb for ever.
+#[test]
+fn a_deaf_node_disturbs_only_plain_raft() {
+    let terms = |careful: bool| {
+        let mut world = world(5, |config| {
+            config.pre_vote = careful;
+            config.check_quorum = careful;
+        });
+        pass(&mut world, SECOND);
+        let before = term(&world, leader(&world));
+        let deaf = others(&world, leader(&world))[0];
+        for from in others(&world, deaf) {
+            act(&mut world, Action::CutLink { from, to: deaf });
+        }
+        pass(&mut world, 10 * SECOND);
+        let highest = others(&world, deaf)
+            .into_iter()
+            .map(|node| term(&world, node))
+            .max();
+        highest.unwrap() - before
+    };
+    assert_eq!(terms(true), 0);
+    assert!(terms(false) > 10);
+}
+
+/// Dissertation 9.6: a node that was away must not depose the leader when it returns.
+#[test]
+fn a_returning_node_disturbs_only_without_pre_vote() {
+    let disturbed = |pre_vote: bool| {
+        let mut world = world(3, |config| {
+            config.pre_vote = pre_vote;
+            config.check_quorum = false;
+        });
+        pass(&mut world, SECOND);
+        let first = leader(&world);
+        let before = term(&world, first);
+        let away = others(&world, first)[0];
+        act(&mut world, Action::Isolate { node: away });
+        pass(&mut world, 30 * SECOND);
+        act(&mut world, Action::Reconnect { node: away });
+        pass(&mut world, 2 * SECOND);
+        let now = leader(&world);
+        (now, term(&world, now)) != (first, before)
+    };
+    assert!(!disturbed(true));
+    assert!(disturbed(false));
+}
+
+/// A leader that receives and cannot send is replaced, and steps down.
+#[test]
+fn a_mute_leader_is_replaced() {
+    let mut world = world(5, |_| {});
+    pass(&mut world, SECOND);
+    let mute = leader(&world);
+    for to in others(&world, mute) {
+        act(&mut world, Action::CutLink { from: mute, to });
+    }
+    pass(&mut world, 2 * SECOND);
+    assert_eq!(leaders(&world).len(), 1);
+    assert_ne!(leader(&world), mute);
+}
+
+#[test]
+fn all_lose_power_and_no_acknowledged_write_is_lost() {
+    for seed in 0..30 {
+        let mut world = world(5, |config| {
+            config.seed = seed;
+            config.clients = 4;
+            config.think = Span::new(1_000, 10_000);
+        });
+        for _ in 0..5 {
+            pass(&mut world, 700_000);
+            act(&mut world, Action::PowerCut);
+            pass(&mut world, 50_000);
+            for node in 1..=5 {
+                act(&mut world, Action::Restart { node });
+            }
+        }
+        act(&mut world, Action::StopClients);
+        pass(&mut world, 10 * SECOND);
+        let done = world
+            .askings()
+            .filter(|asking| asking.returned.is_some())
+            .count();
+        assert!(
+            done > 100,
+            "seed {seed}: only {done} requests were answered"
+        );
+        assert_eq!(world.judge_history(1_000_000), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_failed_sync_ends_the_node_and_the_cluster_goes_on() {
+    let mut world = world(3, |_| {});
+    pass(&mut world, SECOND);
+    let failing = leader(&world);
+    act(&mut world, Action::FailDisk { node: failing });
+    let asked = put(&mut world, failing, "1");
+    pass(&mut world, 3 * SECOND);
+    let Some(ProcessView::Down {
+        reason: Some(reason),
+    }) = world.process(failing)
+    else {
+        panic!(
+            "the node must have ended itself: {:?}",
+            world.process(failing)
+        );
+    };
+    assert!(reason.contains("storage failed"), "{reason}");
+    assert_ne!(leader(&world), failing);
+    assert!(is_done(&world, asked), "its client asked another node");
+}
+
+/// A leader that is cut off must not answer reads from its own memory.
+#[test]
+fn an_old_leader_answers_no_read() {
+    let mut world = world(3, |config| config.check_quorum = false);
+    pass(&mut world, SECOND);
+    let old = leader(&world);
+    let before = put(&mut world, old, "before");
+    pass(&mut world, SECOND / 2);
+    assert!(is_done(&world, before));
+    act(&mut world, Action::Isolate { node: old });
+    pass(&mut world, SECOND);
+    let new = leader(&world);
+    assert_eq!(
+        leaders(&world),
+        [old, new],
+        "without check-quorum, both believe to lead"
+    );
+    let after = put(&mut world, new, "after");
+    pass(&mut world, SECOND / 2);
+    assert!(is_done(&world, after));
+    let read = ask(&mut world, old, Request::Get { key: "x".into() });
+    pass(&mut world, 2 * SECOND);
+    let AskingState::Done { found, .. } = &asking(&world, read).state else {
+        panic!("the client finds the new leader");
+    };
+    assert_eq!(found.as_deref(), Some("after"));
+    assert_ne!(asking(&world, read).node, old);
+}
+
+/// The leader's process stands still for longer than an election timeout, and goes on.
+#[test]
+fn a_paused_leader_commits_nothing_when_it_goes_on() {
+    let mut world = world(3, |_| {});
+    pass(&mut world, SECOND);
+    let paused = leader(&world);
+    act(&mut world, Action::Pause { node: paused });
+    let asked = put(&mut world, paused, "1");
+    pass(&mut world, 2 * SECOND);
+    let new = leader(&world);
+    assert_ne!(new, paused);
+    act(&mut world, Action::Resume { node: paused });
+    pass(&mut world, SECOND);
+    assert_eq!(leaders(&world), [new]);
+    assert!(is_done(&world, asked));
+    assert_eq!(world.judge_history(1_000_000), None);
+}
+
+/// A world does not run on the wall's clock: drift within reason changes nothing but timing.
+#[test]
+fn clocks_that_drift_keep_the_rules() {
+    let mut world = world(5, |config| config.clients = 3);
+    for (node, drift) in [(1, 200_000), (2, -200_000), (3, 50_000)] {
+        act(&mut world, Action::SetClock { node, drift });
+    }
+    pass(&mut world, 20 * SECOND);
+    act(&mut world, Action::StopClients);
+    pass(&mut world, 5 * SECOND);
+    assert_eq!(world.judge_history(1_000_000), None);
+    assert_eq!(leaders(&world).len(), 1);
+}
