@@ -164,11 +164,9 @@ impl Consensus {
         }
         match self.raft.propose(command, now) {
             Ok(entry) => {
-                let before = self.proposals.insert(entry.index, (entry.term, reply));
-                // An entry of an earlier leadership of this node, which was removed since.
-                if let Some((_, reply)) = before {
-                    let _ = reply.send(Proposed::Replaced);
-                }
+                // Whoever waits for an entry that this log has lost since learns nothing: the
+                // entry may be in other logs, and be committed by another leader yet.
+                self.proposals.insert(entry.index, (entry.term, reply));
             }
             Err(error) => {
                 let _ = reply.send(match error {
