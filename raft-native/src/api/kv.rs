@@ -1,10 +1,9 @@
 //! Keys and values over REST.
 
+use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, body};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use raft_kv::{
@@ -13,9 +12,9 @@ use raft_kv::{
 };
 use serde::Serialize;
 
-use super::Api;
 use super::parameters::{Parameters, decoded};
 use super::problem::Problem;
+use super::{Api, body};
 use crate::handle::{Consistency, RequestError};
 
 const REVISION: &str = "x-raft-revision";
@@ -94,12 +93,9 @@ pub(crate) async fn put(
     State(api): State<Api>,
     uri: Uri,
     headers: HeaderMap,
-    value: Result<body::Bytes, BytesRejection>,
+    value: Result<body::Value, Problem>,
 ) -> Result<Response, Problem> {
-    let value = value.map_err(|rejection| {
-        let problem = Problem::from(rejection);
-        problem.too_large(api.node.limits().value_bytes_max)
-    })?;
+    let body::Value(value) = value?;
     let put = Put::new(key_of(&uri)?, value);
     let command = match condition(&headers)? {
         None => Command::new(put),

@@ -1,5 +1,6 @@
 //! What clients see of a node, all of it at one TCP port: REST, gRPC, metrics and the page.
 
+mod body;
 mod cluster;
 mod events;
 mod grpc;
@@ -14,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -106,8 +107,6 @@ async fn wait_for_stop(mut stopping: watch::Receiver<bool>) {
 }
 
 fn router(api: Api) -> Result<Router, ClientServerError> {
-    // Room for the limits that the store checks itself, with a better message.
-    let body_bytes_max = 2 * api.node.limits().request_bytes_max;
     let rest = Router::new()
         .route("/v1/kv", get(kv::list))
         .route(
@@ -123,7 +122,6 @@ fn router(api: Api) -> Result<Router, ClientServerError> {
         .route("/readyz", get(cluster::ready))
         .method_not_allowed_fallback(wrong_method)
         .fallback(page::page_or_nothing)
-        .layer(DefaultBodyLimit::max(body_bytes_max))
         .layer(middleware::from_fn_with_state(api.clone(), metrics::count))
         .with_state(api.clone());
     Ok(grpc::routes(api)?.merge(rest))

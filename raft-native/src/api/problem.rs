@@ -1,6 +1,5 @@
 //! Errors, as problem details (RFC 9457).
 
-use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -27,14 +26,6 @@ impl Problem {
             detail: detail.into(),
             outcome: None,
         }
-    }
-
-    /// Names the limit, where what was sent is over it.
-    pub(crate) fn too_large(mut self, bytes_max: usize) -> Self {
-        if self.status == StatusCode::PAYLOAD_TOO_LARGE.as_u16() {
-            self.detail = format!("a value is over the limit of {bytes_max} bytes");
-        }
-        self
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
@@ -78,11 +69,5 @@ impl From<RequestError> for Problem {
             outcome: Some(outcome),
             ..Self::new(status, error.to_string())
         }
-    }
-}
-
-impl From<BytesRejection> for Problem {
-    fn from(rejection: BytesRejection) -> Self {
-        Self::new(rejection.status(), rejection.body_text())
     }
 }

@@ -1,0 +1,88 @@
+//! A value as it comes with a request.
+
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use bytes::BytesMut;
+use futures_util::StreamExt;
+
+use super::Api;
+use super::problem::Problem;
+
+/// What is read of a value over the limit, only to be dropped. Many clients look for an answer when they have sent
+/// everything, and a connection that is closed on what they still send takes the answer with it.
+const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The body of a request, as far as a value may be long.
+pub(crate) struct Value(pub(crate) Bytes);
+
+impl FromRequest<Api> for Value {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        read(request.into_body(), api.node.limits().value_bytes_max).await
+    }
+}
+
+async fn read(body: Body, bytes_max: usize) -> Result<Value, Problem> {
+    let mut chunks = body.into_data_stream();
+    let mut value = BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk =
+            chunk.map_err(|error| Problem::bad_request(format!("no whole body came: {error}")))?;
+        if value.len() + chunk.len() > bytes_max {
+            discard(chunks).await;
+            let detail = format!("a value is over the limit of {bytes_max} bytes");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
+        value.extend_from_slice(&chunk);
+    }
+    Ok(Value(value.freeze()))
+}
+
+async fn discard(mut chunks: BodyDataStream) {
+    let mut bytes = 0;
+    while bytes < DISCARDED_BYTES_MAX
+        && let Some(Ok(chunk)) = chunks.next().await
+    {
+        bytes += chunk.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::stream;
+
+    use super::*;
+
+    /// A body of this many chunks of a mebibyte; and how many were taken.
+    fn chunks(count: usize, taken: Arc<AtomicUsize>) -> Body {
+        let chunk = Bytes::from(vec![0; 1024 * 1024]);
+        Body::from_stream(stream::iter(0..count).map(move |_| {
+            taken.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Infallible>(chunk.clone())
+        }))
+    }
+
+    #[tokio::test]
+    async fn what_is_over_the_limit_is_dropped_up_to_a_limit() {
+        for (sent, expected) in [(3, 3), (1000, 66)] {
+            let taken = Arc::default();
+            let refused = read(chunks(sent, Arc::clone(&taken)), 1024 * 1024).await;
+            assert!(refused.is_err());
+            let taken = taken.load(Ordering::Relaxed);
+            assert_eq!(taken, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_value_at_the_limit_is_taken() {
+        let taken = Arc::default();
+        let value = read(chunks(2, taken), 2 * 1024 * 1024).await;
+        assert!(value.is_ok_and(|Value(bytes)| bytes.len() == 2 * 1024 * 1024));
+    }
+}
