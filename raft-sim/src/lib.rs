@@ -39,6 +39,7 @@ pub mod campaign;
 mod client;
 mod config;
 mod disk;
+pub mod experiment;
 mod golden;
 mod invariants;
 pub mod linearizability;

@@ -10,6 +10,7 @@ mod node;
 mod page;
 mod parts;
 mod setup;
+mod simulator;
 mod step;
 mod workspace;
 
@@ -42,6 +43,8 @@ enum Task {
     },
     /// Install whatever `demo` and `test` need, and do nothing else.
     Setup,
+    /// Repeat a published experiment: `cargo xtask experiment election --help`.
+    Experiment(simulator::SimulatorArgs),
     /// Build the page's package from raft-wasm into www/pkg.
     Page,
     /// Build the page, then the node with the page inside: target/release/raft.
@@ -76,6 +79,10 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Setup => {
             setup::ensure(&workspace, Need::ALL)?;
             Ok(ExitCode::SUCCESS)
+        }
+        Task::Experiment(args) => {
+            setup::ensure(&workspace, &[Need::Toolchain])?;
+            simulator::run(&workspace, "experiment", args)
         }
         Task::Page => {
             setup::ensure(&workspace, Need::TO_BUILD)?;
