@@ -41,6 +41,8 @@ mod config;
 mod disk;
 pub mod experiment;
 mod golden;
+#[cfg(feature = "history")]
+pub mod history;
 mod invariants;
 pub mod linearizability;
 mod network;

@@ -131,7 +131,7 @@ pub fn count(operations: &[Operation]) -> Counts {
         let counter = match (&operation.call, operation.returned) {
             (Call::Get { .. }, None) => continue,
             (_, None) => &mut counts.unknown,
-            (Call::Put { .. }, _) => &mut counts.puts,
+            (Call::Put { .. } | Call::Append { .. }, _) => &mut counts.puts,
             (Call::Delete, _) => &mut counts.deletes,
             (Call::Get { found: Some(_) }, _) => &mut counts.found,
             (Call::Get { found: None }, _) => &mut counts.absent,
@@ -239,7 +239,7 @@ pub fn with_lost_write(operations: &[Operation]) -> Option<Vec<Operation>> {
 
 fn is_write(call: &Call) -> bool {
     match call {
-        Call::Put { .. } | Call::Delete => true,
+        Call::Put { .. } | Call::Append { .. } | Call::Delete => true,
         Call::Cas { succeeded, .. } => *succeeded,
         Call::Get { .. } => false,
     }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod check;
 mod client;
 mod demo;
 mod serve;
@@ -38,6 +39,8 @@ enum Command {
     Delete(client::DeleteArgs),
     /// Show the members of the cluster and how they are.
     Status(client::StatusArgs),
+    /// Judge a recorded history of operations: is it linearizable?
+    CheckHistory(check::CheckArgs),
 }
 
 /// How data is printed.
@@ -71,6 +74,7 @@ pub(crate) fn run() -> ExitCode {
         (Some(Command::Get(args)), _) => client::get(&args),
         (Some(Command::Delete(args)), _) => client::delete(&args),
         (Some(Command::Status(args)), _) => client::status(&args),
+        (Some(Command::CheckHistory(args)), _) => check::check(&args),
         (None, None) => Err(Failure::Usage("nothing to do: try raft --help".into())),
     };
     match result {

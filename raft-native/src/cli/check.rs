@@ -1,0 +1,134 @@
+//! `raft check-history`: whether what clients saw could have come from one register after the other.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use raft_sim::history::{Format, parse};
+use raft_sim::linearizability::{Contradiction, Limits, Verdict, check_within, picture};
+use serde_json::json;
+
+use super::{Failure, Output};
+
+/// What a judged history is told from an unread one by: see the table in docs/histories.md.
+const NOT_LINEARIZABLE: u8 = 1;
+const GAVE_UP: u8 = 3;
+
+#[derive(Args)]
+pub(super) struct CheckArgs {
+    /// The history; `-` reads standard input.
+    file: PathBuf,
+    /// How it is written, if its first line doesn't tell.
+    #[arg(long, value_enum)]
+    format: Option<FormatName>,
+    /// Where the picture of a violation is written; by default a file in this directory that is named for the history.
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
+    /// Give up after this many steps for a key.
+    #[arg(long, default_value_t = Limits::default().steps_max)]
+    steps: u64,
+    /// Give up when the search for a key needs more memory than this.
+    #[arg(long, value_name = "MIB", default_value_t = Limits::default().bytes_max >> 20)]
+    memory: usize,
+    /// How the verdict is printed.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatName {
+    /// One JSON object a line.
+    Json,
+    /// Porcupine's key-value histories.
+    Porcupine,
+    /// Jepsen's log of an etcd register.
+    Jepsen,
+}
+
+/// Exits with 0 if the history is linearizable, 1 if it is not, 2 if it cannot be read, 3 if the search was given up.
+pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
+    let bad = |problem: String| Failure::Usage(format!("{}: {problem}", args.file.display()));
+    let text = read(&args.file).map_err(|error| bad(error.to_string()))?;
+    let format = args.format.map(|name| match name {
+        FormatName::Json => Format::Json,
+        FormatName::Porcupine => Format::Porcupine,
+        FormatName::Jepsen => Format::Jepsen,
+    });
+    let history = parse(&text, format).map_err(|error| bad(error.to_string()))?;
+    let limits = Limits {
+        steps_max: args.steps,
+        bytes_max: args.memory.saturating_mul(1 << 20),
+    };
+    let verdict = check_within(&history.operations, limits);
+    let page = match &verdict {
+        Verdict::Violation(contradiction) => Some(draw(args, contradiction)?),
+        Verdict::Linearizable | Verdict::GaveUp { .. } => None,
+    };
+    let (name, code) = match &verdict {
+        Verdict::Linearizable => ("linearizable", 0),
+        Verdict::Violation(_) => ("not-linearizable", NOT_LINEARIZABLE),
+        Verdict::GaveUp { .. } => ("gave-up", GAVE_UP),
+    };
+    let key = match &verdict {
+        Verdict::Linearizable => None,
+        Verdict::Violation(contradiction) => Some(&contradiction.key),
+        Verdict::GaveUp { key } => Some(key),
+    };
+    match args.output {
+        Output::Json => println!(
+            "{}",
+            json!({
+                "verdict": name,
+                "operations": history.operations.len(),
+                "failed": history.failed,
+                "skipped_lines": history.skipped,
+                "key": key,
+                "page": page,
+            })
+        ),
+        Output::Text => {
+            println!("{verdict}");
+            let (judged, failed) = (history.operations.len(), history.failed);
+            print!("{judged} operations were judged");
+            if failed > 0 {
+                print!("; {failed} more certainly did not happen");
+            }
+            if history.skipped > 0 {
+                print!("; {} lines are about something else", history.skipped);
+            }
+            println!();
+            if let Some(page) = page {
+                println!("drawn in {}", page.display());
+            }
+        }
+    }
+    Ok(ExitCode::from(code))
+}
+
+fn read(file: &Path) -> std::io::Result<String> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        return Ok(text);
+    }
+    fs::read_to_string(file)
+}
+
+/// A verdict is a verdict even where its picture cannot be written; but that is said.
+fn draw(args: &CheckArgs, contradiction: &Contradiction) -> Result<PathBuf, Failure> {
+    let path = args.page.clone().unwrap_or_else(|| {
+        let stem = args
+            .file
+            .file_stem()
+            .filter(|_| args.file != Path::new("-"));
+        let stem = stem.map_or("history".into(), std::ffi::OsStr::to_string_lossy);
+        PathBuf::from(format!("{stem}.violation.html"))
+    });
+    fs::write(&path, picture(contradiction)).map_err(|error| {
+        let verdict = Verdict::Violation(Box::new(contradiction.clone()));
+        Failure::Failed(format!("{verdict}\nraft: {}: {error}", path.display()))
+    })?;
+    Ok(path)
+}

@@ -1,0 +1,392 @@
+//! Histories whose verdict is known, and all small ones.
+
+use super::*;
+
+fn op(client: u64, call: Call, invoked: u64, returned: Option<u64>) -> Operation {
+    Operation {
+        client,
+        key: "k".into(),
+        call,
+        invoked,
+        returned,
+    }
+}
+
+fn put(value: &str) -> Call {
+    Call::Put {
+        value: value.into(),
+    }
+}
+
+fn get(found: Option<&str>) -> Call {
+    Call::Get {
+        found: found.map(Into::into),
+    }
+}
+
+fn cas(expected: Option<&str>, value: &str, succeeded: bool) -> Call {
+    Call::Cas {
+        expected: expected.map(Into::into),
+        value: value.into(),
+        succeeded,
+    }
+}
+
+fn is_ok(history: &[Operation]) -> bool {
+    match check(history, 1_000_000) {
+        Verdict::Linearizable => true,
+        Verdict::Violation { .. } => false,
+        Verdict::GaveUp { .. } => panic!("gave up"),
+    }
+}
+
+#[test]
+fn one_after_the_other() {
+    assert!(is_ok(&[]));
+    assert!(is_ok(&[
+        op(1, put("a"), 0, Some(1)),
+        op(1, get(Some("a")), 2, Some(3))
+    ]));
+    assert!(!is_ok(&[
+        op(1, put("a"), 0, Some(1)),
+        op(1, get(None), 2, Some(3))
+    ]));
+    assert!(!is_ok(&[
+        op(1, get(Some("a")), 0, Some(1)),
+        op(1, put("a"), 2, Some(3))
+    ]));
+}
+
+#[test]
+fn a_stale_read_is_found() {
+    let history = [
+        op(1, put("a"), 0, Some(1)),
+        op(1, put("b"), 2, Some(3)),
+        op(2, get(Some("b")), 4, Some(5)),
+        op(3, get(Some("a")), 6, Some(7)),
+    ];
+    assert!(!is_ok(&history));
+    assert!(is_ok(&history[..3]));
+}
+
+#[test]
+fn concurrent_operations_may_take_either_order() {
+    for last in ["a", "b"] {
+        let history = [
+            op(1, put("a"), 0, Some(10)),
+            op(2, put("b"), 0, Some(10)),
+            op(3, get(Some(last)), 11, Some(12)),
+        ];
+        assert!(is_ok(&history));
+    }
+}
+
+#[test]
+fn two_readers_must_agree_on_the_order() {
+    let history = [
+        op(1, put("a"), 0, Some(100)),
+        op(2, put("b"), 0, Some(100)),
+        op(3, get(Some("a")), 10, Some(20)),
+        op(3, get(Some("b")), 30, Some(40)),
+        op(4, get(Some("b")), 10, Some(20)),
+        op(4, get(Some("a")), 30, Some(40)),
+    ];
+    assert!(!is_ok(&history));
+}
+
+#[test]
+fn an_unanswered_write_may_happen_late_or_never() {
+    let unanswered = op(1, put("a"), 0, None);
+    assert!(is_ok(&[unanswered.clone(), op(2, get(None), 5, Some(6))]));
+    assert!(is_ok(&[
+        unanswered.clone(),
+        op(2, get(None), 5, Some(6)),
+        op(2, get(Some("a")), 7, Some(8)),
+    ]));
+    assert!(!is_ok(&[
+        unanswered,
+        op(2, get(Some("a")), 5, Some(6)),
+        op(2, get(None), 7, Some(8)),
+    ]));
+}
+
+#[test]
+fn compare_and_set() {
+    assert!(is_ok(&[
+        op(1, cas(None, "a", true), 0, Some(1)),
+        op(1, cas(Some("a"), "b", true), 2, Some(3))
+    ]));
+    assert!(!is_ok(&[
+        op(1, cas(None, "a", true), 0, Some(1)),
+        op(2, cas(None, "b", true), 2, Some(3))
+    ]));
+    assert!(is_ok(&[
+        op(1, cas(None, "a", true), 0, Some(9)),
+        op(2, cas(None, "b", false), 2, Some(3))
+    ]));
+    assert!(!is_ok(&[op(1, cas(None, "b", false), 2, Some(3))]));
+}
+
+#[test]
+fn keys_are_judged_apart() {
+    let mut other = op(2, get(None), 2, Some(3));
+    other.key = "other".into();
+    assert!(is_ok(&[op(1, put("a"), 0, Some(1)), other]));
+}
+
+#[test]
+fn a_search_without_steps_or_memory_says_that_it_gave_up() {
+    let history = [op(1, put("a"), 0, Some(1))];
+    assert_eq!(check(&history, 0), Verdict::GaveUp { key: "k".into() });
+    let limits = Limits {
+        bytes_max: 10,
+        ..Limits::default()
+    };
+    let history = [history[0].clone(), op(1, put("b"), 2, Some(3))];
+    assert_eq!(
+        check_within(&history, limits),
+        Verdict::GaveUp { key: "k".into() }
+    );
+}
+
+/// A key that is too much must not hide another one that contradicts itself.
+#[test]
+fn a_contradiction_counts_more_than_a_search_that_was_given_up() {
+    let mut history = one_register(400, 30, 1);
+    history.extend([op(1, put("a"), 0, Some(1)), op(1, get(None), 2, Some(3))]);
+    for operation in &mut history[..400] {
+        operation.key = "first".into();
+    }
+    let Verdict::Violation(found) = check(&history, 50) else {
+        panic!("the second key contradicts itself");
+    };
+    assert_eq!(found.key, "k");
+    assert_eq!(
+        check(&history[..400], 50),
+        Verdict::GaveUp {
+            key: "first".into()
+        }
+    );
+}
+
+#[test]
+fn appends_add_up() {
+    let append = |value: &str| Call::Append {
+        value: value.into(),
+    };
+    let history = [
+        op(1, append("a"), 0, Some(9)),
+        op(2, append("b"), 0, Some(9)),
+        op(3, get(Some("ba")), 10, Some(11)),
+        op(3, put("x"), 12, Some(13)),
+        op(3, append(""), 14, Some(15)),
+        op(3, get(Some("x")), 16, Some(17)),
+    ];
+    assert!(is_ok(&history));
+    assert!(!is_ok(&[history[0].clone(), history[2].clone()]));
+}
+
+/// What the picture is drawn from: the longest order, and who cannot come next.
+#[test]
+fn a_contradiction_names_who_cannot_be_placed() {
+    let history = [
+        op(1, put("a"), 0, Some(1)),
+        op(1, put("b"), 2, Some(3)),
+        op(2, get(Some("a")), 4, Some(6)),
+        op(3, put("c"), 5, Some(9)),
+        op(3, put("d"), 10, Some(11)),
+    ];
+    let Verdict::Violation(found) = check(&history, 1000) else {
+        panic!("a stale read");
+    };
+    // The write of c can still come before the read; that does not help it.
+    assert_eq!(
+        found.order,
+        [history[0].clone(), history[1].clone(), history[3].clone()]
+    );
+    assert_eq!(
+        found.values,
+        [Some("a".into()), Some("b".into()), Some("c".into())]
+    );
+    assert_eq!(found.culprit, history[2]);
+    assert_eq!(found.stuck, [history[2].clone()]);
+    assert_eq!(found.later, [history[4].clone()]);
+    let page = picture(&found);
+    assert!(page.contains("✗ get: &quot;a&quot;") && page.contains("3: put &quot;c&quot;"));
+    assert!(
+        !page.contains("src=") && !page.contains("href="),
+        "the page needs no other file"
+    );
+}
+
+/// A history that did happen: clients that overlap, one register, `loss` of a hundred unanswered.
+fn one_register(operations: u64, clients: u64, loss: u64) -> Vec<Operation> {
+    let mut random = crate::random::Random::new(operations ^ clients << 20 ^ loss << 40);
+    let mut free_at = vec![0_u64; clients as usize];
+    let mut planned = Vec::new();
+    for number in 0..operations {
+        let client = random.below(clients);
+        let invoked = free_at[client as usize] + random.below(20);
+        let takes_effect = invoked + random.below(100);
+        let returned = takes_effect + random.below(100);
+        free_at[client as usize] = returned + 1;
+        let answered = random.below(100) >= loss;
+        planned.push((
+            takes_effect,
+            invoked,
+            answered.then_some(returned),
+            client,
+            number,
+        ));
+    }
+    planned.sort_unstable();
+    let mut value: Option<String> = None;
+    let mut history = Vec::new();
+    for (_, invoked, returned, client, number) in planned {
+        let new = number.to_string();
+        let call = match random.below(10) {
+            0..4 => get(value.as_deref()),
+            4..7 => put(&new),
+            7 => Call::Delete,
+            _ => {
+                let expected = if random.below(2) == 0 {
+                    value.clone()
+                } else {
+                    Some("7".into())
+                };
+                cas(expected.as_deref(), &new, expected == value)
+            }
+        };
+        // Half of what was not answered did not happen.
+        if returned.is_some() || random.below(2) == 0 {
+            value = match &call {
+                Call::Put { value }
+                | Call::Cas {
+                    value,
+                    succeeded: true,
+                    ..
+                } => Some(value.clone()),
+                Call::Delete => None,
+                _ => value,
+            };
+        }
+        history.push(op(client, call, invoked, returned));
+    }
+    history
+}
+
+#[test]
+fn ten_thousand_operations_on_one_register_are_judged() {
+    for (clients, loss) in [(5, 0), (10, 0), (5, 1)] {
+        let history = one_register(10_000, clients, loss);
+        assert_eq!(
+            check(&history, 3_000_000),
+            Verdict::Linearizable,
+            "{clients} clients, {loss} % lost"
+        );
+        let mut broken = history.clone();
+        let victim = broken
+            .iter_mut()
+            .filter(|operation| operation.returned.is_some())
+            .filter(|operation| matches!(operation.call, Call::Get { .. }))
+            .nth(3_000);
+        victim.unwrap().call = get(Some("never written"));
+        let Verdict::Violation(found) = check(&broken, 3_000_000) else {
+            panic!("a value was read that nobody wrote");
+        };
+        assert_eq!(found.culprit.call, get(Some("never written")));
+        // A value that had been overwritten long before.
+        let old = (2_000..).find_map(|at| match &history[at].call {
+            Call::Put { value } => Some(value.clone()),
+            _ => None,
+        });
+        let stale = broken
+            .iter_mut()
+            .find(|operation| operation.call == get(Some("never written")));
+        stale.unwrap().call = get(old.as_deref());
+        assert!(matches!(check(&broken, 3_000_000), Verdict::Violation(_)));
+    }
+}
+
+/// Every history of up to three overlapping operations agrees with trying all orders.
+#[test]
+fn agrees_with_trying_every_order() {
+    let calls = [
+        put("a"),
+        put("b"),
+        get(None),
+        get(Some("a")),
+        cas(Some("a"), "b", true),
+        cas(Some("a"), "b", false),
+        Call::Delete,
+    ];
+    let windows = [
+        (0, Some(3)),
+        (1, Some(2)),
+        (2, Some(5)),
+        (4, Some(6)),
+        (1, None),
+    ];
+    let mut histories = vec![Vec::new()];
+    for client in 0..3 {
+        let mut longer = Vec::new();
+        for history in &histories {
+            for call in &calls {
+                for (invoked, returned) in windows {
+                    let mut history: Vec<Operation> = history.clone();
+                    history.push(op(client, call.clone(), invoked, returned));
+                    longer.push(history);
+                }
+            }
+        }
+        for history in &longer {
+            assert_eq!(
+                is_ok(history),
+                some_order_explains(history, None),
+                "{history:?}"
+            );
+        }
+        histories = longer;
+    }
+}
+
+fn some_order_explains(left: &[Operation], value: Option<&str>) -> bool {
+    // What was not answered need not have happened.
+    left.iter().all(|operation| operation.returned.is_none())
+        || (0..left.len()).any(|first| {
+            let candidate = &left[first];
+            let in_time = left.iter().all(|other| {
+                other
+                    .returned
+                    .is_none_or(|returned| candidate.invoked <= returned)
+            });
+            let rest: Vec<_> = left
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| *i != first)
+                .map(|(_, o)| o.clone())
+                .collect();
+            in_time
+                && apply(candidate, value).is_some_and(|after| some_order_explains(&rest, after))
+        })
+}
+
+/// What the search's own tables do, done without tables.
+fn apply<'a>(operation: &'a Operation, value: Option<&'a str>) -> Option<Option<&'a str>> {
+    let answered = operation.returned.is_some();
+    match &operation.call {
+        Call::Put { value } => Some(Some(value)),
+        Call::Delete => Some(None),
+        Call::Append { .. } => unreachable!("not among those that are tried"),
+        Call::Get { found } => (!answered || found.as_deref() == value).then_some(value),
+        Call::Cas {
+            expected,
+            value: new,
+            succeeded,
+        } => {
+            let matches = expected.as_deref() == value;
+            let fits = !answered || *succeeded == matches;
+            fits.then_some(if matches { Some(new.as_str()) } else { value })
+        }
+    }
+}
