@@ -1,6 +1,6 @@
 // The playground: a simulated cluster that can be broken.
 
-import { readAddress, writeAddress } from "./address.js";
+import { readAddress, readMoment, rememberWorld, writeAddress } from "./address.js";
 import { byId, say } from "./dom.js";
 import { createInspector } from "./inspector.js";
 import { createKeys } from "./keys.js";
@@ -79,9 +79,10 @@ export async function startPlayground(stage) {
     begin({ config: script.config, actions: [] });
   }
 
-  /** @param {Script} script */
-  async function begin(script) {
+  /** @param {Script} script @param {number} [moment] Where to open it, in microseconds; the beginning by default. */
+  async function begin(script, moment) {
     selection = null;
+    rememberWorld(script);
     asked = script.actions?.some((action) => action.do === "request") ? 1 : 0;
     transport.begin();
     stage.story.forget();
@@ -96,6 +97,10 @@ export async function startPlayground(stage) {
     byId("seed", HTMLInputElement).value = String(script.config?.seed);
     byId("nodes", HTMLSelectElement).value = String(script.config?.nodes);
     writeAddress(source.script);
+    if (moment) {
+      transport.setPlaying(false);
+      return void source.seek(moment).catch(complain);
+    }
     transport.setPlaying(!matchMedia("(prefers-reduced-motion: reduce)").matches);
   }
 
@@ -135,7 +140,7 @@ export async function startPlayground(stage) {
   }
 
   document.addEventListener("script-changed", () => writeAddress(source.script));
-  addEventListener("hashchange", () => begin(readAddress()));
+  addEventListener("hashchange", () => begin(readAddress(), readMoment()));
   byId("client", HTMLFormElement).addEventListener("submit", (event) => {
     event.preventDefault();
     request();
@@ -177,5 +182,5 @@ export async function startPlayground(stage) {
     if (view?.nodes[digit - 1]) select({ kind: "node", id: digit });
   });
   Object.assign(window, { raft: { traceHash: () => source.traceHash(), seek: (/** @type {number} */ time) => source.seek(time) } });
-  await begin(readAddress());
+  await begin(readAddress(), readMoment());
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use raft_core::NodeId;
 use serde::{Deserialize, Serialize};
 
+use crate::network::Shape;
 use crate::random::Span;
 
 /// Everything that decides a world, except for what is done to it. The same configuration and the
@@ -31,6 +32,10 @@ pub struct WorldConfig {
     pub append_bytes_max: usize,
     /// How long a message travels.
     pub latency: Span,
+    /// How latencies are spread over that range.
+    pub latency_shape: Shape,
+    /// Bytes a second that a link carries each way; zero if that is no limit.
+    pub bandwidth: u64,
     /// Messages lost, of a thousand.
     pub loss_per_mille: u32,
     /// Messages delivered twice, of a thousand.
@@ -49,6 +54,8 @@ pub struct WorldConfig {
     pub request_timeout: u64,
     /// Whether to keep a record of events and decisions in words.
     pub story: bool,
+    /// Whether to count which branches of the protocol were taken.
+    pub branches: bool,
 }
 
 /// Why a [`WorldConfig`] was refused.
@@ -78,6 +85,8 @@ impl Default for WorldConfig {
             window_bytes_max: 1 << 20,
             append_bytes_max: 4096,
             latency: Span::new(5_000, 15_000),
+            latency_shape: Shape::Uniform,
+            bandwidth: 0,
             loss_per_mille: 0,
             duplicate_per_mille: 0,
             reorder: false,
@@ -87,6 +96,7 @@ impl Default for WorldConfig {
             keys: 5,
             request_timeout: 400_000,
             story: true,
+            branches: false,
         }
     }
 }
@@ -117,7 +127,7 @@ impl WorldConfig {
         config.check_quorum = self.check_quorum;
         config.window_bytes_max = self.window_bytes_max;
         config.append_bytes_max = self.append_bytes_max;
-        config.explain = self.story;
+        config.explain = self.story || self.branches;
         config
     }
 }

@@ -32,6 +32,8 @@ pub enum Invariant {
     Linearizability,
     /// When all faults are mended, a write succeeds within a bounded number of election timeouts.
     Availability,
+    /// A server comes to rest after each event.
+    Quiescence,
 }
 
 /// A rule that does not hold.
@@ -247,7 +249,7 @@ impl Invariants {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ElectionSafety,
         Self::LeaderAppendOnly,
         Self::LogMatching,
@@ -258,6 +260,7 @@ impl Invariant {
         Self::AcknowledgedOnce,
         Self::Linearizability,
         Self::Availability,
+        Self::Quiescence,
     ];
 }
 
@@ -274,6 +277,7 @@ impl fmt::Display for Invariant {
             Self::AcknowledgedOnce => "acknowledged writes, once",
             Self::Linearizability => "linearizability",
             Self::Availability => "availability",
+            Self::Quiescence => "quiescence",
         })
     }
 }

@@ -35,6 +35,7 @@
 
 mod act;
 mod action;
+pub mod branches;
 pub mod campaign;
 mod client;
 mod config;
@@ -60,7 +61,7 @@ pub use client::{Asking, AskingState};
 pub use config::{NODES_MAX, WorldConfig, WorldError};
 pub use golden::{GOLDEN_TRACE_HASH, golden_run};
 pub use invariants::{Invariant, Violation};
-pub use network::{InFlight, Lost};
+pub use network::{InFlight, Lost, Shape};
 pub use random::Span;
 pub use run::{Run, Script, ScriptError, Timed};
 pub use story::{Kind, Record};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::Message;
+use serde::{Deserialize, Serialize};
 
 use crate::config::WorldConfig;
 use crate::random::{Random, Span};
@@ -34,9 +35,28 @@ pub struct Lost {
     pub at: u64,
 }
 
+/// How latencies are spread over their range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// Evenly. A range from a number to the same number is constant.
+    #[default]
+    Uniform,
+    /// Exponentially above the shortest, with the middle of the range as mean: most messages are quick, and
+    /// some take several times as long as the range says.
+    Exponential,
+    /// As those of a network with bursts: one message in a hundred takes about twenty times as long as most.
+    LongTailed,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
     pub(crate) latency: Span,
+    shape: Shape,
+    /// Bytes a second on each way; zero is as many as there are.
+    bandwidth: u64,
+    /// Until when each way is busy with what was sent before.
+    busy_until: BTreeMap<(u64, u64), u64>,
     pub(crate) loss_per_mille: u32,
     pub(crate) duplicate_per_mille: u32,
     reorder: bool,
@@ -51,6 +71,8 @@ pub(crate) struct Network {
     pub(crate) sent: u64,
 }
 
+/// About how many bytes a message has besides its entries.
+const HEADER_BYTES: usize = 60;
 /// How many losses are remembered.
 const LOST_MAX: usize = 64;
 
@@ -58,6 +80,9 @@ impl Network {
     pub(crate) fn new(config: &WorldConfig) -> Self {
         Self {
             latency: config.latency,
+            shape: config.latency_shape,
+            bandwidth: config.bandwidth,
+            busy_until: BTreeMap::new(),
             loss_per_mille: config.loss_per_mille,
             duplicate_per_mille: config.duplicate_per_mille,
             reorder: config.reorder,
@@ -89,7 +114,8 @@ impl Network {
         let lost = random.chance(self.loss_per_mille) || !self.connects(from, to);
         let mut arrivals = Vec::new();
         for _ in 0..copies {
-            let mut arrives_at = now + random.span(self.latency);
+            let left_at = self.leaves(now, from, to, &message);
+            let mut arrives_at = left_at + random.delay(self.latency, self.shape);
             if !self.reorder {
                 let bulk = matches!(message, Message::AppendEntries(_));
                 let latest = self.latest.entry((from, to, bulk)).or_default();
@@ -114,6 +140,24 @@ impl Network {
             }
         }
         arrivals
+    }
+
+    /// When the last byte of a message has left, behind what was sent before it.
+    fn leaves(&mut self, now: u64, from: u64, to: u64, message: &Message) -> u64 {
+        if self.bandwidth == 0 {
+            return now;
+        }
+        let bytes = HEADER_BYTES
+            + match message {
+                Message::AppendEntries(request) => {
+                    request.entries.iter().map(raft_core::Entry::bytes).sum()
+                }
+                _ => 0,
+            };
+        let takes = bytes as u64 * 1_000_000 / self.bandwidth;
+        let busy_until = self.busy_until.entry((from, to)).or_default();
+        *busy_until = now.max(*busy_until) + takes;
+        *busy_until
     }
 
     /// Takes a message that arrives. None if it was dropped on the way, or its link was cut.

@@ -6,6 +6,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::network::Shape;
+
 /// A generator whose values depend on its seed alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Random(Xoshiro256PlusPlus);
@@ -42,6 +44,33 @@ impl Random {
         self.within(span.min..=span.max)
     }
 
+    /// A latency from a range that is spread in some shape.
+    pub(crate) fn delay(&mut self, span: Span, shape: Shape) -> u64 {
+        let width = span.max.saturating_sub(span.min);
+        match shape {
+            Shape::Uniform => self.span(span),
+            Shape::Exponential => span.min + self.exponential(width / 2),
+            Shape::LongTailed => {
+                // The reciprocal of an even number between 0 and 1, cut off at 200.
+                let share = self.below(1000).max(5);
+                span.min + width * 250 / share / 2
+            }
+        }
+    }
+
+    /// Exponential with this mean. In whole numbers, because logarithms of floating point are not the
+    /// same everywhere: the logarithm to base two is the count of leading zeros and, between these, a
+    /// straight line, which is nowhere off by more than a tenth.
+    fn exponential(&mut self, mean: u64) -> u64 {
+        let random = self.next() | 1;
+        let zeros = u64::from(random.leading_zeros());
+        // The bits after the first one, as a share of 2^16.
+        let share = (random << (zeros + 1).min(63)) >> 48;
+        let logarithm = (zeros << 16) + (0x1_0000 - share);
+        // A number between a power of two and the next is even there, so that the mean is 1.5.
+        ((u128::from(mean) * u128::from(logarithm) * 2 / 3) >> 16) as u64
+    }
+
     /// True in `per_mille` of 1000 cases.
     pub(crate) fn chance(&mut self, per_mille: u32) -> bool {
         per_mille > 0 && self.below(1000) < u64::from(per_mille)
@@ -58,5 +87,52 @@ impl Span {
     #[must_use]
     pub const fn new(min: u64, max: u64) -> Self {
         Self { min, max }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delays(shape: Shape) -> Vec<u64> {
+        let mut random = Random::new(5);
+        let span = Span::new(1_000, 3_000);
+        let mut delays: Vec<_> = (0..20_000).map(|_| random.delay(span, shape)).collect();
+        delays.sort_unstable();
+        delays
+    }
+
+    fn mean(delays: &[u64]) -> u64 {
+        delays.iter().sum::<u64>() / delays.len() as u64
+    }
+
+    #[test]
+    fn latencies_have_the_shape_that_they_are_said_to_have() {
+        let uniform = delays(Shape::Uniform);
+        assert!((1_000..1_010).contains(&uniform[0]) && (2_990..=3_000).contains(&uniform[19_999]));
+        assert!((1_980..2_020).contains(&mean(&uniform)));
+        let exponential = delays(Shape::Exponential);
+        assert!(
+            (1_950..2_050).contains(&mean(&exponential)),
+            "{}",
+            mean(&exponential)
+        );
+        // 37 % lie above the mean, and 5 % above three times the mean.
+        assert!(
+            (0.34..0.41)
+                .contains(&(1.0 - exponential.partition_point(|d| *d < 2_000) as f64 / 2e4))
+        );
+        assert!(
+            (0.03..0.07)
+                .contains(&(1.0 - exponential.partition_point(|d| *d < 4_000) as f64 / 2e4))
+        );
+        let long = delays(Shape::LongTailed);
+        assert!(
+            long[10_000] < 1_600 && long[19_900] > 15_000 && long[19_999] <= 51_000,
+            "{} {} {}",
+            long[10_000],
+            long[19_900],
+            long[19_999]
+        );
     }
 }

@@ -9,6 +9,7 @@ use raft_core::{
 };
 use raft_kv::{Command, Outcome};
 
+use crate::branches::branch_of;
 use crate::client::{Answer, Clients, Letter};
 use crate::config::{WorldConfig, WorldError};
 use crate::invariants::{Invariant, Invariants, Violation};
@@ -38,7 +39,11 @@ pub struct World {
     next_write: u64,
     trace: TraceHash,
     events: u64,
+    branches: BTreeMap<&'static str, u64>,
 }
+
+/// How often a server may ask for more in one moment. A log of as many pieces as that is longer than any here.
+const ROUNDS_MAX: u32 = 100_000;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -77,6 +82,7 @@ impl World {
             next_write: 1,
             trace: TraceHash::new(),
             events: 0,
+            branches: BTreeMap::new(),
             random,
             nodes,
             config,
@@ -104,6 +110,13 @@ impl World {
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// How often each branch of the protocol was taken, by the names of [`branches`](crate::branches), if
+    /// [`WorldConfig::branches`] is set.
+    #[must_use]
+    pub fn branches(&self) -> &BTreeMap<&'static str, u64> {
+        &self.branches
     }
 
     /// The first rule that was seen broken. Nothing happens after that.
@@ -243,8 +256,20 @@ impl World {
     }
 
     /// Carries out what a server asks for after its inputs, and looks whether the rules hold.
+    ///
+    /// What is carried out at once, as fetched entries are, can lead to more; a server that never has
+    /// enough is stuck in a circle.
     pub(crate) fn settle(&mut self, id: u64) {
-        loop {
+        for round in 0.. {
+            if round == ROUNDS_MAX {
+                let text = format!("n{id} asks for more {ROUNDS_MAX} times in one moment");
+                note(
+                    &mut self.violation,
+                    self.now,
+                    Err((Invariant::Quiescence, text)),
+                );
+                break;
+            }
             let mut effects = Effects::default();
             self.with_running(id, |running, _| running.raft.drain(&mut effects));
             self.check(id);
@@ -258,8 +283,15 @@ impl World {
     }
 
     fn carry_out(&mut self, id: u64, mut effects: Effects) {
-        self.trace.add(&(self.now, id));
-        for event in &effects.events {
+        let events = std::mem::take(&mut effects.events);
+        if !effects.is_empty() {
+            // Whether somebody listens to the server's explanations is no part of what happened.
+            self.trace.add(&(self.now, id));
+        }
+        for event in &events {
+            if self.config.branches {
+                *self.branches.entry(branch_of(event)).or_default() += 1;
+            }
             let (kind, source) = (kind_of(event), event.source());
             self.story.tell(self.now, Some(id), kind, Some(source), || {
                 format!("n{id} {event}")

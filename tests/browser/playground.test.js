@@ -53,6 +53,20 @@ async function at(page, seconds) {
   }, seconds * 1e6);
 }
 
+test("an address can name an unusual world and a moment of its run", async () => {
+  const config = encodeURIComponent(JSON.stringify({ latency: { min: 40000, max: 40000 } }));
+  const actions = encodeURIComponent(JSON.stringify([{ at: 300000, do: "crash", node: 2 }]));
+  await withPage(browser, playground(`nodes=3&seed=7&config=${config}&do=${actions}&at=300000`), {}, async (page) => {
+    await page.waitForSelector('[data-node="2"][data-process="down"]');
+    const shown = () => page.evaluate(() => /** @type {any} */ (window).raft.traceHash());
+    const hash = await shown();
+    await page.evaluate(() => /** @type {any} */ (window).raft.seek(900000));
+    await page.evaluate(() => /** @type {any} */ (window).raft.seek(300000));
+    assert.equal(await shown(), hash, "it stood still at that moment");
+    assert.ok(page.url().includes("config="), "the address keeps what is unusual");
+  });
+});
+
 test("a cluster elects, commits a client's request, and survives the crash of its leader", async () => {
   await withPage(browser, playground("nodes=5&seed=7"), {}, async (page) => {
     await fast(page);

@@ -43,6 +43,8 @@ enum Task {
     },
     /// Install whatever `demo` and `test` need, and do nothing else.
     Setup,
+    /// Simulate worlds full of faults, by seed: `cargo xtask simulate --help`.
+    Simulate(simulator::SimulatorArgs),
     /// Repeat a published experiment: `cargo xtask experiment election --help`.
     Experiment(simulator::SimulatorArgs),
     /// Build the page's package from raft-wasm into www/pkg.
@@ -79,6 +81,10 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Setup => {
             setup::ensure(&workspace, Need::ALL)?;
             Ok(ExitCode::SUCCESS)
+        }
+        Task::Simulate(args) => {
+            setup::ensure(&workspace, &[Need::Toolchain])?;
+            simulator::run(&workspace, "simulate", args)
         }
         Task::Experiment(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;

@@ -1,126 +1,320 @@
-//! Runs worlds full of faults, one a seed, and says which rule was broken where.
+//! Runs worlds full of faults, one a seed, and says which rule was broken where: `cargo xtask simulate --help`.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use raft_sim::campaign::Campaign;
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use raft_sim::branches::REACHABLE;
+use raft_sim::campaign::{Campaign, Report, Shrunk, shrink};
+use raft_sim::{Invariant, Script, WorldConfig};
+use serde_json::{Map, Value, json};
 
-const USAGE: &str = "usage: simulate [--seeds COUNT] [--start SEED] | --seed SEED";
-
-struct Options {
-    seeds: u64,
+/// Runs worlds full of faults, and checks the rules of Raft after every event.
+#[derive(Parser)]
+#[command(name = "cargo xtask simulate")]
+struct Cli {
+    /// How many worlds; 1,000, or as many as fit into --minutes.
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Begin no new world after so many minutes.
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// How many worlds at once; by default one for each processor.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
     start: u64,
-    explain: bool,
+    /// Run this seed alone, and tell the end of its story.
+    #[arg(long, conflicts_with_all = ["seeds", "minutes", "jobs", "start"])]
+    seed: Option<u64>,
+    /// Go on after a rule was broken.
+    #[arg(long)]
+    keep_going: bool,
+    /// Where the small scripts of failing seeds are written.
+    #[arg(long, value_name = "DIRECTORY", default_value = "target/failing-seeds")]
+    out: PathBuf,
 }
+
+/// Every so many worlds the branches are counted, which takes time.
+const COUNTED_EVERY: u64 = 8;
+/// How many records of a story are told.
+const STORY_MAX: usize = 400;
 
 fn main() -> ExitCode {
-    let options = match parse(std::env::args().skip(1)) {
-        Ok(options) => options,
-        Err(problem) => {
-            eprintln!("{problem}\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    if options.explain {
-        replay(options.start)
-    } else {
-        campaign(&options)
+    let cli = Cli::parse();
+    match cli.seed {
+        Some(seed) => replay(seed, &cli),
+        None => campaign(&cli),
     }
-}
-
-fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options {
-        seeds: 1000,
-        start: 0,
-        explain: false,
-    };
-    while let Some(name) = arguments.next() {
-        let value = arguments
-            .next()
-            .ok_or_else(|| format!("{name} needs a value"))?;
-        let value = value
-            .parse()
-            .map_err(|_| format!("{name} needs a number, not {value:?}"))?;
-        match name.as_str() {
-            "--seeds" => options.seeds = value,
-            "--start" => options.start = value,
-            "--seed" => (options.start, options.explain) = (value, true),
-            _ => return Err(format!("unknown option {name}")),
-        }
-    }
-    Ok(options)
 }
 
 /// Runs one seed again and tells its story.
-fn replay(seed: u64) -> ExitCode {
+fn replay(seed: u64, cli: &Cli) -> ExitCode {
     let (world, report) = Campaign::new(seed).explained().run_to_the_end();
     let records = world.story_since(0);
-    for record in &records[records.len().saturating_sub(400)..] {
+    for record in &records[records.len().saturating_sub(STORY_MAX)..] {
         println!("{:>12.6} s  {}", record.at as f64 / 1e6, record.text);
     }
-    match report.violation {
-        None => {
-            println!("seed {seed}: every rule holds");
-            ExitCode::SUCCESS
+    if report.violation.is_none() {
+        println!("seed {seed}: every rule holds");
+        return ExitCode::SUCCESS;
+    }
+    explain(&report, cli);
+    ExitCode::FAILURE
+}
+
+/// What all runs together did.
+#[derive(Default)]
+struct Totals {
+    seeds: u64,
+    events: u64,
+    simulated: u64,
+    answered: u64,
+    faults: BTreeMap<&'static str, u64>,
+    branches: BTreeMap<&'static str, u64>,
+    failures: Vec<Report>,
+}
+
+impl Totals {
+    fn add(&mut self, report: Report) {
+        self.seeds += 1;
+        self.events += report.events;
+        self.simulated += report.simulated;
+        self.answered += report.answered;
+        for (name, count) in &report.faults {
+            *self.faults.entry(name).or_default() += count;
         }
-        Some(violation) => {
-            println!("seed {seed}: {violation}");
-            ExitCode::FAILURE
+        for (name, count) in &report.branches {
+            *self.branches.entry(name).or_default() += count;
+        }
+        if report.violation.is_some() {
+            self.failures.push(report);
+        }
+    }
+
+    fn years(&self) -> f64 {
+        self.simulated as f64 / 1e6 / 86_400.0 / 365.25
+    }
+}
+
+fn campaign(cli: &Cli) -> ExitCode {
+    let began = Instant::now();
+    let seeds = match (cli.seeds, cli.minutes) {
+        (Some(seeds), _) => seeds,
+        (None, Some(_)) => u64::MAX,
+        (None, None) => 1_000,
+    };
+    let deadline = cli.minutes.map(|minutes| {
+        began + Duration::try_from_secs_f64(minutes * 60.0).unwrap_or(Duration::MAX / 4)
+    });
+    let jobs = cli
+        .jobs
+        .or_else(|| thread::available_parallelism().ok().map(usize::from))
+        .unwrap_or(1)
+        .max(1);
+    let next = AtomicU64::new(cli.start);
+    let last = cli.start.saturating_add(seeds);
+    let totals = thread::scope(|scope| {
+        let (reports, all) = channel();
+        for _ in 0..jobs {
+            let reports = reports.clone();
+            let next = &next;
+            scope.spawn(move || work(next, last, deadline, &reports));
+        }
+        drop(reports);
+        let totals = collect(&all, cli, seeds, deadline, began);
+        next.store(u64::MAX, Ordering::Relaxed);
+        totals
+    });
+    print_totals(&totals, began.elapsed().as_secs_f64(), jobs);
+    if totals.failures.is_empty() {
+        println!("every rule holds");
+        return ExitCode::SUCCESS;
+    }
+    for report in totals.failures.iter().take(3) {
+        explain(report, cli);
+    }
+    let mut broken: Vec<_> = totals.failures.iter().map(|report| report.seed).collect();
+    broken.sort_unstable();
+    println!("{} seeds broke a rule: {broken:?}", broken.len());
+    ExitCode::FAILURE
+}
+
+fn work(next: &AtomicU64, last: u64, deadline: Option<Instant>, reports: &Sender<Report>) {
+    while deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= last {
+            return;
+        }
+        let campaign = Campaign::new(seed);
+        let campaign = if seed % COUNTED_EVERY == 0 {
+            campaign.counted()
+        } else {
+            campaign
+        };
+        if reports.send(campaign.run()).is_err() {
+            return;
         }
     }
 }
 
-fn campaign(options: &Options) -> ExitCode {
-    let began = Instant::now();
-    let (mut events, mut simulated, mut answered) = (0, 0, 0);
-    let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut failures = Vec::new();
-    let interactive = std::io::stderr().is_terminal();
-    for seed in options.start..options.start.saturating_add(options.seeds) {
-        let report = Campaign::new(seed).run();
-        events += report.events;
-        simulated += report.simulated;
-        answered += report.answered;
-        for (name, count) in report.faults {
-            *faults.entry(name).or_default() += count;
-        }
-        if let Some(violation) = report.violation {
-            println!("seed {seed}: {violation}");
-            println!(
-                "  replay it: cargo run --release -p raft-sim --bin simulate -- --seed {seed}"
-            );
-            failures.push(seed);
-        }
-        if interactive && seed % 20 == 0 {
-            let percent = (seed - options.start) * 100 / options.seeds.max(1);
-            eprint!("\r{percent:>3} %  seed {seed}  {events} events");
-            let _ = std::io::stderr().flush();
-        }
-    }
-    let seconds = began.elapsed().as_secs_f64();
-    let days = simulated as f64 / 1e6 / 86_400.0;
-    if interactive {
-        eprint!("\r");
-    }
-    println!(
-        "{} seeds, {events} events, {answered} requests answered, {days:.2} simulated days in {seconds:.1} s \
-         ({:.0} events/s, {:.0} x real time)",
-        options.seeds,
-        events as f64 / seconds,
-        simulated as f64 / 1e6 / seconds
-    );
-    let faults: Vec<_> = faults
-        .iter()
-        .map(|(name, count)| format!("{name} {count}"))
-        .collect();
-    println!("faults: {}", faults.join(", "));
-    if failures.is_empty() {
-        println!("every rule holds");
-        ExitCode::SUCCESS
+/// Adds up, and shows how far it is. Ends early when a rule is broken.
+fn collect(
+    all: &Receiver<Report>,
+    cli: &Cli,
+    seeds: u64,
+    deadline: Option<Instant>,
+    began: Instant,
+) -> Totals {
+    let mut totals = Totals::default();
+    let span = deadline.map(|deadline| (deadline - began).as_secs());
+    let bar = ProgressBar::new(if seeds == u64::MAX {
+        span.unwrap_or(0)
     } else {
-        println!("{} seeds broke a rule: {failures:?}", failures.len());
-        ExitCode::FAILURE
+        seeds
+    });
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}  {eta} left") {
+        bar.set_style(style);
     }
+    for report in all {
+        totals.add(report);
+        bar.set_position(if seeds == u64::MAX {
+            began.elapsed().as_secs()
+        } else {
+            totals.seeds
+        });
+        let rate = totals.events as f64 / began.elapsed().as_secs_f64();
+        bar.set_message(format!(
+            "{} worlds, {:.2} M events/s, {:.4} years",
+            totals.seeds,
+            rate / 1e6,
+            totals.years()
+        ));
+        if !totals.failures.is_empty() && !cli.keep_going {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    totals
+}
+
+fn print_totals(totals: &Totals, seconds: f64, jobs: usize) {
+    println!(
+        "{} seeds, {} events, {} requests answered, {:.5} simulated years in {seconds:.1} s \
+         ({:.0} events/s, {:.0} x real time, {jobs} at once)",
+        totals.seeds,
+        totals.events,
+        totals.answered,
+        totals.years(),
+        totals.events as f64 / seconds,
+        totals.simulated as f64 / 1e6 / seconds
+    );
+    print_histogram("faults", &totals.faults);
+    if totals.branches.is_empty() {
+        return;
+    }
+    print_histogram(
+        &format!("branches of the protocol (every {COUNTED_EVERY}th seed)"),
+        &totals.branches,
+    );
+    let missing: Vec<_> = REACHABLE
+        .iter()
+        .filter(|name| !totals.branches.contains_key(*name))
+        .collect();
+    if !missing.is_empty() {
+        println!("no seed took these branches: {missing:?}");
+    }
+}
+
+fn print_histogram(title: &str, counts: &BTreeMap<&'static str, u64>) {
+    println!("{title}:");
+    let most = counts.values().max().copied().unwrap_or(1).max(1) as f64;
+    let mut counts: Vec<_> = counts.iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    for (name, count) in counts {
+        // Logarithmic, so that what is rare can be seen beside what is not.
+        let length = (1.0 + 24.0 * (*count as f64).ln_1p() / most.ln_1p()) as usize;
+        println!("  {name:<40} {count:>10} {}", "▇".repeat(length));
+    }
+}
+
+/// Says how to see a failing run again, and makes it small.
+fn explain(report: &Report, cli: &Cli) {
+    let Some(violation) = &report.violation else {
+        return;
+    };
+    let seed = report.seed;
+    println!("seed {seed}: {violation}");
+    println!("  replay it: cargo xtask simulate --seed {seed}");
+    let small = if violation.invariant == Invariant::Availability {
+        None
+    } else {
+        shrink(&report.script, violation)
+    };
+    let Some(Shrunk {
+        script,
+        violation,
+        runs,
+    }) = small
+    else {
+        println!("  open it: {}", address(&report.script, violation.at));
+        return;
+    };
+    println!(
+        "  shrunk in {runs} runs: {} actions to {}, {} clients to {}: {violation}",
+        report.script.actions.len(),
+        script.actions.len(),
+        report.script.config.clients,
+        script.config.clients,
+    );
+    let path = cli.out.join(format!("{seed}.json"));
+    let text = serde_json::to_string_pretty(&script).unwrap_or_default();
+    match std::fs::create_dir_all(&cli.out).and_then(|()| std::fs::write(&path, text + "\n")) {
+        Ok(()) => println!("  written: {}", path.display()),
+        Err(error) => println!("  cannot write {}: {error}", path.display()),
+    }
+    println!("  open it: {}", address(&script, violation.at));
+}
+
+/// The page's address that shows a run at a moment: the part after the playground's.
+fn address(script: &Script, at: u64) -> String {
+    let fields = |config: &WorldConfig| match serde_json::to_value(config) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    let usual = fields(&WorldConfig::default());
+    let mut config = fields(&script.config);
+    config.retain(|name, value| {
+        let apart = ["nodes", "seed", "story", "branches"].contains(&name.as_str());
+        !apart && usual.get(name) != Some(value)
+    });
+    let actions = serde_json::to_value(&script.actions).unwrap_or_default();
+    format!(
+        "/playground/#nodes={}&seed={}&config={}&do={}&at={at}",
+        script.config.nodes,
+        script.config.seed,
+        encoded(&json!(config)),
+        encoded(&actions)
+    )
+}
+
+/// JSON as it can stand in an address.
+fn encoded(value: &Value) -> String {
+    let mut text = String::new();
+    for byte in value.to_string().bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b':' | b',' => {
+                text.push(char::from(byte));
+            }
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
 }

@@ -1,0 +1,89 @@
+//! Which ways through the protocol a run has taken.
+
+use raft_core::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason, VoteRefusal};
+
+/// The branches that faults alone can lead to. A campaign that never takes one of them does not test it.
+pub const REACHABLE: [&str; 28] = [
+    "pre-candidate",
+    "candidate",
+    "leader",
+    "step down: later term",
+    "step down: leader exists",
+    "step down: quorum lost",
+    "step down: election lost",
+    "term advanced",
+    "leader recognized",
+    "vote granted",
+    "vote refused: stale term",
+    "vote refused: already voted",
+    "vote refused: log behind",
+    "vote refused: leader alive",
+    "vote counted",
+    "proposed",
+    "entries appended",
+    "entries truncated",
+    "append refused: stale term",
+    "append refused: previous entry missing",
+    "backtracked",
+    "match advanced",
+    "commit advanced",
+    "log persisted",
+    "storage failed",
+    "read round started",
+    "read confirmed",
+    "ignored: late answer",
+];
+
+/// The branch that an event tells of.
+pub(crate) fn branch_of(event: &Event) -> &'static str {
+    match event {
+        Event::BecamePreCandidate { .. } => "pre-candidate",
+        Event::BecameCandidate { .. } => "candidate",
+        Event::BecameLeader { .. } => "leader",
+        Event::SteppedDown { reason, .. } => match reason {
+            StepDownReason::LaterTerm { .. } => "step down: later term",
+            StepDownReason::LeaderExists { .. } => "step down: leader exists",
+            StepDownReason::QuorumLost => "step down: quorum lost",
+            StepDownReason::ElectionLost => "step down: election lost",
+            #[allow(unreachable_patterns, reason = "the core may learn more reasons")]
+            _ => "step down: another reason",
+        },
+        Event::TermAdvanced { .. } => "term advanced",
+        Event::LeaderRecognized { .. } => "leader recognized",
+        Event::VoteGranted { .. } => "vote granted",
+        Event::VoteRefused { reason, .. } => match reason {
+            VoteRefusal::StaleTerm { .. } => "vote refused: stale term",
+            VoteRefusal::AlreadyVoted { .. } => "vote refused: already voted",
+            VoteRefusal::LogBehind { .. } => "vote refused: log behind",
+            VoteRefusal::LeaderAlive { .. } => "vote refused: leader alive",
+            #[allow(unreachable_patterns, reason = "the core may learn more reasons")]
+            _ => "vote refused: another reason",
+        },
+        Event::VoteCounted { .. } => "vote counted",
+        Event::Proposed { .. } => "proposed",
+        Event::EntriesAppended { .. } => "entries appended",
+        Event::EntriesTruncated { .. } => "entries truncated",
+        Event::AppendRefused { reason, .. } => match reason {
+            AppendRefusal::StaleTerm { .. } => "append refused: stale term",
+            AppendRefusal::PreviousEntryMissing { .. } => "append refused: previous entry missing",
+            #[allow(unreachable_patterns, reason = "the core may learn more reasons")]
+            _ => "append refused: another reason",
+        },
+        Event::Backtracked { .. } => "backtracked",
+        Event::MatchAdvanced { .. } => "match advanced",
+        Event::CommitAdvanced { .. } => "commit advanced",
+        Event::LogPersisted { .. } => "log persisted",
+        Event::ReadRoundStarted { .. } => "read round started",
+        Event::ReadConfirmed { .. } => "read confirmed",
+        Event::MessageIgnored { reason, .. } => match reason {
+            IgnoreReason::LateAnswer => "ignored: late answer",
+            IgnoreReason::BeyondLog => "ignored: beyond log",
+            _ => "ignored: another reason",
+        },
+        Event::Stopped {
+            reason: StopReason::StorageFailed,
+        } => "storage failed",
+        Event::Stopped { .. } => "stopped: contradiction",
+        _ => "another event",
+    }
+}

@@ -1,0 +1,188 @@
+//! Faults that watch the servers, and strike where a rule could break.
+//!
+//! What they do is recorded as actions, so that a run can be repeated without them.
+
+use raft_core::Role;
+
+use crate::action::Action;
+use crate::node::Node;
+use crate::random::Random;
+use crate::world::World;
+
+/// Who watches.
+#[derive(Clone, Debug)]
+pub(super) enum Adversary {
+    /// Lets two servers stand at once, and crashes every voter whose vote is not on its disk yet: if such a vote
+    /// counted, it would be given twice.
+    ContestedVotes {
+        next_at: u64,
+        until: u64,
+        candidates: [u64; 2],
+    },
+    /// Lets each leader reach only some followers, crashes it in the midst of replicating, and chooses the next one:
+    /// so Figure 8 comes about.
+    LeaderChain {
+        term: u64,
+        strike_at: u64,
+        next_at: u64,
+        returning: Vec<(u64, u64)>,
+    },
+}
+
+impl Adversary {
+    pub(super) fn contested_votes() -> Self {
+        Self::ContestedVotes {
+            next_at: 0,
+            until: 0,
+            candidates: [0, 0],
+        }
+    }
+
+    pub(super) fn leader_chain() -> Self {
+        Self::LeaderChain {
+            term: 0,
+            strike_at: u64::MAX,
+            next_at: 0,
+            returning: Vec::new(),
+        }
+    }
+
+    /// What it does now.
+    pub(super) fn look(&mut self, world: &World, random: &mut Random) -> Vec<Action> {
+        match self {
+            Self::ContestedVotes {
+                next_at,
+                until,
+                candidates,
+            } => {
+                if world.now() >= *next_at {
+                    let pace = pace(world);
+                    *until = world.now() + 2 * pace;
+                    *next_at = world.now() + random.within(3 * pace..=12 * pace);
+                    return contest(world, random, candidates);
+                }
+                if world.now() > *until {
+                    return Vec::new();
+                }
+                doubtful_voters(world, *candidates)
+            }
+            Self::LeaderChain {
+                term,
+                strike_at,
+                next_at,
+                returning,
+            } => {
+                let now = world.now();
+                let mut actions = Vec::new();
+                returning.retain(|(at, node)| {
+                    let due = *at <= now;
+                    if due {
+                        actions.push(Action::Restart { node: *node });
+                    }
+                    !due
+                });
+                let leader = leader(world);
+                if let Some((node, leads)) = leader.filter(|(_, leads)| *leads > *term) {
+                    *term = leads;
+                    *strike_at = now + random.below(pace(world));
+                    let reached = random.below(world.config().nodes - 1);
+                    actions.extend(narrow(world, node, reached, random));
+                } else if let Some((node, _)) = leader.filter(|_| *strike_at <= now) {
+                    *strike_at = u64::MAX;
+                    *next_at = now;
+                    actions.push(Action::HealNetwork);
+                    if random.chance(300) {
+                        // The others lose what they have not synced, too.
+                        actions.push(Action::PowerCut);
+                        let nodes = (1..=world.config().nodes).filter(|other| *other != node);
+                        actions.extend(nodes.map(|node| Action::Restart { node }));
+                    } else {
+                        actions.push(Action::Crash { node });
+                    }
+                    returning.push((now + random.below(4 * pace(world)), node));
+                } else if *next_at <= now && leader.is_none() {
+                    *next_at = now + random.within(pace(world) / 4..=pace(world));
+                    let running = running(world);
+                    if !running.is_empty() {
+                        let node = random.pick(&running);
+                        actions.push(Action::Timeout { node });
+                    }
+                }
+                actions
+            }
+        }
+    }
+}
+
+/// About the time of a round trip and a write.
+fn pace(world: &World) -> u64 {
+    let config = world.config();
+    (2 * config.latency.max + config.sync.max).max(1_000)
+}
+
+fn running(world: &World) -> Vec<u64> {
+    let runs = |node: &Node| {
+        node.running()
+            .is_some_and(|running| running.paused.is_none())
+    };
+    let running = world.nodes.iter().filter(|node| runs(node));
+    running.map(|node| node.id).collect()
+}
+
+/// The leader of the latest term, and that term.
+fn leader(world: &World) -> Option<(u64, u64)> {
+    let servers = world.nodes.iter().filter_map(|node| {
+        let raft = &node.running()?.raft;
+        (raft.role() == Role::Leader).then(|| (node.id, raft.term().0))
+    });
+    servers.max_by_key(|(_, term)| *term)
+}
+
+/// The leader blinks, so that nobody leads, and two others stand.
+fn contest(world: &World, random: &mut Random, candidates: &mut [u64; 2]) -> Vec<Action> {
+    let leader = leader(world).map(|(node, _)| node);
+    let mut others: Vec<_> = running(world)
+        .into_iter()
+        .filter(|node| Some(*node) != leader)
+        .collect();
+    if others.len() < 2 {
+        return Vec::new();
+    }
+    let first = others.swap_remove(random.below(others.len() as u64) as usize);
+    *candidates = [first, random.pick(&others)];
+    let blink = leader.map(blink).into_iter().flatten();
+    let stand = candidates.map(|node| Action::Timeout { node });
+    blink.chain(stand).collect()
+}
+
+/// Voters that have given their vote to one of the candidates, and do not have it on the disk.
+fn doubtful_voters(world: &World, candidates: [u64; 2]) -> Vec<Action> {
+    let doubtful = |node: &&Node| {
+        let Some(running) = node.running().filter(|running| running.paused.is_none()) else {
+            return false;
+        };
+        if running.raft.term() <= node.disk.hard_state.term {
+            return false;
+        }
+        let vote = running.raft.status().vote;
+        !candidates.contains(&node.id) && vote.is_some_and(|vote| candidates.contains(&vote.0))
+    };
+    let voters = world.nodes.iter().filter(doubtful);
+    voters.flat_map(|node| blink(node.id)).collect()
+}
+
+fn blink(node: u64) -> [Action; 2] {
+    [Action::Crash { node }, Action::Restart { node }]
+}
+
+/// Leaves a leader only so many followers.
+fn narrow(world: &World, leader: u64, reached: u64, random: &mut Random) -> Vec<Action> {
+    let mut others: Vec<_> = (1..=world.config().nodes)
+        .filter(|node| *node != leader)
+        .collect();
+    for _ in 0..reached {
+        others.swap_remove(random.below(others.len() as u64) as usize);
+    }
+    let cut = |to| Action::CutLink { from: leader, to };
+    others.into_iter().map(cut).collect()
+}

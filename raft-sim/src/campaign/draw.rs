@@ -1,0 +1,298 @@
+//! What a seed stands for: a world, and what goes wrong in it.
+
+use super::adversary::Adversary;
+use super::{Campaign, FAULTS_LAST};
+use crate::action::Action;
+use crate::config::WorldConfig;
+use crate::network::Shape;
+use crate::random::{Random, Span};
+use crate::run::{Script, Timed};
+
+/// The kinds of faults. A run has only some of them: faults that hide each other meet alone, too.
+const FAULTS: [Fault; 14] = [
+    Fault::Crash,
+    Fault::PowerCut,
+    Fault::Pause,
+    Fault::Isolate,
+    Fault::OneWayCut,
+    Fault::Partition,
+    Fault::PartialPartition,
+    Fault::Flapping,
+    Fault::SwizzleClog,
+    Fault::ClockDrift,
+    Fault::SlowDisk,
+    Fault::FailingDisk,
+    Fault::TimerFires,
+    Fault::NetworkWeather,
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    Crash,
+    PowerCut,
+    Pause,
+    Isolate,
+    OneWayCut,
+    /// Groups, and now and then a node that sees both sides.
+    Partition,
+    /// Some pairs of nodes do not see each other; all see somebody.
+    PartialPartition,
+    /// A link that fails and works in turn.
+    Flapping,
+    /// Nodes are cut off one by one, and return in another order (FoundationDB).
+    SwizzleClog,
+    ClockDrift,
+    SlowDisk,
+    FailingDisk,
+    TimerFires,
+    /// Latency and loss change for a while.
+    NetworkWeather,
+}
+
+/// What the run is after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    Anything,
+    Votes,
+    Leaders,
+}
+
+pub(super) fn draw(seed: u64) -> Campaign {
+    let mut random = Random::new(seed ^ 0x5eed_0ffa);
+    let aim = random.pick(&[Aim::Anything, Aim::Anything, Aim::Votes, Aim::Leaders]);
+    let mut config = world(seed, &mut random);
+    let adversary = match aim {
+        Aim::Anything => None,
+        Aim::Votes => {
+            config.nodes = random.pick(&[3, 3, 5]);
+            config.pre_vote = random.chance(300);
+            config.sync = Span::new(5_000, 5_000 + random.within(5_000..=60_000));
+            Some(Adversary::contested_votes())
+        }
+        Aim::Leaders => {
+            config.nodes = random.pick(&[3, 5, 5, 5]);
+            config.pre_vote = random.chance(200);
+            config.check_quorum = random.chance(200);
+            config.append_bytes_max = random.pick(&[1, 1, 4096]);
+            config.loss_per_mille = random.pick(&[0, 0, 0, 10]);
+            config.latency.max = config.latency.min + random.within(100..=8_000);
+            Some(Adversary::leader_chain())
+        }
+    };
+    // Where somebody strikes on purpose, other faults would mostly be in the way.
+    let per_mille = if adversary.is_some() { 40 } else { 400 };
+    let kinds: Vec<_> = FAULTS
+        .into_iter()
+        .filter(|_| random.chance(per_mille))
+        .collect();
+    let mut actions = Vec::new();
+    if !kinds.is_empty() {
+        let mut at = 1 + random.below(1_000_000);
+        while at < FAULTS_LAST {
+            let lasts = random.within(10_000..=3 * config.election_timeout.max);
+            let kind = random.pick(&kinds);
+            schedule(kind, at, lasts, &config, &mut random, &mut actions);
+            at += random.within(10_000..=1_500_000);
+        }
+    }
+    actions.retain(|timed| timed.at < FAULTS_LAST);
+    actions.sort_by_key(|timed| timed.at);
+    Campaign {
+        script: Script { config, actions },
+        adversary,
+        healed_at: FAULTS_LAST,
+        seed,
+    }
+}
+
+fn world(seed: u64, random: &mut Random) -> WorldConfig {
+    let election_min = random.within(100_000..=300_000);
+    let election_max = election_min + random.within(50_000..=300_000);
+    let latency_min = random.within(100..=5_000);
+    WorldConfig {
+        nodes: random.pick(&[1, 2, 3, 3, 3, 4, 5, 5, 5, 7]),
+        seed,
+        election_timeout: Span::new(election_min, election_max),
+        heartbeat_interval: election_min / random.within(3..=8),
+        pre_vote: random.chance(700),
+        check_quorum: random.chance(700),
+        window_bytes_max: random.pick(&[0, 1000, 1 << 20]),
+        append_bytes_max: random.pick(&[1, 300, 4096]),
+        latency: Span::new(latency_min, latency_min + random.within(0..=20_000)),
+        latency_shape: random.pick(&[
+            Shape::Uniform,
+            Shape::Uniform,
+            Shape::Exponential,
+            Shape::LongTailed,
+        ]),
+        bandwidth: random.pick(&[0, 0, 0, 100_000, 1_000_000]),
+        loss_per_mille: random.pick(&[0, 0, 10, 100, 300]),
+        duplicate_per_mille: random.pick(&[0, 0, 20, 200]),
+        reorder: random.chance(500),
+        sync: Span::new(100, 100 + random.within(0..=20_000)),
+        clients: random.within(1..=5),
+        think: Span::new(1_000, 1_000 + random.within(1_000..=100_000)),
+        keys: random.within(1..=5),
+        request_timeout: election_max,
+        story: false,
+        branches: false,
+    }
+}
+
+/// Adds a fault and its end.
+fn schedule(
+    kind: Fault,
+    at: u64,
+    lasts: u64,
+    config: &WorldConfig,
+    random: &mut Random,
+    actions: &mut Vec<Timed>,
+) {
+    let nodes = config.nodes;
+    let mut add = |at, action| actions.push(Timed { at, action });
+    let node = random.within(1..=nodes);
+    let other = (node + random.below(nodes.max(2) - 1)) % nodes + 1;
+    match kind {
+        Fault::Crash => {
+            add(at, Action::Crash { node });
+            add(at + lasts, Action::Restart { node });
+        }
+        Fault::PowerCut => {
+            add(at, Action::PowerCut);
+            for node in 1..=nodes {
+                add(at + random.below(lasts), Action::Restart { node });
+            }
+        }
+        Fault::Pause => {
+            add(at, Action::Pause { node });
+            add(at + lasts, Action::Resume { node });
+        }
+        Fault::Isolate => {
+            add(at, Action::Isolate { node });
+            add(at + lasts, Action::Reconnect { node });
+        }
+        Fault::OneWayCut if nodes > 1 => {
+            add(
+                at,
+                Action::CutLink {
+                    from: node,
+                    to: other,
+                },
+            );
+            add(
+                at + lasts,
+                Action::HealLink {
+                    from: node,
+                    to: other,
+                },
+            );
+        }
+        Fault::Partition => {
+            let mut groups = vec![Vec::new(), Vec::new()];
+            for node in 1..=nodes {
+                let side = random.below(5);
+                if side != 1 {
+                    groups[0].push(node);
+                }
+                if side > 3 || side == 1 {
+                    groups[1].push(node);
+                }
+            }
+            add(at, Action::Partition { groups });
+            add(at + lasts, Action::HealNetwork);
+        }
+        Fault::PartialPartition => {
+            for from in 1..=nodes {
+                for to in (from + 1..=nodes).filter(|_| random.chance(350)) {
+                    add(at, Action::CutLink { from, to });
+                    add(at, Action::CutLink { from: to, to: from });
+                }
+            }
+            add(at + lasts, Action::HealNetwork);
+        }
+        Fault::Flapping if nodes > 1 => {
+            let both_ways = random.chance(500);
+            let period = random.within(5_000..=config.election_timeout.max + 100_000);
+            let (mut time, mut cut) = (at, true);
+            while time < at + 4 * lasts {
+                for (from, to) in [(node, other), (other, node)]
+                    .into_iter()
+                    .take(1 + usize::from(both_ways))
+                {
+                    add(
+                        time,
+                        if cut {
+                            Action::CutLink { from, to }
+                        } else {
+                            Action::HealLink { from, to }
+                        },
+                    );
+                }
+                cut = !cut;
+                time += period;
+            }
+            add(
+                time,
+                Action::HealLink {
+                    from: node,
+                    to: other,
+                },
+            );
+            add(
+                time,
+                Action::HealLink {
+                    from: other,
+                    to: node,
+                },
+            );
+        }
+        Fault::SwizzleClog => {
+            let step = lasts / (2 * nodes) + 1;
+            let mut clogged: Vec<_> = (1..=nodes).filter(|_| random.chance(500)).collect();
+            for (position, node) in (0..).zip(&clogged) {
+                add(at + position * step, Action::Isolate { node: *node });
+            }
+            let mut time = at + lasts;
+            while !clogged.is_empty() {
+                let node = clogged.swap_remove(random.below(clogged.len() as u64) as usize);
+                add(time, Action::Reconnect { node });
+                time += step;
+            }
+        }
+        Fault::ClockDrift => {
+            let drift = random.within(0..=600_000) as i32 - 300_000;
+            add(at, Action::SetClock { node, drift });
+        }
+        Fault::SlowDisk => {
+            let sync = Span::new(100_000, 800_000);
+            add(at, Action::SetDisk { node, sync });
+            let sync = Span::new(100, 10_000);
+            add(at + lasts, Action::SetDisk { node, sync });
+        }
+        Fault::FailingDisk => {
+            add(at, Action::FailDisk { node });
+            add(at + lasts, Action::Restart { node });
+        }
+        Fault::TimerFires => add(at, Action::Timeout { node }),
+        Fault::NetworkWeather => {
+            let min = random.within(100..=30_000);
+            add(
+                at,
+                Action::SetNetwork {
+                    latency: Span::new(min, min + random.within(0..=100_000)),
+                    loss_per_mille: random.pick(&[0, 50, 300, 600]),
+                    duplicate_per_mille: random.pick(&[0, 100]),
+                },
+            );
+            add(
+                at + lasts,
+                Action::SetNetwork {
+                    latency: config.latency,
+                    loss_per_mille: config.loss_per_mille,
+                    duplicate_per_mille: config.duplicate_per_mille,
+                },
+            );
+        }
+        Fault::OneWayCut | Fault::Flapping => {}
+    }
+}

@@ -1,0 +1,353 @@
+//! Worlds full of faults, drawn from a seed, and what must hold in each of them.
+//!
+//! A campaign run has two phases. In the first, everything may break at any moment, and safety must
+//! hold. Then all is mended, and a client's write must succeed within a bounded number of
+//! election timeouts. At the end the whole history must be linearizable.
+//!
+//! A fault schedule is data: some of it is drawn before the run, some is decided by an adversary that
+//! watches the servers. Either way a run ends with the [`Script`] of all that was done, which gives the
+//! same run again, without the adversary, and which [`shrink`] makes as small as it can.
+
+mod adversary;
+mod draw;
+mod shrink;
+
+use std::collections::BTreeMap;
+
+use adversary::Adversary;
+pub use shrink::{Shrunk, shrink};
+
+use crate::action::{Action, Request};
+use crate::client::AskingState;
+use crate::invariants::{Invariant, Violation};
+use crate::random::{Random, Span};
+use crate::run::{Script, Timed};
+use crate::view::ProcessView;
+use crate::world::World;
+
+/// One seed's world and its faults.
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    /// The world, and the faults that were drawn beforehand.
+    script: Script,
+    adversary: Option<Adversary>,
+    /// When the faults end.
+    healed_at: u64,
+    seed: u64,
+}
+
+/// How a campaign run ended.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The seed that decides everything.
+    pub seed: u64,
+    /// The rule that was broken, if one was.
+    pub violation: Option<Violation>,
+    /// How many events there were.
+    pub events: u64,
+    /// How much time passed in the world, in microseconds.
+    pub simulated: u64,
+    /// See [`World::trace_hash`].
+    pub trace_hash: u64,
+    /// How often each kind of fault occurred.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// How often each branch of the protocol was taken, if that was counted; see
+    /// [`WorldConfig::branches`](crate::WorldConfig::branches).
+    pub branches: BTreeMap<&'static str, u64>,
+    /// Client requests that were answered.
+    pub answered: u64,
+    /// All that was done: the same run again, from data alone.
+    pub script: Script,
+}
+
+/// How long the faults last.
+const FAULTS_LAST: u64 = 8_000_000;
+/// How many of the longest election timeouts the mended cluster has to serve a write. Two
+/// elections may fail, and a follower may have to be repaired first.
+const TIMEOUTS_TO_RECOVER: u64 = 20;
+/// The linearizability checker gives up after this many steps for a key.
+const STEPS_MAX: u64 = 500_000;
+
+impl Campaign {
+    /// Draws a world and its faults.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        draw::draw(seed)
+    }
+
+    /// The world and what is done to it until it is mended, as far as it is known beforehand.
+    #[must_use]
+    pub fn script(&self) -> &Script {
+        &self.script
+    }
+
+    /// The same, with a story to tell.
+    #[must_use]
+    pub fn explained(mut self) -> Self {
+        self.script.config.story = true;
+        self
+    }
+
+    /// The same, and the branches of the protocol are counted.
+    #[must_use]
+    pub fn counted(mut self) -> Self {
+        self.script.config.branches = true;
+        self
+    }
+
+    /// Runs it.
+    #[must_use]
+    pub fn run(&self) -> Report {
+        self.run_to_the_end().1
+    }
+
+    /// Runs it, and returns the world as it ended, too.
+    ///
+    /// # Panics
+    ///
+    /// Never: the configurations that are drawn are valid.
+    #[must_use]
+    pub fn run_to_the_end(&self) -> (World, Report) {
+        let world = match World::new(self.script.config.clone()) {
+            Ok(world) => world,
+            Err(error) => unreachable!(
+                "the configuration of seed {} is drawn valid: {error}",
+                self.seed
+            ),
+        };
+        let mut stage = Stage {
+            world,
+            acted_at: None,
+            done: Vec::new(),
+            faults: BTreeMap::new(),
+        };
+        self.break_things(&mut stage);
+        stage.advance(self.healed_at);
+        for repair in repairs(&stage.world) {
+            stage.act(repair);
+        }
+        let violation = match stage.world.violation() {
+            Some(violation) => Some(violation.clone()),
+            None => self
+                .recovers(&mut stage)
+                .or_else(|| stage.world.judge_history(STEPS_MAX)),
+        };
+        let Stage {
+            world,
+            done,
+            faults,
+            ..
+        } = stage;
+        let answered = world
+            .askings()
+            .filter(|asking| asking.returned.is_some())
+            .count() as u64;
+        let report = Report {
+            seed: self.seed,
+            violation,
+            events: world.events(),
+            simulated: world.now(),
+            trace_hash: world.trace_hash(),
+            faults,
+            branches: world.branches().clone(),
+            answered,
+            script: Script {
+                config: self.script.config.clone(),
+                actions: done,
+            },
+        };
+        (world, report)
+    }
+
+    fn break_things(&self, stage: &mut Stage) {
+        let mut adversary = self.adversary.clone();
+        let mut random = Random::new(self.seed ^ 0xbad_5eed);
+        let mut drawn = self.script.actions.iter().peekable();
+        while stage.world.violation().is_none() {
+            let stop = drawn.peek().map_or(self.healed_at, |timed| timed.at);
+            if let Some(adversary) = &mut adversary {
+                while stage.world.next_at().is_some_and(|at| at < stop) {
+                    stage.world.step();
+                    if stage.acted_at < Some(stage.world.now()) {
+                        for action in adversary.look(&stage.world, &mut random) {
+                            stage.act(action);
+                        }
+                    }
+                }
+            }
+            stage.advance(stop);
+            let mut any = false;
+            while let Some(timed) = drawn.next_if(|timed| timed.at <= stop) {
+                stage.act(timed.action.clone());
+                any = true;
+            }
+            if !any {
+                return;
+            }
+        }
+    }
+
+    /// Whether the mended cluster serves a write in time.
+    fn recovers(&self, stage: &mut Stage) -> Option<Violation> {
+        let timeout = self.script.config.election_timeout.max;
+        let deadline = self.healed_at + TIMEOUTS_TO_RECOVER * timeout;
+        stage.ask();
+        let mut answered = false;
+        while !answered && stage.world.next_at().is_some_and(|at| at <= deadline) {
+            stage.world.step();
+            match stage.world.askings().last().map(|asked| &asked.state) {
+                Some(AskingState::Done { .. }) => answered = true,
+                // A client that gave up before a leader was there; another one tries.
+                Some(AskingState::Unknown) => stage.ask(),
+                Some(AskingState::Waiting) | None => {}
+            }
+        }
+        if answered {
+            // What clients still wait for shall have its time, too.
+            let patience = 2 * self.script.config.request_timeout;
+            stage.advance(stage.world.now() + patience);
+        }
+        if stage.world.violation().is_some() || answered {
+            return stage.world.violation().cloned();
+        }
+        let text = format!(
+            "all is mended, but no write succeeds within {TIMEOUTS_TO_RECOVER} election timeouts"
+        );
+        Some(Violation {
+            invariant: Invariant::Availability,
+            text,
+            at: stage.world.now(),
+        })
+    }
+}
+
+/// A world under attack, and the record of what was done to it.
+struct Stage {
+    world: World,
+    /// When something was done last. What is done at one moment is done at once, with nothing in between, as a
+    /// [`Run`](crate::Run) does it.
+    acted_at: Option<u64>,
+    done: Vec<Timed>,
+    faults: BTreeMap<&'static str, u64>,
+}
+
+impl Stage {
+    /// Lets time pass, unless something was done at this moment already.
+    fn advance(&mut self, time: u64) {
+        if self.acted_at < Some(time) {
+            self.world.run_until(time);
+        }
+    }
+
+    /// A node that is down already cannot crash: such an action is refused, and not recorded.
+    fn act(&mut self, action: Action) {
+        if self.world.act(&action).is_ok() {
+            *self.faults.entry(name(&action)).or_default() += 1;
+            let at = self.world.now();
+            self.acted_at = Some(at);
+            self.done.push(Timed { at, action });
+        }
+    }
+
+    fn ask(&mut self) {
+        let request = Request::Put {
+            key: "mended".into(),
+            value: "yes".into(),
+        };
+        self.act(Action::Request { via: None, request });
+    }
+}
+
+fn name(action: &Action) -> &'static str {
+    match action {
+        Action::Crash { .. } => "crash",
+        Action::PowerCut => "power cut",
+        Action::Restart { .. } => "restart",
+        Action::Pause { .. } => "pause",
+        Action::Resume { .. } => "resume",
+        Action::Timeout { .. } => "timer fires",
+        Action::FailDisk { .. } => "failing disk",
+        Action::SetDisk { .. } => "disk speed",
+        Action::SetClock { .. } => "clock drift",
+        Action::CutLink { .. } => "one-way cut",
+        Action::Isolate { .. } => "isolate",
+        Action::Partition { .. } => "partition",
+        Action::HealLink { .. } | Action::Reconnect { .. } | Action::HealNetwork => "heal",
+        Action::SetNetwork { .. } => "network",
+        Action::DropMessage { .. } | Action::DuplicateMessage { .. } => "message",
+        Action::Request { .. } | Action::StopClients => "client",
+    }
+}
+
+/// What mends everything.
+fn repairs(world: &World) -> Vec<Action> {
+    let latency = world.config().latency;
+    let mut repairs = vec![
+        Action::HealNetwork,
+        Action::SetNetwork {
+            latency,
+            loss_per_mille: 0,
+            duplicate_per_mille: 0,
+        },
+        Action::StopClients,
+    ];
+    for node in 1..=world.config().nodes {
+        repairs.push(Action::SetDisk {
+            node,
+            sync: Span::new(100, 5_000),
+        });
+        repairs.push(Action::SetClock { node, drift: 0 });
+        match world.process(node) {
+            Some(ProcessView::Down { .. }) => repairs.push(Action::Restart { node }),
+            Some(ProcessView::Paused) => repairs.push(Action::Resume { node }),
+            _ => {}
+        }
+    }
+    repairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::Run;
+
+    /// The page plays what a campaign did, adversary or not.
+    #[test]
+    fn a_run_can_be_repeated_from_its_record() {
+        for seed in 0..40 {
+            let report = Campaign::new(seed).run();
+            assert_eq!(report.violation, None, "seed {seed}");
+            let mut again = Run::new(report.script).unwrap();
+            again.seek(report.simulated);
+            assert_eq!(again.world().trace_hash(), report.trace_hash, "seed {seed}");
+        }
+    }
+
+    /// Counting and telling watch a run, and do not change it.
+    #[test]
+    fn watching_changes_nothing() {
+        for seed in [1, 7, 25] {
+            let plain = Campaign::new(seed).run();
+            let counted = Campaign::new(seed).counted().run();
+            let explained = Campaign::new(seed).explained().run();
+            assert!(plain.branches.is_empty() && !counted.branches.is_empty());
+            assert_eq!(
+                [counted.trace_hash, explained.trace_hash],
+                [plain.trace_hash; 2]
+            );
+        }
+    }
+
+    #[test]
+    fn all_reachable_branches_are_reached() {
+        let mut branches = BTreeMap::new();
+        for seed in 0..60 {
+            branches.extend(Campaign::new(seed).counted().run().branches);
+        }
+        let missing: Vec<_> = crate::branches::REACHABLE
+            .into_iter()
+            .filter(|name| !branches.contains_key(name))
+            .collect();
+        assert_eq!(missing, Vec::<&str>::new());
+    }
+}
