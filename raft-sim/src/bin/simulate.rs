@@ -154,7 +154,7 @@ fn work(next: &AtomicU64, last: u64, deadline: Option<Instant>, reports: &Sender
             return;
         }
         let campaign = Campaign::new(seed);
-        let campaign = if seed % COUNTED_EVERY == 0 {
+        let campaign = if seed.is_multiple_of(COUNTED_EVERY) {
             campaign.counted()
         } else {
             campaign
