@@ -50,6 +50,8 @@ mod network;
 mod node;
 mod random;
 mod run;
+#[cfg(feature = "scenarios")]
+pub mod scenario;
 mod story;
 mod trace;
 mod view;

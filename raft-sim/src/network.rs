@@ -73,6 +73,8 @@ pub(crate) struct Network {
 
 /// About how many bytes a message has besides its entries.
 const HEADER_BYTES: usize = 60;
+/// A link keeps what waits to be sent for this long, in microseconds, and loses what comes then.
+const QUEUE_MAX: u64 = 100_000;
 /// How many losses are remembered.
 const LOST_MAX: usize = 64;
 
@@ -115,7 +117,8 @@ impl Network {
         let mut arrivals = Vec::new();
         for _ in 0..copies {
             let left_at = self.leaves(now, from, to, &message);
-            let mut arrives_at = left_at + random.delay(self.latency, self.shape);
+            let lost = lost || left_at.is_none();
+            let mut arrives_at = left_at.unwrap_or(now) + random.delay(self.latency, self.shape);
             if !self.reorder {
                 let bulk = matches!(message, Message::AppendEntries(_));
                 let latest = self.latest.entry((from, to, bulk)).or_default();
@@ -142,10 +145,11 @@ impl Network {
         arrivals
     }
 
-    /// When the last byte of a message has left, behind what was sent before it.
-    fn leaves(&mut self, now: u64, from: u64, to: u64, message: &Message) -> u64 {
+    /// When the last byte of a message has left, behind what was sent before it. None if so much waits
+    /// already that there is no room for it.
+    fn leaves(&mut self, now: u64, from: u64, to: u64, message: &Message) -> Option<u64> {
         if self.bandwidth == 0 {
-            return now;
+            return Some(now);
         }
         let bytes = HEADER_BYTES
             + match message {
@@ -156,8 +160,11 @@ impl Network {
             };
         let takes = bytes as u64 * 1_000_000 / self.bandwidth;
         let busy_until = self.busy_until.entry((from, to)).or_default();
+        if *busy_until > now + QUEUE_MAX {
+            return None;
+        }
         *busy_until = now.max(*busy_until) + takes;
-        *busy_until
+        Some(*busy_until)
     }
 
     /// Takes a message that arrives. None if it was dropped on the way, or its link was cut.

@@ -44,6 +44,8 @@ struct Cli {
 
 /// Every so many worlds the branches are counted, which takes time.
 const COUNTED_EVERY: u64 = 8;
+/// Browsers take longer addresses than this, and terminals do not show them well.
+const ADDRESS_MAX: usize = 16_000;
 /// How many records of a story are told.
 const STORY_MAX: usize = 400;
 
@@ -258,29 +260,35 @@ fn explain(report: &Report, cli: &Cli) {
     } else {
         shrink(&report.script, violation)
     };
-    let Some(Shrunk {
-        script,
-        violation,
-        runs,
-    }) = small
-    else {
-        println!("  open it: {}", address(&report.script, violation.at));
-        return;
+    let (script, at) = match small {
+        None => (report.script.clone(), violation.at),
+        Some(Shrunk {
+            script,
+            violation,
+            runs,
+        }) => {
+            println!(
+                "  shrunk in {runs} runs: {} actions to {}, {} clients to {}: {violation}",
+                report.script.actions.len(),
+                script.actions.len(),
+                report.script.config.clients,
+                script.config.clients,
+            );
+            (script, violation.at)
+        }
     };
-    println!(
-        "  shrunk in {runs} runs: {} actions to {}, {} clients to {}: {violation}",
-        report.script.actions.len(),
-        script.actions.len(),
-        report.script.config.clients,
-        script.config.clients,
-    );
     let path = cli.out.join(format!("{seed}.json"));
     let text = serde_json::to_string_pretty(&script).unwrap_or_default();
     match std::fs::create_dir_all(&cli.out).and_then(|()| std::fs::write(&path, text + "\n")) {
         Ok(()) => println!("  written: {}", path.display()),
         Err(error) => println!("  cannot write {}: {error}", path.display()),
     }
-    println!("  open it: {}", address(&script, violation.at));
+    let address = address(&script, at);
+    if address.len() <= ADDRESS_MAX {
+        println!("  open it: {address}");
+    } else {
+        println!("  its address would have {} characters", address.len());
+    }
 }
 
 /// The page's address that shows a run at a moment: the part after the playground's.
