@@ -61,8 +61,10 @@ pub(crate) enum Arrival {
     Synced(u64),
 }
 
-/// How often the state machine reaches the disk by itself, in entries.
+/// How often the state machine reaches the disk by itself, in entries; a long history does it more seldom, because
+/// each time is a copy of everything.
 const CHECKPOINT_EVERY: u64 = 32;
+const CHECKPOINT_SHARE: u64 = 8;
 
 /// A clock that may run fast or slow, and starts anew at a boot.
 #[derive(Clone, Debug)]
@@ -180,7 +182,11 @@ impl Node {
     /// Writes the state machine to the disk now and then, in one piece.
     pub(crate) fn checkpoint(&mut self) {
         if let Process::Running(running) = &self.process
-            && running.kv.applied_index() >= self.kv_on_disk.applied_index() + CHECKPOINT_EVERY
+            && let behind = running
+                .kv
+                .applied_index()
+                .saturating_sub(self.kv_on_disk.applied_index())
+            && behind >= CHECKPOINT_EVERY.max(self.kv_on_disk.applied_index() / CHECKPOINT_SHARE)
         {
             self.kv_on_disk = running.kv.clone();
         }
