@@ -1,12 +1,15 @@
 //! Log replication, the follower's side (§5.3).
 
-use crate::entry::Entry;
+use alloc::vec::Vec;
+
+use crate::entry::{Entry, Payload};
 use crate::event::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason};
 use crate::id::{LogId, LogIndex, NodeId, Term};
 use crate::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, Heartbeat, HeartbeatResponse, Message,
 };
 use crate::raft::{Raft, RoleState};
+use crate::sabotage::Rule;
 
 impl Raft {
     pub(crate) fn on_heartbeat(&mut self, from: NodeId, request: &Heartbeat) {
@@ -28,34 +31,39 @@ impl Raft {
                 reason,
             });
         }
-        // The leader names no more than this server acknowledged in this term; a server that lost
-        // its disk since must not believe that it has the entries (etcd #21178).
-        if request.commit_index > self.log.last().index {
-            self.ignore(from, IgnoreReason::BeyondLog);
-        } else if request.commit_index > self.commit_index {
-            self.commit_through(request.commit_index);
+        let last = self.log.last().index;
+        if request.commit_index > last && self.config.keeps(Rule::HeartbeatWithinMatch) {
+            // The leader names no more than this server acknowledged to it in this term, when it
+            // was durable. So the disk has lost it, and perhaps votes with it (etcd #21178).
+            let acknowledged = request.commit_index;
+            return self.stop(StopReason::LogLost { acknowledged, last });
         }
+        if request.commit_index.min(last) > self.commit_index {
+            self.commit_through(request.commit_index.min(last));
+        }
+        self.ask_again();
     }
 
     pub(crate) fn on_append_entries(&mut self, from: NodeId, request: AppendEntries) {
         let prev_log = request.prev_log;
-        if request.term < self.term() {
+        if request.term < self.term() && self.config.keeps(Rule::StaleLeaderIsRefused) {
             let reason = AppendRefusal::StaleTerm {
                 theirs: request.term,
                 ours: self.term(),
             };
             return self.refuse_entries(from, prev_log, LogId::default(), reason);
         }
-        if !self.recognize_leader(from, request.term) {
+        if request.term >= self.term() && !self.recognize_leader(from, request.term) {
             return;
         }
-        if !is_piece_of_a_log(&request) {
+        if !is_piece_of_a_log(&request) || self.lacks_payloads(&request.entries) {
             return self.ignore(from, IgnoreReason::MalformedEntries);
         }
-        if !self.log.contains(prev_log) {
+        if !self.holds(prev_log) {
             let ours = self.log.term_at(prev_log.index);
             let bound = LogId::new(prev_log.term, prev_log.index.previous());
-            let hint = self.log.last_not_after(bound);
+            // What has been compacted away is committed, so there both logs agree.
+            let hint = self.log.last_not_after(bound).unwrap_or(self.log.start());
             let reason = AppendRefusal::PreviousEntryMissing { prev_log, ours };
             return self.refuse_entries(from, prev_log, hint, reason);
         }
@@ -63,22 +71,41 @@ impl Raft {
             .entries
             .last()
             .map_or(prev_log.index, |entry| entry.id.index);
-        if !self.take_entries(from, request.entries) {
+        if !self.take_entries(from, prev_log, request.entries) {
             return;
         }
         if let RoleState::Follower(follower) = &mut self.role {
-            follower.ack.matched = follower.ack.matched.max(match_index);
-            follower.ack.due = true;
+            follower.ack.reached(match_index);
         }
-        let commit_index = request.leader_commit.min(match_index);
+        let agreed = if self.config.keeps(Rule::CommitWhatMatches) {
+            match_index
+        } else {
+            self.log.last().index
+        };
+        let commit_index = request.leader_commit.min(agreed);
         if commit_index > self.commit_index {
             self.commit_through(commit_index);
         }
     }
 
+    /// Whether the log agrees with the leader's at an entry. It does wherever it has been compacted,
+    /// because that is committed.
+    fn holds(&self, prev_log: LogId) -> bool {
+        prev_log.index < self.log.start().index
+            || self.log.contains(prev_log)
+            || (!self.config.keeps(Rule::PreviousEntryMatches)
+                && prev_log.index <= self.log.last().index)
+    }
+
+    /// Only a witness gets entries without their payloads.
+    fn lacks_payloads(&self, entries: &[Entry]) -> bool {
+        let lacks = |entry: &Entry| entry.payload == Payload::Withheld;
+        !self.config.witness && entries.iter().any(lacks)
+    }
+
     /// Follows the server that leads in `term`, which is not over. Returns false if that is
     /// impossible, and the server stopped.
-    fn recognize_leader(&mut self, from: NodeId, term: Term) -> bool {
+    pub(crate) fn recognize_leader(&mut self, from: NodeId, term: Term) -> bool {
         if term > self.term() {
             self.adopt_term(term, from);
         }
@@ -101,8 +128,9 @@ impl Raft {
         }
         self.arm_timer();
         if let RoleState::Follower(follower) = &mut self.role {
-            follower.leader = Some((from, self.now));
+            follower.leader = Some(from);
         }
+        self.heard = Some((from, self.now));
         true
     }
 
@@ -125,19 +153,42 @@ impl Raft {
     /// Appends what the log does not hold yet, and removes only what conflicts with it: a late
     /// request must not remove entries that came after it (§5.3). Returns false if the server
     /// stopped.
-    fn take_entries(&mut self, leader: NodeId, entries: alloc::vec::Vec<Entry>) -> bool {
-        let mut fresh = entries
+    fn take_entries(&mut self, leader: NodeId, prev_log: LogId, entries: Vec<Entry>) -> bool {
+        let start = self.log.start();
+        if entries
+            .iter()
+            .any(|entry| entry.id.index == start.index && entry.id != start)
+        {
+            let index = start.index;
+            self.stop(StopReason::CommittedEntryConflict { index });
+            return false;
+        }
+        if !self.config.keeps(Rule::OnlyConflictIsRemoved) {
+            let first = prev_log.index.max(self.commit_index).next();
+            if first <= self.log.last().index {
+                self.remove_conflict(leader, first);
+            }
+        }
+        let mut fresh: Vec<_> = entries
             .into_iter()
-            .skip_while(|entry| self.log.contains(entry.id))
-            .peekable();
-        let Some(first) = fresh.peek().map(|entry| entry.id.index) else {
+            .skip_while(|entry| entry.id.index <= start.index || self.log.contains(entry.id))
+            .collect();
+        if !self.config.keeps(Rule::ConflictIsRemoved) {
+            fresh.retain(|entry| entry.id.index > self.log.last().index);
+        }
+        let Some(first) = fresh.first().map(|entry| entry.id.index) else {
             return true;
         };
-        let fresh: alloc::vec::Vec<_> = fresh.collect();
         if first <= self.log.last().index && !self.remove_conflict(leader, first) {
             return false;
         }
+        let mut changed = false;
         for entry in fresh {
+            if let Payload::Membership(membership) = &entry.payload {
+                self.memberships
+                    .append(entry.id.index, (**membership).clone());
+                changed = true;
+            }
             self.log.append(entry);
         }
         let last = self.log.last();
@@ -146,6 +197,9 @@ impl Raft {
             first,
             last,
         });
+        if changed {
+            self.membership_changed();
+        }
         true
     }
 
@@ -161,6 +215,12 @@ impl Raft {
             first,
             last,
         });
+        if self.membership_index() >= first
+            && self.config.keeps(Rule::MembershipRevertsOnTruncation)
+        {
+            self.memberships.truncate(first);
+            self.membership_changed();
+        }
         true
     }
 }

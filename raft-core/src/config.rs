@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::id::NodeId;
+use crate::membership::MembershipError;
 
 /// How a server behaves. All servers of a cluster should use the same values, except for `id`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -27,6 +28,24 @@ pub struct Config {
     /// (dissertation 6.2), and whether a server that hears its leader ignores candidates
     /// (dissertation 4.2.3). Default: yes.
     pub check_quorum: bool,
+    /// What this server adds to each of its election timeouts, so that others lead if they can.
+    /// With the width of the range of timeouts it stands only if no server without a handicap has
+    /// won in its first attempt. Safety does not depend on it. Default: zero.
+    pub election_handicap: Duration,
+    /// Whether this server is a witness: it votes and keeps the terms of the log, but no payloads,
+    /// never leads, and hands out nothing to apply (dissertation 11.7.2). The cluster's
+    /// [`Membership`](crate::Membership) must say the same. Default: no.
+    pub witness: bool,
+    /// Allows reads by lease, and says by how much the clocks of two servers may differ in speed
+    /// from true time, in parts per million: a leader whose heartbeats a majority has answered
+    /// answers reads by itself for a little less than `election_timeout_min` (dissertation 6.4.1).
+    /// Needs `check_quorum`, on all servers; a server that starts then grants no vote for
+    /// `election_timeout_min`, because it may have forgotten a leader. Default: no leases.
+    pub lease_drift_ppm: Option<u32>,
+    /// How long a write may take. A leader whose write takes longer steps down, and a server does
+    /// not stand for election meanwhile: heartbeats alone would keep a leader that can commit
+    /// nothing. Default: 2 s.
+    pub write_stall_max: Duration,
     /// Upper bound of one command, in bytes. A larger one is refused. Default: 2 MiB.
     pub command_bytes_max: usize,
     /// Entries in one AppendEntries stop at this many bytes (but there is always at least one).
@@ -42,10 +61,15 @@ pub struct Config {
     /// Bytes of durable and committed entries that stay in memory for followers that are a little
     /// behind. What is further back is asked for by [`Fetch`](crate::Fetch). Default: 16 MiB.
     pub window_bytes_max: usize,
+    /// Upper bound of one piece of a snapshot, in bytes. Default: 256 KiB.
+    pub snapshot_piece_bytes_max: usize,
     /// Reads that wait for their confirmation; over it, reads are refused. Default: 65,536.
     pub reads_max: usize,
     /// Whether to record [`Event`](crate::Event)s. Default: no.
     pub explain: bool,
+    /// Rules that are not kept, to see what they are good for.
+    #[cfg(feature = "sabotage")]
+    pub broken: crate::BrokenRules,
 }
 
 /// Why a [`Config`] or a [`Restored`](crate::Restored) was refused.
@@ -58,10 +82,15 @@ pub enum ConfigError {
     HeartbeatNotBelowElectionTimeout,
     /// This limit must not be zero.
     ZeroLimit(&'static str),
-    /// A cluster needs at least one voter.
-    NoVoters,
-    /// The commit index lies beyond the end of the log.
-    CommittedBeyondLog,
+    /// `lease_drift_ppm` needs `check_quorum`, and must be less than a million.
+    LeaseImpossible,
+    /// The membership makes no sense.
+    Membership(MembershipError),
+    /// What is applied lies beyond the end of the log.
+    AppliedBeyondLog,
+    /// What is applied lies before the end of the snapshot, or the log starts behind it: something
+    /// is missing in between.
+    SnapshotDoesNotFit,
     /// The last entry of the log has a later term than the hard state: they are of different ages.
     LogNewerThanTerm,
 }
@@ -79,14 +108,21 @@ impl Config {
             heartbeat_interval: Duration::from_millis(100),
             pre_vote: true,
             check_quorum: true,
+            election_handicap: Duration::ZERO,
+            witness: false,
+            lease_drift_ppm: None,
+            write_stall_max: Duration::from_secs(2),
             command_bytes_max: 2 * MIB,
             append_bytes_max: 256 * KIB,
             in_flight_messages_max: 256,
             in_flight_bytes_max: 8 * MIB,
             uncommitted_bytes_max: 32 * MIB,
             window_bytes_max: 16 * MIB,
+            snapshot_piece_bytes_max: 256 * KIB,
             reads_max: 65_536,
             explain: false,
+            #[cfg(feature = "sabotage")]
+            broken: crate::BrokenRules::default(),
         }
     }
 
@@ -104,8 +140,14 @@ impl Config {
             ("in_flight_messages_max", self.in_flight_messages_max),
             ("in_flight_bytes_max", self.in_flight_bytes_max),
             ("uncommitted_bytes_max", self.uncommitted_bytes_max),
+            ("snapshot_piece_bytes_max", self.snapshot_piece_bytes_max),
             ("reads_max", self.reads_max),
         ];
+        if let Some(ppm) = self.lease_drift_ppm
+            && (!self.check_quorum || ppm >= 1_000_000)
+        {
+            return Err(ConfigError::LeaseImpossible);
+        }
         match limits.iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(ConfigError::ZeroLimit(name)),
             None => Ok(()),
@@ -123,10 +165,14 @@ impl fmt::Display for ConfigError {
                 "heartbeat_interval must be positive and less than election_timeout_min",
             ),
             Self::ZeroLimit(name) => write!(f, "{name} must not be zero"),
-            Self::NoVoters => f.write_str("a cluster needs at least one voter"),
-            Self::CommittedBeyondLog => {
-                f.write_str("the commit index lies beyond the end of the log")
-            }
+            Self::LeaseImpossible => f.write_str(
+                "reads by lease need check_quorum, and a clock drift of less than a million ppm",
+            ),
+            Self::Membership(error) => error.fmt(f),
+            Self::AppliedBeyondLog => f.write_str("what is applied lies beyond the end of the log"),
+            Self::SnapshotDoesNotFit => f.write_str(
+                "entries are missing between the snapshot and the log or what is applied",
+            ),
             Self::LogNewerThanTerm => {
                 f.write_str("the log ends in a later term than the hard state names")
             }

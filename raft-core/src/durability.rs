@@ -5,9 +5,10 @@ use alloc::collections::VecDeque;
 use crate::effects::{Durable, Write};
 use crate::entry::HardState;
 use crate::event::Event;
-use crate::id::{Instant, LogId};
+use crate::id::{Instant, LogId, LogIndex};
 use crate::message::{AppendEntriesResponse, AppendResult, Message, RequestVoteResponse};
 use crate::raft::{Raft, RoleState};
+use crate::sabotage::Rule;
 
 /// Which writes are on the way.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -27,6 +28,7 @@ struct OnTheWay {
     sequence: u64,
     hard_state: Option<HardState>,
     last: Option<LogId>,
+    handed_out: Instant,
     synced: bool,
 }
 
@@ -41,24 +43,33 @@ impl Durability {
         }
     }
 
+    pub(crate) fn boot(&self) -> u64 {
+        self.boot
+    }
+
     /// Marks the write as synced, and returns the writes that are durable by that: those before
     /// which none is missing.
-    fn synced(&mut self, token: &Durable) -> impl Iterator<Item = OnTheWay> {
-        if token.boot == self.boot {
-            let write = self
-                .on_the_way
-                .iter_mut()
-                .find(|write| write.sequence == token.sequence);
-            if let Some(write) = write {
-                write.synced = true;
-            }
-        }
-        let complete = self
+    fn synced(&mut self, token: &Durable, in_order: bool) -> impl Iterator<Item = OnTheWay> {
+        let found = self
             .on_the_way
             .iter()
-            .take_while(|write| write.synced)
-            .count();
-        self.on_the_way.drain(..complete)
+            .position(|write| write.sequence == token.sequence)
+            .filter(|_| token.boot == self.boot);
+        if let Some(write) = found {
+            self.on_the_way[write].synced = true;
+        }
+        let complete = if in_order {
+            let synced = self.on_the_way.iter().take_while(|write| write.synced);
+            0..synced.count()
+        } else {
+            found.map_or(0..0, |write| write..write + 1)
+        };
+        self.on_the_way.drain(complete)
+    }
+
+    /// When the oldest write that is on the way was handed out.
+    fn oldest(&self) -> Option<Instant> {
+        self.on_the_way.front().map(|write| write.handed_out)
     }
 }
 
@@ -74,10 +85,12 @@ impl Raft {
         }
         let mut hard_state = None;
         let mut through = None;
-        for write in self.durability.synced(&token) {
+        let in_order = self.config.keeps(Rule::WritesCompleteInOrder);
+        let void_if_replaced = self.config.keeps(Rule::ReplacedWriteIsVoid);
+        for write in self.durability.synced(&token, in_order) {
             hard_state = write.hard_state.or(hard_state);
             if let Some(last) = write.last
-                && self.log.persisted(last)
+                && self.log.persisted(last, void_if_replaced)
             {
                 through = Some(last);
             }
@@ -98,6 +111,13 @@ impl Raft {
         self.durability.durable == self.hard_state
     }
 
+    /// Whether the disk has been busy with one write for so long that nothing can be promised.
+    pub(crate) fn disk_is_stalled(&self) -> bool {
+        self.durability.oldest().is_some_and(|handed_out| {
+            self.now.saturating_since(handed_out) >= self.config.write_stall_max
+        })
+    }
+
     pub(crate) fn take_write(&mut self) -> Option<Write> {
         let durability = &mut self.durability;
         let hard_state = (durability.written != self.hard_state).then_some(self.hard_state);
@@ -114,6 +134,7 @@ impl Raft {
         let write = Write {
             token,
             hard_state,
+            log_start: self.log.take_start(),
             entries: self.log.take_unwritten(),
         };
         let last = write.last();
@@ -121,6 +142,7 @@ impl Raft {
             sequence,
             hard_state,
             last,
+            handed_out: self.now,
             synced: false,
         });
         Some(write)
@@ -128,32 +150,60 @@ impl Raft {
 
     /// Sends the vote and the acknowledgement that waited for a write, if it is durable.
     pub(crate) fn release_promises(&mut self) {
-        if !self.hard_state_is_durable() {
-            return;
-        }
+        let is_durable = self.hard_state_is_durable();
         let term = self.term();
-        if let Some(candidate) = self.grant.take() {
+        if (is_durable || !self.config.keeps(Rule::VoteIsDurable))
+            && let Some(candidate) = self.grant.take()
+        {
             let response = RequestVoteResponse {
                 term,
                 granted: true,
             };
             self.send(candidate, Message::RequestVoteResponse(response));
         }
-        let durable = self.log.durable();
+        let durable = if self.config.keeps(Rule::AcknowledgeDurable) {
+            self.log.durable()
+        } else {
+            self.log.last().index
+        };
         let RoleState::Follower(follower) = &mut self.role else {
             return;
         };
-        let Some((leader, _)) = follower.leader else {
+        let Some(leader) = follower.leader.filter(|_| is_durable) else {
             return;
         };
-        let ack = &mut follower.ack;
-        let match_index = ack.matched.min(durable);
-        if ack.due && (match_index == ack.matched || match_index > ack.sent) {
-            ack.due = match_index < ack.matched;
-            ack.sent = match_index;
+        if let Some(match_index) = follower.ack.take(durable) {
             let result = AppendResult::Accepted { match_index };
             let response = AppendEntriesResponse { term, result };
             self.send(leader, Message::AppendEntriesResponse(response));
         }
+    }
+}
+
+/// How far a follower's log agrees with its leader's. It is sent once the entries are durable;
+/// several requests may share one answer.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Acknowledgement {
+    matched: LogIndex,
+    sent: LogIndex,
+    due: bool,
+}
+
+impl Acknowledgement {
+    /// The log agrees up to here, and the leader wants to know.
+    pub(crate) fn reached(&mut self, matched: LogIndex) {
+        self.matched = self.matched.max(matched);
+        self.due = true;
+    }
+
+    /// What to tell the leader, if there is news for it. What is not durable yet stays due.
+    fn take(&mut self, durable: LogIndex) -> Option<LogIndex> {
+        let match_index = self.matched.min(durable);
+        let news = self.due && (match_index == self.matched || match_index > self.sent);
+        if news {
+            self.due = match_index < self.matched;
+            self.sent = match_index;
+        }
+        news.then_some(match_index)
     }
 }

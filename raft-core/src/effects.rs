@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::entry::{Entry, HardState};
+use bytes::Bytes;
+
+use crate::entry::{Entry, HardState, Snapshot};
 use crate::event::Event;
 use crate::id::{LogId, LogIndex, NodeId};
 use crate::message::Message;
@@ -25,6 +27,14 @@ pub struct Effects {
     pub committed: Vec<Entry>,
     /// Entries wanted back from the durable log. Answer with [`Raft::fetched`](crate::Raft::fetched).
     pub fetches: Vec<Fetch>,
+    /// Pieces wanted of this server's own snapshot. Answer with
+    /// [`Raft::snapshot_piece`](crate::Raft::snapshot_piece).
+    pub snapshot_reads: Vec<SnapshotRead>,
+    /// Pieces of a snapshot that comes from the leader. Keep them together, apart from the state
+    /// machine; a piece at offset 0 begins anew.
+    pub snapshot_pieces: Vec<SnapshotPiece>,
+    /// All pieces have arrived. Until this is answered, nothing more is committed here.
+    pub install: Option<Install>,
     /// What became of reads.
     pub reads: Vec<ReadOutcome>,
     /// Decisions, in the order in which they were taken, if
@@ -74,6 +84,7 @@ pub struct Outbound {
 pub struct Write {
     pub(crate) token: Durable,
     pub(crate) hard_state: Option<HardState>,
+    pub(crate) log_start: Option<LogId>,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -83,6 +94,55 @@ pub struct Write {
 pub struct Durable {
     pub(crate) boot: u64,
     pub(crate) sequence: u64,
+}
+
+/// Asks for a piece of this server's own snapshot, for a follower.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct SnapshotRead {
+    /// Who gets it.
+    pub to: NodeId,
+    /// Which snapshot: the one that was named to
+    /// [`Raft::snapshot_taken`](crate::Raft::snapshot_taken) last.
+    pub snapshot: Snapshot,
+    /// Where the piece begins.
+    pub offset: u64,
+    /// Its size, which is more than zero and reaches no further than the snapshot.
+    pub bytes: usize,
+}
+
+/// A piece of a snapshot that comes from the leader.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct SnapshotPiece {
+    /// Which snapshot.
+    pub snapshot: Snapshot,
+    /// Where the piece begins. It follows the one before.
+    pub offset: u64,
+    /// The bytes.
+    pub data: Bytes,
+}
+
+/// A snapshot of the leader has arrived whole.
+///
+/// Apply what was committed before, check the snapshot, make it and its
+/// [`Snapshot`] durable, put it in the place of the state machine, and only then turn this into
+/// [`Installed`] with [`done`](Self::done) and hand that to
+/// [`Raft::snapshot_installed`](crate::Raft::snapshot_installed). If the snapshot turns out to be
+/// damaged, call [`Raft::snapshot_damaged`](crate::Raft::snapshot_damaged): it is sent again.
+#[must_use = "until a snapshot is installed, nothing is committed"]
+#[derive(PartialEq, Eq, Hash, Debug)]
+pub struct Install {
+    pub(crate) token: Installed,
+    pub(crate) snapshot: Snapshot,
+}
+
+/// Says that a snapshot is durable, and the state machine is what it says. Only [`Install::done`]
+/// makes one.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[must_use = "hand it to Raft::snapshot_installed"]
+pub struct Installed {
+    pub(crate) boot: u64,
+    pub(crate) last: LogId,
+    pub(crate) identity: u64,
 }
 
 /// Asks for entries that left the core's memory.
@@ -135,6 +195,14 @@ impl Write {
         self.hard_state
     }
 
+    /// Where the log begins, if that changed. A durable snapshot includes everything up to this
+    /// entry: remove what the log has up to here; and if the log does not hold this very entry,
+    /// remove the rest too. Only then come [`entries`](Self::entries).
+    #[must_use]
+    pub fn log_start(&self) -> Option<LogId> {
+        self.log_start
+    }
+
     /// The entries to store, without gaps. They replace whatever the log holds from the position
     /// of the first of them on; nothing of the old log may stay behind the last of them.
     #[must_use]
@@ -154,11 +222,25 @@ impl Write {
     }
 }
 
+impl Install {
+    /// Which snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Says that the snapshot survives a loss of power, and that the state machine is what it says.
+    pub fn done(self) -> Installed {
+        self.token
+    }
+}
+
 impl fmt::Debug for Write {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Write")
             .field("sequence", &self.token.sequence)
             .field("hard_state", &self.hard_state)
+            .field("log_start", &self.log_start)
             .field("entries", &self.entries.len())
             .finish_non_exhaustive()
     }
@@ -172,6 +254,9 @@ impl Effects {
             && self.messages.is_empty()
             && self.committed.is_empty()
             && self.fetches.is_empty()
+            && self.snapshot_reads.is_empty()
+            && self.snapshot_pieces.is_empty()
+            && self.install.is_none()
             && self.reads.is_empty()
             && self.events.is_empty()
     }

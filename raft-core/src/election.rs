@@ -6,19 +6,25 @@ use alloc::boxed::Box;
 use crate::entry::{Entry, HardState, Payload};
 use crate::event::{Event, IgnoreReason, StepDownReason, VoteRefusal};
 use crate::id::{Instant, LogId, NodeId, Term};
+use crate::membership::Tally;
 use crate::message::{Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse};
 use crate::progress::Progress;
-use crate::quorum::Tally;
 use crate::raft::{Ballot, Leader, Raft, RoleState};
-use crate::read::Reads;
+use crate::read::{Lease, Reads};
+use crate::sabotage::Rule;
 
 impl Raft {
-    /// When the election timer fires. Leaders and servers without a vote have none.
+    /// When the election timer fires. Leaders and servers that cannot lead have none.
     pub(crate) fn election_is_due(&self) -> Option<Instant> {
         let stands = !matches!(self.role, RoleState::Leader(_))
-            && self.membership.is_voter(self.id())
+            && self.may_stand()
             && self.stopped.is_none();
         stands.then(|| self.timer.deadline())
+    }
+
+    /// Whether this server may lead at all.
+    pub(crate) fn may_stand(&self) -> bool {
+        !self.config.witness && self.membership().is_voter(self.id())
     }
 
     /// The election timer fired.
@@ -28,14 +34,20 @@ impl Raft {
             // Only a broken peer can have brought it here; there is no later term to stand in.
             return;
         }
+        if self.disk_is_stalled() {
+            // It could not even vote for itself.
+            return;
+        }
+        self.abort_reads();
         if !self.config.pre_vote {
-            return self.campaign();
+            return self.campaign(false);
         }
         let campaign_term = self.term().next();
         let me = self.id();
         self.role = RoleState::PreCandidate(Ballot {
             answers: [(me, true)].into(),
             requested: true,
+            ..Ballot::default()
         });
         self.explain(|| Event::BecamePreCandidate { campaign_term });
         let last_log = self.log.last();
@@ -48,8 +60,14 @@ impl Raft {
 
     /// Enters a new term as a candidate. The votes are asked for when the own vote is durable:
     /// otherwise the server could forget it in a crash and vote for another one.
-    fn campaign(&mut self) {
-        let (from, term) = (self.term(), self.term().next());
+    pub(crate) fn campaign(&mut self, transfer: bool) {
+        let from = self.term();
+        let term = if self.config.keeps(Rule::CandidacyIsNewTerm) || from == Term(0) {
+            from.next()
+        } else {
+            from
+        };
+        self.abort_reads();
         self.explain(|| Event::TermAdvanced {
             from,
             to: term,
@@ -60,13 +78,16 @@ impl Raft {
             vote: Some(self.id()),
         };
         self.grant = None;
-        self.role = RoleState::Candidate(Ballot::default());
+        self.role = RoleState::Candidate(Ballot {
+            transfer,
+            ..Ballot::default()
+        });
         self.explain(|| Event::BecameCandidate { term });
     }
 
     /// Asks for votes, if the own vote has become durable.
     pub(crate) fn request_votes(&mut self) {
-        if !self.hard_state_is_durable() {
+        if !self.hard_state_is_durable() && self.config.keeps(Rule::CandidacyIsDurable) {
             return;
         }
         let (me, term, last_log) = (self.id(), self.term(), self.log.last());
@@ -78,14 +99,18 @@ impl Raft {
         }
         ballot.requested = true;
         ballot.answers.push((me, true));
-        self.ask_voters(&Message::RequestVote(RequestVote { term, last_log }));
+        let transfer = ballot.transfer;
+        self.ask_voters(&Message::RequestVote(RequestVote {
+            term,
+            last_log,
+            transfer,
+        }));
         self.count_ballot();
     }
 
     fn ask_voters(&mut self, request: &Message) {
-        for position in 0..self.membership.voters().len() {
-            let voter = self.membership.voters()[position];
-            if voter != self.id() {
+        for voter in self.membership().members() {
+            if voter != self.id() && self.membership().is_voter(voter) {
                 self.send(voter, request.clone());
             }
         }
@@ -95,7 +120,7 @@ impl Raft {
         let refusal = if request.campaign_term <= self.term() {
             Some(VoteRefusal::StaleTerm { ours: self.term() })
         } else {
-            self.leader_alive()
+            self.bound_to_leader()
                 .or_else(|| self.log_behind(request.last_log))
         };
         self.explain_vote(from, request.campaign_term, true, refusal);
@@ -128,20 +153,23 @@ impl Raft {
     pub(crate) fn on_request_vote(&mut self, from: NodeId, request: &RequestVote) {
         // A server that hears its leader doesn't even adopt the candidate's term: whoever cannot
         // hear the leader must not depose it.
-        let alive = if self.config.check_quorum && request.term > self.term() {
-            self.leader_alive()
+        let bound = if self.config.check_quorum && !request.transfer && request.term > self.term() {
+            self.bound_to_leader()
         } else {
             None
         };
-        let refusal = if alive.is_some() {
-            alive
+        let refusal = if bound.is_some() {
+            bound
         } else if request.term < self.term() {
             Some(VoteRefusal::StaleTerm { ours: self.term() })
         } else {
             if request.term > self.term() {
                 self.adopt_term(request.term, from);
             }
-            let taken = self.hard_state.vote.filter(|candidate| *candidate != from);
+            let taken = self
+                .hard_state
+                .vote
+                .filter(|candidate| *candidate != from && self.config.keeps(Rule::OneVotePerTerm));
             taken
                 .map(|candidate| VoteRefusal::AlreadyVoted { candidate })
                 .or_else(|| self.log_behind(request.last_log))
@@ -167,10 +195,12 @@ impl Raft {
         if response.term > self.term() {
             return self.adopt_term(response.term, from);
         }
-        let current = response.term == self.term();
+        let current = response.term == self.term() || !self.config.keeps(Rule::VoteCountsInItsTerm);
+        let once = self.config.keeps(Rule::VoterCountsOnce);
         match &mut self.role {
             RoleState::Candidate(ballot) if ballot.requested && current => {
-                if ballot.record(from, response.granted) {
+                if ballot.record(from, response.granted) || !once {
+                    ballot.repeated += usize::from(!once && response.granted);
                     self.explain_count(from, response.granted, false);
                     self.count_ballot();
                 }
@@ -185,14 +215,22 @@ impl Raft {
             RoleState::Candidate(ballot) => (ballot, false),
             RoleState::Follower(_) | RoleState::Leader(_) => return,
         };
-        match (
-            self.membership.tally(|voter| ballot.answer(voter)),
-            pre_vote,
-        ) {
+        let mut tally = if self.config.keeps(Rule::JointNeedsBoth) {
+            self.membership().tally(|voter| ballot.answer(voter))
+        } else {
+            self.membership().left().tally(|voter| ballot.answer(voter))
+        };
+        let half = self.membership().majority() - 1;
+        if (!self.config.keeps(Rule::MajorityElects) && ballot.granted() >= half.max(1))
+            || ballot.repeated > half
+        {
+            tally = Tally::Won;
+        }
+        match (tally, pre_vote) {
             (Tally::Open, _) => {}
             (Tally::Won, true) => {
                 self.arm_timer();
-                self.campaign();
+                self.campaign(false);
             }
             (Tally::Won, false) => self.lead(),
             (Tally::Lost, _) => self.follow(StepDownReason::ElectionLost),
@@ -207,13 +245,11 @@ impl Raft {
             .iter_from(self.commit_index.next())
             .map(Entry::bytes)
             .sum();
-        let others = self
-            .membership
-            .voters()
-            .iter()
-            .filter(|voter| **voter != me);
+        let mut others = self.membership().members();
+        others.retain(|member| *member != me);
         let followers = others
-            .map(|id| (*id, Progress::new(first_index, self.now)))
+            .into_iter()
+            .map(|id| (id, Progress::new(first_index, self.now)))
             .collect();
         self.role = RoleState::Leader(Box::new(Leader {
             followers,
@@ -222,27 +258,35 @@ impl Raft {
             first_index,
             uncommitted_bytes: uncommitted,
             reads: Reads::default(),
+            lease: Lease::default(),
+            transfer: None,
         }));
         self.explain(|| Event::BecameLeader { term, first_index });
         self.append(Payload::Noop);
     }
 
-    /// The leader that this server hears, if it does: itself, or one that was heard within the
-    /// shortest election timeout.
-    fn leader_alive(&self) -> Option<VoteRefusal> {
-        let (leader, heard_at) = match &self.role {
-            RoleState::Leader(_) => (self.id(), self.now),
-            RoleState::Follower(follower) => follower.leader?,
-            RoleState::PreCandidate(_) | RoleState::Candidate(_) => return None,
+    /// Why this server must not help to depose a leader: it leads itself, it heard one within the
+    /// shortest election timeout, in whatever term, or it may have heard one before it started.
+    fn bound_to_leader(&self) -> Option<VoteRefusal> {
+        let alive = |leader, heard_at| {
+            let heard_ago = self.now.saturating_since(heard_at);
+            let is_alive = heard_ago < self.config.election_timeout_min;
+            is_alive.then_some(VoteRefusal::LeaderAlive { leader, heard_ago })
         };
-        let heard_ago = self.now.saturating_since(heard_at);
-        (heard_ago < self.config.election_timeout_min)
-            .then_some(VoteRefusal::LeaderAlive { leader, heard_ago })
+        if let RoleState::Leader(_) = &self.role {
+            return alive(self.id(), self.now);
+        }
+        if self.now < self.silent_until && self.config.keeps(Rule::RestartRespectsLease) {
+            return Some(VoteRefusal::JustStarted);
+        }
+        let (leader, heard_at) = self.heard?;
+        alive(leader, heard_at).filter(|_| self.config.keeps(Rule::HeardLeaderStays))
     }
 
     fn log_behind(&self, theirs: LogId) -> Option<VoteRefusal> {
         let ours = self.log.last();
-        (theirs < ours).then_some(VoteRefusal::LogBehind { theirs, ours })
+        let is_behind = theirs < ours && self.config.keeps(Rule::VoteForCompleteLog);
+        is_behind.then_some(VoteRefusal::LogBehind { theirs, ours })
     }
 
     fn explain_vote(
@@ -268,7 +312,7 @@ impl Raft {
     }
 
     fn explain_count(&mut self, voter: NodeId, granted: bool, pre_vote: bool) {
-        let needed = self.membership.majority();
+        let needed = self.membership().majority();
         let votes = match &self.role {
             RoleState::PreCandidate(ballot) | RoleState::Candidate(ballot) => ballot.granted(),
             RoleState::Follower(_) | RoleState::Leader(_) => 0,

@@ -1,9 +1,11 @@
 //! What the log is made of.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 
-use crate::NodeId;
-use crate::id::{LogId, Term};
+use crate::id::{LogId, NodeId, Term};
+use crate::membership::Membership;
 
 /// One position of the replicated log (§5.3).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -21,6 +23,24 @@ pub enum Payload {
     Noop,
     /// A command of the state machine, opaque to consensus.
     Command(Bytes),
+    /// The membership from this entry on (§6). The state machine has nothing to do with it.
+    Membership(Box<Membership>),
+    /// A command that this server does not keep, because it is a witness (dissertation 11.7.2).
+    Withheld,
+}
+
+/// A picture of the state machine, and what consensus must know about it (§7).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Snapshot {
+    /// The last entry that the picture includes.
+    pub last: LogId,
+    /// The membership at that entry.
+    pub membership: Membership,
+    /// Names the bytes: two snapshots with the same `last` and the same identity are the same,
+    /// byte by byte. A checksum will do.
+    pub identity: u64,
+    /// How many bytes there are.
+    pub size: u64,
 }
 
 /// The part of a server's state that must survive a crash, besides the log (Figure 2).
@@ -40,13 +60,21 @@ impl Entry {
         const OVERHEAD: usize = size_of::<Entry>();
         OVERHEAD + self.payload.len()
     }
+
+    /// Leaves out what a witness does not keep.
+    pub(crate) fn withhold(&mut self) {
+        if let Payload::Command(_) = self.payload {
+            self.payload = Payload::Withheld;
+        }
+    }
 }
 
 impl Payload {
     fn len(&self) -> usize {
         match self {
-            Self::Noop => 0,
+            Self::Noop | Self::Withheld => 0,
             Self::Command(command) => command.len(),
+            Self::Membership(membership) => membership.members().len() * size_of::<NodeId>(),
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Why the core did what it did: one vocabulary for the page, the node's log and the tests.
 
-use core::fmt;
 use core::time::Duration;
 
 use crate::effects::ReadId;
 use crate::id::{LogId, LogIndex, NodeId, Term};
+use crate::membership::Membership;
 
 /// A decision of one server. [`Display`](fmt::Display) continues a sentence that begins with the
 /// server's name; [`source`](Event::source) names the rule.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Event {
     /// It heard from no leader for an election timeout and asks around.
@@ -152,6 +152,65 @@ pub enum Event {
         /// What the read must see.
         read_index: LogIndex,
     },
+    /// It put a new membership into its log, as leader.
+    MembershipProposed {
+        /// The entry.
+        entry: LogId,
+    },
+    /// Another membership is in force for it.
+    MembershipChanged {
+        /// From now on.
+        membership: Membership,
+    },
+    /// A learner has caught up with this leader's log, and becomes a voter.
+    LearnerCaughtUp {
+        /// The learner.
+        learner: NodeId,
+    },
+    /// It is handing leadership over.
+    TransferBegun {
+        /// To this server.
+        to: NodeId,
+    },
+    /// The server that it wanted to hand over to did not take over in time.
+    TransferAbandoned {
+        /// That server.
+        to: NodeId,
+    },
+    /// The leader asked it to stand for election at once.
+    ToldToStand {
+        /// The leader.
+        by: NodeId,
+    },
+    /// A snapshot of its state machine is durable, and its log became shorter.
+    SnapshotTaken {
+        /// The last entry that the snapshot includes.
+        last: LogId,
+    },
+    /// It sends its snapshot, because the entries that the follower needs are gone.
+    SnapshotSent {
+        /// The follower.
+        to: NodeId,
+        /// The last entry that the snapshot includes.
+        last: LogId,
+    },
+    /// A snapshot begins to arrive.
+    SnapshotBegun {
+        /// From this leader.
+        leader: NodeId,
+        /// The last entry that it includes.
+        last: LogId,
+    },
+    /// A snapshot took the place of its state machine.
+    SnapshotInstalled {
+        /// The last entry that it includes.
+        last: LogId,
+    },
+    /// A snapshot that arrived is damaged.
+    SnapshotDamaged {
+        /// The last entry that it should include.
+        last: LogId,
+    },
     /// It ignored a message that no correct server sends, or that came too late to matter.
     MessageIgnored {
         /// The sender.
@@ -184,6 +243,10 @@ pub enum StepDownReason {
     QuorumLost,
     /// So many refused that the election cannot be won.
     ElectionLost,
+    /// A write to its own disk takes too long.
+    DiskStalled,
+    /// A membership without it is committed.
+    Removed,
 }
 
 /// Why a vote was denied.
@@ -214,6 +277,8 @@ pub enum VoteRefusal {
         /// How long ago it was heard.
         heard_ago: Duration,
     },
+    /// The voter has only just started, and may have forgotten a leader with a lease.
+    JustStarted,
 }
 
 /// Why entries were refused.
@@ -244,12 +309,14 @@ pub enum IgnoreReason {
     FromItself,
     /// It answers a question that is no longer asked.
     LateAnswer,
-    /// The sender is no voter.
+    /// It asks this server to lead, which has no vote.
     NotAVoter,
     /// Its entries have gaps, or terms that fall or exceed the sender's.
     MalformedEntries,
     /// It speaks of entries that this server does not have.
     BeyondLog,
+    /// It is no piece of the snapshot that it names, or that snapshot is impossible.
+    MalformedSnapshot,
 }
 
 /// Why a server stopped for good.
@@ -272,6 +339,21 @@ pub enum StopReason {
         /// The other one.
         other: NodeId,
     },
+    /// The leader knows of entries that this server acknowledged and does not have: its disk lost
+    /// them, and may have lost its vote. It must not go on under this identity.
+    LogLost {
+        /// The last entry that it acknowledged.
+        acknowledged: LogIndex,
+        /// The last entry that it has.
+        last: LogIndex,
+    },
+    /// The caller took a snapshot of something that was not handed out to be applied.
+    SnapshotNotOfThisLog {
+        /// The last entry that it is said to include.
+        last: LogId,
+    },
+    /// The caller gave a piece of a snapshot that is empty or longer than it was to be.
+    WrongSnapshotPiece,
     /// The durable log gave back entries other than those that were written.
     FetchedWrongEntries {
         /// The first wrong position.
@@ -291,6 +373,8 @@ impl Event {
                 StepDownReason::LaterTerm { .. } => "§5.1",
                 StepDownReason::LeaderExists { .. } | StepDownReason::ElectionLost => "§5.2",
                 StepDownReason::QuorumLost => "dissertation 6.2",
+                StepDownReason::DiskStalled => "dissertation 11.1",
+                StepDownReason::Removed => "dissertation 4.2.2",
             },
             Self::TermAdvanced { .. } => "§5.1",
             Self::LeaderRecognized { .. } => "§5.2",
@@ -306,6 +390,7 @@ impl Event {
                 VoteRefusal::AlreadyVoted { .. } => "§5.2",
                 VoteRefusal::LogBehind { .. } => "§5.4.1",
                 VoteRefusal::LeaderAlive { .. } => "dissertation 4.2.3",
+                VoteRefusal::JustStarted => "dissertation 6.4.1",
             },
             Self::Proposed { .. }
             | Self::EntriesAppended { .. }
@@ -319,270 +404,18 @@ impl Event {
             Self::CommitAdvanced { .. } => "§5.4.2",
             Self::LogPersisted { .. } => "dissertation 10.2.1",
             Self::ReadRoundStarted { .. } | Self::ReadConfirmed { .. } => "dissertation 6.4",
+            Self::MembershipProposed { .. } | Self::MembershipChanged { .. } => "§6",
+            Self::LearnerCaughtUp { .. } => "dissertation 4.2.1",
+            Self::TransferBegun { .. }
+            | Self::TransferAbandoned { .. }
+            | Self::ToldToStand { .. } => "dissertation 3.10",
+            Self::SnapshotTaken { .. }
+            | Self::SnapshotSent { .. }
+            | Self::SnapshotBegun { .. }
+            | Self::SnapshotInstalled { .. }
+            | Self::SnapshotDamaged { .. } => "§7",
             Self::MessageIgnored { .. } => "§5.1",
             Self::Stopped { .. } => "§5.4.3",
-        }
-    }
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BecamePreCandidate { campaign_term } => write!(
-                f,
-                "hears no leader and asks whether it could win an election in term {campaign_term}"
-            ),
-            Self::BecameCandidate { term } => {
-                write!(f, "stands for election in term {term} and votes for itself")
-            }
-            Self::BecameLeader { term, first_index } => write!(
-                f,
-                "leads in term {term}: a majority voted for it; its first entry will be {first_index}"
-            ),
-            Self::SteppedDown { term, reason } => {
-                write!(f, "steps down and follows in term {term}: {reason}")
-            }
-            Self::TermAdvanced {
-                from,
-                to,
-                learned_from,
-            } => match learned_from {
-                Some(node) => write!(
-                    f,
-                    "moves from term {from} to term {to}, learned from {node}"
-                ),
-                None => write!(
-                    f,
-                    "moves from term {from} to term {to} to stand for election"
-                ),
-            },
-            Self::LeaderRecognized { term, leader } => {
-                write!(f, "follows {leader}, the leader of term {term}")
-            }
-            Self::VoteGranted {
-                term,
-                candidate,
-                pre_vote: true,
-            } => {
-                write!(f, "would vote for {candidate} in term {term}")
-            }
-            Self::VoteGranted {
-                term,
-                candidate,
-                pre_vote: false,
-            } => {
-                write!(f, "votes for {candidate} in term {term}")
-            }
-            Self::VoteRefused {
-                term,
-                candidate,
-                pre_vote,
-                reason,
-            } => {
-                let verb = if *pre_vote { "would refuse" } else { "refuses" };
-                write!(f, "{verb} its vote in term {term} to {candidate}: {reason}")
-            }
-            Self::VoteCounted {
-                voter,
-                granted,
-                pre_vote,
-                votes,
-                needed,
-            } => {
-                let what = if *pre_vote {
-                    "promise of a vote"
-                } else {
-                    "vote"
-                };
-                let verb = if *granted { "receives" } else { "is refused" };
-                write!(
-                    f,
-                    "{verb} the {what} of {voter}: has {votes}, needs {needed}"
-                )
-            }
-            Self::Proposed { entry } => {
-                write!(
-                    f,
-                    "takes a command as entry {} of term {}",
-                    entry.index, entry.term
-                )
-            }
-            Self::EntriesAppended {
-                leader,
-                first,
-                last,
-            } if *first == last.index => {
-                write!(f, "appends entry {first} from {leader}")
-            }
-            Self::EntriesAppended {
-                leader,
-                first,
-                last,
-            } => {
-                write!(f, "appends entries {first} to {} from {leader}", last.index)
-            }
-            Self::EntriesTruncated {
-                leader,
-                first,
-                last,
-            } if first == last => {
-                write!(
-                    f,
-                    "removes entry {first}, which conflicts with {leader}'s log"
-                )
-            }
-            Self::EntriesTruncated {
-                leader,
-                first,
-                last,
-            } => {
-                write!(
-                    f,
-                    "removes entries {first} to {last}, which conflict with {leader}'s log"
-                )
-            }
-            Self::AppendRefused { leader, reason } => {
-                write!(f, "refuses entries from {leader}: {reason}")
-            }
-            Self::Backtracked {
-                follower,
-                next_index,
-            } => {
-                write!(f, "tries {follower} again from entry {next_index}")
-            }
-            Self::MatchAdvanced {
-                follower,
-                match_index,
-            } => {
-                write!(
-                    f,
-                    "knows that {follower} stores its log up to entry {match_index}"
-                )
-            }
-            Self::CommitAdvanced { from, to } if from.next() == *to => {
-                write!(f, "commits entry {to}")
-            }
-            Self::CommitAdvanced { from, to } => {
-                write!(f, "commits entries {} to {to}", from.next())
-            }
-            Self::LogPersisted { through } => {
-                write!(f, "has its log on disk up to entry {}", through.index)
-            }
-            Self::ReadRoundStarted { round } => {
-                write!(
-                    f,
-                    "asks its followers, in round {round}, whether it still leads"
-                )
-            }
-            Self::ReadConfirmed { id, read_index } => write!(
-                f,
-                "may answer read {} once entry {read_index} is applied: a majority still follows it",
-                id.0
-            ),
-            Self::MessageIgnored { from, reason } => {
-                write!(f, "ignores a message from {from}: {reason}")
-            }
-            Self::Stopped { reason } => write!(f, "stops for good: {reason}"),
-        }
-    }
-}
-
-impl fmt::Display for StepDownReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LaterTerm { from } => write!(f, "{from} has a later term"),
-            Self::LeaderExists { leader } => write!(f, "{leader} leads"),
-            Self::QuorumLost => f.write_str("a majority was not heard for an election timeout"),
-            Self::ElectionLost => f.write_str("a majority can no longer come together"),
-        }
-    }
-}
-
-impl fmt::Display for VoteRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::StaleTerm { ours } => write!(f, "that term is over, mine is {ours}"),
-            Self::AlreadyVoted { candidate } => write!(f, "{candidate} has it"),
-            Self::LogBehind { theirs, ours } if theirs.term == ours.term => write!(
-                f,
-                "its log ends at entry {}, mine at entry {}",
-                theirs.index, ours.index
-            ),
-            Self::LogBehind { theirs, ours } => {
-                write!(
-                    f,
-                    "its log ends in term {}, mine in term {}",
-                    theirs.term, ours.term
-                )
-            }
-            Self::LeaderAlive { leader, heard_ago } => {
-                write!(
-                    f,
-                    "{leader} leads and was heard {} ms ago",
-                    heard_ago.as_millis()
-                )
-            }
-        }
-    }
-}
-
-impl fmt::Display for AppendRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::StaleTerm { theirs, ours } => {
-                write!(f, "they are of term {theirs}, mine is {ours}")
-            }
-            Self::PreviousEntryMissing {
-                prev_log,
-                ours: Some(term),
-            } => write!(
-                f,
-                "they build on entry {} of term {}, mine is of term {term}",
-                prev_log.index, prev_log.term
-            ),
-            Self::PreviousEntryMissing {
-                prev_log,
-                ours: None,
-            } => {
-                write!(
-                    f,
-                    "they build on entry {}, which I do not have",
-                    prev_log.index
-                )
-            }
-        }
-    }
-}
-
-impl fmt::Display for IgnoreReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::FromItself => "it carries my own name",
-            Self::LateAnswer => "it answers a question that is no longer asked",
-            Self::NotAVoter => "the sender has no vote",
-            Self::MalformedEntries => "its entries are not a piece of any log",
-            Self::BeyondLog => "it speaks of entries that I do not have",
-        })
-    }
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::StorageFailed => f.write_str("its storage failed, so it can promise nothing"),
-            Self::CommittedEntryConflict { index } => write!(
-                f,
-                "a leader wants to replace entry {index}, which is committed: one of the two lost data"
-            ),
-            Self::TwoLeaders { term, known, other } => {
-                write!(f, "{known} and {other} both lead in term {term}")
-            }
-            Self::FetchedWrongEntries { index } => {
-                write!(
-                    f,
-                    "the stored log gave back something else at entry {index}"
-                )
-            }
         }
     }
 }

@@ -107,30 +107,43 @@ mod effects;
 mod election;
 mod entry;
 mod event;
+mod explain;
 mod id;
 mod log;
+mod membership;
 mod message;
 mod progress;
-mod quorum;
 mod raft;
 mod read;
+mod reconfiguration;
 mod replication;
 mod restore;
+mod sabotage;
+mod snapshot;
 mod status;
 mod timer;
+mod transfer;
 
 pub use config::{Config, ConfigError};
-pub use effects::{Durable, Effects, Fetch, FetchPurpose, Outbound, ReadId, ReadOutcome, Write};
-pub use entry::{Entry, HardState, Payload};
+pub use effects::{
+    Durable, Effects, Fetch, FetchPurpose, Install, Installed, Outbound, ReadId, ReadOutcome,
+    SnapshotPiece, SnapshotRead, Write,
+};
+pub use entry::{Entry, HardState, Payload, Snapshot};
 pub use event::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason, VoteRefusal};
 pub use id::{Instant, LogId, LogIndex, NodeId, Term};
+pub use membership::{Membership, MembershipError, Tally};
 pub use message::{
-    AppendEntries, AppendEntriesResponse, AppendResult, Heartbeat, HeartbeatResponse, Message,
-    PreVote, PreVoteResponse, RequestVote, RequestVoteResponse,
+    AppendEntries, AppendEntriesResponse, AppendResult, Heartbeat, HeartbeatResponse,
+    InstallSnapshot, InstallSnapshotResponse, Message, PreVote, PreVoteResponse, ReadIndex,
+    ReadIndexResponse, RequestVote, RequestVoteResponse, TimeoutNow,
 };
-pub use quorum::{Membership, Tally};
 pub use raft::Raft;
-pub use read::ReadError;
+pub use read::{ReadError, ReadMode};
+pub use reconfiguration::ChangeError;
 pub use replication::ProposeError;
 pub use restore::{RestoreError, Restored};
+#[cfg(feature = "sabotage")]
+pub use sabotage::{BrokenRules, Rule};
 pub use status::{FollowerStatus, Role, Status, Timer};
+pub use transfer::TransferError;

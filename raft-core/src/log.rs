@@ -12,6 +12,10 @@ use crate::id::{LogId, LogIndex, Term};
 /// equal terms, so that logs can be compared at any position without reading the disk.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Log {
+    /// The last entry that was compacted away: it is in a snapshot, and so is all before it.
+    start: LogId,
+    /// Whether the next write has to say where the log starts.
+    start_unwritten: bool,
     /// The first position of each term that occurs, in ascending order.
     runs: VecDeque<LogId>,
     /// The entries from `last - window.len() + 1` to `last`.
@@ -29,6 +33,11 @@ impl Log {
         LogId::new(self.last_term(), self.last)
     }
 
+    /// The entry before the first one that the log still has.
+    pub(crate) fn start(&self) -> LogId {
+        self.start
+    }
+
     pub(crate) fn durable(&self) -> LogIndex {
         self.durable
     }
@@ -38,12 +47,12 @@ impl Log {
         LogIndex(self.last.0 - self.window.len() as u64).next()
     }
 
-    /// The term of the entry at `index`; that of the position before the first entry is zero.
+    /// The term of the entry at `index`, or of the one before the first that the log has.
     pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
-        if index > self.last {
+        if index > self.last || index < self.start.index {
             return None;
         }
-        Some(self.run_of(index).map_or(Term(0), |run| run.term))
+        Some(self.run_of(index).map_or(self.start.term, |run| run.term))
     }
 
     pub(crate) fn contains(&self, id: LogId) -> bool {
@@ -52,15 +61,18 @@ impl Log {
 
     /// The last entry that is no later than `bound`, in position and in term: if another log ends
     /// its agreement somewhere at or before `bound`, no entry after this one can match (§5.3).
-    pub(crate) fn last_not_after(&self, bound: LogId) -> LogId {
+    ///
+    /// `None` if that entry has been compacted away.
+    pub(crate) fn last_not_after(&self, bound: LogId) -> Option<LogId> {
         let mut index = bound.index.min(self.last);
-        while let Some(run) = self.run_of(index) {
+        while index > self.start.index {
+            let run = self.run_of(index)?;
             if run.term <= bound.term {
-                return LogId::new(run.term, index);
+                return Some(LogId::new(run.term, index));
             }
             index = run.index.previous();
         }
-        LogId::default()
+        (index == self.start.index && self.start.term <= bound.term).then_some(self.start)
     }
 
     pub(crate) fn append(&mut self, entry: Entry) {
@@ -73,7 +85,7 @@ impl Log {
             entry.id.term >= self.last_term(),
             "terms in a log never fall"
         );
-        if entry.id.term != self.last_term() {
+        if entry.id.term != self.last_term() || self.runs.is_empty() {
             self.runs.push_back(entry.id);
         }
         self.last = entry.id.index;
@@ -128,8 +140,46 @@ impl Log {
         bytes
     }
 
+    /// Forgets the entries up to `through`, which a durable snapshot includes. Those after it stay
+    /// if the log holds this very entry, and are of no use otherwise (§7).
+    pub(crate) fn compact(&mut self, through: LogId) {
+        if through.index <= self.start.index {
+            return;
+        }
+        if self.contains(through) {
+            let window_start = self.window_start();
+            let gone = through.index.next() - window_start;
+            for entry in self.window.drain(..(gone as usize).min(self.window.len())) {
+                self.window_bytes -= entry.bytes();
+            }
+            while self.runs.len() > 1 && self.runs[1].index <= through.index.next() {
+                self.runs.pop_front();
+            }
+            if self.last == through.index {
+                self.runs.clear();
+            }
+            self.start = through;
+            self.written = self.written.max(through.index);
+            self.durable = self.durable.max(through.index);
+            self.start_unwritten = true;
+        } else {
+            self.replace(through);
+        }
+    }
+
+    /// Forgets everything: the log begins behind a durable snapshot that it does not lead to.
+    pub(crate) fn replace(&mut self, start: LogId) {
+        self.begin_after(start);
+        self.start_unwritten = true;
+    }
+
+    /// Where the log starts, if that is to be written.
+    pub(crate) fn take_start(&mut self) -> Option<LogId> {
+        core::mem::take(&mut self.start_unwritten).then_some(self.start)
+    }
+
     pub(crate) fn has_unwritten(&self) -> bool {
-        self.written < self.last
+        self.written < self.last || self.start_unwritten
     }
 
     /// The entries that were in no write so far, for a write.
@@ -145,8 +195,9 @@ impl Log {
 
     /// Notes that a write that ended with `id` is durable. Changes nothing if the entry has been
     /// replaced since: the write of its replacement is on the way.
-    pub(crate) fn persisted(&mut self, id: LogId) -> bool {
-        let news = id.index > self.durable && self.contains(id);
+    pub(crate) fn persisted(&mut self, id: LogId, void_if_replaced: bool) -> bool {
+        let is_there = self.contains(id) || (!void_if_replaced && id.index <= self.last);
+        let news = id.index > self.durable && is_there;
         if news {
             self.durable = id.index;
         }
@@ -167,6 +218,17 @@ impl Log {
         }
     }
 
+    /// The log begins behind `start`, and nothing of it is known yet.
+    pub(crate) fn begin_after(&mut self, start: LogId) {
+        *self = Self {
+            start,
+            last: start.index,
+            written: start.index,
+            durable: start.index,
+            ..Self::default()
+        };
+    }
+
     /// Takes an entry that is on disk already.
     pub(crate) fn restore(&mut self, entry: Entry, bytes_max: usize) {
         self.append(entry);
@@ -176,10 +238,15 @@ impl Log {
     }
 
     fn last_term(&self) -> Term {
-        self.runs.back().map_or(Term(0), |run| run.term)
+        self.runs.back().map_or(self.start.term, |run| run.term)
     }
 
+    /// Where the term of the entry at `index` begins, or began before it was compacted away in
+    /// part.
     fn run_of(&self, index: LogIndex) -> Option<LogId> {
+        if index <= self.start.index {
+            return None;
+        }
         match self.runs.back() {
             Some(run) if run.index <= index => Some(*run),
             _ => {
@@ -220,7 +287,7 @@ mod tests {
     fn terms_are_known_beyond_the_window() {
         let mut log = log(&[1, 1, 2, 4, 4, 4]);
         log.take_unwritten();
-        assert!(log.persisted(id(4, 6)));
+        assert!(log.persisted(id(4, 6), true));
         log.evict(LogIndex(6), 0);
         assert_eq!(log.window_start(), LogIndex(7));
         let terms: Vec<_> = (0..8)
@@ -246,7 +313,7 @@ mod tests {
         log.evict(LogIndex(3), 0);
         assert_eq!(log.window_start(), LogIndex(1));
         log.take_unwritten();
-        assert!(log.persisted(id(1, 2)));
+        assert!(log.persisted(id(1, 2), true));
         log.evict(LogIndex(3), 0);
         assert_eq!(log.window_start(), LogIndex(3));
     }
@@ -258,20 +325,82 @@ mod tests {
         log.truncate(LogIndex(2));
         log.append(entry(2, 2));
         log.append(entry(2, 3));
-        assert!(!log.persisted(id(1, 3)));
+        assert!(!log.persisted(id(1, 3), true));
         assert_eq!(log.durable(), LogIndex(0));
         assert_eq!(log.take_unwritten().len(), 2);
-        assert!(log.persisted(id(2, 3)));
+        assert!(log.persisted(id(2, 3), true));
         assert_eq!(log.durable(), LogIndex(3));
     }
 
     #[test]
     fn last_not_after_skips_whole_terms() {
         let log = log(&[1, 1, 4, 4, 5, 5, 6]);
-        assert_eq!(log.last_not_after(id(3, 6)), id(1, 2));
-        assert_eq!(log.last_not_after(id(4, 9)), id(4, 4));
-        assert_eq!(log.last_not_after(id(9, 5)), id(5, 5));
-        assert_eq!(log.last_not_after(id(0, 5)), LogId::default());
+        assert_eq!(log.last_not_after(id(3, 6)), Some(id(1, 2)));
+        assert_eq!(log.last_not_after(id(4, 9)), Some(id(4, 4)));
+        assert_eq!(log.last_not_after(id(9, 5)), Some(id(5, 5)));
+        assert_eq!(log.last_not_after(id(0, 5)), Some(LogId::default()));
+    }
+
+    /// Every log of up to six entries with terms that do not fall, compacted at every place.
+    #[test]
+    fn a_compacted_log_answers_like_the_whole_one_where_it_still_can() {
+        for code in 0..3_u32.pow(6) {
+            let terms: Vec<u64> = (0..6)
+                .map(|place| u64::from(code / 3_u32.pow(place) % 3) + 1)
+                .collect();
+            if !terms.is_sorted() {
+                continue;
+            }
+            let mut whole = log(&terms);
+            whole.take_unwritten();
+            whole.persisted(whole.last(), true);
+            for start in 1..=6 {
+                let mut compacted = whole.clone();
+                compacted.compact(id(terms[start as usize - 1], start));
+                assert_eq!(compacted.last(), whole.last());
+                for index in 0..=7 {
+                    let expected = whole.term_at(LogIndex(index)).filter(|_| index >= start);
+                    assert_eq!(compacted.term_at(LogIndex(index)), expected);
+                    for term in 0..=4 {
+                        let bound = id(term, index);
+                        let expected = whole
+                            .last_not_after(bound)
+                            .filter(|found| found.index.0 >= start);
+                        assert_eq!(
+                            compacted.last_not_after(bound),
+                            expected,
+                            "{terms:?} {start} {bound:?}"
+                        );
+                    }
+                }
+                let left: Vec<_> = compacted
+                    .iter_from(LogIndex(1))
+                    .map(|e| e.id.index.0)
+                    .collect();
+                assert_eq!(left, (start + 1..=6).collect::<Vec<_>>());
+                assert_eq!(
+                    compacted.take_start(),
+                    Some(id(terms[start as usize - 1], start))
+                );
+                compacted.append(entry(9, 7));
+                assert_eq!(compacted.term_at(LogIndex(7)), Some(Term(9)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_that_lacks_the_snapshots_last_entry_is_of_no_use() {
+        let mut log = log(&[1, 1, 2]);
+        log.take_unwritten();
+        log.persisted(id(2, 3), true);
+        log.compact(id(3, 2));
+        assert_eq!(
+            (log.start(), log.last(), log.durable()),
+            (id(3, 2), id(3, 2), LogIndex(2))
+        );
+        assert_eq!(log.iter_from(LogIndex(1)).count(), 0);
+        log.append(entry(3, 3));
+        assert_eq!(log.last(), id(3, 3));
     }
 
     #[test]

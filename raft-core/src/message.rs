@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
-use crate::entry::Entry;
+use bytes::Bytes;
+
+use crate::entry::{Entry, Snapshot};
 use crate::id::{LogId, LogIndex, Term};
 
 /// A message between two servers.
@@ -29,6 +31,17 @@ pub enum Message {
     Heartbeat(Heartbeat),
     /// The answer to [`Heartbeat`](Message::Heartbeat).
     HeartbeatResponse(HeartbeatResponse),
+    /// A piece of a snapshot, for a follower whose next entry is in no log any more (§7). It should
+    /// have a channel of its own too.
+    InstallSnapshot(InstallSnapshot),
+    /// The answer to [`InstallSnapshot`](Message::InstallSnapshot).
+    InstallSnapshotResponse(InstallSnapshotResponse),
+    /// Stand for election at once: the leader wants to hand over (dissertation 3.10).
+    TimeoutNow(TimeoutNow),
+    /// How far must a read see that I have? (dissertation 6.4)
+    ReadIndex(ReadIndex),
+    /// The answer to [`ReadIndex`](Message::ReadIndex).
+    ReadIndexResponse(ReadIndexResponse),
 }
 
 /// See [`Message::PreVote`].
@@ -58,6 +71,9 @@ pub struct RequestVote {
     pub term: Term,
     /// The last entry of the candidate's log.
     pub last_log: LogId,
+    /// Whether the leader asked for this election, so that hearing the leader is no reason to
+    /// refuse (dissertation 4.2.3).
+    pub transfer: bool,
 }
 
 /// See [`Message::RequestVoteResponse`].
@@ -128,4 +144,64 @@ pub struct HeartbeatResponse {
     pub term: Term,
     /// Repeated from the request.
     pub round: u64,
+}
+
+/// See [`Message::InstallSnapshot`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct InstallSnapshot {
+    /// The leader's term.
+    pub term: Term,
+    /// Which snapshot, in every piece, so that pieces of two never mix.
+    pub snapshot: Snapshot,
+    /// Where `data` begins.
+    pub offset: u64,
+    /// A piece. An empty one only asks how much has arrived.
+    pub data: Bytes,
+}
+
+/// See [`Message::InstallSnapshotResponse`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct InstallSnapshotResponse {
+    /// The follower's current term.
+    pub term: Term,
+    /// The last entry of the snapshot, repeated from the request.
+    pub last: LogId,
+    /// Its identity, repeated from the request.
+    pub identity: u64,
+    /// How many bytes of it the follower has: the next piece begins there. That it has all says
+    /// nothing about disks; the follower acknowledges the entries when the snapshot is durable.
+    pub received: u64,
+}
+
+/// See [`Message::TimeoutNow`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TimeoutNow {
+    /// The leader's term.
+    pub term: Term,
+}
+
+/// See [`Message::ReadIndex`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ReadIndex {
+    /// The sender's term.
+    pub term: Term,
+    /// Tells the answer to this question from one to an earlier life of the sender.
+    pub boot: u64,
+    /// Grows with every question of one life; the answer serves all reads that arrived before.
+    pub batch: u64,
+    /// Whether the leader's lease is enough.
+    pub lease: bool,
+}
+
+/// See [`Message::ReadIndexResponse`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ReadIndexResponse {
+    /// The leader's term.
+    pub term: Term,
+    /// Repeated from the request.
+    pub boot: u64,
+    /// Repeated from the request.
+    pub batch: u64,
+    /// What the reads must see.
+    pub read_index: LogIndex,
 }

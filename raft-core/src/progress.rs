@@ -2,7 +2,9 @@
 
 use alloc::collections::VecDeque;
 
-use crate::id::{Instant, LogIndex};
+use core::time::Duration;
+
+use crate::id::{Instant, LogId, LogIndex};
 
 /// The leader's view of one follower (Figure 2: `nextIndex`, `matchIndex`), with flow control.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -20,6 +22,7 @@ pub(crate) struct Progress {
     pub(crate) heartbeat_due: bool,
     /// An AppendEntries without entries is to be sent, to find out what the follower has.
     pub(crate) probe_due: bool,
+    catch_up: CatchUp,
     /// Something was on the way at the last heartbeat, and nothing came back since.
     quiet: bool,
 }
@@ -39,6 +42,24 @@ pub(crate) enum Mode {
         /// What to return to.
         pipeline: bool,
     },
+    /// The entries are in no log any more; a snapshot is on its way, piece by piece (§7).
+    Snapshot {
+        /// Which one.
+        last: LogId,
+        /// How much of it the follower has.
+        offset: u64,
+        /// Whether a piece was asked for or an answer is awaited.
+        pending: bool,
+    },
+}
+
+/// How a learner catches up: in rounds, each of which brings it what the log held when the round
+/// began. It has caught up when a round took less than an election timeout (dissertation 4.2.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum CatchUp {
+    NotStarted,
+    Round { through: LogIndex, began: Instant },
+    Done,
 }
 
 impl Progress {
@@ -53,6 +74,7 @@ impl Progress {
             acked_round: 0,
             heartbeat_due: false,
             probe_due: false,
+            catch_up: CatchUp::NotStarted,
             quiet: false,
         }
     }
@@ -64,7 +86,7 @@ impl Progress {
             Mode::Pipeline => {
                 self.in_flight.len() < messages_max && self.in_flight_bytes < bytes_max
             }
-            Mode::Fetching { .. } => false,
+            Mode::Fetching { .. } | Mode::Snapshot { .. } => false,
         }
     }
 
@@ -72,6 +94,7 @@ impl Progress {
     pub(crate) fn sent(&mut self, last: LogIndex, bytes: usize) {
         match &mut self.mode {
             Mode::Probe { awaiting } => *awaiting = true,
+            Mode::Snapshot { .. } => {}
             Mode::Pipeline | Mode::Fetching { .. } => {
                 self.in_flight.push_back((last, bytes));
                 self.in_flight_bytes += bytes;
@@ -82,12 +105,20 @@ impl Progress {
 
     /// Notes that the follower's log agrees up to `match_index`; whether that is news.
     pub(crate) fn accepted(&mut self, match_index: LogIndex) -> bool {
-        self.quiet = false;
+        self.progressed();
         let news = match_index > self.match_index;
         self.match_index = self.match_index.max(match_index);
-        if let Mode::Probe { .. } | Mode::Fetching { pipeline: false } = self.mode {
-            self.mode = Mode::Pipeline;
-            self.next_index = self.match_index.next();
+        match self.mode {
+            Mode::Probe { .. } | Mode::Fetching { pipeline: false } => {
+                self.mode = Mode::Pipeline;
+                self.next_index = self.match_index.next();
+            }
+            // It has what the snapshot was to bring, from wherever.
+            Mode::Snapshot { last, .. } if last.index <= self.match_index => {
+                self.mode = Mode::Pipeline;
+                self.next_index = self.match_index.next();
+            }
+            Mode::Pipeline | Mode::Fetching { .. } | Mode::Snapshot { .. } => {}
         }
         self.next_index = self.next_index.max(self.match_index.next());
         while self
@@ -112,6 +143,7 @@ impl Progress {
             Mode::Probe { .. } | Mode::Fetching { pipeline: false } => {
                 prev_index.next() == self.next_index
             }
+            Mode::Snapshot { .. } => false,
         }
     }
 
@@ -125,6 +157,56 @@ impl Progress {
         self.quiet = false;
     }
 
+    /// Begins to send a snapshot.
+    pub(crate) fn send_snapshot(&mut self, last: LogId) {
+        self.backtrack(self.next_index);
+        self.mode = Mode::Snapshot {
+            last,
+            offset: 0,
+            pending: false,
+        };
+    }
+
+    /// Goes on with the catching up of a learner, whose leader's log ends with `last`.
+    pub(crate) fn catch_up(&mut self, last: LogIndex, now: Instant, timeout: Duration) {
+        if let CatchUp::Round { through, began } = self.catch_up {
+            if self.match_index < through {
+                return;
+            }
+            if now.saturating_since(began) < timeout {
+                self.catch_up = CatchUp::Done;
+            }
+        }
+        if self.match_index >= last {
+            self.catch_up = CatchUp::Done;
+        }
+        if self.catch_up != CatchUp::Done {
+            self.catch_up = CatchUp::Round {
+                through: last,
+                began: now,
+            };
+        }
+    }
+
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.catch_up == CatchUp::Done
+    }
+
+    /// The follower cannot be reached: what is on the way is lost. It is searched for with one
+    /// message at a time.
+    pub(crate) fn unreachable(&mut self) {
+        match &mut self.mode {
+            Mode::Pipeline => self.backtrack(self.match_index.next()),
+            Mode::Snapshot { pending, .. } => *pending = false,
+            Mode::Probe { .. } | Mode::Fetching { .. } => {}
+        }
+    }
+
+    /// Something came back.
+    pub(crate) fn progressed(&mut self) {
+        self.quiet = false;
+    }
+
     /// Called once a heartbeat interval. If what was on the way before the last one is still not
     /// answered, it may be lost, and an empty AppendEntries behind it will tell.
     pub(crate) fn beat(&mut self) {
@@ -133,7 +215,14 @@ impl Progress {
             Mode::Probe { awaiting } => awaiting,
             Mode::Pipeline => !self.in_flight.is_empty(),
             Mode::Fetching { .. } => false,
+            Mode::Snapshot { pending, .. } => pending,
         };
+        if let Mode::Snapshot { pending, .. } = &mut self.mode {
+            // The piece, or the answer to it, may be lost: the piece is asked for again.
+            *pending = waiting && !self.quiet;
+            self.quiet = *pending;
+            return;
+        }
         self.probe_due = waiting && self.quiet;
         self.quiet = waiting;
     }
@@ -201,6 +290,38 @@ mod tests {
         progress.accepted(LogIndex(5));
         progress.beat();
         assert!(!progress.probe_due);
+    }
+
+    #[test]
+    fn a_learner_has_caught_up_when_a_round_was_shorter_than_an_election_timeout() {
+        let timeout = Duration::from_millis(100);
+        let mut progress = Progress::new(LogIndex(1), Instant(0));
+        let mut ack = |match_index, last, millis: u64| {
+            progress.accepted(LogIndex(match_index));
+            progress.catch_up(LogIndex(last), Instant(millis * 1000), timeout);
+            progress.has_caught_up()
+        };
+        assert!(!ack(0, 1000, 0), "the first round begins");
+        assert!(!ack(600, 1400, 200), "it is under way");
+        assert!(!ack(1000, 1500, 300), "it took too long");
+        assert!(!ack(1499, 1600, 350), "the second round is under way");
+        assert!(ack(1500, 1600, 399), "it was short");
+    }
+
+    #[test]
+    fn a_lost_piece_is_asked_for_again_after_an_interval() {
+        let mut progress = pipelining();
+        progress.send_snapshot(LogId::default());
+        let is_pending = |progress: &Progress| matches!(progress.mode, Mode::Snapshot { pending, .. } if pending);
+        progress.mode = Mode::Snapshot {
+            last: LogId::default(),
+            offset: 7,
+            pending: true,
+        };
+        progress.beat();
+        assert!(is_pending(&progress), "it may be on the way");
+        progress.beat();
+        assert!(!is_pending(&progress));
     }
 
     #[test]

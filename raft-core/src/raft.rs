@@ -2,27 +2,31 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::config::{Config, ConfigError};
-use crate::durability::Durability;
-use crate::effects::{Effects, Outbound, ReadOutcome};
-use crate::entry::{Entry, HardState};
+use crate::durability::{Acknowledgement, Durability};
+use crate::effects::{Effects, Outbound, ReadOutcome, SnapshotPiece};
+use crate::entry::{Entry, HardState, Snapshot};
 use crate::event::{Event, IgnoreReason, StepDownReason, StopReason};
 use crate::id::{Instant, LogId, LogIndex, NodeId, Term};
 use crate::log::Log;
 use crate::message::Message;
 use crate::progress::Progress;
-use crate::quorum::Membership;
-use crate::read::Reads;
+use crate::read::{Lease, Questions, Reads};
+use crate::reconfiguration::Memberships;
 use crate::restore::Restored;
+use crate::sabotage::Rule;
+use crate::snapshot::Incoming;
 use crate::status::Role;
 use crate::timer::ElectionTimer;
+use crate::transfer::Transfer;
 
 /// One server of a Raft cluster. See the [crate documentation](crate) for the order of calls.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Raft {
     pub(crate) config: Config,
-    pub(crate) membership: Membership,
+    pub(crate) memberships: Memberships,
     pub(crate) hard_state: HardState,
     pub(crate) log: Log,
     pub(crate) commit_index: LogIndex,
@@ -30,6 +34,10 @@ pub struct Raft {
     pub(crate) delivered: LogIndex,
     pub(crate) role: RoleState,
     pub(crate) timer: ElectionTimer,
+    /// The leader that was heard last, in whatever term, and when.
+    pub(crate) heard: Option<(NodeId, Instant)>,
+    /// Until then this server may be bound to a leader that it forgot when it stopped.
+    pub(crate) silent_until: Instant,
     /// The latest moment that the caller told.
     pub(crate) now: Instant,
     pub(crate) durability: Durability,
@@ -41,6 +49,13 @@ pub struct Raft {
     pub(crate) refetched: Vec<Entry>,
     /// Whether committed entries are awaited from the durable log.
     pub(crate) refetching: bool,
+    /// The latest durable snapshot of the state machine.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// A snapshot that the leader sends.
+    pub(crate) incoming: Option<Incoming>,
+    /// Its pieces that were not handed out yet.
+    pub(crate) pieces: Vec<SnapshotPiece>,
+    pub(crate) questions: Questions,
     pub(crate) next_read: u64,
     pub(crate) read_outcomes: Vec<ReadOutcome>,
     events: Vec<Event>,
@@ -58,19 +73,10 @@ pub(crate) enum RoleState {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Follower {
-    /// The leader of this term, and when it was last heard.
-    pub(crate) leader: Option<(NodeId, Instant)>,
+    /// The leader of this term.
+    pub(crate) leader: Option<NodeId>,
     /// What the leader is to be told about the entries it sent.
     pub(crate) ack: Acknowledgement,
-}
-
-/// How far a follower's log agrees with its leader's. It is sent once the entries are durable;
-/// several requests may share one answer.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub(crate) struct Acknowledgement {
-    pub(crate) matched: LogIndex,
-    pub(crate) sent: LogIndex,
-    pub(crate) due: bool,
 }
 
 /// The answers to a candidacy.
@@ -79,6 +85,10 @@ pub(crate) struct Ballot {
     pub(crate) answers: Vec<(NodeId, bool)>,
     /// Whether the votes were asked for, which waits until the own vote is durable.
     pub(crate) requested: bool,
+    /// Whether the leader asked for the election.
+    pub(crate) transfer: bool,
+    /// Votes of voters that had voted before, which count for nothing.
+    pub(crate) repeated: usize,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -91,6 +101,8 @@ pub(crate) struct Leader {
     pub(crate) first_index: LogIndex,
     pub(crate) uncommitted_bytes: usize,
     pub(crate) reads: Reads,
+    pub(crate) lease: Lease,
+    pub(crate) transfer: Option<Transfer>,
 }
 
 /// Events are kept until the next drain, but no more than this many.
@@ -117,42 +129,66 @@ impl Raft {
         config.validate()?;
         let Restored {
             boot,
-            membership,
+            mut memberships,
+            snapshot,
             hard_state,
             applied,
-            log,
+            mut log,
             ..
         } = restored;
-        if membership.voters().is_empty() {
-            return Err(ConfigError::NoVoters);
+        let founders = memberships.latest().1;
+        if *founders != Default::default() {
+            founders.validate().map_err(ConfigError::Membership)?;
+        }
+        if let Some(snapshot) = &snapshot {
+            let last = snapshot.last;
+            if applied < last.index || last.index < log.start().index {
+                return Err(ConfigError::SnapshotDoesNotFit);
+            }
+            if !log.contains(last) {
+                // It was installed, and the log that it replaces was not removed any more.
+                log.replace(last);
+                memberships.restart(last.index, snapshot.membership.clone());
+            }
         }
         if applied > log.last().index {
-            return Err(ConfigError::CommittedBeyondLog);
+            return Err(ConfigError::AppliedBeyondLog);
         }
         if log.last().term > hard_state.term {
             return Err(ConfigError::LogNewerThanTerm);
         }
-        let (min, max) = (config.election_timeout_min, config.election_timeout_max);
-        Ok(Self {
-            timer: ElectionTimer::new(seed, now, min, max),
+        let silence = match config.lease_drift_ppm {
+            Some(_) => config.election_timeout_min,
+            None => Duration::ZERO,
+        };
+        let mut raft = Self {
+            timer: ElectionTimer::new(seed, now),
             config,
-            membership,
+            memberships,
             hard_state,
             log,
             commit_index: applied,
             delivered: applied,
             role: RoleState::Follower(Follower::default()),
+            heard: None,
+            silent_until: now + silence,
             now,
             durability: Durability::new(boot, hard_state),
             grant: None,
             outbox: Vec::new(),
             refetched: Vec::new(),
             refetching: false,
+            snapshot,
+            incoming: None,
+            pieces: Vec::new(),
+            questions: Questions::default(),
             next_read: 0,
             read_outcomes: Vec::new(),
             events: Vec::new(),
             stopped: None,
-        })
+        };
+        raft.arm_timer();
+        Ok(raft)
     }
 
     /// This server.
@@ -182,7 +218,7 @@ impl Raft {
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
         match &self.role {
-            RoleState::Follower(follower) => follower.leader.map(|(leader, _)| leader),
+            RoleState::Follower(follower) => follower.leader,
             RoleState::PreCandidate(_) | RoleState::Candidate(_) => None,
             RoleState::Leader(_) => Some(self.id()),
         }
@@ -215,12 +251,6 @@ impl Raft {
     /// The entries from `from` on that are in memory. The first of them may be a later one.
     pub fn entries(&self, from: LogIndex) -> impl Iterator<Item = &Entry> {
         self.log.iter_from(from)
-    }
-
-    /// Who votes.
-    #[must_use]
-    pub fn membership(&self) -> &Membership {
-        &self.membership
     }
 
     /// Why the server stopped for good, if it did. It answers nothing any more; end the process.
@@ -258,16 +288,15 @@ impl Raft {
 
     /// A message of another server has arrived.
     ///
-    /// The caller vouches for `from`: it must be the server that sent the message.
+    /// The caller vouches for `from`: it must be the server that sent the message. That server need
+    /// not be a member as far as this one knows: leaders and candidates of a membership that has not
+    /// arrived here yet are followed and voted for (§6).
     pub fn receive(&mut self, from: NodeId, message: Message, now: Instant) {
         if self.begin(now) {
             return;
         }
         if from == self.id() {
             return self.ignore(from, IgnoreReason::FromItself);
-        }
-        if !self.membership.is_voter(from) {
-            return self.ignore(from, IgnoreReason::NotAVoter);
         }
         match message {
             Message::PreVote(request) => self.on_pre_vote(from, &request),
@@ -282,6 +311,13 @@ impl Raft {
             }
             Message::Heartbeat(request) => self.on_heartbeat(from, &request),
             Message::HeartbeatResponse(response) => self.on_heartbeat_response(from, &response),
+            Message::InstallSnapshot(request) => self.on_install_snapshot(from, request),
+            Message::InstallSnapshotResponse(response) => {
+                self.on_install_snapshot_response(from, &response);
+            }
+            Message::TimeoutNow(request) => self.on_timeout_now(from, &request),
+            Message::ReadIndex(request) => self.on_read_index(from, &request),
+            Message::ReadIndexResponse(response) => self.on_read_index_response(from, &response),
         }
     }
 
@@ -290,7 +326,7 @@ impl Raft {
     /// What was written may or may not be there, and a second sync can succeed without having
     /// written anything, so the server stops for good and answers nothing any more.
     pub fn storage_failed(&mut self, now: Instant) {
-        if !self.begin(now) {
+        if !self.begin(now) && self.config.keeps(Rule::StorageFaultIsFinal) {
             self.stop(StopReason::StorageFailed);
         }
     }
@@ -302,17 +338,25 @@ impl Raft {
     ///
     /// # Panics
     ///
-    /// If the buffer still holds a write: it would be lost, and with it every promise about it.
+    /// If the buffer still holds a write, or a snapshot to install: it would be lost, and with it
+    /// every promise about it.
     pub fn drain(&mut self, effects: &mut Effects) {
         assert!(
             effects.write.is_none(),
             "the write of the previous drain was not taken"
         );
+        assert!(
+            effects.install.is_none(),
+            "the snapshot of the previous drain was not installed"
+        );
         if self.stopped.is_none() {
             effects.write = self.take_write();
+            self.request_votes();
             self.release_promises();
-            self.replicate(&mut effects.fetches);
+            self.replicate(effects);
+            self.ask_leader();
             self.deliver(effects);
+            self.hand_out_snapshot(effects);
         }
         effects.messages.append(&mut self.outbox);
         effects.reads.append(&mut self.read_outcomes);
@@ -366,6 +410,7 @@ impl Raft {
         });
         self.hard_state = HardState { term, vote: None };
         self.grant = None;
+        self.abort_reads();
         self.follow(StepDownReason::LaterTerm { from });
     }
 
@@ -381,20 +426,29 @@ impl Raft {
     }
 
     pub(crate) fn arm_timer(&mut self) {
-        let (min, max) = (
-            self.config.election_timeout_min,
-            self.config.election_timeout_max,
-        );
-        self.timer.arm(self.now, min, max);
+        let Config {
+            election_timeout_min: min,
+            election_timeout_max: max,
+            election_handicap: handicap,
+            ..
+        } = self.config;
+        self.timer.arm(self.now, min + handicap, max - min);
     }
 
     /// Hands out what is committed, as far as it is durable here.
     fn deliver(&mut self, effects: &mut Effects) {
+        if self.is_installing() {
+            // The state machine is about to be replaced by one that has more.
+            return;
+        }
+        let through = self.commit_index.min(self.log.durable());
+        if self.config.witness {
+            self.delivered = self.delivered.max(through);
+        }
         if let Some(last) = self.refetched.last() {
             self.delivered = last.id.index;
             effects.committed.append(&mut self.refetched);
         }
-        let through = self.commit_index.min(self.log.durable());
         if self.delivered < through {
             if self.delivered.next() < self.log.window_start() {
                 self.refetch(&mut effects.fetches);

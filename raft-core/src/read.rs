@@ -1,12 +1,27 @@
-//! Linearizable reads without writing to the log: ReadIndex (dissertation 6.4).
+//! Linearizable reads without writing to the log: by asking a majority (ReadIndex, dissertation
+//! 6.4) or by a lease (6.4.1), at the leader and at its followers.
 
 use alloc::collections::VecDeque;
 use core::fmt;
+use core::time::Duration;
 
+use crate::config::Config;
 use crate::effects::{ReadId, ReadOutcome};
-use crate::event::Event;
+use crate::event::{Event, IgnoreReason};
 use crate::id::{Instant, LogIndex, NodeId};
+use crate::message::{Message, ReadIndex, ReadIndexResponse};
 use crate::raft::{Raft, RoleState};
+use crate::sabotage::Rule;
+
+/// How a read makes sure that it sees every write that was acknowledged before it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ReadMode {
+    /// A majority confirms that the leader still leads. Depends on no clock.
+    Quorum,
+    /// The leader answers by itself while it has a lease, and asks a majority otherwise. Depends on
+    /// the bound of [`Config::lease_drift_ppm`].
+    Lease,
+}
 
 /// Reads that wait until a majority has confirmed that the leader still leads.
 ///
@@ -20,20 +35,47 @@ pub(crate) struct Reads {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Read {
-    id: ReadId,
+    reader: Reader,
     read_index: LogIndex,
     round: u64,
+}
+
+/// Who wants to know.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Reader {
+    Here(ReadId),
+    There { node: NodeId, boot: u64, batch: u64 },
+}
+
+/// What a leader knows of the time for which nobody else can lead.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Lease {
+    /// When the latest rounds of heartbeats began.
+    rounds: VecDeque<(u64, Instant)>,
+    until: Instant,
+    forfeited: bool,
+}
+
+/// Reads of a follower, which asks the leader.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Questions {
+    /// With the batch in which each is asked.
+    waiting: VecDeque<(ReadId, u64)>,
+    /// The latest batch that was asked.
+    asked: u64,
+    /// Whether the next batch has a read that no lease may answer.
+    needs_quorum: bool,
+    asked_at: Instant,
+    /// Whether the latest batch is to be asked again.
+    again: bool,
 }
 
 /// Why a read was not accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// Only a leader can tell what is committed.
-    NotLeader {
-        /// Where to ask instead, if known.
-        leader: Option<NodeId>,
-    },
+    /// No leader is known that could tell what is committed; ask again later.
+    NoLeader,
     /// Too many reads wait already; ask again later
     /// ([`Config::reads_max`](crate::Config::reads_max)).
     Overloaded,
@@ -41,39 +83,134 @@ pub enum ReadError {
     Stopped,
 }
 
+/// Rounds whose beginning is remembered for the lease.
+const ROUNDS_MAX: usize = 64;
+
+impl Lease {
+    pub(crate) fn round_began(&mut self, round: u64, now: Instant) {
+        if self.rounds.len() == ROUNDS_MAX {
+            self.rounds.pop_front();
+        }
+        self.rounds.push_back((round, now));
+    }
+
+    fn round_confirmed(&mut self, round: u64, length: Duration) {
+        while let Some((_, began)) = self.rounds.pop_front_if(|(number, _)| *number <= round) {
+            self.until = self.until.max(began + length);
+        }
+    }
+
+    /// The leader has asked somebody to depose it: there is no lease any more in this term.
+    pub(crate) fn forfeit(&mut self) {
+        self.forfeited = true;
+    }
+}
+
+impl Config {
+    /// How long after the beginning of a confirmed round a voter with the fastest clock keeps its
+    /// promise, on the slowest clock of a leader.
+    fn lease_length(&self) -> Option<Duration> {
+        const MILLION: u128 = 1_000_000;
+        let ppm = u128::from(self.lease_drift_ppm?);
+        let promise = self.election_timeout_min.as_micros();
+        let length = if self.keeps(Rule::LeaseWithinDrift) {
+            promise * (MILLION - ppm) / (MILLION + ppm)
+        } else {
+            promise * 2
+        };
+        Some(Duration::from_micros(length as u64))
+    }
+}
+
 impl Raft {
     /// Asks for the index that a linearizable read must see. The answer is a [`ReadOutcome`].
     ///
-    /// Reads that arrive between two drains share a round of heartbeats. A leader that has not
-    /// committed an entry of its own term yet makes them wait for it: before, it may not know what
-    /// is committed (etcd #7331).
+    /// A leader finds out by itself, a follower asks its leader. Reads that arrive between two
+    /// drains share a round of heartbeats, or a question. A leader that has not committed an entry
+    /// of its own term yet makes them wait for it: before, it may not know what is committed
+    /// (etcd #7331).
     ///
     /// # Errors
     ///
     /// [`ReadError`]; there is no outcome then.
-    pub fn read(&mut self, now: Instant) -> Result<ReadId, ReadError> {
+    pub fn read(&mut self, mode: ReadMode, now: Instant) -> Result<ReadId, ReadError> {
         if self.begin(now) {
             return Err(ReadError::Stopped);
         }
-        let (hint, commit_index, id) = (self.leader(), self.commit_index, ReadId(self.next_read));
-        let RoleState::Leader(leader) = &mut self.role else {
-            return Err(ReadError::NotLeader { leader: hint });
-        };
-        if leader.reads.waiting.len() >= self.config.reads_max {
-            return Err(ReadError::Overloaded);
+        if self.leader().is_none() {
+            return Err(ReadError::NoLeader);
         }
-        let read_index = commit_index.max(leader.first_index);
-        leader.reads.waiting.push_back(Read {
-            id,
-            read_index,
-            round: leader.round + 1,
-        });
+        let id = ReadId(self.next_read);
+        let reads_max = self.config.reads_max;
+        if let RoleState::Leader(_) = self.role {
+            self.take_read(Reader::Here(id), mode)?;
+        } else {
+            let questions = &mut self.questions;
+            if questions.waiting.len() >= reads_max {
+                return Err(ReadError::Overloaded);
+            }
+            questions.waiting.push_back((id, questions.asked + 1));
+            questions.needs_quorum |= mode == ReadMode::Quorum;
+        }
         self.next_read += 1;
         Ok(id)
     }
 
+    fn take_read(&mut self, reader: Reader, mode: ReadMode) -> Result<(), ReadError> {
+        let (now, commit_index) = (self.now, self.commit_index);
+        let reads_max = self.config.reads_max;
+        let own_term_first = self.config.keeps(Rule::ReadAfterOwnTerm);
+        let is_confirmed = self.config.keeps(Rule::ReadIsConfirmed);
+        let later_round = u64::from(self.config.keeps(Rule::ReadRoundIsLater));
+        let RoleState::Leader(leader) = &mut self.role else {
+            return Err(ReadError::NoLeader);
+        };
+        let knows_commit = commit_index >= leader.first_index || !own_term_first;
+        let has_lease = mode == ReadMode::Lease
+            && now < leader.lease.until
+            && !(leader.lease.forfeited && self.config.keeps(Rule::LeaseEndsWithTransfer));
+        if knows_commit && (has_lease || !is_confirmed) {
+            self.answer_read(reader, commit_index);
+            return Ok(());
+        }
+        if leader.reads.waiting.len() >= reads_max {
+            return Err(ReadError::Overloaded);
+        }
+        let first = if own_term_first {
+            leader.first_index
+        } else {
+            LogIndex(0)
+        };
+        leader.reads.waiting.push_back(Read {
+            reader,
+            read_index: commit_index.max(first),
+            round: leader.round + later_round,
+        });
+        Ok(())
+    }
+
+    fn answer_read(&mut self, reader: Reader, read_index: LogIndex) {
+        match reader {
+            Reader::Here(id) => {
+                let outcome = ReadOutcome::Ready { id, read_index };
+                self.read_outcomes.push(outcome);
+                self.explain(|| Event::ReadConfirmed { id, read_index });
+            }
+            Reader::There { node, boot, batch } => {
+                let response = ReadIndexResponse {
+                    term: self.term(),
+                    boot,
+                    batch,
+                    read_index,
+                };
+                self.send(node, Message::ReadIndexResponse(response));
+            }
+        }
+    }
+
     /// Begins a round of heartbeats for the reads that no round covers yet.
     pub(crate) fn start_read_round(&mut self) {
+        let now = self.now;
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
@@ -85,21 +222,20 @@ impl Raft {
         {
             return;
         }
-        leader.round += 1;
+        leader.begin_round(now);
         let round = leader.round;
-        for (_, progress) in &mut leader.followers {
-            progress.heartbeat_due = true;
-        }
         self.explain(|| Event::ReadRoundStarted { round });
         self.confirm_reads();
     }
 
-    /// Answers the reads whose round a majority has confirmed.
+    /// Answers the reads whose round a majority has confirmed, and prolongs the lease.
     pub(crate) fn confirm_reads(&mut self) {
+        let lease_length = self.config.lease_length();
+        let own_term_first = self.config.keeps(Rule::ReadAfterOwnTerm);
         let RoleState::Leader(leader) = &self.role else {
             return;
         };
-        if leader.reads.waiting.is_empty() || self.commit_index < leader.first_index {
+        if leader.reads.waiting.is_empty() && lease_length.is_none() {
             return;
         }
         let acked = |voter| {
@@ -107,26 +243,117 @@ impl Raft {
                 .follower(voter)
                 .map_or(leader.round, |progress| progress.acked_round)
         };
-        let confirmed = self.membership.reached_by_majority(acked).unwrap_or(0);
+        let confirmed = self.reached(acked).unwrap_or(0);
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        if let Some(length) = lease_length {
+            leader.lease.round_confirmed(confirmed, length);
+        }
+        if self.commit_index < leader.first_index && own_term_first {
+            return;
+        }
         while let RoleState::Leader(leader) = &mut self.role
             && let Some(read) = leader
                 .reads
                 .waiting
                 .pop_front_if(|read| read.round <= confirmed)
         {
-            let (id, read_index) = (read.id, read.read_index);
+            self.answer_read(read.reader, read.read_index);
+        }
+    }
+
+    /// Asks the leader, if reads wait that it was not asked about.
+    pub(crate) fn ask_leader(&mut self) {
+        let questions = &mut self.questions;
+        let is_new = questions
+            .waiting
+            .back()
+            .is_some_and(|(_, batch)| *batch > questions.asked);
+        if questions.waiting.is_empty() || !(is_new || questions.again) {
+            return;
+        }
+        if is_new {
+            questions.asked += 1;
+        }
+        questions.again = false;
+        questions.asked_at = self.now;
+        // Asked again, it is asked for all that wait.
+        let lease = is_new && !core::mem::take(&mut questions.needs_quorum);
+        let batch = questions.asked;
+        let RoleState::Follower(_) = self.role else {
+            return;
+        };
+        let Some(leader) = self.leader() else {
+            return;
+        };
+        let request = ReadIndex {
+            term: self.term(),
+            boot: self.durability.boot(),
+            batch,
+            lease,
+        };
+        self.send(leader, Message::ReadIndex(request));
+    }
+
+    /// The leader was heard. If it has owed an answer for long, the question may be lost.
+    pub(crate) fn ask_again(&mut self) {
+        let questions = &mut self.questions;
+        let asked = questions.asked;
+        let is_owed = |(_, batch): &(ReadId, u64)| *batch <= asked;
+        let waited = self.now.saturating_since(questions.asked_at);
+        questions.again = waited >= self.config.heartbeat_interval
+            && questions.waiting.front().is_some_and(is_owed);
+    }
+
+    pub(crate) fn on_read_index(&mut self, from: NodeId, request: &ReadIndex) {
+        if request.term > self.term() {
+            return self.adopt_term(request.term, from);
+        }
+        let reader = Reader::There {
+            node: from,
+            boot: request.boot,
+            batch: request.batch,
+        };
+        let mode = if request.lease {
+            ReadMode::Lease
+        } else {
+            ReadMode::Quorum
+        };
+        // Who cannot be answered asks again.
+        if self.take_read(reader, mode).is_err() {
+            self.ignore(from, IgnoreReason::LateAnswer);
+        }
+    }
+
+    pub(crate) fn on_read_index_response(&mut self, from: NodeId, response: &ReadIndexResponse) {
+        // An answer from before a restart would be too old for the reads that wait now.
+        if response.boot != self.durability.boot() || response.batch > self.questions.asked {
+            return self.ignore(from, IgnoreReason::LateAnswer);
+        }
+        let read_index = response.read_index;
+        while let Some((id, _)) = self
+            .questions
+            .waiting
+            .pop_front_if(|(_, batch)| *batch <= response.batch)
+        {
             self.read_outcomes
                 .push(ReadOutcome::Ready { id, read_index });
             self.explain(|| Event::ReadConfirmed { id, read_index });
         }
     }
 
-    /// Gives up the reads of a leadership that ends.
+    /// Gives up the reads of a leadership that ends, be it this server's or another's.
     pub(crate) fn abort_reads(&mut self) {
+        let questions = self.questions.waiting.drain(..);
+        self.read_outcomes
+            .extend(questions.map(|(id, _)| ReadOutcome::Aborted { id }));
         if let RoleState::Leader(leader) = &mut self.role {
-            let aborted = leader.reads.waiting.drain(..);
-            self.read_outcomes
-                .extend(aborted.map(|read| ReadOutcome::Aborted { id: read.id }));
+            for read in leader.reads.waiting.drain(..) {
+                if let Reader::Here(id) = read.reader {
+                    self.read_outcomes.push(ReadOutcome::Aborted { id });
+                }
+            }
         }
     }
 }
@@ -134,12 +361,7 @@ impl Raft {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotLeader {
-                leader: Some(leader),
-            } => {
-                write!(f, "only the leader knows what is committed: ask {leader}")
-            }
-            Self::NotLeader { leader: None } => {
+            Self::NoLeader => {
                 f.write_str("no leader is known that could tell what is committed: ask again later")
             }
             Self::Overloaded => f.write_str("too many reads wait already: ask again later"),

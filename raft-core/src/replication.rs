@@ -5,7 +5,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use crate::effects::{Fetch, FetchPurpose};
+use crate::effects::{Effects, Fetch, FetchPurpose};
 use crate::entry::{Entry, Payload};
 use crate::event::{Event, IgnoreReason, StepDownReason, StopReason};
 use crate::id::{Instant, LogId, LogIndex, NodeId};
@@ -14,6 +14,7 @@ use crate::message::{
 };
 use crate::progress::{Mode, Progress};
 use crate::raft::{Leader, Raft, RoleState};
+use crate::sabotage::Rule;
 
 /// Why a command was not taken. It is certainly in no log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +38,11 @@ pub enum ProposeError {
         /// What is uncommitted.
         uncommitted_bytes: usize,
     },
+    /// The leader is handing over; ask the next one.
+    Transferring {
+        /// Who is to lead.
+        to: NodeId,
+    },
     /// The server stopped for good.
     Stopped,
 }
@@ -59,6 +65,11 @@ impl Raft {
                 leader: self.leader(),
             });
         };
+        if let Some(transfer) = &leader.transfer {
+            return Err(ProposeError::Transferring {
+                to: transfer.target,
+            });
+        }
         let bytes_max = self.config.command_bytes_max;
         if command.len() > bytes_max {
             return Err(ProposeError::TooLarge {
@@ -82,19 +93,28 @@ impl Raft {
         if let RoleState::Leader(leader) = &mut self.role {
             leader.uncommitted_bytes += entry.bytes();
         }
+        if let Payload::Membership(membership) = &entry.payload {
+            self.memberships.append(id.index, (**membership).clone());
+        }
         self.log.append(entry);
         id
     }
 
-    /// A heartbeat interval has passed: the leader checks that it still has a quorum, and makes
-    /// itself heard.
+    /// A heartbeat interval has passed: the leader checks that it can still lead, and makes itself
+    /// heard.
     pub(crate) fn beat(&mut self) {
         if self.config.check_quorum && self.quorum_is_lost() {
             return self.follow(StepDownReason::QuorumLost);
         }
+        if self.disk_is_stalled() {
+            return self.follow(StepDownReason::DiskStalled);
+        }
+        self.check_transfer();
+        self.promote();
+        let now = self.now;
         if let RoleState::Leader(leader) = &mut self.role {
-            leader.heartbeat_deadline = self.now + self.config.heartbeat_interval;
-            leader.round += 1;
+            leader.heartbeat_deadline = now + self.config.heartbeat_interval;
+            leader.begin_round(now);
             for (_, progress) in &mut leader.followers {
                 progress.beat();
             }
@@ -110,17 +130,26 @@ impl Raft {
                 .follower(voter)
                 .map_or(self.now, |progress| progress.last_contact)
         };
-        let heard = self
-            .membership
-            .reached_by_majority(heard)
-            .unwrap_or(self.now);
+        let heard = self.reached(heard).unwrap_or(self.now);
         self.now.saturating_since(heard) >= self.config.election_timeout_max
     }
 
+    /// The greatest value that a majority has reached.
+    pub(crate) fn reached<T: Ord + Copy>(&self, reached: impl FnMut(NodeId) -> T) -> Option<T> {
+        if self.config.keeps(Rule::JointNeedsBoth) {
+            self.membership().reached_by_majority(reached)
+        } else {
+            self.membership().left().reached_by_majority(reached)
+        }
+    }
+
     /// Sends every follower what it is due.
-    pub(crate) fn replicate(&mut self, fetches: &mut Vec<Fetch>) {
+    pub(crate) fn replicate(&mut self, effects: &mut Effects) {
         self.start_read_round();
+        self.hand_over();
         let (term, commit_index) = (self.term(), self.commit_index);
+        let log_start = self.log.start().index;
+        let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.last);
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
@@ -129,7 +158,11 @@ impl Raft {
         let round = leader.round;
         for (follower, progress) in &mut followers {
             if core::mem::take(&mut progress.heartbeat_due) {
-                let commit_index = commit_index.min(progress.match_index);
+                let commit_index = if self.config.keeps(Rule::HeartbeatWithinMatch) {
+                    commit_index.min(progress.match_index)
+                } else {
+                    commit_index
+                };
                 self.send(
                     *follower,
                     Message::Heartbeat(Heartbeat {
@@ -139,10 +172,19 @@ impl Raft {
                     }),
                 );
             }
+            if progress.next_index <= log_start
+                && !matches!(progress.mode, Mode::Snapshot { .. })
+                && let Some(last) = snapshot
+            {
+                progress.send_snapshot(last);
+                let to = *follower;
+                self.explain(|| Event::SnapshotSent { to, last });
+            }
             if core::mem::take(&mut progress.probe_due) {
                 self.send_append(*follower, progress, Vec::new());
             }
-            self.send_entries(*follower, progress, fetches);
+            self.send_entries(*follower, progress, &mut effects.fetches);
+            self.send_snapshot(*follower, progress, &mut effects.snapshot_reads);
         }
         if let RoleState::Leader(leader) = &mut self.role {
             leader.followers = followers;
@@ -183,7 +225,7 @@ impl Raft {
         }
     }
 
-    fn send_append(&mut self, follower: NodeId, progress: &mut Progress, entries: Vec<Entry>) {
+    fn send_append(&mut self, follower: NodeId, progress: &mut Progress, mut entries: Vec<Entry>) {
         let prev_index = progress.next_index.previous();
         let Some(prev_term) = self.log.term_at(prev_index) else {
             debug_assert!(false, "a leader sends entries of its own log");
@@ -193,6 +235,9 @@ impl Raft {
         let bytes = entries.iter().map(Entry::bytes).sum();
         if !entries.is_empty() || matches!(progress.mode, Mode::Probe { .. }) {
             progress.sent(last, bytes);
+        }
+        if self.membership().is_witness(follower) {
+            entries.iter_mut().for_each(Entry::withhold);
         }
         let request = AppendEntries {
             term: self.term(),
@@ -233,8 +278,9 @@ impl Raft {
             Mode::Probe { awaiting: false }
         };
         let from = progress.next_index;
-        if entries.first().is_some_and(|entry| entry.id.index != from) {
-            // It answers an earlier question; the current one is asked again.
+        let is_late = entries.first().is_some_and(|entry| entry.id.index != from);
+        if is_late || from <= self.log.start().index {
+            // It answers an earlier question, or one whose answer has been compacted away since.
             return;
         }
         if let Some(index) = self.wrong_entry(from, &entries) {
@@ -251,7 +297,10 @@ impl Raft {
     }
 
     fn fetched_for_state_machine(&mut self, entries: Vec<Entry>) {
-        if !core::mem::take(&mut self.refetching) {
+        let is_late = entries
+            .first()
+            .is_some_and(|entry| entry.id.index != self.delivered.next());
+        if is_late || !core::mem::take(&mut self.refetching) {
             return;
         }
         match self.wrong_entry(self.delivered.next(), &entries) {
@@ -301,6 +350,7 @@ impl Raft {
             return;
         }
         let (now, last) = (self.now, self.log.last().index);
+        let timeout = self.config.election_timeout_min;
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
@@ -313,19 +363,23 @@ impl Raft {
                 self.ignore(from, IgnoreReason::BeyondLog);
             }
             AppendResult::Accepted { match_index } => {
-                if progress.accepted(match_index) {
+                let news = progress.accepted(match_index);
+                progress.catch_up(last, now, timeout);
+                if news {
                     self.explain(|| Event::MatchAdvanced {
                         follower: from,
                         match_index,
                     });
                     self.advance_commit();
                 }
+                self.promote();
             }
             AppendResult::Rejected { prev_log, hint } => {
                 if !progress.refusal_counts(prev_log.index) || !self.log.contains(prev_log) {
                     return self.ignore(from, IgnoreReason::LateAnswer);
                 }
-                let agreed = self.log.last_not_after(hint).index;
+                // Where nothing is left of the log, a snapshot must do.
+                let agreed = self.log.last_not_after(hint).unwrap_or_default().index;
                 progress.backtrack(agreed.next().min(prev_log.index));
                 let next_index = progress.next_index;
                 self.explain(|| Event::Backtracked {
@@ -357,12 +411,14 @@ impl Raft {
     }
 
     /// Whether an answer is meant for this leader in this term.
-    fn answers_this_term(&mut self, from: NodeId, term: crate::Term) -> bool {
+    pub(crate) fn answers_this_term(&mut self, from: NodeId, term: crate::Term) -> bool {
         if term > self.term() {
             self.adopt_term(term, from);
             return false;
         }
-        let current = term == self.term() && matches!(self.role, RoleState::Leader(_));
+        let is_own_term =
+            term == self.term() || !self.config.keeps(Rule::AcknowledgementCountsInItsTerm);
+        let current = is_own_term && matches!(self.role, RoleState::Leader(_));
         if !current {
             self.ignore(from, IgnoreReason::LateAnswer);
         }
@@ -375,16 +431,38 @@ impl Raft {
         let RoleState::Leader(leader) = &self.role else {
             return;
         };
-        let durable = self.log.durable();
-        let matched = |voter| {
+        let durable = if self.config.keeps(Rule::LeaderCountsDurable) {
+            self.log.durable()
+        } else {
+            self.log.last().index
+        };
+        let mut matched = |voter| {
             leader
                 .follower(voter)
                 .map_or(durable, |progress| progress.match_index)
         };
-        let Some(reached) = self.membership.reached_by_majority(matched) else {
+        let mut reached = self.reached(&mut matched);
+        if !self.config.keeps(Rule::MajorityCommits) {
+            reached = Some(durable);
+        }
+        if !self.config.keeps(Rule::RemovedLeaderDoesNotCount)
+            && !self.membership().is_voter(self.id())
+        {
+            let voters = self.membership().voters();
+            let last = voters.iter().copied().min_by_key(|voter| matched(*voter));
+            reached = self.reached(|voter| {
+                if Some(voter) == last {
+                    durable
+                } else {
+                    matched(voter)
+                }
+            });
+        }
+        let Some(reached) = reached else {
             return;
         };
-        if reached >= leader.first_index && reached > self.commit_index {
+        let is_own = reached >= leader.first_index || !self.config.keeps(Rule::CommitOwnTerm);
+        if is_own && reached > self.commit_index {
             self.commit_through(reached);
             self.confirm_reads();
         }
@@ -404,10 +482,36 @@ impl Raft {
         }
         self.commit_index = to;
         self.explain(|| Event::CommitAdvanced { from, to });
+        if self.membership_index() > from && !self.config.keeps(Rule::MembershipOnAppend) {
+            self.membership_changed();
+        }
+        self.continue_change();
+    }
+
+    /// Messages to `peer` are being lost: nothing more is sent ahead until it answers. Reporting it
+    /// is optional, and spares traffic.
+    pub fn unreachable(&mut self, peer: NodeId, now: Instant) {
+        if self.begin(now) {
+            return;
+        }
+        if let RoleState::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.follower_mut(peer)
+        {
+            progress.unreachable();
+        }
     }
 }
 
 impl Leader {
+    /// Begins a round of heartbeats.
+    pub(crate) fn begin_round(&mut self, now: Instant) {
+        self.round += 1;
+        self.lease.round_began(self.round, now);
+        for (_, progress) in &mut self.followers {
+            progress.heartbeat_due = true;
+        }
+    }
+
     pub(crate) fn follower(&self, id: NodeId) -> Option<&Progress> {
         self.followers
             .iter()
@@ -415,7 +519,7 @@ impl Leader {
             .map(|(_, progress)| progress)
     }
 
-    fn follower_mut(&mut self, id: NodeId) -> Option<&mut Progress> {
+    pub(crate) fn follower_mut(&mut self, id: NodeId) -> Option<&mut Progress> {
         self.followers
             .iter_mut()
             .find(|(follower, _)| *follower == id)
@@ -446,6 +550,7 @@ impl fmt::Display for ProposeError {
                     "{uncommitted_bytes} bytes wait to be committed: ask again later"
                 )
             }
+            Self::Transferring { to } => write!(f, "leadership is being handed over to {to}"),
             Self::Stopped => f.write_str("the server has stopped for good"),
         }
     }

@@ -2,10 +2,11 @@
 
 use core::fmt;
 
-use crate::entry::{Entry, HardState};
+use crate::entry::{Entry, HardState, Payload, Snapshot};
 use crate::id::{LogId, LogIndex};
 use crate::log::Log;
-use crate::quorum::Membership;
+use crate::membership::Membership;
+use crate::reconfiguration::Memberships;
 
 /// The durable state that a server starts from. A server that starts for the first time pushes no
 /// entries and has the default [`HardState`].
@@ -15,7 +16,8 @@ use crate::quorum::Membership;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Restored {
     pub(crate) boot: u64,
-    pub(crate) membership: Membership,
+    pub(crate) memberships: Memberships,
+    pub(crate) snapshot: Option<Snapshot>,
     pub(crate) hard_state: HardState,
     pub(crate) applied: LogIndex,
     pub(crate) log: Log,
@@ -36,11 +38,13 @@ pub enum RestoreError {
 }
 
 impl Restored {
-    /// Begins with everything but the log.
+    /// Begins with everything but the log and the snapshot.
     ///
     /// `boot` must differ from that of every earlier start of this server that is still in
-    /// somebody's memory. `applied` is the last index that the durable state machine has applied;
-    /// it is known to be committed.
+    /// somebody's memory. `membership` is the one that the cluster was founded with, the same on
+    /// all founders; a server that is to be added later starts with none
+    /// (`Membership::default()`) and learns it. `applied` is the last index that the durable state
+    /// machine has applied; it is known to be committed.
     #[must_use]
     pub fn new(
         boot: u64,
@@ -51,7 +55,8 @@ impl Restored {
     ) -> Self {
         Self {
             boot,
-            membership,
+            memberships: Memberships::new(membership),
+            snapshot: None,
             hard_state,
             applied,
             log: Log::default(),
@@ -59,7 +64,20 @@ impl Restored {
         }
     }
 
+    /// Adds the latest durable snapshot, and where the durable log begins:
+    /// [`Write::log_start`](crate::Write::log_start), as it was written last. Comes before the
+    /// entries.
+    #[must_use]
+    pub fn with_snapshot(mut self, snapshot: Snapshot, log_start: LogId) -> Self {
+        self.memberships
+            .restart(snapshot.last.index, snapshot.membership.clone());
+        self.snapshot = Some(snapshot);
+        self.log.begin_after(log_start);
+        self
+    }
+
     /// Adds the next entry of the durable log.
+    /// Entries before the start of the log are not needed, and are passed over.
     ///
     /// # Errors
     ///
@@ -67,12 +85,19 @@ impl Restored {
     /// server must not start with what is left of it.
     pub fn push(&mut self, entry: Entry) -> Result<(), RestoreError> {
         let last = self.log.last();
+        if entry.id.index <= self.log.start().index && last == self.log.start() {
+            return Ok(());
+        }
         if entry.id.index != last.index.next() || entry.id.term < last.term || entry.id.term.0 == 0
         {
             return Err(RestoreError::Gap {
                 last,
                 found: entry.id,
             });
+        }
+        if let Payload::Membership(membership) = &entry.payload {
+            self.memberships
+                .append(entry.id.index, (**membership).clone());
         }
         self.log.restore(entry, self.window_bytes_max);
         Ok(())

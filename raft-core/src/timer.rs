@@ -20,20 +20,18 @@ pub(crate) struct ElectionTimer {
 }
 
 impl ElectionTimer {
-    pub(crate) fn new(seed: u64, now: Instant, min: Duration, max: Duration) -> Self {
-        let mut timer = Self {
+    pub(crate) fn new(seed: u64, now: Instant) -> Self {
+        Self {
             seed,
             draws: 0,
             started: now,
             deadline: now,
-        };
-        timer.arm(now, min, max);
-        timer
+        }
     }
 
-    /// Starts anew with a timeout from `min..max`.
-    pub(crate) fn arm(&mut self, now: Instant, min: Duration, max: Duration) {
-        let range = u64::try_from((max - min).as_micros()).unwrap_or(u64::MAX);
+    /// Starts anew with a timeout from `min` to `min + range`.
+    pub(crate) fn arm(&mut self, now: Instant, min: Duration, range: Duration) {
+        let range = u64::try_from(range.as_micros()).unwrap_or(u64::MAX);
         self.draws = self.draws.wrapping_add(1);
         let mixed = self.seed ^ self.draws.wrapping_mul(0xd605_bbb5_8c8a_bbfd);
         let random = SplitMix64::seed_from_u64(mixed).next_u64();
@@ -58,11 +56,11 @@ mod tests {
 
     #[test]
     fn timeouts_fill_their_range_evenly() {
-        let (min, max) = (Duration::from_millis(150), Duration::from_millis(300));
-        let mut timer = ElectionTimer::new(7, Instant(0), min, max);
+        let (min, range) = (Duration::from_millis(150), Duration::from_millis(150));
+        let mut timer = ElectionTimer::new(7, Instant(0));
         let mut buckets = [0_u32; 15];
         for _ in 0..15_000 {
-            timer.arm(Instant(0), min, max);
+            timer.arm(Instant(0), min, range);
             let micros = timer.deadline().0;
             assert!((150_000..300_000).contains(&micros));
             buckets[((micros - 150_000) / 10_000) as usize] += 1;
@@ -75,8 +73,11 @@ mod tests {
 
     #[test]
     fn servers_with_different_seeds_draw_different_timeouts() {
-        let (min, max) = (Duration::from_millis(150), Duration::from_millis(300));
-        let first = |seed| ElectionTimer::new(seed, Instant(0), min, max).deadline();
+        let first = |seed| {
+            let mut timer = ElectionTimer::new(seed, Instant(0));
+            timer.arm(Instant(0), Duration::ZERO, Duration::from_millis(150));
+            timer.deadline()
+        };
         assert_ne!(first(1), first(2));
         assert_eq!(first(1), first(1));
     }

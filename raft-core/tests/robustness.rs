@@ -8,8 +8,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendResult, Config, Durable, Effects, Entry, Fetch,
-    HardState, Heartbeat, HeartbeatResponse, Instant, LogId, LogIndex, Membership, Message, NodeId,
-    Payload, PreVote, PreVoteResponse, Raft, RequestVote, RequestVoteResponse, Restored, Term,
+    HardState, Heartbeat, HeartbeatResponse, Install, InstallSnapshot, InstallSnapshotResponse,
+    Instant, LogId, LogIndex, Membership, Message, NodeId, Payload, PreVote, PreVoteResponse, Raft,
+    ReadIndex, ReadIndexResponse, ReadMode, RequestVote, RequestVoteResponse, Restored, Snapshot,
+    SnapshotRead, Term, TimeoutNow,
 };
 
 /// Small numbers, so that they meet; and the largest, which must not overflow.
@@ -21,11 +23,38 @@ fn log_id() -> impl Strategy<Value = LogId> {
     (number(), number()).prop_map(|(term, index)| LogId::new(Term(term), LogIndex(index)))
 }
 
+/// Any membership at all, sensible or not.
+fn membership() -> impl Strategy<Value = Membership> {
+    let nodes = || prop::collection::vec((0..6_u64).prop_map(NodeId), 0..4);
+    (nodes(), nodes(), nodes(), nodes(), nodes()).prop_map(
+        |(voters, outgoing, learners, joining, witnesses)| {
+            Membership::new(voters)
+                .with_outgoing(outgoing)
+                .with_learners(learners)
+                .with_joining(joining)
+                .with_witnesses(witnesses)
+        },
+    )
+}
+
+fn snapshot() -> impl Strategy<Value = Snapshot> {
+    (log_id(), membership(), 0..2_u64, number()).prop_map(|(last, membership, identity, size)| {
+        Snapshot {
+            last,
+            membership,
+            identity,
+            size,
+        }
+    })
+}
+
 fn entries() -> impl Strategy<Value = (LogId, Vec<Entry>)> {
     let payload = || {
         prop_oneof![
-            Just(Payload::Noop),
-            Just(Payload::Command(Bytes::from_static(b"x")))
+            4 => Just(Payload::Noop),
+            8 => Just(Payload::Command(Bytes::from_static(b"x"))),
+            1 => Just(Payload::Withheld),
+            2 => membership().prop_map(|m| Payload::Membership(m.into())),
         ]
     };
     let entry = |id, payload| Entry { id, payload };
@@ -67,8 +96,46 @@ fn message() -> impl Strategy<Value = Message> {
                 granted,
             })
         }),
-        (term(), log_id())
-            .prop_map(|(term, last_log)| Message::RequestVote(RequestVote { term, last_log })),
+        (term(), log_id(), any::<bool>()).prop_map(|(term, last_log, transfer)| {
+            Message::RequestVote(RequestVote {
+                term,
+                last_log,
+                transfer,
+            })
+        }),
+        (term(), snapshot(), number(), 0..4_usize).prop_map(|(term, snapshot, offset, bytes)| {
+            Message::InstallSnapshot(InstallSnapshot {
+                term,
+                snapshot,
+                offset,
+                data: Bytes::from_static(b"data").slice(..bytes),
+            })
+        }),
+        (term(), log_id(), 0..2_u64, number()).prop_map(|(term, last, identity, received)| {
+            Message::InstallSnapshotResponse(InstallSnapshotResponse {
+                term,
+                last,
+                identity,
+                received,
+            })
+        }),
+        term().prop_map(|term| Message::TimeoutNow(TimeoutNow { term })),
+        (term(), 0..3_u64, number(), any::<bool>()).prop_map(|(term, boot, batch, lease)| {
+            Message::ReadIndex(ReadIndex {
+                term,
+                boot,
+                batch,
+                lease,
+            })
+        }),
+        (term(), 0..3_u64, number(), number()).prop_map(|(term, boot, batch, index)| {
+            Message::ReadIndexResponse(ReadIndexResponse {
+                term,
+                boot,
+                batch,
+                read_index: LogIndex(index),
+            })
+        }),
         (term(), any::<bool>()).prop_map(|(term, granted)| {
             Message::RequestVoteResponse(RequestVoteResponse { term, granted })
         }),
@@ -109,7 +176,13 @@ enum Step {
     Receive(u64, Message),
     Elapse(u64),
     Propose,
-    Read,
+    Read(ReadMode),
+    Change(Membership),
+    Transfer(u64),
+    Compact { last: u64, retain: u64 },
+    AnswerSnapshot,
+    Install { damaged: bool },
+    Unreachable(u64),
     Sync(usize),
     AnswerFetch(Vec<Entry>),
     Drain,
@@ -120,7 +193,14 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0..5_u64, message()).prop_map(|(from, message)| Step::Receive(from, message)),
         4 => (0..3000_u64).prop_map(Step::Elapse),
         2 => Just(Step::Propose),
-        1 => Just(Step::Read),
+        1 => Just(Step::Read(ReadMode::Quorum)),
+        1 => Just(Step::Read(ReadMode::Lease)),
+        1 => membership().prop_map(Step::Change),
+        1 => (0..5_u64).prop_map(Step::Transfer),
+        1 => (0..6_u64, 0..6_u64).prop_map(|(last, retain)| Step::Compact { last, retain }),
+        1 => Just(Step::AnswerSnapshot),
+        1 => any::<bool>().prop_map(|damaged| Step::Install { damaged }),
+        1 => (0..5_u64).prop_map(Step::Unreachable),
         4 => (0..3_usize).prop_map(Step::Sync),
         1 => entries().prop_map(|(_, entries)| Step::AnswerFetch(entries)),
         4 => Just(Step::Drain),
@@ -132,17 +212,23 @@ struct Driver {
     now: Instant,
     tokens: Vec<Durable>,
     fetches: Vec<Fetch>,
+    snapshot_reads: Vec<SnapshotRead>,
+    install: Option<Install>,
+    applied: LogIndex,
     effects: Effects,
     messages: Vec<Message>,
 }
 
 impl Driver {
-    fn new(size: u64) -> Self {
+    fn new(size: u64, witness: bool) -> Self {
         let mut config = Config::new(NodeId(1));
         config.explain = true;
         config.window_bytes_max = 100;
         config.uncommitted_bytes_max = 1000;
         config.reads_max = 8;
+        config.lease_drift_ppm = Some(1000);
+        config.snapshot_piece_bytes_max = 2;
+        config.witness = witness;
         let membership = Membership::new((1..=size).map(NodeId));
         let restored = Restored::new(1, membership, HardState::default(), LogIndex(0), 0);
         Self {
@@ -150,6 +236,9 @@ impl Driver {
             now: Instant(0),
             tokens: Vec::new(),
             fetches: Vec::new(),
+            snapshot_reads: Vec::new(),
+            install: None,
+            applied: LogIndex(0),
             effects: Effects::default(),
             messages: Vec::new(),
         }
@@ -164,7 +253,45 @@ impl Driver {
                 self.raft.elapse(self.now);
             }
             Step::Propose => drop(self.raft.propose(Bytes::from_static(b"command"), now)),
-            Step::Read => drop(self.raft.read(now)),
+            Step::Read(mode) => drop(self.raft.read(mode, now)),
+            Step::Change(target) => drop(self.raft.change_membership(target, now)),
+            Step::Transfer(to) => drop(self.raft.transfer_leadership(NodeId(to), now)),
+            Step::Unreachable(peer) => self.raft.unreachable(NodeId(peer), now),
+            // Only what was applied: anything else is a defect of the caller, and stops the server.
+            Step::Compact { last, retain } => {
+                let last = LogIndex(last).min(self.applied);
+                if let Some(term) = self.raft.term_at(last)
+                    && last > LogIndex(0)
+                {
+                    let snapshot = Snapshot {
+                        last: LogId::new(term, last),
+                        membership: self.raft.membership_at(last).clone(),
+                        identity: last.0,
+                        size: 3,
+                    };
+                    self.raft.snapshot_taken(snapshot, LogIndex(retain), now);
+                }
+            }
+            Step::AnswerSnapshot => {
+                if let Some(read) = self.snapshot_reads.pop() {
+                    let data = Bytes::from(vec![0; read.bytes]);
+                    self.raft.snapshot_piece(read, data, now);
+                }
+            }
+            Step::Install { damaged } => {
+                if let Some(install) = self.install.take() {
+                    if damaged {
+                        self.raft.snapshot_damaged(install, now);
+                    } else {
+                        assert!(
+                            install.snapshot().last.index > self.applied,
+                            "it goes forward"
+                        );
+                        self.applied = install.snapshot().last.index;
+                        self.raft.snapshot_installed(install.done(), now);
+                    }
+                }
+            }
             Step::Sync(which) if which < self.tokens.len() => {
                 let token = self.tokens.remove(which);
                 self.raft.persisted(token, now);
@@ -180,6 +307,20 @@ impl Driver {
                 self.tokens
                     .extend(self.effects.write.take().map(raft_core::Write::synced));
                 self.fetches.append(&mut self.effects.fetches);
+                self.snapshot_reads.append(&mut self.effects.snapshot_reads);
+                for entry in self.effects.committed.drain(..) {
+                    assert!(
+                        self.install.is_none(),
+                        "the state machine is being replaced"
+                    );
+                    assert_eq!(
+                        entry.id.index,
+                        self.applied.next(),
+                        "every entry once, in order"
+                    );
+                    self.applied = entry.id.index;
+                }
+                self.install = self.effects.install.take().or(self.install.take());
                 self.messages
                     .extend(self.effects.messages.drain(..).map(|sent| sent.message));
                 self.effects = Effects::default();
@@ -194,9 +335,10 @@ proptest! {
     #[test]
     fn arbitrary_calls_never_panic_and_are_deterministic(
         size in 1..5_u64,
+        witness in prop::bool::weighted(0.1),
         steps in prop::collection::vec(step(), 0..60),
     ) {
-        let (mut one, mut two) = (Driver::new(size), Driver::new(size));
+        let (mut one, mut two) = (Driver::new(size, witness), Driver::new(size, witness));
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         let mut commit_index = LogIndex(0);
         for step in steps {
@@ -218,7 +360,7 @@ proptest! {
 /// A peer that floods a server which doesn't drain cannot make its memory grow.
 #[test]
 fn answers_that_nobody_drains_are_bounded() {
-    let mut driver = Driver::new(3);
+    let mut driver = Driver::new(3, false);
     for _ in 0..100_000 {
         let request = PreVote {
             campaign_term: Term(1),

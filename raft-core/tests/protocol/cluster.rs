@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{
-    Config, Durable, Effects, Entry, Event, Fetch, HardState, Instant, LogId, LogIndex, Membership,
-    Message, NodeId, Payload, Raft, ReadOutcome, Restored, Role, Term,
+    Config, Durable, Effects, Entry, Event, Fetch, HardState, Install, Instant, LogId, LogIndex,
+    Membership, Message, NodeId, Payload, Raft, ReadId, ReadMode, ReadOutcome, Restored, Role,
+    Snapshot, SnapshotRead, Term, Write,
 };
 
 pub struct Server {
@@ -14,13 +15,29 @@ pub struct Server {
     /// What survives a crash.
     pub hard_state: HardState,
     pub log: Vec<Entry>,
+    pub log_start: LogId,
+    pub snapshot: Option<(Snapshot, Bytes)>,
+    founders: Membership,
     /// Writes that were handed out and not synced.
-    pub writes: VecDeque<(Option<HardState>, Vec<Entry>, Durable)>,
+    pub writes: VecDeque<Pending>,
     pub applied: Vec<Entry>,
+    /// The commands that made the state what it is.
+    pub state: Vec<String>,
+    /// A snapshot as far as it has arrived.
+    pub arriving: Vec<u8>,
+    /// A snapshot that is not installed yet, if that is up to the test.
+    pub install: Option<Install>,
     pub fetches: Vec<Fetch>,
     pub reads: Vec<ReadOutcome>,
     pub events: Vec<Event>,
     boot: u64,
+}
+
+pub struct Pending {
+    pub hard_state: Option<HardState>,
+    pub log_start: Option<LogId>,
+    pub entries: Vec<Entry>,
+    pub token: Durable,
 }
 
 pub struct Cluster {
@@ -30,6 +47,8 @@ pub struct Cluster {
     pub now: Instant,
     /// Whether writes are synced as soon as they are handed out.
     pub sync: bool,
+    /// Whether snapshots are installed as soon as they have arrived.
+    pub install: bool,
     configure: fn(&mut Config),
 }
 
@@ -46,10 +65,11 @@ impl Cluster {
             mail: Vec::new(),
             now: Instant(0),
             sync: true,
+            install: true,
             configure,
         };
         for id in 1..=size {
-            cluster.start(id, size, HardState::default(), Vec::new(), 1);
+            cluster.add(id, Membership::new((1..=size).map(NodeId)));
         }
         cluster
     }
@@ -57,57 +77,76 @@ impl Cluster {
     /// A cluster whose servers have these logs, given as the terms of their entries, and the
     /// term of the last entry of any of them.
     pub fn with_logs(logs: &[&[u64]], configure: fn(&mut Config)) -> Self {
-        let mut cluster = Self::configured(0, configure);
-        let term = logs
-            .iter()
-            .flat_map(|log| log.iter())
-            .max()
-            .copied()
-            .unwrap_or(0);
+        let mut cluster = Self::configured(logs.len() as u64, configure);
+        let term = logs.iter().flat_map(|log| log.iter()).max();
         for (id, terms) in (1..).zip(logs) {
-            let entries = (1..)
+            let server = cluster.server(id);
+            server.log = (1..)
                 .zip(*terms)
                 .map(|(index, term)| entry(*term, index))
                 .collect();
-            let hard_state = HardState {
-                term: Term(term),
-                vote: None,
-            };
-            cluster.start(id, logs.len() as u64, hard_state, entries, 1);
+            server.hard_state.term = Term(term.copied().unwrap_or(0));
+            cluster.crash_and_restart(id);
         }
         cluster
     }
 
-    fn start(&mut self, id: u64, size: u64, hard_state: HardState, log: Vec<Entry>, boot: u64) {
-        let mut config = Config::new(NodeId(id));
-        config.explain = true;
-        (self.configure)(&mut config);
-        let membership = Membership::new((1..=size).map(NodeId));
-        let window = config.window_bytes_max;
-        let mut restored = Restored::new(boot, membership, hard_state, LogIndex(0), window);
-        for entry in &log {
-            restored.push(entry.clone()).unwrap();
-        }
-        let raft = Raft::new(config, restored, id, self.now).unwrap();
+    /// A server that starts for the first time.
+    pub fn add(&mut self, id: u64, founders: Membership) {
         let server = Server {
-            raft,
-            hard_state,
-            log,
+            raft: self.restore(id, 1, &founders, None),
+            hard_state: HardState::default(),
+            log: Vec::new(),
+            log_start: LogId::default(),
+            snapshot: None,
+            founders,
             writes: VecDeque::new(),
             applied: Vec::new(),
+            state: Vec::new(),
+            arriving: Vec::new(),
+            install: None,
             fetches: Vec::new(),
             reads: Vec::new(),
             events: Vec::new(),
-            boot,
+            boot: 1,
         };
         self.servers.insert(id, server);
     }
 
+    fn restore(&self, id: u64, boot: u64, founders: &Membership, disk: Option<&Server>) -> Raft {
+        let mut config = Config::new(NodeId(id));
+        config.explain = true;
+        (self.configure)(&mut config);
+        let window = config.window_bytes_max;
+        let hard_state = disk.map_or(HardState::default(), |disk| disk.hard_state);
+        let snapshot = disk.and_then(|disk| disk.snapshot.clone());
+        let applied = snapshot
+            .as_ref()
+            .map_or(LogIndex(0), |(snapshot, _)| snapshot.last.index);
+        let mut restored = Restored::new(boot, founders.clone(), hard_state, applied, window);
+        if let (Some((snapshot, _)), Some(disk)) = (snapshot, disk) {
+            restored = restored.with_snapshot(snapshot, disk.log_start);
+        }
+        for entry in disk.into_iter().flat_map(|disk| &disk.log) {
+            restored.push(entry.clone()).unwrap();
+        }
+        Raft::new(config, restored, id, self.now).unwrap()
+    }
+
     /// The server loses its memory and what it had not synced, and starts again.
     pub fn crash_and_restart(&mut self, id: u64) {
-        let size = self.servers.len() as u64;
-        let server = self.servers.remove(&id).unwrap();
-        self.start(id, size, server.hard_state, server.log, server.boot + 1);
+        let mut server = self.servers.remove(&id).unwrap();
+        server.boot += 1;
+        server.raft = self.restore(id, server.boot, &server.founders.clone(), Some(&server));
+        server.writes.clear();
+        server.applied.clear();
+        server.state = match &server.snapshot {
+            Some((_, data)) => commands(data),
+            None => Vec::new(),
+        };
+        server.arriving.clear();
+        server.install = None;
+        self.servers.insert(id, server);
     }
 
     pub fn raft(&mut self, id: u64) -> &mut Raft {
@@ -120,7 +159,7 @@ impl Cluster {
 
     /// Drains every server once.
     pub fn drain(&mut self) {
-        let (now, sync) = (self.now, self.sync);
+        let (now, sync, install) = (self.now, self.sync, self.install);
         for (id, server) in &mut self.servers {
             loop {
                 let mut effects = Effects::default();
@@ -129,10 +168,7 @@ impl Cluster {
                     break;
                 }
                 if let Some(write) = effects.write.take() {
-                    let (hard_state, entries) = (write.hard_state(), write.entries().to_vec());
-                    server
-                        .writes
-                        .push_back((hard_state, entries, write.synced()));
+                    server.writes.push_back(Pending::from(write));
                 }
                 if sync {
                     server.sync(now);
@@ -142,7 +178,19 @@ impl Cluster {
                     .drain(..)
                     .map(|sent| (*id, sent.to.0, sent.message));
                 self.mail.extend(sent);
-                server.applied.append(&mut effects.committed);
+                server.apply(effects.committed.drain(..));
+                for read in effects.snapshot_reads.drain(..) {
+                    server.answer_snapshot_read(read, now);
+                }
+                for piece in effects.snapshot_pieces.drain(..) {
+                    server.arriving.truncate(piece.offset as usize);
+                    assert_eq!(server.arriving.len() as u64, piece.offset);
+                    server.arriving.extend_from_slice(&piece.data);
+                }
+                server.install = effects.install.take().or(server.install.take());
+                if install {
+                    server.install(now);
+                }
                 server.fetches.append(&mut effects.fetches);
                 server.reads.append(&mut effects.reads);
                 server.events.append(&mut effects.events);
@@ -233,24 +281,108 @@ impl Cluster {
 
     /// The commands that a server has applied.
     pub fn commands(&mut self, id: u64) -> Vec<String> {
-        let command = |entry: &Entry| match &entry.payload {
-            Payload::Noop => None,
-            Payload::Command(bytes) => Some(String::from_utf8(bytes.to_vec()).unwrap()),
+        self.server(id).state.clone()
+    }
+
+    pub fn read(&mut self, id: u64, mode: ReadMode) -> ReadId {
+        let now = self.now;
+        self.raft(id).read(mode, now).unwrap()
+    }
+
+    /// The server takes a snapshot of all that it has applied, and keeps so many entries.
+    pub fn take_snapshot(&mut self, id: u64, retain: u64) {
+        let now = self.now;
+        let server = self.server(id);
+        let last = server.raft.commit_index();
+        let data = Bytes::from(
+            server
+                .state
+                .iter()
+                .map(|c| format!("{c}\n"))
+                .collect::<String>(),
+        );
+        let snapshot = Snapshot {
+            last: LogId::new(server.raft.term_at(last).unwrap(), last),
+            membership: server.raft.membership_at(last).clone(),
+            identity: data.len() as u64,
+            size: data.len() as u64,
         };
-        self.server(id).applied.iter().filter_map(command).collect()
+        server.snapshot = Some((snapshot.clone(), data));
+        let retain_after = LogIndex(last.0.saturating_sub(retain));
+        server.raft.snapshot_taken(snapshot, retain_after, now);
+        self.drain();
+    }
+
+    /// Beats and delivers until nothing changes any more.
+    pub fn settle(&mut self, leader: u64) {
+        for _ in 0..6 {
+            self.beat(leader);
+            self.deliver();
+        }
+    }
+}
+
+fn commands(data: &[u8]) -> Vec<String> {
+    let text = String::from_utf8(data.to_vec()).unwrap();
+    text.lines().map(String::from).collect()
+}
+
+impl From<Write> for Pending {
+    fn from(write: Write) -> Self {
+        Self {
+            hard_state: write.hard_state(),
+            log_start: write.log_start(),
+            entries: write.entries().to_vec(),
+            token: write.synced(),
+        }
     }
 }
 
 impl Server {
     /// Syncs all writes.
     pub fn sync(&mut self, now: Instant) {
-        while let Some((hard_state, entries, token)) = self.writes.pop_front() {
-            self.hard_state = hard_state.unwrap_or(self.hard_state);
-            if let Some(first) = entries.first() {
-                self.log.truncate(first.id.index.0 as usize - 1);
+        while let Some(pending) = self.writes.pop_front() {
+            self.hard_state = pending.hard_state.unwrap_or(self.hard_state);
+            if let Some(start) = pending.log_start {
+                if self.log.iter().all(|entry| entry.id != start) {
+                    self.log.clear();
+                }
+                self.log.retain(|entry| entry.id.index > start.index);
+                self.log_start = start;
             }
-            self.log.extend(entries);
-            self.raft.persisted(token, now);
+            if let Some(first) = pending.entries.first() {
+                self.log.retain(|entry| entry.id.index < first.id.index);
+            }
+            self.log.extend(pending.entries);
+            self.raft.persisted(pending.token, now);
+        }
+    }
+
+    fn apply(&mut self, entries: impl Iterator<Item = Entry>) {
+        for entry in entries {
+            if let Payload::Command(bytes) = &entry.payload {
+                self.state.push(String::from_utf8(bytes.to_vec()).unwrap());
+            }
+            self.applied.push(entry);
+        }
+    }
+
+    fn answer_snapshot_read(&mut self, read: SnapshotRead, now: Instant) {
+        let (snapshot, data) = self.snapshot.as_ref().unwrap();
+        assert_eq!(*snapshot, read.snapshot);
+        let begin = read.offset as usize;
+        let piece = data.slice(begin..begin + read.bytes);
+        self.raft.snapshot_piece(read, piece, now);
+    }
+
+    /// Installs the snapshot that has arrived, if there is one.
+    pub fn install(&mut self, now: Instant) {
+        if let Some(install) = self.install.take() {
+            let data = std::mem::take(&mut self.arriving);
+            assert_eq!(install.snapshot().size, data.len() as u64);
+            self.state = commands(&data);
+            self.snapshot = Some((install.snapshot().clone(), data.into()));
+            self.raft.snapshot_installed(install.done(), now);
         }
     }
 }

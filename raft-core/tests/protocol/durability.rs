@@ -2,7 +2,8 @@
 
 use crate::cluster::{Cluster, entry};
 use raft_core::{
-    AppendEntries, LogId, LogIndex, Message, ProposeError, ReadError, Role, StopReason, Term,
+    AppendEntries, LogId, LogIndex, Message, ProposeError, ReadError, ReadMode, Role, StopReason,
+    Term,
 };
 
 #[test]
@@ -15,8 +16,8 @@ fn a_token_that_overtakes_another_takes_effect_with_it() {
     cluster.drain();
     let second = cluster.propose(1, "b");
     cluster.drain();
-    let (_, _, late) = cluster.server(1).writes.pop_front().unwrap();
-    let (_, _, early) = cluster.server(1).writes.pop_front().unwrap();
+    let late = cluster.server(1).writes.pop_front().unwrap().token;
+    let early = cluster.server(1).writes.pop_front().unwrap().token;
     cluster.raft(1).persisted(early, now);
     assert!(
         cluster.raft(1).durable_index() < first.index,
@@ -34,7 +35,7 @@ fn a_token_counts_once() {
     let now = cluster.now;
     cluster.propose(1, "a");
     cluster.drain();
-    let (_, _, token) = cluster.server(1).writes.pop_front().unwrap();
+    let token = cluster.server(1).writes.pop_front().unwrap().token;
     let repeated = token.clone();
     cluster.raft(1).persisted(token, now);
     let second = cluster.propose(1, "b");
@@ -49,7 +50,7 @@ fn a_token_of_an_earlier_boot_changes_nothing() {
     cluster.sync = false;
     cluster.time_out(1);
     cluster.drain();
-    let (_, _, old) = cluster.server(1).writes.pop_front().unwrap();
+    let old = cluster.server(1).writes.pop_front().unwrap().token;
     cluster.crash_and_restart(1);
     cluster.time_out(1);
     cluster.drain();
@@ -81,7 +82,7 @@ fn a_token_of_replaced_entries_acknowledges_nothing() {
     cluster.drain();
     cluster.hand_over(3, 2, append(2, vec![entry(2, 1), entry(2, 2)]));
     cluster.drain();
-    let (_, _, old) = cluster.server(2).writes.pop_front().unwrap();
+    let old = cluster.server(2).writes.pop_front().unwrap().token;
     cluster.raft(2).persisted(old, now);
     cluster.drain();
     assert_eq!(cluster.raft(2).durable_index(), LogIndex(0));
@@ -118,7 +119,7 @@ fn a_storage_fault_silences_the_server() {
     cluster.elect(1);
     cluster.propose(1, "a");
     let now = cluster.now;
-    cluster.raft(1).read(now).unwrap();
+    cluster.raft(1).read(ReadMode::Quorum, now).unwrap();
     cluster.raft(1).storage_failed(now);
     cluster.drain();
     assert!(cluster.mail.is_empty());
@@ -127,7 +128,10 @@ fn a_storage_fault_silences_the_server() {
         cluster.raft(1).propose("b".into(), now),
         Err(ProposeError::Stopped)
     );
-    assert_eq!(cluster.raft(1).read(now), Err(ReadError::Stopped));
+    assert_eq!(
+        cluster.raft(1).read(ReadMode::Quorum, now),
+        Err(ReadError::Stopped)
+    );
     cluster.elect(2);
     assert!(cluster.take_mail(1, 2).is_empty());
 }

@@ -58,6 +58,7 @@ fn one_vote_a_term() {
         Message::RequestVote(RequestVote {
             term: Term(1),
             last_log: Default::default(),
+            transfer: false,
         }),
     );
     cluster.drain();
@@ -91,6 +92,7 @@ fn a_vote_survives_a_crash() {
         Message::RequestVote(RequestVote {
             term: Term(1),
             last_log: Default::default(),
+            transfer: false,
         }),
     );
     cluster.drain();
@@ -229,6 +231,7 @@ fn who_hears_a_leader_ignores_candidates() {
     let request = RequestVote {
         term: Term(9),
         last_log: cluster.raft(3).last_log(),
+        transfer: false,
     };
     cluster.hand_over(3, 2, Message::RequestVote(request.clone()));
     cluster.hand_over(3, 1, Message::RequestVote(request.clone()));

@@ -10,5 +10,8 @@
 mod cluster;
 mod durability;
 mod elections;
+mod membership;
 mod reads;
 mod replication;
+mod snapshots;
+mod transfer;

@@ -1,7 +1,12 @@
 //! Linearizable reads by ReadIndex: dissertation 6.4.
 
-use crate::cluster::Cluster;
-use raft_core::{HeartbeatResponse, Message, NodeId, ReadError, ReadOutcome, Term};
+use std::time::Duration;
+
+use crate::cluster::{Cluster, TIMEOUT_MIN};
+use raft_core::{
+    Config, HeartbeatResponse, Message, NodeId, ReadError, ReadId, ReadMode, ReadOutcome,
+    RequestVote, Role, Term,
+};
 
 #[test]
 fn a_read_is_confirmed_by_a_round_that_began_after_it() {
@@ -13,7 +18,7 @@ fn a_read_is_confirmed_by_a_round_that_began_after_it() {
     cluster.beat(1);
     cluster.drain();
     let now = cluster.now;
-    let id = cluster.raft(1).read(now).unwrap();
+    let id = cluster.raft(1).read(ReadMode::Quorum, now).unwrap();
     let early = cluster.take_mail(1, 2);
     for message in early {
         cluster.hand_over(1, 2, message);
@@ -42,7 +47,7 @@ fn reads_that_wait_share_a_round() {
     cluster.elect(1);
     let now = cluster.now;
     for _ in 0..10 {
-        cluster.raft(1).read(now).unwrap();
+        cluster.raft(1).read(ReadMode::Quorum, now).unwrap();
     }
     cluster.drain();
     assert_eq!(cluster.take_mail(1, 2).len(), 1);
@@ -59,12 +64,12 @@ fn a_new_leader_lets_reads_wait_for_its_first_commit() {
     cluster.propose(1, "a");
     cluster.deliver_where(|_, to, _| to != 3);
     cluster.time_out(2);
-    cluster.pass(crate::cluster::TIMEOUT_MIN);
+    cluster.pass(TIMEOUT_MIN);
     cluster.deliver_where(|_, _, message| !matches!(message, Message::AppendEntries(_)));
     cluster.time_out(2);
     cluster.deliver_where(|_, _, message| !matches!(message, Message::AppendEntries(_)));
     let now = cluster.now;
-    cluster.raft(2).read(now).unwrap();
+    cluster.raft(2).read(ReadMode::Quorum, now).unwrap();
     cluster.deliver_where(|_, _, message| !matches!(message, Message::AppendEntries(_)));
     assert!(cluster.server(2).reads.is_empty());
     for _ in 0..3 {
@@ -82,10 +87,10 @@ fn a_leader_cut_off_confirms_nothing_and_gives_up_its_reads() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let now = cluster.now;
-    let id = cluster.raft(1).read(now).unwrap();
+    let id = cluster.raft(1).read(ReadMode::Quorum, now).unwrap();
     cluster.deliver_among(&[1]);
     assert!(cluster.server(1).reads.is_empty());
-    cluster.pass(crate::cluster::TIMEOUT_MIN);
+    cluster.pass(TIMEOUT_MIN);
     cluster.time_out(2);
     cluster.deliver_among(&[2, 3]);
     cluster.beat(2);
@@ -98,7 +103,7 @@ fn a_forged_round_confirms_nothing() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let now = cluster.now;
-    cluster.raft(1).read(now).unwrap();
+    cluster.raft(1).read(ReadMode::Quorum, now).unwrap();
     cluster.drain();
     cluster.mail.clear();
     let response = HeartbeatResponse {
@@ -115,17 +120,212 @@ fn reads_are_refused_with_a_reason() {
     let mut cluster = Cluster::configured(3, |config| config.reads_max = 2);
     let now = cluster.now;
     assert_eq!(
-        cluster.raft(1).read(now),
-        Err(ReadError::NotLeader { leader: None })
+        cluster.raft(1).read(ReadMode::Quorum, now),
+        Err(ReadError::NoLeader)
     );
     cluster.elect(1);
-    let leader = Some(NodeId(1));
-    assert_eq!(
-        cluster.raft(2).read(now),
-        Err(ReadError::NotLeader { leader })
-    );
     let now = cluster.now;
-    cluster.raft(1).read(now).unwrap();
-    cluster.raft(1).read(now).unwrap();
-    assert_eq!(cluster.raft(1).read(now), Err(ReadError::Overloaded));
+    cluster.raft(1).read(ReadMode::Quorum, now).unwrap();
+    cluster.raft(1).read(ReadMode::Quorum, now).unwrap();
+    for id in [1, 2] {
+        let reads = [(); 3].map(|()| cluster.raft(id).read(ReadMode::Quorum, now));
+        let refused = reads
+            .iter()
+            .filter(|read| **read == Err(ReadError::Overloaded));
+        assert_eq!(refused.count(), if id == 1 { 3 } else { 1 });
+    }
+}
+
+fn outcome(cluster: &mut Cluster, server: u64, id: ReadId) -> Option<ReadOutcome> {
+    let is_it = |outcome: &&ReadOutcome| match outcome {
+        ReadOutcome::Ready { id: other, .. } | ReadOutcome::Aborted { id: other } => *other == id,
+    };
+    cluster.server(server).reads.iter().find(is_it).copied()
+}
+
+#[test]
+fn a_follower_asks_its_leader() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    let proposed = cluster.propose(1, "a");
+    cluster.deliver_where(|_, to, _| to != 2);
+    let id = cluster.read(2, ReadMode::Quorum);
+    cluster.deliver();
+    let read_index = proposed.index;
+    assert_eq!(
+        outcome(&mut cluster, 2, id),
+        Some(ReadOutcome::Ready { id, read_index })
+    );
+}
+
+#[test]
+fn a_followers_question_that_was_lost_is_asked_again() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    let id = cluster.read(2, ReadMode::Quorum);
+    cluster.deliver_where(|_, _, message| !matches!(message, Message::ReadIndex(_)));
+    assert_eq!(outcome(&mut cluster, 2, id), None);
+    cluster.settle(1);
+    assert!(matches!(
+        outcome(&mut cluster, 2, id),
+        Some(ReadOutcome::Ready { .. })
+    ));
+}
+
+/// An answer to a question from before a restart is too old for what is asked now.
+#[test]
+fn a_followers_restart_voids_the_answers_on_the_way() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    let is_answer = |message: &Message| matches!(message, Message::ReadIndexResponse(_));
+    cluster.read(2, ReadMode::Quorum);
+    let late = std::cell::RefCell::new(None);
+    cluster.deliver_where(|_, _, message| {
+        if is_answer(message) {
+            *late.borrow_mut() = Some(message.clone());
+        }
+        !is_answer(message)
+    });
+    cluster.crash_and_restart(2);
+    cluster.settle(1);
+    let id = cluster.read(2, ReadMode::Quorum);
+    cluster.drain();
+    cluster.hand_over(1, 2, late.take().unwrap());
+    cluster.drain();
+    assert_eq!(outcome(&mut cluster, 2, id), None);
+    cluster.settle(1);
+    assert!(matches!(
+        outcome(&mut cluster, 2, id),
+        Some(ReadOutcome::Ready { .. })
+    ));
+}
+
+#[test]
+fn a_new_leader_ends_a_followers_reads() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    let id = cluster.read(2, ReadMode::Quorum);
+    cluster.deliver_among(&[2, 3]);
+    cluster.pass(TIMEOUT_MIN);
+    cluster.time_out(3);
+    cluster.deliver_among(&[2, 3]);
+    assert_eq!(
+        outcome(&mut cluster, 2, id),
+        Some(ReadOutcome::Aborted { id })
+    );
+}
+
+fn with_leases(config: &mut Config) {
+    config.lease_drift_ppm = Some(100_000);
+}
+
+/// A cluster with leases whose servers have run for a while.
+fn leased(size: u64) -> Cluster {
+    let mut cluster = Cluster::configured(size, with_leases);
+    cluster.pass(TIMEOUT_MIN);
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    cluster.settle(1);
+    cluster
+}
+
+#[test]
+fn a_leader_with_a_lease_answers_at_once() {
+    let mut cluster = leased(3);
+    let id = cluster.read(1, ReadMode::Lease);
+    cluster.drain();
+    let read_index = cluster.raft(1).commit_index();
+    assert_eq!(
+        outcome(&mut cluster, 1, id),
+        Some(ReadOutcome::Ready { id, read_index })
+    );
+    let id = cluster.read(1, ReadMode::Quorum);
+    cluster.drain();
+    assert_eq!(
+        outcome(&mut cluster, 1, id),
+        None,
+        "who asks for more gets more"
+    );
+}
+
+/// With clocks that may be wrong by a tenth, 9/11 of the promised second remain.
+#[test]
+fn a_lease_is_shorter_than_the_promise_by_twice_the_drift() {
+    for (millis, is_answered) in [(817, true), (820, false)] {
+        let mut cluster = leased(3);
+        cluster.pass(Duration::from_millis(millis));
+        let id = cluster.read(1, ReadMode::Lease);
+        cluster.drain();
+        assert_eq!(
+            outcome(&mut cluster, 1, id).is_some(),
+            is_answered,
+            "{millis}"
+        );
+    }
+}
+
+/// It may have asked somebody to depose it, and that may happen at any time (openraft #1747).
+#[test]
+fn a_leader_that_hands_over_has_no_lease_even_if_it_goes_on() {
+    let mut cluster = leased(3);
+    let now = cluster.now;
+    cluster.raft(1).transfer_leadership(NodeId(2), now).unwrap();
+    cluster.drain();
+    cluster.mail.clear();
+    for _ in 0..25 {
+        cluster.beat(1);
+        cluster.deliver_where(|_, _, message| !matches!(message, Message::TimeoutNow(_)));
+    }
+    assert_eq!(cluster.raft(1).role(), Role::Leader);
+    cluster.propose(1, "b");
+    cluster.deliver();
+    let id = cluster.read(1, ReadMode::Lease);
+    cluster.drain();
+    assert_eq!(outcome(&mut cluster, 1, id), None);
+    cluster.deliver();
+    assert!(matches!(
+        outcome(&mut cluster, 1, id),
+        Some(ReadOutcome::Ready { .. })
+    ));
+}
+
+/// A server that restarts has forgotten the leader that it heard, and the leader's lease.
+#[test]
+fn a_server_that_has_just_started_grants_no_vote() {
+    let mut cluster = leased(3);
+    cluster.crash_and_restart(3);
+    cluster.pass(Duration::from_millis(500));
+    let request = RequestVote {
+        term: Term(2),
+        last_log: cluster.raft(2).last_log(),
+        transfer: false,
+    };
+    cluster.hand_over(2, 3, Message::RequestVote(request.clone()));
+    cluster.deliver_among(&[3]);
+    assert_eq!(cluster.server(3).hard_state.vote, Some(NodeId(1)));
+    cluster.pass(Duration::from_millis(500));
+    cluster.hand_over(2, 3, Message::RequestVote(request));
+    cluster.deliver_among(&[3]);
+    assert_eq!(cluster.server(3).hard_state.vote, Some(NodeId(2)));
+}
+
+/// A server that learns of a later term still heard its leader only just now.
+#[test]
+fn a_later_term_does_not_end_the_promise_to_a_leader() {
+    let mut cluster = leased(3);
+    let answer = raft_core::PreVoteResponse {
+        term: Term(5),
+        campaign_term: Term(5),
+        granted: false,
+    };
+    cluster.hand_over(2, 3, Message::PreVoteResponse(answer));
+    assert_eq!(cluster.raft(3).term(), Term(5));
+    let request = RequestVote {
+        term: Term(6),
+        last_log: cluster.raft(2).last_log(),
+        transfer: false,
+    };
+    cluster.hand_over(2, 3, Message::RequestVote(request));
+    cluster.deliver_among(&[3]);
+    assert_eq!(cluster.server(3).hard_state.vote, None);
 }

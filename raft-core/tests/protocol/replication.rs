@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::cluster::{Cluster, entry};
 use bytes::Bytes;
 use raft_core::{
-    AppendEntries, AppendResult, Event, FetchPurpose, Heartbeat, IgnoreReason, LogId, LogIndex,
-    Message, NodeId, ProposeError, Role, StopReason, Term,
+    AppendEntries, AppendResult, Event, FetchPurpose, HardState, LogId, LogIndex, Message, NodeId,
+    ProposeError, Role, StopReason, Term,
 };
 
 fn appends(messages: &[Message]) -> Vec<&AppendEntries> {
@@ -242,24 +242,28 @@ fn repeated_and_reordered_messages_do_no_harm() {
     }
 }
 
-/// A commit index beyond the log, of a server that lost its disk, must not be believed
+/// A server that comes back with less than it acknowledged has lost its vote as well, perhaps
 /// (etcd #21178).
 #[test]
-fn a_heartbeat_beyond_the_log_commits_nothing() {
+fn a_server_that_lost_what_it_acknowledged_stops() {
     let mut cluster = Cluster::new(3);
-    let heartbeat = Heartbeat {
-        term: Term(1),
-        round: 1,
-        commit_index: LogIndex(9),
+    cluster.elect(1);
+    let proposed = cluster.propose(1, "a");
+    cluster.deliver();
+    let server = cluster.server(2);
+    server.log.clear();
+    server.hard_state = HardState::default();
+    cluster.crash_and_restart(2);
+    cluster.beat(1);
+    cluster.deliver();
+    let reason = StopReason::LogLost {
+        acknowledged: proposed.index,
+        last: LogIndex(0),
     };
-    cluster.hand_over(1, 2, Message::Heartbeat(heartbeat));
-    cluster.drain();
-    assert_eq!(cluster.raft(2).commit_index(), LogIndex(0));
-    let reason = IgnoreReason::BeyondLog;
-    assert!(cluster.server(2).events.contains(&Event::MessageIgnored {
-        from: NodeId(1),
-        reason
-    }));
+    assert_eq!(cluster.raft(2).stopped(), Some(reason));
+    cluster.propose(1, "b");
+    cluster.settle(1);
+    assert_eq!(cluster.commands(3), ["a", "b"]);
 }
 
 #[test]

@@ -1,0 +1,302 @@
+//! Changes of the membership, through joint consensus (§6), with learners that become voters when
+//! they have caught up (dissertation 4.2.1).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::entry::Payload;
+use crate::event::{Event, StepDownReason};
+use crate::id::{Instant, LogId, LogIndex, NodeId};
+use crate::membership::{Membership, MembershipError};
+use crate::message::{Message, TimeoutNow};
+use crate::progress::Progress;
+use crate::raft::{Raft, RoleState};
+use crate::sabotage::Rule;
+
+/// The membership that the log begins with, and those that entries of the log brought.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Memberships(Vec<(LogIndex, Membership)>);
+
+/// Why the membership was not changed. The change is certainly in no log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// Only a leader changes the membership.
+    NotLeader {
+        /// Where to ask instead, if known.
+        leader: Option<NodeId>,
+    },
+    /// The membership that is asked for makes no sense.
+    Invalid(MembershipError),
+    /// It is what is in force already.
+    NoChange,
+    /// A member was a witness and is to be none, or the other way round: what it lacks would be
+    /// missing for ever. Remove it, and add it under a new identity.
+    WitnessChanged(NodeId),
+    /// Another change is not committed yet; ask again later.
+    ChangeUnderWay,
+    /// The leader has not committed an entry of its own term yet; ask again later.
+    NotReady,
+    /// The leader is handing over; ask the next one.
+    Transferring {
+        /// Who is to lead.
+        to: NodeId,
+    },
+    /// The server stopped for good.
+    Stopped,
+}
+
+impl Memberships {
+    pub(crate) fn new(first: Membership) -> Self {
+        Self([(LogIndex(0), first)].into())
+    }
+
+    /// The latest membership, and the entry that brought it.
+    pub(crate) fn latest(&self) -> (LogIndex, &Membership) {
+        match self.0.last() {
+            Some((index, membership)) => (*index, membership),
+            None => unreachable!("there is always a first membership"),
+        }
+    }
+
+    /// The membership at an entry.
+    pub(crate) fn at(&self, index: LogIndex) -> &Membership {
+        let later = self.0.partition_point(|(since, _)| *since <= index);
+        &self.0[later.max(1) - 1].1
+    }
+
+    pub(crate) fn append(&mut self, index: LogIndex, membership: Membership) {
+        if index > self.latest().0 {
+            self.0.push((index, membership));
+        }
+    }
+
+    pub(crate) fn truncate(&mut self, first: LogIndex) {
+        while self.0.len() > 1 && self.latest().0 >= first {
+            self.0.pop();
+        }
+    }
+
+    /// Forgets what was in force before `through`.
+    pub(crate) fn compact(&mut self, through: LogIndex) {
+        let later = self.0.partition_point(|(since, _)| *since <= through);
+        self.0.drain(..later.max(1) - 1);
+    }
+
+    /// Begins anew from a snapshot.
+    pub(crate) fn restart(&mut self, index: LogIndex, membership: Membership) {
+        self.0 = [(index, membership)].into();
+    }
+}
+
+impl Raft {
+    /// Who is in the cluster, as far as this server knows: the last membership in its log, whether
+    /// it is committed or not (§6).
+    #[must_use]
+    pub fn membership(&self) -> &Membership {
+        if self.config.keeps(Rule::MembershipOnAppend) {
+            self.memberships.latest().1
+        } else {
+            self.memberships.at(self.commit_index)
+        }
+    }
+
+    /// The membership at an entry that the log still has, or at the snapshot before it.
+    #[must_use]
+    pub fn membership_at(&self, index: LogIndex) -> &Membership {
+        self.memberships.at(index)
+    }
+
+    /// Changes the membership to `target`, whatever the difference is (§6).
+    ///
+    /// If the voters change, the log gets a joint membership, and when that is committed `target`
+    /// itself. The change is over when [`membership`](Self::membership) is not joint and
+    /// [`membership_index`](Self::membership_index) is committed.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; the log is as it was then.
+    pub fn change_membership(
+        &mut self,
+        target: Membership,
+        now: Instant,
+    ) -> Result<LogId, ChangeError> {
+        if self.begin(now) {
+            return Err(ChangeError::Stopped);
+        }
+        let RoleState::Leader(leader) = &self.role else {
+            return Err(ChangeError::NotLeader {
+                leader: self.leader(),
+            });
+        };
+        if let Some(transfer) = &leader.transfer {
+            return Err(ChangeError::Transferring {
+                to: transfer.target,
+            });
+        }
+        let target = target.left();
+        target.validate().map_err(ChangeError::Invalid)?;
+        let (since, current) = self.memberships.latest();
+        if *current == target {
+            return Err(ChangeError::NoChange);
+        }
+        let changed = |node: &&NodeId| current.is_witness(**node) != target.is_witness(**node);
+        let members = current.members();
+        let stays = target.members();
+        let staying = members.iter().filter(|node| stays.contains(node));
+        if let Some(node) = staying.into_iter().find(changed) {
+            return Err(ChangeError::WitnessChanged(*node));
+        }
+        if self.config.keeps(Rule::OneChangeAtATime) {
+            if self.commit_index < leader.first_index {
+                return Err(ChangeError::NotReady);
+            }
+            if self.commit_index < since || current.is_joint() {
+                return Err(ChangeError::ChangeUnderWay);
+            }
+        }
+        Ok(self.enter(target))
+    }
+
+    /// The entry that brought the membership; zero if it was there from the beginning.
+    #[must_use]
+    pub fn membership_index(&self) -> LogIndex {
+        self.memberships.latest().0
+    }
+
+    /// Appends the first step towards `target`.
+    fn enter(&mut self, target: Membership) -> LogId {
+        let current = self.memberships.latest().1;
+        let is_joint =
+            self.config.keeps(Rule::ChangeIsJoint) && current.voters() != target.voters();
+        let next = if is_joint {
+            current.joint_with(&target)
+        } else {
+            target
+        };
+        self.append_membership(next)
+    }
+
+    fn append_membership(&mut self, membership: Membership) -> LogId {
+        let id = self.append(Payload::Membership(Box::new(membership)));
+        self.explain(|| Event::MembershipProposed { entry: id });
+        self.membership_changed();
+        id
+    }
+
+    /// The log got or lost a membership, or what is committed reached one.
+    pub(crate) fn membership_changed(&mut self) {
+        let membership = self.membership().clone();
+        let now = self.now;
+        let next_index = self.log.last().index.next();
+        let me = self.id();
+        if let RoleState::Leader(leader) = &mut self.role {
+            let members = membership.members();
+            leader
+                .followers
+                .retain(|(id, _)| members.binary_search(id).is_ok());
+            for member in members {
+                if member != me && leader.follower(member).is_none() {
+                    let progress = Progress::new(next_index, now);
+                    leader.followers.push((member, progress));
+                }
+            }
+            if let Some(transfer) = &leader.transfer
+                && !membership.is_voter(transfer.target)
+            {
+                leader.transfer = None;
+            }
+        }
+        self.explain(|| Event::MembershipChanged { membership });
+    }
+
+    /// Takes the next step of a change whose latest step is committed: out of the joint membership,
+    /// or out of the lead.
+    pub(crate) fn continue_change(&mut self) {
+        let (since, latest) = self.memberships.latest();
+        if !matches!(self.role, RoleState::Leader(_)) {
+            return;
+        }
+        let is_committed = since <= self.commit_index;
+        if latest.is_joint() {
+            if is_committed || !self.config.keeps(Rule::JointIsCommitted) {
+                let left = latest.left();
+                self.append_membership(left);
+            }
+        } else if is_committed && !latest.is_voter(self.id()) {
+            self.hand_over_and_leave();
+        }
+    }
+
+    /// The leader is no voter any more. Somebody has to stand for election; it may as well be the
+    /// one who has most of the log, and at once (dissertation 4.2.2).
+    fn hand_over_and_leave(&mut self) {
+        let term = self.term();
+        if let RoleState::Leader(leader) = &self.role {
+            let membership = self.membership();
+            let candidates = leader
+                .followers
+                .iter()
+                .filter(|(id, _)| membership.is_voter(*id) && !membership.is_witness(*id));
+            let best = candidates.max_by_key(|(_, progress)| progress.match_index);
+            if let Some(heir) = best.map(|(id, _)| *id) {
+                // The followers must learn that the change is committed, or the heir, too, would
+                // find it open. They do with its first entry.
+                self.send(heir, Message::TimeoutNow(TimeoutNow { term }));
+            }
+        }
+        self.follow(StepDownReason::Removed);
+    }
+
+    /// Makes voters of the learners that have caught up, if they are to become voters.
+    pub(crate) fn promote(&mut self) {
+        let (since, current) = self.memberships.latest();
+        let RoleState::Leader(leader) = &self.role else {
+            return;
+        };
+        let is_open = current.is_joint()
+            || since > self.commit_index
+            || leader.first_index > self.commit_index;
+        if current.joining().is_empty() || is_open || leader.transfer.is_some() {
+            return;
+        }
+        let ready = |id: &&NodeId| leader.follower(**id).is_some_and(Progress::has_caught_up);
+        let ready: Vec<_> = current.joining().iter().filter(ready).copied().collect();
+        if ready.is_empty() {
+            return;
+        }
+        let target = current.promoted(&ready);
+        for learner in &ready {
+            self.explain(|| Event::LearnerCaughtUp { learner: *learner });
+        }
+        self.enter(target);
+    }
+}
+
+impl fmt::Display for ChangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLeader {
+                leader: Some(leader),
+            } => write!(f, "only the leader changes the membership: ask {leader}"),
+            Self::NotLeader { leader: None } => f.write_str(
+                "only a leader changes the membership, and none is known: ask again later",
+            ),
+            Self::Invalid(error) => error.fmt(f),
+            Self::NoChange => f.write_str("the membership is that already"),
+            Self::WitnessChanged(node) => write!(
+                f,
+                "{node} cannot become a witness or cease to be one: remove it, and add it under a new identity"
+            ),
+            Self::ChangeUnderWay => {
+                f.write_str("another change of the membership is not committed: ask again later")
+            }
+            Self::NotReady => f.write_str("the leader has only just been elected: ask again later"),
+            Self::Transferring { to } => write!(f, "leadership is being handed over to {to}"),
+            Self::Stopped => f.write_str("the server has stopped for good"),
+        }
+    }
+}
+
+impl core::error::Error for ChangeError {}

@@ -1,0 +1,387 @@
+//! Log compaction and snapshots (§7), in pieces that can be resumed.
+
+use bytes::Bytes;
+
+use crate::effects::{Effects, Install, Installed, SnapshotPiece, SnapshotRead};
+use crate::entry::Snapshot;
+use crate::event::{Event, IgnoreReason, StopReason};
+use crate::id::{Instant, LogId, LogIndex, NodeId};
+use crate::message::{InstallSnapshot, InstallSnapshotResponse, Message};
+use crate::progress::{Mode, Progress};
+use crate::raft::{Raft, RoleState};
+use crate::sabotage::Rule;
+
+/// A snapshot that arrives.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Incoming {
+    snapshot: Snapshot,
+    received: u64,
+    state: IncomingState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum IncomingState {
+    Receiving,
+    /// All pieces are there, and the caller is to install them.
+    Complete,
+    /// The caller was told.
+    Installing,
+}
+
+/// Pieces that are kept until the next drain.
+const PIECES_MAX: usize = 4;
+
+impl Incoming {
+    fn is(&self, snapshot: &Snapshot) -> bool {
+        self.snapshot.last == snapshot.last && self.snapshot.identity == snapshot.identity
+    }
+}
+
+impl Raft {
+    /// A snapshot of the state machine is durable, together with its [`Snapshot`], in the place of
+    /// earlier ones. The entries up to `retain_after` are removed from the log; followers that
+    /// still need those get the snapshot instead, so it is good to retain some.
+    ///
+    /// The membership is the one at [`membership_at`](Self::membership_at) of the snapshot's last
+    /// entry. A snapshot that is no later than the previous one changes nothing.
+    pub fn snapshot_taken(&mut self, snapshot: Snapshot, retain_after: LogIndex, now: Instant) {
+        if self.begin(now) {
+            return;
+        }
+        let last = snapshot.last;
+        let is_news = self
+            .snapshot
+            .as_ref()
+            .is_none_or(|known| known.last.index < last.index);
+        if !is_news {
+            return;
+        }
+        let is_applied = last.index <= self.delivered && self.log.contains(last);
+        if !is_applied {
+            return self.stop(StopReason::SnapshotNotOfThisLog { last });
+        }
+        self.explain(|| Event::SnapshotTaken { last });
+        let retain_after = retain_after.min(last.index).max(self.log.start().index);
+        self.snapshot = Some(snapshot);
+        self.memberships.compact(last.index);
+        if let Some(term) = self.log.term_at(retain_after) {
+            self.log.compact(LogId::new(term, retain_after));
+        }
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        for (_, progress) in &mut leader.followers {
+            // The earlier snapshot is gone.
+            if let Mode::Snapshot { .. } = progress.mode {
+                progress.send_snapshot(last);
+            }
+        }
+    }
+
+    /// The latest durable snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
+    }
+
+    /// The entry before the first one that the log still has.
+    #[must_use]
+    pub fn log_start(&self) -> LogId {
+        self.log.start()
+    }
+
+    /// Sends a follower the next piece of the snapshot, if it is its turn.
+    pub(crate) fn send_snapshot(
+        &mut self,
+        follower: NodeId,
+        progress: &mut Progress,
+        reads: &mut alloc::vec::Vec<SnapshotRead>,
+    ) {
+        let Mode::Snapshot {
+            offset,
+            pending: pending @ false,
+            ..
+        } = &mut progress.mode
+        else {
+            return;
+        };
+        let Some(snapshot) = &self.snapshot else {
+            return;
+        };
+        *pending = true;
+        let snapshot = self.snapshot_for(follower, snapshot);
+        let left = snapshot.size.saturating_sub(*offset);
+        if left == 0 {
+            // Either there is nothing to send, or all was sent: this asks what has arrived.
+            return self.send_piece(follower, snapshot, *offset, Bytes::new());
+        }
+        let bytes = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(self.config.snapshot_piece_bytes_max);
+        reads.push(SnapshotRead {
+            to: follower,
+            snapshot,
+            offset: *offset,
+            bytes,
+        });
+    }
+
+    /// A witness gets to know where its log starts, and nothing else.
+    fn snapshot_for(&self, follower: NodeId, snapshot: &Snapshot) -> Snapshot {
+        let mut snapshot = snapshot.clone();
+        if self.membership().is_witness(follower) {
+            snapshot.size = 0;
+        }
+        snapshot
+    }
+
+    fn send_piece(&mut self, follower: NodeId, snapshot: Snapshot, offset: u64, data: Bytes) {
+        let request = InstallSnapshot {
+            term: self.term(),
+            snapshot,
+            offset,
+            data,
+        };
+        self.send_controlled(follower, Message::InstallSnapshot(request));
+    }
+
+    /// A piece of the snapshot, in answer to a [`SnapshotRead`]. Late answers are dropped.
+    pub fn snapshot_piece(&mut self, read: SnapshotRead, data: Bytes, now: Instant) {
+        if self.begin(now) {
+            return;
+        }
+        let SnapshotRead {
+            to,
+            snapshot,
+            offset: begin,
+            bytes,
+        } = read;
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let awaited = leader.follower(to).is_some_and(|progress| {
+            matches!(progress.mode, Mode::Snapshot { last, offset, pending: true }
+                if last == snapshot.last && offset == begin)
+        });
+        let is_current = self.snapshot.as_ref().is_some_and(|current| {
+            current.last == snapshot.last && current.identity == snapshot.identity
+        });
+        if !awaited || !is_current {
+            return;
+        }
+        if data.is_empty() || data.len() > bytes {
+            return self.stop(StopReason::WrongSnapshotPiece);
+        }
+        self.send_piece(to, snapshot, begin, data);
+    }
+
+    pub(crate) fn on_install_snapshot(&mut self, from: NodeId, request: InstallSnapshot) {
+        let InstallSnapshot {
+            term,
+            snapshot,
+            offset,
+            data,
+        } = request;
+        let (last, identity) = (snapshot.last, snapshot.identity);
+        if term >= self.term() && !self.recognize_leader(from, term) {
+            return;
+        }
+        let received = if term < self.term() {
+            0
+        } else if last.index == LogIndex(0)
+            || last.term > term
+            || snapshot.membership.validate().is_err()
+        {
+            return self.ignore(from, IgnoreReason::MalformedSnapshot);
+        } else if last.index <= self.commit_index && self.config.keeps(Rule::SnapshotIsAhead) {
+            // It has all that, and says so as soon as it is on disk.
+            if let RoleState::Follower(follower) = &mut self.role {
+                follower.ack.reached(last.index);
+            }
+            return;
+        } else {
+            self.take_piece(from, snapshot, offset, data)
+        };
+        let response = InstallSnapshotResponse {
+            term: self.term(),
+            last,
+            identity,
+            received,
+        };
+        self.send(from, Message::InstallSnapshotResponse(response));
+    }
+
+    /// Takes a piece if it is the next one; how much there is of the snapshot then.
+    fn take_piece(&mut self, leader: NodeId, snapshot: Snapshot, offset: u64, data: Bytes) -> u64 {
+        let known = self.incoming.as_ref();
+        let is_known = known.is_some_and(|incoming| {
+            incoming.is(&snapshot) || !self.config.keeps(Rule::PiecesOfOneSnapshot)
+        });
+        if known.is_some_and(|incoming| incoming.state != IncomingState::Receiving) {
+            return if is_known { snapshot.size } else { 0 };
+        }
+        if !is_known && offset > 0 {
+            return 0;
+        }
+        let received = match &self.incoming {
+            Some(incoming) if is_known => incoming.received,
+            _ => 0,
+        };
+        let end = offset.checked_add(data.len() as u64);
+        let Some(end) = end.filter(|end| *end <= snapshot.size) else {
+            self.ignore(leader, IgnoreReason::MalformedSnapshot);
+            return received;
+        };
+        // A leader sends a piece when the one before is answered, so few can wait to be drained.
+        let is_next = offset == received && self.pieces.len() < PIECES_MAX;
+        if !is_next || (data.is_empty() && snapshot.size > 0) {
+            return received;
+        }
+        if !is_known {
+            let last = snapshot.last;
+            self.explain(|| Event::SnapshotBegun { leader, last });
+        }
+        let state = if end == snapshot.size {
+            IncomingState::Complete
+        } else {
+            IncomingState::Receiving
+        };
+        if !data.is_empty() {
+            self.pieces.push(SnapshotPiece {
+                snapshot: snapshot.clone(),
+                offset,
+                data,
+            });
+        }
+        self.incoming = Some(Incoming {
+            snapshot,
+            received: end,
+            state,
+        });
+        end
+    }
+
+    /// Whether a snapshot is about to take the place of the state machine.
+    pub(crate) fn is_installing(&self) -> bool {
+        self.incoming
+            .as_ref()
+            .is_some_and(|incoming| incoming.state != IncomingState::Receiving)
+    }
+
+    /// Hands out the pieces that came, and the order to install if they are all there.
+    pub(crate) fn hand_out_snapshot(&mut self, effects: &mut Effects) {
+        effects.snapshot_pieces.append(&mut self.pieces);
+        let boot = self.durability.boot();
+        if let Some(incoming) = &mut self.incoming
+            && incoming.state == IncomingState::Complete
+        {
+            incoming.state = IncomingState::Installing;
+            let (last, identity) = (incoming.snapshot.last, incoming.snapshot.identity);
+            effects.install = Some(Install {
+                token: Installed {
+                    boot,
+                    last,
+                    identity,
+                },
+                snapshot: incoming.snapshot.clone(),
+            });
+            if !self.config.keeps(Rule::SnapshotIsDurable)
+                && let RoleState::Follower(follower) = &mut self.role
+            {
+                follower.ack.reached(last.index);
+            }
+        }
+    }
+
+    /// The snapshot is durable and in the place of the state machine.
+    pub fn snapshot_installed(&mut self, token: Installed, now: Instant) {
+        if self.begin(now) || token.boot != self.durability.boot() {
+            return;
+        }
+        let awaited = self.incoming.take_if(|incoming| {
+            incoming.state == IncomingState::Installing
+                && incoming.snapshot.last == token.last
+                && incoming.snapshot.identity == token.identity
+        });
+        let Some(Incoming { snapshot, .. }) = awaited else {
+            return;
+        };
+        let last = snapshot.last;
+        let conflicts = !self.log.contains(last)
+            && (self.config.keeps(Rule::SnapshotReplacesConflict) || last > self.log.last());
+        if conflicts || !self.config.keeps(Rule::SnapshotKeepsSuffix) {
+            let membership = if self.config.keeps(Rule::SnapshotHasMembership) {
+                snapshot.membership.clone()
+            } else {
+                self.memberships.latest().1.clone()
+            };
+            self.log.replace(last);
+            self.memberships.restart(last.index, membership);
+        } else {
+            let term = self.log.term_at(last.index).unwrap_or(last.term);
+            self.log.compact(LogId::new(term, last.index));
+            self.memberships.compact(last.index);
+        }
+        self.membership_changed();
+        self.snapshot = Some(snapshot);
+        self.refetching = false;
+        self.refetched.clear();
+        if self.config.keeps(Rule::SnapshotIsAhead) {
+            self.commit_index = self.commit_index.max(last.index);
+            self.delivered = self.delivered.max(last.index);
+        } else {
+            self.delivered = last.index;
+        }
+        self.explain(|| Event::SnapshotInstalled { last });
+        if let RoleState::Follower(follower) = &mut self.role {
+            follower.ack.reached(last.index);
+        }
+    }
+
+    /// The snapshot that was to be installed is damaged. It is fetched again.
+    pub fn snapshot_damaged(&mut self, install: Install, now: Instant) {
+        if self.begin(now) || install.token.boot != self.durability.boot() {
+            return;
+        }
+        let last = install.snapshot.last;
+        self.incoming = None;
+        self.explain(|| Event::SnapshotDamaged { last });
+    }
+
+    pub(crate) fn on_install_snapshot_response(
+        &mut self,
+        from: NodeId,
+        response: &InstallSnapshotResponse,
+    ) {
+        if !self.answers_this_term(from, response.term) {
+            return;
+        }
+        let current = self.snapshot.as_ref().filter(|snapshot| {
+            snapshot.last == response.last && snapshot.identity == response.identity
+        });
+        let size = current.map(|snapshot| self.snapshot_for(from, snapshot).size);
+        let now = self.now;
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(progress) = leader.follower_mut(from) else {
+            return;
+        };
+        progress.last_contact = now;
+        match &mut progress.mode {
+            Mode::Snapshot {
+                last,
+                offset,
+                pending,
+            } if *last == response.last && size.is_some_and(|size| response.received <= size) => {
+                if *offset != response.received {
+                    *offset = response.received;
+                    // When all is there, the acknowledgement of the entries comes by itself.
+                    *pending = size == Some(response.received);
+                    progress.progressed();
+                }
+            }
+            _ => self.ignore(from, IgnoreReason::LateAnswer),
+        }
+    }
+}

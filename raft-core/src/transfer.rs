@@ -1,0 +1,161 @@
+//! Leadership transfer (dissertation 3.10).
+
+use core::fmt;
+
+use crate::event::{Event, IgnoreReason};
+use crate::id::{Instant, NodeId};
+use crate::message::{Message, TimeoutNow};
+use crate::raft::{Raft, RoleState};
+
+/// A transfer that is under way.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) target: NodeId,
+    deadline: Instant,
+    /// Whether the target was told to stand since the last heartbeat.
+    pub(crate) told: bool,
+}
+
+/// Why leadership was not transferred.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// Only a leader hands over.
+    NotLeader {
+        /// Where to ask instead, if known.
+        leader: Option<NodeId>,
+    },
+    /// The target leads already.
+    LeadsAlready,
+    /// The target is no voter, or will be none after the change that is under way, or is a witness.
+    CannotLead(NodeId),
+    /// Another transfer is under way.
+    Transferring {
+        /// Who is to lead.
+        to: NodeId,
+    },
+    /// The server stopped for good.
+    Stopped,
+}
+
+impl Raft {
+    /// Hands leadership over to `target`, as soon as it has the whole log.
+    ///
+    /// Until then, and for no longer than `election_timeout_max`, the leader takes no commands. If
+    /// the target has not taken over by then, the leader goes on as before.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferError`]; nothing has changed then.
+    pub fn transfer_leadership(
+        &mut self,
+        target: NodeId,
+        now: Instant,
+    ) -> Result<(), TransferError> {
+        if self.begin(now) {
+            return Err(TransferError::Stopped);
+        }
+        let hint = self.leader();
+        let membership = self.membership();
+        let can_lead = membership.voters().contains(&target) && !membership.is_witness(target);
+        let (me, deadline) = (self.id(), self.now + self.config.election_timeout_max);
+        let RoleState::Leader(leader) = &mut self.role else {
+            return Err(TransferError::NotLeader { leader: hint });
+        };
+        if target == me {
+            return Err(TransferError::LeadsAlready);
+        }
+        if !can_lead {
+            return Err(TransferError::CannotLead(target));
+        }
+        if let Some(transfer) = &leader.transfer {
+            return Err(TransferError::Transferring {
+                to: transfer.target,
+            });
+        }
+        leader.transfer = Some(Transfer {
+            target,
+            deadline,
+            told: false,
+        });
+        self.explain(|| Event::TransferBegun { to: target });
+        Ok(())
+    }
+
+    /// A heartbeat interval has passed: the transfer is given up, or tried again.
+    pub(crate) fn check_transfer(&mut self) {
+        let now = self.now;
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        if let Some(transfer) = &mut leader.transfer {
+            transfer.told = false;
+            let to = transfer.target;
+            if now >= transfer.deadline {
+                leader.transfer = None;
+                self.explain(|| Event::TransferAbandoned { to });
+            }
+        }
+    }
+
+    /// Tells the target to stand for election, if it has the whole log: with less it could not win,
+    /// and would only disturb.
+    pub(crate) fn hand_over(&mut self) {
+        let (term, last) = (self.term(), self.log.last().index);
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(transfer) = &leader.transfer else {
+            return;
+        };
+        let target = transfer.target;
+        let has_all = leader
+            .follower(target)
+            .is_some_and(|progress| progress.match_index == last);
+        if transfer.told || !has_all {
+            return;
+        }
+        if let Some(transfer) = &mut leader.transfer {
+            transfer.told = true;
+        }
+        // From here on the target may win at any moment of this term, however late the message
+        // arrives, and followers help it although they hear this leader.
+        leader.lease.forfeit();
+        self.send(target, Message::TimeoutNow(TimeoutNow { term }));
+    }
+
+    pub(crate) fn on_timeout_now(&mut self, from: NodeId, request: &TimeoutNow) {
+        if request.term != self.term() {
+            return self.ignore(from, IgnoreReason::LateAnswer);
+        }
+        if !self.may_stand() {
+            return self.ignore(from, IgnoreReason::NotAVoter);
+        }
+        if let RoleState::Follower(_) = self.role {
+            self.explain(|| Event::ToldToStand { by: from });
+            self.arm_timer();
+            self.campaign(true);
+        }
+    }
+}
+
+impl fmt::Display for TransferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLeader {
+                leader: Some(leader),
+            } => write!(f, "only the leader can hand over: ask {leader}"),
+            Self::NotLeader { leader: None } => {
+                f.write_str("only a leader can hand over, and none is known: ask again later")
+            }
+            Self::LeadsAlready => f.write_str("that server leads already"),
+            Self::CannotLead(target) => {
+                write!(f, "{target} cannot lead: it is no voter, or a witness")
+            }
+            Self::Transferring { to } => write!(f, "leadership is being handed over to {to}"),
+            Self::Stopped => f.write_str("the server has stopped for good"),
+        }
+    }
+}
+
+impl core::error::Error for TransferError {}

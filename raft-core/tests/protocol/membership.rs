@@ -1,0 +1,411 @@
+//! Changes of the membership: §6, dissertation 4.
+
+use std::time::Duration;
+
+use crate::cluster::{Cluster, TIMEOUT_MIN, entry};
+use raft_core::{
+    AppendEntries, AppendResult, ChangeError, Entry, Event, LogId, LogIndex, Membership,
+    MembershipError, Message, NodeId, Payload, Role, Term,
+};
+
+fn nodes(ids: &[u64]) -> impl Iterator<Item = NodeId> {
+    ids.iter().map(|id| NodeId(*id))
+}
+
+fn voters(ids: &[u64]) -> Membership {
+    Membership::new(nodes(ids))
+}
+
+fn change(cluster: &mut Cluster, leader: u64, target: Membership) -> Result<LogId, ChangeError> {
+    let now = cluster.now;
+    cluster.raft(leader).change_membership(target, now)
+}
+
+/// A cluster of the servers 1 to `size` that 1 leads, and servers that wait to be added.
+fn led(size: u64, waiting: &[u64]) -> Cluster {
+    let mut cluster = Cluster::new(size);
+    for id in waiting {
+        cluster.add(*id, Membership::default());
+    }
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    cluster.settle(1);
+    cluster
+}
+
+fn accepted(index: u64) -> AppendResult {
+    AppendResult::Accepted {
+        match_index: LogIndex(index),
+    }
+}
+
+fn is_membership(message: &Message) -> bool {
+    let carries = |entry: &Entry| matches!(entry.payload, Payload::Membership(_));
+    matches!(message, Message::AppendEntries(append) if append.entries.iter().any(carries))
+}
+
+#[test]
+fn three_servers_become_five_and_then_three_others() {
+    let mut cluster = led(3, &[4, 5]);
+    change(&mut cluster, 1, voters(&[1, 2, 3, 4, 5])).unwrap();
+    cluster.settle(1);
+    for id in 1..=5 {
+        assert_eq!(*cluster.raft(id).membership(), voters(&[1, 2, 3, 4, 5]));
+        assert_eq!(cluster.commands(id), ["a"]);
+    }
+    change(&mut cluster, 1, voters(&[1, 4, 5])).unwrap();
+    cluster.settle(1);
+    assert_eq!(*cluster.raft(5).membership(), voters(&[1, 4, 5]));
+    cluster.propose(1, "b");
+    cluster.deliver_among(&[1, 4, 5]);
+    assert_eq!(cluster.commands(1), ["a", "b"]);
+}
+
+#[test]
+fn all_servers_are_replaced_at_once() {
+    let mut cluster = led(3, &[4, 5, 6]);
+    change(&mut cluster, 1, voters(&[4, 5, 6])).unwrap();
+    cluster.settle(1);
+    assert_eq!(cluster.raft(1).role(), Role::Follower, "the leader left");
+    let leader = (4..=6)
+        .find(|id| cluster.raft(*id).role() == Role::Leader)
+        .unwrap();
+    cluster.propose(leader, "b");
+    cluster.deliver_among(&[4, 5, 6]);
+    assert_eq!(cluster.commands(leader), ["a", "b"]);
+}
+
+/// etcd #11284, #12359: what takes effect only when it is applied leaves room for two leaders.
+#[test]
+fn a_change_takes_effect_when_it_is_appended() {
+    let mut cluster = led(3, &[4, 5]);
+    change(&mut cluster, 1, voters(&[1, 2, 3, 4, 5])).unwrap();
+    assert!(cluster.raft(1).membership().is_joint());
+    cluster.deliver_where(|from, to, message| {
+        (from, to) == (1, 2) && !matches!(message, Message::Heartbeat(_))
+    });
+    assert!(cluster.raft(2).membership().is_joint());
+    assert!(cluster.raft(2).commit_index() < cluster.raft(2).last_log().index);
+}
+
+/// Neither half decides alone.
+#[test]
+fn a_joint_membership_needs_both_majorities() {
+    let mut cluster = led(3, &[4, 5, 6]);
+    let joint = change(&mut cluster, 1, voters(&[4, 5, 6])).unwrap();
+    cluster.deliver_among(&[1, 2, 3]);
+    cluster.beat(1);
+    cluster.deliver_among(&[1, 2, 3]);
+    assert!(
+        cluster.raft(1).commit_index() < joint.index,
+        "only the old half"
+    );
+    for _ in 0..4 {
+        cluster.beat(1);
+        cluster.deliver_where(|from, to, message| {
+            is_membership(message) || (from, to) == (1, 4) || (from, to) == (4, 1)
+        });
+    }
+    assert!(
+        cluster.raft(1).commit_index() < joint.index,
+        "one of the new half"
+    );
+    cluster.settle(1);
+    assert!((4..=6).any(|id| cluster.raft(id).commit_index() > joint.index));
+}
+
+#[test]
+fn an_election_in_a_joint_membership_needs_both_majorities() {
+    let mut cluster = led(3, &[4, 5, 6]);
+    change(&mut cluster, 1, voters(&[4, 5, 6])).unwrap();
+    // Everybody knows of it, and nobody that it is committed.
+    let is_ack = |message: &Message| matches!(message, Message::AppendEntriesResponse(r) if r.result == accepted(3));
+    for _ in 0..3 {
+        cluster.deliver_where(|_, _, message| !is_ack(message));
+        cluster.beat(1);
+    }
+    assert!((1..=6).all(|id| cluster.raft(id).membership().is_joint()));
+    cluster.drain();
+    cluster.mail.clear();
+    cluster.pass(2 * TIMEOUT_MIN);
+    cluster.time_out(2);
+    cluster.deliver_among(&[1, 2, 3]);
+    assert_eq!(cluster.raft(2).role(), Role::PreCandidate);
+    cluster.time_out(2);
+    cluster.deliver();
+    let leads = |event: &Event| matches!(event, Event::BecameLeader { .. });
+    assert!(cluster.server(2).events.iter().any(leads));
+}
+
+#[test]
+fn a_change_that_is_truncated_is_not_in_force_any_more() {
+    let mut cluster = led(3, &[4]);
+    change(&mut cluster, 1, voters(&[1, 2, 3, 4])).unwrap();
+    cluster.deliver_among(&[1]);
+    assert!(cluster.raft(1).membership().is_joint());
+    cluster.pass(2 * TIMEOUT_MIN);
+    cluster.time_out(2);
+    cluster.deliver_among(&[2, 3]);
+    assert_eq!(cluster.raft(2).role(), Role::Leader);
+    cluster.settle(2);
+    assert_eq!(*cluster.raft(1).membership(), voters(&[1, 2, 3]));
+}
+
+/// camunda #60086, etcd #12136: the next leader goes on with the change, once.
+#[test]
+fn a_new_leader_finishes_the_change_that_it_finds() {
+    let mut cluster = led(3, &[4, 5]);
+    let joint = change(&mut cluster, 1, voters(&[1, 4, 5])).unwrap();
+    // The joint membership reaches everybody, and nobody knows that it is committed.
+    cluster.deliver_where(|_, _, message| !matches!(message, Message::AppendEntriesResponse(_)));
+    for _ in 0..2 {
+        cluster.beat(1);
+        cluster.deliver_where(|from, _, message| {
+            from == 1 || !matches!(message, Message::AppendEntriesResponse(_))
+        });
+    }
+    let caught_up: Vec<_> = (1..=5)
+        .filter(|id| cluster.raft(*id).last_log().index >= joint.index)
+        .collect();
+    assert!(caught_up.contains(&2), "{caught_up:?}");
+    cluster.pass(2 * TIMEOUT_MIN);
+    cluster.time_out(2);
+    cluster.deliver_where(|from, to, _| from != 1 && to != 1);
+    for _ in 0..6 {
+        cluster.beat(2);
+        cluster.deliver_where(|from, to, _| from != 1 && to != 1);
+        if cluster.raft(2).role() != Role::Leader {
+            break;
+        }
+    }
+    let membership_entries = |cluster: &mut Cluster, id| {
+        let entries = cluster.raft(id).entries(LogIndex(1));
+        let is_membership = |entry: &&Entry| matches!(entry.payload, Payload::Membership(_));
+        entries.filter(is_membership).count()
+    };
+    assert_eq!(
+        membership_entries(&mut cluster, 2),
+        2,
+        "into it and out of it"
+    );
+    assert_eq!(*cluster.raft(4).membership(), voters(&[1, 4, 5]));
+}
+
+/// The joint membership must be committed before it is left.
+#[test]
+fn the_joint_membership_is_left_when_it_is_committed() {
+    let mut cluster = led(3, &[4]);
+    let joint = change(&mut cluster, 1, voters(&[1, 2, 3, 4])).unwrap();
+    cluster.drain();
+    assert_eq!(cluster.raft(1).last_log(), joint);
+    cluster.settle(1);
+    assert_eq!(cluster.raft(1).last_log().index, joint.index.next());
+    assert!(!cluster.raft(1).membership().is_joint());
+}
+
+/// The bug of single-server changes that was found in 2015: two leaders each begin a change that
+/// the other does not know of.
+#[test]
+fn a_leader_begins_no_change_before_it_has_committed_in_its_term() {
+    let mut cluster = led(4, &[5]);
+    cluster.pass(2 * TIMEOUT_MIN);
+    cluster.time_out(2);
+    cluster.deliver_where(|_, _, message| !matches!(message, Message::AppendEntries(_)));
+    assert_eq!(cluster.raft(2).role(), Role::Leader);
+    let refused = change(&mut cluster, 2, voters(&[2, 3, 4]));
+    assert_eq!(refused, Err(ChangeError::NotReady));
+    cluster.settle(2);
+    change(&mut cluster, 2, voters(&[2, 3, 4])).unwrap();
+}
+
+#[test]
+fn changes_are_refused_with_a_reason() {
+    let mut cluster = led(3, &[4]);
+    let leader = Some(NodeId(1));
+    assert_eq!(
+        change(&mut cluster, 2, voters(&[1])),
+        Err(ChangeError::NotLeader { leader })
+    );
+    assert_eq!(
+        change(&mut cluster, 1, Membership::default()),
+        Err(ChangeError::Invalid(MembershipError::NoVoters))
+    );
+    assert_eq!(
+        change(&mut cluster, 1, voters(&[1, 2, 3])),
+        Err(ChangeError::NoChange)
+    );
+    assert_eq!(
+        change(
+            &mut cluster,
+            1,
+            voters(&[1, 2, 3]).with_witnesses(nodes(&[3]))
+        ),
+        Err(ChangeError::WitnessChanged(NodeId(3)))
+    );
+    change(&mut cluster, 1, voters(&[1, 2, 3, 4])).unwrap();
+    assert_eq!(
+        change(&mut cluster, 1, voters(&[1, 2])),
+        Err(ChangeError::ChangeUnderWay)
+    );
+}
+
+#[test]
+fn a_removed_leader_does_not_count_itself_and_steps_down() {
+    let mut cluster = led(3, &[]);
+    change(&mut cluster, 1, voters(&[2, 3])).unwrap();
+    // Until it may leave the joint membership, all is well.
+    cluster.deliver_where(|from, to, _| from != 3 && to != 3);
+    cluster.beat(1);
+    cluster.deliver_where(|from, to, _| from != 3 && to != 3);
+    assert_eq!(cluster.raft(1).role(), Role::Leader);
+    assert!(
+        cluster.raft(1).membership().is_joint(),
+        "one of two new voters is no majority"
+    );
+    cluster.settle(1);
+    assert_eq!(cluster.raft(1).role(), Role::Follower);
+    assert_eq!(cluster.raft(1).deadline(), None, "it never stands again");
+    let leads = |id| cluster.servers[&id].raft.role() == Role::Leader;
+    assert!(leads(2) || leads(3), "it handed over");
+}
+
+/// Servers that are not in the membership any more do not disturb those that are.
+#[test]
+fn a_removed_server_does_not_disturb() {
+    let mut cluster = led(4, &[]);
+    change(&mut cluster, 1, voters(&[1, 2, 3])).unwrap();
+    cluster.deliver_where(|_, to, _| to != 4);
+    cluster.settle(1);
+    let term = cluster.raft(1).term();
+    for _ in 0..20 {
+        cluster.beat(1);
+        cluster.deliver_where(|from, to, _| from != 4 && to != 4);
+        if cluster
+            .raft(4)
+            .deadline()
+            .is_some_and(|deadline| deadline <= cluster.now)
+        {
+            let now = cluster.now;
+            cluster.raft(4).elapse(now);
+        }
+        cluster.deliver_where(|_, to, _| to != 4);
+    }
+    assert_eq!(cluster.raft(1).term(), term);
+    assert_eq!(cluster.raft(1).role(), Role::Leader);
+}
+
+#[test]
+fn learners_have_the_log_and_no_say() {
+    let mut cluster = led(3, &[4, 5, 6]);
+    let target = voters(&[1, 2, 3]).with_learners(nodes(&[4, 5, 6]));
+    change(&mut cluster, 1, target).unwrap();
+    cluster.settle(1);
+    assert_eq!(cluster.commands(4), ["a"]);
+    assert_eq!(cluster.raft(4).deadline(), None);
+    let proposed = cluster.propose(1, "b");
+    cluster.deliver_among(&[1, 4, 5, 6]);
+    assert!(cluster.raft(1).commit_index() < proposed.index);
+}
+
+/// A membership that makes it a voter may be in the candidate's log and not in its own.
+#[test]
+fn a_learner_votes_for_who_counts_it() {
+    let mut cluster = led(3, &[4]);
+    change(
+        &mut cluster,
+        1,
+        voters(&[1, 2, 3]).with_learners(nodes(&[4])),
+    )
+    .unwrap();
+    cluster.settle(1);
+    change(&mut cluster, 1, voters(&[2, 3, 4])).unwrap();
+    cluster.deliver_where(|_, to, _| to != 4);
+    cluster.pass(2 * TIMEOUT_MIN);
+    cluster.time_out(2);
+    cluster.deliver_where(|from, to, message| {
+        let votes = matches!(
+            message,
+            Message::PreVote(_)
+                | Message::PreVoteResponse(_)
+                | Message::RequestVote(_)
+                | Message::RequestVoteResponse(_)
+        );
+        votes && from != 3 && to != 3
+    });
+    assert!(!cluster.raft(4).membership().is_voter(NodeId(4)));
+    assert_eq!(cluster.raft(2).role(), Role::Leader);
+}
+
+#[test]
+fn a_learner_that_has_caught_up_becomes_a_voter_by_itself() {
+    let mut cluster = led(3, &[4]);
+    for _ in 0..100 {
+        cluster.propose(1, "x");
+    }
+    cluster.settle(1);
+    let target = voters(&[1, 2, 3]).with_joining(nodes(&[4]));
+    change(&mut cluster, 1, target).unwrap();
+    // As long as it is too slow, it stays a learner.
+    for _ in 0..20 {
+        cluster.propose(1, "y");
+        cluster.pass(Duration::from_millis(100));
+        let now = cluster.now;
+        cluster.raft(1).elapse(now);
+        cluster.deliver_where(|from, _, _| from != 4);
+    }
+    assert!(!cluster.raft(1).membership().is_voter(NodeId(4)));
+    cluster.settle(1);
+    cluster.settle(1);
+    assert_eq!(*cluster.raft(4).membership(), voters(&[1, 2, 3, 4]));
+}
+
+/// Two servers with data and a witness: any one of them may fail.
+#[test]
+fn a_witness_votes_and_keeps_no_payloads() {
+    let with_witness = || voters(&[1, 2, 3]).with_witnesses(nodes(&[3]));
+    let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(3));
+    for id in 1..=3 {
+        cluster.add(id, with_witness());
+    }
+    cluster.elect(1);
+    let proposed = cluster.propose(1, "a");
+    cluster.deliver_among(&[1, 3]);
+    cluster.beat(1);
+    cluster.deliver_among(&[1, 3]);
+    assert!(cluster.raft(1).commit_index() >= proposed.index);
+    let entry = cluster.server(3).log.last().unwrap();
+    assert_eq!((entry.id, &entry.payload), (proposed, &Payload::Withheld));
+    assert!(cluster.server(3).applied.is_empty());
+    // The server that lacks the entry cannot win; the one that has it can.
+    assert_eq!(cluster.raft(3).deadline(), None);
+    cluster.pass(TIMEOUT_MIN);
+    cluster.time_out(2);
+    cluster.deliver_among(&[2, 3]);
+    assert_ne!(cluster.raft(2).role(), Role::Leader);
+    cluster.time_out(1);
+    cluster.deliver();
+    cluster.time_out(1);
+    cluster.deliver();
+    cluster.settle(1);
+    assert_eq!(cluster.commands(2), ["a"]);
+    cluster.pass(2 * TIMEOUT_MIN);
+    cluster.time_out(2);
+    cluster.deliver_among(&[2, 3]);
+    assert_eq!(cluster.raft(2).role(), Role::Leader);
+}
+
+#[test]
+fn a_server_that_is_no_witness_takes_no_entries_without_payloads() {
+    let mut cluster = Cluster::new(3);
+    let mut withheld = entry(1, 1);
+    withheld.payload = Payload::Withheld;
+    let request = AppendEntries {
+        term: Term(1),
+        prev_log: LogId::default(),
+        entries: [withheld].into(),
+        leader_commit: LogIndex(1),
+    };
+    cluster.hand_over(1, 2, Message::AppendEntries(request));
+    cluster.deliver();
+    assert_eq!(cluster.raft(2).last_log(), LogId::default());
+}

@@ -1,0 +1,441 @@
+//! Compaction and snapshots: §7.
+
+use crate::cluster::{Cluster, TIMEOUT_MIN, entry};
+use bytes::Bytes;
+use raft_core::{
+    AppendEntries, AppendResult, Event, InstallSnapshot, LogId, LogIndex, Membership, Message,
+    NodeId, Role, Snapshot, StopReason, Term,
+};
+
+const ABC: [&str; 3] = ["a", "b", "c"];
+
+/// Server 3 has missed everything, and the leader's log has lost it.
+fn one_behind(configure: fn(&mut raft_core::Config)) -> Cluster {
+    let mut cluster = Cluster::configured(3, configure);
+    cluster.time_out(1);
+    cluster
+        .deliver_where(|_, to, message| to != 3 || !matches!(message, Message::AppendEntries(_)));
+    for command in ABC {
+        cluster.propose(1, command);
+    }
+    cluster.deliver_among(&[1, 2]);
+    cluster.take_snapshot(1, 0);
+    cluster
+}
+
+fn in_small_pieces(config: &mut raft_core::Config) {
+    config.snapshot_piece_bytes_max = 1;
+}
+
+fn pieces(cluster: &mut Cluster) -> usize {
+    let is_piece =
+        |(.., message): &&(u64, u64, Message)| matches!(message, Message::InstallSnapshot(_));
+    cluster.mail.iter().filter(is_piece).count()
+}
+
+#[test]
+fn a_follower_whose_entries_are_gone_gets_a_snapshot_and_then_entries() {
+    let mut cluster = one_behind(|_| {});
+    cluster.settle(1);
+    cluster.propose(1, "d");
+    cluster.settle(1);
+    assert_eq!(cluster.commands(3), ["a", "b", "c", "d"]);
+    let applied = cluster.server(3).applied.iter();
+    let applied: Vec<_> = applied.map(|entry| entry.id.index.0).collect();
+    assert_eq!(applied, [5], "the rest came with the snapshot");
+    assert_eq!(cluster.raft(3).log_start(), cluster.raft(1).log_start());
+    assert_eq!(cluster.server(3).log_start, at(4));
+}
+
+#[test]
+fn what_is_retained_spares_a_snapshot() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    for command in ABC {
+        cluster.propose(1, command);
+    }
+    cluster.deliver_among(&[1, 2]);
+    cluster.take_snapshot(1, 99);
+    cluster.settle(1);
+    assert_eq!(cluster.commands(3), ABC);
+    assert_eq!(cluster.server(3).snapshot, None);
+}
+
+#[test]
+fn a_snapshot_comes_in_pieces_one_after_the_other() {
+    let mut cluster = one_behind(in_small_pieces);
+    let mut most = 0;
+    for _ in 0..99 {
+        cluster.beat(1);
+        cluster.drain();
+        most = most.max(pieces(&mut cluster));
+        for (from, to, message) in std::mem::take(&mut cluster.mail) {
+            cluster.hand_over(from, to, message);
+        }
+    }
+    assert_eq!(most, 1);
+    assert_eq!(cluster.commands(3), ABC);
+}
+
+/// ClickHouse and others begin again from nothing.
+#[test]
+fn a_lost_piece_is_sent_again_and_the_others_are_not() {
+    let mut cluster = one_behind(in_small_pieces);
+    let sent = std::cell::Cell::new(0);
+    for _ in 0..40 {
+        cluster.beat(1);
+        cluster.deliver_where(|_, _, message| match message {
+            Message::InstallSnapshot(_) => {
+                sent.set(sent.get() + 1);
+                !sent.get().is_multiple_of(3)
+            }
+            _ => true,
+        });
+    }
+    assert_eq!(cluster.commands(3), ABC);
+    let size = cluster.server(1).snapshot.as_ref().unwrap().0.size as usize;
+    assert!(
+        sent.get() <= 2 * size,
+        "{} messages for {size} pieces",
+        sent.get()
+    );
+}
+
+#[test]
+fn a_follower_that_restarts_in_between_gets_the_snapshot_from_the_beginning() {
+    let mut cluster = one_behind(in_small_pieces);
+    let count = std::cell::Cell::new(0);
+    cluster.beat(1);
+    cluster.deliver_where(|_, _, message| {
+        count.set(count.get() + usize::from(matches!(message, Message::InstallSnapshot(_))));
+        count.get() < 4
+    });
+    cluster.crash_and_restart(3);
+    cluster.settle(1);
+    assert_eq!(cluster.commands(3), ABC);
+}
+
+#[test]
+fn a_snapshot_is_acknowledged_when_it_is_installed() {
+    let mut cluster = one_behind(|_| {});
+    cluster.install = false;
+    cluster.settle(1);
+    assert!(cluster.server(3).install.is_some());
+    let match_index = |cluster: &mut Cluster| {
+        let status = cluster.raft(1).status();
+        let follower = status
+            .followers
+            .iter()
+            .find(|follower| follower.id == NodeId(3));
+        follower.unwrap().match_index
+    };
+    assert_eq!(match_index(&mut cluster), LogIndex(0));
+    let now = cluster.now;
+    cluster.server(3).install(now);
+    cluster.deliver();
+    assert_eq!(match_index(&mut cluster), LogIndex(4));
+}
+
+/// Until the state machine is replaced it must not be fed (openraft #2116).
+#[test]
+fn nothing_is_applied_while_a_snapshot_is_installed() {
+    let mut cluster = one_behind(|_| {});
+    cluster.install = false;
+    cluster.settle(1);
+    let entries = (1..=5).map(|index| entry(1, index)).collect();
+    let request = AppendEntries {
+        term: Term(1),
+        prev_log: LogId::default(),
+        entries,
+        leader_commit: LogIndex(5),
+    };
+    cluster.hand_over(1, 3, Message::AppendEntries(request));
+    cluster.drain();
+    assert!(cluster.server(3).applied.is_empty());
+    let now = cluster.now;
+    cluster.server(3).install(now);
+    cluster.drain();
+    let applied: Vec<_> = cluster
+        .server(3)
+        .applied
+        .iter()
+        .map(|entry| entry.id.index.0)
+        .collect();
+    assert_eq!(
+        applied,
+        [5],
+        "what comes after the snapshot, and the log kept it"
+    );
+}
+
+#[test]
+fn a_damaged_snapshot_is_fetched_again() {
+    let mut cluster = one_behind(|_| {});
+    cluster.install = false;
+    cluster.settle(1);
+    let now = cluster.now;
+    let install = cluster.server(3).install.take().unwrap();
+    cluster.raft(3).snapshot_damaged(install, now);
+    cluster.install = true;
+    cluster.settle(1);
+    assert_eq!(cluster.commands(3), ABC);
+}
+
+fn piece(last: LogId, identity: u64, size: u64, offset: u64, data: &'static [u8]) -> Message {
+    let membership = Membership::new([1, 2, 3].map(NodeId));
+    Message::InstallSnapshot(InstallSnapshot {
+        term: Term(1),
+        snapshot: Snapshot {
+            last,
+            membership,
+            identity,
+            size,
+        },
+        offset,
+        data: Bytes::from_static(data),
+    })
+}
+
+fn at(index: u64) -> LogId {
+    LogId::new(Term(1), LogIndex(index))
+}
+
+#[test]
+fn pieces_of_two_snapshots_never_mix() {
+    let mut cluster = Cluster::new(3);
+    for message in [piece(at(5), 1, 4, 0, b"ab"), piece(at(5), 2, 4, 2, b"CD")] {
+        cluster.hand_over(1, 2, message);
+        cluster.drain();
+    }
+    assert_eq!(cluster.raft(2).commit_index(), LogIndex(0));
+    for message in [piece(at(5), 2, 4, 0, b"AB"), piece(at(5), 2, 4, 2, b"CD")] {
+        cluster.hand_over(1, 2, message);
+        cluster.drain();
+    }
+    assert_eq!(cluster.commands(2), ["ABCD"]);
+}
+
+#[test]
+fn repeated_empty_and_overlong_pieces_do_no_harm() {
+    let mut cluster = Cluster::new(3);
+    let messages = [
+        piece(at(5), 1, 4, 0, b"ab"),
+        piece(at(5), 1, 4, 0, b"ab"),
+        piece(at(5), 1, 4, 2, b""),
+        piece(at(5), 1, 4, 2, b"cde"),
+        piece(at(5), 1, 4, u64::MAX, b"x"),
+        piece(at(5), 1, 4, 3, b"d"),
+        piece(at(0), 1, 4, 0, b"abcd"),
+        piece(at(5), 1, 4, 2, b"cd"),
+        piece(at(5), 1, 4, 2, b"cd"),
+    ];
+    for message in messages {
+        cluster.hand_over(1, 2, message);
+        cluster.drain();
+    }
+    assert_eq!(cluster.commands(2), ["abcd"]);
+}
+
+/// An old snapshot must not take away what was acknowledged since.
+#[test]
+fn a_snapshot_that_is_behind_changes_nothing() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    for command in ABC {
+        cluster.propose(1, command);
+    }
+    cluster.settle(1);
+    let last = cluster.raft(2).last_log();
+    cluster.hand_over(1, 2, piece(at(2), 1, 1, 0, b"z"));
+    cluster.drain();
+    assert_eq!(cluster.raft(2).last_log(), last);
+    assert_eq!(cluster.commands(2), ABC);
+    assert_eq!(cluster.raft(2).log_start(), LogId::default());
+}
+
+/// The log goes on behind the snapshot if it holds the snapshot's last entry.
+#[test]
+fn a_snapshot_leaves_what_comes_after_it() {
+    let mut cluster = Cluster::with_logs(&[&[1, 1, 1], &[1, 1, 1], &[]], |_| {});
+    cluster.hand_over(1, 2, piece(at(2), 1, 1, 0, b"z"));
+    cluster.drain();
+    assert_eq!(cluster.raft(2).last_log(), at(3));
+    assert_eq!(
+        (cluster.raft(2).log_start(), cluster.raft(2).commit_index()),
+        (at(2), LogIndex(2))
+    );
+    assert_eq!(cluster.server(2).log.len(), 1);
+}
+
+#[test]
+fn a_snapshot_replaces_a_log_that_conflicts_with_it() {
+    let mut cluster = Cluster::with_logs(&[&[1, 2], &[1, 1, 1], &[2]], |_| {});
+    let snapshot = LogId::new(Term(2), LogIndex(2));
+    let Message::InstallSnapshot(mut request) = piece(snapshot, 1, 1, 0, b"z") else {
+        unreachable!("that is what a piece is");
+    };
+    request.term = Term(2);
+    cluster.hand_over(1, 2, Message::InstallSnapshot(request));
+    cluster.drain();
+    assert_eq!(cluster.raft(2).last_log(), snapshot);
+    assert!(cluster.server(2).log.is_empty());
+}
+
+/// openraft #1808: with a membership that only its own log had, it would count other majorities.
+#[test]
+fn a_snapshot_brings_its_membership_along() {
+    let mut cluster = Cluster::new(3);
+    let Message::InstallSnapshot(mut request) = piece(at(5), 1, 1, 0, b"z") else {
+        unreachable!("that is what a piece is");
+    };
+    request.snapshot.membership = Membership::new([1, 2, 4].map(NodeId));
+    let membership = request.snapshot.membership.clone();
+    cluster.hand_over(1, 2, Message::InstallSnapshot(request));
+    cluster.drain();
+    assert_eq!(*cluster.raft(2).membership(), membership);
+    cluster.crash_and_restart(2);
+    assert_eq!(*cluster.raft(2).membership(), membership);
+}
+
+/// The previous entry is committed, or it would not be gone; it is no conflict.
+#[test]
+fn entries_that_build_on_what_is_compacted_are_accepted() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    for command in ABC {
+        cluster.propose(1, command);
+    }
+    cluster.settle(1);
+    cluster.take_snapshot(2, 0);
+    let entries: Vec<_> = cluster.raft(1).entries(LogIndex(2)).cloned().collect();
+    let request = AppendEntries {
+        term: Term(1),
+        prev_log: at(1),
+        entries: entries.clone(),
+        leader_commit: LogIndex(4),
+    };
+    cluster.hand_over(1, 2, Message::AppendEntries(request));
+    cluster.drain();
+    let answers = cluster.take_mail(2, 1);
+    let accepted = AppendResult::Accepted {
+        match_index: LogIndex(4),
+    };
+    assert!(
+        matches!(&answers[..], [Message::AppendEntriesResponse(r)] if r.result == accepted),
+        "{answers:?}"
+    );
+}
+
+#[test]
+fn a_leader_that_wants_to_replace_what_is_compacted_is_wrong() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    cluster.settle(1);
+    cluster.take_snapshot(2, 0);
+    let request = AppendEntries {
+        term: Term(1),
+        prev_log: at(1),
+        entries: [entry(1, 2)]
+            .into_iter()
+            .map(|mut e| {
+                e.id.term = Term(2);
+                e
+            })
+            .collect(),
+        leader_commit: LogIndex(0),
+    };
+    let request = AppendEntries {
+        term: Term(2),
+        ..request
+    };
+    cluster.hand_over(3, 2, Message::AppendEntries(request));
+    let index = LogIndex(2);
+    assert_eq!(
+        cluster.raft(2).stopped(),
+        Some(StopReason::CommittedEntryConflict { index })
+    );
+}
+
+#[test]
+fn a_restart_between_snapshot_and_log_finds_its_way() {
+    let mut cluster = one_behind(|_| {});
+    // The snapshot is durable, and what it means for the log is not.
+    cluster.sync = false;
+    cluster.settle(1);
+    assert!(cluster.server(3).snapshot.is_some());
+    cluster.crash_and_restart(3);
+    cluster.sync = true;
+    assert_eq!(cluster.raft(3).last_log(), at(4));
+    cluster.settle(1);
+    cluster.propose(1, "d");
+    cluster.settle(1);
+    assert_eq!(cluster.commands(3), ["a", "b", "c", "d"]);
+    assert_eq!(cluster.server(3).log_start, at(4));
+}
+
+/// A learner or follower that got what it needed from somewhere else is not waited for.
+#[test]
+fn a_follower_that_caught_up_otherwise_leaves_the_snapshot_behind() {
+    let mut cluster = one_behind(|_| {});
+    cluster.beat(1);
+    cluster.deliver_where(|_, _, message| !matches!(message, Message::InstallSnapshot(_)));
+    let response = raft_core::AppendEntriesResponse {
+        term: Term(1),
+        result: AppendResult::Accepted {
+            match_index: LogIndex(4),
+        },
+    };
+    cluster.hand_over(3, 1, Message::AppendEntriesResponse(response));
+    cluster.propose(1, "d");
+    cluster.drain();
+    let sent = cluster.take_mail(1, 3);
+    assert!(
+        sent.iter()
+            .any(|message| matches!(message, Message::AppendEntries(_))),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn a_snapshot_of_what_was_not_applied_stops_the_server() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    let now = cluster.now;
+    let last = at(9);
+    let snapshot = Snapshot {
+        last,
+        membership: Membership::new([NodeId(1)]),
+        identity: 0,
+        size: 0,
+    };
+    cluster.raft(1).snapshot_taken(snapshot, LogIndex(9), now);
+    assert_eq!(
+        cluster.raft(1).stopped(),
+        Some(StopReason::SnapshotNotOfThisLog { last })
+    );
+}
+
+#[test]
+fn a_leader_elected_after_compaction_sends_the_snapshot() {
+    let mut cluster = one_behind(|_| {});
+    cluster.settle(1);
+    cluster.propose(1, "d");
+    cluster.settle(1);
+    cluster.crash_and_restart(1);
+    cluster.add(4, Membership::default());
+    cluster.pass(2 * TIMEOUT_MIN);
+    cluster.time_out(1);
+    cluster.deliver();
+    assert_eq!(cluster.raft(1).role(), Role::Leader);
+    cluster.settle(1);
+    let now = cluster.now;
+    let target = Membership::new([1, 2, 3].map(NodeId)).with_joining([NodeId(4)]);
+    cluster.raft(1).change_membership(target, now).unwrap();
+    cluster.settle(1);
+    cluster.settle(1);
+    assert_eq!(cluster.commands(4), ["a", "b", "c", "d"]);
+    assert!(cluster.raft(4).membership().is_voter(NodeId(4)));
+    let sent = |event: &Event| matches!(event, Event::SnapshotSent { to, .. } if *to == NodeId(4));
+    assert!(cluster.server(1).events.iter().any(sent));
+}

@@ -1,0 +1,177 @@
+//! Leadership transfer: dissertation 3.10.
+
+use crate::cluster::{Cluster, TIMEOUT_MIN};
+use raft_core::{
+    Event, Membership, Message, NodeId, ProposeError, Role, Term, TimeoutNow, TransferError,
+};
+
+fn transfer(cluster: &mut Cluster, from: u64, to: u64) -> Result<(), TransferError> {
+    let now = cluster.now;
+    cluster.raft(from).transfer_leadership(NodeId(to), now)
+}
+
+fn propose(cluster: &mut Cluster, id: u64) -> Result<raft_core::LogId, ProposeError> {
+    let now = cluster.now;
+    cluster.raft(id).propose("x".into(), now)
+}
+
+#[test]
+fn a_leader_hands_over_at_once() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.settle(1);
+    transfer(&mut cluster, 1, 3).unwrap();
+    cluster.deliver();
+    assert_eq!(
+        (cluster.raft(3).role(), cluster.raft(3).term()),
+        (Role::Leader, Term(2))
+    );
+    assert_eq!(cluster.raft(1).leader(), Some(NodeId(3)));
+}
+
+#[test]
+fn the_target_is_told_when_it_has_the_whole_log() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    cluster.deliver_where(|_, to, _| to != 3);
+    transfer(&mut cluster, 1, 3).unwrap();
+    cluster.deliver_where(|_, to, _| to != 3);
+    assert_eq!(cluster.raft(1).role(), Role::Leader);
+    let told = |cluster: &mut Cluster| {
+        let is_told = |event: &Event| matches!(event, Event::ToldToStand { .. });
+        cluster.server(3).events.iter().any(is_told)
+    };
+    cluster.beat(1);
+    cluster.drain();
+    assert!(
+        !cluster
+            .mail
+            .iter()
+            .any(|(.., message)| matches!(message, Message::TimeoutNow(_)))
+    );
+    cluster.settle(1);
+    assert!(told(&mut cluster));
+    assert_eq!(cluster.raft(3).role(), Role::Leader);
+    assert_eq!(cluster.commands(3), ["a"]);
+}
+
+#[test]
+fn meanwhile_no_commands_are_taken_and_afterwards_they_are() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    transfer(&mut cluster, 1, 3).unwrap();
+    let to = NodeId(3);
+    assert_eq!(
+        propose(&mut cluster, 1),
+        Err(ProposeError::Transferring { to })
+    );
+    for _ in 0..20 {
+        cluster.beat(1);
+        cluster.deliver_where(|from, to, _| from != 3 && to != 3);
+    }
+    assert!(
+        cluster
+            .server(1)
+            .events
+            .contains(&Event::TransferAbandoned { to })
+    );
+    propose(&mut cluster, 1).unwrap();
+}
+
+#[test]
+fn a_word_that_was_lost_is_said_again() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.settle(1);
+    transfer(&mut cluster, 1, 2).unwrap();
+    cluster.deliver_where(|_, _, message| !matches!(message, Message::TimeoutNow(_)));
+    assert_eq!(cluster.raft(1).role(), Role::Leader);
+    cluster.settle(1);
+    assert_eq!(cluster.raft(2).role(), Role::Leader);
+}
+
+#[test]
+fn a_word_of_another_term_is_ignored() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    for term in [0, 2, 9] {
+        let word = TimeoutNow { term: Term(term) };
+        cluster.hand_over(1, 2, Message::TimeoutNow(word));
+        assert_eq!(cluster.raft(2).role(), Role::Follower);
+    }
+}
+
+#[test]
+fn only_a_voter_can_take_over() {
+    let mut cluster = Cluster::new(3);
+    cluster.add(4, Membership::default());
+    cluster.elect(1);
+    cluster.settle(1);
+    let now = cluster.now;
+    let target = Membership::new([1, 2, 3].map(NodeId)).with_learners([NodeId(4)]);
+    cluster.raft(1).change_membership(target, now).unwrap();
+    cluster.settle(1);
+    assert_eq!(
+        transfer(&mut cluster, 1, 4),
+        Err(TransferError::CannotLead(NodeId(4)))
+    );
+    assert_eq!(
+        transfer(&mut cluster, 1, 1),
+        Err(TransferError::LeadsAlready)
+    );
+    let leader = Some(NodeId(1));
+    assert_eq!(
+        transfer(&mut cluster, 2, 3),
+        Err(TransferError::NotLeader { leader })
+    );
+    let term = cluster.raft(4).term();
+    cluster.hand_over(1, 4, Message::TimeoutNow(TimeoutNow { term }));
+    assert_eq!(cluster.raft(4).role(), Role::Follower);
+    transfer(&mut cluster, 1, 2).unwrap();
+    let to = NodeId(2);
+    assert_eq!(
+        transfer(&mut cluster, 1, 3),
+        Err(TransferError::Transferring { to })
+    );
+}
+
+/// A server with a handicap leads only if the others do not.
+#[test]
+fn a_server_with_a_handicap_stands_last() {
+    let mut cluster = Cluster::configured(3, |config| {
+        if config.id != NodeId(2) {
+            config.election_handicap = TIMEOUT_MIN;
+        }
+    });
+    let deadlines: Vec<_> = (1..=3)
+        .map(|id| cluster.raft(id).deadline().unwrap())
+        .collect();
+    assert!(deadlines[1] < deadlines[0] && deadlines[1] < deadlines[2]);
+    assert!(deadlines[0].0 >= 2_000_000);
+}
+
+/// hashicorp/raft #683: a leader whose disk hangs keeps the others from electing one that works.
+#[test]
+fn a_leader_whose_disk_hangs_steps_down() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.settle(1);
+    cluster.sync = false;
+    cluster.propose(1, "a");
+    for _ in 0..25 {
+        cluster.beat(1);
+        cluster.deliver_where(|_, _, message| !matches!(message, Message::AppendEntries(_)));
+        if cluster.raft(1).role() != Role::Leader {
+            break;
+        }
+    }
+    assert_eq!(cluster.raft(1).role(), Role::Follower);
+    // Nor does it stand before the disk has answered.
+    cluster.time_out(1);
+    assert_eq!(cluster.raft(1).role(), Role::Follower);
+    let now = cluster.now;
+    cluster.server(1).sync(now);
+    cluster.time_out(1);
+    assert_ne!(cluster.raft(1).role(), Role::Follower);
+}
