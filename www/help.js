@@ -1,7 +1,7 @@
 // Help: the keys, and what the signs mean.
 
 import { byId, h, s } from "./dom.js";
-import { CROWN, DIAMOND, DOT, SMALL_DIAMOND, SQUARE, TRIANGLE } from "./signs.js";
+import { CROWN, DIAMOND, DOT, HEXAGON, PLUS, STAR, SMALL_DIAMOND, SQUARE, TRIANGLE } from "./signs.js";
 
 const KEYS = [
   ["space", "run or pause"], ["← →", "one event back or forward"], ["1 … 9", "select a node"], ["c", "crash the selected node"],
@@ -29,6 +29,9 @@ function signs() {
     [sign(s("path", { d: SMALL_DIAMOND, style: filled })), "would you vote for me? (pre-vote)"],
     [sign(s("path", { d: SQUARE, style: filled })), "entries, with their number; hollow: the answer"],
     [sign(s("path", { d: DOT, style: filled })), "heartbeat; hollow: the answer"],
+    [sign(s("path", { d: HEXAGON, style: filled })), "a piece of a snapshot; hollow: the answer"],
+    [sign(s("path", { d: STAR, style: filled })), "stand for election now (leadership transfer)"],
+    [sign(s("path", { d: PLUS, style: filled })), "how far must a read see? hollow: the answer"],
     [sign(s("path", { d: TRIANGLE, style: "fill: var(--good)" })), "a client's request; hollow: the answer"],
     [sign(s("path", { d: SQUARE, style: "fill: none; stroke: var(--fault); stroke-width: 2" })), "a message that is lost"],
   ];

@@ -22,9 +22,14 @@ impl Raft {
         stands.then(|| self.timer.deadline())
     }
 
-    /// Whether this server may lead at all.
+    /// Whether this server may lead at all. One that is being removed may, until that is committed:
+    /// it can be the only one that has the change, and can lead (dissertation 4.2.2).
     pub(crate) fn may_stand(&self) -> bool {
-        !self.config.witness && self.membership().is_voter(self.id())
+        let me = self.id();
+        let (since, latest) = self.memberships.latest();
+        let may_be_reverted = since > self.commit_index;
+        let had_vote = || self.memberships.at(since.previous()).is_voter(me);
+        !self.config.witness && (latest.is_voter(me) || (may_be_reverted && had_vote()))
     }
 
     /// The election timer fired.

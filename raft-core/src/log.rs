@@ -121,16 +121,18 @@ impl Log {
         self.window.range(skip..)
     }
 
-    /// Appends to `batch` the entries of the window from `from` on, up to `bytes_max` but at least
-    /// one, and returns their size.
+    /// Appends to `batch` the entries of the window from `from` to `through`, up to `bytes_max` but
+    /// at least one, and returns their size.
     pub(crate) fn copy_batch(
         &self,
         from: LogIndex,
+        through: LogIndex,
         bytes_max: usize,
         batch: &mut Vec<Entry>,
     ) -> usize {
         let mut bytes = 0;
-        for entry in self.iter_from(from) {
+        let count = through.next() - from;
+        for entry in self.iter_from(from).take(count as usize) {
             if bytes > 0 && bytes + entry.bytes() > bytes_max {
                 break;
             }
@@ -424,7 +426,7 @@ mod tests {
         let batch = |from, bytes_max| {
             let mut batch = Vec::new();
             assert_eq!(
-                log.copy_batch(LogIndex(from), bytes_max, &mut batch),
+                log.copy_batch(LogIndex(from), LogIndex(4), bytes_max, &mut batch),
                 batch.len() * size
             );
             batch.len()

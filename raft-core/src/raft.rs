@@ -242,7 +242,13 @@ impl Raft {
         self.log.durable()
     }
 
-    /// The term of the entry at `index`, if the log is that long.
+    /// The last position that was handed out to be applied.
+    #[must_use]
+    pub fn delivered_index(&self) -> LogIndex {
+        self.delivered
+    }
+
+    /// The term of the entry at `index`, if the log has it, or ends or begins there.
     #[must_use]
     pub fn term_at(&self, index: LogIndex) -> Option<Term> {
         self.log.term_at(index)

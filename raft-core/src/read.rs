@@ -76,6 +76,8 @@ pub(crate) struct Questions {
 pub enum ReadError {
     /// No leader is known that could tell what is committed; ask again later.
     NoLeader,
+    /// A witness has nothing to read; ask another server.
+    Witness,
     /// Too many reads wait already; ask again later
     /// ([`Config::reads_max`](crate::Config::reads_max)).
     Overloaded,
@@ -136,6 +138,9 @@ impl Raft {
     pub fn read(&mut self, mode: ReadMode, now: Instant) -> Result<ReadId, ReadError> {
         if self.begin(now) {
             return Err(ReadError::Stopped);
+        }
+        if self.config.witness {
+            return Err(ReadError::Witness);
         }
         if self.leader().is_none() {
             return Err(ReadError::NoLeader);
@@ -364,6 +369,7 @@ impl fmt::Display for ReadError {
             Self::NoLeader => {
                 f.write_str("no leader is known that could tell what is committed: ask again later")
             }
+            Self::Witness => f.write_str("a witness has nothing to read: ask another server"),
             Self::Overloaded => f.write_str("too many reads wait already: ask again later"),
             Self::Stopped => f.write_str("the server has stopped for good"),
         }

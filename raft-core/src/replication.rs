@@ -150,6 +150,7 @@ impl Raft {
         let (term, commit_index) = (self.term(), self.commit_index);
         let log_start = self.log.start().index;
         let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.last);
+        let for_witnesses = self.safe_for_witnesses();
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
@@ -183,7 +184,7 @@ impl Raft {
             if core::mem::take(&mut progress.probe_due) {
                 self.send_append(*follower, progress, Vec::new());
             }
-            self.send_entries(*follower, progress, &mut effects.fetches);
+            self.send_entries(*follower, progress, for_witnesses, &mut effects.fetches);
             self.send_snapshot(*follower, progress, &mut effects.snapshot_reads);
         }
         if let RoleState::Leader(leader) = &mut self.role {
@@ -191,19 +192,41 @@ impl Raft {
         }
     }
 
+    /// Up to where a witness may have the log. It must not be the only one that has an entry on its
+    /// disk and a say: it could never hand the entry on, and would deny its vote to all who lack it.
+    fn safe_for_witnesses(&self) -> LogIndex {
+        let membership = self.membership();
+        let RoleState::Leader(leader) = &self.role else {
+            return LogIndex(0);
+        };
+        if membership.is_voter(self.id()) || membership.witnesses().is_empty() {
+            return self.log.durable();
+        }
+        let keeps_payloads = |id: &NodeId| membership.is_voter(*id) && !membership.is_witness(*id);
+        let others = leader.followers.iter().filter(|(id, _)| keeps_payloads(id));
+        let stored = others.map(|(_, progress)| progress.match_index);
+        stored.max().unwrap_or_default()
+    }
+
     fn send_entries(
         &mut self,
         follower: NodeId,
         progress: &mut Progress,
+        for_witnesses: LogIndex,
         fetches: &mut Vec<Fetch>,
     ) {
         let (messages_max, bytes_max) = (
             self.config.in_flight_messages_max,
             self.config.in_flight_bytes_max,
         );
+        let through = if self.membership().is_witness(follower) {
+            for_witnesses
+        } else {
+            self.log.last().index
+        };
         while progress.may_send(messages_max, bytes_max) {
             let pipeline = progress.mode == Mode::Pipeline;
-            if pipeline && progress.next_index > self.log.last().index {
+            if pipeline && progress.next_index > through {
                 return;
             }
             if progress.next_index < self.log.window_start() {
@@ -218,6 +241,7 @@ impl Raft {
             let mut entries = Vec::new();
             self.log.copy_batch(
                 progress.next_index,
+                through,
                 self.config.append_bytes_max,
                 &mut entries,
             );

@@ -99,7 +99,9 @@ impl Applier {
 fn to_kv(entry: Entry) -> raft_kv::Entry {
     let (index, term) = (entry.id.index.0, entry.id.term.0);
     match entry.payload {
-        Payload::Noop => raft_kv::Entry::noop(index, term),
+        Payload::Noop | Payload::Membership(_) | Payload::Withheld => {
+            raft_kv::Entry::noop(index, term)
+        }
         Payload::Command(command) => raft_kv::Entry::command(index, term, command),
     }
 }

@@ -9,10 +9,11 @@ use std::time::Instant as Clock;
 use bytes::Bytes;
 use raft_core::{
     Durable, Effects, Entry, FetchPurpose, Instant, LogIndex, Message, NodeId, Outbound,
-    ProposeError, Raft, ReadId, ReadOutcome, Role, Status, StopReason, Term,
+    ProposeError, Raft, ReadId, ReadMode, ReadOutcome, Role, Status, StopReason, Term,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
+use tracing::error;
 
 use crate::applier::{Backlog, Committed, Proposed};
 use crate::journal::Journal;
@@ -43,8 +44,8 @@ pub(crate) enum Input {
 pub(crate) enum ReadReply {
     /// Read when this index is applied.
     Ready(u64),
-    /// Ask the leader.
-    NotLeader,
+    /// Nobody leads, or not any more: ask again.
+    NoLeader,
     /// Too many reads wait.
     Overloaded,
     /// This node has stopped.
@@ -127,7 +128,7 @@ impl Consensus {
         match input {
             Input::Message(from, message) => self.raft.receive(from, message, now),
             Input::Propose { command, reply } => self.propose(command, reply, now),
-            Input::Read { reply } => match self.raft.read(now) {
+            Input::Read { reply } => match self.raft.read(ReadMode::Quorum, now) {
                 Ok(id) => {
                     self.reads.insert(id, reply);
                 }
@@ -135,7 +136,7 @@ impl Consensus {
                     let _ = reply.send(match error {
                         raft_core::ReadError::Overloaded => ReadReply::Overloaded,
                         raft_core::ReadError::Stopped => ReadReply::Stopped,
-                        _ => ReadReply::NotLeader,
+                        _ => ReadReply::NoLeader,
                     });
                 }
             },
@@ -170,7 +171,9 @@ impl Consensus {
             }
             Err(error) => {
                 let _ = reply.send(match error {
-                    ProposeError::NotLeader { .. } => Proposed::NotLeader,
+                    ProposeError::NotLeader { .. } | ProposeError::Transferring { .. } => {
+                        Proposed::NotLeader
+                    }
                     ProposeError::Stopped => Proposed::Stopped,
                     _ => Proposed::Overloaded,
                 });
@@ -190,6 +193,12 @@ impl Consensus {
         for fetch in effects.fetches.drain(..) {
             let _ = self.disk.send(Job::Fetch(fetch));
         }
+        // Nodes keep their whole logs, so none of them sends a snapshot.
+        effects.snapshot_pieces.clear();
+        if let Some(install) = effects.install.take() {
+            error!("a peer sent a snapshot, which this version does not take");
+            self.raft.snapshot_damaged(install, self.now());
+        }
         for Outbound { to, message } in effects.messages.drain(..) {
             self.peers.send(to, message);
         }
@@ -205,7 +214,7 @@ impl Consensus {
         for outcome in effects.reads.drain(..) {
             let (id, answer) = match outcome {
                 ReadOutcome::Ready { id, read_index } => (id, ReadReply::Ready(read_index.0)),
-                ReadOutcome::Aborted { id } => (id, ReadReply::NotLeader),
+                ReadOutcome::Aborted { id } => (id, ReadReply::NoLeader),
             };
             if let Some(reply) = self.reads.remove(&id) {
                 let _ = reply.send(answer);

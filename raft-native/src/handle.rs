@@ -279,15 +279,8 @@ impl Handle {
                 return Err(RequestError::Stopping);
             }
             let glance = *self.parts.glance.borrow();
-            let index = async {
-                match glance.leader {
-                    Some(_) if glance.leads => self.read_index(deadline).await,
-                    Some(leader) => self.ask_read_index(leader, deadline).await,
-                    None => Err(RequestError::NoLeader),
-                }
-            };
             let index = tokio::select! {
-                index = index => index,
+                index = self.read_index(deadline) => index,
                 () = self.leadership_moves(glance) => Err(RequestError::NoLeader),
             };
             match index {
@@ -319,23 +312,7 @@ impl Handle {
             Ok(Ok(ReadReply::Ready(index))) => Ok(index),
             Ok(Ok(ReadReply::Overloaded)) => Err(RequestError::Overloaded),
             Ok(Ok(ReadReply::Stopped)) => Err(RequestError::Stopping),
-            Ok(Ok(ReadReply::NotLeader) | Err(_)) | Err(_) => Err(RequestError::NoLeader),
-        }
-    }
-
-    async fn ask_read_index(&self, leader: NodeId, deadline: Instant) -> Result<u64, RequestError> {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let answer = self
-            .parts
-            .peers
-            .call(leader, Question::ReadIndex(true), patience)
-            .await;
-        match answer.map(|answer| answer.reply) {
-            Ok(Some(Reply::ReadIndex(index))) => Ok(index),
-            Ok(Some(Reply::Refused(refusal))) if refusal == i32::from(Refusal::Overloaded) => {
-                Err(RequestError::Overloaded)
-            }
-            _ => Err(RequestError::NoLeader),
+            Ok(Ok(ReadReply::NoLeader) | Err(_)) | Err(_) => Err(RequestError::NoLeader),
         }
     }
 
@@ -352,11 +329,6 @@ impl Handle {
                 Attempt::NotDone(RequestError::Stopping) => Refusal::Stopping.into(),
                 Attempt::NotDone(_) => Refusal::NotLeader.into(),
                 Attempt::MayBeDone => Refusal::Unknown.into(),
-            },
-            Some(Question::ReadIndex(_)) => match self.read_index(deadline).await {
-                Ok(index) => Reply::ReadIndex(index).into(),
-                Err(RequestError::Overloaded) => Refusal::Overloaded.into(),
-                Err(_) => Refusal::NotLeader.into(),
             },
             Some(Question::Status(_)) => match self.status().await {
                 Ok(status) => match serde_json::to_vec(&status) {
@@ -506,6 +478,8 @@ fn invalid(error: ValidateError) -> RequestError {
 fn describe(payload: Payload) -> (&'static str, Option<String>, usize) {
     let bytes = match payload {
         Payload::Noop => return ("noop", None, 0),
+        Payload::Membership(_) => return ("membership", None, 0),
+        Payload::Withheld => return ("withheld", None, 0),
         Payload::Command(bytes) => bytes,
     };
     let length = bytes.len();

@@ -128,7 +128,12 @@ fn kind_of(event: &Event) -> &'static str {
         | Event::AppendRefused { .. }
         | Event::Backtracked { .. }
         | Event::MatchAdvanced { .. }
-        | Event::LogPersisted { .. } => "replication",
+        | Event::LogPersisted { .. }
+        | Event::SnapshotTaken { .. }
+        | Event::SnapshotSent { .. }
+        | Event::SnapshotBegun { .. }
+        | Event::SnapshotInstalled { .. }
+        | Event::SnapshotDamaged { .. } => "replication",
         _ => "election",
     }
 }

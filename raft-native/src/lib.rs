@@ -25,6 +25,7 @@ mod identity;
 mod journal;
 mod names;
 mod node;
+mod payload;
 mod peer;
 mod session;
 mod status;

@@ -275,7 +275,8 @@ impl Opened {
             .map_err(|error| damaged(error.to_string()))?;
         let raft =
             Raft::new(core, restored, rand::random(), Instant(0)).map_err(|error| match error {
-                raft_core::ConfigError::CommittedBeyondLog
+                raft_core::ConfigError::AppliedBeyondLog
+                | raft_core::ConfigError::SnapshotDoesNotFit
                 | raft_core::ConfigError::LogNewerThanTerm => damaged(error.to_string()),
                 error => StartError::Timing(error),
             })?;

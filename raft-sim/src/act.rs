@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use raft_core::{Membership, NodeId, Role};
+
 use crate::action::Action;
 use crate::node::{Node, Process};
 use crate::story::Kind;
@@ -78,6 +80,39 @@ impl World {
                     *node,
                     &format!("has a clock that is off by {drift} parts in a million"),
                 );
+                Ok(())
+            }
+            Action::ChangeMembership {
+                voters,
+                learners,
+                joining,
+            } => {
+                for node in voters.iter().chain(learners).chain(joining) {
+                    self.known(*node)?;
+                }
+                let nodes = |nodes: &[u64]| nodes.iter().copied().map(NodeId).collect::<Vec<_>>();
+                let witnesses = self.config.witnesses.iter();
+                let witnesses = witnesses.filter(|node| voters.contains(node)).copied();
+                let target = Membership::new(nodes(voters))
+                    .with_learners(nodes(learners))
+                    .with_joining(nodes(joining))
+                    .with_witnesses(witnesses.map(NodeId));
+                self.tell_all(format!("An operator asks for another membership: {target}"));
+                self.ask_leaders(|raft, now| {
+                    raft.change_membership(target.clone(), now)
+                        .err()
+                        .map(|error| error.to_string())
+                });
+                Ok(())
+            }
+            Action::Transfer { to } => {
+                self.known(*to)?;
+                self.tell_all(format!("An operator asks the leader to hand over to n{to}"));
+                self.ask_leaders(|raft, now| {
+                    raft.transfer_leadership(NodeId(*to), now)
+                        .err()
+                        .map(|error| error.to_string())
+                });
                 Ok(())
             }
             Action::Request { via, request } => {
@@ -168,6 +203,25 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Asks every server that leads, or believes so, and tells why it refuses.
+    fn ask_leaders(
+        &mut self,
+        ask: impl Fn(&mut raft_core::Raft, raft_core::Instant) -> Option<String>,
+    ) {
+        for id in 1..=self.config.nodes {
+            let mut refusal = None;
+            self.with_running(id, |running, now| {
+                if running.raft.role() == Role::Leader {
+                    refusal = ask(&mut running.raft, now);
+                }
+            });
+            if let Some(refusal) = refusal {
+                self.tell(id, &format!("refuses: {refusal}"));
+            }
+            self.settle(id);
+        }
     }
 
     fn known(&mut self, node: u64) -> Result<&mut Node, ActionError> {

@@ -104,6 +104,23 @@ pub enum Action {
         /// Which message.
         message: u64,
     },
+    /// The leader is asked to change the membership. If there is none, or it refuses, nothing
+    /// happens.
+    ChangeMembership {
+        /// The voters.
+        voters: Vec<u64>,
+        /// The servers without a vote.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        learners: Vec<u64>,
+        /// The servers that get a vote when they have caught up.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        joining: Vec<u64>,
+    },
+    /// The leader is asked to hand over.
+    Transfer {
+        /// To this node.
+        to: u64,
+    },
     /// A client asks for something.
     Request {
         /// The node that it asks first; the one that it believes to lead, if none is named.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use raft_core::ReadMode;
 use raft_kv::{
     Command, Compare, Delete, KeyRange, Op, Operand, Outcome, Put, Relation, RequestResult,
     Session, Txn,
@@ -265,8 +266,12 @@ impl World {
             since: asking.since,
         };
         let mut redirect = None;
+        let mode = match self.config.lease_drift_ppm {
+            Some(_) => ReadMode::Lease,
+            None => ReadMode::Quorum,
+        };
         self.with_running(node, |running, now| match command(&request) {
-            None => match running.raft.read(now) {
+            None => match running.raft.read(mode, now) {
                 Ok(read) => {
                     running.reads.insert(read, (asked, request));
                 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use raft_core::NodeId;
+use raft_core::{Membership, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::network::Shape;
@@ -16,6 +16,10 @@ use crate::random::Span;
 pub struct WorldConfig {
     /// How many servers there are.
     pub nodes: u64,
+    /// How many of them found the cluster, if not all: the others can be added later.
+    pub founders: Option<u64>,
+    /// Those of the founders that are witnesses.
+    pub witnesses: Vec<u64>,
     /// What all chance is drawn from.
     pub seed: u64,
     /// Election timeouts of the servers.
@@ -30,6 +34,21 @@ pub struct WorldConfig {
     pub window_bytes_max: usize,
     /// See [`raft_core::Config::append_bytes_max`].
     pub append_bytes_max: usize,
+    /// See [`raft_core::Config::lease_drift_ppm`]. Clients read by lease then.
+    pub lease_drift_ppm: Option<u32>,
+    /// See [`raft_core::Config::write_stall_max`], in microseconds.
+    pub write_stall_max: u64,
+    /// A server takes a snapshot whenever it has applied so many entries since the last one; never,
+    /// if zero.
+    pub snapshot_every: u64,
+    /// How many entries its log keeps before the end of a snapshot.
+    pub snapshot_retain: u64,
+    /// See [`raft_core::Config::snapshot_piece_bytes_max`].
+    pub snapshot_piece_bytes_max: usize,
+    /// Rules of the protocol that the servers break.
+    #[cfg(feature = "sabotage")]
+    #[serde(skip)]
+    pub broken: raft_core::BrokenRules,
     /// How long a message travels.
     pub latency: Span,
     /// How latencies are spread over that range.
@@ -64,6 +83,8 @@ pub struct WorldConfig {
 pub enum WorldError {
     /// `nodes` must be at least one and at most [`NODES_MAX`].
     Nodes(u64),
+    /// The founders must be some of the nodes, and the witnesses must be few enough of the founders.
+    Founders,
     /// The named range ends before it begins.
     EmptyRange(&'static str),
     /// The servers refused their part of the configuration.
@@ -77,6 +98,8 @@ impl Default for WorldConfig {
     fn default() -> Self {
         Self {
             nodes: 5,
+            founders: None,
+            witnesses: Vec::new(),
             seed: 1,
             election_timeout: Span::new(150_000, 300_000),
             heartbeat_interval: 50_000,
@@ -84,6 +107,13 @@ impl Default for WorldConfig {
             check_quorum: true,
             window_bytes_max: 1 << 20,
             append_bytes_max: 4096,
+            lease_drift_ppm: None,
+            write_stall_max: 1_000_000,
+            snapshot_every: 0,
+            snapshot_retain: 0,
+            snapshot_piece_bytes_max: 1024,
+            #[cfg(feature = "sabotage")]
+            broken: raft_core::BrokenRules::default(),
             latency: Span::new(5_000, 15_000),
             latency_shape: Shape::Uniform,
             bandwidth: 0,
@@ -106,6 +136,10 @@ impl WorldConfig {
         if !(1..=NODES_MAX).contains(&self.nodes) {
             return Err(WorldError::Nodes(self.nodes));
         }
+        let founders = self.founders.unwrap_or(self.nodes);
+        if founders > self.nodes || self.founding().validate().is_err() {
+            return Err(WorldError::Founders);
+        }
         let spans = [
             ("election_timeout", self.election_timeout),
             ("latency", self.latency),
@@ -118,6 +152,13 @@ impl WorldConfig {
         }
     }
 
+    /// The membership that the cluster begins with.
+    pub(crate) fn founding(&self) -> Membership {
+        let founders = self.founders.unwrap_or(self.nodes);
+        let witnesses = self.witnesses.iter().map(|witness| NodeId(*witness));
+        Membership::new((1..=founders).map(NodeId)).with_witnesses(witnesses)
+    }
+
     pub(crate) fn core(&self, id: NodeId) -> raft_core::Config {
         let mut config = raft_core::Config::new(id);
         config.election_timeout_min = Duration::from_micros(self.election_timeout.min);
@@ -127,6 +168,14 @@ impl WorldConfig {
         config.check_quorum = self.check_quorum;
         config.window_bytes_max = self.window_bytes_max;
         config.append_bytes_max = self.append_bytes_max;
+        config.witness = self.witnesses.contains(&id.0);
+        config.lease_drift_ppm = self.lease_drift_ppm;
+        config.write_stall_max = Duration::from_micros(self.write_stall_max);
+        config.snapshot_piece_bytes_max = self.snapshot_piece_bytes_max;
+        #[cfg(feature = "sabotage")]
+        {
+            config.broken = self.broken;
+        }
         config.explain = self.story || self.branches;
         config
     }
@@ -136,6 +185,9 @@ impl fmt::Display for WorldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nodes(nodes) => write!(f, "a cluster has 1 to {NODES_MAX} nodes, not {nodes}"),
+            Self::Founders => f.write_str(
+                "the founders must be some of the nodes, and few enough of them witnesses",
+            ),
             Self::EmptyRange(name) => write!(f, "{name}: the range ends before it begins"),
             Self::Core(error) => error.fmt(f),
         }

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use raft_core::{Durable, Entry, HardState, LogId, Write};
+use bytes::Bytes;
+use raft_core::{Durable, Entry, HardState, LogId, LogIndex, Snapshot, Write};
 
 use crate::random::Random;
 
@@ -10,7 +11,11 @@ use crate::random::Random;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) hard_state: HardState,
+    /// The entries behind `log_start`.
     pub(crate) log: Vec<Entry>,
+    pub(crate) log_start: LogId,
+    /// The latest snapshot of the state machine.
+    pub(crate) snapshot: Option<(Snapshot, Bytes)>,
     unsynced: VecDeque<Unsynced>,
     /// Whether the next sync fails.
     pub(crate) failing: bool,
@@ -20,6 +25,7 @@ pub(crate) struct Disk {
 struct Unsynced {
     number: u64,
     hard_state: Option<HardState>,
+    log_start: Option<LogId>,
     entries: Vec<Entry>,
     token: Durable,
 }
@@ -31,6 +37,7 @@ impl Disk {
         self.unsynced.push_back(Unsynced {
             number,
             hard_state,
+            log_start: write.log_start(),
             entries,
             token: write.synced(),
         });
@@ -45,7 +52,7 @@ impl Disk {
             .is_some_and(|write| write.number <= number)
         {
             if let Some(write) = self.unsynced.pop_front() {
-                self.keep(write.hard_state, write.entries);
+                self.keep(write.hard_state, write.log_start, write.entries);
                 tokens.push(write.token);
             }
         }
@@ -60,29 +67,48 @@ impl Disk {
                 0 => return,
                 1 => {
                     let survivors = random.below(write.entries.len() as u64 + 1) as usize;
-                    return self.keep(write.hard_state, write.entries[..survivors].to_vec());
+                    let entries = write.entries[..survivors].to_vec();
+                    return self.keep(write.hard_state, write.log_start, entries);
                 }
-                _ => self.keep(write.hard_state, write.entries),
+                _ => self.keep(write.hard_state, write.log_start, write.entries),
             }
         }
     }
 
-    /// Whether the entry is durable.
+    /// Whether the entry is durable, in the log or in the snapshot.
     pub(crate) fn holds(&self, id: LogId) -> bool {
-        let position = id
-            .index
-            .0
-            .checked_sub(1)
-            .and_then(|position| usize::try_from(position).ok());
-        position
-            .and_then(|position| self.log.get(position))
+        let in_snapshot = |(snapshot, _): &(Snapshot, Bytes)| id.index <= snapshot.last.index;
+        self.entries(id.index, id.index)
+            .first()
             .is_some_and(|entry| entry.id == id)
+            || self.snapshot.as_ref().is_some_and(in_snapshot)
     }
 
-    fn keep(&mut self, hard_state: Option<HardState>, entries: Vec<Entry>) {
+    /// The entries between two positions, both included, as far as the log has them.
+    pub(crate) fn entries(&self, from: LogIndex, through: LogIndex) -> &[Entry] {
+        let place = |index: LogIndex| (index - self.log_start.index) as usize;
+        let through = place(through).min(self.log.len());
+        match place(from).checked_sub(1) {
+            Some(from) if from < through => &self.log[from..through],
+            _ => &[],
+        }
+    }
+
+    fn keep(
+        &mut self,
+        hard_state: Option<HardState>,
+        log_start: Option<LogId>,
+        entries: Vec<Entry>,
+    ) {
         self.hard_state = hard_state.unwrap_or(self.hard_state);
+        if let Some(start) = log_start {
+            let holds_it = self.log.iter().any(|entry| entry.id == start);
+            self.log
+                .retain(|entry| holds_it && entry.id.index > start.index);
+            self.log_start = start;
+        }
         if let Some(first) = entries.first() {
-            self.log.truncate(first.id.index.previous().0 as usize);
+            self.log.retain(|entry| entry.id.index < first.id.index);
         }
         self.log.extend(entries);
     }
@@ -91,7 +117,7 @@ impl Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_core::{LogIndex, Payload, Term};
+    use raft_core::{Payload, Term};
 
     fn entry(term: u64, index: u64) -> Entry {
         Entry {
@@ -103,9 +129,25 @@ mod tests {
     #[test]
     fn entries_replace_what_stands_in_their_place() {
         let mut disk = Disk::default();
-        disk.keep(None, vec![entry(1, 1), entry(1, 2), entry(1, 3)]);
-        disk.keep(None, vec![entry(2, 2)]);
+        disk.keep(None, None, vec![entry(1, 1), entry(1, 2), entry(1, 3)]);
+        disk.keep(None, None, vec![entry(2, 2)]);
         assert_eq!(disk.log, [entry(1, 1), entry(2, 2)]);
         assert!(disk.holds(entry(2, 2).id) && !disk.holds(entry(1, 2).id));
+    }
+
+    #[test]
+    fn a_log_that_was_compacted_still_answers() {
+        let mut disk = Disk::default();
+        disk.keep(None, None, vec![entry(1, 1), entry(1, 2), entry(1, 3)]);
+        disk.keep(None, Some(entry(1, 2).id), vec![entry(1, 4)]);
+        let all = disk.entries(LogIndex(1), LogIndex(9));
+        assert!(all.is_empty(), "the first of them is gone");
+        assert_eq!(
+            disk.entries(LogIndex(3), LogIndex(9)),
+            [entry(1, 3), entry(1, 4)]
+        );
+        assert_eq!(disk.entries(LogIndex(4), LogIndex(4)), [entry(1, 4)]);
+        disk.keep(None, Some(entry(2, 3).id), vec![]);
+        assert!(disk.log.is_empty(), "it does not lead to the snapshot");
     }
 }

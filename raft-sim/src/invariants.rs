@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use raft_core::{Entry, LogId, LogIndex, NodeId, Raft, Role, Term};
+use raft_core::{Entry, LogId, LogIndex, Membership, NodeId, Payload, Raft, Role, Term};
 
 use crate::trace::TraceHash;
 
@@ -76,13 +76,13 @@ type Checked = Result<(), (Invariant, String)>;
 const FINGERPRINTS_MAX: usize = 1024;
 
 impl Invariants {
-    /// Looks at a server after an event that may have changed it. `durable_at` counts the servers
-    /// that have an entry on their disks.
+    /// Looks at a server after an event that may have changed it. `holds` says whether a
+    /// server has an entry on its disk.
     pub(crate) fn observe(
         &mut self,
         raft: &Raft,
         boot: u64,
-        durable_at: impl Fn(LogId) -> usize,
+        holds: impl Fn(NodeId, LogId) -> bool,
     ) -> Checked {
         let id = raft.id();
         let (term, commit_index) = (raft.term(), raft.commit_index());
@@ -107,7 +107,7 @@ impl Invariants {
             self.observe_leader(raft, before.and_then(|before| before.leads))?;
         }
         let checked = before.map_or(LogIndex(0), |before| before.commit_index);
-        self.observe_commits(raft, checked, durable_at)?;
+        self.observe_commits(raft, checked, holds)?;
         self.seen.insert(
             id,
             Seen {
@@ -128,7 +128,7 @@ impl Invariants {
             return Err((Invariant::ElectionSafety, text));
         }
         if let Some(before) = before {
-            if raft.term_at(before.index) != Some(before.term) {
+            if !has(raft, before) {
                 let text = format!(
                     "{id} removed entry {} from its log while it led",
                     before.index
@@ -138,7 +138,7 @@ impl Invariants {
             return Ok(());
         }
         for (entry, committed_in) in &self.committed {
-            if *committed_in < term && raft.term_at(entry.index) != Some(entry.term) {
+            if *committed_in < term && !has(raft, *entry) {
                 let text = format!(
                     "{id} leads in term {term} without entry {} of term {}, committed in term {committed_in}",
                     entry.index, entry.term
@@ -153,10 +153,11 @@ impl Invariants {
         &mut self,
         raft: &Raft,
         checked: LogIndex,
-        durable_at: impl Fn(LogId) -> usize,
+        holds: impl Fn(NodeId, LogId) -> bool,
     ) -> Checked {
         let id = raft.id();
-        let mut index = checked;
+        // What is before the start of the log came with a snapshot, and no longer says its term.
+        let mut index = checked.max(raft.log_start().index.previous());
         while index < raft.commit_index() {
             index = index.next();
             let Some(term) = raft.term_at(index) else {
@@ -174,10 +175,19 @@ impl Invariants {
                     return Err((Invariant::StateMachineSafety, text));
                 }
                 None => {
-                    let (copies, needed) = (durable_at(entry), raft.membership().majority());
-                    if copies < needed {
+                    // A later membership may have been in force when the entry was committed.
+                    let on_majority = |membership: &Membership| {
+                        membership.reached_by_majority(|node| holds(node, entry)) == Some(true)
+                    };
+                    let mut later = index.0..=raft.membership_index().max(index).0;
+                    if !later.any(|index| on_majority(raft.membership_at(LogIndex(index)))) {
+                        let members = raft.membership().members();
+                        let holders = members.into_iter().filter(|node| holds(*node, entry));
+                        let holders: Vec<_> = holders.map(|node| node.to_string()).collect();
                         let text = format!(
-                            "{id} commits entry {index}, which is on {copies} disks and not on {needed}"
+                            "{id} commits entry {index}, which is on the disks of {} only; there are {}",
+                            holders.join(", "),
+                            raft.membership_at(index)
                         );
                         return Err((Invariant::DurableCommit, text));
                     }
@@ -196,6 +206,11 @@ impl Invariants {
         entries: &[Entry],
     ) -> Checked {
         for entry in entries {
+            // A witness has no payload to compare.
+            if entry.payload == Payload::Withheld {
+                previous = entry.id.term;
+                continue;
+            }
             let mut hasher = TraceHash::new();
             entry.payload.hash(&mut hasher);
             let seen = (hasher.finish(), previous);
@@ -247,6 +262,11 @@ impl Invariants {
     }
 }
 
+/// Whether a server's log holds an entry, or the snapshot before it does.
+fn has(raft: &Raft, entry: LogId) -> bool {
+    entry.index < raft.log_start().index || raft.term_at(entry.index) == Some(entry.term)
+}
+
 impl Invariant {
     /// All of them.
     pub const ALL: [Self; 11] = [
@@ -295,7 +315,7 @@ impl fmt::Display for Violation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_core::{Config, HardState, Instant, Membership, Payload, Restored};
+    use raft_core::{Config, HardState, Instant, Restored};
 
     fn entry(term: u64, index: u64, command: &'static str) -> Entry {
         let id = LogId::new(Term(term), LogIndex(index));
@@ -338,9 +358,9 @@ mod tests {
     fn two_leaders_of_one_term_are_found() {
         let mut invariants = Invariants::default();
         invariants
-            .observe(&server(1, 2, &[], 0, true), 1, |_| 1)
+            .observe(&server(1, 2, &[], 0, true), 1, |_, _| true)
             .unwrap();
-        let checked = invariants.observe(&server(2, 2, &[], 0, true), 1, |_| 1);
+        let checked = invariants.observe(&server(2, 2, &[], 0, true), 1, |_, _| true);
         assert_eq!(broken(checked), Invariant::ElectionSafety);
     }
 
@@ -349,9 +369,9 @@ mod tests {
         let mut invariants = Invariants::default();
         let log = [entry(1, 1, "a")];
         invariants
-            .observe(&server(1, 1, &log, 1, false), 1, |_| 1)
+            .observe(&server(1, 1, &log, 1, false), 1, |_, _| true)
             .unwrap();
-        let checked = invariants.observe(&server(2, 2, &[], 0, true), 1, |_| 1);
+        let checked = invariants.observe(&server(2, 2, &[], 0, true), 1, |_, _| true);
         assert_eq!(broken(checked), Invariant::LeaderCompleteness);
     }
 
@@ -360,9 +380,9 @@ mod tests {
         let mut invariants = Invariants::default();
         let log = [entry(1, 1, "a"), entry(1, 2, "b")];
         invariants
-            .observe(&server(1, 2, &log, 0, true), 1, |_| 1)
+            .observe(&server(1, 2, &log, 0, true), 1, |_, _| true)
             .unwrap();
-        let checked = invariants.observe(&server(1, 2, &log[..1], 0, true), 1, |_| 1);
+        let checked = invariants.observe(&server(1, 2, &log[..1], 0, true), 1, |_, _| true);
         assert_eq!(broken(checked), Invariant::LeaderAppendOnly);
     }
 
@@ -370,16 +390,20 @@ mod tests {
     fn different_committed_entries_are_found() {
         let mut invariants = Invariants::default();
         invariants
-            .observe(&server(1, 2, &[entry(1, 1, "a")], 1, false), 1, |_| 1)
+            .observe(&server(1, 2, &[entry(1, 1, "a")], 1, false), 1, |_, _| true)
             .unwrap();
-        let checked = invariants.observe(&server(2, 2, &[entry(2, 1, "b")], 1, false), 1, |_| 1);
+        let checked =
+            invariants.observe(&server(2, 2, &[entry(2, 1, "b")], 1, false), 1, |_, _| true);
         assert_eq!(broken(checked), Invariant::StateMachineSafety);
     }
 
     #[test]
     fn a_commit_that_is_not_on_enough_disks_is_found() {
         let mut invariants = Invariants::default();
-        let checked = invariants.observe(&server(1, 2, &[entry(1, 1, "a")], 1, false), 1, |_| 0);
+        let checked =
+            invariants.observe(&server(1, 2, &[entry(1, 1, "a")], 1, false), 1, |_, _| {
+                false
+            });
         assert_eq!(broken(checked), Invariant::DurableCommit);
     }
 
@@ -389,14 +413,14 @@ mod tests {
         for (term, commit_index) in [(2, 1), (3, 0)] {
             let mut invariants = Invariants::default();
             invariants
-                .observe(&server(1, 3, &log, 1, false), 1, |_| 1)
+                .observe(&server(1, 3, &log, 1, false), 1, |_, _| true)
                 .unwrap();
             let later = server(1, term, &log, commit_index, false);
             assert_eq!(
-                broken(invariants.observe(&later, 1, |_| 1)),
+                broken(invariants.observe(&later, 1, |_, _| true)),
                 Invariant::Monotonic
             );
-            invariants.observe(&later, 2, |_| 1).unwrap();
+            invariants.observe(&later, 2, |_, _| true).unwrap();
         }
     }
 

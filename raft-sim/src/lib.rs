@@ -52,6 +52,7 @@ mod random;
 mod run;
 #[cfg(feature = "scenarios")]
 pub mod scenario;
+mod snapshot;
 mod story;
 mod trace;
 mod view;

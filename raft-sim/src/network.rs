@@ -120,7 +120,10 @@ impl Network {
             let lost = lost || left_at.is_none();
             let mut arrives_at = left_at.unwrap_or(now) + random.delay(self.latency, self.shape);
             if !self.reorder {
-                let bulk = matches!(message, Message::AppendEntries(_));
+                let bulk = matches!(
+                    message,
+                    Message::AppendEntries(_) | Message::InstallSnapshot(_)
+                );
                 let latest = self.latest.entry((from, to, bulk)).or_default();
                 arrives_at = arrives_at.max(*latest);
                 *latest = arrives_at;

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use raft_core::{Instant, LogIndex, Membership, Message, NodeId, Raft, ReadId, Restored, Term};
+use bytes::Bytes;
+use raft_core::{
+    Installed, Instant, LogIndex, Membership, Message, NodeId, Raft, ReadId, Restored, Snapshot,
+    Term,
+};
 use raft_kv::{Kv, MemoryStore};
 
 use crate::action::Request;
@@ -21,7 +25,7 @@ pub(crate) struct Node {
     pub(crate) clock: Clock,
     pub(crate) boot: u64,
     /// The state machine as it survives a crash: behind the log, and consistent in itself.
-    kv_on_disk: Kv<MemoryStore>,
+    pub(crate) kv_on_disk: Kv<MemoryStore>,
 }
 
 /// What runs on the machine.
@@ -45,6 +49,20 @@ pub(crate) struct Running {
     pub(crate) reads: BTreeMap<ReadId, (Asked, Request)>,
     /// Confirmed reads that wait until this position is applied.
     pub(crate) confirmed: Vec<(LogIndex, Asked, Request)>,
+    /// A snapshot as far as it has arrived.
+    pub(crate) arriving: Vec<u8>,
+    /// A whole snapshot that is being written to the disk.
+    pub(crate) installing: Option<Installing>,
+}
+
+/// A snapshot on its way to the disk. It is there or it is not: a copy of a world makes no second
+/// installation of it, because the token is a plain value there, too.
+#[derive(Clone, Debug)]
+pub(crate) struct Installing {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) data: Bytes,
+    pub(crate) kv: Kv<MemoryStore>,
+    pub(crate) token: Installed,
 }
 
 /// Whom to answer: a client's operation, and which of its attempts.
@@ -59,6 +77,7 @@ pub(crate) enum Arrival {
     Message(u64, Message),
     Request(Asked),
     Synced(u64),
+    Installed,
 }
 
 /// How often the state machine reaches the disk by itself, in entries; a long history does it more seldom, because
@@ -147,10 +166,21 @@ impl Node {
         self.boot += 1;
         self.clock = Clock::new(now, random.below(1_000_000_000));
         self.disk_busy_until = now;
-        let membership = Membership::new((1..=config.nodes).map(NodeId));
-        let applied = LogIndex(self.kv_on_disk.applied_index());
+        let is_founder = self.id <= config.founders.unwrap_or(config.nodes);
+        let membership = if is_founder {
+            config.founding()
+        } else {
+            Membership::default()
+        };
+        let snapshot = self.disk.snapshot.as_ref().map(|(snapshot, _)| snapshot);
+        // A witness has nothing to apply, and no state but the place where its log begins.
+        let snapshot_index = snapshot.map_or(LogIndex(0), |snapshot| snapshot.last.index);
+        let applied = LogIndex(self.kv_on_disk.applied_index()).max(snapshot_index);
         let (hard_state, window) = (self.disk.hard_state, config.window_bytes_max);
         let mut restored = Restored::new(self.boot, membership, hard_state, applied, window);
+        if let Some(snapshot) = snapshot {
+            restored = restored.with_snapshot(snapshot.clone(), self.disk.log_start);
+        }
         for entry in &self.disk.log {
             if let Err(error) = restored.push(entry.clone()) {
                 self.process = Process::Down {
@@ -168,6 +198,8 @@ impl Node {
             proposals: BTreeMap::new(),
             reads: BTreeMap::new(),
             confirmed: Vec::new(),
+            arriving: Vec::new(),
+            installing: None,
         }));
         Ok(())
     }

@@ -101,7 +101,12 @@ pub(crate) fn kind_of(event: &raft_core::Event) -> Kind {
         | Event::AppendRefused { .. }
         | Event::Backtracked { .. }
         | Event::MatchAdvanced { .. }
-        | Event::LogPersisted { .. } => Kind::Replication,
+        | Event::LogPersisted { .. }
+        | Event::SnapshotTaken { .. }
+        | Event::SnapshotSent { .. }
+        | Event::SnapshotBegun { .. }
+        | Event::SnapshotInstalled { .. }
+        | Event::SnapshotDamaged { .. } => Kind::Replication,
         _ => Kind::Election,
     }
 }

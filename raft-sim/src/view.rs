@@ -213,6 +213,8 @@ impl World {
 fn describe(payload: &Payload) -> String {
     let bytes = match payload {
         Payload::Noop => return "no-op".into(),
+        Payload::Membership(membership) => return membership.to_string(),
+        Payload::Withheld => return "kept by others".into(),
         Payload::Command(bytes) => bytes,
     };
     let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();

@@ -51,6 +51,7 @@ pub(crate) enum Happening {
     MessageArrives(u64),
     TimerFires(u64),
     WriteSynced { node: u64, boot: u64, write: u64 },
+    Installed { node: u64, boot: u64 },
     LetterArrives(u64),
     ClientWakes(u64),
     AttemptTimesOut(Asked),
@@ -197,6 +198,11 @@ impl World {
                     self.arrive(node, Arrival::Synced(write));
                 }
             }
+            Happening::Installed { node, boot } => {
+                if self.node(node).is_some_and(|n| n.boot == boot) {
+                    self.arrive(node, Arrival::Installed);
+                }
+            }
             Happening::LetterArrives(id) => self.letter_arrives(id),
             Happening::ClientWakes(client) => self.client_wakes(client),
             Happening::AttemptTimesOut(asked) => self.attempt_timed_out(asked),
@@ -221,6 +227,7 @@ impl World {
             }
             Arrival::Request(asked) => self.serve(node, asked),
             Arrival::Synced(write) => self.synced(node, write),
+            Arrival::Installed => self.installed(node),
         }
         self.settle(node);
     }
@@ -314,7 +321,22 @@ impl World {
         for fetch in effects.fetches {
             self.fetch(id, fetch);
         }
+        for read in effects.snapshot_reads {
+            self.answer_snapshot_read(id, read);
+        }
+        for piece in effects.snapshot_pieces {
+            self.trace.add(&piece);
+            self.with_running(id, |running, _| {
+                running.arriving.truncate(piece.offset as usize);
+                running.arriving.extend_from_slice(&piece.data);
+            });
+        }
+        if let Some(install) = effects.install {
+            self.trace.add(&install);
+            self.install(id, install);
+        }
         self.take_commits(id, effects.committed);
+        self.compact(id);
         self.take_reads(id, &effects.reads);
     }
 
@@ -352,18 +374,15 @@ impl World {
 
     fn fetch(&mut self, id: u64, fetch: Fetch) {
         let Some(node) = self.node(id) else { return };
-        let log = &node.disk.log;
-        let first = fetch.from.previous().0 as usize;
-        let last = (fetch.through.0 as usize).min(log.len());
         let mut bytes = 0;
         let fits = |entry: &&Entry| {
             let more = bytes == 0 || bytes + entry.bytes() <= fetch.bytes_max;
             bytes += entry.bytes();
             more
         };
-        let entries: Vec<_> = log
-            .get(first..last)
-            .unwrap_or(&[])
+        let entries: Vec<_> = node
+            .disk
+            .entries(fetch.from, fetch.through)
             .iter()
             .take_while(fits)
             .cloned()
@@ -396,7 +415,9 @@ impl World {
             return;
         };
         let (command, session) = match entry.payload {
-            Payload::Noop => (raft_kv::Entry::noop(index.0, term.0), None),
+            Payload::Noop | Payload::Membership(_) | Payload::Withheld => {
+                (raft_kv::Entry::noop(index.0, term.0), None)
+            }
             Payload::Command(bytes) => {
                 let session = Command::decode(bytes.clone())
                     .ok()
@@ -504,10 +525,11 @@ impl World {
         let Some(running) = node.running() else {
             return;
         };
-        let durable_at = |entry| nodes.iter().filter(|node| node.disk.holds(entry)).count();
-        let checked = self
-            .invariants
-            .observe(&running.raft, node.boot, durable_at);
+        let holds = |NodeId(node), entry| {
+            let node = nodes.get(node as usize - 1);
+            node.is_some_and(|node| node.disk.holds(entry))
+        };
+        let checked = self.invariants.observe(&running.raft, node.boot, holds);
         note(&mut self.violation, self.now, checked);
         if let Some(violation) = &self.violation {
             let (at, text) = (violation.at, violation.to_string());
@@ -558,7 +580,11 @@ impl World {
 }
 
 /// Keeps the first violation.
-fn note(violation: &mut Option<Violation>, at: u64, checked: Result<(), (Invariant, String)>) {
+pub(crate) fn note(
+    violation: &mut Option<Violation>,
+    at: u64,
+    checked: Result<(), (Invariant, String)>,
+) {
     if let (None, Err((invariant, text))) = (&violation, checked) {
         *violation = Some(Violation {
             invariant,

@@ -168,5 +168,45 @@ fn describe(message: &Message) -> (&'static str, Vec<(&'static str, String)>) {
             "Heartbeat response",
             vec![("term", m.term.to_string()), ("round", m.round.to_string())],
         ),
+        Message::InstallSnapshot(m) => (
+            "InstallSnapshot",
+            vec![
+                ("term", m.term.to_string()),
+                ("snapshot up to entry", place(m.snapshot.last)),
+                (
+                    "bytes",
+                    format!(
+                        "{} to {} of {}",
+                        m.offset,
+                        m.offset + m.data.len() as u64,
+                        m.snapshot.size
+                    ),
+                ),
+            ],
+        ),
+        Message::InstallSnapshotResponse(m) => (
+            "InstallSnapshot response",
+            vec![
+                ("term", m.term.to_string()),
+                ("snapshot up to entry", place(m.last)),
+                ("bytes received", m.received.to_string()),
+            ],
+        ),
+        Message::TimeoutNow(m) => ("TimeoutNow", vec![("term", m.term.to_string())]),
+        Message::ReadIndex(m) => (
+            "ReadIndex",
+            vec![
+                ("term", m.term.to_string()),
+                ("question", m.batch.to_string()),
+            ],
+        ),
+        Message::ReadIndexResponse(m) => (
+            "ReadIndex response",
+            vec![
+                ("term", m.term.to_string()),
+                ("question", m.batch.to_string()),
+                ("reads must see entry", m.read_index.to_string()),
+            ],
+        ),
     }
 }

@@ -119,6 +119,11 @@ fn pack_message(flight: &InFlight, until: u64) -> [f64; 8] {
         },
         Message::Heartbeat(m) => (7, 0, m.term),
         Message::HeartbeatResponse(m) => (8, 0, m.term),
+        Message::InstallSnapshot(m) => (9, 0, m.term),
+        Message::InstallSnapshotResponse(m) => (10, 0, m.term),
+        Message::TimeoutNow(m) => (11, 0, m.term),
+        Message::ReadIndex(m) => (12, 0, m.term),
+        Message::ReadIndexResponse(m) => (13, 0, m.term),
     };
     let numbers = [
         flight.id,

@@ -409,3 +409,60 @@ fn a_server_that_is_no_witness_takes_no_entries_without_payloads() {
     cluster.deliver();
     assert_eq!(cluster.raft(2).last_log(), LogId::default());
 }
+
+/// Two servers with data and the witness 3, that 1 leads.
+fn led_with_witness() -> Cluster {
+    let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(3));
+    for id in 1..=3 {
+        cluster.add(id, voters(&[1, 2, 3]).with_witnesses(nodes(&[3])));
+    }
+    cluster.elect(1);
+    cluster.settle(1);
+    cluster
+}
+
+/// The only voter that will be left lacks the change, and cannot win against those that have it.
+#[test]
+fn a_server_that_is_being_removed_may_lead_until_that_is_committed() {
+    let mut cluster = led(5, &[]);
+    let target = || voters(&[5]).with_learners(nodes(&[1, 2, 3, 4]));
+    change(&mut cluster, 1, target()).unwrap();
+    let leaves = |message: &Message| {
+        match message {
+        Message::AppendEntries(append) => append.entries.iter().any(|entry| {
+            matches!(&entry.payload, Payload::Membership(membership) if !membership.is_joint())
+        }),
+        _ => false,
+    }
+    };
+    cluster.deliver_where(|_, to, message| to != 5 || !leaves(message));
+    assert_eq!(*cluster.raft(2).membership(), target());
+    assert!(cluster.raft(5).membership().is_joint());
+    for id in 1..=3 {
+        cluster.crash_and_restart(id);
+    }
+    cluster.pass(2 * TIMEOUT_MIN);
+    cluster.time_out(5);
+    cluster.deliver();
+    assert_ne!(cluster.raft(5).role(), Role::Leader);
+    cluster.time_out(2);
+    cluster.deliver();
+    cluster.settle(2);
+    assert_eq!(*cluster.raft(5).membership(), target());
+    assert_eq!(cluster.raft(5).role(), Role::Leader, "it was handed over");
+    assert_eq!(cluster.raft(2).deadline(), None);
+}
+
+/// It could never hand it on, and nobody who lacks it would get its vote.
+#[test]
+fn a_witness_is_never_the_only_one_that_has_an_entry() {
+    let mut cluster = led_with_witness();
+    cluster.sync = false;
+    cluster.propose(1, "a");
+    cluster.deliver_where(|from, to, _| from != 2 && to != 2);
+    assert_eq!(cluster.raft(3).last_log().index, LogIndex(1));
+    let now = cluster.now;
+    cluster.server(1).sync(now);
+    cluster.deliver_where(|from, to, _| from != 2 && to != 2);
+    assert_eq!(cluster.raft(3).last_log().index, LogIndex(2));
+}

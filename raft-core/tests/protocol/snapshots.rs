@@ -81,7 +81,7 @@ fn a_snapshot_comes_in_pieces_one_after_the_other() {
 #[test]
 fn a_lost_piece_is_sent_again_and_the_others_are_not() {
     let mut cluster = one_behind(in_small_pieces);
-    let sent = std::cell::Cell::new(0);
+    let sent = std::cell::Cell::new(0_usize);
     for _ in 0..40 {
         cluster.beat(1);
         cluster.deliver_where(|_, _, message| match message {

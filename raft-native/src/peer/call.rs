@@ -6,7 +6,7 @@ use prost::{Message as _, Oneof};
 /// A question.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Call {
-    #[prost(oneof = "Question", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Question", tags = "1, 3, 4")]
     pub(crate) question: Option<Question>,
     /// After so many milliseconds nobody waits for the answer any more.
     #[prost(uint64, tag = "15")]
@@ -18,9 +18,6 @@ pub(crate) enum Question {
     /// Carry out this command, if you lead.
     #[prost(bytes = "bytes", tag = "1")]
     Execute(Bytes),
-    /// Which index must a linearizable read see, if you lead?
-    #[prost(bool, tag = "2")]
-    ReadIndex(bool),
     /// How are you?
     #[prost(bool, tag = "3")]
     Status(bool),
@@ -32,7 +29,7 @@ pub(crate) enum Question {
 /// The answer.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Answer {
-    #[prost(oneof = "Reply", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "Reply", tags = "1, 3, 4, 5")]
     pub(crate) reply: Option<Reply>,
 }
 
@@ -41,8 +38,6 @@ pub(crate) enum Reply {
     /// The encoded outcome of a command.
     #[prost(bytes = "bytes", tag = "1")]
     Outcome(Bytes),
-    #[prost(uint64, tag = "2")]
-    ReadIndex(u64),
     /// The node's status as JSON.
     #[prost(bytes = "bytes", tag = "3")]
     Status(Bytes),

@@ -56,7 +56,7 @@ impl Link {
 
     pub(crate) fn send(&self, message: Message) {
         let lane = match message {
-            Message::AppendEntries(_) => &self.bulk,
+            Message::AppendEntries(_) | Message::InstallSnapshot(_) => &self.bulk,
             _ => &self.control,
         };
         if lane.try_send(message).is_err() {

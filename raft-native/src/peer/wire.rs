@@ -3,9 +3,12 @@
 use bytes::{Bytes, BytesMut};
 use prost::{Message as _, Oneof};
 use raft_core::{
-    AppendEntries, AppendEntriesResponse, AppendResult, Entry, Heartbeat, HeartbeatResponse, LogId,
-    LogIndex, Message, Payload, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Term,
+    AppendEntries, AppendEntriesResponse, AppendResult, Entry, Heartbeat, HeartbeatResponse,
+    InstallSnapshot, InstallSnapshotResponse, LogId, LogIndex, Message, PreVote, PreVoteResponse,
+    ReadIndex, ReadIndexResponse, RequestVote, RequestVoteResponse, Snapshot, Term, TimeoutNow,
 };
+
+use crate::payload::{Members, Parts};
 
 /// A message that no version of this program sends, or a later one does.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +26,7 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Envelope {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     body: Option<Body>,
 }
 
@@ -45,6 +48,16 @@ enum Body {
     Heartbeat(Beat),
     #[prost(message, tag = "8")]
     HeartbeatResponse(Beat),
+    #[prost(message, tag = "9")]
+    InstallSnapshot(Piece),
+    #[prost(message, tag = "10")]
+    InstallSnapshotResponse(AnswerPiece),
+    #[prost(uint64, tag = "11")]
+    TimeoutNow(u64),
+    #[prost(message, tag = "12")]
+    ReadIndex(AskIndex),
+    #[prost(message, tag = "13")]
+    ReadIndexResponse(AnswerIndex),
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -61,6 +74,8 @@ struct AskVote {
     term: u64,
     #[prost(message, required, tag = "2")]
     last_log: Position,
+    #[prost(bool, tag = "3")]
+    transfer: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -92,6 +107,10 @@ struct LogEntry {
     term: u64,
     #[prost(bytes = "bytes", optional, tag = "2")]
     command: Option<Bytes>,
+    #[prost(message, optional, tag = "3")]
+    members: Option<Members>,
+    #[prost(bool, tag = "4")]
+    withheld: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -114,6 +133,60 @@ struct Beat {
     round: u64,
     #[prost(uint64, tag = "3")]
     commit_index: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Piece {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(message, required, tag = "2")]
+    last: Position,
+    #[prost(message, required, tag = "3")]
+    members: Members,
+    #[prost(uint64, tag = "4")]
+    identity: u64,
+    #[prost(uint64, tag = "5")]
+    size: u64,
+    #[prost(uint64, tag = "6")]
+    offset: u64,
+    #[prost(bytes = "bytes", tag = "7")]
+    data: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct AnswerPiece {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(message, required, tag = "2")]
+    last: Position,
+    #[prost(uint64, tag = "3")]
+    identity: u64,
+    #[prost(uint64, tag = "4")]
+    received: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct AskIndex {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, tag = "2")]
+    boot: u64,
+    #[prost(uint64, tag = "3")]
+    batch: u64,
+    #[prost(bool, tag = "4")]
+    lease: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct AnswerIndex {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, tag = "2")]
+    boot: u64,
+    #[prost(uint64, tag = "3")]
+    batch: u64,
+    #[prost(uint64, tag = "4")]
+    read_index: u64,
 }
 
 /// Appends a message to a buffer, with its length before it.
@@ -141,6 +214,7 @@ fn to_body(message: &Message) -> Body {
         Message::PreVote(m) => Body::PreVote(AskVote {
             term: m.campaign_term.0,
             last_log: m.last_log.into(),
+            transfer: false,
         }),
         Message::PreVoteResponse(m) => Body::PreVoteResponse(AnswerVote {
             term: m.term.0,
@@ -150,6 +224,7 @@ fn to_body(message: &Message) -> Body {
         Message::RequestVote(m) => Body::RequestVote(AskVote {
             term: m.term.0,
             last_log: m.last_log.into(),
+            transfer: m.transfer,
         }),
         Message::RequestVoteResponse(m) => Body::RequestVoteResponse(AnswerVote {
             term: m.term.0,
@@ -186,6 +261,34 @@ fn to_body(message: &Message) -> Body {
             round: m.round,
             commit_index: 0,
         }),
+        Message::InstallSnapshot(m) => Body::InstallSnapshot(Piece {
+            term: m.term.0,
+            last: m.snapshot.last.into(),
+            members: (&m.snapshot.membership).into(),
+            identity: m.snapshot.identity,
+            size: m.snapshot.size,
+            offset: m.offset,
+            data: m.data.clone(),
+        }),
+        Message::InstallSnapshotResponse(m) => Body::InstallSnapshotResponse(AnswerPiece {
+            term: m.term.0,
+            last: m.last.into(),
+            identity: m.identity,
+            received: m.received,
+        }),
+        Message::TimeoutNow(m) => Body::TimeoutNow(m.term.0),
+        Message::ReadIndex(m) => Body::ReadIndex(AskIndex {
+            term: m.term.0,
+            boot: m.boot,
+            batch: m.batch,
+            lease: m.lease,
+        }),
+        Message::ReadIndexResponse(m) => Body::ReadIndexResponse(AnswerIndex {
+            term: m.term.0,
+            boot: m.boot,
+            batch: m.batch,
+            read_index: m.read_index.0,
+        }),
     }
 }
 
@@ -203,6 +306,7 @@ fn from_body(body: Body) -> Result<Message, WireError> {
         Body::RequestVote(m) => Message::RequestVote(RequestVote {
             term: Term(m.term),
             last_log: m.last_log.into(),
+            transfer: m.transfer,
         }),
         Body::RequestVoteResponse(m) => Message::RequestVoteResponse(RequestVoteResponse {
             term: Term(m.term),
@@ -239,6 +343,38 @@ fn from_body(body: Body) -> Result<Message, WireError> {
             term: Term(m.term),
             round: m.round,
         }),
+        Body::InstallSnapshot(m) => Message::InstallSnapshot(InstallSnapshot {
+            term: Term(m.term),
+            snapshot: Snapshot {
+                last: m.last.into(),
+                membership: m.members.into(),
+                identity: m.identity,
+                size: m.size,
+            },
+            offset: m.offset,
+            data: m.data,
+        }),
+        Body::InstallSnapshotResponse(m) => {
+            Message::InstallSnapshotResponse(InstallSnapshotResponse {
+                term: Term(m.term),
+                last: m.last.into(),
+                identity: m.identity,
+                received: m.received,
+            })
+        }
+        Body::TimeoutNow(term) => Message::TimeoutNow(TimeoutNow { term: Term(term) }),
+        Body::ReadIndex(m) => Message::ReadIndex(ReadIndex {
+            term: Term(m.term),
+            boot: m.boot,
+            batch: m.batch,
+            lease: m.lease,
+        }),
+        Body::ReadIndexResponse(m) => Message::ReadIndexResponse(ReadIndexResponse {
+            term: Term(m.term),
+            boot: m.boot,
+            batch: m.batch,
+            read_index: LogIndex(m.read_index),
+        }),
     })
 }
 
@@ -246,10 +382,14 @@ fn entries(prev_log: Position, entries: Vec<LogEntry>) -> Vec<Entry> {
     let mut index = LogIndex(prev_log.index);
     let place = |entry: LogEntry| {
         index = index.next();
-        let payload = entry.command.map_or(Payload::Noop, Payload::Command);
+        let parts = Parts {
+            command: entry.command,
+            members: entry.members,
+            withheld: entry.withheld,
+        };
         Entry {
             id: LogId::new(Term(entry.term), index),
-            payload,
+            payload: parts.into(),
         }
     };
     entries.into_iter().map(place).collect()
@@ -272,19 +412,20 @@ impl From<Position> for LogId {
 
 impl From<&Entry> for LogEntry {
     fn from(entry: &Entry) -> Self {
-        let command = match &entry.payload {
-            Payload::Noop => None,
-            Payload::Command(command) => Some(command.clone()),
-        };
+        let parts = Parts::from(&entry.payload);
         Self {
             term: entry.id.term.0,
-            command,
+            command: parts.command,
+            members: parts.members,
+            withheld: parts.withheld,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use raft_core::{Membership, NodeId};
+
     use super::*;
 
     fn id(term: u64, index: u64) -> LogId {
@@ -292,9 +433,7 @@ mod tests {
     }
 
     fn messages() -> Vec<Message> {
-        let command = Payload::Command(Bytes::from_static(b"command"));
-        let empty = Payload::Command(Bytes::new());
-        let payloads = [Payload::Noop, command, empty];
+        let payloads = crate::payload::examples();
         let entries = (6..).zip(payloads).map(|(index, payload)| Entry {
             id: id(3, index),
             payload,
@@ -312,6 +451,7 @@ mod tests {
             Message::RequestVote(RequestVote {
                 term: Term(3),
                 last_log: LogId::default(),
+                transfer: true,
             }),
             Message::RequestVoteResponse(RequestVoteResponse {
                 term: Term(3),
@@ -344,6 +484,36 @@ mod tests {
             Message::HeartbeatResponse(HeartbeatResponse {
                 term: Term(3),
                 round: 9,
+            }),
+            Message::InstallSnapshot(InstallSnapshot {
+                term: Term(3),
+                snapshot: Snapshot {
+                    last: id(2, 5),
+                    membership: Membership::new([NodeId(1)]).with_learners([NodeId(2)]),
+                    identity: 7,
+                    size: 99,
+                },
+                offset: 12,
+                data: Bytes::from_static(b"piece"),
+            }),
+            Message::InstallSnapshotResponse(InstallSnapshotResponse {
+                term: Term(3),
+                last: id(2, 5),
+                identity: 7,
+                received: 17,
+            }),
+            Message::TimeoutNow(TimeoutNow { term: Term(3) }),
+            Message::ReadIndex(ReadIndex {
+                term: Term(3),
+                boot: 8,
+                batch: 9,
+                lease: true,
+            }),
+            Message::ReadIndexResponse(ReadIndexResponse {
+                term: Term(3),
+                boot: 8,
+                batch: 9,
+                read_index: LogIndex(4),
             }),
         ]
     }

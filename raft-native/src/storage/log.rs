@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use fjall::{Keyspace, OwnedWriteBatch};
 use prost::Message;
-use raft_core::{Entry, LogId, LogIndex, Payload, Restored, Term};
+use raft_core::{Entry, LogId, LogIndex, Restored, Term};
 
 use crate::address::Address;
+use crate::payload::{Members, Parts};
 
 /// The durable log: a record for each position. A record says whose it is and where it belongs, so
 /// that one that got into the wrong place is recognized like one whose bytes changed.
@@ -32,6 +33,10 @@ struct EntryRecord {
     command: Option<Bytes>,
     #[prost(fixed32, tag = "3")]
     checksum: u32,
+    #[prost(message, optional, tag = "4")]
+    members: Option<Members>,
+    #[prost(bool, tag = "5")]
+    withheld: bool,
 }
 
 impl LogStore {
@@ -46,15 +51,13 @@ impl LogStore {
     /// position at which the log ended before.
     pub(crate) fn put(&self, batch: &mut OwnedWriteBatch, entries: &[Entry], last: LogIndex) {
         for entry in entries {
-            let command = match &entry.payload {
-                Payload::Noop => None,
-                Payload::Command(command) => Some(command.clone()),
-            };
-            let checksum = self.checksum(entry.id, command.as_deref());
+            let parts = Parts::from(&entry.payload);
             let record = EntryRecord {
                 term: entry.id.term.0,
-                command,
-                checksum,
+                checksum: self.checksum(entry.id, &parts),
+                command: parts.command,
+                members: parts.members,
+                withheld: parts.withheld,
             };
             batch.insert(&self.keyspace, key(entry.id.index), record.encode_to_vec());
         }
@@ -115,22 +118,33 @@ impl LogStore {
         let record =
             EntryRecord::decode(Bytes::from(bytes)).map_err(|error| damaged(error.to_string()))?;
         let id = LogId::new(Term(record.term), expected);
-        if record.checksum != self.checksum(id, record.command.as_deref()) {
+        let parts = Parts {
+            command: record.command,
+            members: record.members,
+            withheld: record.withheld,
+        };
+        if record.checksum != self.checksum(id, &parts) {
             return Err(damaged("its checksum does not fit".into()));
         }
         Ok(Entry {
             id,
-            payload: record.command.map_or(Payload::Noop, Payload::Command),
+            payload: parts.into(),
         })
     }
 
-    fn checksum(&self, id: LogId, command: Option<&[u8]>) -> u32 {
+    fn checksum(&self, id: LogId, parts: &Parts) -> u32 {
+        let members = parts.members.as_ref().map(Message::encode_to_vec);
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&self.owner.to_le_bytes());
         hasher.update(&id.index.0.to_le_bytes());
         hasher.update(&id.term.0.to_le_bytes());
-        hasher.update(&[u8::from(command.is_some())]);
-        hasher.update(command.unwrap_or_default());
+        hasher.update(&[
+            u8::from(parts.command.is_some()),
+            u8::from(members.is_some()),
+            u8::from(parts.withheld),
+        ]);
+        hasher.update(parts.command.as_deref().unwrap_or_default());
+        hasher.update(&members.unwrap_or_default());
         hasher.finalize()
     }
 }
@@ -142,7 +156,7 @@ fn key(index: LogIndex) -> [u8; 8] {
 #[cfg(test)]
 mod tests {
     use fjall::{Database, KeyspaceCreateOptions};
-    use raft_core::{HardState, Membership, NodeId};
+    use raft_core::{HardState, Membership, NodeId, Payload};
 
     use super::*;
 

@@ -9,7 +9,7 @@ use crate::random::{Random, Span};
 use crate::run::{Script, Timed};
 
 /// The kinds of faults. A run has only some of them: faults that hide each other meet alone, too.
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 16] = [
     Fault::Crash,
     Fault::PowerCut,
     Fault::Pause,
@@ -24,7 +24,12 @@ const FAULTS: [Fault; 14] = [
     Fault::FailingDisk,
     Fault::TimerFires,
     Fault::NetworkWeather,
+    Fault::Membership,
+    Fault::Transfer,
 ];
+
+/// How wrong clocks are at most, in parts per million.
+const DRIFT_PPM_MAX: u32 = 300_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fault {
@@ -47,6 +52,10 @@ enum Fault {
     TimerFires,
     /// Latency and loss change for a while.
     NetworkWeather,
+    /// An operator asks for another membership.
+    Membership,
+    /// An operator asks the leader to hand over.
+    Transfer,
 }
 
 /// What the run is after.
@@ -65,14 +74,18 @@ pub(super) fn draw(seed: u64) -> Campaign {
         Aim::Anything => None,
         Aim::Votes => {
             config.nodes = random.pick(&[3, 3, 5]);
+            config.founders = None;
+            config.witnesses.clear();
             config.pre_vote = random.chance(300);
             config.sync = Span::new(5_000, 5_000 + random.within(5_000..=60_000));
             Some(Adversary::contested_votes())
         }
         Aim::Leaders => {
             config.nodes = random.pick(&[3, 5, 5, 5]);
+            config.founders = None;
+            config.witnesses.clear();
             config.pre_vote = random.chance(200);
-            config.check_quorum = random.chance(200);
+            config.check_quorum = config.lease_drift_ppm.is_some() || random.chance(200);
             config.append_bytes_max = random.pick(&[1, 1, 4096]);
             config.loss_per_mille = random.pick(&[0, 0, 0, 10]);
             config.latency.max = config.latency.min + random.within(100..=8_000);
@@ -84,6 +97,8 @@ pub(super) fn draw(seed: u64) -> Campaign {
     let kinds: Vec<_> = FAULTS
         .into_iter()
         .filter(|_| random.chance(per_mille))
+        // A lease holds as long as clocks keep to the bound, and a jump is beyond any.
+        .filter(|kind| config.lease_drift_ppm.is_none() || *kind != Fault::TimerFires)
         .collect();
     let mut actions = Vec::new();
     if !kinds.is_empty() {
@@ -109,13 +124,28 @@ fn world(seed: u64, random: &mut Random) -> WorldConfig {
     let election_min = random.within(100_000..=300_000);
     let election_max = election_min + random.within(50_000..=300_000);
     let latency_min = random.within(100..=5_000);
+    let nodes = random.pick(&[1, 2, 3, 3, 3, 4, 5, 5, 5, 7]);
+    let lease_drift_ppm = random.chance(300).then_some(DRIFT_PPM_MAX);
+    let witnesses = if nodes >= 3 && random.chance(150) {
+        vec![random.within(1..=nodes)]
+    } else {
+        Vec::new()
+    };
+    let some_found = nodes >= 3 && witnesses.is_empty() && random.chance(200);
     WorldConfig {
-        nodes: random.pick(&[1, 2, 3, 3, 3, 4, 5, 5, 5, 7]),
+        nodes,
+        founders: some_found.then(|| random.within(1..=nodes)),
+        witnesses,
+        lease_drift_ppm,
+        write_stall_max: election_max,
+        snapshot_every: random.pick(&[0, 0, 4, 20, 50]),
+        snapshot_retain: random.pick(&[0, 3, 30]),
+        snapshot_piece_bytes_max: random.pick(&[200, 1 << 20]),
         seed,
         election_timeout: Span::new(election_min, election_max),
         heartbeat_interval: election_min / random.within(3..=8),
         pre_vote: random.chance(700),
-        check_quorum: random.chance(700),
+        check_quorum: lease_drift_ppm.is_some() || random.chance(700),
         window_bytes_max: random.pick(&[0, 1000, 1 << 20]),
         append_bytes_max: random.pick(&[1, 300, 4096]),
         latency: Span::new(latency_min, latency_min + random.within(0..=20_000)),
@@ -136,6 +166,8 @@ fn world(seed: u64, random: &mut Random) -> WorldConfig {
         request_timeout: election_max,
         story: false,
         branches: false,
+        #[cfg(feature = "sabotage")]
+        broken: raft_core::BrokenRules::default(),
     }
 }
 
@@ -260,7 +292,8 @@ fn schedule(
             }
         }
         Fault::ClockDrift => {
-            let drift = random.within(0..=600_000) as i32 - 300_000;
+            let most = DRIFT_PPM_MAX as i32;
+            let drift = random.within(0..=2 * u64::from(DRIFT_PPM_MAX)) as i32 - most;
             add(at, Action::SetClock { node, drift });
         }
         Fault::SlowDisk => {
@@ -292,6 +325,24 @@ fn schedule(
                     duplicate_per_mille: config.duplicate_per_mille,
                 },
             );
+        }
+        Fault::Transfer => add(at, Action::Transfer { to: node }),
+        Fault::Membership => {
+            let (mut voters, mut learners, mut joining) = (vec![node], Vec::new(), Vec::new());
+            for other in (1..=nodes).filter(|other| *other != node) {
+                match random.below(10) {
+                    0 => {}
+                    1 => learners.push(other),
+                    2 | 3 => joining.push(other),
+                    _ => voters.push(other),
+                }
+            }
+            let change = Action::ChangeMembership {
+                voters,
+                learners,
+                joining,
+            };
+            add(at, change);
         }
         Fault::OneWayCut | Fault::Flapping => {}
     }

@@ -275,6 +275,8 @@ fn name(action: &Action) -> &'static str {
         Action::HealLink { .. } | Action::Reconnect { .. } | Action::HealNetwork => "heal",
         Action::SetNetwork { .. } => "network",
         Action::DropMessage { .. } | Action::DuplicateMessage { .. } => "message",
+        Action::ChangeMembership { .. } => "membership",
+        Action::Transfer { .. } => "transfer",
         Action::Request { .. } | Action::StopClients => "client",
     }
 }

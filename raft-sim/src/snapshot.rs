@@ -1,0 +1,181 @@
+//! Snapshots of the state machine: taken, sent as bytes, and installed.
+
+use bytes::{Buf, BufMut, Bytes};
+use raft_core::{Install, LogIndex, NodeId, Snapshot, SnapshotRead};
+use raft_kv::{Kv, MemoryStore};
+
+use crate::node::Installing;
+use crate::trace::TraceHash;
+use crate::world::{Happening, World, note};
+
+impl World {
+    /// Lets a node take a snapshot, if it has applied enough since the last one.
+    pub(crate) fn compact(&mut self, id: u64) {
+        let (every, retain) = (self.config.snapshot_every, self.config.snapshot_retain);
+        let Some(node) = self.nodes.get_mut(id as usize - 1) else {
+            return;
+        };
+        let last = node
+            .disk
+            .snapshot
+            .as_ref()
+            .map(|(snapshot, _)| snapshot.last.index);
+        let last = last.unwrap_or_default();
+        let Some(running) = node.running() else {
+            return;
+        };
+        // A witness applies nothing, and has what is committed.
+        let applied = running.raft.delivered_index();
+        if every == 0 || applied - last < every {
+            return;
+        }
+        let data = if self.config.witnesses.contains(&id) {
+            Bytes::new()
+        } else {
+            encode(running.kv.store())
+        };
+        let Some(term) = running.raft.term_at(applied) else {
+            return;
+        };
+        let snapshot = Snapshot {
+            last: raft_core::LogId::new(term, applied),
+            membership: running.raft.membership_at(applied).clone(),
+            identity: identity(&data),
+            size: data.len() as u64,
+        };
+        let kv = running.kv.clone();
+        node.kv_on_disk = kv;
+        node.disk.snapshot = Some((snapshot.clone(), data));
+        let retain_after = LogIndex(applied.0.saturating_sub(retain));
+        self.with_running(id, |running, now| {
+            running.raft.snapshot_taken(snapshot, retain_after, now);
+        });
+    }
+
+    pub(crate) fn answer_snapshot_read(&mut self, id: u64, read: SnapshotRead) {
+        let Some((snapshot, data)) = self.node(id).and_then(|node| node.disk.snapshot.clone())
+        else {
+            return;
+        };
+        if snapshot.last == read.snapshot.last {
+            let begin = read.offset as usize;
+            let piece = data.slice(begin..begin + read.bytes);
+            self.with_running(id, |running, now| {
+                running.raft.snapshot_piece(read, piece, now);
+            });
+        }
+    }
+
+    /// A whole snapshot has arrived: it is checked, and written to the disk.
+    pub(crate) fn install(&mut self, id: u64, install: Install) {
+        let synced_in = match self.nodes.get(id as usize - 1) {
+            Some(node) => self.random.span(node.sync),
+            None => return,
+        };
+        let is_witness = self.config.witnesses.contains(&id);
+        let boot = self.node(id).map_or(0, |node| node.boot);
+        self.with_running(id, |running, now| {
+            let data = Bytes::from(std::mem::take(&mut running.arriving));
+            let snapshot = install.snapshot().clone();
+            let kv = if is_witness {
+                Some(running.kv.clone())
+            } else {
+                decode(data.clone()).filter(|_| identity(&data) == snapshot.identity)
+            };
+            match kv {
+                Some(kv) => {
+                    running.installing = Some(Installing {
+                        snapshot,
+                        data,
+                        kv,
+                        token: install.done(),
+                    });
+                }
+                None => running.raft.snapshot_damaged(install, now),
+            }
+        });
+        let at = self.now + synced_in;
+        self.schedule(at, Happening::Installed { node: id, boot });
+    }
+
+    /// The snapshot is on the disk: the state machine is replaced.
+    pub(crate) fn installed(&mut self, id: u64) {
+        let Some(node) = self.nodes.get_mut(id as usize - 1) else {
+            return;
+        };
+        let Some(installing) = node
+            .running_mut()
+            .and_then(|running| running.installing.take())
+        else {
+            return;
+        };
+        let Installing {
+            snapshot,
+            data,
+            kv,
+            token,
+        } = installing;
+        let last = snapshot.last.index;
+        node.disk.snapshot = Some((snapshot, data));
+        node.kv_on_disk = kv.clone();
+        if !self.config.witnesses.contains(&id) {
+            let state = self
+                .invariants
+                .observe_state(NodeId(id), last.0, kv.fingerprint());
+            note(&mut self.violation, self.now, state);
+        }
+        self.with_running(id, |running, now| {
+            running.kv = kv;
+            // Whoever proposed what the snapshot includes never learns what became of it.
+            running.proposals.retain(|index, _| *index > last);
+            running.raft.snapshot_installed(token, now);
+        });
+    }
+}
+
+fn identity(data: &[u8]) -> u64 {
+    use std::hash::Hasher;
+    let mut hasher = TraceHash::new();
+    hasher.write(data);
+    hasher.finish()
+}
+
+/// Every pair with the lengths of its parts before it.
+fn encode(store: &MemoryStore) -> Bytes {
+    let mut data = Vec::new();
+    for (key, value) in store.iter() {
+        for part in [key, value] {
+            data.put_u32(part.len() as u32);
+            data.put_slice(part);
+        }
+    }
+    data.into()
+}
+
+fn decode(mut data: Bytes) -> Option<Kv<MemoryStore>> {
+    let part = |data: &mut Bytes| {
+        let length = data.try_get_u32().ok()? as usize;
+        (length <= data.len()).then(|| data.split_to(length))
+    };
+    let mut pairs = Vec::new();
+    while !data.is_empty() {
+        pairs.push((part(&mut data)?, part(&mut data)?));
+    }
+    Kv::open(pairs.into_iter().collect()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_machine_survives_its_journey() {
+        let mut kv = Kv::open(MemoryStore::new()).unwrap();
+        let put = raft_kv::Command::new(raft_kv::Put::new("key", "value"));
+        kv.apply(raft_kv::Entry::command(1, 1, put.encode()))
+            .unwrap();
+        let data = encode(kv.store());
+        assert_eq!(decode(data.clone()), Some(kv));
+        assert_eq!(decode(data.slice(..data.len() - 1)), None);
+    }
+}
