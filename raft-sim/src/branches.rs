@@ -3,7 +3,7 @@
 use raft_core::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason, VoteRefusal};
 
 /// The branches that faults alone can lead to. A campaign that never takes one of them does not test it.
-pub const REACHABLE: [&str; 28] = [
+pub const REACHABLE: [&str; 41] = [
     "pre-candidate",
     "candidate",
     "leader",
@@ -32,6 +32,19 @@ pub const REACHABLE: [&str; 28] = [
     "read round started",
     "read confirmed",
     "ignored: late answer",
+    "step down: disk stalled",
+    "step down: removed",
+    "vote refused: just started",
+    "membership proposed",
+    "membership changed",
+    "learner caught up",
+    "transfer begun",
+    "transfer abandoned",
+    "told to stand",
+    "snapshot taken",
+    "snapshot sent",
+    "snapshot begun",
+    "snapshot installed",
 ];
 
 /// The branch that an event tells of.
@@ -45,6 +58,8 @@ pub(crate) fn branch_of(event: &Event) -> &'static str {
             StepDownReason::LeaderExists { .. } => "step down: leader exists",
             StepDownReason::QuorumLost => "step down: quorum lost",
             StepDownReason::ElectionLost => "step down: election lost",
+            StepDownReason::DiskStalled => "step down: disk stalled",
+            StepDownReason::Removed => "step down: removed",
             #[allow(unreachable_patterns, reason = "the core may learn more reasons")]
             _ => "step down: another reason",
         },
@@ -56,6 +71,7 @@ pub(crate) fn branch_of(event: &Event) -> &'static str {
             VoteRefusal::AlreadyVoted { .. } => "vote refused: already voted",
             VoteRefusal::LogBehind { .. } => "vote refused: log behind",
             VoteRefusal::LeaderAlive { .. } => "vote refused: leader alive",
+            VoteRefusal::JustStarted => "vote refused: just started",
             #[allow(unreachable_patterns, reason = "the core may learn more reasons")]
             _ => "vote refused: another reason",
         },
@@ -75,6 +91,17 @@ pub(crate) fn branch_of(event: &Event) -> &'static str {
         Event::LogPersisted { .. } => "log persisted",
         Event::ReadRoundStarted { .. } => "read round started",
         Event::ReadConfirmed { .. } => "read confirmed",
+        Event::MembershipProposed { .. } => "membership proposed",
+        Event::MembershipChanged { .. } => "membership changed",
+        Event::LearnerCaughtUp { .. } => "learner caught up",
+        Event::TransferBegun { .. } => "transfer begun",
+        Event::TransferAbandoned { .. } => "transfer abandoned",
+        Event::ToldToStand { .. } => "told to stand",
+        Event::SnapshotTaken { .. } => "snapshot taken",
+        Event::SnapshotSent { .. } => "snapshot sent",
+        Event::SnapshotBegun { .. } => "snapshot begun",
+        Event::SnapshotInstalled { .. } => "snapshot installed",
+        Event::SnapshotDamaged { .. } => "snapshot damaged",
         Event::MessageIgnored { reason, .. } => match reason {
             IgnoreReason::LateAnswer => "ignored: late answer",
             IgnoreReason::BeyondLog => "ignored: beyond log",

@@ -326,7 +326,14 @@ fn schedule(
                 },
             );
         }
-        Fault::Transfer => add(at, Action::Transfer { to: node }),
+        Fault::Transfer => {
+            // To a node that is not there, now and then.
+            if random.chance(300) {
+                add(at, Action::Crash { node });
+                add(at + lasts, Action::Restart { node });
+            }
+            add(at, Action::Transfer { to: node });
+        }
         Fault::Membership => {
             let (mut voters, mut learners, mut joining) = (vec![node], Vec::new(), Vec::new());
             for other in (1..=nodes).filter(|other| *other != node) {
