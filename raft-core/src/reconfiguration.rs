@@ -175,7 +175,11 @@ impl Raft {
         } else {
             target
         };
-        self.append_membership(next)
+        let id = self.append_membership(next);
+        if !self.config.keeps(Rule::JointIsCommitted) {
+            self.continue_change();
+        }
+        id
     }
 
     fn append_membership(&mut self, membership: Membership) -> LogId {

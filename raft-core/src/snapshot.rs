@@ -6,7 +6,9 @@ use crate::effects::{Effects, Install, Installed, SnapshotPiece, SnapshotRead};
 use crate::entry::Snapshot;
 use crate::event::{Event, IgnoreReason, StopReason};
 use crate::id::{Instant, LogId, LogIndex, NodeId};
-use crate::message::{InstallSnapshot, InstallSnapshotResponse, Message};
+use crate::message::{
+    AppendEntriesResponse, AppendResult, InstallSnapshot, InstallSnapshotResponse, Message,
+};
 use crate::progress::{Mode, Progress};
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
@@ -285,11 +287,17 @@ impl Raft {
                 },
                 snapshot: incoming.snapshot.clone(),
             });
-            if !self.config.keeps(Rule::SnapshotIsDurable)
-                && let RoleState::Follower(follower) = &mut self.role
-            {
-                follower.ack.reached(last.index);
-            }
+        }
+        if !self.config.keeps(Rule::SnapshotIsDurable)
+            && let Some(install) = &effects.install
+            && let Some(leader) = self.leader()
+        {
+            let result = AppendResult::Accepted {
+                match_index: install.snapshot.last.index,
+            };
+            let term = self.term();
+            let response = AppendEntriesResponse { term, result };
+            self.send(leader, Message::AppendEntriesResponse(response));
         }
     }
 

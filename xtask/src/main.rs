@@ -45,6 +45,8 @@ enum Task {
     Setup,
     /// Simulate worlds full of faults, by seed: `cargo xtask simulate --help`.
     Simulate(simulator::SimulatorArgs),
+    /// Break one rule of the protocol after the other, and see what falls: `cargo xtask sabotage --help`.
+    Sabotage(simulator::SimulatorArgs),
     /// Repeat a published experiment: `cargo xtask experiment election --help`.
     Experiment(simulator::SimulatorArgs),
     /// Build the page's package from raft-wasm into www/pkg.
@@ -85,6 +87,10 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Simulate(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;
             simulator::run(&workspace, "simulate", args)
+        }
+        Task::Sabotage(args) => {
+            setup::ensure(&workspace, &[Need::Toolchain])?;
+            simulator::run(&workspace, "sabotage", args)
         }
         Task::Experiment(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;

@@ -19,7 +19,12 @@ pub struct SimulatorArgs {
 
 /// Builds and runs a program of raft-sim, and ends as it does.
 pub fn run(workspace: &Workspace, program: &str, args: &SimulatorArgs) -> Result<ExitCode> {
-    let mut command = Step::cargo(workspace, "run --quiet --release --package raft-sim --bin")?
+    let mut step = Step::cargo(workspace, "run --quiet --release --package raft-sim")?;
+    if program == "sabotage" {
+        step = step.arg("--features").arg("sabotage");
+    }
+    let mut command = step
+        .arg("--bin")
         .arg(program)
         .arg("--")
         .args(&args.arguments)

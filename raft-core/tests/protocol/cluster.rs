@@ -117,6 +117,10 @@ impl Cluster {
         let mut config = Config::new(NodeId(id));
         config.explain = true;
         (self.configure)(&mut config);
+        #[cfg(feature = "sabotage")]
+        if let Some(rule) = broken_rule() {
+            config.broken = config.broken.and(rule);
+        }
         let window = config.window_bytes_max;
         let hard_state = disk.map_or(HardState::default(), |disk| disk.hard_state);
         let snapshot = disk.and_then(|disk| disk.snapshot.clone());
@@ -320,6 +324,14 @@ impl Cluster {
             self.deliver();
         }
     }
+}
+
+/// The rule that all servers are to break: a test that still passes does not guard it.
+#[cfg(feature = "sabotage")]
+fn broken_rule() -> Option<raft_core::Rule> {
+    let name = std::env::var("RAFT_BROKEN_RULE").ok()?;
+    let mut rules = raft_core::Rule::ALL.iter();
+    rules.find(|rule| rule.name() == name).copied()
 }
 
 fn commands(data: &[u8]) -> Vec<String> {

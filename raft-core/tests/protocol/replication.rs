@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Cluster, entry};
+use crate::cluster::{Cluster, TIMEOUT_MIN, entry};
 use bytes::Bytes;
 use raft_core::{
-    AppendEntries, AppendResult, Event, FetchPurpose, HardState, LogId, LogIndex, Message, NodeId,
-    ProposeError, Role, StopReason, Term,
+    AppendEntries, AppendEntriesResponse, AppendResult, Event, FetchPurpose, HardState, LogId,
+    LogIndex, Message, NodeId, ProposeError, Role, StopReason, Term,
 };
 
 fn appends(messages: &[Message]) -> Vec<&AppendEntries> {
@@ -450,4 +450,29 @@ fn a_refused_request_is_contact_with_the_leader() {
     assert!(
         matches!(response.result, AppendResult::Rejected { prev_log, .. } if prev_log.index == LogIndex(7))
     );
+}
+
+/// What it acknowledged to this server's earlier leadership may have been replaced since.
+#[test]
+fn an_acknowledgement_of_an_earlier_term_counts_for_nothing() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.settle(1);
+    let proposed = LogIndex(cluster.raft(1).last_log().index.0 + 3);
+    for leader in [2, 1] {
+        cluster.pass(2 * TIMEOUT_MIN);
+        cluster.elect(leader);
+        cluster.settle(leader);
+    }
+    assert_eq!(cluster.propose(1, "a").index, proposed);
+    cluster.drain();
+    cluster.mail.clear();
+    let late = AppendEntriesResponse {
+        term: Term(1),
+        result: AppendResult::Accepted {
+            match_index: proposed,
+        },
+    };
+    cluster.hand_over(2, 1, Message::AppendEntriesResponse(late));
+    assert!(cluster.raft(1).commit_index() < proposed);
 }

@@ -88,6 +88,14 @@ impl Campaign {
         self
     }
 
+    /// The same, with servers that break rules.
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn breaking(mut self, rules: raft_core::BrokenRules) -> Self {
+        self.script.config.broken = rules;
+        self
+    }
+
     /// The same, and the branches of the protocol are counted.
     #[must_use]
     pub fn counted(mut self) -> Self {
