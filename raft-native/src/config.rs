@@ -45,7 +45,9 @@ pub enum StartError {
         "--peers names nobody: name the other nodes, such as --peers localhost:50052,localhost:50053"
     )]
     NoPeers,
-    #[error("--node-id must be 1 to 64 letters, digits, '-', '_' or '.', not {0:?}")]
+    #[error(
+        "--node-id must be 1 to 64 letters, digits, '-', '_' or '.', and not begin with '.', unlike {0:?}"
+    )]
     BadName(String),
     #[error("{0} and {1} have the same node number by chance: use another port for one of them")]
     SameNumber(Address, Address),
@@ -84,7 +86,7 @@ pub enum StartError {
     )]
     DataDirInUse { path: PathBuf },
     #[error(
-        "the data in {path} is damaged: {reason}. Nothing was changed; restore the directory, or remove it so that the node's data is copied from its peers under another --port"
+        "the data in {path} is damaged: {reason}. Nothing was changed. The other nodes go on without this one. Do not put an older copy of the directory in its place: it would have forgotten votes and acknowledgements"
     )]
     Damaged { path: PathBuf, reason: String },
     #[error("cannot make an identity: {0}")]
@@ -113,7 +115,8 @@ impl NodeConfig {
 
     pub(crate) fn validate(&self) -> Result<(), StartError> {
         let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(fits) {
+        let is_path = self.name.starts_with('.');
+        if self.name.is_empty() || self.name.len() > 64 || is_path || !self.name.chars().all(fits) {
             return Err(StartError::BadName(self.name.clone()));
         }
         let itself = |peer: &&Address| peer.is_same_place(&self.advertise);
@@ -166,7 +169,9 @@ mod tests {
         }
         let twice = Address::new("localhost", 2);
         assert!(problem(|config| config.peers.push(twice)).contains("twice"));
-        assert!(problem(|config| config.name = "a b".into()).contains("--node-id"));
+        for name in ["a b", "", ".", "..", ".hidden"] {
+            assert!(problem(|config| config.name = name.into()).contains("--node-id"));
+        }
         assert!(problem(|config| config.listen = [0, 0, 0, 0].into()).contains("--cluster-secret"));
         assert!(problem(|config| config.cluster_secret = Some("short".into())).contains("16"));
     }

@@ -87,6 +87,7 @@ impl Node {
             meta,
             log,
             state,
+            mark,
             lock,
             ..
         } = storage;
@@ -141,6 +142,7 @@ impl Node {
             meta,
             log,
             last,
+            mark,
         };
         let finished = inputs.clone();
         let writer_failed = failed.clone();
@@ -273,6 +275,11 @@ impl Opened {
             .log
             .restore(&mut restored)
             .map_err(|error| damaged(error.to_string()))?;
+        let reached = storage.mark.reached().last;
+        if last < reached {
+            let reason = format!("its log ends at entry {last}, and had reached entry {reached}");
+            return Err(damaged(reason));
+        }
         let raft =
             Raft::new(core, restored, rand::random(), Instant(0)).map_err(|error| match error {
                 raft_core::ConfigError::AppliedBeyondLog

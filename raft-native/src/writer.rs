@@ -6,10 +6,10 @@
 use std::sync::mpsc;
 
 use fjall::{Database, Keyspace, PersistMode};
-use raft_core::{Durable, Entry, Fetch, FetchPurpose, LogIndex, Write};
+use raft_core::{Durable, Entry, Fetch, FetchPurpose, LogIndex, Term, Write};
 use tracing::error;
 
-use crate::storage::{HardStateRecord, LogStore};
+use crate::storage::{HardStateRecord, LogStore, Mark};
 
 /// Work for the disk.
 pub(crate) enum Job {
@@ -25,12 +25,22 @@ pub(crate) enum Finished {
     Failed,
 }
 
+/// Why something is not known to be on the disk.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error(transparent)]
+    Database(#[from] fjall::Error),
+    #[error("the mark beside the log: {0}")]
+    Mark(#[from] std::io::Error),
+}
+
 pub(crate) struct Writer {
     pub(crate) database: Database,
     pub(crate) meta: Keyspace,
     pub(crate) log: LogStore,
     /// Where the log on the disk ends.
     pub(crate) last: LogIndex,
+    pub(crate) mark: Mark,
 }
 
 impl Writer {
@@ -66,19 +76,23 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, writes: &[Write]) -> Result<(), fjall::Error> {
+    fn write(&mut self, writes: &[Write]) -> Result<(), WriteError> {
         if writes.is_empty() {
             return Ok(());
         }
         let mut batch = self.database.batch();
+        let mut term = Term(0);
         for write in writes {
             if let Some(hard_state) = write.hard_state() {
+                term = hard_state.term;
                 HardStateRecord::put(&mut batch, &self.meta, hard_state);
             }
             self.log.put(&mut batch, write.entries(), self.last);
             self.last = write.last().map_or(self.last, |last| last.index);
         }
+        self.mark.will_end(self.last)?;
         batch.commit()?;
-        self.database.persist(PersistMode::SyncData)
+        self.database.persist(PersistMode::SyncData)?;
+        Ok(self.mark.has_reached(self.last, term)?)
     }
 }

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use hyper::{Method, StatusCode};
 use raft_tests::cluster::{Cluster, PATIENCE};
 use raft_tests::port::Port;
 use raft_tests::process;
@@ -176,6 +177,48 @@ async fn a_data_directory_of_another_node() -> Result<()> {
     cluster.start_node(0)?;
     cluster.leader().await?;
     cluster.settled().await?;
+    cluster.finish().await
+}
+
+/// The engine recovers from a damaged journal by dropping what comes after the damage. What was acknowledged must not
+/// vanish without a word.
+#[tokio::test]
+async fn a_journal_with_a_hole() -> Result<()> {
+    const HOLE: usize = 4096;
+    let mut cluster = Cluster::start(&[]).await?;
+    let mut rest = cluster.rest(0);
+    for number in 0..100 {
+        let path = format!("/v1/kv/key-{number}");
+        let answer = rest.ask(Method::PUT, &path, &[b'v'; 256]).await?;
+        ensure!(answer.status == StatusCode::NO_CONTENT, "{}", answer.text());
+    }
+    cluster.settled().await?;
+    cluster.kill(0).await?;
+    let data = cluster.data(0).join("data");
+    let is_journal = |path: &PathBuf| path.extension().is_some_and(|end| end == "jnl");
+    let mut journals = fs::read_dir(&data)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let journal = journals.find(is_journal).context("no journal")?;
+    let mut bytes = fs::read(&journal)?;
+    let written = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .context("an empty journal")?;
+    ensure!(written > 4 * HOLE, "{written} bytes are too few for a hole");
+    bytes[written / 2..][..HOLE].fill(0);
+    fs::write(&journal, bytes)?;
+    let arguments = cluster.arguments(0);
+    let directory = cluster.data(0).display().to_string();
+    is_refused(
+        arguments.iter().map(String::as_str),
+        &["damaged", &directory],
+    )
+    .await?;
+    // The others go on.
+    let answer = cluster
+        .rest(1)
+        .ask(Method::PUT, "/v1/kv/later", b"v")
+        .await?;
+    ensure!(answer.status == StatusCode::NO_CONTENT, "{}", answer.text());
     cluster.finish().await
 }
 

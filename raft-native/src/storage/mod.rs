@@ -4,6 +4,7 @@
 //! durable. Why fjall: docs/decisions/0003-storage.md.
 
 mod log;
+mod mark;
 mod state;
 
 use std::fs;
@@ -17,6 +18,7 @@ use crate::address::Address;
 use crate::config::{NodeConfig, StartError};
 
 pub(crate) use log::LogStore;
+pub(crate) use mark::Mark;
 pub(crate) use state::StateStore;
 
 /// The format of everything below; a node refuses a later one.
@@ -32,6 +34,7 @@ pub(crate) struct Storage {
     pub(crate) log: LogStore,
     pub(crate) state: StateStore,
     pub(crate) hard_state: HardState,
+    pub(crate) mark: Mark,
     /// How often a node has started from this directory.
     pub(crate) boot: u64,
     /// Held as long as the directory is used.
@@ -88,6 +91,12 @@ impl Storage {
             reason,
         };
         let hard_state = read_hard_state(&meta).map_err(damaged)?;
+        let mark = Mark::open(path).map_err(|error| unusable(error.to_string()))?;
+        let (term, reached) = (hard_state.term, mark.reached().term);
+        if term < reached {
+            let reason = format!("it is of term {term}, and had been in term {reached}");
+            return Err(damaged(reason));
+        }
         let log = LogStore::new(log, &config.advertise);
         let state = StateStore::new(database.clone(), state);
         Ok(Self {
@@ -96,6 +105,7 @@ impl Storage {
             log,
             state,
             hard_state,
+            mark,
             boot,
             lock: Box::new(lock),
         })
