@@ -15,6 +15,7 @@ use quinn::{
     ClientConfig, ConnectionError, Endpoint, EndpointConfig, IdleTimeout, ServerConfig,
     TransportConfig, TransportErrorCode, VarInt,
 };
+use quinn_proto::HashedConnectionIdGenerator;
 use raft_core::{Message, NodeId};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -75,7 +76,11 @@ impl Peers {
             .incoming_buffer_size(64 << 10)
             .incoming_buffer_size_total(1 << 20);
         let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &identity.reset_key);
-        let config = EndpointConfig::new(Arc::new(reset_key));
+        let mut config = EndpointConfig::new(Arc::new(reset_key));
+        // A packet of an earlier life is answered with a reset only if its connection has one of our names.
+        let [a, b, c, d, e, f, g, h, ..] = identity.reset_key;
+        let names_key = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(names_key)));
         let runtime = Arc::new(quinn::TokioRuntime);
         let mut endpoint = Endpoint::new(config, Some(server), socket, runtime)
             .map_err(|error| error.to_string())?;
