@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use raft_core::{LogIndex, NodeId, Payload};
 use raft_kv::{
-    Command, Limits, Outcome, RangeRequest, RangeResponse, Request, ValidateError, View,
+    Command, Counting, KeyRange, Limits, Outcome, RangeRequest, RangeResponse, Request,
+    ValidateError, View,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -18,7 +19,7 @@ use crate::consensus::{Glance, Input, ReadReply};
 use crate::journal::{EventRecord, Journal};
 use crate::names::Names;
 use crate::peer::{Answer, Call, CallError, Peers, Question, Refusal, Reply};
-use crate::session::{Lent, Sessions};
+use crate::session::Sessions;
 use crate::status::{ClusterMember, FollowerView, LogEntry, NodeStatus, role_name};
 use crate::storage::{LogStore, StateStore};
 
@@ -142,12 +143,33 @@ impl Handle {
     /// have been carried out all the same.
     pub async fn execute(&self, command: Command) -> Result<Outcome, RequestError> {
         command.validate(&self.limits()).map_err(invalid)?;
-        let mut command = command;
-        let lent = match command.session {
-            Some(_) => None,
-            None => self.sessions.lend(*self.parts.applied.borrow()),
-        };
-        command.session = command.session.or(lent.as_ref().map(Lent::session));
+        if command.session.is_some() {
+            return self.send_until_answered(command).await;
+        }
+        loop {
+            let Some(lent) = self.sessions.lend(*self.parts.applied.borrow()) else {
+                return self.send_until_answered(command).await;
+            };
+            let mut once = command.clone();
+            once.session = Some(lent.session());
+            let outcome = self.send_until_answered(once).await;
+            match outcome {
+                // Only so many sessions are remembered, and this one has rested for too long. What came under it was
+                // refused, and is sent again under a new one.
+                Ok(Outcome::SessionUnknown { since }) => {
+                    lent.forgotten();
+                    let mut applied = self.parts.applied.clone();
+                    if applied.wait_for(|applied| *applied >= since).await.is_err() {
+                        return Err(RequestError::Stopping);
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Sends a command to whoever leads, again if its session allows that, until there is an answer.
+    async fn send_until_answered(&self, command: Command) -> Result<Outcome, RequestError> {
         let bytes = command.encode();
         let deadline = Instant::now() + self.parts.config.request_timeout;
         // Once an attempt may have been carried out, no later one makes it certain that none was.
@@ -178,6 +200,10 @@ impl Handle {
                 () = self.leadership_moves(glance) => Attempt::MayBeDone,
             };
             match attempt {
+                // The earlier attempt may have been carried out before its session was forgotten.
+                Attempt::Done(Outcome::SessionUnknown { .. }) if in_doubt => {
+                    return Err(RequestError::Unknown);
+                }
                 Attempt::Done(outcome) => return Ok(outcome),
                 Attempt::NotDone(RequestError::Overloaded) => {
                     return Err(failed(in_doubt, RequestError::Overloaded));
@@ -262,12 +288,59 @@ impl Handle {
         if consistency == Consistency::Linearizable {
             self.catch_up().await?;
         }
-        let storage = |error: &dyn std::fmt::Display| RequestError::Storage(error.to_string());
-        let view = View::open(self.parts.state.reader()).map_err(|error| storage(&error))?;
-        view.range(request).map_err(|error| match error {
-            raft_kv::ReadError::Fault(fault) => storage(&fault),
-            other => RequestError::Invalid(other.to_string()),
-        })
+        let view = View::open(self.parts.state.reader()).map_err(|error| unreadable(&error))?;
+        view.range(request).map_err(not_found)
+    }
+
+    /// Reads many keys: the first ones of a range, up to `limit` of them, and no more than a few
+    /// mebibytes, so that no answer takes all memory.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`].
+    pub async fn list(
+        &self,
+        keys: KeyRange,
+        limit: u64,
+        consistency: Consistency,
+    ) -> Result<RangeResponse, RequestError> {
+        if consistency == Consistency::Linearizable {
+            self.catch_up().await?;
+        }
+        let reader = self.parts.state.reader();
+        // It takes its time, which others should not have to wait for.
+        let listing = tokio::task::spawn_blocking(move || {
+            let view = View::open(reader).map_err(|error| unreadable(&error))?;
+            let mut keys = keys;
+            let mut bytes = 0;
+            let mut found = RangeResponse {
+                kvs: Vec::new(),
+                more: false,
+                count: 0,
+                revision: view.revision(),
+            };
+            loop {
+                let left = limit - found.kvs.len() as u64;
+                let request = RangeRequest::new(keys.clone())
+                    .limit(left.min(LIST_STEP))
+                    .counting(Counting::Returned);
+                let step = view.range(&request).map_err(not_found)?;
+                found.more = step.more;
+                found.count += step.count;
+                let size = |kv: &raft_kv::KeyValue| kv.key.len() + kv.value.len();
+                bytes += step.kvs.iter().map(size).sum::<usize>();
+                found.kvs.extend(step.kvs);
+                let is_full = bytes >= LIST_BYTES_MAX || found.kvs.len() as u64 >= limit;
+                match found.kvs.last() {
+                    Some(last) if step.more && !is_full => keys.start = after(&last.key),
+                    _ => return Ok(found),
+                }
+            }
+        });
+        match listing.await {
+            Ok(listed) => listed,
+            Err(_) => Err(RequestError::Stopping),
+        }
     }
 
     /// Waits until this node has applied everything that was committed when it was called.
@@ -462,6 +535,30 @@ impl Handle {
             .peers
             .members()
             .map(|(_, link)| (link.address.to_string(), link.is_connected()))
+    }
+}
+
+/// Keys that are read at once for a list.
+const LIST_STEP: u64 = 16;
+/// A list ends with the step in which it exceeds this many bytes.
+const LIST_BYTES_MAX: usize = 4 << 20;
+
+/// The least key after another one.
+pub(crate) fn after(key: &[u8]) -> Bytes {
+    [key, &[0]].concat().into()
+}
+
+fn unreadable(error: &impl std::fmt::Display) -> RequestError {
+    RequestError::Storage(error.to_string())
+}
+
+fn not_found<E: std::fmt::Display>(error: raft_kv::ReadError<E>) -> RequestError
+where
+    raft_kv::ReadError<E>: std::fmt::Display,
+{
+    match error {
+        raft_kv::ReadError::Fault(fault) => RequestError::Storage(fault.to_string()),
+        other => RequestError::Invalid(other.to_string()),
     }
 }
 

@@ -24,6 +24,7 @@ struct Pool {
 pub(crate) struct Lent {
     session: Session,
     sessions: Sessions,
+    forgotten: bool,
 }
 
 /// Beyond this many writes at once, a write has no session.
@@ -50,6 +51,7 @@ impl Sessions {
         Some(Lent {
             session,
             sessions: self.clone(),
+            forgotten: false,
         })
     }
 }
@@ -57,6 +59,11 @@ impl Sessions {
 impl Lent {
     pub(crate) fn session(&self) -> Session {
         self.session
+    }
+
+    /// The state machine does not remember the session any more. It is not used again.
+    pub(crate) fn forgotten(mut self) {
+        self.forgotten = true;
     }
 }
 
@@ -67,7 +74,11 @@ impl Drop for Lent {
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        pool.free.push(self.session);
+        if self.forgotten {
+            pool.made -= 1;
+        } else {
+            pool.free.push(self.session);
+        }
     }
 }
 
@@ -85,6 +96,19 @@ mod tests {
         drop(first);
         let again = sessions.lend(9).unwrap().session();
         assert_eq!((again.client, again.sequence, again.since), (client, 2, 7));
+    }
+
+    #[test]
+    fn a_forgotten_session_makes_room_for_a_new_one() {
+        let sessions = Sessions::default();
+        let lent: Vec<_> = (0..SESSIONS_MAX)
+            .map(|_| sessions.lend(0).unwrap())
+            .collect();
+        let old: Vec<_> = lent.iter().map(|lent| lent.session().client).collect();
+        lent.into_iter().for_each(Lent::forgotten);
+        let new = sessions.lend(77).unwrap().session();
+        assert!(!old.contains(&new.client));
+        assert_eq!((new.sequence, new.since), (1, 77));
     }
 
     #[test]

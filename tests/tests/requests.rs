@@ -394,3 +394,35 @@ async fn a_write_that_may_have_happened_is_not_called_undone() -> Result<()> {
     cluster.settled().await?;
     cluster.finish().await
 }
+
+/// However much there is, an answer is of a size that a node can afford, and tells where to go on.
+#[tokio::test]
+async fn a_list_of_large_values_comes_in_parts() -> Result<()> {
+    const COUNT: usize = 24;
+    let cluster = Cluster::start(&[]).await?;
+    let mut rest = cluster.rest(0);
+    let value = vec![b'v'; VALUE_BYTES_MAX];
+    for number in 0..COUNT {
+        let path = format!("/v1/kv/large-{number:02}");
+        let answer = rest.ask(Method::PUT, &path, &value).await?;
+        ensure!(answer.status == StatusCode::NO_CONTENT, "{}", answer.text());
+    }
+    let (mut keys, mut parts, mut path) = (0, 0, "/v1/kv?prefix=large-&limit=1000".to_owned());
+    loop {
+        let list = rest.json(&path).await?;
+        let kvs = list["kvs"].as_array().context("no kvs")?;
+        ensure!(kvs.len() < COUNT, "all of it at once");
+        keys += kvs.len();
+        parts += 1;
+        let last = kvs.last().and_then(|kv| kv["key"].as_str());
+        match (last, list["more"].as_bool()) {
+            (Some(last), Some(true)) => {
+                path = format!("/v1/kv?prefix=large-&limit=1000&after={last}");
+            }
+            _ => break,
+        }
+    }
+    assert_eq!(keys, COUNT);
+    ensure!(parts > 1, "{parts} parts");
+    cluster.finish().await
+}

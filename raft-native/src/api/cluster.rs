@@ -24,15 +24,23 @@ const LIMIT_DEFAULT: u64 = 100;
 const LIMIT_MAX: u64 = 1000;
 
 /// This node, from itself alone.
-pub(crate) async fn status(State(api): State<Api>) -> Result<Json<NodeStatus>, Problem> {
+pub(crate) async fn status(
+    State(api): State<Api>,
+    parameters: Result<Parameters, Problem>,
+) -> Result<Json<NodeStatus>, Problem> {
+    parameters?.finish()?;
     Ok(Json(api.node.status().await?))
 }
 
 /// All nodes. One that doesn't answer is there, too.
-pub(crate) async fn cluster(State(api): State<Api>) -> Json<Cluster> {
-    Json(Cluster {
+pub(crate) async fn cluster(
+    State(api): State<Api>,
+    parameters: Result<Parameters, Problem>,
+) -> Result<Json<Cluster>, Problem> {
+    parameters?.finish()?;
+    Ok(Json(Cluster {
         nodes: api.node.cluster().await,
-    })
+    }))
 }
 
 pub(crate) async fn log(

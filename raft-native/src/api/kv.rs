@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use raft_kv::{
-    Command, Counting, Delete, KeyRange, KeyValue, Outcome, Put, RangeRequest, RequestResult,
+    Command, Delete, KeyRange, KeyValue, Outcome, Put, RangeRequest, RequestResult,
     Response as Applied, Txn,
 };
 use serde::Serialize;
@@ -93,9 +93,11 @@ pub(crate) async fn put(
     State(api): State<Api>,
     uri: Uri,
     headers: HeaderMap,
+    parameters: Result<Parameters, Problem>,
     value: Result<body::Value, Problem>,
 ) -> Result<Response, Problem> {
     let body::Value(value) = value?;
+    parameters?.finish()?;
     let put = Put::new(key_of(&uri)?, value);
     let command = match condition(&headers)? {
         None => Command::new(put),
@@ -118,7 +120,9 @@ pub(crate) async fn delete(
     State(api): State<Api>,
     uri: Uri,
     headers: HeaderMap,
+    parameters: Result<Parameters, Problem>,
 ) -> Result<Response, Problem> {
+    parameters?.finish()?;
     if headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH) {
         return Err(Problem::bad_request(
             "conditions are possible with PUT only",
@@ -150,12 +154,8 @@ pub(crate) async fn list(
         )));
     }
     let mut keys = KeyRange::prefix(prefix.unwrap_or_default());
-    if let Some(mut start) = after {
-        // The least key after another one is that one with a zero byte at its end.
-        start.push(0);
-        if start > keys.start {
-            keys.start = start.into();
-        }
+    if let Some(after) = after {
+        keys.start = keys.start.max(crate::handle::after(&after));
     }
     if keys.end.len() > 1 && keys.start >= keys.end {
         let revision = api
@@ -170,10 +170,7 @@ pub(crate) async fn list(
         })
         .into_response());
     }
-    let request = RangeRequest::new(keys)
-        .limit(limit)
-        .counting(Counting::Returned);
-    let found = api.node.read(&request, consistency).await?;
+    let found = api.node.list(keys, limit, consistency).await?;
     let (revision, more) = (found.revision, found.more);
     let kvs = found.kvs.into_iter().map(Item::from).collect();
     Ok(with_revision(

@@ -10,7 +10,7 @@ use raft_sim::history::{Format, parse};
 use raft_sim::linearizability::{Contradiction, Limits, Verdict, check_within, picture};
 use serde_json::json;
 
-use super::{Failure, Output};
+use super::{Failure, Output, say};
 
 /// What a judged history is told from an unread one by: see the table in docs/histories.md.
 const NOT_LINEARIZABLE: u8 = 1;
@@ -77,7 +77,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
         Verdict::GaveUp { key } => Some(key),
     };
     match args.output {
-        Output::Json => println!(
+        Output::Json => say(format_args!(
             "{}",
             json!({
                 "verdict": name,
@@ -87,9 +87,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
                 "key": key,
                 "page": page,
             })
-        ),
+        ))?,
         Output::Text => {
-            println!("{verdict}");
+            say(format_args!("{verdict}"))?;
             let (judged, failed) = (history.operations.len(), history.failed);
             print!("{judged} operations were judged");
             if failed > 0 {
@@ -98,9 +98,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
             if history.skipped > 0 {
                 print!("; {} lines are about something else", history.skipped);
             }
-            println!();
+            say("")?;
             if let Some(page) = page {
-                println!("drawn in {}", page.display());
+                say(format_args!("drawn in {}", page.display()))?;
             }
         }
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::{Failure, Output};
+use super::{Failure, Output, say};
 
 #[derive(Args)]
 pub(crate) struct ClientArgs {
@@ -85,8 +85,8 @@ pub(crate) fn put(args: &PutArgs) -> Result<ExitCode, Failure> {
     })?;
     let revision = revision(&checked(response)?);
     match args.client.output {
-        Output::Json => println!("{}", json!({ "revision": revision })),
-        Output::Text => println!("ok (revision {revision})"),
+        Output::Json => say(format_args!("{}", json!({ "revision": revision })))?,
+        Output::Text => say(format_args!("ok (revision {revision})"))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -121,7 +121,7 @@ pub(crate) fn get(args: &GetArgs) -> Result<ExitCode, Failure> {
                     found["value_base64"] = BASE64_STANDARD.encode(bytes.as_bytes()).into();
                 }
             }
-            println!("{found}");
+            say(format_args!("{found}"))?;
         }
         Output::Text => {
             let mut out = std::io::stdout().lock();
@@ -144,13 +144,13 @@ pub(crate) fn delete(args: &DeleteArgs) -> Result<ExitCode, Failure> {
     };
     match args.client.output {
         Output::Json => {
-            println!(
+            say(format_args!(
                 "{}",
                 json!({ "deleted": u64::from(deleted), "revision": revision(&response) })
-            );
+            ))?;
         }
-        Output::Text if deleted => println!("deleted (revision {})", revision(&response)),
-        Output::Text => println!("there was no key {:?}", args.key),
+        Output::Text if deleted => say(format_args!("deleted (revision {})", revision(&response)))?,
+        Output::Text => say(format_args!("there was no key {:?}", args.key))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -165,13 +165,13 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
         .read_json()
         .map_err(|error| Failure::Failed(error.to_string()))?;
     if args.client.output == Output::Json {
-        println!("{cluster}");
+        say(format_args!("{cluster}"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    say(format_args!(
         "{:<12} {:<22} {:<10} {:>6} {:>10} {:>10}",
         "NODE", "ADDRESS", "ROLE", "TERM", "COMMITTED", "APPLIED"
-    );
+    ))?;
     for node in cluster["nodes"].as_array().into_iter().flatten() {
         let status = &node["status"];
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
@@ -185,7 +185,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
         } else {
             "no answer".into()
         };
-        println!(
+        say(format_args!(
             "{:<12} {:<22} {:<10} {:>6} {:>10} {:>10}",
             text(&status["node_id"]),
             text(&node["address"]),
@@ -193,7 +193,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
             number(&status["term"]),
             number(&status["commit_index"]),
             number(&status["applied_index"])
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,8 +6,8 @@ use clap::Args;
 use futures_util::future::{join_all, select_all};
 use raft_native::{Address, NodeConfig};
 
-use super::Failure;
 use super::serve::{Served, listen, runtime, start_logging, stop_signal};
+use super::{Failure, say};
 
 #[derive(Args)]
 pub(crate) struct DemoArgs {
@@ -46,13 +46,13 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         for (config, listener) in configs.into_iter().zip(listeners) {
             nodes.push(Served::start(config, listener).await?);
         }
-        greet(&ports);
+        greet(&ports)?;
         let failed = select_all(nodes.iter().map(|node| Box::pin(node.failed())));
         let stopped = tokio::select! {
             () = stop => Ok(ExitCode::SUCCESS),
             _ = failed => Err(Failure::Failed("a node has stopped; its log says why".into())),
         };
-        println!("stopping");
+        say(format_args!("stopping"))?;
         join_all(nodes.into_iter().map(Served::shutdown)).await;
         stopped
     });
@@ -60,19 +60,25 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     result
 }
 
-fn greet(ports: &[u16]) {
+fn greet(ports: &[u16]) -> Result<(), Failure> {
     let first = ports.first().copied().unwrap_or_default();
-    println!(
+    say(format_args!(
         "A cluster of {} nodes is running. Its data is temporary.",
         ports.len()
-    );
-    println!();
-    println!("  dashboard   http://localhost:{first}/");
-    println!("  playground  http://localhost:{first}/playground/");
+    ))?;
+    say("")?;
+    say(format_args!("  dashboard   http://localhost:{first}/"))?;
+    say(format_args!(
+        "  playground  http://localhost:{first}/playground/"
+    ))?;
     for (number, port) in (1..).zip(ports) {
-        println!("  node{number}       localhost:{port} (REST, gRPC)");
+        say(format_args!(
+            "  node{number}       localhost:{port} (REST, gRPC)"
+        ))?;
     }
-    println!();
-    println!("Try: curl -X PUT --data hello http://localhost:{first}/v1/kv/greeting");
-    println!("Ctrl-C stops it.");
+    say("")?;
+    say(format_args!(
+        "Try: curl -X PUT --data hello http://localhost:{first}/v1/kv/greeting"
+    ))?;
+    say(format_args!("Ctrl-C stops it."))
 }

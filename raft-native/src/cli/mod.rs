@@ -5,6 +5,8 @@ mod client;
 mod demo;
 mod serve;
 
+use std::ffi::OsString;
+use std::io::{ErrorKind as ErrorKindOfIo, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -15,19 +17,17 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[command(
     name = "raft",
     version,
-    args_conflicts_with_subcommands = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = "raft --node-id … is short for raft serve --node-id …: see raft serve --help"
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    serve: Option<serve::ServeArgs>,
+    command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start a node (the same as `raft --node-id …`).
+    /// Start a node.
     Serve(serve::ServeArgs),
     /// Start a whole cluster in this process, on a temporary directory, for a first look.
     Demo(demo::DemoArgs),
@@ -63,19 +63,18 @@ enum Failure {
 
 /// Runs the command that the process was started with.
 pub(crate) fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(completed(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
-    let result = match (cli.command, cli.serve) {
-        (Some(Command::Serve(args)), _) | (None, Some(args)) => serve::run(args),
-        (Some(Command::Demo(args)), _) => demo::run(&args),
-        (Some(Command::Put(args)), _) => client::put(&args),
-        (Some(Command::Get(args)), _) => client::get(&args),
-        (Some(Command::Delete(args)), _) => client::delete(&args),
-        (Some(Command::Status(args)), _) => client::status(&args),
-        (Some(Command::CheckHistory(args)), _) => check::check(&args),
-        (None, None) => Err(Failure::Usage("nothing to do: try raft --help".into())),
+    let result = match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Put(args) => client::put(&args),
+        Command::Get(args) => client::get(&args),
+        Command::Delete(args) => client::delete(&args),
+        Command::Status(args) => client::status(&args),
+        Command::CheckHistory(args) => check::check(&args),
     };
     match result {
         Ok(code) => code,
@@ -87,6 +86,27 @@ pub(crate) fn run() -> ExitCode {
             eprintln!("raft: {problem}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Adds the command if there are only flags: they start a node.
+fn completed(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<_> = args.collect();
+    let of_raft_itself = ["-h", "--help", "-V", "--version"];
+    let first = args.get(1).and_then(|first| first.to_str());
+    if first.is_some_and(|first| first.starts_with('-') && !of_raft_itself.contains(&first)) {
+        args.insert(1, "serve".into());
+    }
+    args
+}
+
+/// Prints a line. A reader that has gone away has seen enough.
+fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKindOfIo::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot print: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -119,6 +139,40 @@ fn explain(error: &clap::Error) -> ExitCode {
                 format!("{first} {}", rest.join(" ")).trim()
             );
             ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_alone_start_a_node() {
+        let completed = |args: &[&str]| {
+            let args = std::iter::once("raft").chain(args.iter().copied());
+            completed(args.map(OsString::from))
+        };
+        assert_eq!(
+            completed(&["--port", "1"]),
+            ["raft", "serve", "--port", "1"]
+        );
+        assert_eq!(completed(&["-p"]), ["raft", "serve", "-p"]);
+        for unchanged in [
+            &[][..],
+            &["--help"],
+            &["-V"],
+            &["status"],
+            &["serve", "--port", "1"],
+        ] {
+            assert_eq!(completed(unchanged).len(), unchanged.len() + 1);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `raft serve`: one node.
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,7 +63,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         let port = config.advertise.port();
         let listener = listen(&config).await?;
         let served = Served::start(config, listener).await?;
-        eprintln!("listening at http://localhost:{port}/");
+        let _ = writeln!(std::io::stderr(), "listening at http://localhost:{port}/");
         tokio::select! {
             () = stop => {
                 served.shutdown().await;
@@ -155,6 +156,8 @@ pub(super) fn start_logging(default: &str) {
     let filter = EnvFilter::try_from_env("RAFT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Whoever read the log may have gone away; the node has not.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
