@@ -6,6 +6,7 @@
 //!
 //! [`parts`] is the list of what `cargo xtask test` runs; [`setup`] is the list of what may be installed.
 
+mod bench;
 mod node;
 mod page;
 mod parts;
@@ -49,6 +50,9 @@ enum Task {
     Sabotage(simulator::SimulatorArgs),
     /// Repeat a published experiment: `cargo xtask experiment election --help`.
     Experiment(simulator::SimulatorArgs),
+    /// Measure, and compare with others.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Build the page's package from raft-wasm into www/pkg.
     Page,
     /// Build the page, then the node with the page inside: target/release/raft.
@@ -96,6 +100,7 @@ fn run(task: &Task) -> Result<ExitCode> {
             setup::ensure(&workspace, &[Need::Toolchain])?;
             simulator::run(&workspace, "experiment", args)
         }
+        Task::Bench(bench) => bench::run(&workspace, bench),
         Task::Page => {
             setup::ensure(&workspace, Need::TO_BUILD)?;
             page::build(&workspace)?;

@@ -26,13 +26,15 @@ pub enum Need {
     NodePackages,
     /// README.md's client, on a machine that got rustup in another way.
     Curl,
+    /// Builds one of the cores that ours is compared with.
+    Protoc,
 }
 
 impl Need {
     /// What building page and node needs.
     pub const TO_BUILD: &[Self] = &[Self::Toolchain, Self::WasmBindgen];
 
-    /// Everything.
+    /// Everything that `demo` and `test` need.
     pub const ALL: &[Self] = &[
         Self::Toolchain,
         Self::WasmBindgen,
@@ -53,6 +55,7 @@ impl Need {
             Self::Chromium => system::ensure(workspace, system::CHROMIUM),
             Self::NodePackages => npm::ensure(workspace),
             Self::Curl => system::ensure(workspace, system::CURL),
+            Self::Protoc => system::ensure(workspace, system::PROTOC),
         }
     }
 }

@@ -20,6 +20,9 @@ pub const NODE: &[Program] = &[("node", "nodejs"), ("npm", "npm")];
 /// An HTTP client for the command line.
 pub const CURL: &[Program] = &[("curl", "curl")];
 
+/// What the consensus core of TiKV generates its messages with.
+pub const PROTOC: &[Program] = &[("protoc", "protobuf-compiler")];
+
 /// Installs the packages of those programs that `PATH` doesn't find.
 pub fn ensure(workspace: &Workspace, programs: &[Program]) -> Result<Option<String>> {
     let missing: Vec<&str> = programs

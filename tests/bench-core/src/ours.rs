@@ -1,0 +1,176 @@
+//! raft-core.
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use raft_core::{
+    Config, Effects, Entry, HardState, Instant, LogIndex, Membership, Message, NodeId, Payload,
+    Raft, Restored, Role,
+};
+
+use crate::{Applied, Cluster, Core, ENTRIES_KEPT, LEADER, SERVERS};
+
+pub const CORE: Core = Core {
+    name: "raft-core",
+    remark: "one `propose` per command, one `drain` per turn, and one more of a follower that wrote",
+    elect: |case| {
+        let window = ENTRIES_KEPT * (size_of::<Entry>() + case.bytes);
+        Ok(Box::new(Ours::elect(SERVERS, Some(window))?))
+    },
+};
+
+/// Any number of servers.
+pub struct Ours {
+    pub servers: Vec<Raft>,
+    pub inboxes: Vec<Vec<(NodeId, Message)>>,
+    effects: Effects,
+    applied: Vec<Applied>,
+    pub messages: u64,
+    now: Instant,
+    /// A server that gets no mail.
+    pub absent: Option<usize>,
+    /// The leader's durable log, if somebody will have to be sent what has left memory.
+    pub log: Option<Vec<Entry>>,
+}
+
+impl Ours {
+    /// Servers that know of each other, and a window of so many bytes or the default.
+    pub fn new(size: usize, window: Option<usize>) -> Result<Self> {
+        let voters: Vec<_> = (1..=size as u64).map(NodeId).collect();
+        let servers = voters.iter().map(|id| {
+            let mut config = Config::new(*id);
+            config.window_bytes_max = window.unwrap_or(config.window_bytes_max);
+            let membership = Membership::new(voters.iter().copied());
+            let window = config.window_bytes_max;
+            let fresh = Restored::new(1, membership, HardState::default(), LogIndex(0), window);
+            Raft::new(config, fresh, id.0, Instant(0))
+        });
+        Ok(Self {
+            servers: servers.collect::<Result<_, _>>()?,
+            inboxes: voters.iter().map(|_| Vec::new()).collect(),
+            effects: Effects::default(),
+            applied: voters.iter().map(|_| Applied::default()).collect(),
+            messages: 0,
+            now: Instant(0),
+            absent: None,
+            log: None,
+        })
+    }
+
+    /// Servers that have a leader.
+    pub fn elect(size: usize, window: Option<usize>) -> Result<Self> {
+        let mut cluster = Self::new(size, window)?;
+        cluster.campaign()?;
+        Ok(cluster)
+    }
+
+    /// Makes the first server the leader.
+    pub fn campaign(&mut self) -> Result<()> {
+        self.wake()?;
+        while self.inboxes.iter().any(|inbox| !inbox.is_empty()) {
+            self.turn()?;
+        }
+        ensure!(self.servers[LEADER].role() == Role::Leader, "no leader");
+        Ok(())
+    }
+
+    /// The first server's timer fires.
+    pub fn wake(&mut self) -> Result<()> {
+        self.now = self.servers[LEADER].deadline().context("a timer")?;
+        self.servers[LEADER].elapse(self.now);
+        self.take_turn(LEADER);
+        Ok(())
+    }
+
+    pub fn receive(&mut self, at: usize) {
+        for (from, message) in self.inboxes[at].drain(..) {
+            self.servers[at].receive(from, message, self.now);
+        }
+    }
+
+    /// Drains a server that has taken what waited for it.
+    pub fn carry_out(&mut self, at: usize) {
+        let wrote = self.drain(at);
+        // A follower's acknowledgement waits for its write. What the leader's write allows waits
+        // for acknowledgements, so the next turn is early enough.
+        if wrote && self.servers[at].role() != Role::Leader {
+            self.drain(at);
+        }
+    }
+
+    fn take_turn(&mut self, at: usize) {
+        self.receive(at);
+        self.carry_out(at);
+    }
+
+    fn drain(&mut self, at: usize) -> bool {
+        let server = &mut self.servers[at];
+        let from = server.id();
+        server.drain(&mut self.effects);
+        for sent in self.effects.messages.drain(..) {
+            self.messages += 1;
+            let to = sent.to.0 as usize - 1;
+            if self.absent != Some(to) {
+                self.inboxes[to].push((from, sent.message));
+            }
+        }
+        for entry in self.effects.committed.drain(..) {
+            if let Payload::Command(command) = &entry.payload {
+                self.applied[at].apply(command);
+            }
+        }
+        for fetch in self.effects.fetches.drain(..) {
+            let Some(log) = &self.log else { continue };
+            let wanted = log[fetch.from.0 as usize - 1..fetch.through.0 as usize].iter();
+            let mut bytes = 0;
+            let wanted = wanted.take_while(|entry| {
+                let first = bytes == 0;
+                bytes += entry.bytes();
+                first || bytes <= fetch.bytes_max
+            });
+            server.fetched(fetch.purpose, wanted.cloned().collect(), self.now);
+        }
+        let Some(write) = self.effects.write.take() else {
+            return false;
+        };
+        if let Some(log) = &mut self.log
+            && at == LEADER
+        {
+            log.extend_from_slice(write.entries());
+        }
+        server.persisted(write.synced(), self.now);
+        true
+    }
+}
+
+impl Cluster for Ours {
+    fn propose(&mut self, commands: &[Bytes]) -> Result<()> {
+        for command in commands {
+            self.servers[LEADER].propose(command.clone(), self.now)?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self) -> Result<()> {
+        for at in 0..self.servers.len() {
+            self.take_turn(at);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        for _ in 0..3 {
+            self.wake()?;
+            self.turn()?;
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    fn applied(&self) -> &[Applied] {
+        &self.applied
+    }
+
+    fn messages(&self) -> u64 {
+        self.messages
+    }
+}
