@@ -58,6 +58,7 @@ impl World {
                 self.tell(*node, "has a disk whose next sync fails");
                 Ok(())
             }
+            Action::WipeDisk { node } => self.wipe_disk(*node),
             Action::SetDisk { node, sync } => {
                 if sync.min > sync.max {
                     return Err(ActionError::EmptyRange);
@@ -268,6 +269,15 @@ impl World {
         self.set_timer(id);
         self.tell(id, "starts again from what is on its disk");
         Ok(())
+    }
+
+    fn wipe_disk(&mut self, id: u64) -> Result<(), ActionError> {
+        if self.known(id)?.running().is_some() {
+            self.crash(id)?;
+        }
+        self.known(id)?.wipe();
+        self.tell(id, "has lost its disk, and gets an empty one");
+        self.restart(id)
     }
 
     fn pause(&mut self, id: u64) -> Result<(), ActionError> {

@@ -40,6 +40,12 @@ pub enum Action {
         /// Which node.
         node: u64,
     },
+    /// The node loses its disk, and starts at once with an empty one, under the same name: it knows of no vote and of
+    /// no entry.
+    WipeDisk {
+        /// Which node.
+        node: u64,
+    },
     /// The node has a disk that works, and takes this long to make a write durable.
     SetDisk {
         /// Which node.

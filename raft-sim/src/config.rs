@@ -20,6 +20,10 @@ pub struct WorldConfig {
     pub founders: Option<u64>,
     /// Those of the founders that are witnesses.
     pub witnesses: Vec<u64>,
+    /// What is on the servers' disks before they start for the first time: the terms of the entries
+    /// of each log. Servers without one start empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<Vec<u64>>,
     /// What all chance is drawn from.
     pub seed: u64,
     /// Election timeouts of the servers.
@@ -85,6 +89,8 @@ pub enum WorldError {
     Nodes(u64),
     /// The founders must be some of the nodes, and the witnesses must be few enough of the founders.
     Founders,
+    /// There are more logs than nodes, or the terms of one fall, or are zero.
+    Logs,
     /// The named range ends before it begins.
     EmptyRange(&'static str),
     /// The servers refused their part of the configuration.
@@ -100,6 +106,7 @@ impl Default for WorldConfig {
             nodes: 5,
             founders: None,
             witnesses: Vec::new(),
+            logs: Vec::new(),
             seed: 1,
             election_timeout: Span::new(150_000, 300_000),
             heartbeat_interval: 50_000,
@@ -139,6 +146,10 @@ impl WorldConfig {
         let founders = self.founders.unwrap_or(self.nodes);
         if founders > self.nodes || self.founding().validate().is_err() {
             return Err(WorldError::Founders);
+        }
+        let is_log = |log: &Vec<u64>| log.is_sorted() && !log.contains(&0);
+        if self.logs.len() as u64 > self.nodes || !self.logs.iter().all(is_log) {
+            return Err(WorldError::Logs);
         }
         let spans = [
             ("election_timeout", self.election_timeout),
@@ -187,6 +198,9 @@ impl fmt::Display for WorldError {
             Self::Nodes(nodes) => write!(f, "a cluster has 1 to {NODES_MAX} nodes, not {nodes}"),
             Self::Founders => f.write_str(
                 "the founders must be some of the nodes, and few enough of them witnesses",
+            ),
+            Self::Logs => f.write_str(
+                "a node has one log at most, and its terms begin at one and do not fall",
             ),
             Self::EmptyRange(name) => write!(f, "{name}: the range ends before it begins"),
             Self::Core(error) => error.fmt(f),

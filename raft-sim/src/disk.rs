@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use raft_core::{Durable, Entry, HardState, LogId, LogIndex, Snapshot, Write};
+use raft_core::{Durable, Entry, HardState, LogId, LogIndex, Payload, Snapshot, Term, Write};
+use raft_kv::{Command, Put};
 
 use crate::random::Random;
 
@@ -31,6 +32,26 @@ struct Unsynced {
 }
 
 impl Disk {
+    /// A disk with a log whose entries have these terms, and with the latest term that its server knows of. Entries
+    /// of the same place and term are the same on all disks.
+    pub(crate) fn with_log(terms: &[u64], term: u64) -> Self {
+        let entry = |(index, term): (u64, &u64)| {
+            let put = Put::new(format!("entry {index}"), format!("term {term}"));
+            Entry {
+                id: LogId::new(Term(*term), LogIndex(index)),
+                payload: Payload::Command(Command::new(put).encode()),
+            }
+        };
+        Self {
+            hard_state: HardState {
+                term: Term(term),
+                vote: None,
+            },
+            log: (1..).zip(terms).map(entry).collect(),
+            ..Self::default()
+        }
+    }
+
     /// Takes a write; it survives a crash for certain once it is synced.
     pub(crate) fn write(&mut self, number: u64, write: Write) {
         let (hard_state, entries) = (write.hard_state(), write.entries().to_vec());
@@ -117,7 +138,6 @@ impl Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_core::{Payload, Term};
 
     fn entry(term: u64, index: u64) -> Entry {
         Entry {

@@ -9,7 +9,9 @@ use raft_core::{Entry, LogId, LogIndex, Membership, NodeId, Payload, Raft, Role,
 use crate::trace::TraceHash;
 
 /// A rule of Raft, by its name in Figure 3 of the paper where it has one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Invariant {
     /// At most one leader a term (§5.2).

@@ -26,6 +26,8 @@ pub(crate) struct Node {
     pub(crate) boot: u64,
     /// The state machine as it survives a crash: behind the log, and consistent in itself.
     pub(crate) kv_on_disk: Kv<MemoryStore>,
+    /// Whether it has lost a disk, and with it what it had promised.
+    pub(crate) wiped: bool,
 }
 
 /// What runs on the machine.
@@ -142,15 +144,18 @@ impl Node {
         random: &mut Random,
     ) -> Result<Self, WorldError> {
         let kv = open_kv();
+        let log = config.logs.get(id as usize - 1);
+        let term = config.logs.iter().flatten().max().filter(|_| log.is_some());
         let mut node = Self {
             id,
             process: Process::Down { reason: None },
-            disk: Disk::default(),
+            disk: Disk::with_log(log.map_or(&[], Vec::as_slice), term.copied().unwrap_or(0)),
             sync: config.sync,
             disk_busy_until: 0,
             clock: Clock::new(now, random.below(1_000_000_000)),
             boot: 0,
             kv_on_disk: kv,
+            wiped: false,
         };
         node.start(config, now, random).map_err(WorldError::Core)?;
         Ok(node)
@@ -209,6 +214,13 @@ impl Node {
         self.process = Process::Down { reason };
         self.disk.lose_unsynced(random);
         self.disk.failing = false;
+    }
+
+    /// Forgets everything that was on the disk. The process must be down.
+    pub(crate) fn wipe(&mut self) {
+        self.disk = Disk::default();
+        self.kv_on_disk = open_kv();
+        self.wiped = true;
     }
 
     /// Writes the state machine to the disk now and then, in one piece.

@@ -45,6 +45,8 @@ pub struct KeyView {
     pub value: String,
     /// The revision of its last change.
     pub mod_revision: i64,
+    /// How often it was written since it was there.
+    pub version: i64,
 }
 
 /// Something on its way between a client and a node.
@@ -136,6 +138,7 @@ impl World {
             key: String::from_utf8_lossy(&kv.key).into_owned(),
             value: String::from_utf8_lossy(&kv.value).into_owned(),
             mod_revision: kv.mod_revision,
+            version: kv.version,
         };
         all.map(|found| found.kvs.into_iter().map(view).collect())
             .unwrap_or_default()

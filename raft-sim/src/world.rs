@@ -90,6 +90,11 @@ impl World {
         };
         for id in 1..=world.config.nodes {
             world.set_timer(id);
+            let log = world.nodes[id as usize - 1].disk.log.clone();
+            let checked = world
+                .invariants
+                .observe_entries(NodeId(id), Default::default(), &log);
+            note(&mut world.violation, 0, checked);
         }
         world.wake_clients();
         Ok(world)
@@ -546,7 +551,9 @@ impl World {
         let Some(reason) = running.raft.stopped() else {
             return;
         };
-        if reason != StopReason::StorageFailed {
+        let lost = matches!(reason, StopReason::LogLost { .. });
+        let has_wiped = self.node(id).is_some_and(|node| node.wiped);
+        if reason != StopReason::StorageFailed && !(lost && has_wiped) {
             let text = format!("n{id} stopped: {reason}");
             note(
                 &mut self.violation,

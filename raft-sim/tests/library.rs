@@ -8,7 +8,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use raft_sim::scenario::{Outcome, Scenario, Variant};
+use raft_sim::Action;
+use raft_sim::scenario::{Ending, Outcome, Played, Scenario, Variant};
 
 fn library() -> Vec<(String, Scenario)> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scenarios");
@@ -26,31 +27,44 @@ fn library() -> Vec<(String, Scenario)> {
     scenarios
 }
 
+fn report(name: &str, variant: &str, played: &Played, problems: &mut Vec<String>) {
+    println!(
+        "{name:<28} {variant:<40} {:<28} {:>3} changes, {:>3} of {:>3} writes, {:>3} soon",
+        played.ending.to_string(),
+        played.changes,
+        played.answered,
+        played.asked,
+        played.answered_soon
+    );
+    let surprises = played.surprises.iter();
+    problems.extend(surprises.map(|text| format!("{name}, {variant}: {text}")));
+}
+
 #[test]
 fn every_scenario_ends_as_its_file_says() {
     let mut problems = Vec::new();
     for (name, scenario) in library() {
         assert!(!scenario.expected.is_empty(), "{name} expects nothing");
-        for variant in Variant::ALL {
+        let variants = scenario.variants();
+        let possible = |variant| variants.contains(variant);
+        assert!(scenario.expected.keys().all(possible), "{name}");
+        for variant in variants {
             let played = scenario.play(variant).unwrap();
-            println!(
-                "{name:<28} {variant:<22} {:<9} {:>3} changes, {:>3} of {:>3} writes",
-                played.outcome.to_string(),
-                played.changes,
-                played.answered,
-                played.asked
-            );
-            problems.extend(
-                played
-                    .violation
-                    .map(|violation| format!("{name}, {variant}: {violation}")),
-            );
-            problems.extend(
-                played
-                    .surprises
-                    .iter()
-                    .map(|text| format!("{name}, {variant}: {text}")),
-            );
+            report(&name, &variant.to_string(), &played, &mut problems);
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[cfg(feature = "sabotage")]
+#[test]
+fn every_scenario_shows_what_its_rules_are_for() {
+    let mut problems = Vec::new();
+    for (name, scenario) in library() {
+        for broken in &scenario.broken {
+            let played = scenario.play_broken(broken).unwrap();
+            let variant = format!("{} without {}", broken.variant, broken.rules.join(", "));
+            report(&name, &variant, &played, &mut problems);
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
@@ -60,7 +74,7 @@ fn every_scenario_ends_as_its_file_says() {
 fn a_wrong_expectation_is_a_surprise() {
     let text = "title = 't'\nlesson = 'l'\nschedule = []\nwatch = { from = 1, until = 2 }\nreads = ['1']\nkeys = { x = '1' }\n[expected]\nplain = 'stuck'\n";
     let played = Scenario::parse(text).unwrap().play(Variant::Plain).unwrap();
-    assert_eq!(played.outcome, Outcome::Stable);
+    assert_eq!(played.ending, Ending::Safe(Outcome::Stable));
     assert_eq!(played.surprises.len(), 1 + 1 + 5, "{:?}", played.surprises);
 }
 
@@ -72,10 +86,23 @@ fn what_is_no_scenario_is_refused_with_a_reason() {
         (("crash", "explode"), "explode"),
         (("until = 2", "until = 0"), "begin before it ends"),
         (("title", "titel"), "titel"),
+        (("at = 1,", "at = 1, every = 0.1,"), "every and until"),
+        (
+            ("at = 1,", "at = 1, every = 0, until = 2,"),
+            "every and until",
+        ),
     ] {
         let problem = Scenario::parse(&good.replace(change.0, change.1)).unwrap_err();
         assert!(problem.to_string().contains(reason), "{problem}");
     }
+    let repeated = good.replace("at = 1,", "at = 1, every = 0.25, until = 2,");
+    let script = Scenario::parse(&repeated).unwrap().script(Variant::Plain);
+    let crash = |timed: &&raft_sim::Timed| matches!(timed.action, Action::Crash { .. });
+    assert_eq!(script.actions.iter().filter(crash).count(), 4);
+    let falling = format!("{good}config = {{ logs = [[2, 1]] }}");
+    let falling = falling.replacen("expected = {}", "", 1) + "\nexpected = {}\n";
+    let refused = Scenario::parse(&falling).unwrap().play(Variant::Plain);
+    assert!(refused.unwrap_err().to_string().contains("do not fall"));
     let out_of_order = good.replace("{ at = 1,", "{ at = 2, do = 'power-cut' }, { at = 1,");
     Scenario::parse(&out_of_order)
         .unwrap()

@@ -48,6 +48,8 @@ enum Task {
     Simulate(simulator::SimulatorArgs),
     /// Break one rule of the protocol after the other, and see what falls: `cargo xtask sabotage --help`.
     Sabotage(simulator::SimulatorArgs),
+    /// Play a scenario and tell its story: `cargo xtask scenario --help`.
+    Scenario(simulator::SimulatorArgs),
     /// Repeat a published experiment: `cargo xtask experiment election --help`.
     Experiment(simulator::SimulatorArgs),
     /// Measure, and compare with others.
@@ -95,6 +97,10 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Sabotage(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;
             simulator::run(&workspace, "sabotage", args)
+        }
+        Task::Scenario(args) => {
+            setup::ensure(&workspace, &[Need::Toolchain])?;
+            simulator::run(&workspace, "scenario", args)
         }
         Task::Experiment(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;

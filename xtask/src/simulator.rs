@@ -20,7 +20,7 @@ pub struct SimulatorArgs {
 /// Builds and runs a program of raft-sim, and ends as it does.
 pub fn run(workspace: &Workspace, program: &str, args: &SimulatorArgs) -> Result<ExitCode> {
     let mut step = Step::cargo(workspace, "run --quiet --release --package raft-sim")?;
-    if program == "sabotage" {
+    if ["sabotage", "scenario"].contains(&program) {
         step = step.arg("--features").arg("sabotage");
     }
     let mut command = step

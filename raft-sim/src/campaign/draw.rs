@@ -136,6 +136,7 @@ fn world(seed: u64, random: &mut Random) -> WorldConfig {
         nodes,
         founders: some_found.then(|| random.within(1..=nodes)),
         witnesses,
+        logs: Vec::new(),
         lease_drift_ppm,
         write_stall_max: election_max,
         snapshot_every: random.pick(&[0, 0, 4, 20, 50]),

@@ -275,6 +275,7 @@ fn name(action: &Action) -> &'static str {
         Action::Resume { .. } => "resume",
         Action::Timeout { .. } => "timer fires",
         Action::FailDisk { .. } => "failing disk",
+        Action::WipeDisk { .. } => "lost disk",
         Action::SetDisk { .. } => "disk speed",
         Action::SetClock { .. } => "clock drift",
         Action::CutLink { .. } => "one-way cut",

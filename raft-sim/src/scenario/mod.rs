@@ -1,19 +1,20 @@
 //! Scenarios: short runs with a lesson, as files that a person can read and write.
 //!
 //! `docs/scenarios.md` describes the format; `raft-sim/scenarios/` holds the library. A scenario is played in variants, which differ
-//! in two settings of the servers, and each variant has an expected [`Outcome`].
+//! in two settings of the servers, and each variant has an expected [`Ending`]. Under the feature `sabotage` it is played with broken
+//! rules, too.
+
+mod play;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use raft_core::Role;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Request};
-use crate::client::AskingState;
 use crate::config::WorldConfig;
-use crate::invariants::Violation;
-use crate::run::{Run, Script, ScriptError, Timed};
+use crate::invariants::{Invariant, Violation};
+use crate::run::{Script, ScriptError, Timed};
 use crate::world::World;
 
 /// A scenario as it stands in its file.
@@ -34,13 +35,62 @@ pub struct Scenario {
     /// When the outcome is observed.
     pub watch: Watch,
     /// What must be seen in each variant.
-    pub expected: BTreeMap<Variant, Outcome>,
+    pub expected: BTreeMap<Variant, Ending>,
+    /// What must be seen when servers break rules.
+    #[serde(default)]
+    pub broken: Vec<Broken>,
     /// What keys must hold in the end, on every server that runs.
     #[serde(default)]
     pub keys: BTreeMap<String, String>,
     /// What the schedule's reads must find, in order; an empty text stands for nothing.
     #[serde(default)]
     pub reads: Vec<String>,
+    /// How often keys must have been written, on every server that runs.
+    #[serde(default)]
+    pub writes: BTreeMap<String, i64>,
+    /// How many of the schedule's requests must have been sent more than once.
+    #[serde(default)]
+    pub asked_again: Option<usize>,
+    /// Which share of the watching client's writes must be answered within half a second.
+    #[serde(default)]
+    pub serves: BTreeMap<Variant, f64>,
+    /// Who must lead in the end.
+    #[serde(default)]
+    pub leader: Option<u64>,
+    /// Who must have a vote in the end, as the leader sees it.
+    #[serde(default)]
+    pub voters: Option<Vec<u64>>,
+    /// Who must have ended itself.
+    #[serde(default)]
+    pub stopped: Vec<u64>,
+    /// Branches of the protocol that must have been taken, by their names in [`branches`](crate::branches).
+    #[serde(default)]
+    pub taken: Vec<String>,
+    /// Branches that must not have been taken.
+    #[serde(default)]
+    pub not_taken: Vec<String>,
+}
+
+/// A variant in which all servers break rules.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broken {
+    /// The names of the rules, as in `raft-core/src/sabotage.rs`.
+    pub rules: Vec<String>,
+    /// How the servers are set otherwise.
+    pub variant: Variant,
+    /// What must be seen.
+    pub expected: Ending,
+}
+
+/// How a scenario may end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Ending {
+    /// All rules hold.
+    Safe(Outcome),
+    /// This one falls.
+    Falls(Invariant),
 }
 
 /// An action and its moment.
@@ -48,6 +98,12 @@ pub struct Scenario {
 pub struct Step {
     /// In seconds.
     pub at: f64,
+    /// It is done again and again, so many seconds apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<f64>,
+    /// When that ends, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<f64>,
     /// What is done.
     #[serde(flatten)]
     pub action: Action,
@@ -93,11 +149,13 @@ pub enum Outcome {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Played {
     /// What was seen.
-    pub outcome: Outcome,
+    pub ending: Ending,
     /// How often there was another leader or term while it was watched.
     pub changes: usize,
     /// How many of the watching client's writes were answered.
     pub answered: usize,
+    /// How many were answered within half a second.
+    pub answered_soon: usize,
     /// How many there were.
     pub asked: usize,
     /// What did not come as the scenario says. Empty, if all did.
@@ -113,15 +171,18 @@ pub enum ScenarioError {
     Format(String),
     /// The world or the schedule makes no sense.
     Script(ScriptError),
+    /// There is no such rule that could be broken.
+    NoSuchRule(String),
 }
 
 /// A key that belongs to the client that watches.
 const PROBE_KEY: &str = "probe";
 /// Time between two of its writes, in microseconds.
 const PROBE_EVERY: u64 = 250_000;
-/// How often the leader is looked at, in microseconds.
-const SAMPLE: u64 = 5_000;
-const STEPS_MAX: u64 = 1_000_000;
+/// A scenario is no longer than this, in seconds.
+const SECONDS_MAX: f64 = 100_000.0;
+/// How often a step is repeated at most.
+const REPETITIONS_MAX: f64 = 100_000.0;
 
 impl Variant {
     /// All of them.
@@ -138,24 +199,78 @@ impl Scenario {
         let scenario: Self =
             toml::from_str(text).map_err(|error| ScenarioError::Format(error.to_string()))?;
         let Watch { from, until } = scenario.watch;
-        if !(0.0..=until).contains(&from) || until > 100_000.0 {
+        if !(0.0..=until).contains(&from) || until > SECONDS_MAX {
             let text = "watch: it must begin before it ends";
             return Err(ScenarioError::Format(text.into()));
         }
+        for step in &scenario.schedule {
+            let repetitions = match (step.every, step.until) {
+                (None, None) => continue,
+                (Some(every), Some(until)) => (until - step.at) / every,
+                (None, Some(_)) | (Some(_), None) => f64::NAN,
+            };
+            if !(0.0..=REPETITIONS_MAX).contains(&repetitions) {
+                let text =
+                    "schedule: what is repeated says every and until, with some time between two";
+                return Err(ScenarioError::Format(text.into()));
+            }
+        }
         Ok(scenario)
+    }
+
+    /// The variants that make sense in its world: reads by lease need check-quorum.
+    #[must_use]
+    pub fn variants(&self) -> Vec<Variant> {
+        let is_possible = |variant: &Variant| World::new(self.configured(*variant)).is_ok();
+        Variant::ALL.into_iter().filter(is_possible).collect()
+    }
+
+    /// The run of a variant whose servers break these rules, which takes the feature `sabotage` if there are any.
+    ///
+    /// # Errors
+    ///
+    /// [`ScenarioError::NoSuchRule`], which without the feature is any.
+    pub fn script_without(
+        &self,
+        variant: Variant,
+        rules: &[String],
+    ) -> Result<Script, ScenarioError> {
+        let mut script = self.script(variant);
+        match rules
+            .iter()
+            .find(|name| !break_rule(&mut script.config, name))
+        {
+            Some(name) => Err(ScenarioError::NoSuchRule(name.clone())),
+            None => Ok(script),
+        }
+    }
+
+    fn configured(&self, variant: Variant) -> WorldConfig {
+        let mut config = self.config.clone();
+        config.pre_vote = variant != Variant::Plain;
+        config.check_quorum = variant == Variant::PreVoteCheckQuorum;
+        config.branches = !self.taken.is_empty() || !self.not_taken.is_empty();
+        config
     }
 
     /// The run of a variant: what the page needs to show it.
     #[must_use]
     pub fn script(&self, variant: Variant) -> Script {
-        let mut config = self.config.clone();
-        config.pre_vote = variant != Variant::Plain;
-        config.check_quorum = variant == Variant::PreVoteCheckQuorum;
-        let step = |step: &Step| Timed {
-            at: micros(step.at),
-            action: step.action.clone(),
-        };
-        let mut actions: Vec<_> = self.schedule.iter().map(step).collect();
+        let mut actions = Vec::new();
+        for step in &self.schedule {
+            let mut at = micros(step.at);
+            loop {
+                let action = step.action.clone();
+                actions.push(Timed { at, action });
+                let Some(every) = step.every.map(micros).filter(|every| *every > 0) else {
+                    break;
+                };
+                at += every;
+                if at >= step.until.map_or(0, micros) {
+                    break;
+                }
+            }
+        }
         let mut at = micros(self.watch.from);
         while at < micros(self.watch.until) {
             let request = Request::Put {
@@ -167,108 +282,35 @@ impl Scenario {
             at += PROBE_EVERY;
         }
         actions.sort_by_key(|timed| timed.at);
+        let config = self.configured(variant);
         Script { config, actions }
     }
-
-    /// Plays a variant, and compares what is seen with what is expected.
-    ///
-    /// # Errors
-    ///
-    /// [`ScenarioError::Script`], if it cannot be played.
-    pub fn play(&self, variant: Variant) -> Result<Played, ScenarioError> {
-        let mut run = Run::new(self.script(variant)).map_err(ScenarioError::Script)?;
-        let (from, until) = (micros(self.watch.from), micros(self.watch.until));
-        let calm_from = until - (until - from) / 3;
-        run.seek(from);
-        let mut known = leader(run.world());
-        let (mut changes, mut late_changes) = (0, 0);
-        while run.world().now() < until && run.world().violation().is_none() {
-            run.seek((run.world().now() + SAMPLE).min(until));
-            let seen = leader(run.world());
-            if seen.is_some() && seen != known {
-                changes += usize::from(known.is_some());
-                late_changes += usize::from(known.is_some() && run.world().now() > calm_from);
-                known = seen;
-            }
-        }
-        let world = run.world();
-        let probes = || {
-            world
-                .askings()
-                .filter(|asking| asking.request.key() == PROBE_KEY)
-        };
-        let answered = probes().filter(|asking| asking.returned.is_some()).count();
-        let served = probes().any(|asking| asking.invoked > calm_from && asking.returned.is_some());
-        let outcome = match (served, changes, late_changes) {
-            (_, _, 1..) => Outcome::Restless,
-            (true, 0, _) => Outcome::Stable,
-            (true, ..) => Outcome::Recovers,
-            (false, ..) => Outcome::Stuck,
-        };
-        Ok(Played {
-            outcome,
-            changes,
-            answered,
-            asked: probes().count(),
-            surprises: self.surprises(variant, outcome, world),
-            violation: world
-                .violation()
-                .cloned()
-                .or_else(|| world.judge_history(STEPS_MAX)),
-        })
-    }
-
-    fn surprises(&self, variant: Variant, outcome: Outcome, world: &World) -> Vec<String> {
-        let mut surprises = Vec::new();
-        if let Some(expected) = self.expected.get(&variant)
-            && *expected != outcome
-        {
-            surprises.push(format!("{expected} was expected, and it was {outcome}"));
-        }
-        // The world's own clients read, too.
-        let asked = world
-            .askings()
-            .filter(|asking| asking.client > world.config().clients);
-        let found: Vec<_> = asked.filter_map(read_of).collect();
-        if found != self.reads {
-            surprises.push(format!("reads found {found:?} instead of {:?}", self.reads));
-        }
-        for (key, expected) in &self.keys {
-            for node in (1..=world.config().nodes).filter(|node| world.raft(*node).is_some()) {
-                let held = world.keys(node).into_iter().find(|held| held.key == *key);
-                let held = held.map_or(String::new(), |held| held.value);
-                if held != *expected {
-                    surprises.push(format!(
-                        "n{node} holds {held:?} at {key:?}, not {expected:?}"
-                    ));
-                }
-            }
-        }
-        surprises
-    }
 }
 
-fn read_of(asking: &crate::Asking) -> Option<String> {
-    match (&asking.request, &asking.state) {
-        (Request::Get { .. }, AskingState::Done { found, .. }) => {
-            Some(found.clone().unwrap_or_default())
-        }
-        (Request::Get { .. }, _) => Some("not answered".into()),
-        _ => None,
-    }
+/// Whether there is such a rule.
+#[cfg(feature = "sabotage")]
+fn break_rule(config: &mut WorldConfig, name: &str) -> bool {
+    let rule = raft_core::Rule::ALL.iter().find(|rule| rule.name() == name);
+    config.broken = rule.map_or(config.broken, |rule| config.broken.and(*rule));
+    rule.is_some()
 }
 
-/// The leader of the latest term.
-fn leader(world: &World) -> Option<(u64, u64)> {
-    let servers = (1..=world.config().nodes).filter_map(|node| world.raft(node));
-    servers
-        .filter(|server| server.role() == Role::Leader)
-        .map(|server| (server.term().0, server.id().0))
-        .max()
+#[cfg(not(feature = "sabotage"))]
+fn break_rule(_: &mut WorldConfig, _: &str) -> bool {
+    false
 }
 
 fn micros(seconds: f64) -> u64 {
     (seconds * 1e6).round() as u64
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Safe(outcome) => outcome.fmt(f),
+            Self::Falls(invariant) => write!(f, "{invariant} falls"),
+        }
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -297,6 +339,7 @@ impl fmt::Display for ScenarioError {
         match self {
             Self::Format(problem) => f.write_str(problem),
             Self::Script(error) => error.fmt(f),
+            Self::NoSuchRule(name) => write!(f, "there is no rule {name:?} that could be broken"),
         }
     }
 }
