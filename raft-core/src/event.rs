@@ -6,7 +6,7 @@ use crate::effects::ReadId;
 use crate::id::{LogId, LogIndex, NodeId, Term};
 use crate::membership::Membership;
 
-/// A decision of one server. [`Display`](fmt::Display) continues a sentence that begins with the
+/// A decision of one server. [`Display`](core::fmt::Display) continues a sentence that begins with the
 /// server's name; [`source`](Event::source) names the rule.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]

@@ -13,9 +13,10 @@
 //! A server is a [`Raft`]. Its methods are of four kinds, to be called in this order, for ever:
 //!
 //! 1. **Inputs:** [`receive`](Raft::receive) a message, [`propose`](Raft::propose) a command, ask
-//!    for a [`read`](Raft::read), report that a write is [`persisted`](Raft::persisted) or that
-//!    entries were [`fetched`](Raft::fetched), let time [`elapse`](Raft::elapse). Each carries the
-//!    current moment. Step as many as are waiting.
+//!    for a [`read`](Raft::read), [change the membership](Raft::change_membership), [hand
+//!    over](Raft::transfer_leadership), report that a write is [`persisted`](Raft::persisted), that
+//!    entries were [`fetched`](Raft::fetched) or a snapshot was [taken](Raft::snapshot_taken), let
+//!    time [`elapse`](Raft::elapse). Each carries the current moment. Step as many as are waiting.
 //! 2. **One [`drain`](Raft::drain)** fills the caller's [`Effects`]. What many inputs brought about
 //!    has merged: one write, one acknowledgement, few batches for each follower.
 //! 3. **Carry them out**, all of them, in any order and in parallel: the [`Write`] to the disk, the
@@ -84,6 +85,35 @@
 //! assert_eq!(applied[0], Payload::Command("hello".into()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # What is owed for each effect
+//!
+//! | in [`Effects`] | what to do | what to answer |
+//! | --- | --- | --- |
+//! | `write` | write it, after all earlier writes, and sync | [`persisted`](Raft::persisted) with the token |
+//! | `messages` | send them; some may be lost | nothing |
+//! | `committed` | feed them to the state machine, in order | nothing |
+//! | `fetches` | read entries from the durable log | [`fetched`](Raft::fetched) |
+//! | `snapshot_reads` | read a piece of the latest snapshot | [`snapshot_piece`](Raft::snapshot_piece) |
+//! | `snapshot_pieces` | keep them, apart from the state machine | nothing |
+//! | `install` | make the snapshot durable, and the state machine what it says | [`snapshot_installed`](Raft::snapshot_installed) with the token, or [`snapshot_damaged`](Raft::snapshot_damaged) |
+//! | `reads` | answer the read once its index is applied | nothing |
+//! | `events` | show, count or ignore them | nothing |
+//!
+//! A caller without snapshots never calls [`snapshot_taken`](Raft::snapshot_taken), and then sees
+//! none of the three effects that are about them, as long as its peers don't either.
+//!
+//! # How to embed it
+//!
+//! **With threads.** One thread owns the [`Raft`] and a queue of inputs. It takes all that wait, steps
+//! them, drains once and hands the effects to a disk thread, an apply thread and the senders. The disk
+//! thread makes all writes that wait durable with one sync, and puts their tokens into the queue:
+//! group commit falls out of that. The queue is waited on until [`Raft::deadline`].
+//!
+//! **In an async runtime** it is the same with one task; the deadline is a timer in its `select!`.
+//!
+//! **In a simulation** time is a number: jump to the least of all deadlines and arrivals. A [`Raft`] can
+//! be cloned, compared and hashed at any moment.
 //!
 //! # What is bounded
 //!
