@@ -1,6 +1,6 @@
 //! Log replication, the follower's side (§5.3).
 
-use alloc::vec::Vec;
+use alloc::sync::Arc;
 
 use crate::entry::{Entry, Payload};
 use crate::event::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason};
@@ -153,7 +153,7 @@ impl Raft {
     /// Appends what the log does not hold yet, and removes only what conflicts with it: a late
     /// request must not remove entries that came after it (§5.3). Returns false if the server
     /// stopped.
-    fn take_entries(&mut self, leader: NodeId, prev_log: LogId, entries: Vec<Entry>) -> bool {
+    fn take_entries(&mut self, leader: NodeId, prev_log: LogId, entries: Arc<[Entry]>) -> bool {
         let start = self.log.start();
         if entries
             .iter()
@@ -169,28 +169,28 @@ impl Raft {
                 self.remove_conflict(leader, first);
             }
         }
-        let mut fresh: Vec<_> = entries
-            .into_iter()
-            .skip_while(|entry| entry.id.index <= start.index || self.log.contains(entry.id))
-            .collect();
-        if !self.config.keeps(Rule::ConflictIsRemoved) {
-            fresh.retain(|entry| entry.id.index > self.log.last().index);
-        }
-        let Some(first) = fresh.first().map(|entry| entry.id.index) else {
+        let is_old = |entry: &&Entry| {
+            entry.id.index <= start.index
+                || self.log.contains(entry.id)
+                || (!self.config.keeps(Rule::ConflictIsRemoved)
+                    && entry.id.index <= self.log.last().index)
+        };
+        let old = entries.iter().take_while(is_old).count();
+        let Some(first) = entries.get(old).map(|entry| entry.id.index) else {
             return true;
         };
         if first <= self.log.last().index && !self.remove_conflict(leader, first) {
             return false;
         }
         let mut changed = false;
-        for entry in fresh {
+        for entry in &entries[old..] {
             if let Payload::Membership(membership) = &entry.payload {
                 self.memberships
                     .append(entry.id.index, (**membership).clone());
                 changed = true;
             }
-            self.log.append(entry);
         }
+        self.log.append_batch(&entries, old);
         let last = self.log.last();
         self.explain(|| Event::EntriesAppended {
             leader,
@@ -226,12 +226,17 @@ impl Raft {
 }
 
 /// Whether the entries follow each other and their predecessor, in terms that do not fall and that
-/// the sender has reached.
+/// the sender has reached, and their memberships make sense.
 fn is_piece_of_a_log(request: &AppendEntries) -> bool {
     let mut previous = request.prev_log;
-    for entry in &request.entries {
+    for entry in &*request.entries {
         let id = entry.id;
         if id.index != previous.index.next() || id.term < previous.term || id.term.0 == 0 {
+            return false;
+        }
+        if let Payload::Membership(membership) = &entry.payload
+            && membership.validate().is_err()
+        {
             return false;
         }
         previous = id;

@@ -1,5 +1,6 @@
 //! What the core asks of its caller.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -85,7 +86,7 @@ pub struct Write {
     pub(crate) token: Durable,
     pub(crate) hard_state: Option<HardState>,
     pub(crate) log_start: Option<LogId>,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Arc<[Entry]>,
 }
 
 /// Says that a [`Write`] is durable. Only [`Write::synced`] makes one.

@@ -61,10 +61,15 @@ impl Entry {
         OVERHEAD + self.payload.len()
     }
 
-    /// Leaves out what a witness does not keep.
-    pub(crate) fn withhold(&mut self) {
-        if let Payload::Command(_) = self.payload {
-            self.payload = Payload::Withheld;
+    /// The entry without what a witness does not keep.
+    pub(crate) fn withheld(&self) -> Self {
+        let payload = match &self.payload {
+            Payload::Command(_) => Payload::Withheld,
+            other => other.clone(),
+        };
+        Self {
+            id: self.id,
+            payload,
         }
     }
 }

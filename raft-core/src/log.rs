@@ -1,7 +1,7 @@
 //! The part of the log that is in memory, and what is known of the rest.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
+use alloc::sync::Arc;
 
 use crate::entry::Entry;
 use crate::id::{LogId, LogIndex, Term};
@@ -22,6 +22,8 @@ pub(crate) struct Log {
     window: VecDeque<Entry>,
     window_bytes: usize,
     last: LogIndex,
+    /// The entries after `written`, if they came in one piece that can be handed on as it is.
+    tail: Option<Arc<[Entry]>>,
     /// Everything up to here was handed out in a write.
     written: LogIndex,
     /// Everything up to here is durable.
@@ -75,7 +77,17 @@ impl Log {
         (index == self.start.index && self.start.term <= bound.term).then_some(self.start)
     }
 
+    /// Appends the entries of a batch after the first `skipped` ones.
+    pub(crate) fn append_batch(&mut self, batch: &Arc<[Entry]>, skipped: usize) {
+        let is_whole = skipped == 0 && self.written == self.last;
+        for entry in &batch[skipped..] {
+            self.append(entry.clone());
+        }
+        self.tail = is_whole.then(|| batch.clone());
+    }
+
     pub(crate) fn append(&mut self, entry: Entry) {
+        self.tail = None;
         debug_assert_eq!(
             entry.id.index,
             self.last.next(),
@@ -96,6 +108,7 @@ impl Log {
     /// Removes the entry at `first` and all after it.
     pub(crate) fn truncate(&mut self, first: LogIndex) {
         let keep = first.previous();
+        self.tail = None;
         while self.last > keep {
             match self.window.pop_back() {
                 Some(entry) => {
@@ -121,25 +134,24 @@ impl Log {
         self.window.range(skip..)
     }
 
-    /// Appends to `batch` the entries of the window from `from` to `through`, up to `bytes_max` but
-    /// at least one, and returns their size.
-    pub(crate) fn copy_batch(
+    /// The entries of the window from `from` to `through`, up to `bytes_max` but at least one if
+    /// there is one.
+    pub(crate) fn batch(
         &self,
         from: LogIndex,
         through: LogIndex,
         bytes_max: usize,
-        batch: &mut Vec<Entry>,
-    ) -> usize {
-        let mut bytes = 0;
-        let count = through.next() - from;
-        for entry in self.iter_from(from).take(count as usize) {
-            if bytes > 0 && bytes + entry.bytes() > bytes_max {
+    ) -> Arc<[Entry]> {
+        let most = (through.next() - from) as usize;
+        let (mut count, mut bytes) = (0, 0);
+        for entry in self.iter_from(from).take(most) {
+            bytes += entry.bytes();
+            if count > 0 && bytes > bytes_max {
                 break;
             }
-            bytes += entry.bytes();
-            batch.push(entry.clone());
+            count += 1;
         }
-        bytes
+        self.iter_from(from).take(count).cloned().collect()
     }
 
     /// Forgets the entries up to `through`, which a durable snapshot includes. Those after it stay
@@ -148,6 +160,7 @@ impl Log {
         if through.index <= self.start.index {
             return;
         }
+        self.tail = None;
         if self.contains(through) {
             let window_start = self.window_start();
             let gone = through.index.next() - window_start;
@@ -185,12 +198,16 @@ impl Log {
     }
 
     /// The entries that were in no write so far, for a write.
-    pub(crate) fn take_unwritten(&mut self) -> Vec<Entry> {
+    pub(crate) fn take_unwritten(&mut self) -> Arc<[Entry]> {
         debug_assert!(
             self.written.next() >= self.window_start(),
             "unwritten entries stay in memory"
         );
-        let entries = self.iter_from(self.written.next()).cloned().collect();
+        let tail = self.tail.take();
+        let entries = tail.unwrap_or_else(|| {
+            let unwritten = self.iter_from(self.written.next());
+            unwritten.cloned().collect()
+        });
         self.written = self.last;
         entries
     }
@@ -261,6 +278,8 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use bytes::Bytes;
 
     use super::*;
@@ -423,17 +442,27 @@ mod tests {
     fn a_batch_stops_at_its_limit_but_holds_at_least_one_entry() {
         let log = log(&[1, 1, 1, 1]);
         let size = entry(1, 1).bytes();
-        let batch = |from, bytes_max| {
-            let mut batch = Vec::new();
-            assert_eq!(
-                log.copy_batch(LogIndex(from), LogIndex(4), bytes_max, &mut batch),
-                batch.len() * size
-            );
-            batch.len()
-        };
+        let batch = |from, bytes_max| log.batch(LogIndex(from), LogIndex(4), bytes_max).len();
         assert_eq!(batch(2, 1), 1);
         assert_eq!(batch(2, 2 * size), 2);
         assert_eq!(batch(2, 99 * size), 3);
         assert_eq!(batch(5, 99 * size), 0);
+    }
+
+    #[test]
+    fn a_batch_is_written_as_it_came() {
+        let batch: Arc<[Entry]> = [entry(1, 1), entry(1, 2)].into();
+        let mut log = Log::default();
+        log.append_batch(&batch, 0);
+        assert!(Arc::ptr_eq(&log.take_unwritten(), &batch));
+        // Not if there is more to write, or something of it is there already.
+        let more: Arc<[Entry]> = [entry(1, 2), entry(1, 3)].into();
+        log.append_batch(&more, 1);
+        log.append(entry(1, 4));
+        assert_eq!(*log.take_unwritten(), [entry(1, 3), entry(1, 4)]);
+        log.append_batch(&[entry(1, 5)].into(), 0);
+        log.truncate(LogIndex(5));
+        log.append(entry(2, 5));
+        assert_eq!(*log.take_unwritten(), [entry(2, 5)]);
     }
 }

@@ -285,7 +285,7 @@ fn tally_of(voters: &[NodeId], answer: &mut impl FnMut(NodeId) -> Option<bool>) 
     }
     if granted >= majority(voters.len()) {
         Tally::Won
-    } else if refused > voters.len() - majority(voters.len()) {
+    } else if refused + majority(voters.len()) > voters.len() {
         Tally::Lost
     } else {
         Tally::Open
@@ -448,6 +448,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// With nobody there, nobody can win. A vote is lost exactly when silence could not change that.
+    #[test]
+    fn nobody_decides_for_nobody() {
+        let nobody = Membership::default();
+        assert_eq!(nobody.tally(|_| None), Tally::Lost);
+        assert_eq!(nobody.reached_by_majority(|_| 1), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What servers say to each other: one variant per RPC, with the fields of Figure 2.
 
-use alloc::vec::Vec;
+use alloc::sync::Arc;
 
 use bytes::Bytes;
 
@@ -92,8 +92,9 @@ pub struct AppendEntries {
     pub term: Term,
     /// The entry right before `entries`.
     pub prev_log: LogId,
-    /// The entries, in log order and without gaps.
-    pub entries: Vec<Entry>,
+    /// The entries, in log order and without gaps. They are shared: with the messages to other
+    /// followers, and with the write that makes them durable.
+    pub entries: Arc<[Entry]>,
     /// The leader's commit index.
     pub leader_commit: LogIndex,
 }

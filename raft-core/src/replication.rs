@@ -1,5 +1,6 @@
 //! Log replication, the leader's side (§5.3, §5.4.2), pipelined and batched (dissertation 10.2).
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -157,6 +158,8 @@ impl Raft {
         // The role is lent out of the server while messages are sent from it.
         let mut followers = core::mem::take(&mut leader.followers);
         let round = leader.round;
+        // Most followers need the same entries, which are those of the leader's own write.
+        let mut batch = effects.write.as_ref().map(|write| write.entries.clone());
         for (follower, progress) in &mut followers {
             if core::mem::take(&mut progress.heartbeat_due) {
                 let commit_index = if self.config.keeps(Rule::HeartbeatWithinMatch) {
@@ -182,9 +185,15 @@ impl Raft {
                 self.explain(|| Event::SnapshotSent { to, last });
             }
             if core::mem::take(&mut progress.probe_due) {
-                self.send_append(*follower, progress, Vec::new());
+                self.send_append(*follower, progress, Arc::default());
             }
-            self.send_entries(*follower, progress, for_witnesses, &mut effects.fetches);
+            self.send_entries(
+                *follower,
+                progress,
+                for_witnesses,
+                &mut batch,
+                &mut effects.fetches,
+            );
             self.send_snapshot(*follower, progress, &mut effects.snapshot_reads);
         }
         if let RoleState::Leader(leader) = &mut self.role {
@@ -213,6 +222,7 @@ impl Raft {
         follower: NodeId,
         progress: &mut Progress,
         for_witnesses: LogIndex,
+        batch: &mut Option<Arc<[Entry]>>,
         fetches: &mut Vec<Fetch>,
     ) {
         let (messages_max, bytes_max) = (
@@ -238,18 +248,31 @@ impl Raft {
                     bytes_max: self.config.append_bytes_max,
                 });
             }
-            let mut entries = Vec::new();
-            self.log.copy_batch(
-                progress.next_index,
-                through,
-                self.config.append_bytes_max,
-                &mut entries,
-            );
+            let (next, bytes_max) = (progress.next_index, self.config.append_bytes_max);
+            let fits = |batch: &&mut Arc<[Entry]>| {
+                let is_next = batch.first().is_some_and(|first| first.id.index == next);
+                let is_allowed = batch.last().is_some_and(|last| last.id.index <= through);
+                let bytes: usize = batch.iter().map(Entry::bytes).sum();
+                is_next && is_allowed && (bytes <= bytes_max || batch.len() == 1)
+            };
+            let entries = match batch.as_mut().filter(fits) {
+                Some(batch) => batch.clone(),
+                None => {
+                    let built = self.log.batch(next, through, bytes_max);
+                    *batch = Some(built.clone());
+                    built
+                }
+            };
             self.send_append(follower, progress, entries);
         }
     }
 
-    fn send_append(&mut self, follower: NodeId, progress: &mut Progress, mut entries: Vec<Entry>) {
+    fn send_append(
+        &mut self,
+        follower: NodeId,
+        progress: &mut Progress,
+        mut entries: Arc<[Entry]>,
+    ) {
         let prev_index = progress.next_index.previous();
         let Some(prev_term) = self.log.term_at(prev_index) else {
             debug_assert!(false, "a leader sends entries of its own log");
@@ -261,7 +284,7 @@ impl Raft {
             progress.sent(last, bytes);
         }
         if self.membership().is_witness(follower) {
-            entries.iter_mut().for_each(Entry::withhold);
+            entries = entries.iter().map(Entry::withheld).collect();
         }
         let request = AppendEntries {
             term: self.term(),
@@ -314,7 +337,7 @@ impl Raft {
             return;
         };
         let (_, mut progress) = leader.followers[position].clone();
-        self.send_append(follower, &mut progress, entries);
+        self.send_append(follower, &mut progress, entries.into());
         if let RoleState::Leader(leader) = &mut self.role {
             leader.followers[position].1 = progress;
         }

@@ -144,7 +144,7 @@ fn message() -> impl Strategy<Value = Message> {
             Message::AppendEntries(AppendEntries {
                 term,
                 prev_log,
-                entries,
+                entries: entries.into(),
                 leader_commit,
             })
         }),

@@ -78,9 +78,9 @@ fn a_token_of_replaced_entries_acknowledges_nothing() {
         })
     };
     let now = cluster.now;
-    cluster.hand_over(1, 2, append(1, vec![entry(1, 1), entry(1, 2)]));
+    cluster.hand_over(1, 2, append(1, [entry(1, 1), entry(1, 2)].into()));
     cluster.drain();
-    cluster.hand_over(3, 2, append(2, vec![entry(2, 1), entry(2, 2)]));
+    cluster.hand_over(3, 2, append(2, [entry(2, 1), entry(2, 2)].into()));
     cluster.drain();
     let old = cluster.server(2).writes.pop_front().unwrap().token;
     cluster.raft(2).persisted(old, now);

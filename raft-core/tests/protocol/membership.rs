@@ -466,3 +466,20 @@ fn a_witness_is_never_the_only_one_that_has_an_entry() {
     cluster.deliver_where(|from, to, _| from != 2 && to != 2);
     assert_eq!(cluster.raft(3).last_log().index, LogIndex(2));
 }
+
+#[test]
+fn a_membership_that_makes_no_sense_is_not_taken_from_a_leader() {
+    let mut cluster = Cluster::new(3);
+    let mut senseless = entry(1, 1);
+    senseless.payload = Payload::Membership(Box::default());
+    let request = AppendEntries {
+        term: Term(1),
+        prev_log: LogId::default(),
+        entries: [senseless].into(),
+        leader_commit: LogIndex(1),
+    };
+    cluster.hand_over(1, 2, Message::AppendEntries(request));
+    cluster.deliver();
+    assert_eq!(cluster.raft(2).last_log(), LogId::default());
+    assert_eq!(*cluster.raft(2).membership(), voters(&[1, 2, 3]));
+}

@@ -1,5 +1,6 @@
 //! Replication: §5.3, §5.4.2, dissertation 10.2.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, TIMEOUT_MIN, entry};
@@ -281,7 +282,7 @@ fn malformed_entries_are_ignored() {
         let request = AppendEntries {
             term: Term(1),
             prev_log: LogId::default(),
-            entries,
+            entries: entries.into(),
             leader_commit: LogIndex(9),
         };
         cluster.hand_over(1, 2, Message::AppendEntries(request));
@@ -301,7 +302,7 @@ fn replacing_a_committed_entry_stops_the_server() {
     let request = AppendEntries {
         term: Term(2),
         prev_log: LogId::new(Term(1), LogIndex(1)),
-        entries: vec![entry(2, 2)],
+        entries: [entry(2, 2)].into(),
         leader_commit: LogIndex(0),
     };
     cluster.hand_over(3, 2, Message::AppendEntries(request));
@@ -440,7 +441,7 @@ fn a_refused_request_is_contact_with_the_leader() {
     let request = AppendEntries {
         term: Term(1),
         prev_log: LogId::new(Term(1), LogIndex(7)),
-        entries: Vec::new(),
+        entries: Arc::default(),
         leader_commit: LogIndex(0),
     };
     cluster.hand_over(1, 2, Message::AppendEntries(request));

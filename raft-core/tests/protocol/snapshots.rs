@@ -311,7 +311,7 @@ fn entries_that_build_on_what_is_compacted_are_accepted() {
     let request = AppendEntries {
         term: Term(1),
         prev_log: at(1),
-        entries: entries.clone(),
+        entries: entries.clone().into(),
         leader_commit: LogIndex(4),
     };
     cluster.hand_over(1, 2, Message::AppendEntries(request));

@@ -315,7 +315,7 @@ fn from_body(body: Body) -> Result<Message, WireError> {
         Body::AppendEntries(m) => Message::AppendEntries(AppendEntries {
             term: Term(m.term),
             prev_log: m.prev_log.into(),
-            entries: entries(m.prev_log, m.entries),
+            entries: entries(m.prev_log, m.entries).into(),
             leader_commit: LogIndex(m.leader_commit),
         }),
         Body::AppendEntriesResponse(m) => {
