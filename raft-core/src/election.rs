@@ -92,6 +92,9 @@ impl Raft {
 
     /// Asks for votes, if the own vote has become durable.
     pub(crate) fn request_votes(&mut self) {
+        if !matches!(&self.role, RoleState::Candidate(ballot) if !ballot.requested) {
+            return;
+        }
         if !self.hard_state_is_durable() && self.config.keeps(Rule::CandidacyIsDurable) {
             return;
         }
@@ -99,9 +102,6 @@ impl Raft {
         let RoleState::Candidate(ballot) = &mut self.role else {
             return;
         };
-        if ballot.requested {
-            return;
-        }
         ballot.requested = true;
         ballot.answers.push((me, true));
         let transfer = ballot.transfer;

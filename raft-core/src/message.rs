@@ -1,5 +1,6 @@
 //! What servers say to each other: one variant per RPC, with the fields of Figure 2.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ pub enum Message {
     HeartbeatResponse(HeartbeatResponse),
     /// A piece of a snapshot, for a follower whose next entry is in no log any more (§7). It should
     /// have a channel of its own too.
-    InstallSnapshot(InstallSnapshot),
+    InstallSnapshot(Box<InstallSnapshot>),
     /// The answer to [`InstallSnapshot`](Message::InstallSnapshot).
     InstallSnapshotResponse(InstallSnapshotResponse),
     /// Stand for election at once: the leader wants to hand over (dissertation 3.10).

@@ -317,7 +317,7 @@ impl Raft {
             }
             Message::Heartbeat(request) => self.on_heartbeat(from, &request),
             Message::HeartbeatResponse(response) => self.on_heartbeat_response(from, &response),
-            Message::InstallSnapshot(request) => self.on_install_snapshot(from, request),
+            Message::InstallSnapshot(request) => self.on_install_snapshot(from, *request),
             Message::InstallSnapshotResponse(response) => {
                 self.on_install_snapshot_response(from, &response);
             }

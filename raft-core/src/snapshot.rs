@@ -1,5 +1,7 @@
 //! Log compaction and snapshots (§7), in pieces that can be resumed.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 
 use crate::effects::{Effects, Install, Installed, SnapshotPiece, SnapshotRead};
@@ -144,7 +146,7 @@ impl Raft {
             offset,
             data,
         };
-        self.send_controlled(follower, Message::InstallSnapshot(request));
+        self.send_controlled(follower, Message::InstallSnapshot(Box::new(request)));
     }
 
     /// A piece of the snapshot, in answer to a [`SnapshotRead`]. Late answers are dropped.

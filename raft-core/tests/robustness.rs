@@ -104,12 +104,12 @@ fn message() -> impl Strategy<Value = Message> {
             })
         }),
         (term(), snapshot(), number(), 0..4_usize).prop_map(|(term, snapshot, offset, bytes)| {
-            Message::InstallSnapshot(InstallSnapshot {
+            Message::InstallSnapshot(Box::new(InstallSnapshot {
                 term,
                 snapshot,
                 offset,
                 data: Bytes::from_static(b"data").slice(..bytes),
-            })
+            }))
         }),
         (term(), log_id(), 0..2_u64, number()).prop_map(|(term, last, identity, received)| {
             Message::InstallSnapshotResponse(InstallSnapshotResponse {

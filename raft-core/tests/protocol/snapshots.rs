@@ -183,7 +183,7 @@ fn a_damaged_snapshot_is_fetched_again() {
 
 fn piece(last: LogId, identity: u64, size: u64, offset: u64, data: &'static [u8]) -> Message {
     let membership = Membership::new([1, 2, 3].map(NodeId));
-    Message::InstallSnapshot(InstallSnapshot {
+    Message::InstallSnapshot(Box::new(InstallSnapshot {
         term: Term(1),
         snapshot: Snapshot {
             last,
@@ -193,7 +193,7 @@ fn piece(last: LogId, identity: u64, size: u64, offset: u64, data: &'static [u8]
         },
         offset,
         data: Bytes::from_static(data),
-    })
+    }))
 }
 
 fn at(index: u64) -> LogId {

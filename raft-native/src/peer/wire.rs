@@ -343,7 +343,7 @@ fn from_body(body: Body) -> Result<Message, WireError> {
             term: Term(m.term),
             round: m.round,
         }),
-        Body::InstallSnapshot(m) => Message::InstallSnapshot(InstallSnapshot {
+        Body::InstallSnapshot(m) => Message::InstallSnapshot(Box::new(InstallSnapshot {
             term: Term(m.term),
             snapshot: Snapshot {
                 last: m.last.into(),
@@ -353,7 +353,7 @@ fn from_body(body: Body) -> Result<Message, WireError> {
             },
             offset: m.offset,
             data: m.data,
-        }),
+        })),
         Body::InstallSnapshotResponse(m) => {
             Message::InstallSnapshotResponse(InstallSnapshotResponse {
                 term: Term(m.term),
@@ -485,7 +485,7 @@ mod tests {
                 term: Term(3),
                 round: 9,
             }),
-            Message::InstallSnapshot(InstallSnapshot {
+            Message::InstallSnapshot(Box::new(InstallSnapshot {
                 term: Term(3),
                 snapshot: Snapshot {
                     last: id(2, 5),
@@ -495,7 +495,7 @@ mod tests {
                 },
                 offset: 12,
                 data: Bytes::from_static(b"piece"),
-            }),
+            })),
             Message::InstallSnapshotResponse(InstallSnapshotResponse {
                 term: Term(3),
                 last: id(2, 5),
