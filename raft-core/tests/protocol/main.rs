@@ -10,6 +10,7 @@
 mod cluster;
 mod durability;
 mod elections;
+mod elsewhere;
 mod membership;
 mod reads;
 mod replication;

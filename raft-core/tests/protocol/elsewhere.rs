@@ -1,0 +1,145 @@
+//! Bugs that other implementations had, as far as no other test is about the same rule:
+//! docs/bugs.md lists all of them.
+
+use crate::cluster::{Cluster, TIMEOUT_MIN, entry};
+use raft_core::{
+    AppendEntries, Heartbeat, LogId, LogIndex, Membership, Message, NodeId, PreVoteResponse,
+    RequestVoteResponse, Role, Term, TransferError,
+};
+
+/// openraft PR 1220: what carries a later term deposes, whatever else it says.
+#[test]
+fn a_granted_vote_of_a_later_term_is_not_counted() {
+    let mut cluster = Cluster::new(3);
+    cluster.time_out(1);
+    cluster.deliver_where(|_, _, message| !matches!(message, Message::RequestVote(_)));
+    assert_eq!(cluster.raft(1).role(), Role::Candidate);
+    for voter in [2, 3] {
+        let vote = RequestVoteResponse {
+            term: Term(7),
+            granted: true,
+        };
+        cluster.hand_over(voter, 1, Message::RequestVoteResponse(vote));
+    }
+    assert_eq!(cluster.raft(1).role(), Role::Follower);
+    assert_eq!(cluster.raft(1).term(), Term(7));
+}
+
+/// openraft #2080: a majority that has moved on elects, however often the old leader is heard.
+#[test]
+fn heartbeats_of_an_old_leader_hold_nobody_up() {
+    let mut cluster = Cluster::new(5);
+    cluster.elect(1);
+    cluster.settle(1);
+    cluster.pass(2 * TIMEOUT_MIN);
+    // Its term is over for the others, and it does not know.
+    for id in 2..=5 {
+        let later = PreVoteResponse {
+            term: Term(4),
+            campaign_term: Term(4),
+            granted: false,
+        };
+        cluster.hand_over(id % 5 + 1, id, Message::PreVoteResponse(later));
+    }
+    for _ in 0..3 {
+        for id in 2..=5 {
+            let deadline = cluster.raft(id).deadline();
+            let old = Heartbeat {
+                term: Term(1),
+                round: 99,
+                commit_index: LogIndex(0),
+            };
+            cluster.hand_over(1, id, Message::Heartbeat(old));
+            assert_eq!(cluster.raft(id).deadline(), deadline);
+        }
+    }
+    cluster.time_out(3);
+    cluster.deliver_among(&[2, 3, 4, 5]);
+    assert_eq!(cluster.raft(3).role(), Role::Leader);
+}
+
+/// etcd and others: promises of votes still arrive when the election is over.
+#[test]
+fn a_late_promise_of_a_vote_changes_nothing_for_a_leader() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    let term = cluster.raft(1).term();
+    for campaign_term in [term, Term(term.0 + 1)] {
+        let promise = PreVoteResponse {
+            term,
+            campaign_term,
+            granted: true,
+        };
+        cluster.hand_over(2, 1, Message::PreVoteResponse(promise));
+        assert_eq!(
+            (cluster.raft(1).role(), cluster.raft(1).term()),
+            (Role::Leader, term)
+        );
+    }
+}
+
+/// The own vote of an earlier term becomes durable when another one is under way.
+#[test]
+fn the_own_vote_counts_in_its_own_term() {
+    let mut cluster = Cluster::configured(1, |config| config.pre_vote = false);
+    cluster.sync = false;
+    cluster.time_out(1);
+    cluster.drain();
+    cluster.time_out(1);
+    cluster.drain();
+    assert_eq!(cluster.raft(1).term(), Term(2));
+    let (first, now) = (cluster.server(1).writes.pop_front().unwrap(), cluster.now);
+    assert_eq!(first.hard_state.unwrap().term, Term(1));
+    cluster.raft(1).persisted(first.token, now);
+    cluster.drain();
+    assert_eq!(cluster.raft(1).role(), Role::Candidate);
+    cluster.server(1).sync(now);
+    cluster.drain();
+    assert_eq!(cluster.raft(1).role(), Role::Leader);
+}
+
+/// Term, vote and entries that belong together are one write: no crash leaves half of it.
+#[test]
+fn a_term_and_the_entries_of_its_leader_are_one_write() {
+    let mut cluster = Cluster::new(3);
+    cluster.sync = false;
+    let request = AppendEntries {
+        term: Term(3),
+        prev_log: LogId::default(),
+        entries: [entry(3, 1)].into(),
+        leader_commit: LogIndex(0),
+    };
+    cluster.hand_over(1, 2, Message::AppendEntries(request));
+    cluster.drain();
+    let server = cluster.server(2);
+    let write = server.writes.back().unwrap();
+    assert_eq!(write.hard_state.unwrap().term, Term(3));
+    assert_eq!(
+        write.entries.last().map(|entry| entry.id.term),
+        Some(Term(3))
+    );
+}
+
+/// A transfer is not for a server that is about to lose its vote.
+#[test]
+fn a_demoted_server_is_no_target_of_a_transfer() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.settle(1);
+    let now = cluster.now;
+    let demoted = Membership::new([1, 2].map(NodeId)).with_learners([NodeId(3)]);
+    cluster.raft(1).change_membership(demoted, now).unwrap();
+    assert!(
+        cluster.raft(1).membership().is_voter(NodeId(3)),
+        "until the change is over"
+    );
+    assert_eq!(
+        cluster.raft(1).transfer_leadership(NodeId(3), now),
+        Err(TransferError::CannotLead(NodeId(3)))
+    );
+    cluster.settle(1);
+    assert_eq!(
+        cluster.raft(1).transfer_leadership(NodeId(3), now),
+        Err(TransferError::CannotLead(NodeId(3)))
+    );
+}
