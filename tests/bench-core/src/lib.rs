@@ -12,7 +12,10 @@ pub mod scaling;
 pub mod speed;
 
 mod bars;
+mod noraft;
 mod ours;
+mod rafter;
+mod sailing;
 mod tikv;
 
 use anyhow::{Context, Result, ensure};
@@ -50,6 +53,8 @@ pub trait Cluster {
 pub struct Core {
     /// Its name and version.
     pub name: &'static str,
+    /// Whether it ships commands, or leaves that to its caller.
+    pub ships: bool,
     /// What a reader has to know about the row.
     pub remark: &'static str,
     /// Makes a cluster with a leader.
@@ -57,7 +62,13 @@ pub struct Core {
 }
 
 /// Ours comes first.
-pub const CORES: &[Core] = &[ours::CORE, tikv::CORE];
+pub const CORES: &[Core] = &[
+    ours::CORE,
+    tikv::CORE,
+    rafter::CORE,
+    sailing::CORE,
+    noraft::CORE,
+];
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

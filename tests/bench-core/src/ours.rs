@@ -11,6 +11,7 @@ use crate::{Applied, Cluster, Core, ENTRIES_KEPT, LEADER, SERVERS};
 
 pub const CORE: Core = Core {
     name: "raft-core",
+    ships: true,
     remark: "one `propose` per command, one `drain` per turn, and one more of a follower that wrote",
     elect: |case| {
         let window = ENTRIES_KEPT * (size_of::<Entry>() + case.bytes);

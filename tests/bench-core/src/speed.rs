@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 
 use crate::{CASES, CORES, Case, Commands, Core, check, commit, warmed_up};
 
+/// Chooses cores.
+pub type Among = fn(&Core) -> bool;
+
 /// For every case and core the measurements, in ascending order.
 pub struct Speeds {
     measured: Vec<Vec<Vec<f64>>>,
@@ -26,10 +29,10 @@ impl Speeds {
         (measured[0], measured[measured.len() - 1])
     }
 
-    /// Ours in relation to the fastest of the others, and which that is.
+    /// Ours in relation to the fastest of others, and which that is.
     #[must_use]
-    pub fn ratio(&self, case: usize) -> (f64, usize) {
-        let others = 1..CORES.len();
+    pub fn ratio(&self, case: usize, among: Among) -> (f64, usize) {
+        let others = (1..CORES.len()).filter(|other| among(&CORES[*other]));
         let fastest = others.max_by(|one, other| {
             self.median(case, *one)
                 .total_cmp(&self.median(case, *other))
