@@ -1,0 +1,121 @@
+//! What a commit costs, in allocations and messages: counts, which are the same on every machine.
+//!
+//! Times are measured by `cargo xtask bench core`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::alloc::System;
+
+use bytes::Bytes;
+use raft_core::{
+    Config, Effects, HardState, Instant, LogIndex, Membership, Message, NodeId, Raft, Restored,
+    Role,
+};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const BATCHES: u64 = 1000;
+/// What the test's own threads may allocate meanwhile.
+const SLACK: u64 = 10;
+
+/// Three servers in memory whose writes are durable at once. The first one leads.
+struct Cluster {
+    servers: Vec<Raft>,
+    inboxes: [Vec<(NodeId, Message)>; 3],
+    effects: Effects,
+    now: Instant,
+    messages: u64,
+}
+
+impl Cluster {
+    fn elected() -> Self {
+        let voters = [1, 2, 3].map(NodeId);
+        let server = |id: NodeId| {
+            let mut config = Config::new(id);
+            // So that the window is full soon, and what it costs to move it is counted, too.
+            config.window_bytes_max = 16 << 10;
+            let membership = Membership::new(voters);
+            let (hard_state, window) = (HardState::default(), config.window_bytes_max);
+            let restored = Restored::new(1, membership, hard_state, LogIndex(0), window);
+            Raft::new(config, restored, id.0, Instant(0)).unwrap()
+        };
+        let mut cluster = Self {
+            servers: voters.into_iter().map(server).collect(),
+            inboxes: Default::default(),
+            effects: Effects::default(),
+            now: Instant(0),
+            messages: 0,
+        };
+        cluster.now = cluster.servers[0].deadline().unwrap();
+        cluster.servers[0].elapse(cluster.now);
+        for _ in 0..8 {
+            cluster.turn();
+        }
+        assert_eq!(cluster.servers[0].role(), Role::Leader);
+        cluster
+    }
+
+    /// Every server takes all that waits for it, and is drained before and after its write.
+    fn turn(&mut self) {
+        for at in 0..self.servers.len() {
+            for (from, message) in self.inboxes[at].drain(..) {
+                self.servers[at].receive(from, message, self.now);
+            }
+            loop {
+                let server = &mut self.servers[at];
+                server.drain(&mut self.effects);
+                self.effects.committed.clear();
+                for sent in self.effects.messages.drain(..) {
+                    self.messages += 1;
+                    self.inboxes[sent.to.0 as usize - 1].push((server.id(), sent.message));
+                }
+                let Some(write) = self.effects.write.take() else {
+                    break;
+                };
+                server.persisted(write.synced(), self.now);
+            }
+        }
+    }
+
+    fn commit(&mut self, batches: u64, in_flight: u64) {
+        static COMMAND: Bytes = Bytes::from_static(b"command!");
+        for _ in 0..batches {
+            for _ in 0..in_flight {
+                self.servers[0].propose(COMMAND.clone(), self.now).unwrap();
+            }
+            let last = self.servers[0].last_log().index;
+            for _ in 0..2 {
+                self.turn();
+            }
+            assert_eq!(self.servers[0].delivered_index(), last);
+        }
+    }
+}
+
+/// One test, because the allocations are those of the whole process.
+#[test]
+fn a_batch_costs_one_allocation_and_four_messages_whatever_its_size() {
+    for in_flight in [1, 64] {
+        let mut cluster = Cluster::elected();
+        cluster.commit(BATCHES, in_flight);
+        cluster.messages = 0;
+        let region = Region::new(MEMORY);
+        cluster.commit(BATCHES, in_flight);
+        let change = region.change();
+        let allocations = (change.allocations + change.reallocations) as u64;
+        assert!(
+            allocations <= BATCHES + SLACK,
+            "{allocations} allocations for {BATCHES} batches of {in_flight}"
+        );
+        assert_eq!(
+            cluster.messages,
+            4 * BATCHES,
+            "to each follower the entries, and from each an acknowledgement"
+        );
+    }
+}
