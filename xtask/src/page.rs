@@ -12,8 +12,8 @@ use crate::step::{Step, announce, elapsed};
 use crate::workspace::Workspace;
 
 /// What a visitor waits for before anything moves is the module, compressed by whoever serves it. At 1 Mbit/s, a slow
-/// phone, this many bytes take two seconds and a half.
-const MODULE_GZIP_BYTES_MAX: u64 = 320 * 1024;
+/// phone, this many bytes take three seconds. It holds the whole protocol and all decisions in words.
+const MODULE_GZIP_BYTES_MAX: u64 = 384 * 1024;
 
 /// The name wasm-bindgen gives to the module of a crate named `raft_wasm`.
 const MODULE: &str = "raft_wasm_bg.wasm";
@@ -30,10 +30,10 @@ pub fn build(workspace: &Workspace) -> Result<Sizes> {
     let started = Instant::now();
     Step::cargo(
         workspace,
-        "build --package raft-wasm --target wasm32-unknown-unknown --release",
+        "build --package raft-wasm --target wasm32-unknown-unknown --profile page",
     )?
     .run()?;
-    let module = workspace.target("wasm32-unknown-unknown/release/raft_wasm.wasm");
+    let module = workspace.target("wasm32-unknown-unknown/page/raft_wasm.wasm");
     if !module.is_file() {
         bail!(
             "raft-wasm builds no {}: it must be a cdylib",
