@@ -67,6 +67,8 @@ pub struct WorldConfig {
     pub reorder: bool,
     /// How long a write takes until it is durable.
     pub sync: Span,
+    /// Whether writes to a disk complete in any order. A crash leaves those before which none is missing.
+    pub sync_reorder: bool,
     /// Clients that send requests by themselves.
     pub clients: u64,
     /// How long such a client rests between two requests.
@@ -128,6 +130,7 @@ impl Default for WorldConfig {
             duplicate_per_mille: 0,
             reorder: false,
             sync: Span::new(500, 3_000),
+            sync_reorder: false,
             clients: 0,
             think: Span::new(10_000, 200_000),
             keys: 5,

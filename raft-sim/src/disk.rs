@@ -17,6 +17,7 @@ pub(crate) struct Disk {
     pub(crate) log_start: LogId,
     /// The latest snapshot of the state machine.
     pub(crate) snapshot: Option<(Snapshot, Bytes)>,
+    /// The writes that are not durable, or behind one that is not.
     unsynced: VecDeque<Unsynced>,
     /// Whether the next sync fails.
     pub(crate) failing: bool,
@@ -28,7 +29,8 @@ struct Unsynced {
     hard_state: Option<HardState>,
     log_start: Option<LogId>,
     entries: Vec<Entry>,
-    token: Durable,
+    /// To be given back when the write is done; none, if that has happened already.
+    token: Option<Durable>,
 }
 
 impl Disk {
@@ -60,24 +62,21 @@ impl Disk {
             hard_state,
             log_start: write.log_start(),
             entries,
-            token: write.synced(),
+            token: Some(write.synced()),
         });
     }
 
-    /// Makes everything up to the given write durable, and returns the tokens that say so.
-    pub(crate) fn sync(&mut self, number: u64) -> Vec<Durable> {
-        let mut tokens = Vec::new();
-        while self
+    /// A write is done: returns the token that says so. It is durable when all writes before it are.
+    pub(crate) fn sync(&mut self, number: u64) -> Option<Durable> {
+        let done = self
             .unsynced
-            .front()
-            .is_some_and(|write| write.number <= number)
-        {
-            if let Some(write) = self.unsynced.pop_front() {
-                self.keep(write.hard_state, write.log_start, write.entries);
-                tokens.push(write.token);
-            }
+            .iter_mut()
+            .find(|write| write.number == number)
+            .and_then(|write| write.token.take());
+        while let Some(write) = self.unsynced.pop_front_if(|write| write.token.is_none()) {
+            self.keep(write.hard_state, write.log_start, write.entries);
         }
-        tokens
+        done
     }
 
     /// Power is lost: of what was not synced, some beginning survives, possibly torn in the midst
@@ -153,6 +152,39 @@ mod tests {
         disk.keep(None, None, vec![entry(2, 2)]);
         assert_eq!(disk.log, [entry(1, 1), entry(2, 2)]);
         assert!(disk.holds(entry(2, 2).id) && !disk.holds(entry(1, 2).id));
+    }
+
+    #[test]
+    fn what_is_behind_an_incomplete_write_is_not_durable() {
+        let write = |number, index| Unsynced {
+            number,
+            hard_state: None,
+            log_start: None,
+            entries: vec![entry(1, index)],
+            token: None,
+        };
+        let mut disk = Disk::default();
+        let mut first = write(1, 1);
+        first.token = some_token();
+        disk.unsynced = [first, write(2, 2)].into();
+        assert!(disk.sync(2).is_none(), "it is done already");
+        assert!(!disk.holds(entry(1, 2).id));
+        assert!(disk.sync(1).is_some());
+        assert!(disk.holds(entry(1, 1).id) && disk.holds(entry(1, 2).id));
+    }
+
+    /// Only a server makes tokens.
+    fn some_token() -> Option<Durable> {
+        let mut config = raft_core::Config::new(raft_core::NodeId(1));
+        config.pre_vote = false;
+        let membership = raft_core::Membership::new([raft_core::NodeId(1)]);
+        let nothing = HardState::default();
+        let restored = raft_core::Restored::new(1, membership, nothing, LogIndex(0), 0);
+        let mut raft = raft_core::Raft::new(config, restored, 1, raft_core::Instant(0)).ok()?;
+        raft.elapse(raft.deadline()?);
+        let mut effects = raft_core::Effects::default();
+        raft.drain(&mut effects);
+        effects.write.map(Write::synced)
     }
 
     #[test]

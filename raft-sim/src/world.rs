@@ -244,12 +244,9 @@ impl World {
         if node.disk.failing {
             return self.with_running(id, |running, now| running.raft.storage_failed(now));
         }
-        let tokens = node.disk.sync(write);
-        self.with_running(id, |running, now| {
-            for token in tokens {
-                running.raft.persisted(token, now);
-            }
-        });
+        if let Some(token) = node.disk.sync(write) {
+            self.with_running(id, |running, now| running.raft.persisted(token, now));
+        }
     }
 
     pub(crate) fn with_running(
@@ -361,20 +358,14 @@ impl World {
                 .observe_entries(NodeId(id), previous, write.entries());
             note(&mut self.violation, self.now, checked);
         }
-        let synced_at = node
-            .disk_busy_until
-            .max(self.now + self.random.span(node.sync));
-        node.disk_busy_until = synced_at;
+        let mut synced_at = self.now + self.random.span(node.sync);
+        if !self.config.sync_reorder {
+            synced_at = synced_at.max(node.disk_busy_until);
+            node.disk_busy_until = synced_at;
+        }
         node.disk.write(number, write);
-        let boot = node.boot;
-        self.schedule(
-            synced_at,
-            Happening::WriteSynced {
-                node: id,
-                boot,
-                write: number,
-            },
-        );
+        let (node, boot, write) = (id, node.boot, number);
+        self.schedule(synced_at, Happening::WriteSynced { node, boot, write });
     }
 
     fn fetch(&mut self, id: u64, fetch: Fetch) {

@@ -4,16 +4,17 @@
 
 use raft_core::Role;
 
+use super::old_leader::OldLeader;
 use crate::action::Action;
 use crate::node::Node;
-use crate::random::Random;
+use crate::random::{Random, Span};
 use crate::world::World;
 
 /// Who watches.
 #[derive(Clone, Debug)]
 pub(super) enum Adversary {
     /// Lets two servers stand at once, and crashes every voter whose vote is not on its disk yet: if such a vote
-    /// counted, it would be given twice.
+    /// counted, it would be given twice. A leader's own vote is one of them.
     ContestedVotes {
         next_at: u64,
         until: u64,
@@ -22,11 +23,17 @@ pub(super) enum Adversary {
     /// Lets each leader reach only some followers, crashes it in the midst of replicating, and chooses the next one:
     /// so Figure 8 comes about.
     LeaderChain {
+        /// Whether leaders are asked to change the membership, too, as soon as they lead.
+        changes: bool,
+        /// Whether this one is to commit something before.
+        waits: bool,
         term: u64,
         strike_at: u64,
         next_at: u64,
         returning: Vec<(u64, u64)>,
     },
+    /// Lets a leader believe that it leads while another one does.
+    OldLeader(OldLeader),
 }
 
 impl Adversary {
@@ -38,8 +45,14 @@ impl Adversary {
         }
     }
 
-    pub(super) fn leader_chain() -> Self {
+    pub(super) fn old_leader() -> Self {
+        Self::OldLeader(OldLeader::default())
+    }
+
+    pub(super) fn leader_chain(changes: bool) -> Self {
         Self::LeaderChain {
+            changes,
+            waits: false,
             term: 0,
             strike_at: u64::MAX,
             next_at: 0,
@@ -66,7 +79,10 @@ impl Adversary {
                 }
                 doubtful_voters(world, *candidates)
             }
+            Self::OldLeader(old) => old.look(world, random),
             Self::LeaderChain {
+                changes,
+                waits,
                 term,
                 strike_at,
                 next_at,
@@ -84,22 +100,37 @@ impl Adversary {
                 let leader = leader(world);
                 if let Some((node, leads)) = leader.filter(|(_, leads)| *leads > *term) {
                     *term = leads;
-                    *strike_at = now + random.below(pace(world));
-                    let reached = random.below(world.config().nodes - 1);
-                    actions.extend(narrow(world, node, reached, random));
+                    *waits = *changes && random.chance(500);
+                    if *waits {
+                        *strike_at = now + 4 * pace(world);
+                    } else {
+                        *strike_at = now + random.below(pace(world));
+                        actions.extend(narrow(world, node, *changes, random));
+                    }
+                } else if let Some((node, _)) = leader.filter(|_| *waits && is_ready(world, *term))
+                {
+                    *waits = false;
+                    *strike_at = now + random.below(2 * pace(world));
+                    actions.extend(narrow(world, node, true, random));
                 } else if let Some((node, _)) = leader.filter(|_| *strike_at <= now) {
                     *strike_at = u64::MAX;
                     *next_at = now;
                     actions.push(Action::HealNetwork);
+                    actions.push(latency(world, world.config().latency));
                     if random.chance(300) {
                         // The others lose what they have not synced, too.
                         actions.push(Action::PowerCut);
                         let nodes = (1..=world.config().nodes).filter(|other| *other != node);
                         actions.extend(nodes.map(|node| Action::Restart { node }));
+                        returning.push((now + random.below(4 * pace(world)), node));
+                    } else if *changes && random.chance(500) {
+                        // It lives to see what becomes of its log.
+                        let node = random.within(1..=world.config().nodes);
+                        actions.push(Action::Timeout { node });
                     } else {
                         actions.push(Action::Crash { node });
+                        returning.push((now + random.below(4 * pace(world)), node));
                     }
-                    returning.push((now + random.below(4 * pace(world)), node));
                 } else if *next_at <= now && leader.is_none() {
                     *next_at = now + random.within(pace(world) / 4..=pace(world));
                     let running = running(world);
@@ -120,7 +151,7 @@ fn pace(world: &World) -> u64 {
     (2 * config.latency.max + config.sync.max).max(1_000)
 }
 
-fn running(world: &World) -> Vec<u64> {
+pub(super) fn running(world: &World) -> Vec<u64> {
     let runs = |node: &Node| {
         node.running()
             .is_some_and(|running| running.paused.is_none())
@@ -130,7 +161,7 @@ fn running(world: &World) -> Vec<u64> {
 }
 
 /// The leader of the latest term, and that term.
-fn leader(world: &World) -> Option<(u64, u64)> {
+pub(super) fn leader(world: &World) -> Option<(u64, u64)> {
     let servers = world.nodes.iter().filter_map(|node| {
         let raft = &node.running()?.raft;
         (raft.role() == Role::Leader).then(|| (node.id, raft.term().0))
@@ -155,7 +186,8 @@ fn contest(world: &World, random: &mut Random, candidates: &mut [u64; 2]) -> Vec
     blink.chain(stand).collect()
 }
 
-/// Voters that have given their vote to one of the candidates, and do not have it on the disk.
+/// Voters that have given their vote to one of the candidates, and candidates that have won, and do not have it on the
+/// disk.
 fn doubtful_voters(world: &World, candidates: [u64; 2]) -> Vec<Action> {
     let doubtful = |node: &&Node| {
         let Some(running) = node.running().filter(|running| running.paused.is_none()) else {
@@ -164,25 +196,78 @@ fn doubtful_voters(world: &World, candidates: [u64; 2]) -> Vec<Action> {
         if running.raft.term() <= node.disk.hard_state.term {
             return false;
         }
+        if candidates.contains(&node.id) {
+            return running.raft.role() == Role::Leader;
+        }
         let vote = running.raft.status().vote;
-        !candidates.contains(&node.id) && vote.is_some_and(|vote| candidates.contains(&vote.0))
+        vote.is_some_and(|vote| candidates.contains(&vote.0))
     };
     let voters = world.nodes.iter().filter(doubtful);
     voters.flat_map(|node| blink(node.id)).collect()
 }
 
-fn blink(node: u64) -> [Action; 2] {
+pub(super) fn blink(node: u64) -> [Action; 2] {
     [Action::Crash { node }, Action::Restart { node }]
 }
 
-/// Leaves a leader only so many followers.
-fn narrow(world: &World, leader: u64, reached: u64, random: &mut Random) -> Vec<Action> {
-    let mut others: Vec<_> = (1..=world.config().nodes)
+/// Whether a leader has committed an entry of its term.
+fn is_ready(world: &World, term: u64) -> bool {
+    let ready = |node: &Node| {
+        let raft = node.running().map(|running| &running.raft);
+        raft.is_some_and(|raft| {
+            let leads = raft.role() == Role::Leader && raft.term().0 == term;
+            leads && raft.term_at(raft.commit_index()) == Some(raft.term())
+        })
+    };
+    world.nodes.iter().any(ready)
+}
+
+/// Leaves a leader only some followers, and asks it to change the membership, if so.
+fn narrow(world: &World, leader: u64, changes: bool, random: &mut Random) -> Vec<Action> {
+    let mut unreached: Vec<_> = (1..=world.config().nodes)
         .filter(|node| *node != leader)
         .collect();
-    for _ in 0..reached {
-        others.swap_remove(random.below(others.len() as u64) as usize);
+    for _ in 0..random.below(unreached.len() as u64) {
+        unreached.swap_remove(random.below(unreached.len() as u64) as usize);
+    }
+    let mut actions = Vec::new();
+    if changes {
+        actions.extend(change(world, leader, &unreached, random));
     }
     let cut = |to| Action::CutLink { from: leader, to };
-    others.into_iter().map(cut).collect()
+    actions.extend(unreached.into_iter().map(cut));
+    // What is said now arrives when others lead.
+    if random.chance(100) {
+        let timeout = world.config().election_timeout;
+        actions.push(latency(world, timeout));
+    }
+    actions
+}
+
+/// Asks a leader for memberships that it could decide by itself, with those whom it reaches; now and then for two at
+/// once, of which only the first may begin.
+fn change(world: &World, leader: u64, unreached: &[u64], random: &mut Random) -> Vec<Action> {
+    let mut changes = Vec::new();
+    while changes.is_empty() || (changes.len() < 3 && random.chance(400)) {
+        let with_all = random.chance(200);
+        let voters = (1..=world.config().nodes).filter(|node| {
+            *node == leader || with_all || unreached.contains(node) == random.chance(100)
+        });
+        let (voters, learners, joining) = (voters.collect(), Vec::new(), Vec::new());
+        changes.push(Action::ChangeMembership {
+            voters,
+            learners,
+            joining,
+        });
+    }
+    changes.retain(|_| random.chance(600));
+    changes
+}
+
+pub(super) fn latency(world: &World, latency: Span) -> Action {
+    Action::SetNetwork {
+        latency,
+        loss_per_mille: world.config().loss_per_mille,
+        duplicate_per_mille: world.config().duplicate_per_mille,
+    }
 }

@@ -64,32 +64,63 @@ enum Aim {
     Anything,
     Votes,
     Leaders,
+    Changes,
+    OldLeaders,
 }
 
 pub(super) fn draw(seed: u64) -> Campaign {
     let mut random = Random::new(seed ^ 0x5eed_0ffa);
-    let aim = random.pick(&[Aim::Anything, Aim::Anything, Aim::Votes, Aim::Leaders]);
+    let aim = random.pick(&[
+        Aim::Anything,
+        Aim::Anything,
+        Aim::Anything,
+        Aim::Votes,
+        Aim::Votes,
+        Aim::Leaders,
+        Aim::Leaders,
+        Aim::Changes,
+        Aim::OldLeaders,
+    ]);
     let mut config = world(seed, &mut random);
+    let mut actions = Vec::new();
+    if aim != Aim::Anything {
+        config.founders = None;
+        config.witnesses.clear();
+    }
     let adversary = match aim {
         Aim::Anything => None,
         Aim::Votes => {
             config.nodes = random.pick(&[3, 3, 5]);
-            config.founders = None;
-            config.witnesses.clear();
             config.pre_vote = random.chance(300);
             config.sync = Span::new(5_000, 5_000 + random.within(5_000..=60_000));
             Some(Adversary::contested_votes())
         }
-        Aim::Leaders => {
+        Aim::Leaders | Aim::Changes => {
             config.nodes = random.pick(&[3, 5, 5, 5]);
-            config.founders = None;
-            config.witnesses.clear();
             config.pre_vote = random.chance(200);
             config.check_quorum = config.lease_drift_ppm.is_some() || random.chance(200);
             config.append_bytes_max = random.pick(&[1, 1, 4096]);
             config.loss_per_mille = random.pick(&[0, 0, 0, 10]);
             config.latency.max = config.latency.min + random.within(100..=8_000);
-            Some(Adversary::leader_chain())
+            if aim == Aim::Leaders {
+                if random.chance(300) {
+                    config.snapshot_every = 4;
+                    config.snapshot_retain = 0;
+                }
+                if random.chance(200) {
+                    slow_disks(&config, &mut random, &mut actions);
+                }
+                Some(Adversary::leader_chain(false))
+            } else {
+                config.nodes = random.pick(&[4, 5, 5, 6]);
+                config.snapshot_every = random.pick(&[0, 0, 3, 6]);
+                config.snapshot_retain = 0;
+                Some(Adversary::leader_chain(true))
+            }
+        }
+        Aim::OldLeaders => {
+            old_leaders(&mut config, &mut random);
+            Some(Adversary::old_leader())
         }
     };
     // Where somebody strikes on purpose, other faults would mostly be in the way.
@@ -100,7 +131,6 @@ pub(super) fn draw(seed: u64) -> Campaign {
         // A lease holds as long as clocks keep to the bound, and a jump is beyond any.
         .filter(|kind| config.lease_drift_ppm.is_none() || *kind != Fault::TimerFires)
         .collect();
-    let mut actions = Vec::new();
     if !kinds.is_empty() {
         let mut at = 1 + random.below(1_000_000);
         while at < FAULTS_LAST {
@@ -118,6 +148,39 @@ pub(super) fn draw(seed: u64) -> Campaign {
         healed_at: FAULTS_LAST,
         seed,
     }
+}
+
+/// Some servers write slowly, so that what they write is replaced before it is durable.
+fn slow_disks(config: &WorldConfig, random: &mut Random, actions: &mut Vec<Timed>) {
+    for node in 1..=config.nodes {
+        if !random.chance(400) {
+            continue;
+        }
+        let min = random.within(5_000..=50_000);
+        let sync = Span::new(min, 3 * min);
+        let action = Action::SetDisk { node, sync };
+        actions.push(Timed { at: 1, action });
+    }
+}
+
+/// A quick network, and elections that take about as long as a lease.
+fn old_leaders(config: &mut WorldConfig, random: &mut Random) {
+    let min = config.election_timeout.min;
+    config.nodes = 3;
+    config.election_timeout.max = min + random.within(5_000..=min / 2);
+    config.lease_drift_ppm = random.pick(&[None, Some(DRIFT_PPM_MAX), Some(DRIFT_PPM_MAX)]);
+    config.check_quorum = config.lease_drift_ppm.is_some();
+    config.latency = Span::new(100, 100 + random.within(100..=3_000));
+    config.latency_shape = Shape::Uniform;
+    config.bandwidth = 0;
+    config.loss_per_mille = 0;
+    config.reorder = random.chance(200);
+    config.sync = Span::new(100, 1_000);
+    // Whoever is to be elected must not miss what others write in the meantime.
+    config.clients = random.within(0..=2);
+    config.think = Span::new(min, 5 * min);
+    config.write_stall_max = config.election_timeout.max;
+    config.request_timeout = config.election_timeout.max;
 }
 
 fn world(seed: u64, random: &mut Random) -> WorldConfig {
@@ -161,6 +224,7 @@ fn world(seed: u64, random: &mut Random) -> WorldConfig {
         duplicate_per_mille: random.pick(&[0, 0, 20, 200]),
         reorder: random.chance(500),
         sync: Span::new(100, 100 + random.within(0..=20_000)),
+        sync_reorder: random.chance(200),
         clients: random.within(1..=5),
         think: Span::new(1_000, 1_000 + random.within(1_000..=100_000)),
         keys: random.within(1..=5),

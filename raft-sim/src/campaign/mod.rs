@@ -10,6 +10,7 @@
 
 mod adversary;
 mod draw;
+mod old_leader;
 mod shrink;
 
 use std::collections::BTreeMap;
@@ -352,7 +353,7 @@ mod tests {
     #[test]
     fn all_reachable_branches_are_reached() {
         let mut branches = BTreeMap::new();
-        for seed in 0..60 {
+        for seed in 0..120 {
             branches.extend(Campaign::new(seed).counted().run().branches);
         }
         let missing: Vec<_> = crate::branches::REACHABLE

@@ -51,6 +51,8 @@ pub enum Part {
     Golden,
     /// 1,000 simulated worlds full of faults.
     Campaign,
+    /// Each rule of the protocol is broken, and something falls.
+    Sabotage,
     /// raft-wasm's tests, in a browser.
     Wasm,
     /// The page and the dashboard, in a browser.
@@ -71,7 +73,7 @@ impl Part {
         use Need::{CargoDeny, Chromium, Curl, NodePackages, Toolchain, WasmBindgen, WasmPack};
         match self {
             Self::Fmt | Self::Clippy | Self::Doc | Self::Build | Self::Test => &[Toolchain],
-            Self::NoStd | Self::Golden | Self::Campaign => &[Toolchain],
+            Self::NoStd | Self::Golden | Self::Campaign | Self::Sabotage => &[Toolchain],
             Self::Deny => &[Toolchain, CargoDeny],
             Self::Page | Self::Demo => &[Toolchain, WasmBindgen],
             Self::Readme => &[Toolchain, WasmBindgen, Curl],
@@ -93,6 +95,7 @@ impl Part {
             | Self::NoStd
             | Self::Golden
             | Self::Campaign
+            | Self::Sabotage
             | Self::Wasm => &[],
         }
     }
@@ -114,6 +117,7 @@ impl Part {
             Self::NoStd => rust::no_std(workspace),
             Self::Golden => rust::golden(workspace),
             Self::Campaign => rust::campaign(workspace),
+            Self::Sabotage => rust::sabotage(workspace),
             Self::Wasm => web::wasm(workspace),
             Self::Browser => web::browser(workspace),
             Self::Demo => demo::run(workspace),

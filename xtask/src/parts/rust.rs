@@ -11,6 +11,8 @@ use crate::node;
 use crate::step::Step;
 use crate::workspace::Workspace;
 
+/// How many worlds are searched for each broken rule before the protocol tests have their turn.
+const SABOTAGE_SEEDS: u32 = 1_000;
 /// How many worlds a run of all checks simulates.
 const CAMPAIGN_SEEDS: u32 = 1_000;
 
@@ -81,6 +83,29 @@ pub fn campaign(workspace: &Workspace) -> Result<Note> {
     })?;
     if !last.starts_with(&format!("{CAMPAIGN_SEEDS} seeds, ")) {
         bail!("the simulator doesn't say that it ran {CAMPAIGN_SEEDS} seeds");
+    }
+    Ok(Some(last))
+}
+
+/// Every rule can be switched off, and that never goes unnoticed; and the scenarios show what some are for.
+pub fn sabotage(workspace: &Workspace) -> Result<Note> {
+    run_tests(Step::cargo(
+        workspace,
+        "test --package raft-sim --release --features sabotage --test library",
+    )?)?;
+    let mut last = String::new();
+    Step::cargo(
+        workspace,
+        "run --package raft-sim --bin sabotage --features sabotage --release -- --seeds",
+    )?
+    .arg(SABOTAGE_SEEDS.to_string())
+    .run_reading(|line| {
+        if line.contains(" broken rules: ") {
+            last = line.to_owned();
+        }
+    })?;
+    if last.is_empty() {
+        bail!("the simulator doesn't say which rules it broke");
     }
     Ok(Some(last))
 }

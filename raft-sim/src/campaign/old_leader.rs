@@ -1,0 +1,251 @@
+//! A leader that is replaced without knowing it, and asked what the others have changed since.
+
+use raft_core::{Message, Role};
+
+use super::adversary::{blink, latency, leader, running};
+use crate::action::{Action, Request};
+use crate::client::AskingState;
+use crate::random::{Random, Span};
+use crate::world::World;
+
+/// Cuts a leader off at the worst moment, and as soon as another leader has answered a write, reads at the old one.
+/// Clocks are as wrong as leases allow for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OldLeader {
+    stage: Stage,
+    next_at: u64,
+    deadline: u64,
+    old: u64,
+    heir: u64,
+    way: Way,
+    written: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Stage {
+    #[default]
+    Resting,
+    /// A follower is made to believe that there is no leader.
+    Luring,
+    /// The leader's question was heard, and the answers are on a long way.
+    Answering,
+    /// The leader is cut off, and another one is to be elected.
+    CutOff,
+    /// A client writes at the new leader.
+    Writing,
+    /// A client reads at the old one.
+    Reading,
+}
+
+/// How the leader is replaced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Way {
+    /// Nobody hears it.
+    #[default]
+    Isolation,
+    /// One follower does not hear it, and the others do until this one has their votes.
+    DeafFollower,
+    /// One follower does not hear it, and the others restart when this one stands.
+    Restart,
+    /// It is asked to hand over.
+    Transfer,
+    /// The answers to its last heartbeat arrive when it is over.
+    LateAnswers,
+}
+
+impl OldLeader {
+    pub(super) fn look(&mut self, world: &World, random: &mut Random) -> Vec<Action> {
+        let now = world.now();
+        if self.stage != Stage::Resting && now > self.deadline {
+            return self.rest(world, random);
+        }
+        match self.stage {
+            Stage::Resting if now >= self.next_at => self.begin(world, random),
+            Stage::Resting => Vec::new(),
+            Stage::Luring => self.lure(world),
+            Stage::Answering => self.answer(world),
+            Stage::CutOff => self.write(world),
+            Stage::Writing => self.read(world),
+            Stage::Reading => Vec::new(),
+        }
+    }
+
+    fn rest(&mut self, world: &World, random: &mut Random) -> Vec<Action> {
+        let timeout = world.config().election_timeout.max;
+        self.stage = Stage::Resting;
+        self.next_at = world.now() + random.within(timeout / 2..=2 * timeout);
+        vec![Action::HealNetwork, latency(world, world.config().latency)]
+    }
+
+    fn begin(&mut self, world: &World, random: &mut Random) -> Vec<Action> {
+        let Some((old, _)) = leader(world) else {
+            return Vec::new();
+        };
+        let followers: Vec<_> = running(world)
+            .into_iter()
+            .filter(|node| *node != old)
+            .collect();
+        if followers.len() < 2 {
+            return Vec::new();
+        }
+        let heir = random.pick(&followers);
+        let ways = [
+            Way::Isolation,
+            Way::DeafFollower,
+            Way::Restart,
+            Way::Transfer,
+        ];
+        let has_leases = world.config().lease_drift_ppm.is_some();
+        let way = if has_leases || random.chance(300) {
+            random.pick(&ways)
+        } else {
+            Way::LateAnswers
+        };
+        (self.old, self.heir, self.way) = (old, heir, way);
+        self.stage = Stage::Luring;
+        self.deadline = world.now() + 4 * world.config().election_timeout.max;
+        let mut actions = clocks(world, old, 0);
+        actions.extend(match way {
+            Way::Isolation => {
+                self.stage = Stage::CutOff;
+                vec![Action::Isolate { node: old }]
+            }
+            Way::DeafFollower | Way::Restart => vec![
+                Action::CutLink {
+                    from: old,
+                    to: heir,
+                },
+                Action::CutLink {
+                    from: heir,
+                    to: old,
+                },
+            ],
+            Way::Transfer => vec![Action::Transfer { to: heir }],
+            Way::LateAnswers => Vec::new(),
+        });
+        actions
+    }
+
+    fn lure(&mut self, world: &World) -> Vec<Action> {
+        let cut_off = Action::Isolate { node: self.old };
+        match self.way {
+            Way::LateAnswers => {
+                let asks = |message: &Message| matches!(message, Message::Heartbeat(_));
+                if !self.is_on_its_way(world, self.old, asks) {
+                    return Vec::new();
+                }
+                self.stage = Stage::Answering;
+                let timeout = world.config().election_timeout.max;
+                // Without leases safety depends on no clock. The leader's next heartbeat is far away.
+                let mut actions = clocks(world, self.old, -900_000);
+                actions.push(latency(world, Span::new(3 * timeout, 4 * timeout)));
+                actions
+            }
+            Way::Restart | Way::Transfer => {
+                let heir = world.raft(self.heir);
+                if heir.is_none_or(|heir| heir.role() == Role::Follower) {
+                    return Vec::new();
+                }
+                self.stage = Stage::CutOff;
+                if self.way == Way::Transfer {
+                    return vec![cut_off];
+                }
+                let others = running(world)
+                    .into_iter()
+                    .filter(|node| ![self.old, self.heir].contains(node));
+                let mut actions = vec![cut_off];
+                actions.extend(others.flat_map(blink));
+                actions
+            }
+            Way::DeafFollower | Way::Isolation => {
+                let term = |node| world.raft(node).map_or(0, |raft| raft.term().0);
+                let is_over = running(world).into_iter().any(|node| {
+                    ![self.old, self.heir].contains(&node) && term(node) > term(self.old)
+                });
+                if !is_over {
+                    return Vec::new();
+                }
+                self.stage = Stage::CutOff;
+                vec![cut_off]
+            }
+        }
+    }
+
+    /// When the answers are on their way, the network is quick again, and the leader hears nothing but them.
+    fn answer(&mut self, world: &World) -> Vec<Action> {
+        let answers = |message: &Message| matches!(message, Message::HeartbeatResponse(_));
+        let voter = (1..=world.config().nodes).find(|node| ![self.old, self.heir].contains(node));
+        if !voter.is_some_and(|voter| self.is_on_its_way(world, voter, answers)) {
+            return Vec::new();
+        }
+        self.stage = Stage::CutOff;
+        let mut actions = vec![latency(world, world.config().latency)];
+        let others = (1..=world.config().nodes).filter(|node| *node != self.old);
+        actions.extend(others.map(|to| Action::CutLink { from: self.old, to }));
+        actions.push(Action::CutLink {
+            from: self.heir,
+            to: self.old,
+        });
+        actions
+    }
+
+    fn is_on_its_way(&self, world: &World, from: u64, is: impl Fn(&Message) -> bool) -> bool {
+        let mut messages = world.messages();
+        messages.any(|flight| flight.from == from && flight.to != self.heir && is(&flight.message))
+    }
+
+    fn write(&mut self, world: &World) -> Vec<Action> {
+        let Some((new, _)) = leader(world).filter(|(new, _)| *new != self.old) else {
+            return Vec::new();
+        };
+        self.stage = Stage::Writing;
+        self.written += 1;
+        let request = Request::Put {
+            key: KEY.into(),
+            value: self.value(),
+        };
+        vec![Action::Request {
+            via: Some(new),
+            request,
+        }]
+    }
+
+    fn value(&self) -> String {
+        format!("a{}", self.written)
+    }
+
+    fn read(&mut self, world: &World) -> Vec<Action> {
+        let value = self.value();
+        let is_done = world.clients.askings.values().rev().any(|asking| {
+            let is_it = matches!(&asking.request, Request::Put { value: put, .. } if *put == value);
+            let is_done = matches!(asking.state, AskingState::Done { .. });
+            // A read that begins in the moment in which the write ends may come before it.
+            is_it && is_done && asking.returned < Some(world.now())
+        });
+        if !is_done {
+            return Vec::new();
+        }
+        // The old leader is left alone until its answer is there, or those to its heartbeat.
+        self.stage = Stage::Reading;
+        if self.way != Way::LateAnswers {
+            self.deadline = world.now() + 4 * world.config().latency.max + 10_000;
+        }
+        let request = Request::Get { key: KEY.into() };
+        let via = Some(self.old);
+        vec![Action::Request { via, request }]
+    }
+}
+
+const KEY: &str = "a";
+
+/// The old leader's clock is slow, and those of the others are fast, as far as leases allow for.
+fn clocks(world: &World, old: u64, without_leases: i32) -> Vec<Action> {
+    let bound = world.config().lease_drift_ppm.map(|bound| bound as i32);
+    let slow = bound.map_or(without_leases, |bound| -bound);
+    let fast = bound.unwrap_or(0);
+    let set = |node| Action::SetClock {
+        node,
+        drift: if node == old { slow } else { fast },
+    };
+    (1..=world.config().nodes).map(set).collect()
+}
