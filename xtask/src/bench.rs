@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
 use crate::setup::{self, Need};
@@ -38,6 +38,9 @@ pub fn run(workspace: &Workspace, bench: &Bench) -> Result<ExitCode> {
         .into_command()
         .status()
         .context("cannot start bench-core")?;
+    if status.code().is_none() {
+        bail!("bench-core was ended: {status}");
+    }
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }

@@ -27,6 +27,8 @@ pub const SERVERS: usize = 3;
 pub const LEADER: usize = 0;
 /// About how many entries each core keeps in memory, whichever way it is told.
 pub const ENTRIES_KEPT: usize = 4096;
+/// Up to where each core puts entries into one message: the largest batch fits.
+pub const MESSAGE_BYTES: usize = 1 << 20;
 /// Turns after which a batch that is not committed is held for lost.
 const TURNS_MAX: usize = 1000;
 

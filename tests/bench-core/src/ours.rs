@@ -7,7 +7,7 @@ use raft_core::{
     Raft, Restored, Role,
 };
 
-use crate::{Applied, Cluster, Core, ENTRIES_KEPT, LEADER, SERVERS};
+use crate::{Applied, Cluster, Core, ENTRIES_KEPT, LEADER, MESSAGE_BYTES, SERVERS};
 
 pub const CORE: Core = Core {
     name: "raft-core",
@@ -40,6 +40,7 @@ impl Ours {
         let servers = voters.iter().map(|id| {
             let mut config = Config::new(*id);
             config.window_bytes_max = window.unwrap_or(config.window_bytes_max);
+            config.append_bytes_max = MESSAGE_BYTES;
             let membership = Membership::new(voters.iter().copied());
             let window = config.window_bytes_max;
             let fresh = Restored::new(1, membership, HardState::default(), LogIndex(0), window);

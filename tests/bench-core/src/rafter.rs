@@ -8,7 +8,7 @@ use rafter::{
     RaftSnapshotMetadata, Role, SnapshotGroupId,
 };
 
-use crate::{Applied, Case, Cluster, Core, ENTRIES_KEPT, LEADER, SERVERS};
+use crate::{Applied, Case, Cluster, Core, ENTRIES_KEPT, LEADER, MESSAGE_BYTES, SERVERS};
 
 pub const CORE: Core = Core {
     name: "rafter 0.0.2-alpha.1",
@@ -36,7 +36,9 @@ impl Rafter {
             let config = NodeConfig::new(*id, others, timeout)?
                 .with_pre_vote(true)
                 .with_check_quorum(true)
-                .with_max_inflight_appends(256);
+                .with_max_append_entries_bytes(MESSAGE_BYTES)
+                .with_max_inflight_appends(256)
+                .with_max_inflight_bytes(8 * MESSAGE_BYTES);
             Ok(Node::new(config))
         });
         let mut cluster = Self {

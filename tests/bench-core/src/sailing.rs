@@ -13,7 +13,7 @@ use sailing_proto::{
     StableStore, StateMachine, Term,
 };
 
-use crate::{Applied, Case, Cluster, Core, ENTRIES_KEPT, LEADER, SERVERS};
+use crate::{Applied, Case, Cluster, Core, ENTRIES_KEPT, LEADER, MESSAGE_BYTES, SERVERS};
 
 pub const CORE: Core = Core {
     name: "sailing-proto 0.0.0",
@@ -235,6 +235,7 @@ impl Server {
         let config = Config::try_new(id, voters.to_vec(), timeout, HEARTBEAT)?
             .with_pre_vote(true)
             .with_check_quorum(true)
+            .with_max_size_per_msg(MESSAGE_BYTES as u64)
             .with_snapshot_threshold(2 * ENTRIES_KEPT);
         Ok(Self {
             endpoint: Endpoint::new(config, Instant::ORIGIN, id, Machine::default()),

@@ -1,10 +1,11 @@
 //! How our own core behaves in large clusters and with followers that are far behind.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
 use crate::ours::Ours;
+use crate::speed::processor_time;
 use crate::{Cluster, Commands, LEADER, SERVERS, check, commit};
 
 /// The sizes of clusters that are measured.
@@ -54,21 +55,21 @@ pub fn members(members: usize) -> Result<Members> {
     let (mut heartbeat_messages, mut election_messages) = (0, 0);
     for _ in 0..REPETITIONS {
         let mut cluster = Ours::new(members, None)?;
-        let started = Instant::now();
+        let started = processor_time()?;
         cluster.campaign()?;
-        elections.push(started.elapsed());
+        elections.push(processor_time()? - started);
         election_messages = cluster.messages;
 
         acknowledgements.push(acknowledgement(&mut cluster)?);
         check(&mut cluster)?;
 
         let before = cluster.messages;
-        let started = Instant::now();
+        let started = processor_time()?;
         cluster.wake()?;
         cluster.turn()?;
         cluster.receive(LEADER);
         cluster.carry_out(LEADER);
-        rounds.push(started.elapsed());
+        rounds.push(processor_time()? - started);
         heartbeat_messages = cluster.messages - before;
     }
     Ok(Members {
@@ -89,9 +90,9 @@ fn acknowledgement(cluster: &mut Ours) -> Result<Duration> {
     for _ in 0..BATCHES {
         cluster.propose(commands.batch(IN_FLIGHT))?;
         cluster.turn()?;
-        let started = Instant::now();
+        let started = processor_time()?;
         cluster.receive(LEADER);
-        spent += started.elapsed();
+        spent += processor_time()? - started;
         cluster.turn()?;
     }
     let acknowledgements = BATCHES * (cluster.servers.len() - 1) as u32;
@@ -113,7 +114,7 @@ pub fn catch_up(entries: usize) -> Result<CatchUp> {
         cluster.absent = None;
         let target = cluster.applied()[LEADER];
         let before = cluster.messages;
-        let started = Instant::now();
+        let started = processor_time()?;
         let mut beats = 0;
         while cluster.applied()[absent] != target {
             let applied = cluster.applied()[absent];
@@ -127,7 +128,7 @@ pub fn catch_up(entries: usize) -> Result<CatchUp> {
                 ensure!(beats < 100, "the follower does not catch up");
             }
         }
-        times.push(started.elapsed());
+        times.push(processor_time()? - started);
         messages = cluster.messages - before;
     }
     Ok(CatchUp {

@@ -6,7 +6,7 @@ use raft::eraftpb::{ConfState, Entry, Message, MessageType};
 use raft::storage::MemStorage;
 use raft::{Config, RawNode, StateRole, Storage};
 
-use crate::{Applied, Case, Cluster, Core, ENTRIES_KEPT, LEADER, SERVERS};
+use crate::{Applied, Case, Cluster, Core, ENTRIES_KEPT, LEADER, MESSAGE_BYTES, SERVERS};
 
 pub const CORE: Core = Core {
     name: "raft 0.7.0",
@@ -30,7 +30,7 @@ impl Tikv {
             let config = Config {
                 pre_vote: true,
                 check_quorum: true,
-                max_size_per_msg: 256 * 1024,
+                max_size_per_msg: MESSAGE_BYTES as u64,
                 batch_append: true,
                 skip_bcast_commit: true,
                 ..Config::new(*id)
