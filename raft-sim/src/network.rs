@@ -28,10 +28,10 @@ pub struct InFlight {
 /// A message that did not arrive.
 #[derive(Clone, Debug)]
 pub struct Lost {
-    /// The message. It was lost at the time at which it would have arrived or, if the link was cut,
-    /// at which it left.
+    /// The message.
     pub message: InFlight,
-    /// When it was lost.
+    /// When it was lost, between the moment at which it left and the one at which it would have arrived. What is
+    /// certain to be lost is noted when it leaves, so this may lie in the future.
     pub at: u64,
 }
 
@@ -113,11 +113,10 @@ impl Network {
         } else {
             1
         };
-        let lost = random.chance(self.loss_per_mille) || !self.connects(from, to);
+        let by_chance = random.chance(self.loss_per_mille);
         let mut arrivals = Vec::new();
         for _ in 0..copies {
             let left_at = self.leaves(now, from, to, &message);
-            let lost = lost || left_at.is_none();
             let mut arrives_at = left_at.unwrap_or(now) + random.delay(self.latency, self.shape);
             if !self.reorder {
                 let bulk = matches!(
@@ -138,14 +137,34 @@ impl Network {
                 sent_at: now,
                 arrives_at,
             };
-            if lost {
-                self.note_loss(flight, now);
+            let lost_at = match left_at {
+                None => Some(now),
+                Some(_) => self
+                    .barrier(&flight)
+                    .or(by_chance.then(|| somewhere(&flight))),
+            };
+            if let Some(at) = lost_at {
+                self.note_loss(flight, at);
             } else {
                 self.in_flight.insert(id, flight);
                 arrivals.push((arrives_at, id));
             }
         }
         arrivals
+    }
+
+    /// When a message that leaves now gets to what keeps it from its receiver: at once if its sender is cut off, at
+    /// the end of its way if its receiver is, and halfway if the link is cut.
+    fn barrier(&self, flight: &InFlight) -> Option<u64> {
+        if self.isolated.contains(&flight.from) {
+            Some(flight.sent_at)
+        } else if self.cut.contains(&(flight.from, flight.to)) {
+            Some(on_the_way(flight, 500))
+        } else if self.isolated.contains(&flight.to) {
+            Some(flight.arrives_at)
+        } else {
+            None
+        }
     }
 
     /// When the last byte of a message has left, behind what was sent before it. None if so much waits
@@ -257,5 +276,74 @@ impl Network {
             self.lost.remove(0);
         }
         self.lost.push(Lost { message, at });
+    }
+}
+
+/// When a message has come so many thousandths of its way.
+fn on_the_way(flight: &InFlight, thousandths: u64) -> u64 {
+    flight.sent_at + (flight.arrives_at - flight.sent_at) * thousandths / 1000
+}
+
+/// When a message that chance takes is lost: somewhere in the middle half of its way. It matters to those who watch
+/// alone, so nothing is drawn for it: watching must not change a run.
+fn somewhere(flight: &InFlight) -> u64 {
+    on_the_way(flight, 250 + flight.id.wrapping_mul(7919) % 500)
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::{Term, TimeoutNow};
+
+    use super::*;
+
+    /// What part of its way a message from node 1 to node 2 comes, in thousandths.
+    fn comes(network: &mut Network) -> u64 {
+        let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
+        let arrivals = network.send(1000, 1, 2, message, &mut Random::new(1));
+        assert_eq!(arrivals, [], "it is lost");
+        let lost = network.lost.pop().expect("its loss is noted");
+        let whole = lost.message.arrives_at - lost.message.sent_at;
+        (lost.at - lost.message.sent_at) * 1000 / whole
+    }
+
+    fn network(loss_per_mille: u32) -> Network {
+        Network::new(&WorldConfig {
+            latency: Span::new(10_000, 10_000),
+            loss_per_mille,
+            ..WorldConfig::default()
+        })
+    }
+
+    #[test]
+    fn a_message_is_lost_where_something_stops_it() {
+        let mut cut = network(0);
+        cut.cut(1, 2);
+        assert_eq!(comes(&mut cut), 500);
+        let mut sender_alone = network(0);
+        sender_alone.isolate(1);
+        assert_eq!(comes(&mut sender_alone), 0);
+        let mut receiver_alone = network(0);
+        receiver_alone.isolate(2);
+        assert_eq!(comes(&mut receiver_alone), 1000);
+    }
+
+    #[test]
+    fn chance_takes_messages_at_different_places() {
+        let mut lossy = network(1000);
+        let places: BTreeSet<u64> = (0..20).map(|_| comes(&mut lossy)).collect();
+        assert!(places.len() > 10, "{places:?}");
+        assert!(
+            places.iter().all(|place| (250..750).contains(place)),
+            "{places:?}"
+        );
+    }
+
+    #[test]
+    fn a_message_that_is_dropped_is_lost_where_it_is() {
+        let mut network = network(0);
+        let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
+        let arrivals = network.send(0, 1, 2, message, &mut Random::new(1));
+        network.drop_message(arrivals[0].1, 3_000);
+        assert_eq!(network.lost[0].at, 3_000);
     }
 }

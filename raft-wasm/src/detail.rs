@@ -1,6 +1,6 @@
 //! What a person who looks closely is shown.
 
-use raft_core::{AppendResult, LogId, Message, Role};
+use raft_core::{AppendResult, LogId, Membership, Message, NodeId, Role};
 use raft_sim::{EntryView, KeyView, ProcessView, World};
 use serde::Serialize;
 
@@ -32,6 +32,19 @@ struct ServerDetail {
     durable_index: u64,
     last_index: u64,
     last_term: u64,
+    /// The log begins after this entry, which a snapshot holds.
+    log_start: u64,
+    membership: MembershipDetail,
+}
+
+/// Whom the server takes for members.
+#[derive(Serialize)]
+struct MembershipDetail {
+    voters: Vec<u64>,
+    outgoing: Vec<u64>,
+    learners: Vec<u64>,
+    joining: Vec<u64>,
+    witnesses: Vec<u64>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +64,7 @@ pub(crate) struct MessageDetail {
     kind: &'static str,
     sent_at: u64,
     arrives_at: u64,
+    lost_at: Option<u64>,
     fields: Vec<(&'static str, String)>,
 }
 
@@ -73,29 +87,46 @@ pub(crate) fn node(world: &World, id: u64) -> Option<NodeDetail> {
                 in_flight: follower.in_flight,
             })
             .collect(),
-        server: status.map(|status| ServerDetail {
-            role: match status.role {
-                Role::Follower => "follower",
-                Role::PreCandidate => "pre-candidate",
-                Role::Candidate => "candidate",
-                Role::Leader => "leader",
-            },
-            term: status.term.0,
-            vote: status.vote.map(|node| node.0),
-            leader: status.leader.map(|node| node.0),
-            commit_index: status.commit_index.0,
-            applied_index: world.applied_index(id).unwrap_or(0),
-            durable_index: status.durable_index.0,
-            last_index: status.last_log.index.0,
-            last_term: status.last_log.term.0,
-        }),
+        server: status
+            .zip(world.raft(id))
+            .map(|(status, raft)| ServerDetail {
+                role: match status.role {
+                    Role::Follower => "follower",
+                    Role::PreCandidate => "pre-candidate",
+                    Role::Candidate => "candidate",
+                    Role::Leader => "leader",
+                },
+                term: status.term.0,
+                vote: status.vote.map(|node| node.0),
+                leader: status.leader.map(|node| node.0),
+                commit_index: status.commit_index.0,
+                applied_index: world.applied_index(id).unwrap_or(0),
+                durable_index: status.durable_index.0,
+                last_index: status.last_log.index.0,
+                last_term: status.last_log.term.0,
+                log_start: raft.log_start().index.0,
+                membership: membership(raft.membership()),
+            }),
         log: world.log(id, LOG_MAX),
         keys: world.keys(id),
     })
 }
 
+fn membership(membership: &Membership) -> MembershipDetail {
+    let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect();
+    MembershipDetail {
+        voters: numbers(membership.voters()),
+        outgoing: numbers(membership.outgoing()),
+        learners: numbers(membership.learners()),
+        joining: numbers(membership.joining()),
+        witnesses: numbers(membership.witnesses()),
+    }
+}
+
+/// A message on its way, or one that was lost lately.
 pub(crate) fn message(world: &World, id: u64) -> Option<MessageDetail> {
-    let flight = world.message(id)?;
+    let lost = world.lost().iter().find(|lost| lost.message.id == id);
+    let flight = world.message(id).or(lost.map(|lost| &lost.message))?;
     let (kind, fields) = describe(&flight.message);
     Some(MessageDetail {
         id,
@@ -104,6 +135,7 @@ pub(crate) fn message(world: &World, id: u64) -> Option<MessageDetail> {
         kind,
         sent_at: flight.sent_at,
         arrives_at: flight.arrives_at,
+        lost_at: lost.map(|lost| lost.at),
         fields,
     })
 }

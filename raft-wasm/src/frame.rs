@@ -2,17 +2,22 @@
 //!
 //! | part | numbers |
 //! | --- | --- |
-//! | header | now, nodes, messages, lost messages, letters, records of the story, actions done, violated (0 or 1) |
-//! | each node | process (0 runs, 1 paused, 2 down), isolated, role (0 follower, 1 pre-candidate, 2 candidate, 3 leader), term, vote, leader, commit index, applied index, last index, durable index, timer armed at, timer fires at, votes, votes needed |
+//! | header | now, nodes, messages, lost messages, letters, records of the story, actions done, violated (0 or 1), the node whose membership is shown |
+//! | each node | process (0 runs, 1 paused, 2 down), isolated, role (0 follower, 1 pre-candidate, 2 candidate, 3 leader), term, vote, leader, commit index, applied index, last index, durable index, timer armed at, timer fires at, votes, votes needed, standing, end of the snapshot that its log begins after |
 //! | each pair of nodes, by sender and then receiver | 1 if the way is cut |
 //! | each message | id, from, to, kind, entries, term, sent at, arrives at |
-//! | each lost message | the same, with the time of its loss in the place of its arrival |
+//! | each lost message | the same, and when it is lost, which may lie ahead |
 //! | each letter between a client and a node | id, request, node, is an answer, sent at, arrives at |
 //!
 //! Nodes are numbered from 1, and 0 stands for none. Kinds of messages: 0 PreVote, 1 its answer, 2
-//! RequestVote, 3 its answer, 4 AppendEntries, 5 its answer accepted, 6 its answer refused, 7 Heartbeat, 8 its answer.
+//! RequestVote, 3 its answer, 4 AppendEntries, 5 its answer accepted, 6 its answer refused, 7 Heartbeat, 8 its answer,
+//! 9 InstallSnapshot, 10 its answer, 11 TimeoutNow, 12 ReadIndex, 13 its answer.
+//!
+//! A standing is a sum: 1 has a vote, 2 had a vote before the change that is under way and has it until its end, 4
+//! receives the log without a vote, 8 gets a vote when it has caught up, 16 is a witness. It is what the leader's
+//! membership says or, if nobody leads, that of the server whose log would win an election.
 
-use raft_core::{AppendResult, Message, NodeId, Role};
+use raft_core::{AppendResult, Membership, Message, NodeId, Role};
 use raft_sim::{InFlight, ProcessView, Run, World};
 
 /// Losses are shown for this long.
@@ -35,8 +40,14 @@ pub(crate) fn pack(run: &Run) -> Vec<f64> {
     frame.push(world.story_since(0).len() as f64);
     frame.push(run.script().actions.len() as f64);
     frame.push(f64::from(u8::from(world.violation().is_some())));
+    let decider = decider(world);
+    frame.push(decider.unwrap_or(0) as f64);
+    let membership = decider.and_then(|node| Some(world.raft(node)?.membership()));
     for node in 1..=nodes {
         frame.extend(pack_node(world, node));
+        let standing = membership.map_or(0, |membership| standing(membership, NodeId(node)));
+        let start = world.raft(node).map_or(0, |raft| raft.log_start().index.0);
+        frame.extend([standing as f64, start as f64]);
     }
     for from in 1..=nodes {
         for to in 1..=nodes {
@@ -44,10 +55,11 @@ pub(crate) fn pack(run: &Run) -> Vec<f64> {
         }
     }
     for message in messages {
-        frame.extend(pack_message(message, message.arrives_at));
+        frame.extend(pack_message(message));
     }
     for lost in lost {
-        frame.extend(pack_message(&lost.message, lost.at));
+        frame.extend(pack_message(&lost.message));
+        frame.push(lost.at as f64);
     }
     for letter in letters {
         let numbers = [
@@ -61,6 +73,23 @@ pub(crate) fn pack(run: &Run) -> Vec<f64> {
         frame.push(letter.arrives_at as f64);
     }
     frame
+}
+
+/// The node whose membership counts.
+pub(crate) fn decider(world: &World) -> Option<u64> {
+    let running = (1..=world.config().nodes).filter_map(|node| Some((node, world.raft(node)?)));
+    let rank = |raft: &raft_core::Raft| (raft.role() == Role::Leader).then(|| raft.term());
+    let best = running.max_by_key(|(_, raft)| (rank(raft), raft.last_log()));
+    best.map(|(node, _)| node)
+}
+
+fn standing(membership: &Membership, node: NodeId) -> u64 {
+    let has = |nodes: &[NodeId], bit| if nodes.contains(&node) { bit } else { 0 };
+    has(membership.voters(), 1)
+        + has(membership.outgoing(), 2)
+        + has(membership.learners(), 4)
+        + has(membership.joining(), 8)
+        + has(membership.witnesses(), 16)
 }
 
 fn pack_node(world: &World, node: u64) -> [f64; 14] {
@@ -106,7 +135,7 @@ fn pack_node(world: &World, node: u64) -> [f64; 14] {
     numbers.map(|number| number as f64)
 }
 
-fn pack_message(flight: &InFlight, until: u64) -> [f64; 8] {
+fn pack_message(flight: &InFlight) -> [f64; 8] {
     let (kind, entries, term) = match &flight.message {
         Message::PreVote(m) => (0, 0, m.campaign_term),
         Message::PreVoteResponse(m) => (1, 0, m.term),
@@ -133,7 +162,76 @@ fn pack_message(flight: &InFlight, until: u64) -> [f64; 8] {
         entries,
         term.0,
         flight.sent_at,
-        until,
+        flight.arrives_at,
     ];
     numbers.map(|number| number as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_sim::{Action, Script, WorldConfig};
+
+    /// Numbers of the header and of each node.
+    const HEADER: usize = 9;
+    const NODE: usize = 16;
+
+    fn run(config: WorldConfig) -> Run {
+        let script = Script {
+            config,
+            actions: Vec::new(),
+        };
+        Run::new(script).expect("the configuration makes sense")
+    }
+
+    fn standings(run: &Run) -> Vec<u64> {
+        let frame = pack(run);
+        let nodes = frame[1] as usize;
+        let place = |node: usize| HEADER + node * NODE + 14;
+        (0..nodes).map(|node| frame[place(node)] as u64).collect()
+    }
+
+    #[test]
+    fn the_length_is_that_of_the_documented_parts() {
+        let mut run = run(WorldConfig {
+            loss_per_mille: 300,
+            ..WorldConfig::default()
+        });
+        run.seek(1_000_000);
+        let frame = pack(&run);
+        let count = |position: usize| frame[position] as usize;
+        assert!(count(3) > 0, "messages are lost in this run");
+        let (nodes, messages, lost, letters) = (count(1), count(2), count(3), count(4));
+        let expected =
+            HEADER + nodes * NODE + nodes * nodes + messages * 8 + lost * 9 + letters * 6;
+        assert_eq!(frame.len(), expected);
+    }
+
+    #[test]
+    fn who_votes_learns_and_witnesses_is_shown_also_in_the_middle_of_a_change() {
+        let mut run = run(WorldConfig {
+            founders: Some(3),
+            witnesses: vec![3],
+            ..WorldConfig::default()
+        });
+        run.seek(1_000_000);
+        assert_eq!(standings(&run), [1, 1, 17, 0, 0]);
+        let learner = Action::ChangeMembership {
+            voters: vec![1, 2, 3],
+            learners: vec![4],
+            joining: vec![],
+        };
+        run.act(learner).expect("a leader is there");
+        run.seek(2_000_000);
+        assert_eq!(standings(&run), [1, 1, 17, 4, 0]);
+        let swap = Action::ChangeMembership {
+            voters: vec![1, 2, 4],
+            learners: vec![],
+            joining: vec![],
+        };
+        run.act(swap).expect("a leader is there");
+        assert_eq!(standings(&run), [3, 3, 18, 1, 0], "the membership is joint");
+        run.seek(3_000_000);
+        assert_eq!(standings(&run), [1, 1, 0, 1, 0]);
+    }
 }

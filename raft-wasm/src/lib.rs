@@ -11,6 +11,7 @@
 
 mod detail;
 mod frame;
+mod verdict;
 
 use js_sys::{Error, Float64Array};
 use raft_sim::{Action, Run, Script};
@@ -44,6 +45,12 @@ extern "C" {
     /// `LogEntry[]` in types.d.ts.
     #[wasm_bindgen(typescript_type = "LogEntry[]")]
     pub type JsLog;
+    /// `Verdict` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Verdict")]
+    pub type JsVerdict;
+    /// `Rule[]` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Rule[]")]
+    pub type JsRules;
     /// `Violation` in types.d.ts.
     #[wasm_bindgen(typescript_type = "Violation | undefined")]
     pub type JsViolation;
@@ -53,6 +60,16 @@ extern "C" {
 #[wasm_bindgen]
 pub struct Simulation {
     run: Run,
+}
+
+/// The rules that are checked in a [`Simulation`], in the order in which people meet them.
+///
+/// # Errors
+///
+/// Never in practice.
+#[wasm_bindgen]
+pub fn rules() -> Result<JsRules, Error> {
+    write(&verdict::rules())
 }
 
 /// Makes panics readable.
@@ -197,15 +214,16 @@ impl Simulation {
         write(&self.run.world().violation())
     }
 
-    /// Judges whether the answers that clients got so far are linearizable.
+    /// Judges whether the answers that clients got so far are linearizable, with an effort that is small enough to be
+    /// spent now and then while time runs.
     ///
     /// # Errors
     ///
     /// Never in practice.
     #[wasm_bindgen(js_name = judgeHistory)]
-    pub fn judge_history(&self) -> Result<JsViolation, Error> {
-        const STEPS_MAX: u64 = 200_000;
-        write(&self.run.world().judge_history(STEPS_MAX))
+    pub fn judge_history(&self) -> Result<JsVerdict, Error> {
+        let world = self.run.world();
+        write(&verdict::judge(&world.history(), world.now()))
     }
 
     /// A hash of everything that the servers did so far, in hexadecimal.

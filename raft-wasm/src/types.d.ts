@@ -4,6 +4,8 @@ export interface Span { min: number; max: number }
 /** Everything that decides a world, except for what is done to it. Times are in microseconds. */
 export interface WorldConfig {
   nodes?: number;
+  founders?: number;
+  witnesses?: number[];
   seed?: number;
   election_timeout?: Span;
   heartbeat_interval?: number;
@@ -11,7 +13,14 @@ export interface WorldConfig {
   check_quorum?: boolean;
   window_bytes_max?: number;
   append_bytes_max?: number;
+  lease_drift_ppm?: number;
+  write_stall_max?: number;
+  snapshot_every?: number;
+  snapshot_retain?: number;
+  snapshot_piece_bytes_max?: number;
   latency?: Span;
+  latency_shape?: "uniform" | "exponential" | "long-tailed";
+  bandwidth?: number;
   loss_per_mille?: number;
   duplicate_per_mille?: number;
   reorder?: boolean;
@@ -21,6 +30,7 @@ export interface WorldConfig {
   keys?: number;
   request_timeout?: number;
   story?: boolean;
+  branches?: boolean;
 }
 
 /** What a client asks for. */
@@ -40,6 +50,8 @@ export type Action =
   | { do: "partition"; groups: number[][] }
   | { do: "set-network"; latency: Span; loss_per_mille: number; duplicate_per_mille: number }
   | { do: "drop-message" | "duplicate-message"; message: number }
+  | { do: "change-membership"; voters: number[]; learners?: number[]; joining?: number[] }
+  | { do: "transfer"; to: number }
   | { do: "request"; via?: number; request: ClientRequest };
 
 /** A run: a world, and what is done to it, in order of time. */
@@ -58,6 +70,11 @@ export interface Follower {
   id: number; next_index: number; match_index: number; probing: boolean; in_flight: number;
 }
 
+/** Whom a server takes for members. While `outgoing` is not empty, a majority of it decides too. */
+export interface Membership {
+  voters: number[]; outgoing: number[]; learners: number[]; joining: number[]; witnesses: number[];
+}
+
 /** Everything about a node. What only a running process knows is absent if there is none. */
 export interface NodeDetail {
   id: number;
@@ -73,15 +90,17 @@ export interface NodeDetail {
   durable_index?: number;
   last_index?: number;
   last_term?: number;
+  log_start?: number;
+  membership?: Membership;
   votes: [number, boolean][];
   followers: Follower[];
   log: LogEntry[];
   keys: { key: string; value: string; mod_revision: number }[];
 }
 
-/** Everything about a message on its way. */
+/** Everything about a message on its way, or lost lately. */
 export interface MessageDetail {
-  id: number; from: number; to: number; kind: string; sent_at: number; arrives_at: number;
+  id: number; from: number; to: number; kind: string; sent_at: number; arrives_at: number; lost_at?: number;
   fields: [string, string][];
 }
 
@@ -94,3 +113,13 @@ export interface Asking {
 
 /** A rule that does not hold. */
 export interface Violation { invariant: string; text: string; at: number }
+
+/** A rule that is checked: its name in a violation, and in words. */
+export interface Rule { rule: string; text: string }
+
+/** Whether the answers that clients got can be explained. */
+export type Verdict = { at: number; operations: number } & (
+  | { finding: "holds" }
+  | { finding: "broken"; violation: Violation }
+  | { finding: "unknown"; reason: string }
+);

@@ -46,7 +46,7 @@ fn a_cluster_elects_commits_and_survives_its_leader() {
     );
     simulation.seek(3e6);
     let frame = simulation.frame().to_vec();
-    let node = |id: usize, field: usize| frame[8 + (id - 1) * 14 + field];
+    let node = |id: usize, field: usize| frame[9 + (id - 1) * 16 + field];
     let leader = (1..=3)
         .find(|id| node(*id, 2) == 3.0)
         .expect("somebody leads");
@@ -62,9 +62,9 @@ fn a_cluster_elects_commits_and_survives_its_leader() {
     simulation.seek(6e6);
     let frame = simulation.frame().to_vec();
     let later = (1..=3)
-        .find(|id| frame[8 + (id - 1) * 14 + 2] == 3.0)
+        .find(|id| frame[9 + (id - 1) * 16 + 2] == 3.0)
         .expect("somebody leads again");
-    assert!(later != leader && frame[8 + (later - 1) * 14 + 3] > term);
+    assert!(later != leader && frame[9 + (later - 1) * 16 + 3] > term);
 }
 
 #[wasm_bindgen_test]
@@ -116,4 +116,27 @@ fn what_makes_no_sense_is_an_error_with_words() {
     assert!(error(&mut simulation, r#"{"do": "crash", "node": 99}"#).contains("no node 99"));
     assert!(error(&mut simulation, r#"{"do": "explode"}"#).contains("cannot be read"));
     assert!(error(&mut simulation, r#"{"do": "restart", "node": 1}"#).contains("runs already"));
+}
+
+#[wasm_bindgen_test]
+fn the_types_name_everything_that_a_world_is_made_of() {
+    let types = include_str!("../src/types.d.ts");
+    let script: JsValue = simulation("{}").script().expect("a script").into();
+    let config = js_sys::Reflect::get(&script, &"config".into()).expect("a configuration");
+    for name in js_sys::Object::keys(&config.unchecked_into()).iter() {
+        let name = name.as_string().expect("names are strings");
+        assert!(types.contains(&format!("  {name}?: ")), "{name}");
+    }
+}
+
+#[wasm_bindgen_test]
+fn an_honest_history_is_found_linearizable() {
+    let mut simulation = simulation(r#"{"config": {"clients": 3, "keys": 1, "seed": 5}}"#);
+    simulation.seek(3e6);
+    let verdict = text(&simulation.judge_history().expect("a verdict"));
+    assert!(verdict.contains(r#""finding":"holds""#), "{verdict}");
+    let rules = text(&raft_wasm::rules().expect("rules"));
+    for rule in ["linearizability", "monotonic", "quiescence"] {
+        assert!(rules.contains(&format!(r#""rule":"{rule}""#)), "{rules}");
+    }
 }

@@ -1,0 +1,119 @@
+//! The rules that are checked, and the verdict on what clients were told.
+
+use raft_sim::linearizability::{self, Limits, Operation};
+use raft_sim::{Invariant, Violation};
+use serde::Serialize;
+
+/// A tenth of a second or so of a slow phone.
+const LIMITS: Limits = Limits {
+    steps_max: 200_000,
+    bytes_max: 16 << 20,
+};
+
+/// A rule by its name in a [`Violation`], and in words.
+#[derive(Serialize)]
+pub(crate) struct Rule {
+    rule: Invariant,
+    text: String,
+}
+
+/// What is known of a history.
+#[derive(Serialize)]
+pub(crate) struct Verdict {
+    at: u64,
+    /// How many operations were judged.
+    operations: usize,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+#[derive(PartialEq, Debug, Serialize)]
+#[serde(tag = "finding", rename_all = "kebab-case")]
+enum Finding {
+    Holds,
+    Broken { violation: Violation },
+    Unknown { reason: String },
+}
+
+/// All rules but the one that needs the end of a run.
+pub(crate) fn rules() -> Vec<Rule> {
+    let checked = Invariant::ALL.into_iter();
+    let checked = checked.filter(|rule| *rule != Invariant::Availability);
+    let rule = |rule: Invariant| Rule {
+        rule,
+        text: rule.to_string(),
+    };
+    checked.map(rule).collect()
+}
+
+pub(crate) fn judge(history: &[Operation], at: u64) -> Verdict {
+    let verdict = linearizability::check_within(history, LIMITS);
+    let text = verdict.to_string();
+    let finding = match verdict {
+        linearizability::Verdict::Linearizable => Finding::Holds,
+        linearizability::Verdict::GaveUp { .. } => Finding::Unknown { reason: text },
+        linearizability::Verdict::Violation(_) => Finding::Broken {
+            violation: Violation {
+                invariant: Invariant::Linearizability,
+                text,
+                at,
+            },
+        },
+    };
+    Verdict {
+        at,
+        operations: history.len(),
+        finding,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_sim::linearizability::Call;
+
+    fn operation(client: u64, call: Call, invoked: u64) -> Operation {
+        Operation {
+            client,
+            key: "x".into(),
+            call,
+            invoked,
+            returned: Some(invoked + 5),
+        }
+    }
+
+    fn put(value: &str, invoked: u64) -> Operation {
+        let value = value.into();
+        operation(1, Call::Put { value }, invoked)
+    }
+
+    fn get(found: &str, invoked: u64) -> Operation {
+        let found = Some(found.into());
+        operation(2, Call::Get { found }, invoked)
+    }
+
+    #[test]
+    fn a_stale_read_makes_the_light_fall() {
+        let history = [put("1", 0), put("2", 10), get("2", 20)];
+        assert_eq!(judge(&history, 30).finding, Finding::Holds);
+        let history = [put("1", 0), put("2", 10), get("1", 20)];
+        let Finding::Broken { violation } = judge(&history, 30).finding else {
+            unreachable!("a stale read is no order");
+        };
+        assert_eq!(violation.invariant, Invariant::Linearizability);
+        assert_eq!(violation.at, 30);
+    }
+
+    #[test]
+    fn a_search_that_gives_up_blames_nobody() {
+        // More writes at once than can be tried in every order, and reads that no order explains.
+        let write = |client: u64| {
+            let value = client.to_string();
+            operation(client, Call::Put { value }, 0)
+        };
+        let mut history: Vec<_> = (0..60).map(write).collect();
+        history.extend([get("3", 10), get("4", 20)]);
+        let finding = judge(&history, 30).finding;
+        assert!(matches!(finding, Finding::Unknown { .. }), "{finding:?}");
+    }
+}
