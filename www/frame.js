@@ -1,6 +1,8 @@
 // Reads the picture that raft-wasm packs; the layout is documented in raft-wasm/src/frame.rs.
 
-/** @import { View, MessageView, Process, Role } from "./types.js" */
+import { VOTER, isJoint, standingOf } from "./membership.js";
+
+/** @import { View, LostView, MessageView, Process, Role } from "./types.js" */
 
 /** @type {Process[]} */
 const PROCESSES = ["running", "paused", "down"];
@@ -19,15 +21,20 @@ export function decode(frame) {
   next(); // records of the story
   const actions = next();
   const violated = next() === 1;
+  const decider = next();
   const nodes = Array.from({ length: nodeCount }, (_, index) => {
     const process = PROCESSES[next()] ?? "down";
     const isolated = next() === 1;
     const role = ROLES[next()] ?? "follower";
     const [term, vote, leader, commit, applied, last, durable] = [next(), next(), next(), next(), next(), next(), next()];
     const [armed, fires, votes, needed] = [next(), next(), next(), next()];
+    const [standing, start] = [next(), next()];
     const timer = process === "running" && fires > armed ? { armed, fires } : null;
     const id = index + 1;
-    return { id, name: `n${id}`, process, isolated, role, term, vote, leader, commit, applied, last, durable, timer, votes, needed };
+    return {
+      id, name: `n${id}`, process, isolated, role, term, vote, leader, commit, applied, last, durable, timer, votes, needed,
+      standing: decider ? standingOf(standing) : VOTER, start,
+    };
   });
   /** @type {Set<string>} */
   const cuts = new Set();
@@ -41,11 +48,12 @@ export function decode(frame) {
     id: next(), from: next(), to: next(), kind: next(), entries: next(), term: next(), sentAt: next(), until: next(),
   });
   const messages = Array.from({ length: messageCount }, message);
-  const lost = Array.from({ length: lostCount }, message);
+  /** @type {LostView[]} */
+  const lost = Array.from({ length: lostCount }, () => ({ ...message(), lostAt: next() }));
   const letters = Array.from({ length: letterCount }, () => ({
     id: next(), asking: next(), node: next(), isAnswer: next() === 1, sentAt: next(), arrivesAt: next(),
   }));
-  return { now, nodes, cuts, messages, lost, letters, actions, violated };
+  return { now, nodes, cuts, messages, lost, letters, actions, violated, joint: isJoint(nodes) };
 }
 
 /**

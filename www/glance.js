@@ -1,5 +1,7 @@
 // One sentence: who leads, in which term, what is committed, what is broken.
 
+import { changeText } from "./membership.js";
+
 /** @import { View } from "./types.js" */
 
 /** @param {View} view */
@@ -12,6 +14,7 @@ export function glance(view) {
   parts.push(...others);
   const committed = Math.max(0, ...view.nodes.map((node) => node.commit));
   parts.push(committed === 1 ? "1 entry is committed" : `${committed} entries are committed`);
+  if (view.joint) parts.push(changeText(view.nodes));
   const broken = [
     [view.nodes.filter((node) => node.process === "down"), "down"],
     [view.nodes.filter((node) => node.process === "paused"), "paused"],

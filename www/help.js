@@ -1,13 +1,14 @@
 // Help: the keys, and what the signs mean.
 
 import { byId, h, s } from "./dom.js";
-import { CROWN, DIAMOND, DOT, HEXAGON, PLUS, STAR, SMALL_DIAMOND, SQUARE, TRIANGLE } from "./signs.js";
+import { CROWN, DIAMOND, DOT, HEXAGON, PLUS, STAR, SMALL_DIAMOND, SMALL_SQUARE, SQUARE, TRIANGLE } from "./signs.js";
 
 const KEYS = [
   ["space", "run or pause"], ["← →", "one event back or forward"], ["1 … 9", "select a node"], ["c", "crash the selected node"],
   ["r", "restart it"], ["p", "pause it, or let it go on"], ["i", "cut it off, or connect it again"], ["t", "let its timer fire"],
-  ["x", "cut or heal the selected link"], ["l", "select the leader"], ["h", "heal the whole network"], ["w", "send the client's request"], ["u", "take back the last action"],
-  ["+ −", "faster or slower"], ["esc", "select nothing"], ["?", "this help"],
+  ["x", "cut or heal the selected link"], ["l", "select the leader"], ["o", "hand leadership over to the selected node"], ["v", "give it a vote"],
+  ["a", "let it learn without a vote"], ["d", "remove it from the cluster"], ["h", "heal the whole network"], ["w", "send the client's request"], ["u", "take back the last action"],
+  ["+ −", "faster or slower"], ["↑ ↓", "the next node, link or message, where the focus is on one"], ["↵", "open what has the focus"], ["esc", "select nothing"], ["?", "this help"],
 ];
 
 /** @param {SVGElement[]} marks */
@@ -18,30 +19,50 @@ function sign(...marks) {
 const filled = "fill: var(--term-1); stroke: var(--term-1); stroke-width: 2";
 const hollow = "fill: var(--panel); stroke: var(--term-1); stroke-width: 2";
 
+const disc = `${hollow}; stroke-width: 3`;
+const circle = (/** @type {string} */ style, /** @type {number} */ radius = 11) => s("circle", { r: radius, style });
+const path = (/** @type {string} */ d, style = filled) => s("path", { d, style });
+
 /** @returns {[SVGElement, string][]} */
 function signs() {
   return [
-    [sign(s("circle", { r: 11, style: filled }), s("path", { d: CROWN, transform: "scale(0.5) translate(0 -20)", style: "fill: var(--on-term)" })), "leader"],
-    [sign(s("circle", { r: 11, style: `${hollow}; stroke-width: 3` })), "follower; the arc is its election timer"],
-    [sign(s("circle", { r: 11, style: `${hollow}; stroke-width: 3; stroke-dasharray: 4 3` })), "candidate; the dots are its votes"],
-    [sign(s("circle", { r: 11, style: "fill: var(--line)" }), s("path", { d: "M-7-7 7 7M7-7-7 7", style: "stroke: var(--fault); stroke-width: 3" })), "crashed"],
-    [sign(s("path", { d: DIAMOND, style: filled })), "request for a vote; hollow: the answer"],
-    [sign(s("path", { d: SMALL_DIAMOND, style: filled })), "would you vote for me? (pre-vote)"],
-    [sign(s("path", { d: SQUARE, style: filled })), "entries, with their number; hollow: the answer"],
-    [sign(s("path", { d: DOT, style: filled })), "heartbeat; hollow: the answer"],
-    [sign(s("path", { d: HEXAGON, style: filled })), "a piece of a snapshot; hollow: the answer"],
-    [sign(s("path", { d: STAR, style: filled })), "stand for election now (leadership transfer)"],
-    [sign(s("path", { d: PLUS, style: filled })), "how far must a read see? hollow: the answer"],
-    [sign(s("path", { d: TRIANGLE, style: "fill: var(--good)" })), "a client's request; hollow: the answer"],
-    [sign(s("path", { d: SQUARE, style: "fill: none; stroke: var(--fault); stroke-width: 2" })), "a message that is lost"],
+    [sign(circle(filled), s("path", { d: CROWN, transform: "scale(0.5) translate(0 -1)", style: "fill: var(--on-term)" })), "leader"],
+    [sign(circle(disc)), "follower; the arc is its election timer"],
+    [sign(circle(`${disc}; stroke-dasharray: 4 3`)), "candidate; the dots are its votes"],
+    [sign(circle(disc, 7)), "learner: it has no vote"],
+    [sign(circle(disc), circle(`${hollow}; fill: none; stroke-width: 1.5`, 6)), "witness: it votes, and keeps no values"],
+    [sign(circle(`${hollow}; stroke: var(--faint); stroke-dasharray: 1 4; stroke-linecap: round`)), "no member of the cluster"],
+    [sign(circle("fill: var(--line)"), path("M-6-6 6 6M6-6-6 6", "stroke: var(--fault); stroke-width: 3")), "crashed"],
+    [sign(path(DIAMOND)), "request for a vote"],
+    [sign(path(SMALL_DIAMOND)), "would you vote for me? (pre-vote)"],
+    [sign(path(SQUARE)), "entries, with their number"],
+    [sign(path(DOT)), "heartbeat"],
+    [sign(path(HEXAGON)), "a piece of a snapshot"],
+    [sign(path(STAR)), "stand for election now (leadership transfer)"],
+    [sign(path(PLUS)), "how far must a read see?"],
+    [sign(path(SMALL_SQUARE, hollow)), "hollow: the answer"],
+    [sign(path(SMALL_SQUARE, "fill: var(--panel); stroke: var(--fault); stroke-width: 2; stroke-dasharray: 4 2")), "an answer that refuses"],
+    [sign(path(TRIANGLE, "fill: var(--good)")), "a client's request; hollow: the answer"],
+    [sign(path(SQUARE, "fill: none; stroke: var(--fault); stroke-width: 2"), path("M-10 10 10-10", "stroke: var(--fault); stroke-width: 2")), "a message that is lost, where it was lost"],
   ];
+}
+
+/** The signs that are seen most, under the ring. @param {boolean} live A live cluster shows no messages. */
+export function createLegend(live) {
+  /** @type {[SVGElement, string][]} */
+  const most = [
+    [sign(path(DIAMOND)), "vote"], [sign(path(SQUARE)), "entries"], [sign(path(DOT)), "heartbeat"], [sign(path(HEXAGON)), "snapshot"],
+    [sign(path(SMALL_SQUARE, hollow)), "hollow: answer"],
+  ];
+  const items = live ? [] : most.map(([mark, text]) => h("span", {}, mark, text));
+  byId("legend", HTMLElement).replaceChildren(...items, h("span", {}, "at a node: committed / in its log"));
 }
 
 export function createHelp() {
   const dialog = byId("help", HTMLDialogElement);
   byId("keys", HTMLTableElement).replaceChildren(...KEYS.map(([key, text]) => h("tr", {}, h("td", {}, h("kbd", {}, key ?? "")), h("td", {}, text ?? ""))));
   byId("signs", HTMLUListElement).replaceChildren(...signs().map(([mark, text]) => h("li", {}, mark, text)),
-    h("li", {}, "Each colour is a term; the number stands beside it."), h("li", {}, "Under a node: entries committed / in its log."));
+    h("li", {}, "Each colour is a term; the number stands beside it."), h("li", {}, "At a node: entries committed / in its log."));
   byId("help-open", HTMLButtonElement).addEventListener("click", () => dialog.showModal());
   return { open: () => dialog.showModal() };
 }

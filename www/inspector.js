@@ -1,6 +1,7 @@
 // What is selected: its state, and what can be done to it.
 
 import { h } from "./dom.js";
+import { changeOf, changeText, standingText } from "./membership.js";
 import { termColour } from "./signs.js";
 
 /** @import { Action, MessageDetail, NodeDetail, NodeView, Selection, View } from "./types.js" */
@@ -10,68 +11,107 @@ import { termColour } from "./signs.js";
  * @property {(action: Action) => void} act
  * @property {(id: number) => Promise<NodeDetail | undefined>} node
  * @property {(id: number) => Promise<MessageDetail | undefined>} message
+ * @property {(rule: string) => { name: string, demand: string, state: "holds" | "broken" | "unknown", text: string }} rule
  */
+
+/** A part of what is shown: it is made anew only when its key changes, so that a button stays under the finger. */
+/** @typedef {[key: string, content: () => (Node | string)[]]} Part */
 
 /**
  * @param {HTMLElement} root
  * @param {Deeds | null} deeds None where nothing can be done.
  */
 export function createInspector(root, deeds) {
-  let shown = "";
+  /** @type {string[]} */
+  let shown = [];
+  let subject = "";
   let asking = false;
 
   /**
-   * Replaces the content if it would be another; the focus stays where it was.
-   * @param {string} key
-   * @param {() => (Node | string)[]} content
+   * Replaces what would be another; the focus stays where it was.
+   * @param {string} next What is shown, whatever its state.
+   * @param {Part[]} parts
    */
-  function show(key, content) {
-    if (key === shown) return;
-    shown = key;
-    const focused = document.activeElement instanceof HTMLElement && root.contains(document.activeElement) ? document.activeElement.dataset.action : undefined;
-    root.replaceChildren(...content());
-    if (focused) root.querySelector(`[data-action="${focused}"]`)?.dispatchEvent(new Event("refocus"));
+  function show(next, parts) {
+    const active = document.activeElement;
+    const focused = active instanceof HTMLElement && root.contains(active) ? active.dataset.action : undefined;
+    if (next !== subject || parts.length !== shown.length) {
+      subject = next;
+      shown = [];
+      root.replaceChildren(...parts.map(() => h("div")));
+    }
+    for (const [position, [key, content]] of parts.entries()) {
+      if (shown[position] === key) continue;
+      shown[position] = key;
+      root.children[position]?.replaceChildren(...content());
+    }
+    if (focused && active && !root.contains(active)) {
+      // Not to another button where there is no such button any more: the next key would do what nobody meant.
+      const again = root.querySelector(`[data-action="${focused}"]`) ?? root;
+      if (again instanceof HTMLElement) again.focus();
+    }
   }
 
   /** @param {string} name @param {string} label @param {Action} action @param {string} [key] */
   function button(name, label, action, key) {
     const title = key ? `${label} (${key})` : label;
-    const made = h("button", { type: "button", "data-action": name, title, click: () => deeds?.act(action) }, label);
-    made.addEventListener("refocus", () => made.focus());
-    return made;
+    return h("button", { type: "button", "data-action": name, title, click: () => deeds?.act(action) }, label);
   }
 
-  /** @param {NodeView} node */
-  function nodeActions(node) {
+  /** @param {NodeView} node @param {View} view @returns {Part[]} */
+  function nodeActions(node, view) {
     if (!deeds) return [];
     const id = node.id;
-    const actions = h("div", { class: "actions", role: "group", "aria-label": `What can be done to ${node.name}` });
-    if (node.process === "down") {
-      actions.append(button("crash", "Restart", { do: "restart", node: id }, "r"));
-      return [actions];
-    }
-    actions.append(button("crash", "Crash", { do: "crash", node: id }, "c"));
-    actions.append(node.process === "paused"
-      ? button("pause", "Resume", { do: "resume", node: id }, "p") : button("pause", "Pause", { do: "pause", node: id }, "p"));
-    actions.append(node.isolated
-      ? button("isolate", "Reconnect", { do: "reconnect", node: id }, "i") : button("isolate", "Cut off", { do: "isolate", node: id }, "i"));
-    if (node.process === "running") actions.append(button("timeout", "Let its timer fire", { do: "timeout", node: id }, "t"));
-    return [actions];
+    const leader = view.nodes.some((other) => other.process === "running" && other.role === "leader" && other.id !== id);
+    const can = node.standing;
+    const key = `actions ${node.process} ${node.isolated} ${leader} ${view.joint} ${JSON.stringify(view.nodes.map((other) => other.standing))}`;
+    return [[key, () => {
+      const things = [];
+      if (node.process === "down") {
+        things.push(button("crash", "Restart", { do: "restart", node: id }, "r"));
+      } else {
+        things.push(button("crash", "Crash", { do: "crash", node: id }, "c"));
+        things.push(node.process === "paused"
+          ? button("pause", "Resume", { do: "resume", node: id }, "p") : button("pause", "Pause", { do: "pause", node: id }, "p"));
+        things.push(node.isolated
+          ? button("isolate", "Reconnect", { do: "reconnect", node: id }, "i") : button("isolate", "Cut off", { do: "isolate", node: id }, "i"));
+        if (node.process === "running") things.push(button("timeout", "Let its timer fire", { do: "timeout", node: id }, "t"));
+      }
+      const operator = [];
+      if (leader && can.voter && !can.witness) operator.push(button("transfer", "Hand leadership over to it", { do: "transfer", to: id }, "o"));
+      if (!view.joint) {
+        if (!can.voter && !can.joining) operator.push(button("voter", can.learner ? "Give it a vote" : "Add it as a voter", changeOf(view.nodes, id, "voter"), "v"));
+        if (!can.learner && !can.witness) operator.push(button("learner", can.voter ? "Take its vote: let it learn" : "Add it as a learner", changeOf(view.nodes, id, "learner"), "a"));
+        if (can.voter || can.learner) operator.push(button("remove", "Remove it from the cluster", changeOf(view.nodes, id, "none"), "d"));
+      }
+      const group = (/** @type {string} */ label, /** @type {Node[]} */ buttons) => h("div", { class: "actions", role: "group", "aria-label": label }, ...buttons);
+      return [
+        group(`What can happen to ${node.name}`, things),
+        ...(operator.length ? [h("h3", {}, "What an operator can ask of the leader"), group("What an operator can ask of the leader", operator)] : []),
+        ...(view.joint ? [h("p", { class: "empty" }, `Now ${changeText(view.nodes)}. Another change has to wait.`)] : []),
+      ];
+    }]];
   }
 
-  /** @param {NodeView} node @param {NodeDetail | undefined} detail @param {View} view */
-  function nodeContent(node, detail, view) {
+  /** @param {NodeView} node @param {NodeDetail | undefined} detail @param {View} view @returns {Part[]} */
+  function nodeParts(node, detail, view) {
     const name = (/** @type {number | undefined} */ id) => (id ? (view.nodes[id - 1]?.name ?? `n${id}`) : "–");
     const down = node.process === "down";
-    const what = down ? (detail?.reason ? `stopped: ${detail.reason}` : "crashed") : `${node.role}${node.process === "paused" ? ", paused" : ""}${node.isolated ? ", cut off" : ""}`;
+    const standing = standingText(node.standing, view.joint);
+    const state = down ? (detail?.reason ? `stopped: ${detail.reason}` : "crashed") : `${node.role}${node.process === "paused" ? ", paused" : ""}${node.isolated ? ", cut off" : ""}`;
+    const what = [state, standing].filter(Boolean).join("; ");
     const facts = down ? [] : [
       ["Term", String(node.term)], ["Voted for", name(node.vote)], ["Leader", name(node.leader)], ["Log ends at", String(node.last)],
       ["On disk up to", String(node.durable)], ["Committed up to", String(node.commit)], ["Applied up to", String(node.applied)],
+      ...(node.start ? [["In a snapshot up to", String(node.start)]] : []),
     ];
-    const list = h("dl", {}, ...facts.flatMap(([term, value]) => [h("dt", {}, term), h("dd", {}, value ?? "")]));
     return [
-      h("div", { class: "title", style: `--term: ${termColour(node.term)}` }, h("h2", {}, node.name), h("span", { class: "what" }, what)),
-      ...nodeActions(node), list, ...followers(detail, name), ...keys(detail),
+      [`${what} ${node.term}`, () => [h("div", { class: "title", style: `--term: ${termColour(node.term)}` }, h("h2", {}, node.name), h("span", { class: "what" }, what))]],
+      ...nodeActions(node, view),
+      [JSON.stringify(facts), () => [h("dl", {}, ...facts.flatMap(([term, value]) => [h("dt", {}, term ?? ""), h("dd", {}, value ?? "")]))]],
+      [JSON.stringify(detail?.membership ?? null), () => members(detail, name)],
+      [JSON.stringify(detail?.followers ?? null), () => followers(detail, name)],
+      [JSON.stringify([detail?.process, detail?.keys]), () => keys(detail)],
     ];
   }
 
@@ -86,7 +126,6 @@ export function createInspector(root, deeds) {
     };
     const both = view.cuts.has(`${a}-${b}`) && view.cuts.has(`${b}-${a}`);
     const bothButton = h("button", { type: "button", "data-action": "both", title: "Both directions (x)", click: () => cutBoth(a, b, both) }, both ? "Heal both" : "Cut both");
-    bothButton.addEventListener("refocus", () => bothButton.focus());
     return [
       h("h2", {}, `${one} – ${two}`),
       h("p", { class: "empty" }, "Messages on a link that is cut are lost."),
@@ -101,14 +140,17 @@ export function createInspector(root, deeds) {
     }
   }
 
-  /** @param {MessageDetail} detail */
-  function messageContent(detail) {
+  /** @param {MessageDetail} detail @param {boolean} lost */
+  function messageContent(detail, lost) {
+    const seconds = (/** @type {number} */ at) => `${(at / 1e6).toFixed(3)} s`;
     const rows = detail.fields.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value)));
+    const way = Math.round((100 * ((detail.lost_at ?? 0) - detail.sent_at)) / Math.max(1, detail.arrives_at - detail.sent_at));
+    const fate = lost ? `lost at ${seconds(detail.lost_at ?? 0)}, after ${way} % of its way` : `on its way for ${((detail.arrives_at - detail.sent_at) / 1e3).toFixed(1)} ms`;
     return [
-      h("h2", {}, detail.kind), h("p", { class: "empty" }, `n${detail.from} → n${detail.to}, sent at ${(detail.sent_at / 1e6).toFixed(3)} s`),
-      h("div", { class: "actions" },
+      h("h2", {}, detail.kind), h("p", { class: "empty" }, `n${detail.from} → n${detail.to}, sent at ${seconds(detail.sent_at)}, ${fate}`),
+      ...(detail.lost_at === undefined ? [h("div", { class: "actions" },
         button("drop", "Lose it", { do: "drop-message", message: detail.id }),
-        button("double", "Let it arrive twice", { do: "duplicate-message", message: detail.id })),
+        button("double", "Let it arrive twice", { do: "duplicate-message", message: detail.id }))] : []),
       h("table", {}, ...rows),
     ];
   }
@@ -118,29 +160,34 @@ export function createInspector(root, deeds) {
     /** @param {View} view @param {Selection | null} selection */
     async draw(view, selection) {
       if (!selection) {
-        return show("nothing", () => [h("h2", {}, "Inspector"), h("p", { class: "empty" }, deeds
+        return show("nothing", [["", () => [h("h2", {}, "Inspector"), h("p", { class: "empty" }, deeds
           ? "Select a node, a link or a message to see what it knows, and to break it. Try the leader: it wears the crown."
-          : "Select a node to see what it says of itself.")]);
+          : "Select a node to see what it says of itself.")]]]);
       }
       if (selection.kind === "link") {
         const { a, b } = selection;
         const state = `${view.cuts.has(`${a}-${b}`)} ${view.cuts.has(`${b}-${a}`)}`;
-        return show(`link ${a} ${b} ${state}`, () => linkContent(view, a, b));
+        return show(`link ${a} ${b}`, [[state, () => linkContent(view, a, b)]]);
+      }
+      if (selection.kind === "rule") {
+        const rule = deeds?.rule(selection.rule);
+        if (!rule) return;
+        return show(`rule ${selection.rule}`, [[rule.state + rule.text, () => [
+          h("h2", {}, `Rule: ${rule.name}`), h("p", {}, rule.demand), h("p", { class: rule.state === "broken" ? "broken" : "empty" }, rule.text)]]]);
       }
       if (asking) return;
       asking = true;
       try {
         if (selection.kind === "message") {
           const detail = await deeds?.message(selection.id);
-          if (detail) return show(`message ${detail.id}`, () => messageContent(detail));
-          if (!shown.startsWith(`message ${selection.id}`)) return show("gone", () => [h("p", { class: "empty" }, "This message has arrived, or is lost.")]);
-          return;
+          const lost = detail?.lost_at !== undefined && detail.lost_at <= view.now;
+          if (detail) return show(`message ${detail.id}`, [[String(lost), () => messageContent(detail, lost)]]);
+          return show("gone", [["", () => [h("h2", {}, "Message"), h("p", { class: "empty" }, "It has arrived. Go back in time to see it on its way.")]]]);
         }
         const node = view.nodes[selection.id - 1];
         if (!node) return;
         const detail = await deeds?.node(node.id);
-        const { timer: _, ...steady } = node;
-        show(JSON.stringify([steady, detail?.followers, detail?.keys, detail?.reason]), () => nodeContent(node, detail, view));
+        show(`node ${node.id}`, nodeParts(node, detail, view));
       } catch {
         // The run was left for another one while the answer was on its way.
       } finally {
@@ -151,12 +198,25 @@ export function createInspector(root, deeds) {
 }
 
 /** @param {NodeDetail | undefined} detail @param {(id: number | undefined) => string} name */
+function members(detail, name) {
+  const membership = detail?.membership;
+  if (!membership) return [];
+  const list = (/** @type {number[]} */ ids) => ids.map((id) => name(id) + (membership.witnesses.includes(id) ? " (witness)" : "")).join(", ");
+  const rows = [
+    ["Voters", membership.voters], ["Voters so far", membership.outgoing],
+    ["Learners", membership.learners.filter((id) => !membership.joining.includes(id))], ["Get a vote soon", membership.joining],
+  ].filter(([, ids]) => ids?.length);
+  const row = (/** @type {(string | number[])[]} */ [title, ids]) => h("tr", {}, h("th", { scope: "row" }, String(title)), h("td", {}, list(/** @type {number[]} */ (ids))));
+  return [h("h3", {}, "Whom it takes for members"), h("table", { "data-members": "" }, ...rows.map(row))];
+}
+
+/** @param {NodeDetail | undefined} detail @param {(id: number | undefined) => string} name */
 function followers(detail, name) {
   if (!detail?.followers.length) return [];
   const row = (/** @type {NodeDetail["followers"][number]} */ follower) => h("tr", {},
     h("th", { scope: "row" }, name(follower.id)), h("td", {}, String(follower.match_index)), h("td", {}, String(follower.next_index)),
     h("td", {}, follower.probing ? "searching" : follower.in_flight > 0 ? `${follower.in_flight} on the way` : "up to date"));
-  const head = ["Follower", "Match", "Next", ""].map((title) => h("th", { scope: "col" }, title));
+  const head = ["Follower", "Match", "Next", ""].map((title) => (title ? h("th", { scope: "col" }, title) : h("td")));
   return [h("h3", {}, "What it knows of its followers"), h("table", {}, h("tr", {}, ...head), ...detail.followers.map(row))];
 }
 

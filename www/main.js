@@ -3,7 +3,7 @@
 import { startDashboard } from "./dashboard.js";
 import { byId, h, say } from "./dom.js";
 import { glance } from "./glance.js";
-import { createHelp } from "./help.js";
+import { createHelp, createLegend } from "./help.js";
 import { createLogs } from "./logs.js";
 import { startPlayground } from "./playground.js";
 import { createRing } from "./ring.js";
@@ -13,7 +13,7 @@ import { createTheme } from "./theme.js";
 /** @import { Selection, View } from "./types.js" */
 
 /** How long a notice stays, in milliseconds. */
-const TOAST_MS = 6000;
+const TOAST_MS = 8000;
 /** The sentence at the top is read aloud; it changes at most this often, in milliseconds. */
 const GLANCE_MS = 250;
 
@@ -28,6 +28,7 @@ function createStage(live) {
   let select = () => {};
   const ring = createRing(/** @type {SVGSVGElement} */ (/** @type {unknown} */ (byId("ring", SVGElement))), (selection) => select(selection));
   const help = createHelp();
+  createLegend(live);
   const time = live
     ? (/** @type {number} */ at) => new Date(at / 1000).toLocaleTimeString(undefined, { hour12: false })
     : (/** @type {number} */ at) => `${(at / 1e6).toFixed(3)} s`;
@@ -42,7 +43,8 @@ function createStage(live) {
     }
   };
   byId("tabs", HTMLElement).addEventListener("click", (event) => {
-    if (event.target instanceof HTMLElement && event.target.dataset.tab) openTab(event.target.dataset.tab);
+    const button = event.target instanceof Element ? event.target.closest("button") : null;
+    if (button?.dataset.tab) openTab(button.dataset.tab);
   });
   byId("op", HTMLSelectElement).addEventListener("change", () => {
     byId("value-part", HTMLElement).hidden = byId("op", HTMLSelectElement).value !== "put";
@@ -50,7 +52,7 @@ function createStage(live) {
 
   return {
     story: createStory(byId("story-list", HTMLElement), time),
-    logs: createLogs(byId("logs-frame", HTMLElement)),
+    logs: createLogs(byId("logs-frame", HTMLElement), byId("log-detail", HTMLElement)),
     help: help.open,
     openTab,
     /** @param {(selection: Selection) => void} listener */

@@ -1,33 +1,45 @@
 // The playground: a simulated cluster that can be broken.
 
-import { readAddress, readMoment, rememberWorld, writeAddress } from "./address.js";
+import { readAddress, rememberWorld, unusualWorld, writeAddress } from "./address.js";
 import { byId, say } from "./dom.js";
 import { createInspector } from "./inspector.js";
 import { createKeys } from "./keys.js";
+import { changeOf } from "./membership.js";
 import { createSafety } from "./safety.js";
 import { Simulated } from "./source/simulated.js";
 import { createTransport } from "./transport.js";
+import { createWorld, fitting } from "./world.js";
 
-/** @import { Action, ClientRequest, Script, Selection, View } from "./types.js" */
+/** @import { Action, ClientRequest, Script, Selection, View, Violation } from "./types.js" */
 /** @import { Stage } from "./main.js" */
 
 /** How many entries of each log are shown. */
 const LOG_MAX = 24;
 /** Details are asked for at most this often while time runs, in milliseconds. */
 const DETAIL_MS = 120;
+/** The answers to clients are judged again after this much time of the run, in microseconds. */
+const JUDGED_EVERY = 2_000_000;
+/** And this long after time has come to stand, in milliseconds. */
+const STILL_MS = 250;
+/** Judging takes at most this part of the worker's time while time runs. */
+const JUDGING_SHARE = 0.1;
 
 /** @param {Stage} stage */
 export async function startPlayground(stage) {
   const source = new Simulated({ view: show, story: (part) => stage.story.tell(part), trapped });
   const transport = createTransport(source, complain);
-  const safety = createSafety(byId("safety", HTMLElement));
-  const inspector = createInspector(byId("inspector", HTMLElement), { act, node: (id) => source.node(id), message: (id) => source.message(id) });
+  const safety = createSafety(byId("safety", HTMLElement), select);
+  const inspector = createInspector(byId("inspector", HTMLElement), {
+    act, node: (id) => source.node(id), message: (id) => source.message(id), rule: safety.describe,
+  });
   /** @type {View | null} */
   let view = null;
   /** @type {Selection | null} */
   let selection = null;
   let detailed = 0;
   let asked = 0;
+  /** What is judged, and when the next judgement may begin, by the clock of the page. */
+  const judged = { at: -1, run: 0, busy: false, restUntil: 0, timer: 0 };
 
   /** @param {View} next */
   function show(next) {
@@ -35,9 +47,50 @@ export async function startPlayground(stage) {
     view = next;
     stage.draw(next, selection);
     transport.show(next);
-    if (changed) source.violation().then((violation) => safety.show(violation), complain);
+    if (changed) source.violation().then(showViolation, complain);
+    considerJudging(next);
     const time = performance.now();
     if (time - detailed > DETAIL_MS || !transport.isPlaying()) detail();
+  }
+
+  /** @param {Violation | undefined} violation */
+  function showViolation(violation) {
+    safety.show(violation);
+    if (violation) select({ kind: "rule", rule: violation.invariant });
+  }
+
+  /** @param {View} next */
+  function considerJudging({ now }) {
+    clearTimeout(judged.timer);
+    if (now === judged.at) return;
+    if (!transport.isPlaying()) judged.timer = window.setTimeout(judge, STILL_MS);
+    else if (Math.abs(now - judged.at) >= JUDGED_EVERY && performance.now() >= judged.restUntil) judge();
+  }
+
+  async function judge() {
+    if (judged.busy) return;
+    judged.busy = true;
+    const { run } = judged;
+    const began = performance.now();
+    try {
+      const verdict = await source.judge();
+      if (run !== judged.run) return;
+      judged.at = verdict.at;
+      safety.judge(verdict);
+      if (verdict.finding === "broken") {
+        transport.setPlaying(false);
+        select({ kind: "rule", rule: verdict.violation.invariant });
+      } else if (selection?.kind === "rule") {
+        detail();
+      }
+    } catch {
+      // The run was left for another one meanwhile.
+    } finally {
+      judged.busy = false;
+      judged.restUntil = performance.now() + (performance.now() - began) / JUDGING_SHARE;
+      // Time may have come to stand while the judge was busy.
+      if (view && !transport.isPlaying()) considerJudging(view);
+    }
   }
 
   async function detail() {
@@ -84,15 +137,24 @@ export async function startPlayground(stage) {
     selection = null;
     rememberWorld(script);
     asked = script.actions?.some((action) => action.do === "request") ? 1 : 0;
+    judged.run += 1;
+    judged.at = -1;
+    safety.forget();
     transport.begin();
     stage.story.forget();
     say(byId("answer", HTMLOutputElement), "");
     try {
       await source.begin(script);
     } catch (problem) {
-      if (!script.actions?.length) return complain(problem);
-      complain(new Error(`The actions in the address make no sense (${problem instanceof Error ? problem.message : problem}); the run begins without them.`));
-      return begin({ config: script.config, actions: [] });
+      const reason = problem instanceof Error ? problem.message : problem;
+      if (script.actions?.length) {
+        complain(new Error(`The actions in the address make no sense (${reason}); the run begins without them.`));
+        return begin({ config: script.config, actions: [] });
+      }
+      const { nodes, seed, ...rest } = script.config ?? {};
+      if (!Object.keys(rest).length) return complain(problem);
+      complain(new Error(`Such a world makes no sense (${reason}); it is as usual instead.`));
+      return begin({ config: { nodes, seed }, actions: [] });
     }
     byId("seed", HTMLInputElement).value = String(script.config?.seed);
     byId("nodes", HTMLSelectElement).value = String(script.config?.nodes);
@@ -106,6 +168,10 @@ export async function startPlayground(stage) {
 
   /** @param {Action} action */
   async function act(action) {
+    const asksLeader = action.do === "change-membership" || action.do === "transfer";
+    if (asksLeader && !view?.nodes.some((node) => node.process === "running" && node.role === "leader")) {
+      return stage.toast("Nobody leads: an operator can ask only a leader.");
+    }
     try {
       await source.act(action);
       document.dispatchEvent(new CustomEvent("script-changed"));
@@ -120,6 +186,8 @@ export async function startPlayground(stage) {
     selection = next;
     if (view) stage.draw(view, selection);
     if (next) stage.openTab("inspector");
+    // A message is gone in no time: it stays while somebody looks at it.
+    if (next?.kind === "message") transport.setPlaying(false);
     detail();
   }
   stage.onSelect(select);
@@ -132,6 +200,19 @@ export async function startPlayground(stage) {
     if (action) act(action);
   }
 
+  /** @param {View["nodes"][number]} node @param {"voter" | "learner" | "none"} part */
+  function membership(node, part) {
+    const { voter, learner, joining } = node.standing;
+    const has = part === "voter" ? voter || joining : part === "learner" ? learner && !joining : !voter && !learner;
+    return has || !view ? null : changeOf(view.nodes, node.id, part);
+  }
+
+  function beginFromAddress() {
+    const { script, moment, problems } = readAddress();
+    if (problems.length) stage.toast(`The address is damaged: ${problems.join("; ")}.`);
+    return begin(script, moment);
+  }
+
   function request() {
     const [op, key, value] = [byId("op", HTMLSelectElement).value, byId("key", HTMLInputElement).value, byId("value", HTMLInputElement).value];
     asked += 1;
@@ -140,16 +221,17 @@ export async function startPlayground(stage) {
   }
 
   document.addEventListener("script-changed", () => writeAddress(source.script));
-  addEventListener("hashchange", () => begin(readAddress(), readMoment()));
+  addEventListener("hashchange", beginFromAddress);
   byId("client", HTMLFormElement).addEventListener("submit", (event) => {
     event.preventDefault();
     request();
   });
   byId("setup", HTMLFormElement).addEventListener("submit", (event) => {
     event.preventDefault();
-    const config = { nodes: Number(byId("nodes", HTMLSelectElement).value), seed: Number(byId("seed", HTMLInputElement).value) };
-    begin({ config, actions: [] });
+    const [nodes, seed] = [Number(byId("nodes", HTMLSelectElement).value), Number(byId("seed", HTMLInputElement).value)];
+    begin({ config: { ...fitting(unusualWorld(), nodes), nodes, seed }, actions: [] });
   });
+  createWorld((config) => begin({ config: { ...config, seed: Number(byId("seed", HTMLInputElement).value) }, actions: [] }));
   byId("nodes", HTMLSelectElement).addEventListener("change", () => byId("setup", HTMLFormElement).requestSubmit());
   byId("share", HTMLButtonElement).addEventListener("click", async () => {
     try {
@@ -167,6 +249,10 @@ export async function startPlayground(stage) {
     p: () => onNode((node) => (node.process === "down" ? null : { do: node.process === "paused" ? "resume" : "pause", node: node.id })),
     i: () => onNode((node) => ({ do: node.isolated ? "reconnect" : "isolate", node: node.id })),
     t: () => onNode((node) => (node.process === "running" ? { do: "timeout", node: node.id } : null)),
+    o: () => onNode((node) => ({ do: "transfer", to: node.id })),
+    v: () => onNode((node) => membership(node, "voter")),
+    a: () => onNode((node) => membership(node, "learner")),
+    d: () => onNode((node) => membership(node, "none")),
     h: () => act({ do: "heal-network" }),
     w: request,
     x: () => {
@@ -182,5 +268,6 @@ export async function startPlayground(stage) {
     if (view?.nodes[digit - 1]) select({ kind: "node", id: digit });
   });
   Object.assign(window, { raft: { traceHash: () => source.traceHash(), seek: (/** @type {number} */ time) => source.seek(time) } });
-  await begin(readAddress(), readMoment());
+  safety.build(await source.rules());
+  await beginFromAddress();
 }

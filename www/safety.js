@@ -1,27 +1,94 @@
 // The safety lights: rules that must always hold.
 
-import { h } from "./dom.js";
+import { byId, h, say, set } from "./dom.js";
+import { createRoving } from "./roving.js";
 
-/** @import { Violation } from "./types.js" */
+/** @import { Rule, Selection, Verdict, Violation } from "./types.js" */
 
-const RULES = [
-  ["election-safety", "one leader a term"], ["leader-append-only", "leaders only append"], ["log-matching", "log matching"],
-  ["leader-completeness", "leader completeness"], ["state-machine-safety", "state machine safety"], ["durable-commit", "durable commit"],
-  ["acknowledged-once", "acknowledged once"], ["linearizability", "linearizability"],
-];
+/** What a light is called, and what its rule demands; a rule without an entry goes by its own name. */
+const WORDS = new Map(/** @type {[string, [string, string]][]} */ ([
+  ["election-safety", ["one leader", "At most one server leads in a term (§5.2)."]],
+  ["leader-append-only", ["append-only", "A leader never overwrites or deletes entries of its own log (§5.3)."]],
+  ["log-matching", ["log matching", "Two logs with an entry of the same index and term are equal up to it (§5.3)."]],
+  ["leader-completeness", ["completeness", "A leader's log holds every entry that was committed in earlier terms (§5.4)."]],
+  ["state-machine-safety", ["state machine", "No two servers apply different entries at the same index (§5.4.3)."]],
+  ["durable-commit", ["durable", "What is committed is on the disks of a majority, and survives when all lose power."]],
+  ["monotonic", ["never back", "A server's term and commit index never go back while it runs."]],
+  ["acknowledged-once", ["acknowledged", "What a client was told to be written is committed, and takes effect once."]],
+  ["linearizability", ["linearizable", "All answers look as if one request had been done after the other, each between its question and its answer. This is judged now and then, and whenever time stands still."]],
+  ["quiescence", ["at rest", "After each event a server comes to rest: it does not go round in circles by itself."]],
+]));
 
-/** @param {HTMLElement} root */
-export function createSafety(root) {
-  const lights = new Map(RULES.map(([rule, text]) => [rule, h("span", { "data-rule": rule }, text ?? "")]));
-  root.replaceChildren(...lights.values());
+/**
+ * @param {HTMLElement} root
+ * @param {(selection: Selection) => void} select
+ */
+export function createSafety(root, select) {
+  /** @type {Map<string, HTMLElement>} */
+  const lights = new Map();
+  /** @type {Violation | undefined} */
+  let violation;
+  /** @type {Verdict | undefined} */
+  let verdict;
+  const roving = createRoving(root, "button", { next: ["ArrowRight", "ArrowDown"], previous: ["ArrowLeft", "ArrowUp"] });
+
+  const nameOf = (/** @type {string} */ rule) => WORDS.get(rule)?.[0] ?? rule;
+
+  /** @param {string} rule @returns {["holds" | "broken" | "unknown", string]} */
+  function state(rule) {
+    if (violation?.invariant === rule) return ["broken", violation.text];
+    if (rule !== "linearizability") return ["holds", "This rule holds: it is checked after every event."];
+    const judged = verdict ? `${verdict.operations === 1 ? "1 request" : `${verdict.operations} requests`} up to ${(verdict.at / 1e6).toFixed(3)} s` : "";
+    if (!verdict) return ["unknown", "Not judged yet."];
+    if (verdict.finding === "broken") return ["broken", verdict.violation.text];
+    if (verdict.finding === "unknown") return ["unknown", `Judged ${judged}: ${verdict.reason}.`];
+    return ["holds", `This rule holds: judged ${judged}.`];
+  }
+
+  function draw() {
+    let worst = "holds";
+    for (const [rule, light] of lights) {
+      const [now, text] = state(rule);
+      if (now === "broken") worst = "broken";
+      set(light, { class: now, title: text, "aria-label": `${nameOf(rule)}: ${now === "unknown" ? "not known" : now}` });
+    }
+    const glance = byId("safety-glance", HTMLElement);
+    glance.className = worst;
+    say(glance, worst === "broken" ? ": a rule is broken" : "");
+  }
+
   return {
-    /** @param {Violation | undefined} violation */
-    show(violation) {
-      for (const [rule, light] of lights) {
-        const broken = violation?.invariant === rule;
-        light.className = broken ? "broken" : "";
-        light.title = broken ? (violation?.text ?? "") : "This rule holds";
+    /** @param {Rule[]} rules */
+    build(rules) {
+      lights.clear();
+      for (const { rule } of rules) {
+        const light = h("button", { type: "button", "data-rule": rule, tabindex: -1, click: () => select({ kind: "rule", rule }) }, nameOf(rule));
+        lights.set(rule, light);
       }
+      root.replaceChildren(...lights.values());
+      roving.refresh();
+      draw();
+    },
+    /** A run begins: nothing is known of it. */
+    forget() {
+      violation = undefined;
+      verdict = undefined;
+      draw();
+    },
+    /** @param {Violation | undefined} seen */
+    show(seen) {
+      violation = seen;
+      draw();
+    },
+    /** @param {Verdict} found */
+    judge(found) {
+      verdict = found;
+      draw();
+    },
+    /** What there is to say about a rule. @param {string} rule */
+    describe(rule) {
+      const [now, text] = state(rule);
+      return { name: nameOf(rule), demand: WORDS.get(rule)?.[1] ?? "", state: now, text };
     },
   };
 }

@@ -10,9 +10,19 @@
  * @typedef {import("./pkg/raft_wasm.js").ClientRequest} ClientRequest
  * @typedef {import("./pkg/raft_wasm.js").Asking} Asking
  * @typedef {import("./pkg/raft_wasm.js").Violation} Violation
+ * @typedef {import("./pkg/raft_wasm.js").Rule} Rule
+ * @typedef {import("./pkg/raft_wasm.js").Verdict} Verdict
  *
  * @typedef {"running" | "paused" | "down"} Process
  * @typedef {"follower" | "pre-candidate" | "candidate" | "leader"} Role
+ *
+ * What part a node has in the cluster, as the leader's membership says.
+ * @typedef {object} Standing
+ * @property {boolean} voter
+ * @property {boolean} outgoing It votes until the change that is under way is done.
+ * @property {boolean} learner
+ * @property {boolean} joining A learner that gets a vote when it has caught up.
+ * @property {boolean} witness
  *
  * @typedef {object} NodeView
  * @property {number} id
@@ -30,6 +40,8 @@
  * @property {{ armed: number, fires: number } | null} timer
  * @property {number} votes
  * @property {number} needed
+ * @property {Standing} standing
+ * @property {number} start The log begins after this entry; a snapshot holds the rest.
  *
  * @typedef {object} MessageView
  * @property {number} id
@@ -39,7 +51,9 @@
  * @property {number} entries
  * @property {number} term
  * @property {number} sentAt
- * @property {number} until
+ * @property {number} until When it arrives, or would have.
+ *
+ * @typedef {MessageView & { lostAt: number }} LostView The moment of its loss may lie ahead.
  *
  * @typedef {object} LetterView
  * @property {number} id
@@ -54,12 +68,13 @@
  * @property {NodeView[]} nodes
  * @property {Set<string>} cuts Ways that are cut, as "from-to".
  * @property {MessageView[]} messages
- * @property {MessageView[]} lost
+ * @property {LostView[]} lost
  * @property {LetterView[]} letters
  * @property {number} actions
  * @property {boolean} violated
+ * @property {boolean} joint Whether a change of the membership is under way.
  *
- * @typedef {{ kind: "node", id: number } | { kind: "link", a: number, b: number } | { kind: "message", id: number }} Selection
+ * @typedef {{ kind: "node", id: number } | { kind: "link", a: number, b: number } | { kind: "message", id: number } | { kind: "rule", rule: string }} Selection
  *
  * @typedef {{ reset: boolean, records: StoryRecord[] }} StoryPart
  */

@@ -1,6 +1,6 @@
 // The simulation, away from the page's own thread.
 
-import init, { Simulation } from "./pkg/raft_wasm.js";
+import init, { Simulation, rules } from "./pkg/raft_wasm.js";
 import { storyLength } from "./frame.js";
 
 /** @import { Action, Script } from "./types.js" */
@@ -49,6 +49,7 @@ const methods = {
   script: () => running().script(),
   traceHash: () => running().traceHash(),
   violation: () => running().violation(),
+  rules: () => rules(),
   judge: () => running().judgeHistory(),
   /** @param {number} id */
   node: (id) => running().node(id),

@@ -123,7 +123,8 @@ fn the_types_name_everything_that_a_world_is_made_of() {
     let types = include_str!("../src/types.d.ts");
     let script: JsValue = simulation("{}").script().expect("a script").into();
     let config = js_sys::Reflect::get(&script, &"config".into()).expect("a configuration");
-    for name in js_sys::Object::keys(&config.unchecked_into()).iter() {
+    let config: js_sys::Object = config.unchecked_into();
+    for name in js_sys::Object::keys(&config).iter() {
         let name = name.as_string().expect("names are strings");
         assert!(types.contains(&format!("  {name}?: ")), "{name}");
     }

@@ -175,6 +175,185 @@ test("a partition leaves a leader behind that cannot commit", async () => {
   });
 });
 
+/** Stops time, and goes to a moment. @param {Page} page @param {number} seconds */
+async function stand(page, seconds) {
+  await at(page, seconds);
+  await page.getByRole("button", { name: "Run", exact: true }).waitFor();
+}
+
+const world = (/** @type {object} */ config) => encodeURIComponent(JSON.stringify(config));
+
+test("every rule that is checked has its light, and linearizability is judged", async () => {
+  await withPage(browser, playground(`nodes=3&seed=5&config=${world({ clients: 2 })}`), {}, async (page) => {
+    await page.locator("#safety button").first().waitFor();
+    const rules = await page.locator("#safety button").evaluateAll((lights) => lights.map((light) => light.getAttribute("data-rule")));
+    for (const rule of ["election-safety", "monotonic", "quiescence", "linearizability"]) assert.ok(rules.includes(rule), rule);
+    assert.ok(!rules.includes("availability"), "nobody can tell before the end of a run");
+    await leader(page);
+    await stand(page, 3);
+    const light = page.locator('[data-rule="linearizability"]');
+    await page.locator('[data-rule="linearizability"][title*="3.000 s"]').waitFor();
+    assert.match((await light.getAttribute("title")) ?? "", /This rule holds: judged \d+ requests up to 3.000 s/);
+    // The lights are one stop of the Tab key, and explain themselves.
+    assert.equal(await page.locator('#safety [tabindex="0"]').count(), 1);
+    await light.focus();
+    await page.keyboard.press("ArrowLeft");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "Rule: acknowledged" }).waitFor();
+    assert.equal(await page.locator("#clock").textContent(), "3.000 s", "an arrow among the lights is no step of time");
+  });
+});
+
+test("a light that falls stops time and says what contradicts the rule", async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  // The servers keep the rules, so it is the judge who is told to see a stale read.
+  const violation = { invariant: "linearizability", text: "n3 answered with an old value", at: 1 };
+  await context.route("**/worker.js", async (route) => {
+    const response = await route.fetch();
+    const honest = "judge: () => running().judgeHistory(),";
+    const body = await response.text();
+    assert.ok(body.includes(honest));
+    const verdict = JSON.stringify({ at: 1, operations: 1, finding: "broken", violation });
+    await route.fulfill({ response, body: body.replace(honest, `judge: () => running().now > 1e6 ? ${verdict} : running().judgeHistory(),`) });
+  });
+  await page.goto(playground("nodes=3&seed=5"));
+  await fast(page);
+  await page.locator('[data-rule="linearizability"].broken').waitFor();
+  await page.getByRole("button", { name: "Run", exact: true }).waitFor();
+  await page.locator("#inspector").getByText("n3 answered with an old value").waitFor();
+  assert.equal(await page.locator("#safety .broken").count(), 1);
+  await context.close();
+});
+
+test("messages are reached by the keyboard, one stop for all of them", async () => {
+  await withPage(browser, playground("nodes=5&seed=7"), {}, async (page) => {
+    await leader(page);
+    await page.keyboard.press("Space");
+    const messages = page.locator(".message");
+    for (let steps = 0; steps < 200 && (await messages.count()) < 2; steps += 1) await page.keyboard.press("ArrowRight");
+    for (const kind of [".node", ".link-group", ".message"]) assert.equal(await page.locator(`${kind}[tabindex="0"]`).count(), 1, kind);
+    await page.locator('.message[tabindex="0"]').focus();
+    const focused = () => page.evaluate(() => document.activeElement?.getAttribute("aria-label"));
+    const first = await focused();
+    assert.match(first ?? "", / from n\d to n\d, term \d/);
+    await page.keyboard.press("ArrowDown");
+    assert.notEqual(await page.evaluate(() => document.activeElement?.getAttribute("data-message")), null);
+    assert.equal(await page.locator('.message[tabindex="0"]').count(), 1);
+    const name = (await focused()) ?? "";
+    await page.keyboard.press("Enter");
+    await page.locator("#inspector").getByRole("heading", { name: name.split(" from ")[0] }).waitFor();
+    await page.getByRole("button", { name: "Lose it" }).waitFor();
+    // When it arrives, the focus goes on to the node that has it.
+    const receiver = / to n(\d)/.exec(name)?.[1];
+    for (let steps = 0; steps < 200 && (await focused()) === name; steps += 1) {
+      await page.keyboard.press("ArrowRight");
+      await page.waitForTimeout(10);
+    }
+    assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("data-node")), receiver);
+  });
+});
+
+test("a message is lost where it was lost", async () => {
+  await withPage(browser, playground("nodes=3&seed=7"), {}, async (page) => {
+    const { id } = await leader(page);
+    await stand(page, 1);
+    const other = id === "1" ? "2" : "1";
+    await page.locator(`[data-node="${id}"]`).focus();
+    await page.locator(`[data-link="${[id, other].sort().join("-")}"]`).focus();
+    await page.keyboard.press("Enter");
+    await page.keyboard.press("x");
+    await stand(page, 1.1);
+    const place = (/** @type {string} */ selector) => page.locator(selector).first().evaluate((element) => {
+      const { x, y, width, height } = element.getBoundingClientRect();
+      return [x + width / 2, y + height / 2];
+    });
+    const [[x = 0, y = 0], [fromX = 0, fromY = 0], [toX = 0, toY = 0]] = await Promise.all([
+      place(`.message.lost[aria-label*="from n${id} to n${other}"] path`), place(`[data-node="${id}"] .disc`), place(`[data-node="${other}"] .disc`)]);
+    const along = ((x - fromX) * (toX - fromX) + (y - fromY) * (toY - fromY)) / ((toX - fromX) ** 2 + (toY - fromY) ** 2);
+    assert.ok(Math.abs(along - 0.5) < 0.03, `at the bar, in the middle of the link, not at ${along}`);
+  });
+});
+
+test("entries of the logs explain themselves to the keyboard", async () => {
+  await withPage(browser, playground(`nodes=3&seed=5&config=${world({ clients: 2, snapshot_every: 4 })}`), {}, async (page) => {
+    await leader(page);
+    await stand(page, 3);
+    assert.equal(await page.locator('#logs [tabindex="0"]').count(), 1);
+    await page.locator('#logs [tabindex="0"]').focus();
+    await page.locator("#log-detail").getByText(/^Entry \d+ of n3/).waitFor();
+    await page.keyboard.press("ArrowUp");
+    await page.locator("#log-detail").getByText(/^Entry \d+ of n2/).waitFor();
+    assert.equal(await page.locator("#clock").textContent(), "3.000 s");
+    await page.locator("#logs .snapshot").first().click();
+    await page.locator("#log-detail").getByText(/is in its snapshot/).waitFor();
+  });
+});
+
+test("an operator changes the membership and hands leadership over", async () => {
+  await withPage(browser, playground(`nodes=4&seed=5&config=${world({ founders: 3, witnesses: [3] })}`), {}, async (page) => {
+    await fast(page);
+    const first = await leader(page);
+    assert.equal(await page.locator('[data-node="3"]').getAttribute("data-standing"), "witness");
+    await page.locator('[data-node="4"][aria-label*="no member"]').waitFor();
+    await page.keyboard.press("4");
+    await page.getByRole("button", { name: "Add it as a learner" }).click();
+    await page.locator('[data-node="4"][data-standing="learner"]').waitFor();
+    await page.locator("#play").click();
+    const asked = page.getByRole("button", { name: "Give it a vote" });
+    await asked.focus();
+    await page.keyboard.press("v");
+    await asked.waitFor({ state: "detached" });
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "inspector", "its button is gone, and no other one has the focus");
+    // Step by step, so that the middle of the change is seen.
+    const joint = page.locator('[data-node="4"][aria-label*="votes: new"]');
+    for (let steps = 0; steps < 300 && !(await joint.count()); steps += 1) {
+      await page.keyboard.press("ArrowRight");
+      await page.waitForTimeout(30);
+    }
+    await page.locator("#glance").getByText("both majorities decide").waitFor();
+    assert.equal(await joint.count(), 1);
+    await page.keyboard.press("Space");
+    await page.locator('[data-node="4"][data-standing="voter"]:not([aria-label*="votes:"])').waitFor();
+    await page.getByRole("button", { name: "Hand leadership over to it" }).click();
+    const second = await leader(page, first.term + 1);
+    assert.equal(second.id, "4");
+    await page.keyboard.press(first.id);
+    await page.keyboard.press("d");
+    await page.locator(`[data-node="${first.id}"][data-standing="stranger"]`).waitFor();
+    assert.equal(await page.locator("#safety .broken").count(), 0);
+  });
+});
+
+test("a world with snapshots can be begun from the page", async () => {
+  await withPage(browser, playground("nodes=5&seed=7"), {}, async (page) => {
+    await page.getByRole("button", { name: "World…" }).click();
+    await page.getByLabel("Founders").fill("3");
+    await page.getByLabel("Witnesses among them").fill("2");
+    await page.getByRole("button", { name: "Begin" }).click();
+    assert.equal(await page.locator("#world").evaluate((dialog) => /** @type {HTMLDialogElement} */ (dialog).open), true, "so many witnesses are refused at once");
+    await page.getByLabel("Witnesses among them").fill("1");
+    await page.getByLabel("Snapshot after").fill("3");
+    await page.getByLabel("Busy clients").fill("3");
+    await page.getByRole("button", { name: "Begin" }).click();
+    await page.waitForFunction(() => decodeURIComponent(location.hash).includes('"snapshot_every":3'));
+    await leader(page);
+    await stand(page, 3);
+    await page.locator("#logs .snapshot").first().waitFor();
+    // The world stays when the number of nodes changes, as far as it fits.
+    await page.locator("#nodes").selectOption("4");
+    await page.waitForFunction(() => decodeURIComponent(location.hash).includes('"founders":3') && location.hash.includes("nodes=4"));
+  });
+});
+
+test("an address that was cut off says so", async () => {
+  const actions = encodeURIComponent('[{"at":1,"do":"crash","no');
+  await withPage(browser, playground(`nodes=3&seed=1&do=${actions}`), {}, async (page) => {
+    await page.getByText("what was done in it cannot be read, perhaps because the address was cut off").waitFor();
+    await leader(page);
+  });
+});
+
 test("what an address cannot mean is told, and the page works", async () => {
   const nonsense = encodeURIComponent('[{"at":1,"do":"explode"}]');
   await withPage(browser, playground(`nodes=99&seed=1&do=${nonsense}`), {}, async (page) => {
@@ -182,6 +361,46 @@ test("what an address cannot mean is told, and the page works", async () => {
     await leader(page);
     assert.equal(await page.locator(".node").count(), 9);
   });
+});
+
+test("text is large enough to read, and none of it is cut off", async () => {
+  for (const viewport of [LAPTOP, PHONE]) {
+    for (const nodes of [3, 5, 9]) {
+      await withPage(browser, playground(`nodes=${nodes}&seed=7`), { viewport }, async (page) => {
+        await leader(page);
+        await page.keyboard.press("Space");
+        // What was just laid out is drawn with the next picture.
+        await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+        const small = await page.evaluate(() => {
+          const told = [];
+          const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+          for (let text = walker.nextNode(); text; text = walker.nextNode()) {
+            const element = text.parentElement;
+            if (!element || !text.textContent?.trim() || !element.checkVisibility()) continue;
+            const svg = element instanceof SVGElement ? element.closest("svg") : null;
+            const scale = svg?.getScreenCTM()?.a ?? 1;
+            const size = parseFloat(getComputedStyle(element).fontSize) * scale;
+            if (size < 13.9 && !element.closest("title")) told.push(`${text.textContent}: ${size} px`);
+          }
+          const frame = document.querySelector("#ring-frame")?.getBoundingClientRect();
+          for (const text of document.querySelectorAll("#ring text")) {
+            const { left, right, top, bottom, width } = text.getBoundingClientRect();
+            if (frame && width > 0 && (left < frame.left || right > frame.right || top < frame.top || bottom > frame.bottom)) told.push(`${text.textContent} sticks out`);
+          }
+          return told;
+        });
+        assert.deepEqual(small, [], `${nodes} nodes on ${viewport.width} px`);
+        const names = await page.locator(".node .name").evaluateAll((texts) => texts.map((text) => text.getBoundingClientRect()).map(({ left, top, right, bottom }) => ({ left, top, right, bottom })));
+        const labels = await page.locator(".node .below:not(.standing)").evaluateAll((texts) => texts.map((text) => text.getBoundingClientRect()).map(({ left, top, right, bottom }) => ({ left, top, right, bottom })));
+        for (const a of names) {
+          for (const b of labels) assert.ok(a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top, "no label lies on a name");
+        }
+        if (viewport === PHONE) await page.getByRole("button", { name: "Safety" }).click();
+        await page.locator('[data-rule="linearizability"]').waitFor();
+        assert.equal(await page.locator("#safety button:visible").count(), 10);
+      });
+    }
+  }
 });
 
 for (const [name, viewport] of /** @type {const} */ ([["laptop", LAPTOP], ["phone", PHONE]])) {

@@ -1,5 +1,7 @@
 // A real cluster, as the node that serves this page sees it.
 
+import { VOTER } from "../membership.js";
+
 /** @import { LogEntry, NodeView, Role, StoryPart, View } from "../types.js" */
 
 /** How often the cluster is asked how it is, in milliseconds. */
@@ -113,7 +115,7 @@ function toView(members) {
       name: status.node_id ?? member.address,
       process: member.reachable ? "running" : "down",
       isolated: false,
-      role: /** @type {Role} */ (status.role ?? "follower"),
+      role: /** @type {Role} */ (status.role === "learner" ? "follower" : (status.role ?? "follower")),
       term: status.term ?? 0,
       vote: number(status.vote),
       leader: number(status.leader),
@@ -124,7 +126,9 @@ function toView(members) {
       timer: null,
       votes: 0,
       needed: 0,
+      standing: status.role === "learner" ? { ...VOTER, voter: false, learner: true } : VOTER,
+      start: 0,
     };
   });
-  return { now: Date.now() * 1000, nodes, cuts: new Set(), messages: [], lost: [], letters: [], actions: 0, violated: false };
+  return { now: Date.now() * 1000, nodes, cuts: new Set(), messages: [], lost: [], letters: [], actions: 0, violated: false, joint: false };
 }

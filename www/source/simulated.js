@@ -2,7 +2,7 @@
 
 import { decode } from "../frame.js";
 
-/** @import { Action, Asking, LogEntry, MessageDetail, NodeDetail, Script, StoryPart, View, Violation } from "../types.js" */
+/** @import { Action, Asking, LogEntry, MessageDetail, NodeDetail, Script, StoryPart, Rule, Verdict, View, Violation } from "../types.js" */
 
 /**
  * @typedef {object} Listener
@@ -102,7 +102,9 @@ export class Simulated {
   logs(nodes, limit) { return this.call("logs", nodes, limit); }
   /** @returns {Promise<Violation | undefined>} */
   violation() { return this.call("violation"); }
-  /** @returns {Promise<Violation | undefined>} */
+  /** @returns {Promise<Rule[]>} */
+  rules() { return this.call("rules"); }
+  /** @returns {Promise<Verdict>} */
   judge() { return this.call("judge"); }
   /** @returns {Promise<string>} */
   traceHash() { return this.call("traceHash"); }

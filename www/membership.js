@@ -1,0 +1,60 @@
+// Who votes, who learns, who is a witness; and how to ask for another membership.
+
+/** @import { Action, NodeView, Standing } from "./types.js" */
+
+/** @param {number} bits As raft-wasm packs them. @returns {Standing} */
+export function standingOf(bits) {
+  return { voter: Boolean(bits & 1), outgoing: Boolean(bits & 2), learner: Boolean(bits & 4), joining: Boolean(bits & 8), witness: Boolean(bits & 16) };
+}
+
+/** An ordinary voter, as all are where nothing else is known. */
+export const VOTER = standingOf(1);
+
+/** @param {NodeView[]} nodes */
+export function isJoint(nodes) {
+  return nodes.some((node) => node.standing.outgoing);
+}
+
+/**
+ * What is unusual about a node's part in the cluster, in a word or two; nothing for a voter.
+ * @param {Standing} standing
+ * @param {boolean} joint
+ */
+export function standingText({ voter, outgoing, learner, joining, witness }, joint) {
+  const parts = [];
+  if (joint && (voter || outgoing)) parts.push(voter && outgoing ? "votes: both" : voter ? "votes: new" : "votes: old");
+  if (witness) parts.push("witness");
+  if (joining) parts.push("joining");
+  else if (learner && !outgoing) parts.push("learner");
+  if (!voter && !outgoing && !learner) parts.push("no member");
+  return parts.join(", ");
+}
+
+/** The same as words for attributes, to be drawn by. @param {Standing} standing */
+export function standingMarks({ voter, outgoing, learner, witness }) {
+  if (!voter && !outgoing) return learner ? "learner" : "stranger";
+  return witness ? "witness" : "voter";
+}
+
+/**
+ * The action that asks the leader to give a node another part.
+ * @param {NodeView[]} nodes
+ * @param {number} id
+ * @param {"voter" | "learner" | "none"} part
+ * @returns {Action}
+ */
+export function changeOf(nodes, id, part) {
+  const others = nodes.filter((node) => node.id !== id);
+  const ids = (/** @type {(standing: Standing) => boolean} */ is) => others.filter((node) => is(node.standing)).map((node) => node.id);
+  const [voters, learners, joining] = [ids((s) => s.voter), ids((s) => s.learner && !s.joining), ids((s) => s.joining)];
+  if (part === "learner") learners.push(id);
+  // It gets its vote when it has the log: until then it could only be in the way.
+  if (part === "voter") joining.push(id);
+  return { do: "change-membership", voters, learners, joining };
+}
+
+/** What the change that is under way does, in words. @param {NodeView[]} nodes */
+export function changeText(nodes) {
+  const names = (/** @type {(standing: Standing) => boolean} */ is) => nodes.filter((node) => is(node.standing)).map((node) => node.name).join(", ");
+  return `the voters change from ${names((s) => s.outgoing)} to ${names((s) => s.voter)}: both majorities decide`;
+}
