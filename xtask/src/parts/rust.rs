@@ -12,7 +12,7 @@ use crate::step::Step;
 use crate::workspace::Workspace;
 
 /// How many worlds are searched for each broken rule before the protocol tests have their turn.
-const SABOTAGE_SEEDS: u32 = 1_000;
+const SABOTAGE_SEEDS: u32 = 400;
 /// How many worlds a run of all checks simulates.
 const CAMPAIGN_SEEDS: u32 = 1_000;
 
