@@ -6,6 +6,8 @@ export interface WorldConfig {
   nodes?: number;
   founders?: number;
   witnesses?: number[];
+  /** The terms of the entries that the nodes' logs begin with. */
+  logs?: number[][];
   seed?: number;
   election_timeout?: Span;
   heartbeat_interval?: number;
@@ -25,6 +27,7 @@ export interface WorldConfig {
   duplicate_per_mille?: number;
   reorder?: boolean;
   sync?: Span;
+  sync_reorder?: boolean;
   clients?: number;
   think?: Span;
   keys?: number;
