@@ -67,6 +67,13 @@ impl Durability {
         self.on_the_way.drain(complete)
     }
 
+    /// What is on the way begins only at this moment.
+    pub(crate) fn begin_again(&mut self, now: Instant) {
+        for write in &mut self.on_the_way {
+            write.handed_out = now;
+        }
+    }
+
     /// When the oldest write that is on the way was handed out.
     fn oldest(&self) -> Option<Instant> {
         self.on_the_way.front().map(|write| write.handed_out)

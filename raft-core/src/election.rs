@@ -39,7 +39,7 @@ impl Raft {
             // Only a broken peer can have brought it here; there is no later term to stand in.
             return;
         }
-        if self.disk_is_stalled() {
+        if self.disk_is_full || self.disk_is_stalled() {
             // It could not even vote for itself.
             return;
         }

@@ -211,6 +211,11 @@ pub enum Event {
         /// The last entry that it should include.
         last: LogId,
     },
+    /// Its disk has no room for more, or has room again.
+    DiskFull {
+        /// Whether it is full.
+        full: bool,
+    },
     /// It ignored a message that no correct server sends, or that came too late to matter.
     MessageIgnored {
         /// The sender.
@@ -311,6 +316,8 @@ pub enum IgnoreReason {
     LateAnswer,
     /// It asks this server to lead, which has no vote.
     NotAVoter,
+    /// It asks this server to lead, which has no room to write down its vote.
+    DiskFull,
     /// Its entries have gaps, or terms that fall or exceed the sender's.
     MalformedEntries,
     /// It speaks of entries that this server does not have.
@@ -414,6 +421,7 @@ impl Event {
             | Self::SnapshotBegun { .. }
             | Self::SnapshotInstalled { .. }
             | Self::SnapshotDamaged { .. } => "§7",
+            Self::DiskFull { .. } => "dissertation 11.1",
             Self::MessageIgnored { .. } => "§5.1",
             Self::Stopped { .. } => "§5.4.3",
         }

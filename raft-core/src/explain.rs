@@ -207,6 +207,8 @@ impl fmt::Display for Event {
             Self::MessageIgnored { from, reason } => {
                 write!(f, "ignores a message from {from}: {reason}")
             }
+            Self::DiskFull { full: true } => f.write_str("has no room left on its disk"),
+            Self::DiskFull { full: false } => f.write_str("has room on its disk again"),
             Self::Stopped { reason } => write!(f, "stops for good: {reason}"),
         }
     }
@@ -290,6 +292,7 @@ impl fmt::Display for IgnoreReason {
             Self::FromItself => "it carries my own name",
             Self::LateAnswer => "it answers a question that is no longer asked",
             Self::NotAVoter => "it asks me to lead, and I have no vote",
+            Self::DiskFull => "it asks me to lead, and I have no room to write down my vote",
             Self::MalformedEntries => "its entries are not a piece of any log",
             Self::BeyondLog => "it speaks of entries that I do not have",
             Self::MalformedSnapshot => "it is no piece of any snapshot",

@@ -90,7 +90,7 @@
 //!
 //! | in [`Effects`] | what to do | what to answer |
 //! | --- | --- | --- |
-//! | `write` | write it, after all earlier writes, and sync | [`persisted`](Raft::persisted) with the token |
+//! | `write` | write it, after all earlier writes, and sync | [`persisted`](Raft::persisted) with the token; [`disk_full`](Raft::disk_full) while there is no room for it |
 //! | `messages` | send them; some may be lost | nothing |
 //! | `committed` | feed them to the state machine, in order | nothing |
 //! | `fetches` | read entries from the durable log | [`fetched`](Raft::fetched) |
@@ -148,6 +148,7 @@ mod read;
 mod reconfiguration;
 mod replication;
 mod restore;
+mod room;
 mod sabotage;
 mod snapshot;
 mod status;

@@ -41,6 +41,8 @@ pub struct Raft {
     /// The latest moment that the caller told.
     pub(crate) now: Instant,
     pub(crate) durability: Durability,
+    /// Whether writes wait for room on the disk.
+    pub(crate) disk_is_full: bool,
     /// The candidate that waits for this server's vote to become durable.
     pub(crate) grant: Option<NodeId>,
     /// Messages that promise nothing about a write.
@@ -174,6 +176,7 @@ impl Raft {
             silent_until: now + silence,
             now,
             durability: Durability::new(boot, hard_state),
+            disk_is_full: false,
             grant: None,
             outbox: Vec::new(),
             refetched: Vec::new(),

@@ -38,6 +38,8 @@ pub enum ChangeError {
     ChangeUnderWay,
     /// The leader has not committed an entry of its own term yet; ask again later.
     NotReady,
+    /// There is no room on the leader's disk.
+    DiskFull,
     /// The leader is handing over; ask the next one.
     Transferring {
         /// Who is to lead.
@@ -130,6 +132,9 @@ impl Raft {
                 leader: self.leader(),
             });
         };
+        if self.disk_is_full {
+            return Err(ChangeError::DiskFull);
+        }
         if let Some(transfer) = &leader.transfer {
             return Err(ChangeError::Transferring {
                 to: transfer.target,
@@ -262,7 +267,8 @@ impl Raft {
         let is_open = current.is_joint()
             || since > self.commit_index
             || leader.first_index > self.commit_index;
-        if current.joining().is_empty() || is_open || leader.transfer.is_some() {
+        let waits = is_open || self.disk_is_full || leader.transfer.is_some();
+        if current.joining().is_empty() || waits {
             return;
         }
         let ready = |id: &&NodeId| leader.follower(**id).is_some_and(Progress::has_caught_up);
@@ -297,6 +303,7 @@ impl fmt::Display for ChangeError {
                 f.write_str("another change of the membership is not committed: ask again later")
             }
             Self::NotReady => f.write_str("the leader has only just been elected: ask again later"),
+            Self::DiskFull => f.write_str("there is no room on the leader's disk"),
             Self::Transferring { to } => write!(f, "leadership is being handed over to {to}"),
             Self::Stopped => f.write_str("the server has stopped for good"),
         }

@@ -39,6 +39,8 @@ pub enum ProposeError {
         /// What is uncommitted.
         uncommitted_bytes: usize,
     },
+    /// There is no room on the leader's disk.
+    DiskFull,
     /// The leader is handing over; ask the next one.
     Transferring {
         /// Who is to lead.
@@ -66,6 +68,9 @@ impl Raft {
                 leader: self.leader(),
             });
         };
+        if self.disk_is_full {
+            return Err(ProposeError::DiskFull);
+        }
         if let Some(transfer) = &leader.transfer {
             return Err(ProposeError::Transferring {
                 to: transfer.target,
@@ -107,10 +112,11 @@ impl Raft {
         if self.config.check_quorum && self.quorum_is_lost() {
             return self.follow(StepDownReason::QuorumLost);
         }
-        if self.disk_is_stalled() {
+        if self.disk_is_stalled() && !self.disk_is_full {
             return self.follow(StepDownReason::DiskStalled);
         }
         self.check_transfer();
+        self.yield_to_room();
         self.promote();
         let now = self.now;
         if let RoleState::Leader(leader) = &mut self.role {
@@ -597,6 +603,7 @@ impl fmt::Display for ProposeError {
                     "{uncommitted_bytes} bytes wait to be committed: ask again later"
                 )
             }
+            Self::DiskFull => f.write_str("there is no room on the leader's disk"),
             Self::Transferring { to } => write!(f, "leadership is being handed over to {to}"),
             Self::Stopped => f.write_str("the server has stopped for good"),
         }

@@ -131,6 +131,9 @@ impl Raft {
         if !self.may_stand() {
             return self.ignore(from, IgnoreReason::NotAVoter);
         }
+        if self.disk_is_full {
+            return self.ignore(from, IgnoreReason::DiskFull);
+        }
         if let RoleState::Follower(_) = self.role {
             self.explain(|| Event::ToldToStand { by: from });
             self.arm_timer();

@@ -121,7 +121,7 @@ fn kind_of(event: &Event) -> &'static str {
         } => "replication",
         Event::CommitAdvanced { .. } => "commit",
         Event::ReadRoundStarted { .. } | Event::ReadConfirmed { .. } => "read",
-        Event::Stopped { .. } | Event::MessageIgnored { .. } => "fault",
+        Event::Stopped { .. } | Event::DiskFull { .. } | Event::MessageIgnored { .. } => "fault",
         Event::Proposed { .. }
         | Event::EntriesAppended { .. }
         | Event::EntriesTruncated { .. }

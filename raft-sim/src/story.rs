@@ -94,7 +94,9 @@ pub(crate) fn kind_of(event: &raft_core::Event) -> Kind {
         } => Kind::Replication,
         Event::CommitAdvanced { .. } => Kind::Commit,
         Event::ReadRoundStarted { .. } | Event::ReadConfirmed { .. } => Kind::Read,
-        Event::Stopped { .. } | Event::MessageIgnored { .. } => Kind::Fault,
+        Event::Stopped { .. } | Event::DiskFull { .. } | Event::MessageIgnored { .. } => {
+            Kind::Fault
+        }
         Event::Proposed { .. }
         | Event::EntriesAppended { .. }
         | Event::EntriesTruncated { .. }

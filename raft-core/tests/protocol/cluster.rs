@@ -1,6 +1,6 @@
 //! A cluster in memory whose messages and writes move only when a test says so.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,6 +47,8 @@ pub struct Cluster {
     pub now: Instant,
     /// Whether writes are synced as soon as they are handed out.
     pub sync: bool,
+    /// The servers whose disks have no room.
+    pub full: BTreeSet<u64>,
     /// Whether snapshots are installed as soon as they have arrived.
     pub install: bool,
     configure: fn(&mut Config),
@@ -65,6 +67,7 @@ impl Cluster {
             mail: Vec::new(),
             now: Instant(0),
             sync: true,
+            full: BTreeSet::new(),
             install: true,
             configure,
         };
@@ -174,7 +177,7 @@ impl Cluster {
                 if let Some(write) = effects.write.take() {
                     server.writes.push_back(Pending::from(write));
                 }
-                if sync {
+                if sync && !self.full.contains(id) {
                     server.sync(now);
                 }
                 let sent = effects

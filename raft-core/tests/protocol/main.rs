@@ -14,5 +14,6 @@ mod elsewhere;
 mod membership;
 mod reads;
 mod replication;
+mod room;
 mod snapshots;
 mod transfer;

@@ -1,0 +1,52 @@
+//! A disk without room. A write that finds none has not begun, so nothing is in doubt: it waits, and is done when there
+//! is room again. In the meantime this server promises nothing that would have to be written.
+
+use crate::entry::Payload;
+use crate::event::Event;
+use crate::id::Instant;
+use crate::raft::{Raft, RoleState};
+
+impl Raft {
+    /// Tells whether the disk has no room for more. Saying it again changes nothing.
+    ///
+    /// The caller keeps the writes that it has been handed, and those that follow, until there is room, and does them in
+    /// order. It must be certain that none of them has begun: a write that failed halfway is a
+    /// [failed storage](Self::storage_failed).
+    ///
+    /// A leader takes no commands then, and serves reads. It appends an empty entry to find out whether the others have room:
+    /// if they commit it, it hands over to one of them, and otherwise it stays, because nobody else could be elected.
+    /// A follower does not stand, does not vote and acknowledges nothing.
+    pub fn disk_full(&mut self, full: bool, now: Instant) {
+        if self.begin(now) || self.disk_is_full == full {
+            return;
+        }
+        self.disk_is_full = full;
+        self.explain(|| Event::DiskFull { full });
+        if !full {
+            self.durability.begin_again(now);
+        }
+        if full && matches!(self.role, RoleState::Leader(_)) {
+            self.append(Payload::Noop);
+        }
+    }
+
+    /// A heartbeat interval has passed: a leader without room looks whether the others have some.
+    pub(crate) fn yield_to_room(&mut self) {
+        if !self.disk_is_full || self.commit_index <= self.log.durable() {
+            return;
+        }
+        let membership = self.membership();
+        let RoleState::Leader(leader) = &self.role else {
+            return;
+        };
+        let heirs = leader
+            .followers
+            .iter()
+            .filter(|(id, _)| membership.voters().contains(id) && !membership.is_witness(*id));
+        let best = heirs.max_by_key(|(_, progress)| progress.match_index);
+        if let Some(heir) = best.map(|(id, _)| *id) {
+            // It is no error that a transfer is under way, or that the heir lacks something: it is tried again.
+            let _ = self.transfer_leadership(heir, self.now);
+        }
+    }
+}
