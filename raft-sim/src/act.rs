@@ -5,7 +5,7 @@ use std::fmt;
 use raft_core::{Membership, NodeId, Role};
 
 use crate::action::Action;
-use crate::node::{Node, Process};
+use crate::node::Node;
 use crate::story::Kind;
 use crate::world::{Happening, World};
 
@@ -19,6 +19,8 @@ pub enum ActionError {
     NoSuchMessage(u64),
     /// A link joins two different nodes.
     NoSuchLink(u64, u64),
+    /// There is no such entry on the disk of this node.
+    NoSuchEntry(u64),
     /// The range ends before it begins.
     EmptyRange,
     /// The node does not run.
@@ -53,26 +55,6 @@ impl World {
             Action::Pause { node } => self.pause(*node),
             Action::Resume { node } => self.resume(*node),
             Action::Timeout { node } => self.time_out(*node),
-            Action::FailDisk { node } => {
-                self.known(*node)?.disk.failing = true;
-                self.tell(*node, "has a disk whose next sync fails");
-                Ok(())
-            }
-            Action::WipeDisk { node } => self.wipe_disk(*node),
-            Action::SetDisk { node, sync } => {
-                if sync.min > sync.max {
-                    return Err(ActionError::EmptyRange);
-                }
-                let known = self.known(*node)?;
-                known.sync = *sync;
-                known.disk.failing = false;
-                let text = format!(
-                    "has a disk that takes {} to {} µs to sync",
-                    sync.min, sync.max
-                );
-                self.tell(*node, &text);
-                Ok(())
-            }
             Action::SetClock { node, drift } => {
                 let now = self.now;
                 self.known(*node)?.clock.set_drift(now, *drift);
@@ -81,6 +63,15 @@ impl World {
                     *node,
                     &format!("has a clock that is off by {drift} parts in a million"),
                 );
+                Ok(())
+            }
+            Action::JumpClock { node, by } => {
+                let now = self.now;
+                let clock = &mut self.known(*node)?.clock;
+                let then = raft_core::Instant(clock.read(now).0.saturating_add(*by));
+                clock.jump_to(now, then);
+                self.set_timer(*node);
+                self.tell(*node, &format!("has a clock that jumps by {by} µs"));
                 Ok(())
             }
             Action::ChangeMembership {
@@ -127,6 +118,14 @@ impl World {
                 self.clients.stopped = true;
                 Ok(())
             }
+            Action::FailDisk { .. }
+            | Action::SetDisk { .. }
+            | Action::WipeDisk { .. }
+            | Action::LoseDisk { .. }
+            | Action::RotDisk { .. }
+            | Action::MisdirectWrite { .. }
+            | Action::FillDisk { .. }
+            | Action::FreeDisk { .. } => self.act_on_disk(action),
             _ => self.act_on_network(action),
         }
     }
@@ -225,7 +224,7 @@ impl World {
         }
     }
 
-    fn known(&mut self, node: u64) -> Result<&mut Node, ActionError> {
+    pub(crate) fn known(&mut self, node: u64) -> Result<&mut Node, ActionError> {
         self.node_mut(node).ok_or(ActionError::NoSuchNode(node))
     }
 
@@ -239,7 +238,7 @@ impl World {
         }
     }
 
-    fn crash(&mut self, id: u64) -> Result<(), ActionError> {
+    pub(crate) fn crash(&mut self, id: u64) -> Result<(), ActionError> {
         self.known(id)?;
         let Some(node) = self.nodes.get_mut(id as usize - 1) else {
             return Ok(());
@@ -251,33 +250,6 @@ impl World {
         self.set_timer(id);
         self.tell(id, "crashes; what was not on its disk is lost");
         Ok(())
-    }
-
-    fn restart(&mut self, id: u64) -> Result<(), ActionError> {
-        let now = self.now;
-        if matches!(self.known(id)?.process, Process::Running(_)) {
-            return Err(ActionError::Running(id));
-        }
-        if let Some(node) = self.nodes.get_mut(id as usize - 1)
-            && let Err(error) = node.start(&self.config, now, &mut self.random)
-        {
-            let reason = format!("it cannot start from its disk: {error}");
-            node.process = Process::Down {
-                reason: Some(reason),
-            };
-        }
-        self.set_timer(id);
-        self.tell(id, "starts again from what is on its disk");
-        Ok(())
-    }
-
-    fn wipe_disk(&mut self, id: u64) -> Result<(), ActionError> {
-        if self.known(id)?.running().is_some() {
-            self.crash(id)?;
-        }
-        self.known(id)?.wipe();
-        self.tell(id, "has lost its disk, and gets an empty one");
-        self.restart(id)
     }
 
     fn pause(&mut self, id: u64) -> Result<(), ActionError> {
@@ -298,6 +270,7 @@ impl World {
             .ok_or(ActionError::NotRunning(id))?;
         let waiting = running.paused.take().unwrap_or_default();
         self.tell(id, "goes on");
+        self.tell_of_room(id);
         for arrival in waiting {
             self.arrive(id, arrival);
         }
@@ -318,7 +291,7 @@ impl World {
         Ok(())
     }
 
-    fn tell(&mut self, node: u64, text: &str) {
+    pub(crate) fn tell(&mut self, node: u64, text: &str) {
         self.story
             .tell(self.now, Some(node), Kind::Fault, None, || {
                 format!("n{node} {text}")
@@ -336,6 +309,7 @@ impl fmt::Display for ActionError {
             Self::NoSuchNode(node) => write!(f, "there is no node {node}"),
             Self::NoSuchMessage(id) => write!(f, "message {id} is not on its way"),
             Self::NoSuchLink(from, to) => write!(f, "there is no link from {from} to {to}"),
+            Self::NoSuchEntry(node) => write!(f, "the disk of node {node} has no such entry"),
             Self::EmptyRange => f.write_str("the range ends before it begins"),
             Self::NotRunning(node) => write!(f, "node {node} does not run"),
             Self::Running(node) => write!(f, "node {node} runs already"),

@@ -46,6 +46,36 @@ pub enum Action {
         /// Which node.
         node: u64,
     },
+    /// The node ends, and its disk is gone for good. It never starts again under this name.
+    LoseDisk {
+        /// Which node.
+        node: u64,
+    },
+    /// An entry on the node's disk decays. Whoever reads it sees that its checksum does not fit.
+    RotDisk {
+        /// Which node.
+        node: u64,
+        /// How many entries come after it on that disk.
+        back: u64,
+    },
+    /// The first entry of the node's next write lands in a wrong place, over an earlier one, and the disk says that all
+    /// went well.
+    MisdirectWrite {
+        /// Which node.
+        node: u64,
+        /// How many places too early.
+        back: u64,
+    },
+    /// The node's disk has no room left: what is to be written waits.
+    FillDisk {
+        /// Which node.
+        node: u64,
+    },
+    /// There is room on the node's disk again.
+    FreeDisk {
+        /// Which node.
+        node: u64,
+    },
     /// The node has a disk that works, and takes this long to make a write durable.
     SetDisk {
         /// Which node.
@@ -59,6 +89,13 @@ pub enum Action {
         node: u64,
         /// Parts in a million.
         drift: i32,
+    },
+    /// The node's clock jumps forward, and does not come back: it is one that never runs backwards.
+    JumpClock {
+        /// Which node.
+        node: u64,
+        /// In microseconds.
+        by: u64,
     },
     /// Messages from one node to another are lost.
     CutLink {

@@ -3,7 +3,7 @@
 use raft_core::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason, VoteRefusal};
 
 /// The branches that faults alone can lead to. A campaign that never takes one of them does not test it.
-pub const REACHABLE: [&str; 41] = [
+pub const REACHABLE: [&str; 43] = [
     "pre-candidate",
     "candidate",
     "leader",
@@ -45,6 +45,8 @@ pub const REACHABLE: [&str; 41] = [
     "snapshot sent",
     "snapshot begun",
     "snapshot installed",
+    "disk full",
+    "room again",
 ];
 
 /// The branch that an event tells of.
@@ -107,6 +109,8 @@ pub(crate) fn branch_of(event: &Event) -> &'static str {
             IgnoreReason::BeyondLog => "ignored: beyond log",
             _ => "ignored: another reason",
         },
+        Event::DiskFull { full: true } => "disk full",
+        Event::DiskFull { full: false } => "room again",
         Event::Stopped {
             reason: StopReason::StorageFailed,
         } => "storage failed",

@@ -1,6 +1,9 @@
-//! A disk that forgets what was not synced.
+//! A disk that forgets what was not synced, and now and then what was.
+//!
+//! It has what a real node's disk has to notice that: a checksum with each entry, which covers its place, too, and a mark
+//! beside the log that says how far the log had come.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use raft_core::{Durable, Entry, HardState, LogId, LogIndex, Payload, Snapshot, Term, Write};
@@ -21,6 +24,20 @@ pub(crate) struct Disk {
     unsynced: VecDeque<Unsynced>,
     /// Whether the next sync fails.
     pub(crate) failing: bool,
+    /// Whether there is no room left.
+    pub(crate) full: bool,
+    /// The writes that wait for room, which are the last ones.
+    held: Vec<u64>,
+    /// How far the log had come, kept apart from the log: at least this much must be there.
+    mark: LogIndex,
+    /// Entries whose checksums do not fit.
+    damaged: BTreeSet<LogIndex>,
+    /// Whether a torn entry stands behind the end of the log.
+    torn: bool,
+    /// How many places too early the next entry will land.
+    misdirected: Option<u64>,
+    /// Whether it is gone. What was on it is remembered for those who check what was confirmed.
+    lost: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -50,12 +67,13 @@ impl Disk {
                 vote: None,
             },
             log: (1..).zip(terms).map(entry).collect(),
+            mark: LogIndex(terms.len() as u64),
             ..Self::default()
         }
     }
 
-    /// Takes a write; it survives a crash for certain once it is synced.
-    pub(crate) fn write(&mut self, number: u64, write: Write) {
+    /// Takes a write; it survives a crash for certain once it is synced. Returns false if it has to wait for room.
+    pub(crate) fn write(&mut self, number: u64, write: Write) -> bool {
         let (hard_state, entries) = (write.hard_state(), write.entries().to_vec());
         self.unsynced.push_back(Unsynced {
             number,
@@ -64,6 +82,16 @@ impl Disk {
             entries,
             token: Some(write.synced()),
         });
+        if self.full {
+            self.held.push(number);
+        }
+        !self.full
+    }
+
+    /// There is room again: returns the writes that waited for it.
+    pub(crate) fn free(&mut self) -> Vec<u64> {
+        self.full = false;
+        std::mem::take(&mut self.held)
     }
 
     /// A write is done: returns the token that says so. It is durable when all writes before it are.
@@ -76,23 +104,90 @@ impl Disk {
         while let Some(write) = self.unsynced.pop_front_if(|write| write.token.is_none()) {
             self.keep(write.hard_state, write.log_start, write.entries);
         }
+        self.mark = self.end();
         done
     }
 
     /// Power is lost: of what was not synced, some beginning survives, possibly torn in the midst
-    /// of a write.
+    /// of a write. What waited for room was never there.
     pub(crate) fn lose_unsynced(&mut self, random: &mut Random) {
         for write in std::mem::take(&mut self.unsynced) {
+            if self.held.contains(&write.number) {
+                break;
+            }
             match random.below(3) {
-                0 => return,
+                0 => break,
                 1 => {
                     let survivors = random.below(write.entries.len() as u64 + 1) as usize;
+                    self.torn = survivors < write.entries.len();
                     let entries = write.entries[..survivors].to_vec();
-                    return self.keep(write.hard_state, write.log_start, entries);
+                    self.keep(write.hard_state, write.log_start, entries);
+                    break;
                 }
                 _ => self.keep(write.hard_state, write.log_start, write.entries),
             }
         }
+        self.held.clear();
+        self.mark = self.mark.min(self.end());
+    }
+
+    /// The entry before the last `back` ones decays. None if there is no such entry.
+    pub(crate) fn decay(&mut self, back: u64) -> Option<LogIndex> {
+        let place = (self.log.len() as u64).checked_sub(back)?;
+        let entry = self.log.get(usize::try_from(place).ok()?.checked_sub(1)?)?;
+        self.damaged.insert(entry.id.index);
+        Some(entry.id.index)
+    }
+
+    /// The next entry that is written lands `back` places too early.
+    pub(crate) fn misdirect(&mut self, back: u64) {
+        self.misdirected = Some(back);
+    }
+
+    /// The disk is gone for good.
+    pub(crate) fn lose(&mut self) {
+        self.lost = true;
+    }
+
+    pub(crate) fn is_damaged(&self, index: LogIndex) -> bool {
+        self.damaged.contains(&index)
+    }
+
+    /// Whether a node must not start from it any more.
+    pub(crate) fn is_ruined(&self) -> bool {
+        let acknowledged = |index: &LogIndex| *index <= self.mark;
+        self.lost || self.damaged.first().is_some_and(acknowledged)
+    }
+
+    /// Looks at everything, as a node does that starts. Damage before the mark may hit what was acknowledged: the node
+    /// must not start. Behind the mark nothing was, and the log is cut off there. Returns the first entry that was cut.
+    pub(crate) fn recover(&mut self) -> Result<Option<LogIndex>, String> {
+        if self.lost {
+            return Err("its disk is gone, and with it what it had promised".into());
+        }
+        if self.full {
+            return Err("there is no room on its disk".into());
+        }
+        let was_torn = std::mem::take(&mut self.torn);
+        let end = self.end();
+        let is_ruined = self.is_ruined();
+        match self.damaged.first().copied() {
+            Some(first) if is_ruined => Err(format!(
+                "entry {first} of its log is damaged: its checksum does not fit"
+            )),
+            Some(first) => {
+                self.log.retain(|entry| entry.id.index < first);
+                self.damaged.clear();
+                Ok(Some(first))
+            }
+            None => Ok(was_torn.then(|| end.next())),
+        }
+    }
+
+    /// The last position of the log.
+    fn end(&self) -> LogIndex {
+        let last = self.log.last();
+        last.map_or(self.log_start.index, |entry| entry.id.index)
     }
 
     /// Whether the entry is durable, in the log or in the snapshot.
@@ -126,9 +221,18 @@ impl Disk {
             self.log
                 .retain(|entry| holds_it && entry.id.index > start.index);
             self.log_start = start;
+            self.damaged
+                .retain(|index| holds_it && *index > start.index);
         }
-        if let Some(first) = entries.first() {
-            self.log.retain(|entry| entry.id.index < first.id.index);
+        if let Some(first) = entries.first().map(|entry| entry.id.index) {
+            self.log.retain(|entry| entry.id.index < first);
+            self.damaged.retain(|index| *index < first);
+            if let Some(back) = self.misdirected.take() {
+                // Nothing new stands where it belongs, and something wrong elsewhere.
+                let victim = LogIndex(first.0.saturating_sub(back));
+                let victim = Some(victim).filter(|victim| *victim > self.log_start.index);
+                self.damaged.extend([first].into_iter().chain(victim));
+            }
         }
         self.log.extend(entries);
     }
@@ -185,6 +289,86 @@ mod tests {
         let mut effects = raft_core::Effects::default();
         raft.drain(&mut effects);
         effects.write.map(Write::synced)
+    }
+
+    fn disk_with(entries: u64) -> Disk {
+        Disk::with_log(&vec![1; entries as usize], 1)
+    }
+
+    #[test]
+    fn damage_to_what_was_acknowledged_is_never_cut() {
+        let mut disk = disk_with(5);
+        assert_eq!(disk.decay(5), None, "there is no such entry");
+        assert_eq!(disk.decay(0), Some(LogIndex(5)));
+        assert_eq!(disk.decay(3), Some(LogIndex(2)));
+        let reason = disk.recover().unwrap_err();
+        assert!(reason.contains("entry 2"), "{reason}");
+        assert_eq!(disk.log.len(), 5);
+        // A snapshot has replaced the one, and the leader the other.
+        disk.keep(None, Some(entry(1, 2).id), vec![]);
+        assert!(disk.recover().unwrap_err().contains("entry 5"));
+        disk.keep(None, None, vec![entry(2, 5)]);
+        assert_eq!(disk.recover(), Ok(None));
+    }
+
+    #[test]
+    fn damage_behind_the_mark_is_cut() {
+        let mut disk = disk_with(2);
+        disk.keep(None, None, vec![entry(1, 3), entry(1, 4)]);
+        disk.decay(1);
+        disk.torn = true;
+        assert_eq!(disk.recover(), Ok(Some(LogIndex(3))));
+        assert_eq!((disk.end(), disk.recover()), (LogIndex(2), Ok(None)));
+        disk.torn = true;
+        assert_eq!(disk.recover(), Ok(Some(LogIndex(3))));
+        assert_eq!(disk.recover(), Ok(None), "it is gone");
+    }
+
+    /// A write that replaces the end of the log lowers the mark, whether or not the crash spares it.
+    #[test]
+    fn the_mark_never_says_too_much() {
+        let mut disk = disk_with(5);
+        disk.keep(None, None, vec![entry(2, 3)]);
+        disk.lose_unsynced(&mut Random::new(1));
+        disk.keep(None, None, vec![entry(2, 4)]);
+        disk.decay(0);
+        assert_eq!(disk.recover(), Ok(Some(LogIndex(4))));
+    }
+
+    #[test]
+    fn a_misdirected_write_damages_two_places() {
+        let mut disk = disk_with(5);
+        disk.misdirect(4);
+        disk.keep(None, None, vec![entry(1, 6), entry(1, 7)]);
+        let damaged: Vec<_> = (1..=7).filter(|i| disk.is_damaged(LogIndex(*i))).collect();
+        assert_eq!(damaged, [2, 6]);
+        disk.keep(None, None, vec![entry(1, 8)]);
+        assert!(!disk.is_damaged(LogIndex(8)), "only the first one");
+    }
+
+    #[test]
+    fn what_waits_for_room_does_not_survive() {
+        let mut disk = Disk {
+            full: true,
+            ..Disk::default()
+        };
+        disk.unsynced = [Unsynced {
+            number: 7,
+            hard_state: None,
+            log_start: None,
+            entries: vec![entry(1, 1)],
+            token: some_token(),
+        }]
+        .into();
+        disk.held = vec![7];
+        for seed in 0..20 {
+            let mut crashed = disk.clone();
+            crashed.lose_unsynced(&mut Random::new(seed));
+            assert_eq!(crashed.end(), LogIndex(0));
+            assert!(crashed.recover().is_err(), "there is still no room");
+        }
+        assert_eq!(disk.free(), [7]);
+        assert!(disk.sync(7).is_some() && disk.holds(entry(1, 1).id));
     }
 
     #[test]

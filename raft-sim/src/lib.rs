@@ -53,6 +53,7 @@ mod run;
 #[cfg(feature = "scenarios")]
 pub mod scenario;
 mod snapshot;
+mod storage;
 mod story;
 mod trace;
 mod view;

@@ -226,6 +226,7 @@ impl Node {
     /// Writes the state machine to the disk now and then, in one piece.
     pub(crate) fn checkpoint(&mut self) {
         if let Process::Running(running) = &self.process
+            && !self.disk.full
             && let behind = running
                 .kv
                 .applied_index()

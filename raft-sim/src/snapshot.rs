@@ -26,7 +26,7 @@ impl World {
         };
         // A witness applies nothing, and has what is committed.
         let applied = running.raft.delivered_index();
-        if every == 0 || applied - last < every {
+        if every == 0 || applied - last < every || node.disk.full {
             return;
         }
         let data = if self.config.witnesses.contains(&id) {
@@ -100,6 +100,10 @@ impl World {
 
     /// The snapshot is on the disk: the state machine is replaced.
     pub(crate) fn installed(&mut self, id: u64) {
+        if self.has_no_room(id) {
+            // It is tried again when there is.
+            return;
+        }
         let Some(node) = self.nodes.get_mut(id as usize - 1) else {
             return;
         };

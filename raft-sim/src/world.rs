@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::Hasher;
 
 use raft_core::{
-    Effects, Entry, Fetch, FetchPurpose, LogId, LogIndex, NodeId, Outbound, Payload, ReadOutcome,
-    StopReason,
+    Effects, Entry, LogId, LogIndex, NodeId, Outbound, Payload, ReadOutcome, StopReason,
 };
 use raft_kv::{Command, Outcome};
 
@@ -36,7 +35,7 @@ pub struct World {
     next_happening: u64,
     /// Where in the queue each node's timer stands.
     timers: Vec<Option<(u64, u64)>>,
-    next_write: u64,
+    pub(crate) next_write: u64,
     trace: TraceHash,
     events: u64,
     branches: BTreeMap<&'static str, u64>,
@@ -237,18 +236,6 @@ impl World {
         self.settle(node);
     }
 
-    fn synced(&mut self, id: u64, write: u64) {
-        let Some(node) = self.node_mut(id) else {
-            return;
-        };
-        if node.disk.failing {
-            return self.with_running(id, |running, now| running.raft.storage_failed(now));
-        }
-        if let Some(token) = node.disk.sync(write) {
-            self.with_running(id, |running, now| running.raft.persisted(token, now));
-        }
-    }
-
     pub(crate) fn with_running(
         &mut self,
         node: u64,
@@ -340,54 +327,6 @@ impl World {
         self.take_commits(id, effects.committed);
         self.compact(id);
         self.take_reads(id, &effects.reads);
-    }
-
-    fn write(&mut self, id: u64, write: raft_core::Write) {
-        let number = self.next_write;
-        self.next_write += 1;
-        let Some(node) = self.nodes.get_mut(id as usize - 1) else {
-            return;
-        };
-        if let (Some(first), Some(running)) = (write.entries().first(), node.running()) {
-            let previous = running
-                .raft
-                .term_at(first.id.index.previous())
-                .unwrap_or_default();
-            let checked = self
-                .invariants
-                .observe_entries(NodeId(id), previous, write.entries());
-            note(&mut self.violation, self.now, checked);
-        }
-        let mut synced_at = self.now + self.random.span(node.sync);
-        if !self.config.sync_reorder {
-            synced_at = synced_at.max(node.disk_busy_until);
-            node.disk_busy_until = synced_at;
-        }
-        node.disk.write(number, write);
-        let (node, boot, write) = (id, node.boot, number);
-        self.schedule(synced_at, Happening::WriteSynced { node, boot, write });
-    }
-
-    fn fetch(&mut self, id: u64, fetch: Fetch) {
-        let Some(node) = self.node(id) else { return };
-        let mut bytes = 0;
-        let fits = |entry: &&Entry| {
-            let more = bytes == 0 || bytes + entry.bytes() <= fetch.bytes_max;
-            bytes += entry.bytes();
-            more
-        };
-        let entries: Vec<_> = node
-            .disk
-            .entries(fetch.from, fetch.through)
-            .iter()
-            .take_while(fits)
-            .cloned()
-            .collect();
-        if fetch.purpose != FetchPurpose::StateMachine || !entries.is_empty() {
-            self.with_running(id, |running, now| {
-                running.raft.fetched(fetch.purpose, entries, now);
-            });
-        }
     }
 
     fn take_commits(&mut self, id: u64, committed: Vec<Entry>) {

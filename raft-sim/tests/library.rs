@@ -27,6 +27,61 @@ fn library() -> Vec<(String, Scenario)> {
     scenarios
 }
 
+/// What the library must show, by the names of `docs/scenarios.md`. Some are more than one file: `flapping-link-0.3`.
+const SUBJECTS: [&str; 34] = [
+    "first-election",
+    "split-vote",
+    "replicate-commit",
+    "leader-crash",
+    "log-repair",
+    "old-term-commit",
+    "snapshot-catch-up",
+    "joint-consensus",
+    "single-server-bug",
+    "leader-removes-itself",
+    "transfer",
+    "stale-read",
+    "lease-drift",
+    "retry-once",
+    "two-pendants",
+    "stuck-minority-leader",
+    "quorum-loss",
+    "constrained-election",
+    "chained",
+    "cloudflare-2020",
+    "deaf-node",
+    "mute-leader",
+    "returning-node",
+    "removed-node",
+    "flapping-link",
+    "swizzle-clog",
+    "power-cut",
+    "fsync-error",
+    "leader-disk-stall",
+    "bit-rot",
+    "wiped-disk",
+    "full-disk",
+    "pause",
+    "clock-jump",
+];
+
+#[test]
+fn every_subject_has_a_scenario_and_is_documented() {
+    let names: Vec<String> = library().into_iter().map(|(name, _)| name).collect();
+    let documented = include_str!("../../docs/scenarios.md");
+    for subject in SUBJECTS {
+        let is_about = |name: &String| {
+            let rest = name.strip_prefix(subject);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        assert!(names.iter().any(is_about), "there is no {subject}");
+    }
+    for name in names {
+        let family = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+        assert!(documented.contains(family), "{name} is not documented");
+    }
+}
+
 fn report(name: &str, variant: &str, played: &Played, problems: &mut Vec<String>) {
     println!(
         "{name:<28} {variant:<40} {:<28} {:>3} changes, {:>3} of {:>3} writes, {:>3} soon",

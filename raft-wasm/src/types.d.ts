@@ -47,7 +47,10 @@ export type ClientRequest =
 export type Action =
   | { do: "crash" | "restart" | "pause" | "resume" | "timeout" | "fail-disk" | "isolate" | "reconnect"; node: number }
   | { do: "power-cut" | "heal-network" | "stop-clients" }
+  | { do: "wipe-disk" | "lose-disk" | "fill-disk" | "free-disk"; node: number }
+  | { do: "rot-disk" | "misdirect-write"; node: number; back: number }
   | { do: "set-disk"; node: number; sync: Span }
+  | { do: "jump-clock"; node: number; by: number }
   | { do: "set-clock"; node: number; drift: number }
   | { do: "cut-link" | "heal-link"; from: number; to: number }
   | { do: "partition"; groups: number[][] }

@@ -1,6 +1,7 @@
 //! What a seed stands for: a world, and what goes wrong in it.
 
 use super::adversary::Adversary;
+use super::disks::Trouble;
 use super::{Campaign, FAULTS_LAST};
 use crate::action::Action;
 use crate::config::WorldConfig;
@@ -87,6 +88,8 @@ pub(super) fn draw(seed: u64) -> Campaign {
         config.founders = None;
         config.witnesses.clear();
     }
+    let trouble = Trouble::draw(seed, aim == Aim::Anything, &mut config);
+    let damages = trouble.damages();
     let adversary = match aim {
         Aim::Anything => None,
         Aim::Votes => {
@@ -130,6 +133,7 @@ pub(super) fn draw(seed: u64) -> Campaign {
         .filter(|_| random.chance(per_mille))
         // A lease holds as long as clocks keep to the bound, and a jump is beyond any.
         .filter(|kind| config.lease_drift_ppm.is_none() || *kind != Fault::TimerFires)
+        .filter(|kind| !damages || *kind != Fault::Membership)
         .collect();
     if !kinds.is_empty() {
         let mut at = 1 + random.below(1_000_000);
@@ -140,11 +144,13 @@ pub(super) fn draw(seed: u64) -> Campaign {
             at += random.within(10_000..=1_500_000);
         }
     }
+    trouble.schedule(&config, &mut actions);
     actions.retain(|timed| timed.at < FAULTS_LAST);
     actions.sort_by_key(|timed| timed.at);
     Campaign {
         script: Script { config, actions },
         adversary,
+        replaces: damages,
         healed_at: FAULTS_LAST,
         seed,
     }

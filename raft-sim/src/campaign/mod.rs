@@ -9,6 +9,7 @@
 //! same run again, without the adversary, and which [`shrink`] makes as small as it can.
 
 mod adversary;
+mod disks;
 mod draw;
 mod old_leader;
 mod shrink;
@@ -32,6 +33,8 @@ pub struct Campaign {
     /// The world, and the faults that were drawn beforehand.
     script: Script,
     adversary: Option<Adversary>,
+    /// Whether servers lose their disks for good, and an operator replaces them.
+    replaces: bool,
     /// When the faults end.
     healed_at: u64,
     seed: u64,
@@ -66,6 +69,11 @@ const FAULTS_LAST: u64 = 8_000_000;
 /// How many of the longest election timeouts the mended cluster has to serve a write. Two
 /// elections may fail, and a follower may have to be repaired first.
 const TIMEOUTS_TO_RECOVER: u64 = 20;
+/// How many of the longest election timeouts it has to replace servers whose disks are ruined: others receive all
+/// they had, over links that may be slow.
+const TIMEOUTS_TO_REPLACE: u64 = 100;
+/// How often the operator looks for such servers, in microseconds.
+const LOOKS_EVERY: u64 = 300_000;
 /// The linearizability checker gives up after this many steps for a key.
 const STEPS_MAX: u64 = 500_000;
 
@@ -172,8 +180,13 @@ impl Campaign {
         let mut adversary = self.adversary.clone();
         let mut random = Random::new(self.seed ^ 0xbad_5eed);
         let mut drawn = self.script.actions.iter().peekable();
+        let mut looks_at = match self.replaces {
+            true => LOOKS_EVERY,
+            false => u64::MAX,
+        };
         while stage.world.violation().is_none() {
-            let stop = drawn.peek().map_or(self.healed_at, |timed| timed.at);
+            let next = drawn.peek().map_or(self.healed_at, |timed| timed.at);
+            let stop = next.min(looks_at);
             if let Some(adversary) = &mut adversary {
                 while stage.world.next_at().is_some_and(|at| at < stop) {
                     stage.world.step();
@@ -185,21 +198,71 @@ impl Campaign {
                 }
             }
             stage.advance(stop);
-            let mut any = false;
             while let Some(timed) = drawn.next_if(|timed| timed.at <= stop) {
                 stage.act(timed.action.clone());
-                any = true;
             }
-            if !any {
+            if looks_at <= stop {
+                looks_at += LOOKS_EVERY;
+                disks::replace(&stage.world)
+                    .into_iter()
+                    .for_each(|action| stage.act(action));
+            }
+            if stop >= self.healed_at {
                 return;
             }
         }
     }
 
-    /// Whether the mended cluster serves a write in time.
+    /// Whether the mended cluster serves a write in time, and is as large as before.
     fn recovers(&self, stage: &mut Stage) -> Option<Violation> {
         let timeout = self.script.config.election_timeout.max;
-        let deadline = self.healed_at + TIMEOUTS_TO_RECOVER * timeout;
+        let missed = |stage: &Stage, text| {
+            let (invariant, at) = (Invariant::Availability, stage.world.now());
+            Some(Violation {
+                invariant,
+                text,
+                at,
+            })
+        };
+        if self.replaces {
+            // Whatever damage nobody has read yet is found now.
+            stage.act(Action::PowerCut);
+            for node in 1..=stage.world.config().nodes {
+                stage.act(Action::Restart { node });
+            }
+        }
+        if !self.serves(stage) {
+            let text = format!(
+                "all is mended, but no write succeeds within {TIMEOUTS_TO_RECOVER} election timeouts"
+            );
+            return stage.world.violation().cloned().or(missed(stage, text));
+        }
+        if self.replaces {
+            let deadline = stage.world.now() + TIMEOUTS_TO_REPLACE * timeout;
+            while !disks::is_complete(&stage.world) && stage.world.now() < deadline {
+                disks::replace(&stage.world)
+                    .into_iter()
+                    .for_each(|action| stage.act(action));
+                stage.advance(stage.world.now() + timeout);
+                if stage.world.violation().is_some() {
+                    break;
+                }
+            }
+            let is_complete = disks::is_complete(&stage.world);
+            if stage.world.violation().is_none() && !(is_complete && self.serves(stage)) {
+                let text = format!(
+                    "servers with ruined disks are not replaced within {TIMEOUTS_TO_REPLACE} election timeouts"
+                );
+                return stage.world.violation().cloned().or(missed(stage, text));
+            }
+        }
+        stage.world.violation().cloned()
+    }
+
+    /// Whether a write succeeds in time.
+    fn serves(&self, stage: &mut Stage) -> bool {
+        let timeout = self.script.config.election_timeout.max;
+        let deadline = stage.world.now() + TIMEOUTS_TO_RECOVER * timeout;
         stage.ask();
         let mut answered = false;
         while !answered && stage.world.next_at().is_some_and(|at| at <= deadline) {
@@ -216,17 +279,7 @@ impl Campaign {
             let patience = 2 * self.script.config.request_timeout;
             stage.advance(stage.world.now() + patience);
         }
-        if stage.world.violation().is_some() || answered {
-            return stage.world.violation().cloned();
-        }
-        let text = format!(
-            "all is mended, but no write succeeds within {TIMEOUTS_TO_RECOVER} election timeouts"
-        );
-        Some(Violation {
-            invariant: Invariant::Availability,
-            text,
-            at: stage.world.now(),
-        })
+        answered
     }
 }
 
@@ -276,9 +329,13 @@ fn name(action: &Action) -> &'static str {
         Action::Resume { .. } => "resume",
         Action::Timeout { .. } => "timer fires",
         Action::FailDisk { .. } => "failing disk",
-        Action::WipeDisk { .. } => "lost disk",
+        Action::WipeDisk { .. } | Action::LoseDisk { .. } => "lost disk",
+        Action::RotDisk { .. } => "bit rot",
+        Action::MisdirectWrite { .. } => "misdirected write",
+        Action::FillDisk { .. } => "full disk",
+        Action::FreeDisk { .. } => "room again",
         Action::SetDisk { .. } => "disk speed",
-        Action::SetClock { .. } => "clock drift",
+        Action::SetClock { .. } | Action::JumpClock { .. } => "clock drift",
         Action::CutLink { .. } => "one-way cut",
         Action::Isolate { .. } => "isolate",
         Action::Partition { .. } => "partition",
@@ -308,6 +365,9 @@ fn repairs(world: &World) -> Vec<Action> {
             node,
             sync: Span::new(100, 5_000),
         });
+        if world.has_no_room(node) {
+            repairs.push(Action::FreeDisk { node });
+        }
         repairs.push(Action::SetClock { node, drift: 0 });
         match world.process(node) {
             Some(ProcessView::Down { .. }) => repairs.push(Action::Restart { node }),
@@ -333,6 +393,29 @@ mod tests {
             again.seek(report.simulated);
             assert_eq!(again.world().trace_hash(), report.trace_hash, "seed {seed}");
         }
+    }
+
+    /// Servers lose their disks in some runs, and others are voters in their places in the end.
+    #[test]
+    fn servers_with_ruined_disks_are_found_and_replaced() {
+        let (mut ruined, mut replaced) = (0, 0);
+        for seed in 0..120 {
+            let campaign = Campaign::new(seed);
+            if !campaign.replaces {
+                continue;
+            }
+            let (world, report) = campaign.run_to_the_end();
+            assert_eq!(report.violation, None, "seed {seed}");
+            let founders = world.config().founders.unwrap();
+            let (leader, _) = adversary::leader(&world).unwrap();
+            let voters = world.raft(leader).unwrap().membership().voters();
+            assert_eq!(voters.len() as u64, founders, "seed {seed}");
+            replaced += voters.iter().filter(|voter| voter.0 > founders).count();
+            let is_down =
+                |node: &&crate::node::Node| node.running().is_none() && node.disk.is_ruined();
+            ruined += world.nodes.iter().filter(is_down).count();
+        }
+        assert!(replaced > 10 && ruined == replaced, "{ruined}, {replaced}");
     }
 
     /// Counting and telling watch a run, and do not change it.

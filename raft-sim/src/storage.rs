@@ -1,0 +1,206 @@
+//! Disks at work: what a server wants written and read, and what is done to its disk.
+
+use raft_core::{Entry, Fetch, FetchPurpose, NodeId, Write};
+
+use crate::act::ActionError;
+use crate::action::Action;
+use crate::node::{Node, Process};
+use crate::world::{Happening, World, note};
+
+impl World {
+    pub(crate) fn write(&mut self, id: u64, write: Write) {
+        let number = self.next_write;
+        self.next_write += 1;
+        let Some(node) = self.nodes.get_mut(id as usize - 1) else {
+            return;
+        };
+        if let (Some(first), Some(running)) = (write.entries().first(), node.running()) {
+            let previous = running
+                .raft
+                .term_at(first.id.index.previous())
+                .unwrap_or_default();
+            let checked = self
+                .invariants
+                .observe_entries(NodeId(id), previous, write.entries());
+            note(&mut self.violation, self.now, checked);
+        }
+        // What finds no room has not begun, and so cannot fail. It is as if the disk stalled.
+        if node.disk.write(number, write) {
+            self.begin_write(id, number);
+        }
+    }
+
+    fn begin_write(&mut self, id: u64, write: u64) {
+        let Some(node) = self.nodes.get_mut(id as usize - 1) else {
+            return;
+        };
+        let mut synced_at = self.now + self.random.span(node.sync);
+        if !self.config.sync_reorder {
+            synced_at = synced_at.max(node.disk_busy_until);
+            node.disk_busy_until = synced_at;
+        }
+        let (node, boot) = (id, node.boot);
+        self.schedule(synced_at, Happening::WriteSynced { node, boot, write });
+    }
+
+    pub(crate) fn synced(&mut self, id: u64, write: u64) {
+        let Some(node) = self.node_mut(id) else {
+            return;
+        };
+        if node.disk.failing {
+            return self.with_running(id, |running, now| running.raft.storage_failed(now));
+        }
+        if let Some(token) = node.disk.sync(write) {
+            self.with_running(id, |running, now| running.raft.persisted(token, now));
+        }
+    }
+
+    pub(crate) fn fetch(&mut self, id: u64, fetch: Fetch) {
+        let Some(node) = self.node(id) else { return };
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let more = bytes == 0 || bytes + entry.bytes() <= fetch.bytes_max;
+            bytes += entry.bytes();
+            more
+        };
+        let entries: Vec<_> = node
+            .disk
+            .entries(fetch.from, fetch.through)
+            .iter()
+            .take_while(fits)
+            .cloned()
+            .collect();
+        let damaged = |entry: &&Entry| node.disk.is_damaged(entry.id.index);
+        if let Some(index) = entries.iter().find(damaged).map(|entry| entry.id.index) {
+            self.tell(id, &format!("reads entry {index}, which is damaged"));
+            return self.with_running(id, |running, now| running.raft.storage_failed(now));
+        }
+        if fetch.purpose != FetchPurpose::StateMachine || !entries.is_empty() {
+            self.with_running(id, |running, now| {
+                running.raft.fetched(fetch.purpose, entries, now);
+            });
+        }
+    }
+
+    /// Does something to a disk.
+    pub(crate) fn act_on_disk(&mut self, action: &Action) -> Result<(), ActionError> {
+        match action {
+            Action::FailDisk { node } => {
+                self.known(*node)?.disk.failing = true;
+                self.tell(*node, "has a disk whose next sync fails");
+            }
+            Action::SetDisk { node, sync } => {
+                if sync.min > sync.max {
+                    return Err(ActionError::EmptyRange);
+                }
+                let known = self.known(*node)?;
+                known.sync = *sync;
+                known.disk.failing = false;
+                let text = format!(
+                    "has a disk that takes {} to {} µs to sync",
+                    sync.min, sync.max
+                );
+                self.tell(*node, &text);
+            }
+            Action::WipeDisk { node } => {
+                self.end(*node)?;
+                self.known(*node)?.wipe();
+                self.tell(*node, "has lost its disk, and gets an empty one");
+                self.restart(*node)?;
+            }
+            Action::LoseDisk { node } => {
+                self.end(*node)?;
+                let known = self.known(*node)?;
+                known.disk.lose();
+                let reason = known.disk.recover().err();
+                known.process = Process::Down { reason };
+                self.tell(*node, "has lost its disk, and is not started again");
+            }
+            Action::RotDisk { node, back } => {
+                let decayed = self.known(*node)?.disk.decay(*back);
+                let index = decayed.ok_or(ActionError::NoSuchEntry(*node))?;
+                self.tell(*node, &format!("has a disk on which entry {index} decays"));
+            }
+            Action::MisdirectWrite { node, back } => {
+                self.known(*node)?.disk.misdirect(*back);
+                let text = format!("has a disk whose next write lands {back} entries too early");
+                self.tell(*node, &text);
+            }
+            Action::FillDisk { node } => {
+                self.known(*node)?.disk.full = true;
+                self.tell(*node, "gets a disk without room");
+                self.tell_of_room(*node);
+            }
+            Action::FreeDisk { node } => {
+                let known = self.known(*node)?;
+                let waiting = known.disk.free();
+                let boot = known.boot;
+                let installs = known.running().is_some_and(|it| it.installing.is_some());
+                self.tell(*node, "gets more room on its disk");
+                for write in waiting {
+                    self.begin_write(*node, write);
+                }
+                if installs {
+                    let (node, at) = (*node, self.now);
+                    self.schedule(at, Happening::Installed { node, boot });
+                }
+                self.tell_of_room(*node);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Ends the node's process, if there is one.
+    fn end(&mut self, id: u64) -> Result<(), ActionError> {
+        match self.known(id)?.running() {
+            Some(_) => self.crash(id),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn restart(&mut self, id: u64) -> Result<(), ActionError> {
+        let now = self.now;
+        if matches!(self.known(id)?.process, Process::Running(_)) {
+            return Err(ActionError::Running(id));
+        }
+        let Some(node) = self.nodes.get_mut(id as usize - 1) else {
+            return Ok(());
+        };
+        let cut = match node.disk.recover() {
+            Ok(cut) => cut,
+            Err(reason) => {
+                let text = format!("does not start: {reason}");
+                let reason = Some(reason);
+                node.process = Process::Down { reason };
+                self.tell(id, &text);
+                return Ok(());
+            }
+        };
+        if let Err(error) = node.start(&self.config, now, &mut self.random) {
+            let reason = Some(format!("it cannot start from its disk: {error}"));
+            node.process = Process::Down { reason };
+        }
+        self.set_timer(id);
+        self.tell(id, "starts again from what is on its disk");
+        if let Some(first) = cut {
+            let text = format!(
+                "cuts its log off before entry {first}, which was torn or damaged before it was acknowledged"
+            );
+            self.tell(id, &text);
+        }
+        Ok(())
+    }
+
+    /// Lets the server know whether there is room on its disk.
+    pub(crate) fn tell_of_room(&mut self, id: u64) {
+        let full = self.has_no_room(id);
+        self.with_running(id, |running, now| running.raft.disk_full(full, now));
+        self.settle(id);
+    }
+
+    /// Whether a snapshot on its way to the disk of this node has to wait for room.
+    pub(crate) fn has_no_room(&self, id: u64) -> bool {
+        self.node(id).is_some_and(|node: &Node| node.disk.full)
+    }
+}
