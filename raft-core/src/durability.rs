@@ -47,24 +47,23 @@ impl Durability {
         self.boot
     }
 
-    /// Marks the write as synced, and returns the writes that are durable by that: those before
-    /// which none is missing.
-    fn synced(&mut self, token: &Durable, in_order: bool) -> impl Iterator<Item = OnTheWay> {
-        let found = self
-            .on_the_way
-            .iter()
-            .position(|write| write.sequence == token.sequence)
-            .filter(|_| token.boot == self.boot);
-        if let Some(write) = found {
-            self.on_the_way[write].synced = true;
+    /// Marks a write as synced.
+    fn synced(&mut self, token: &Durable) {
+        let is_it = |write: &&mut OnTheWay| write.sequence == token.sequence;
+        if token.boot == self.boot
+            && let Some(write) = self.on_the_way.iter_mut().find(is_it)
+        {
+            write.synced = true;
         }
-        let complete = if in_order {
-            let synced = self.on_the_way.iter().take_while(|write| write.synced);
-            0..synced.count()
-        } else {
-            found.map_or(0..0, |write| write..write + 1)
-        };
-        self.on_the_way.drain(complete)
+    }
+
+    /// The next write that is durable: one before which none is missing.
+    fn next_durable(&mut self, in_order: bool) -> Option<OnTheWay> {
+        if in_order {
+            return self.on_the_way.pop_front_if(|write| write.synced);
+        }
+        let synced = self.on_the_way.iter().position(|write| write.synced)?;
+        self.on_the_way.remove(synced)
     }
 
     /// What is on the way begins only at this moment.
@@ -94,7 +93,8 @@ impl Raft {
         let mut through = None;
         let in_order = self.config.keeps(Rule::WritesCompleteInOrder);
         let void_if_replaced = self.config.keeps(Rule::ReplacedWriteIsVoid);
-        for write in self.durability.synced(&token, in_order) {
+        self.durability.synced(&token);
+        while let Some(write) = self.durability.next_durable(in_order) {
             hard_state = write.hard_state.or(hard_state);
             if let Some(last) = write.last
                 && self.log.persisted(last, void_if_replaced)
@@ -107,7 +107,7 @@ impl Raft {
         }
         if let Some(through) = through {
             self.explain(|| Event::LogPersisted { through });
-            self.advance_commit();
+            self.advance_commit(through.index);
         }
         self.request_votes();
     }
@@ -157,6 +157,9 @@ impl Raft {
 
     /// Sends the vote and the acknowledgement that waited for a write, if it is durable.
     pub(crate) fn release_promises(&mut self) {
+        if matches!(self.role, RoleState::Leader(_)) && self.grant.is_none() {
+            return;
+        }
         let is_durable = self.hard_state_is_durable();
         let term = self.term();
         if (is_durable || !self.config.keeps(Rule::VoteIsDurable))

@@ -18,10 +18,10 @@ pub(crate) struct Log {
     start_unwritten: bool,
     /// The first position of each term that occurs, in ascending order.
     runs: VecDeque<LogId>,
-    /// The entries from `last - window.len() + 1` to `last`.
+    /// The entries up to `last`.
     window: VecDeque<Entry>,
     window_bytes: usize,
-    last: LogIndex,
+    last: LogId,
     /// The entries after `written`, if they came in one piece that can be handed on as it is.
     tail: Option<Arc<[Entry]>>,
     /// Everything up to here was handed out in a write.
@@ -32,7 +32,7 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn last(&self) -> LogId {
-        LogId::new(self.last_term(), self.last)
+        self.last
     }
 
     /// The entry before the first one that the log still has.
@@ -46,12 +46,15 @@ impl Log {
 
     /// The first position of the window; one past the end if the window is empty.
     pub(crate) fn window_start(&self) -> LogIndex {
-        LogIndex(self.last.0 - self.window.len() as u64).next()
+        LogIndex(self.last.index.0 - self.window.len() as u64).next()
     }
 
     /// The term of the entry at `index`, or of the one before the first that the log has.
     pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
-        if index > self.last || index < self.start.index {
+        if index == self.last.index {
+            return Some(self.last.term);
+        }
+        if index > self.last.index || index < self.start.index {
             return None;
         }
         Some(self.run_of(index).map_or(self.start.term, |run| run.term))
@@ -66,7 +69,7 @@ impl Log {
     ///
     /// `None` if that entry has been compacted away.
     pub(crate) fn last_not_after(&self, bound: LogId) -> Option<LogId> {
-        let mut index = bound.index.min(self.last);
+        let mut index = bound.index.min(self.last.index);
         while index > self.start.index {
             let run = self.run_of(index)?;
             if run.term <= bound.term {
@@ -79,7 +82,7 @@ impl Log {
 
     /// Appends the entries of a batch after the first `skipped` ones.
     pub(crate) fn append_batch(&mut self, batch: &Arc<[Entry]>, skipped: usize) {
-        let is_whole = skipped == 0 && self.written == self.last;
+        let is_whole = skipped == 0 && self.written == self.last.index;
         for entry in &batch[skipped..] {
             self.append(entry.clone());
         }
@@ -90,17 +93,17 @@ impl Log {
         self.tail = None;
         debug_assert_eq!(
             entry.id.index,
-            self.last.next(),
+            self.last.index.next(),
             "entries are appended without gaps"
         );
         debug_assert!(
-            entry.id.term >= self.last_term(),
+            entry.id.term >= self.last.term,
             "terms in a log never fall"
         );
-        if entry.id.term != self.last_term() || self.runs.is_empty() {
+        if entry.id.term != self.last.term || self.runs.is_empty() {
             self.runs.push_back(entry.id);
         }
-        self.last = entry.id.index;
+        self.last = entry.id;
         self.window_bytes += entry.bytes();
         self.window.push_back(entry);
     }
@@ -109,17 +112,15 @@ impl Log {
     pub(crate) fn truncate(&mut self, first: LogIndex) {
         let keep = first.previous();
         self.tail = None;
-        while self.last > keep {
-            match self.window.pop_back() {
-                Some(entry) => {
-                    self.window_bytes -= entry.bytes();
-                    self.last = self.last.previous();
-                }
-                None => self.last = keep,
-            }
+        while let Some(entry) = self.window.pop_back_if(|entry| entry.id.index > keep) {
+            self.window_bytes -= entry.bytes();
         }
         while self.runs.back().is_some_and(|run| run.index > keep) {
             self.runs.pop_back();
+        }
+        if keep < self.last.index {
+            let term = self.runs.back().map_or(self.start.term, |run| run.term);
+            self.last = LogId::new(term, keep);
         }
         self.written = self.written.min(keep);
         self.durable = self.durable.min(keep);
@@ -170,7 +171,7 @@ impl Log {
             while self.runs.len() > 1 && self.runs[1].index <= through.index.next() {
                 self.runs.pop_front();
             }
-            if self.last == through.index {
+            if self.last.index == through.index {
                 self.runs.clear();
             }
             self.start = through;
@@ -194,7 +195,7 @@ impl Log {
     }
 
     pub(crate) fn has_unwritten(&self) -> bool {
-        self.written < self.last || self.start_unwritten
+        self.written < self.last.index || self.start_unwritten
     }
 
     /// The entries that were in no write so far, for a write.
@@ -208,14 +209,14 @@ impl Log {
             let unwritten = self.iter_from(self.written.next());
             unwritten.cloned().collect()
         });
-        self.written = self.last;
+        self.written = self.last.index;
         entries
     }
 
     /// Notes that a write that ended with `id` is durable. Changes nothing if the entry has been
     /// replaced since: the write of its replacement is on the way.
     pub(crate) fn persisted(&mut self, id: LogId, void_if_replaced: bool) -> bool {
-        let is_there = self.contains(id) || (!void_if_replaced && id.index <= self.last);
+        let is_there = self.contains(id) || (!void_if_replaced && id.index <= self.last.index);
         let news = id.index > self.durable && is_there;
         if news {
             self.durable = id.index;
@@ -241,7 +242,7 @@ impl Log {
     pub(crate) fn begin_after(&mut self, start: LogId) {
         *self = Self {
             start,
-            last: start.index,
+            last: start,
             written: start.index,
             durable: start.index,
             ..Self::default()
@@ -251,13 +252,9 @@ impl Log {
     /// Takes an entry that is on disk already.
     pub(crate) fn restore(&mut self, entry: Entry, bytes_max: usize) {
         self.append(entry);
-        self.written = self.last;
-        self.durable = self.last;
-        self.evict(self.last, bytes_max);
-    }
-
-    fn last_term(&self) -> Term {
-        self.runs.back().map_or(self.start.term, |run| run.term)
+        self.written = self.last.index;
+        self.durable = self.last.index;
+        self.evict(self.last.index, bytes_max);
     }
 
     /// Where the term of the entry at `index` begins, or began before it was compacted away in

@@ -257,20 +257,24 @@ fn reached_by_majority_of<T: Ord + Copy>(
     const INLINE: usize = 9;
     let count = voters.len();
     let first = reached(*voters.first()?);
-    let pick = |values: &mut [T]| {
-        values.sort_unstable();
-        values[count - majority(count)]
-    };
+    let least_of_majority = count - majority(count);
     if count <= INLINE {
         let mut values = [first; INLINE];
-        for (value, voter) in values.iter_mut().zip(voters).skip(1) {
-            *value = reached(*voter);
+        for (position, voter) in voters.iter().enumerate().skip(1) {
+            // Few values are put into their place one by one.
+            let value = reached(*voter);
+            let mut place = position;
+            while place > 0 && values[place - 1] > value {
+                values[place] = values[place - 1];
+                place -= 1;
+            }
+            values[place] = value;
         }
-        Some(pick(&mut values[..count]))
+        Some(values[least_of_majority])
     } else {
         let mut values: Vec<T> = voters.iter().skip(1).map(|voter| reached(*voter)).collect();
         values.push(first);
-        Some(pick(&mut values))
+        Some(*values.select_nth_unstable(least_of_majority).1)
     }
 }
 

@@ -367,9 +367,9 @@ impl Raft {
             self.deliver(effects);
             self.hand_out_snapshot(effects);
         }
-        effects.messages.append(&mut self.outbox);
-        effects.reads.append(&mut self.read_outcomes);
-        effects.events.append(&mut self.events);
+        hand_out(&mut self.outbox, &mut effects.messages);
+        hand_out(&mut self.read_outcomes, &mut effects.reads);
+        hand_out(&mut self.events, &mut effects.events);
     }
 
     /// Begins every input: keeps time monotonic, and says whether the server has stopped.
@@ -471,5 +471,14 @@ impl Raft {
             }
         }
         self.log.evict(self.delivered, self.config.window_bytes_max);
+    }
+}
+
+/// Moves everything; into an empty buffer by exchanging it, which costs nothing.
+pub(crate) fn hand_out<T>(from: &mut Vec<T>, into: &mut Vec<T>) {
+    if into.is_empty() {
+        core::mem::swap(from, into);
+    } else {
+        into.append(from);
     }
 }

@@ -261,14 +261,16 @@ impl Raft {
     /// Makes voters of the learners that have caught up, if they are to become voters.
     pub(crate) fn promote(&mut self) {
         let (since, current) = self.memberships.latest();
+        if current.joining().is_empty() {
+            return;
+        }
         let RoleState::Leader(leader) = &self.role else {
             return;
         };
         let is_open = current.is_joint()
             || since > self.commit_index
             || leader.first_index > self.commit_index;
-        let waits = is_open || self.disk_is_full || leader.transfer.is_some();
-        if current.joining().is_empty() || waits {
+        if is_open || self.disk_is_full || leader.transfer.is_some() {
             return;
         }
         let ready = |id: &&NodeId| leader.follower(**id).is_some_and(Progress::has_caught_up);

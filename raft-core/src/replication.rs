@@ -50,6 +50,22 @@ pub enum ProposeError {
     Stopped,
 }
 
+/// Entries to send, and how much they count against the limits.
+#[derive(Clone, Default)]
+struct Batch {
+    entries: Arc<[Entry]>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn new(entries: &Arc<[Entry]>) -> Self {
+        Self {
+            bytes: entries.iter().map(Entry::bytes).sum(),
+            entries: entries.clone(),
+        }
+    }
+}
+
 impl Raft {
     /// Takes a command into the leader's log.
     ///
@@ -152,6 +168,9 @@ impl Raft {
 
     /// Sends every follower what it is due.
     pub(crate) fn replicate(&mut self, effects: &mut Effects) {
+        if !matches!(self.role, RoleState::Leader(_)) {
+            return;
+        }
         self.start_read_round();
         self.hand_over();
         let (term, commit_index) = (self.term(), self.commit_index);
@@ -165,7 +184,7 @@ impl Raft {
         let mut followers = core::mem::take(&mut leader.followers);
         let round = leader.round;
         // Most followers need the same entries, which are those of the leader's own write.
-        let mut batch = effects.write.as_ref().map(|write| write.entries.clone());
+        let mut batch = effects.write.as_ref().map(|write| Batch::new(&write.entries));
         for (follower, progress) in &mut followers {
             if core::mem::take(&mut progress.heartbeat_due) {
                 let commit_index = if self.config.keeps(Rule::HeartbeatWithinMatch) {
@@ -191,7 +210,7 @@ impl Raft {
                 self.explain(|| Event::SnapshotSent { to, last });
             }
             if core::mem::take(&mut progress.probe_due) {
-                self.send_append(*follower, progress, Arc::default());
+                self.send_append(*follower, progress, Batch::default());
             }
             self.send_entries(
                 *follower,
@@ -214,7 +233,7 @@ impl Raft {
         let RoleState::Leader(leader) = &self.role else {
             return LogIndex(0);
         };
-        if membership.is_voter(self.id()) || membership.witnesses().is_empty() {
+        if membership.witnesses().is_empty() || membership.is_voter(self.id()) {
             return self.log.durable();
         }
         let keeps_payloads = |id: &NodeId| membership.is_voter(*id) && !membership.is_witness(*id);
@@ -228,7 +247,7 @@ impl Raft {
         follower: NodeId,
         progress: &mut Progress,
         for_witnesses: LogIndex,
-        batch: &mut Option<Arc<[Entry]>>,
+        batch: &mut Option<Batch>,
         fetches: &mut Vec<Fetch>,
     ) {
         let (messages_max, bytes_max) = (
@@ -255,37 +274,30 @@ impl Raft {
                 });
             }
             let (next, bytes_max) = (progress.next_index, self.config.append_bytes_max);
-            let fits = |batch: &&mut Arc<[Entry]>| {
-                let is_next = batch.first().is_some_and(|first| first.id.index == next);
-                let is_allowed = batch.last().is_some_and(|last| last.id.index <= through);
-                let bytes: usize = batch.iter().map(Entry::bytes).sum();
-                is_next && is_allowed && (bytes <= bytes_max || batch.len() == 1)
+            let fits = |Batch { entries, bytes }: &&Batch| {
+                let is_next = entries.first().is_some_and(|first| first.id.index == next);
+                let is_allowed = entries.last().is_some_and(|last| last.id.index <= through);
+                is_next && is_allowed && (*bytes <= bytes_max || entries.len() == 1)
             };
-            let entries = match batch.as_mut().filter(fits) {
+            let due = match batch.as_ref().filter(fits) {
                 Some(batch) => batch.clone(),
                 None => {
-                    let built = self.log.batch(next, through, bytes_max);
-                    *batch = Some(built.clone());
-                    built
+                    let built = Batch::new(&self.log.batch(next, through, bytes_max));
+                    batch.insert(built).clone()
                 }
             };
-            self.send_append(follower, progress, entries);
+            self.send_append(follower, progress, due);
         }
     }
 
-    fn send_append(
-        &mut self,
-        follower: NodeId,
-        progress: &mut Progress,
-        mut entries: Arc<[Entry]>,
-    ) {
+    fn send_append(&mut self, follower: NodeId, progress: &mut Progress, batch: Batch) {
+        let Batch { mut entries, bytes } = batch;
         let prev_index = progress.next_index.previous();
         let Some(prev_term) = self.log.term_at(prev_index) else {
             debug_assert!(false, "a leader sends entries of its own log");
             return;
         };
         let last = entries.last().map_or(prev_index, |entry| entry.id.index);
-        let bytes = entries.iter().map(Entry::bytes).sum();
         if !entries.is_empty() || matches!(progress.mode, Mode::Probe { .. }) {
             progress.sent(last, bytes);
         }
@@ -343,7 +355,7 @@ impl Raft {
             return;
         };
         let (_, mut progress) = leader.followers[position].clone();
-        self.send_append(follower, &mut progress, entries.into());
+        self.send_append(follower, &mut progress, Batch::new(&entries.into()));
         if let RoleState::Leader(leader) = &mut self.role {
             leader.followers[position].1 = progress;
         }
@@ -423,7 +435,7 @@ impl Raft {
                         follower: from,
                         match_index,
                     });
-                    self.advance_commit();
+                    self.advance_commit(match_index);
                 }
                 self.promote();
             }
@@ -478,12 +490,16 @@ impl Raft {
         current
     }
 
-    /// Commits what a majority has on disk, if it ends with an entry of the leader's own term: an
-    /// older entry on a majority can still be replaced (§5.4.2, Figure 8).
-    pub(crate) fn advance_commit(&mut self) {
+    /// A server has the log up to `matched`, on disk. Commits what a majority has, if it ends with
+    /// an entry of the leader's own term: an older entry on a majority can still be replaced
+    /// (§5.4.2, Figure 8).
+    pub(crate) fn advance_commit(&mut self, matched: LogIndex) {
         let RoleState::Leader(leader) = &self.role else {
             return;
         };
+        if matched <= self.commit_index {
+            return;
+        }
         let durable = if self.config.keeps(Rule::LeaderCountsDurable) {
             self.log.durable()
         } else {

@@ -27,6 +27,8 @@ pub struct Ours {
     applied: Vec<Applied>,
     pub messages: u64,
     now: Instant,
+    /// Whether the leader got commands, or its timer fired.
+    asked: bool,
     /// A server that gets no mail.
     pub absent: Option<usize>,
     /// The leader's durable log, if somebody will have to be sent what has left memory.
@@ -53,6 +55,7 @@ impl Ours {
             applied: voters.iter().map(|_| Applied::default()).collect(),
             messages: 0,
             now: Instant(0),
+            asked: false,
             absent: None,
             log: None,
         })
@@ -79,6 +82,7 @@ impl Ours {
     pub fn wake(&mut self) -> Result<()> {
         self.now = self.servers[LEADER].deadline().context("a timer")?;
         self.servers[LEADER].elapse(self.now);
+        self.asked = true;
         self.take_turn(LEADER);
         Ok(())
     }
@@ -99,9 +103,13 @@ impl Ours {
         }
     }
 
+    /// A server that got nothing since its last drain has nothing to do.
     fn take_turn(&mut self, at: usize) {
-        self.receive(at);
-        self.carry_out(at);
+        let was_asked = at == LEADER && std::mem::take(&mut self.asked);
+        if was_asked || !self.inboxes[at].is_empty() {
+            self.receive(at);
+            self.carry_out(at);
+        }
     }
 
     fn drain(&mut self, at: usize) -> bool {
@@ -146,6 +154,7 @@ impl Ours {
 
 impl Cluster for Ours {
     fn propose(&mut self, commands: &[Bytes]) -> Result<()> {
+        self.asked = true;
         for command in commands {
             self.servers[LEADER].propose(command.clone(), self.now)?;
         }
