@@ -1,7 +1,6 @@
 //! Log replication, the follower's side (§5.3).
 
-use alloc::sync::Arc;
-
+use crate::entries::Entries;
 use crate::entry::{Entry, Payload};
 use crate::event::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason};
 use crate::id::{LogId, LogIndex, NodeId, Term};
@@ -153,12 +152,10 @@ impl Raft {
     /// Appends what the log does not hold yet, and removes only what conflicts with it: a late
     /// request must not remove entries that came after it (§5.3). Returns false if the server
     /// stopped.
-    fn take_entries(&mut self, leader: NodeId, prev_log: LogId, entries: Arc<[Entry]>) -> bool {
+    fn take_entries(&mut self, leader: NodeId, prev_log: LogId, entries: Entries) -> bool {
         let start = self.log.start();
-        if entries
-            .iter()
-            .any(|entry| entry.id.index == start.index && entry.id != start)
-        {
+        let differs = |entry: &Entry| entry.id.index == start.index && entry.id != start;
+        if prev_log.index < start.index && entries.iter().any(differs) {
             let index = start.index;
             self.stop(StopReason::CommittedEntryConflict { index });
             return false;
@@ -175,7 +172,11 @@ impl Raft {
                 || (!self.config.keeps(Rule::ConflictIsRemoved)
                     && entry.id.index <= self.log.last().index)
         };
-        let old = entries.iter().take_while(is_old).count();
+        let old = if prev_log.index < self.log.last().index {
+            entries.iter().take_while(is_old).count()
+        } else {
+            0
+        };
         let Some(first) = entries.get(old).map(|entry| entry.id.index) else {
             return true;
         };

@@ -1,12 +1,12 @@
 //! What the core asks of its caller.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
 
-use crate::entry::{Entry, HardState, Snapshot};
+use crate::entries::Entries;
+use crate::entry::{HardState, Snapshot};
 use crate::event::Event;
 use crate::id::{LogId, LogIndex, NodeId};
 use crate::message::Message;
@@ -24,8 +24,8 @@ pub struct Effects {
     /// Messages to send. Losing one is allowed, as on any network.
     pub messages: Vec<Outbound>,
     /// Committed and locally durable entries, in log order, each handed out once per boot: feed
-    /// them to the state machine.
-    pub committed: Vec<Entry>,
+    /// them to the state machine, one piece after the other.
+    pub committed: Vec<Entries>,
     /// Entries wanted back from the durable log. Answer with [`Raft::fetched`](crate::Raft::fetched).
     pub fetches: Vec<Fetch>,
     /// Pieces wanted of this server's own snapshot. Answer with
@@ -86,7 +86,7 @@ pub struct Write {
     pub(crate) token: Durable,
     pub(crate) hard_state: Option<HardState>,
     pub(crate) log_start: Option<LogId>,
-    pub(crate) entries: Arc<[Entry]>,
+    pub(crate) entries: Entries,
 }
 
 /// Says that a [`Write`] is durable. Only [`Write::synced`] makes one.
@@ -207,7 +207,7 @@ impl Write {
     /// The entries to store, without gaps. They replace whatever the log holds from the position
     /// of the first of them on; nothing of the old log may stay behind the last of them.
     #[must_use]
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &Entries {
         &self.entries
     }
 

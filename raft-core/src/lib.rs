@@ -70,8 +70,9 @@
 //!                 server.drain(&mut effects);
 //!             }
 //!             mail.extend(effects.messages.drain(..).map(|sent| (server.id(), sent)));
-//!             let commands = effects.committed.drain(..).map(|entry| entry.payload);
-//!             applied.extend(commands.filter(|payload| *payload != Payload::Noop));
+//!             let commands = effects.committed.iter().flatten().map(|entry| &entry.payload);
+//!             applied.extend(commands.filter(|payload| **payload != Payload::Noop).cloned());
+//!             effects.committed.clear();
 //!         }
 //!         if mail.is_empty() {
 //!             break;
@@ -135,6 +136,7 @@ mod config;
 mod durability;
 mod effects;
 mod election;
+mod entries;
 mod entry;
 mod event;
 mod explain;
@@ -154,12 +156,14 @@ mod snapshot;
 mod status;
 mod timer;
 mod transfer;
+mod window;
 
 pub use config::{Config, ConfigError};
 pub use effects::{
     Durable, Effects, Fetch, FetchPurpose, Install, Installed, Outbound, ReadId, ReadOutcome,
     SnapshotPiece, SnapshotRead, Write,
 };
+pub use entries::Entries;
 pub use entry::{Entry, HardState, Payload, Snapshot};
 pub use event::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason, VoteRefusal};
 pub use id::{Instant, LogId, LogIndex, NodeId, Term};

@@ -1,10 +1,11 @@
 //! The part of the log that is in memory, and what is known of the rest.
 
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 
+use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::id::{LogId, LogIndex, Term};
+use crate::window::Window;
 
 /// A window over the durable log.
 ///
@@ -19,11 +20,8 @@ pub(crate) struct Log {
     /// The first position of each term that occurs, in ascending order.
     runs: VecDeque<LogId>,
     /// The entries up to `last`.
-    window: VecDeque<Entry>,
-    window_bytes: usize,
+    window: Window,
     last: LogId,
-    /// The entries after `written`, if they came in one piece that can be handed on as it is.
-    tail: Option<Arc<[Entry]>>,
     /// Everything up to here was handed out in a write.
     written: LogIndex,
     /// Everything up to here is durable.
@@ -46,7 +44,7 @@ impl Log {
 
     /// The first position of the window; one past the end if the window is empty.
     pub(crate) fn window_start(&self) -> LogIndex {
-        LogIndex(self.last.index.0 - self.window.len() as u64).next()
+        self.window.first().unwrap_or(self.last.index.next())
     }
 
     /// The term of the entry at `index`, or of the one before the first that the log has.
@@ -81,40 +79,37 @@ impl Log {
     }
 
     /// Appends the entries of a batch after the first `skipped` ones.
-    pub(crate) fn append_batch(&mut self, batch: &Arc<[Entry]>, skipped: usize) {
-        let is_whole = skipped == 0 && self.written == self.last.index;
-        for entry in &batch[skipped..] {
-            self.append(entry.clone());
+    pub(crate) fn append_batch(&mut self, batch: &Entries, skipped: usize) {
+        let news = batch.slice(skipped..batch.len());
+        for entry in &news {
+            self.advance(entry.id);
         }
-        self.tail = is_whole.then(|| batch.clone());
+        self.window.push_piece(news);
     }
 
     pub(crate) fn append(&mut self, entry: Entry) {
-        self.tail = None;
+        self.advance(entry.id);
+        self.window.push(entry);
+    }
+
+    /// The log has one more entry.
+    fn advance(&mut self, id: LogId) {
         debug_assert_eq!(
-            entry.id.index,
+            id.index,
             self.last.index.next(),
             "entries are appended without gaps"
         );
-        debug_assert!(
-            entry.id.term >= self.last.term,
-            "terms in a log never fall"
-        );
-        if entry.id.term != self.last.term || self.runs.is_empty() {
-            self.runs.push_back(entry.id);
+        debug_assert!(id.term >= self.last.term, "terms in a log never fall");
+        if id.term != self.last.term || self.runs.is_empty() {
+            self.runs.push_back(id);
         }
-        self.last = entry.id;
-        self.window_bytes += entry.bytes();
-        self.window.push_back(entry);
+        self.last = id;
     }
 
     /// Removes the entry at `first` and all after it.
     pub(crate) fn truncate(&mut self, first: LogIndex) {
         let keep = first.previous();
-        self.tail = None;
-        while let Some(entry) = self.window.pop_back_if(|entry| entry.id.index > keep) {
-            self.window_bytes -= entry.bytes();
-        }
+        self.window.truncate(keep);
         while self.runs.back().is_some_and(|run| run.index > keep) {
             self.runs.pop_back();
         }
@@ -128,21 +123,21 @@ impl Log {
 
     /// The entries of the window from `from` on.
     pub(crate) fn iter_from(&self, from: LogIndex) -> impl Iterator<Item = &Entry> {
-        let skip = from - self.window_start();
-        let skip = usize::try_from(skip)
-            .unwrap_or(usize::MAX)
-            .min(self.window.len());
-        self.window.range(skip..)
+        self.window.iter_from(from)
+    }
+
+    /// The entries of the window from `from` to `through` that were handed out in a write.
+    pub(crate) fn pieces(
+        &self,
+        from: LogIndex,
+        through: LogIndex,
+    ) -> impl Iterator<Item = Entries> {
+        self.window.pieces(from, through)
     }
 
     /// The entries of the window from `from` to `through`, up to `bytes_max` but at least one if
     /// there is one.
-    pub(crate) fn batch(
-        &self,
-        from: LogIndex,
-        through: LogIndex,
-        bytes_max: usize,
-    ) -> Arc<[Entry]> {
+    pub(crate) fn batch(&self, from: LogIndex, through: LogIndex, bytes_max: usize) -> Entries {
         let most = (through.next() - from) as usize;
         let (mut count, mut bytes) = (0, 0);
         for entry in self.iter_from(from).take(most) {
@@ -152,7 +147,16 @@ impl Log {
             }
             count += 1;
         }
-        self.iter_from(from).take(count).cloned().collect()
+        self.together(from, count)
+    }
+
+    /// `count` entries of the window from `from` on, which are shared if they are in one piece.
+    fn together(&self, from: LogIndex, count: usize) -> Entries {
+        let through = LogIndex(from.0 + count as u64).previous();
+        match self.pieces(from, through).next() {
+            Some(piece) if piece.len() == count => piece,
+            _ => self.iter_from(from).take(count).cloned().collect(),
+        }
     }
 
     /// Forgets the entries up to `through`, which a durable snapshot includes. Those after it stay
@@ -161,13 +165,8 @@ impl Log {
         if through.index <= self.start.index {
             return;
         }
-        self.tail = None;
         if self.contains(through) {
-            let window_start = self.window_start();
-            let gone = through.index.next() - window_start;
-            for entry in self.window.drain(..(gone as usize).min(self.window.len())) {
-                self.window_bytes -= entry.bytes();
-            }
+            self.window.remove_through(through.index);
             while self.runs.len() > 1 && self.runs[1].index <= through.index.next() {
                 self.runs.pop_front();
             }
@@ -199,16 +198,14 @@ impl Log {
     }
 
     /// The entries that were in no write so far, for a write.
-    pub(crate) fn take_unwritten(&mut self) -> Arc<[Entry]> {
+    pub(crate) fn take_unwritten(&mut self) -> Entries {
         debug_assert!(
             self.written.next() >= self.window_start(),
             "unwritten entries stay in memory"
         );
-        let tail = self.tail.take();
-        let entries = tail.unwrap_or_else(|| {
-            let unwritten = self.iter_from(self.written.next());
-            unwritten.cloned().collect()
-        });
+        self.window.share();
+        let from = self.written.next();
+        let entries = self.together(from, (self.last.index.next() - from) as usize);
         self.written = self.last.index;
         entries
     }
@@ -224,18 +221,10 @@ impl Log {
         news
     }
 
-    /// Forgets payloads up to `through` until the window fits into `bytes_max`.
+    /// Forgets payloads up to `through`, in the pieces in which they came, until the window fits
+    /// into `bytes_max`.
     pub(crate) fn evict(&mut self, through: LogIndex, bytes_max: usize) {
-        let through = through.min(self.durable);
-        while self.window_bytes > bytes_max {
-            match self.window.front() {
-                Some(entry) if entry.id.index <= through => {
-                    self.window_bytes -= entry.bytes();
-                    self.window.pop_front();
-                }
-                _ => break,
-            }
-        }
+        self.window.evict(through.min(self.durable), bytes_max);
     }
 
     /// The log begins behind `start`, and nothing of it is known yet.
@@ -251,9 +240,14 @@ impl Log {
 
     /// Takes an entry that is on disk already.
     pub(crate) fn restore(&mut self, entry: Entry, bytes_max: usize) {
+        /// The window is that many pieces, of which the oldest is forgotten.
+        const PIECES: usize = 16;
         self.append(entry);
         self.written = self.last.index;
         self.durable = self.last.index;
+        if self.window.own_bytes() * PIECES >= bytes_max {
+            self.window.share();
+        }
         self.evict(self.last.index, bytes_max);
     }
 
@@ -326,13 +320,16 @@ mod tests {
     }
 
     #[test]
-    fn only_durable_entries_are_evicted() {
-        let mut log = log(&[1, 1, 1]);
-        log.evict(LogIndex(3), 0);
+    fn only_durable_pieces_are_evicted() {
+        let mut log = log(&[1, 1]);
+        log.evict(LogIndex(2), 0);
         assert_eq!(log.window_start(), LogIndex(1));
         log.take_unwritten();
-        assert!(log.persisted(id(1, 2), true));
-        log.evict(LogIndex(3), 0);
+        log.append(entry(1, 3));
+        log.append(entry(1, 4));
+        log.take_unwritten();
+        assert!(log.persisted(id(1, 3), true));
+        log.evict(LogIndex(4), 0);
         assert_eq!(log.window_start(), LogIndex(3));
     }
 
@@ -448,18 +445,38 @@ mod tests {
 
     #[test]
     fn a_batch_is_written_as_it_came() {
-        let batch: Arc<[Entry]> = [entry(1, 1), entry(1, 2)].into();
+        let batch = Entries::from_iter([entry(1, 1), entry(1, 2)]);
         let mut log = Log::default();
         log.append_batch(&batch, 0);
-        assert!(Arc::ptr_eq(&log.take_unwritten(), &batch));
+        assert!(core::ptr::eq(&*log.take_unwritten(), &*batch));
         // Not if there is more to write, or something of it is there already.
-        let more: Arc<[Entry]> = [entry(1, 2), entry(1, 3)].into();
+        let more = Entries::from_iter([entry(1, 2), entry(1, 3)]);
         log.append_batch(&more, 1);
         log.append(entry(1, 4));
         assert_eq!(*log.take_unwritten(), [entry(1, 3), entry(1, 4)]);
-        log.append_batch(&[entry(1, 5)].into(), 0);
+        log.append_batch(&[entry(1, 5)].into_iter().collect(), 0);
         log.truncate(LogIndex(5));
         log.append(entry(2, 5));
         assert_eq!(*log.take_unwritten(), [entry(2, 5)]);
+    }
+
+    #[test]
+    fn how_entries_came_makes_no_difference() {
+        let mut one_by_one = log(&[1, 1, 1, 1]);
+        let mut at_once = Log::default();
+        let batch = Entries::from_iter((1..=4).map(|index| entry(1, index)));
+        at_once.append_batch(&batch, 0);
+        assert_eq!(one_by_one, at_once);
+        one_by_one.take_unwritten();
+        at_once.take_unwritten();
+        let sent = |log: &Log, from| log.batch(LogIndex(from), LogIndex(4), usize::MAX);
+        for from in 1..=4 {
+            assert_eq!(sent(&one_by_one, from), sent(&at_once, from));
+            assert_eq!(*sent(&at_once, from), batch[from as usize - 1..]);
+        }
+        one_by_one.truncate(LogIndex(3));
+        assert_ne!(one_by_one, at_once);
+        at_once.truncate(LogIndex(3));
+        assert_eq!(one_by_one, at_once);
     }
 }

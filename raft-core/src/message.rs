@@ -1,11 +1,11 @@
 //! What servers say to each other: one variant per RPC, with the fields of Figure 2.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::entry::{Entry, Snapshot};
+use crate::entries::Entries;
+use crate::entry::Snapshot;
 use crate::id::{LogId, LogIndex, Term};
 
 /// A message between two servers.
@@ -95,7 +95,7 @@ pub struct AppendEntries {
     pub prev_log: LogId,
     /// The entries, in log order and without gaps. They are shared: with the messages to other
     /// followers, and with the write that makes them durable.
-    pub entries: Arc<[Entry]>,
+    pub entries: Entries,
     /// The leader's commit index.
     pub leader_commit: LogIndex,
 }

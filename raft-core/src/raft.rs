@@ -7,6 +7,7 @@ use core::time::Duration;
 use crate::config::{Config, ConfigError};
 use crate::durability::{Acknowledgement, Durability};
 use crate::effects::{Effects, Outbound, ReadOutcome, SnapshotPiece};
+use crate::entries::Entries;
 use crate::entry::{Entry, HardState, Snapshot};
 use crate::event::{Event, IgnoreReason, StepDownReason, StopReason};
 use crate::id::{Instant, LogId, LogIndex, NodeId, Term};
@@ -48,7 +49,7 @@ pub struct Raft {
     /// Messages that promise nothing about a write.
     outbox: Vec<Outbound>,
     /// Committed entries that came back from the durable log.
-    pub(crate) refetched: Vec<Entry>,
+    pub(crate) refetched: Entries,
     /// Whether committed entries are awaited from the durable log.
     pub(crate) refetching: bool,
     /// The latest durable snapshot of the state machine.
@@ -179,7 +180,7 @@ impl Raft {
             disk_is_full: false,
             grant: None,
             outbox: Vec::new(),
-            refetched: Vec::new(),
+            refetched: Entries::default(),
             refetching: false,
             snapshot,
             incoming: None,
@@ -456,17 +457,14 @@ impl Raft {
         }
         if let Some(last) = self.refetched.last() {
             self.delivered = last.id.index;
-            effects.committed.append(&mut self.refetched);
+            effects.committed.push(core::mem::take(&mut self.refetched));
         }
         if self.delivered < through {
             if self.delivered.next() < self.log.window_start() {
                 self.refetch(&mut effects.fetches);
             } else {
-                let count = through - self.delivered;
-                let entries = self.log.iter_from(self.delivered.next());
-                effects
-                    .committed
-                    .extend(entries.take(count as usize).cloned());
+                let pieces = self.log.pieces(self.delivered.next(), through);
+                effects.committed.extend(pieces);
                 self.delivered = through;
             }
         }

@@ -1,12 +1,12 @@
 //! Log replication, the leader's side (§5.3, §5.4.2), pipelined and batched (dissertation 10.2).
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
 
 use crate::effects::{Effects, Fetch, FetchPurpose};
+use crate::entries::Entries;
 use crate::entry::{Entry, Payload};
 use crate::event::{Event, IgnoreReason, StepDownReason, StopReason};
 use crate::id::{Instant, LogId, LogIndex, NodeId};
@@ -53,15 +53,15 @@ pub enum ProposeError {
 /// Entries to send, and how much they count against the limits.
 #[derive(Clone, Default)]
 struct Batch {
-    entries: Arc<[Entry]>,
+    entries: Entries,
     bytes: usize,
 }
 
 impl Batch {
-    fn new(entries: &Arc<[Entry]>) -> Self {
+    fn new(entries: Entries) -> Self {
         Self {
             bytes: entries.iter().map(Entry::bytes).sum(),
-            entries: entries.clone(),
+            entries,
         }
     }
 }
@@ -184,7 +184,10 @@ impl Raft {
         let mut followers = core::mem::take(&mut leader.followers);
         let round = leader.round;
         // Most followers need the same entries, which are those of the leader's own write.
-        let mut batch = effects.write.as_ref().map(|write| Batch::new(&write.entries));
+        let mut batch = effects
+            .write
+            .as_ref()
+            .map(|write| Batch::new(write.entries.clone()));
         for (follower, progress) in &mut followers {
             if core::mem::take(&mut progress.heartbeat_due) {
                 let commit_index = if self.config.keeps(Rule::HeartbeatWithinMatch) {
@@ -282,7 +285,7 @@ impl Raft {
             let due = match batch.as_ref().filter(fits) {
                 Some(batch) => batch.clone(),
                 None => {
-                    let built = Batch::new(&self.log.batch(next, through, bytes_max));
+                    let built = Batch::new(self.log.batch(next, through, bytes_max));
                     batch.insert(built).clone()
                 }
             };
@@ -355,7 +358,7 @@ impl Raft {
             return;
         };
         let (_, mut progress) = leader.followers[position].clone();
-        self.send_append(follower, &mut progress, Batch::new(&entries.into()));
+        self.send_append(follower, &mut progress, Batch::new(entries.into()));
         if let RoleState::Leader(leader) = &mut self.role {
             leader.followers[position].1 = progress;
         }
@@ -371,9 +374,11 @@ impl Raft {
         match self.wrong_entry(self.delivered.next(), &entries) {
             Some(index) => self.stop(StopReason::FetchedWrongEntries { index }),
             None => {
-                self.refetched = entries;
                 let through = self.commit_index.min(self.log.durable());
-                self.refetched.retain(|entry| entry.id.index <= through);
+                let committed = entries.into_iter();
+                self.refetched = committed
+                    .take_while(|entry| entry.id.index <= through)
+                    .collect();
             }
         }
     }

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use bytes::Bytes;
 
 use crate::effects::{Effects, Install, Installed, SnapshotPiece, SnapshotRead};
+use crate::entries::Entries;
 use crate::entry::Snapshot;
 use crate::event::{Event, IgnoreReason, StopReason};
 use crate::id::{Instant, LogId, LogIndex, NodeId};
@@ -335,7 +336,7 @@ impl Raft {
         self.membership_changed();
         self.snapshot = Some(snapshot);
         self.refetching = false;
-        self.refetched.clear();
+        self.refetched = Entries::default();
         if self.config.keeps(Rule::SnapshotIsAhead) {
             self.commit_index = self.commit_index.max(last.index);
             self.delivered = self.delivered.max(last.index);

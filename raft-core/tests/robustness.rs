@@ -308,7 +308,12 @@ impl Driver {
                     .extend(self.effects.write.take().map(raft_core::Write::synced));
                 self.fetches.append(&mut self.effects.fetches);
                 self.snapshot_reads.append(&mut self.effects.snapshot_reads);
-                for entry in self.effects.committed.drain(..) {
+                for entry in self
+                    .effects
+                    .committed
+                    .drain(..)
+                    .flat_map(|piece| piece.to_vec())
+                {
                     assert!(
                         self.install.is_none(),
                         "the state machine is being replaced"

@@ -206,6 +206,7 @@ impl Consensus {
             let committed: Vec<_> = effects
                 .committed
                 .drain(..)
+                .flat_map(|piece| piece.to_vec())
                 .map(|entry| self.match_up(entry))
                 .collect();
             self.backlog.grow(&committed);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::Hasher;
 
 use raft_core::{
-    Effects, Entry, LogId, LogIndex, NodeId, Outbound, Payload, ReadOutcome, StopReason,
+    Effects, Entries, Entry, LogId, LogIndex, NodeId, Outbound, Payload, ReadOutcome, StopReason,
 };
 use raft_kv::{Command, Outcome};
 
@@ -324,15 +324,15 @@ impl World {
             self.trace.add(&install);
             self.install(id, install);
         }
-        self.take_commits(id, effects.committed);
+        self.take_commits(id, &effects.committed);
         self.compact(id);
         self.take_reads(id, &effects.reads);
     }
 
-    fn take_commits(&mut self, id: u64, committed: Vec<Entry>) {
-        for entry in committed {
+    fn take_commits(&mut self, id: u64, committed: &[Entries]) {
+        for entry in committed.iter().flatten() {
             self.trace.add(&entry.id);
-            self.apply_entry(id, entry);
+            self.apply_entry(id, entry.clone());
         }
         if let Some(node) = self.node_mut(id) {
             node.checkpoint();

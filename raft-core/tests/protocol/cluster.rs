@@ -185,7 +185,7 @@ impl Cluster {
                     .drain(..)
                     .map(|sent| (*id, sent.to.0, sent.message));
                 self.mail.extend(sent);
-                server.apply(effects.committed.drain(..));
+                server.apply(effects.committed.drain(..).flat_map(|piece| piece.to_vec()));
                 for read in effects.snapshot_reads.drain(..) {
                     server.answer_snapshot_read(read, now);
                 }

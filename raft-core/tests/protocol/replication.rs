@@ -1,13 +1,12 @@
 //! Replication: §5.3, §5.4.2, dissertation 10.2.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, TIMEOUT_MIN, entry};
 use bytes::Bytes;
 use raft_core::{
-    AppendEntries, AppendEntriesResponse, AppendResult, Event, FetchPurpose, HardState, LogId,
-    LogIndex, Message, NodeId, ProposeError, Role, StopReason, Term,
+    AppendEntries, AppendEntriesResponse, AppendResult, Entries, Event, FetchPurpose, HardState,
+    LogId, LogIndex, Message, NodeId, ProposeError, Role, StopReason, Term,
 };
 
 fn appends(messages: &[Message]) -> Vec<&AppendEntries> {
@@ -441,7 +440,7 @@ fn a_refused_request_is_contact_with_the_leader() {
     let request = AppendEntries {
         term: Term(1),
         prev_log: LogId::new(Term(1), LogIndex(7)),
-        entries: Arc::default(),
+        entries: Entries::default(),
         leader_commit: LogIndex(0),
     };
     cluster.hand_over(1, 2, Message::AppendEntries(request));

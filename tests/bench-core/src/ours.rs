@@ -123,11 +123,12 @@ impl Ours {
                 self.inboxes[to].push((from, sent.message));
             }
         }
-        for entry in self.effects.committed.drain(..) {
+        for entry in self.effects.committed.iter().flatten() {
             if let Payload::Command(command) = &entry.payload {
                 self.applied[at].apply(command);
             }
         }
+        self.effects.committed.clear();
         for fetch in self.effects.fetches.drain(..) {
             let Some(log) = &self.log else { continue };
             let wanted = log[fetch.from.0 as usize - 1..fetch.through.0 as usize].iter();
