@@ -200,6 +200,11 @@ impl Invariants {
         Ok(())
     }
 
+    /// In how many terms somebody has led.
+    pub(crate) fn terms_led(&self) -> u64 {
+        self.leaders.len() as u64
+    }
+
     /// Looks at entries that a server has taken into its log.
     pub(crate) fn observe_entries(
         &mut self,

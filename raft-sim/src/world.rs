@@ -117,6 +117,12 @@ impl World {
         self.events
     }
 
+    /// In how many terms a leader was elected.
+    #[must_use]
+    pub fn elections(&self) -> u64 {
+        self.invariants.terms_led()
+    }
+
     /// How often each branch of the protocol was taken, by the names of [`branches`](crate::branches), if
     /// [`WorldConfig::branches`] is set.
     #[must_use]

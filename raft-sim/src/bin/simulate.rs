@@ -34,6 +34,9 @@ struct Cli {
     /// Run this seed alone, and tell the end of its story.
     #[arg(long, conflicts_with_all = ["seeds", "minutes", "jobs", "start"])]
     seed: Option<u64>,
+    /// Draw a scale of time, too: in every second world, all that takes time takes up to so many times as long.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1)]
+    stretch: u64,
     /// Go on after a rule was broken.
     #[arg(long)]
     keep_going: bool,
@@ -57,9 +60,13 @@ fn main() -> ExitCode {
     }
 }
 
+fn drawn(seed: u64, stretch: u64) -> Campaign {
+    Campaign::new(seed).stretched(Campaign::stretch_of(seed, stretch))
+}
+
 /// Runs one seed again and tells its story.
 fn replay(seed: u64, cli: &Cli) -> ExitCode {
-    let (world, report) = Campaign::new(seed).explained().run_to_the_end();
+    let (world, report) = drawn(seed, cli.stretch).explained().run_to_the_end();
     let records = world.story_since(0);
     for record in &records[records.len().saturating_sub(STORY_MAX)..] {
         println!("{:>12.6} s  {}", record.at as f64 / 1e6, record.text);
@@ -77,7 +84,12 @@ fn replay(seed: u64, cli: &Cli) -> ExitCode {
 struct Totals {
     seeds: u64,
     events: u64,
-    simulated: u64,
+    /// In microseconds, which thousands of years of overflow 64 bits.
+    simulated: u128,
+    /// As much of it as was not stretched.
+    unstretched: u128,
+    timeouts: u64,
+    elections: u64,
     answered: u64,
     faults: BTreeMap<&'static str, u64>,
     branches: BTreeMap<&'static str, u64>,
@@ -85,10 +97,15 @@ struct Totals {
 }
 
 impl Totals {
-    fn add(&mut self, report: Report) {
+    fn add(&mut self, report: Report, stretch: u64) {
         self.seeds += 1;
         self.events += report.events;
-        self.simulated += report.simulated;
+        self.simulated += u128::from(report.simulated);
+        if Campaign::stretch_of(report.seed, stretch) == 1 {
+            self.unstretched += u128::from(report.simulated);
+        }
+        self.timeouts += report.timeouts;
+        self.elections += report.elections;
         self.answered += report.answered;
         for (name, count) in &report.faults {
             *self.faults.entry(name).or_default() += count;
@@ -102,8 +119,12 @@ impl Totals {
     }
 
     fn years(&self) -> f64 {
-        self.simulated as f64 / 1e6 / 86_400.0 / 365.25
+        years(self.simulated)
     }
+}
+
+fn years(micros: u128) -> f64 {
+    micros as f64 / 1e6 / 86_400.0 / 365.25
 }
 
 fn campaign(cli: &Cli) -> ExitCode {
@@ -128,7 +149,7 @@ fn campaign(cli: &Cli) -> ExitCode {
         for _ in 0..jobs {
             let reports = reports.clone();
             let next = &next;
-            scope.spawn(move || work(next, last, deadline, &reports));
+            scope.spawn(move || work(next, last, deadline, cli.stretch, &reports));
         }
         drop(reports);
         let totals = collect(&all, cli, seeds, deadline, began);
@@ -149,13 +170,19 @@ fn campaign(cli: &Cli) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn work(next: &AtomicU64, last: u64, deadline: Option<Instant>, reports: &Sender<Report>) {
+fn work(
+    next: &AtomicU64,
+    last: u64,
+    deadline: Option<Instant>,
+    stretch: u64,
+    reports: &Sender<Report>,
+) {
     while deadline.is_none_or(|deadline| Instant::now() < deadline) {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= last {
             return;
         }
-        let campaign = Campaign::new(seed);
+        let campaign = drawn(seed, stretch);
         let campaign = if seed.is_multiple_of(COUNTED_EVERY) {
             campaign.counted()
         } else {
@@ -186,7 +213,7 @@ fn collect(
         bar.set_style(style);
     }
     for report in all {
-        totals.add(report);
+        totals.add(report, cli.stretch);
         bar.set_position(if seeds == u64::MAX {
             began.elapsed().as_secs()
         } else {
@@ -217,6 +244,12 @@ fn print_totals(totals: &Totals, seconds: f64, jobs: usize) {
         totals.years(),
         totals.events as f64 / seconds,
         totals.simulated as f64 / 1e6 / seconds
+    );
+    println!(
+        "{} leaders elected, {} of the longest election timeouts, {:.5} years in worlds whose time was not stretched",
+        totals.elections,
+        totals.timeouts,
+        years(totals.unstretched)
     );
     print_histogram("faults", &totals.faults);
     if totals.branches.is_empty() {
@@ -254,7 +287,11 @@ fn explain(report: &Report, cli: &Cli) {
     };
     let seed = report.seed;
     println!("seed {seed}: {violation}");
-    println!("  replay it: cargo xtask simulate --seed {seed}");
+    let stretch = match cli.stretch {
+        0 | 1 => String::new(),
+        most => format!(" --stretch {most}"),
+    };
+    println!("  replay it: cargo xtask simulate --seed {seed}{stretch}");
     let small = if violation.invariant == Invariant::Availability {
         None
     } else {

@@ -13,6 +13,7 @@ mod disks;
 mod draw;
 mod old_leader;
 mod shrink;
+mod stretch;
 
 use std::collections::BTreeMap;
 
@@ -60,6 +61,10 @@ pub struct Report {
     pub branches: BTreeMap<&'static str, u64>,
     /// Client requests that were answered.
     pub answered: u64,
+    /// How often a server became leader.
+    pub elections: u64,
+    /// How many of the longest election timeouts the run lasted.
+    pub timeouts: u64,
     /// All that was done: the same run again, from data alone.
     pub script: Script,
 }
@@ -168,6 +173,8 @@ impl Campaign {
             faults,
             branches: world.branches().clone(),
             answered,
+            elections: world.elections(),
+            timeouts: world.now() / self.script.config.election_timeout.max.max(1),
             script: Script {
                 config: self.script.config.clone(),
                 actions: done,

@@ -1,0 +1,102 @@
+//! Clusters of another scale of time.
+//!
+//! The core has no ticks and does not know what a second is, so a cluster whose links and disks take a thousand times
+//! as long, and that waits a thousand times as long, has to work just as well: between continents, or planets. Such
+//! clusters see large numbers, and much time with few events.
+
+use super::Campaign;
+use crate::action::Action;
+use crate::random::{Random, Span};
+
+impl Campaign {
+    /// The same cluster, with all that takes time taking `factor` times as long: messages, writes, timeouts, clients,
+    /// and the time between faults. What the world's other parts do in fixed times, such as a client that asks again
+    /// because nobody leads, stays.
+    #[must_use]
+    pub fn stretched(mut self, factor: u64) -> Self {
+        let time = |time: &mut u64| *time = time.saturating_mul(factor);
+        let span = |span: &mut Span| {
+            time(&mut span.min);
+            time(&mut span.max);
+        };
+        let config = &mut self.script.config;
+        for range in [
+            &mut config.election_timeout,
+            &mut config.latency,
+            &mut config.sync,
+            &mut config.think,
+        ] {
+            span(range);
+        }
+        for duration in [
+            &mut config.heartbeat_interval,
+            &mut config.write_stall_max,
+            &mut config.request_timeout,
+            &mut self.healed_at,
+        ] {
+            time(duration);
+        }
+        if factor > 1 {
+            // What waits for a narrow link is lost after a fixed time, which would be nothing here.
+            config.bandwidth = 0;
+        }
+        for timed in &mut self.script.actions {
+            time(&mut timed.at);
+            match &mut timed.action {
+                Action::SetDisk { sync, .. } => span(sync),
+                Action::SetNetwork { latency, .. } => span(latency),
+                _ => {}
+            }
+        }
+        self
+    }
+
+    /// The factor by which a seed's cluster is stretched: 1 for every second seed, and for the others a number up to
+    /// `most` whose logarithm is about uniform.
+    #[must_use]
+    pub fn stretch_of(seed: u64, most: u64) -> u64 {
+        let mut random = Random::new(seed ^ 0x57e7_c4ed);
+        if most <= 1 || random.chance(500) {
+            return 1;
+        }
+        let octave = 1 << random.below(u64::from(most.ilog2()) + 1);
+        (octave + random.below(octave)).min(most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_draw_factors_of_all_sizes() {
+        let factors: Vec<_> = (0..2_000)
+            .map(|seed| Campaign::stretch_of(seed, 10_000))
+            .collect();
+        let share = |from: u64, to: u64| {
+            let within = factors.iter().filter(|factor| (from..to).contains(factor));
+            within.count() as f64 / factors.len() as f64
+        };
+        assert!(share(1, 2) > 0.45);
+        for (from, to) in [(2, 16), (16, 128), (128, 1024), (1024, 10_001)] {
+            assert!((0.08..0.2).contains(&share(from, to)), "{from} to {to}");
+        }
+        assert!(factors.iter().all(|factor| (1..=10_000).contains(factor)));
+        assert_eq!(Campaign::stretch_of(1, 1), 1);
+    }
+
+    #[test]
+    fn the_rules_hold_where_a_message_takes_hours() {
+        for seed in 0..12 {
+            let report = Campaign::new(seed).stretched(10_000).run();
+            assert_eq!(report.violation, None, "seed {seed}");
+            assert!(report.simulated > 80_000_000_000 && report.answered > 0);
+        }
+    }
+
+    #[test]
+    fn a_factor_of_one_changes_nothing() {
+        let (plain, same) = (Campaign::new(7), Campaign::new(7).stretched(1));
+        assert_eq!(plain.script(), same.script());
+    }
+}
