@@ -238,6 +238,11 @@ impl Log {
         };
     }
 
+    /// All that is on disk has been taken: it can be handed on.
+    pub(crate) fn restored(&mut self) {
+        self.window.share();
+    }
+
     /// Takes an entry that is on disk already.
     pub(crate) fn restore(&mut self, entry: Entry, bytes_max: usize) {
         /// The window is that many pieces, of which the oldest is forgotten.

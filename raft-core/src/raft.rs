@@ -154,6 +154,7 @@ impl Raft {
                 memberships.restart(last.index, snapshot.membership.clone());
             }
         }
+        log.restored();
         if applied > log.last().index {
             return Err(ConfigError::AppliedBeyondLog);
         }

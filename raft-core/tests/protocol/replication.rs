@@ -269,6 +269,22 @@ fn a_server_that_lost_what_it_acknowledged_stops() {
     assert_eq!(cluster.commands(3), ["a", "b"]);
 }
 
+/// What it has on its disk reaches its state machine when it hears that it is committed, although nothing new comes
+/// with that.
+#[test]
+fn a_server_that_restarts_applies_what_it_has_when_it_hears_that_it_is_committed() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    cluster.propose(1, "b");
+    cluster.settle(1);
+    cluster.crash_and_restart(2);
+    assert!(cluster.commands(2).is_empty());
+    cluster.beat(1);
+    cluster.deliver();
+    assert_eq!(cluster.commands(2), ["a", "b"]);
+}
+
 #[test]
 fn malformed_entries_are_ignored() {
     let mut cluster = Cluster::new(3);
