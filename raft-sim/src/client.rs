@@ -12,6 +12,7 @@ use raft_kv::{
 use crate::action::Request;
 use crate::linearizability::{Call, Operation};
 use crate::node::{Arrival, Asked, Node};
+use crate::shared::SharedMap;
 use crate::story::Kind;
 use crate::world::{Happening, World};
 
@@ -81,7 +82,7 @@ pub(crate) enum Answer {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Clients {
-    pub(crate) askings: BTreeMap<u64, Asking>,
+    pub(crate) askings: SharedMap<u64, Asking>,
     pub(crate) letters: BTreeMap<u64, Letter>,
     next_asking: u64,
     next_letter: u64,
@@ -102,7 +103,7 @@ const ASKINGS_MAX: usize = 10_000;
 impl Clients {
     pub(crate) fn new(count: u64) -> Self {
         Self {
-            askings: BTreeMap::new(),
+            askings: SharedMap::default(),
             letters: BTreeMap::new(),
             next_asking: 1,
             next_letter: 1,
@@ -123,7 +124,7 @@ impl Clients {
 
 impl World {
     /// What clients have asked for, in order. Old requests that are finished may be gone.
-    pub fn askings(&self) -> impl Iterator<Item = &Asking> {
+    pub fn askings(&self) -> impl DoubleEndedIterator<Item = &Asking> {
         self.clients.askings.values()
     }
 
@@ -184,9 +185,8 @@ impl World {
             node: 0,
             since: since.max().unwrap_or(0),
         };
-        let text = asking.request.to_string();
         self.story.tell(self.now, None, Kind::Client, None, || {
-            format!("A client asks: {text}")
+            format!("A client asks: {}", asking.request)
         });
         self.clients.askings.insert(id, asking);
         if self.config.story && self.clients.askings.len() > ASKINGS_MAX {
@@ -375,25 +375,11 @@ impl World {
         let Some(asking) = self.clients.askings.get_mut(&operation) else {
             return;
         };
-        let text = match &state {
-            AskingState::Done {
-                found: Some(value), ..
-            } => format!("is answered: {value}"),
-            AskingState::Done {
-                succeeded: false, ..
-            } => "is answered: not what was expected".into(),
-            AskingState::Done { .. } if matches!(asking.request, Request::Get { .. }) => {
-                "is answered: there is no such key".into()
-            }
-            AskingState::Done { .. } => "is answered: done".into(),
-            AskingState::Waiting | AskingState::Unknown => {
-                "gives up: it may have been done, or not".into()
-            }
-        };
         asking.returned = matches!(state, AskingState::Done { .. }).then_some(now);
         asking.state = state;
-        let (client, node, request) = (asking.client, asking.node, asking.request.to_string());
+        let (client, node) = (asking.client, asking.node);
         self.story.tell(now, Some(node), Kind::Client, None, || {
+            let (request, text) = (&asking.request, how_it_ended(asking));
             format!("The client that asked n{node} to {request} {text}")
         });
         if let Some(busy) = self.clients.busy.get_mut(&client) {
@@ -442,6 +428,24 @@ impl World {
             .then(|| self.random.within(1..=self.config.nodes));
         let asking = self.ask(Some(client), via, request);
         self.clients.busy.insert(client, Some(asking));
+    }
+}
+
+fn how_it_ended(asking: &Asking) -> String {
+    match &asking.state {
+        AskingState::Done {
+            found: Some(value), ..
+        } => format!("is answered: {value}"),
+        AskingState::Done {
+            succeeded: false, ..
+        } => "is answered: not what was expected".into(),
+        AskingState::Done { .. } if matches!(asking.request, Request::Get { .. }) => {
+            "is answered: there is no such key".into()
+        }
+        AskingState::Done { .. } => "is answered: done".into(),
+        AskingState::Waiting | AskingState::Unknown => {
+            "gives up: it may have been done, or not".into()
+        }
     }
 }
 

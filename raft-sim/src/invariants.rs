@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 
 use raft_core::{Entry, LogId, LogIndex, Membership, NodeId, Payload, Raft, Role, Term};
 
+use crate::shared::{SharedList, SharedMap};
 use crate::trace::TraceHash;
 
 /// A rule of Raft, by its name in Figure 3 of the paper where it has one.
@@ -54,17 +55,18 @@ pub struct Violation {
 pub(crate) struct Invariants {
     leaders: BTreeMap<Term, NodeId>,
     /// What each entry that any log has held looks like: its payload and its predecessor's term.
-    entries: BTreeMap<LogId, (u64, Term)>,
+    entries: SharedMap<LogId, (u64, Term)>,
     /// Committed entries by position, and the term in which each was seen to be committed.
-    committed: Vec<(LogId, Term)>,
-    seen: BTreeMap<NodeId, Seen>,
+    committed: SharedList<(LogId, Term)>,
+    /// By node.
+    seen: Vec<Option<Seen>>,
     /// The state machine's fingerprint after each position.
-    fingerprints: BTreeMap<u64, u64>,
+    fingerprints: SharedMap<u64, u64>,
     /// The revision that each command of a session made, wherever and however often it was applied.
-    effects: BTreeMap<(u128, u64), i64>,
+    effects: SharedMap<(u128, u64), i64>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Seen {
     boot: u64,
     term: Term,
@@ -88,7 +90,9 @@ impl Invariants {
     ) -> Checked {
         let id = raft.id();
         let (term, commit_index) = (raft.term(), raft.commit_index());
-        let before = self.seen.get(&id).filter(|seen| seen.boot == boot).cloned();
+        let slot = id.0 as usize;
+        let before = self.seen.get(slot).copied().flatten();
+        let before = before.filter(|seen| seen.boot == boot);
         if let Some(before) = &before {
             if term < before.term {
                 let text = format!("{id} went back from term {} to term {term}", before.term);
@@ -110,25 +114,21 @@ impl Invariants {
         }
         let checked = before.map_or(LogIndex(0), |before| before.commit_index);
         self.observe_commits(raft, checked, holds)?;
-        self.seen.insert(
-            id,
-            Seen {
-                boot,
-                term,
-                commit_index,
-                leads,
-            },
-        );
+        if self.seen.len() <= slot {
+            self.seen.resize(slot + 1, None);
+        }
+        self.seen[slot] = Some(Seen {
+            boot,
+            term,
+            commit_index,
+            leads,
+        });
         Ok(())
     }
 
     fn observe_leader(&mut self, raft: &Raft, before: Option<LogId>) -> Checked {
         let (id, term) = (raft.id(), raft.term());
-        let leader = *self.leaders.entry(term).or_insert(id);
-        if leader != id {
-            let text = format!("{leader} and {id} both lead in term {term}");
-            return Err((Invariant::ElectionSafety, text));
-        }
+        // Who led in this term before this event, too, is known already.
         if let Some(before) = before {
             if !has(raft, before) {
                 let text = format!(
@@ -139,7 +139,14 @@ impl Invariants {
             }
             return Ok(());
         }
-        for (entry, committed_in) in &self.committed {
+        let leader = *self.leaders.entry(term).or_insert(id);
+        if leader != id {
+            let text = format!("{leader} and {id} both lead in term {term}");
+            return Err((Invariant::ElectionSafety, text));
+        }
+        // Its snapshot has what is before its log.
+        let start = raft.log_start().index.0.saturating_sub(1) as usize;
+        for (entry, committed_in) in self.committed.iter_from(start) {
             if *committed_in < term && !has(raft, *entry) {
                 let text = format!(
                     "{id} leads in term {term} without entry {} of term {}, committed in term {committed_in}",
@@ -221,7 +228,7 @@ impl Invariants {
             let mut hasher = TraceHash::new();
             entry.payload.hash(&mut hasher);
             let seen = (hasher.finish(), previous);
-            if *self.entries.entry(entry.id).or_insert(seen) != seen {
+            if self.entries.get_or_insert(entry.id, seen) != seen {
                 let LogId { term, index } = entry.id;
                 let text = format!(
                     "{node}'s entry {index} of term {term}, or the one before it, differs from another server's"
@@ -235,19 +242,21 @@ impl Invariants {
 
     /// Looks at a state machine that has applied everything up to `index`.
     pub(crate) fn observe_state(&mut self, node: NodeId, index: u64, fingerprint: u64) -> Checked {
-        if *self.fingerprints.entry(index).or_insert(fingerprint) != fingerprint {
+        if self.fingerprints.get_or_insert(index, fingerprint) != fingerprint {
             let text = format!("{node}'s state after entry {index} differs from another server's");
             return Err((Invariant::StateMachineSafety, text));
         }
-        if self.fingerprints.len() > FINGERPRINTS_MAX {
-            self.fingerprints.pop_first();
+        if self.fingerprints.len() > FINGERPRINTS_MAX
+            && let Some(oldest) = self.fingerprints.first_key().copied()
+        {
+            self.fingerprints.remove(&oldest);
         }
         Ok(())
     }
 
     /// A command of a session was applied, or recognized as a repetition, and made this revision.
     pub(crate) fn observe_effect(&mut self, session: (u128, u64), revision: i64) -> Checked {
-        let first = *self.effects.entry(session).or_insert(revision);
+        let first = self.effects.get_or_insert(session, revision);
         if first != revision {
             let text = format!("the same command made revision {first} and revision {revision}");
             return Err((Invariant::AcknowledgedOnce, text));

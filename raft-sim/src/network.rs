@@ -1,6 +1,6 @@
 //! Links, and the messages on them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use raft_core::Message;
 use serde::{Deserialize, Serialize};
@@ -62,13 +62,53 @@ pub(crate) struct Network {
     reorder: bool,
     cut: BTreeSet<(u64, u64)>,
     isolated: BTreeSet<u64>,
-    pub(crate) in_flight: BTreeMap<u64, InFlight>,
+    pub(crate) in_flight: Flights,
+    nodes: u64,
     /// When the latest message arrives, of each way and lane.
-    latest: BTreeMap<(u64, u64, bool), u64>,
+    latest: Vec<u64>,
     next_id: u64,
     /// The latest losses, for whoever watches.
     pub(crate) lost: Vec<Lost>,
     pub(crate) sent: u64,
+}
+
+/// The messages on their way, by number. Most arrive about in the order in which they left.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flights {
+    /// The number of the first place.
+    first: u64,
+    places: VecDeque<Option<InFlight>>,
+}
+
+impl Flights {
+    /// Numbers must grow.
+    fn insert(&mut self, flight: InFlight) {
+        if self.places.is_empty() {
+            self.first = flight.id;
+        }
+        let place = (flight.id - self.first) as usize;
+        self.places.resize(place, None);
+        self.places.push_back(Some(flight));
+    }
+
+    fn remove(&mut self, id: u64) -> Option<InFlight> {
+        let place = usize::try_from(id.checked_sub(self.first)?).ok()?;
+        let flight = self.places.get_mut(place)?.take();
+        while let Some(None) = self.places.front() {
+            self.places.pop_front();
+            self.first += 1;
+        }
+        flight
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&InFlight> {
+        let place = usize::try_from(id.checked_sub(self.first)?).ok()?;
+        self.places.get(place)?.as_ref()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &InFlight> {
+        self.places.iter().flatten()
+    }
 }
 
 /// About how many bytes a message has besides its entries.
@@ -90,8 +130,16 @@ impl Network {
             reorder: config.reorder,
             cut: BTreeSet::new(),
             isolated: BTreeSet::new(),
-            in_flight: BTreeMap::new(),
-            latest: BTreeMap::new(),
+            in_flight: Flights::default(),
+            nodes: config.nodes,
+            latest: vec![
+                0;
+                if config.reorder {
+                    0
+                } else {
+                    (config.nodes * config.nodes * 2) as usize
+                }
+            ],
             next_id: 1,
             lost: Vec::new(),
             sent: 0,
@@ -106,51 +154,58 @@ impl Network {
         to: u64,
         message: Message,
         random: &mut Random,
-    ) -> Vec<(u64, u64)> {
+    ) -> [Option<(u64, u64)>; 2] {
         self.sent += 1;
-        let copies = if random.chance(self.duplicate_per_mille) {
-            2
-        } else {
-            1
-        };
+        let twice = random.chance(self.duplicate_per_mille);
         let by_chance = random.chance(self.loss_per_mille);
-        let mut arrivals = Vec::new();
-        for _ in 0..copies {
-            let left_at = self.leaves(now, from, to, &message);
-            let mut arrives_at = left_at.unwrap_or(now) + random.delay(self.latency, self.shape);
-            if !self.reorder {
-                let bulk = matches!(
-                    message,
-                    Message::AppendEntries(_) | Message::InstallSnapshot(_)
-                );
-                let latest = self.latest.entry((from, to, bulk)).or_default();
-                arrives_at = arrives_at.max(*latest);
-                *latest = arrives_at;
-            }
-            let id = self.next_id;
-            self.next_id += 1;
-            let flight = InFlight {
-                id,
-                from,
-                to,
-                message: message.clone(),
-                sent_at: now,
-                arrives_at,
-            };
-            let lost_at = match left_at {
-                None => Some(now),
-                Some(_) => self
-                    .barrier(&flight)
-                    .or(by_chance.then(|| somewhere(&flight))),
-            };
-            if let Some(at) = lost_at {
-                self.note_loss(flight, at);
-            } else {
-                self.in_flight.insert(id, flight);
-                arrivals.push((arrives_at, id));
-            }
+        let copy = twice.then(|| message.clone());
+        [Some(message), copy]
+            .map(|message| self.send_one(now, from, to, message?, by_chance, random))
+    }
+
+    fn send_one(
+        &mut self,
+        now: u64,
+        from: u64,
+        to: u64,
+        message: Message,
+        by_chance: bool,
+        random: &mut Random,
+    ) -> Option<(u64, u64)> {
+        let left_at = self.leaves(now, from, to, &message);
+        let mut arrives_at = left_at.unwrap_or(now) + random.delay(self.latency, self.shape);
+        if !self.reorder {
+            let bulk = matches!(
+                message,
+                Message::AppendEntries(_) | Message::InstallSnapshot(_)
+            );
+            let way = ((from - 1) * self.nodes + to - 1) * 2 + u64::from(bulk);
+            let latest = &mut self.latest[way as usize];
+            arrives_at = arrives_at.max(*latest);
+            *latest = arrives_at;
         }
-        arrivals
+        let id = self.next_id;
+        self.next_id += 1;
+        let flight = InFlight {
+            id,
+            from,
+            to,
+            message,
+            sent_at: now,
+            arrives_at,
+        };
+        let lost_at = match left_at {
+            None => Some(now),
+            Some(_) => self
+                .barrier(&flight)
+                .or(by_chance.then(|| somewhere(&flight))),
+        };
+        if let Some(at) = lost_at {
+            self.note_loss(flight, at);
+            return None;
+        }
+        self.in_flight.insert(flight);
+        Some((arrives_at, id))
     }
 
     /// When a message that leaves now gets to what keeps it from its receiver: at once if its sender is cut off, at
@@ -191,7 +246,7 @@ impl Network {
 
     /// Takes a message that arrives. None if it was dropped on the way, or its link was cut.
     pub(crate) fn arrive(&mut self, id: u64) -> Option<InFlight> {
-        let flight = self.in_flight.remove(&id)?;
+        let flight = self.in_flight.remove(id)?;
         if self.connects(flight.from, flight.to) {
             return Some(flight);
         }
@@ -201,7 +256,7 @@ impl Network {
     }
 
     pub(crate) fn drop_message(&mut self, id: u64, now: u64) -> Option<InFlight> {
-        let flight = self.in_flight.remove(&id)?;
+        let flight = self.in_flight.remove(id)?;
         self.note_loss(flight.clone(), now);
         Some(flight)
     }
@@ -213,12 +268,12 @@ impl Network {
         now: u64,
         random: &mut Random,
     ) -> Option<(u64, u64)> {
-        let mut copy = self.in_flight.get(&id)?.clone();
+        let mut copy = self.in_flight.get(id)?.clone();
         copy.id = self.next_id;
         copy.arrives_at = now + random.span(self.latency);
         self.next_id += 1;
         let arrival = (copy.arrives_at, copy.id);
-        self.in_flight.insert(copy.id, copy);
+        self.in_flight.insert(copy);
         Some(arrival)
     }
 
@@ -300,7 +355,7 @@ mod tests {
     fn comes(network: &mut Network) -> u64 {
         let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
         let arrivals = network.send(1000, 1, 2, message, &mut Random::new(1));
-        assert_eq!(arrivals, [], "it is lost");
+        assert_eq!(arrivals, [None, None], "it is lost");
         let lost = network.lost.pop().expect("its loss is noted");
         let whole = lost.message.arrives_at - lost.message.sent_at;
         (lost.at - lost.message.sent_at) * 1000 / whole
@@ -343,7 +398,7 @@ mod tests {
         let mut network = network(0);
         let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
         let arrivals = network.send(0, 1, 2, message, &mut Random::new(1));
-        network.drop_message(arrivals[0].1, 3_000);
+        network.drop_message(arrivals[0].unwrap().1, 3_000);
         assert_eq!(network.lost[0].at, 3_000);
     }
 }

@@ -7,12 +7,13 @@ use raft_core::{
     Installed, Instant, LogIndex, Membership, Message, NodeId, Raft, ReadId, Restored, Snapshot,
     Term,
 };
-use raft_kv::{Kv, MemoryStore};
+use raft_kv::Kv;
 
 use crate::action::Request;
 use crate::config::{WorldConfig, WorldError};
 use crate::disk::Disk;
 use crate::random::{Random, Span};
+use crate::store::SharedStore;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -25,7 +26,7 @@ pub(crate) struct Node {
     pub(crate) clock: Clock,
     pub(crate) boot: u64,
     /// The state machine as it survives a crash: behind the log, and consistent in itself.
-    pub(crate) kv_on_disk: Kv<MemoryStore>,
+    pub(crate) kv_on_disk: Kv<SharedStore>,
     /// Whether it has lost a disk, and with it what it had promised.
     pub(crate) wiped: bool,
 }
@@ -43,7 +44,7 @@ pub(crate) enum Process {
 #[derive(Clone, Debug)]
 pub(crate) struct Running {
     pub(crate) raft: Raft,
-    pub(crate) kv: Kv<MemoryStore>,
+    pub(crate) kv: Kv<SharedStore>,
     /// What has arrived while the process was paused.
     pub(crate) paused: Option<VecDeque<Arrival>>,
     /// Commands that wait to be committed, by position.
@@ -63,7 +64,7 @@ pub(crate) struct Running {
 pub(crate) struct Installing {
     pub(crate) snapshot: Snapshot,
     pub(crate) data: Bytes,
-    pub(crate) kv: Kv<MemoryStore>,
+    pub(crate) kv: Kv<SharedStore>,
     pub(crate) token: Installed,
 }
 
@@ -106,7 +107,11 @@ impl Clock {
     }
 
     pub(crate) fn read(&self, world: u64) -> Instant {
-        let passed = i128::from(world.saturating_sub(self.anchor.0));
+        let passed = world.saturating_sub(self.anchor.0);
+        if self.drift == 0 {
+            return Instant(self.anchor.1.saturating_add(passed));
+        }
+        let passed = i128::from(passed);
         let local = passed * (Self::MILLION + i128::from(self.drift)) / Self::MILLION;
         Instant(
             self.anchor
@@ -117,7 +122,11 @@ impl Clock {
 
     /// The first moment of the world at which the clock shows `local` or more.
     pub(crate) fn when(&self, local: Instant) -> u64 {
-        let passed = i128::from(local.0.saturating_sub(self.anchor.1));
+        let passed = local.0.saturating_sub(self.anchor.1);
+        if self.drift == 0 {
+            return self.anchor.0.saturating_add(passed);
+        }
+        let passed = i128::from(passed);
         let rate = Self::MILLION + i128::from(self.drift);
         let world = (passed * Self::MILLION + rate - 1) / rate;
         self.anchor
@@ -266,8 +275,8 @@ impl Node {
     }
 }
 
-fn open_kv() -> Kv<MemoryStore> {
-    match Kv::open(MemoryStore::new()) {
+fn open_kv() -> Kv<SharedStore> {
+    match Kv::open(SharedStore::default()) {
         Ok(kv) => kv,
         Err(error) => unreachable!("an empty store in memory is a new state machine: {error}"),
     }

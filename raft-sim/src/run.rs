@@ -107,6 +107,18 @@ impl Run {
         &self.script
     }
 
+    /// How many earlier moments are kept to go back to.
+    #[must_use]
+    pub fn checkpoints(&self) -> usize {
+        self.checkpoints.len()
+    }
+
+    /// The world as it is at this moment, without its past.
+    #[must_use]
+    pub fn into_world(self) -> World {
+        self.world
+    }
+
     /// Goes to a moment, forwards or backwards.
     pub fn seek(&mut self, time: u64) {
         if time < self.world.now() {

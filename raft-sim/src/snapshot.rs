@@ -2,9 +2,10 @@
 
 use bytes::{Buf, BufMut, Bytes};
 use raft_core::{Install, LogIndex, NodeId, Snapshot, SnapshotRead};
-use raft_kv::{Kv, MemoryStore};
+use raft_kv::Kv;
 
 use crate::node::Installing;
+use crate::store::SharedStore;
 use crate::trace::TraceHash;
 use crate::world::{Happening, World, note};
 
@@ -145,7 +146,7 @@ fn identity(data: &[u8]) -> u64 {
 }
 
 /// Every pair with the lengths of its parts before it.
-fn encode(store: &MemoryStore) -> Bytes {
+fn encode(store: &SharedStore) -> Bytes {
     let mut data = Vec::new();
     for (key, value) in store.iter() {
         for part in [key, value] {
@@ -156,7 +157,7 @@ fn encode(store: &MemoryStore) -> Bytes {
     data.into()
 }
 
-fn decode(mut data: Bytes) -> Option<Kv<MemoryStore>> {
+fn decode(mut data: Bytes) -> Option<Kv<SharedStore>> {
     let part = |data: &mut Bytes| {
         let length = data.try_get_u32().ok()? as usize;
         (length <= data.len()).then(|| data.split_to(length))
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_state_machine_survives_its_journey() {
-        let mut kv = Kv::open(MemoryStore::new()).unwrap();
+        let mut kv = Kv::open(SharedStore::default()).unwrap();
         let put = raft_kv::Command::new(raft_kv::Put::new("key", "value"));
         kv.apply(raft_kv::Entry::command(1, 1, put.encode()))
             .unwrap();

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::shared::SharedList;
+
 /// One thing that happened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Record {
@@ -43,14 +45,14 @@ pub enum Kind {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Story {
     enabled: bool,
-    records: Vec<Record>,
+    records: SharedList<Record>,
 }
 
 impl Story {
     pub(crate) fn new(enabled: bool) -> Self {
         Self {
             enabled,
-            records: Vec::new(),
+            records: SharedList::default(),
         }
     }
 
@@ -75,11 +77,13 @@ impl Story {
         }
     }
 
-    pub(crate) fn since(&self, id: u64) -> &[Record] {
-        let start = usize::try_from(id)
-            .unwrap_or(usize::MAX)
-            .min(self.records.len());
-        &self.records[start..]
+    pub(crate) fn since(&self, id: u64) -> impl Iterator<Item = &Record> {
+        let start = usize::try_from(id).unwrap_or(usize::MAX);
+        self.records.iter_from(start)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
     }
 }
 

@@ -146,13 +146,13 @@ impl World {
 
     /// The messages on their way.
     pub fn messages(&self) -> impl Iterator<Item = &InFlight> {
-        self.network.in_flight.values()
+        self.network.in_flight.iter()
     }
 
     /// A message on its way.
     #[must_use]
     pub fn message(&self, id: u64) -> Option<&InFlight> {
-        self.network.in_flight.get(&id)
+        self.network.in_flight.get(id)
     }
 
     /// The latest messages that were lost.
@@ -186,9 +186,14 @@ impl World {
     }
 
     /// What happened since the record `id`, that one included.
-    #[must_use]
-    pub fn story_since(&self, id: u64) -> &[Record] {
+    pub fn story_since(&self, id: u64) -> impl Iterator<Item = &Record> {
         self.story.since(id)
+    }
+
+    /// How many records the story has so far.
+    #[must_use]
+    pub fn story_length(&self) -> usize {
+        self.story.len()
     }
 
     /// How many messages servers have sent.

@@ -14,6 +14,8 @@ use crate::config::{WorldConfig, WorldError};
 use crate::invariants::{Invariant, Invariants, Violation};
 use crate::network::Network;
 use crate::node::{Arrival, Asked, Node, Running};
+pub(crate) use crate::queue::Happening;
+use crate::queue::Queue;
 use crate::random::Random;
 use crate::story::{Kind, Story, kind_of};
 use crate::trace::TraceHash;
@@ -31,31 +33,27 @@ pub struct World {
     pub(crate) story: Story,
     pub(crate) invariants: Invariants,
     pub(crate) violation: Option<Violation>,
-    queue: BTreeMap<(u64, u64), Happening>,
-    next_happening: u64,
-    /// Where in the queue each node's timer stands.
-    timers: Vec<Option<(u64, u64)>>,
+    queue: Queue,
+    buffer: Buffer,
     pub(crate) next_write: u64,
     trace: TraceHash,
     events: u64,
     branches: BTreeMap<&'static str, u64>,
 }
 
+/// What servers ask for is put here, so that it need not be allocated for each event.
+#[derive(Debug, Default)]
+struct Buffer(Effects);
+
+impl Clone for Buffer {
+    /// It is empty between two events.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
 /// How often a server may ask for more in one moment. A log of as many pieces as that is longer than any here.
 const ROUNDS_MAX: u32 = 100_000;
-
-/// Something that will happen.
-#[derive(Clone, Debug)]
-pub(crate) enum Happening {
-    MessageArrives(u64),
-    TimerFires(u64),
-    WriteSynced { node: u64, boot: u64, write: u64 },
-    Installed { node: u64, boot: u64 },
-    LetterArrives(u64),
-    ClientWakes(u64),
-    AttemptTimesOut(Asked),
-    AttemptAgain(Asked),
-}
 
 impl World {
     /// A world at time zero, in which all servers start for the first time.
@@ -76,9 +74,8 @@ impl World {
             story: Story::new(config.story),
             invariants: Invariants::default(),
             violation: None,
-            queue: BTreeMap::new(),
-            next_happening: 0,
-            timers: vec![None; nodes.len()],
+            queue: Queue::new(nodes.len()),
+            buffer: Buffer::default(),
             next_write: 1,
             trace: TraceHash::new(),
             events: 0,
@@ -145,8 +142,7 @@ impl World {
     /// When the next thing happens.
     #[must_use]
     pub fn next_at(&self) -> Option<u64> {
-        let next = self.queue.keys().next().map(|(at, _)| *at);
-        next.filter(|_| self.violation.is_none())
+        self.queue.next_at().filter(|_| self.violation.is_none())
     }
 
     /// Lets the next thing happen, with everything else that happens in the same microsecond.
@@ -157,7 +153,7 @@ impl World {
         };
         self.now = at;
         while self.next_at() == Some(at) {
-            if let Some((_, happening)) = self.queue.pop_first() {
+            if let Some(happening) = self.queue.pop() {
                 self.events += 1;
                 self.happen(happening);
             }
@@ -175,11 +171,8 @@ impl World {
         }
     }
 
-    pub(crate) fn schedule(&mut self, at: u64, happening: Happening) -> (u64, u64) {
-        let key = (at, self.next_happening);
-        self.next_happening += 1;
-        self.queue.insert(key, happening);
-        key
+    pub(crate) fn schedule(&mut self, at: u64, happening: Happening) {
+        self.queue.schedule(at, happening);
     }
 
     pub(crate) fn node(&self, id: u64) -> Option<&Node> {
@@ -199,7 +192,6 @@ impl World {
                 }
             }
             Happening::TimerFires(node) => {
-                self.timers[node as usize - 1] = None;
                 self.with_running(node, |running, now| running.raft.elapse(now));
                 self.settle(node);
             }
@@ -262,6 +254,7 @@ impl World {
     /// What is carried out at once, as fetched entries are, can lead to more; a server that never has
     /// enough is stuck in a circle.
     pub(crate) fn settle(&mut self, id: u64) {
+        let mut effects = std::mem::take(&mut self.buffer).0;
         for round in 0.. {
             if round == ROUNDS_MAX {
                 let text = format!("n{id} asks for more {ROUNDS_MAX} times in one moment");
@@ -272,25 +265,21 @@ impl World {
                 );
                 break;
             }
-            let mut effects = Effects::default();
             self.with_running(id, |running, _| running.raft.drain(&mut effects));
             self.check(id);
             if effects.is_empty() {
                 break;
             }
-            self.carry_out(id, effects);
+            self.carry_out(id, &mut effects);
         }
+        self.buffer = Buffer(effects);
         self.stop_if_told(id);
         self.set_timer(id);
     }
 
-    fn carry_out(&mut self, id: u64, mut effects: Effects) {
-        let events = std::mem::take(&mut effects.events);
-        if !effects.is_empty() {
-            // Whether somebody listens to the server's explanations is no part of what happened.
-            self.trace.add(&(self.now, id));
-        }
-        for event in &events {
+    /// Leaves nothing of the effects.
+    fn carry_out(&mut self, id: u64, effects: &mut Effects) {
+        for event in &effects.events {
             if self.config.branches {
                 *self.branches.entry(branch_of(event)).or_default() += 1;
             }
@@ -299,46 +288,53 @@ impl World {
                 format!("n{id} {event}")
             });
         }
+        effects.events.clear();
+        if !effects.is_empty() {
+            // Whether somebody listens to the server's explanations is no part of what happened.
+            self.trace.add(&(self.now, id));
+        }
         if let Some(write) = effects.write.take() {
             self.trace.add(&(write.hard_state(), write.entries()));
             self.write(id, write);
         }
-        for Outbound { to, message } in effects.messages {
+        for Outbound { to, message } in effects.messages.drain(..) {
             self.trace.add(&(to, &message));
             let NodeId(to) = to;
-            for (at, message) in self
+            let arrivals = self
                 .network
-                .send(self.now, id, to, message, &mut self.random)
-            {
+                .send(self.now, id, to, message, &mut self.random);
+            for (at, message) in arrivals.into_iter().flatten() {
                 self.schedule(at, Happening::MessageArrives(message));
             }
         }
-        for fetch in effects.fetches {
+        for fetch in effects.fetches.drain(..) {
             self.fetch(id, fetch);
         }
-        for read in effects.snapshot_reads {
+        for read in effects.snapshot_reads.drain(..) {
             self.answer_snapshot_read(id, read);
         }
-        for piece in effects.snapshot_pieces {
+        for piece in effects.snapshot_pieces.drain(..) {
             self.trace.add(&piece);
             self.with_running(id, |running, _| {
                 running.arriving.truncate(piece.offset as usize);
                 running.arriving.extend_from_slice(&piece.data);
             });
         }
-        if let Some(install) = effects.install {
+        if let Some(install) = effects.install.take() {
             self.trace.add(&install);
             self.install(id, install);
         }
-        self.take_commits(id, &effects.committed);
+        self.take_commits(id, &mut effects.committed);
         self.compact(id);
-        self.take_reads(id, &effects.reads);
+        self.take_reads(id, &mut effects.reads);
     }
 
-    fn take_commits(&mut self, id: u64, committed: &[Entries]) {
-        for entry in committed.iter().flatten() {
-            self.trace.add(&entry.id);
-            self.apply_entry(id, entry.clone());
+    fn take_commits(&mut self, id: u64, committed: &mut Vec<Entries>) {
+        for entries in committed.drain(..) {
+            for entry in &entries {
+                self.trace.add(&entry.id);
+                self.apply_entry(id, entry.clone());
+            }
         }
         if let Some(node) = self.node_mut(id) {
             node.checkpoint();
@@ -409,12 +405,12 @@ impl World {
         self.send_answer(id, asked, answer);
     }
 
-    fn take_reads(&mut self, id: u64, outcomes: &[ReadOutcome]) {
-        for outcome in outcomes {
+    fn take_reads(&mut self, id: u64, outcomes: &mut Vec<ReadOutcome>) {
+        for outcome in outcomes.drain(..) {
             let Some(running) = self.node_mut(id).and_then(Node::running_mut) else {
                 return;
             };
-            match *outcome {
+            match outcome {
                 ReadOutcome::Ready {
                     id: read,
                     read_index,
@@ -437,6 +433,9 @@ impl World {
         let Some(running) = self.node_mut(id).and_then(Node::running_mut) else {
             return;
         };
+        if running.confirmed.is_empty() {
+            return;
+        }
         let applied = LogIndex(running.kv.applied_index());
         let confirmed = std::mem::take(&mut running.confirmed);
         let (due, waiting) = confirmed
@@ -504,15 +503,7 @@ impl World {
 
     pub(crate) fn set_timer(&mut self, id: u64) {
         let wakes_at = self.node(id).and_then(|node| node.wakes_at(self.now));
-        let slot = id as usize - 1;
-        let current = self.timers[slot];
-        if current.map(|(at, _)| at) == wakes_at {
-            return;
-        }
-        if let Some(key) = current {
-            self.queue.remove(&key);
-        }
-        self.timers[slot] = wakes_at.map(|at| self.schedule(at, Happening::TimerFires(id)));
+        self.queue.set_timer(id as usize - 1, wakes_at);
     }
 
     pub(crate) fn post(&mut self, letter: Letter) {

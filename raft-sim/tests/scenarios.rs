@@ -58,7 +58,7 @@ fn ask(world: &mut World, via: u64, request: Request) -> u64 {
             request,
         },
     );
-    world.askings().last().unwrap().id
+    world.askings().next_back().unwrap().id
 }
 
 fn put(world: &mut World, via: u64, value: &str) -> u64 {

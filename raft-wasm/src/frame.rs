@@ -37,7 +37,7 @@ pub(crate) fn pack(run: &Run) -> Vec<f64> {
     let counts = [nodes as usize, messages.len(), lost.len(), letters.len()];
     let mut frame = vec![world.now() as f64];
     frame.extend(counts.map(|count| count as f64));
-    frame.push(world.story_since(0).len() as f64);
+    frame.push(world.story_length() as f64);
     frame.push(run.script().actions.len() as f64);
     frame.push(f64::from(u8::from(world.violation().is_some())));
     let decider = decider(world);

@@ -165,7 +165,8 @@ impl Simulation {
     /// Never in practice.
     #[wasm_bindgen(js_name = storySince)]
     pub fn story_since(&self, id: f64) -> Result<JsStory, Error> {
-        write(&self.run.world().story_since(id.max(0.0) as u64))
+        let records = self.run.world().story_since(id.max(0.0) as u64);
+        write(&records.collect::<Vec<_>>())
     }
 
     /// Everything about a node.

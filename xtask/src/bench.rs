@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
+use crate::page;
 use crate::setup::{self, Need};
 use crate::step::Step;
 use crate::workspace::Workspace;
@@ -19,11 +20,24 @@ pub enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// The simulator, natively and in WebAssembly: `cargo xtask bench sim --help`.
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// Arguments of the program.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 /// Builds and runs a benchmark, and ends as it does.
 pub fn run(workspace: &Workspace, bench: &Bench) -> Result<ExitCode> {
-    let Bench::Core { arguments } = bench;
+    match bench {
+        Bench::Core { arguments } => core(workspace, arguments),
+        Bench::Sim { arguments } => sim(workspace, arguments),
+    }
+}
+
+fn core(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
     setup::ensure(workspace, &[Need::Toolchain, Need::Protoc])?;
     // Cores of others are built for nothing else, so what they are built to stays apart, too.
     let target = workspace.target("bench-core");
@@ -33,13 +47,39 @@ pub fn run(workspace: &Workspace, bench: &Bench) -> Result<ExitCode> {
     )?
     .env("CARGO_TARGET_DIR", &target)
     .run()?;
-    let status = Step::new(workspace, target.join("release/bench-core"))?
-        .args(arguments)
+    let program = Step::new(workspace, target.join("release/bench-core"))?.args(arguments);
+    finish(program)
+}
+
+/// The page's package is what is measured in WebAssembly.
+fn sim(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
+    let needs = [
+        Need::Toolchain,
+        Need::WasmBindgen,
+        Need::Chromium,
+        Need::NodePackages,
+    ];
+    setup::ensure(workspace, &needs)?;
+    page::build(workspace)?;
+    Step::cargo(
+        workspace,
+        "build --quiet --release --package raft-sim --bin bench --bin weigh",
+    )?
+    .run()?;
+    let program = Step::new(workspace, workspace.target("release/bench"))?
+        .arg("--harness")
+        .arg(workspace.path("tests/browser/bench-sim.js"))
+        .args(arguments);
+    finish(program)
+}
+
+fn finish(program: Step) -> Result<ExitCode> {
+    let status = program
         .into_command()
         .status()
-        .context("cannot start bench-core")?;
+        .context("cannot start the benchmark")?;
     if status.code().is_none() {
-        bail!("bench-core was ended: {status}");
+        bail!("the benchmark was ended: {status}");
     }
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))

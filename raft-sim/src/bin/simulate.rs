@@ -67,8 +67,8 @@ fn drawn(seed: u64, stretch: u64) -> Campaign {
 /// Runs one seed again and tells its story.
 fn replay(seed: u64, cli: &Cli) -> ExitCode {
     let (world, report) = drawn(seed, cli.stretch).explained().run_to_the_end();
-    let records = world.story_since(0);
-    for record in &records[records.len().saturating_sub(STORY_MAX)..] {
+    let told = world.story_length().saturating_sub(STORY_MAX) as u64;
+    for record in world.story_since(told) {
         println!("{:>12.6} s  {}", record.at as f64 / 1e6, record.text);
     }
     if report.violation.is_none() {

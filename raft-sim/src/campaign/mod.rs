@@ -274,7 +274,8 @@ impl Campaign {
         let mut answered = false;
         while !answered && stage.world.next_at().is_some_and(|at| at <= deadline) {
             stage.world.step();
-            match stage.world.askings().last().map(|asked| &asked.state) {
+            let latest = stage.world.askings().next_back();
+            match latest.map(|asked| asked.state.clone()) {
                 Some(AskingState::Done { .. }) => answered = true,
                 // A client that gave up before a leader was there; another one tries.
                 Some(AskingState::Unknown) => stage.ask(),
