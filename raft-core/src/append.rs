@@ -191,7 +191,7 @@ impl Raft {
                 changed = true;
             }
         }
-        self.log.append_batch(&entries, old);
+        self.log.append_batch(entries, old);
         let last = self.log.last();
         self.explain(|| Event::EntriesAppended {
             leader,

@@ -79,8 +79,11 @@ impl Log {
     }
 
     /// Appends the entries of a batch after the first `skipped` ones.
-    pub(crate) fn append_batch(&mut self, batch: &Entries, skipped: usize) {
-        let news = batch.slice(skipped..batch.len());
+    pub(crate) fn append_batch(&mut self, batch: Entries, skipped: usize) {
+        let news = match skipped {
+            0 => batch,
+            _ => batch.slice(skipped..batch.len()),
+        };
         for entry in &news {
             self.advance(entry.id);
         }
@@ -124,6 +127,11 @@ impl Log {
     /// The entries of the window from `from` on.
     pub(crate) fn iter_from(&self, from: LogIndex) -> impl Iterator<Item = &Entry> {
         self.window.iter_from(from)
+    }
+
+    /// The size of the entries of the window after `from`, up to `to`.
+    pub(crate) fn bytes_between(&self, from: LogIndex, to: LogIndex) -> usize {
+        self.window.bytes_between(from, to)
     }
 
     /// The entries of the window from `from` to `through` that were handed out in a write.
@@ -205,7 +213,12 @@ impl Log {
         );
         self.window.share();
         let from = self.written.next();
-        let entries = self.together(from, (self.last.index.next() - from) as usize);
+        let begins_here =
+            |piece: &&Entries| piece.first().is_some_and(|first| first.id.index == from);
+        let entries = match self.window.newest().filter(begins_here) {
+            Some(piece) => piece.clone(),
+            None => self.together(from, (self.last.index.next() - from) as usize),
+        };
         self.written = self.last.index;
         entries
     }
@@ -452,14 +465,14 @@ mod tests {
     fn a_batch_is_written_as_it_came() {
         let batch = Entries::from_iter([entry(1, 1), entry(1, 2)]);
         let mut log = Log::default();
-        log.append_batch(&batch, 0);
+        log.append_batch(batch.clone(), 0);
         assert!(core::ptr::eq(&*log.take_unwritten(), &*batch));
         // Not if there is more to write, or something of it is there already.
         let more = Entries::from_iter([entry(1, 2), entry(1, 3)]);
-        log.append_batch(&more, 1);
+        log.append_batch(more, 1);
         log.append(entry(1, 4));
         assert_eq!(*log.take_unwritten(), [entry(1, 3), entry(1, 4)]);
-        log.append_batch(&[entry(1, 5)].into_iter().collect(), 0);
+        log.append_batch([entry(1, 5)].into(), 0);
         log.truncate(LogIndex(5));
         log.append(entry(2, 5));
         assert_eq!(*log.take_unwritten(), [entry(2, 5)]);
@@ -470,7 +483,7 @@ mod tests {
         let mut one_by_one = log(&[1, 1, 1, 1]);
         let mut at_once = Log::default();
         let batch = Entries::from_iter((1..=4).map(|index| entry(1, index)));
-        at_once.append_batch(&batch, 0);
+        at_once.append_batch(batch.clone(), 0);
         assert_eq!(one_by_one, at_once);
         one_by_one.take_unwritten();
         at_once.take_unwritten();

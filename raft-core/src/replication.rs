@@ -1,11 +1,12 @@
 //! Log replication, the leader's side (§5.3, §5.4.2), pipelined and batched (dissertation 10.2).
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
 
-use crate::effects::{Effects, Fetch, FetchPurpose};
+use crate::effects::{Effects, Fetch, FetchPurpose, Write};
 use crate::entries::Entries;
 use crate::entry::{Entry, Payload};
 use crate::event::{Event, IgnoreReason, StepDownReason, StopReason};
@@ -52,13 +53,13 @@ pub enum ProposeError {
 
 /// Entries to send, and how much they count against the limits.
 #[derive(Clone, Default)]
-struct Batch {
-    entries: Entries,
+struct Batch<'a> {
+    entries: Cow<'a, Entries>,
     bytes: usize,
 }
 
-impl Batch {
-    fn new(entries: Entries) -> Self {
+impl<'a> Batch<'a> {
+    fn new(entries: Cow<'a, Entries>) -> Self {
         Self {
             bytes: entries.iter().map(Entry::bytes).sum(),
             entries,
@@ -184,10 +185,8 @@ impl Raft {
         let mut followers = core::mem::take(&mut leader.followers);
         let round = leader.round;
         // Most followers need the same entries, which are those of the leader's own write.
-        let mut batch = effects
-            .write
-            .as_ref()
-            .map(|write| Batch::new(write.entries.clone()));
+        let written = effects.write.as_ref().map(Write::entries);
+        let mut batch = written.map(|entries| Batch::new(Cow::Borrowed(entries)));
         for (follower, progress) in &mut followers {
             if core::mem::take(&mut progress.heartbeat_due) {
                 let commit_index = if self.config.keeps(Rule::HeartbeatWithinMatch) {
@@ -250,7 +249,7 @@ impl Raft {
         follower: NodeId,
         progress: &mut Progress,
         for_witnesses: LogIndex,
-        batch: &mut Option<Batch>,
+        batch: &mut Option<Batch<'_>>,
         fetches: &mut Vec<Fetch>,
     ) {
         let (messages_max, bytes_max) = (
@@ -285,7 +284,7 @@ impl Raft {
             let due = match batch.as_ref().filter(fits) {
                 Some(batch) => batch.clone(),
                 None => {
-                    let built = Batch::new(self.log.batch(next, through, bytes_max));
+                    let built = Batch::new(Cow::Owned(self.log.batch(next, through, bytes_max)));
                     batch.insert(built).clone()
                 }
             };
@@ -293,8 +292,8 @@ impl Raft {
         }
     }
 
-    fn send_append(&mut self, follower: NodeId, progress: &mut Progress, batch: Batch) {
-        let Batch { mut entries, bytes } = batch;
+    fn send_append(&mut self, follower: NodeId, progress: &mut Progress, batch: Batch<'_>) {
+        let (bytes, mut entries) = (batch.bytes, batch.entries.into_owned());
         let prev_index = progress.next_index.previous();
         let Some(prev_term) = self.log.term_at(prev_index) else {
             debug_assert!(false, "a leader sends entries of its own log");
@@ -358,7 +357,11 @@ impl Raft {
             return;
         };
         let (_, mut progress) = leader.followers[position].clone();
-        self.send_append(follower, &mut progress, Batch::new(entries.into()));
+        self.send_append(
+            follower,
+            &mut progress,
+            Batch::new(Cow::Owned(entries.into())),
+        );
         if let RoleState::Leader(leader) = &mut self.role {
             leader.followers[position].1 = progress;
         }
@@ -550,8 +553,7 @@ impl Raft {
             "commit stays within the log"
         );
         if let RoleState::Leader(leader) = &mut self.role {
-            let entries = self.log.iter_from(from.next());
-            let committed: usize = entries.take((to - from) as usize).map(Entry::bytes).sum();
+            let committed = self.log.bytes_between(from, to);
             leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(committed);
         }
         self.commit_index = to;

@@ -119,20 +119,37 @@ impl Window {
         })
     }
 
+    /// The piece that came last.
+    pub(crate) fn newest(&self) -> Option<&Entries> {
+        self.shared.back()
+    }
+
+    /// The size of the entries after `from`, up to `to`.
+    pub(crate) fn bytes_between(&self, from: LogIndex, to: LogIndex) -> usize {
+        let size =
+            |piece: &[Entry]| bytes(&piece[before(piece, from.next())..before(piece, to.next())]);
+        let pieces = self.shared.range(self.position(from.next())..);
+        let shared: usize = pieces.map(|piece| size(piece)).sum();
+        shared + size(&self.own)
+    }
+
     /// The piece in which `from` is, or the first one if `from` is before it.
     fn position(&self, from: LogIndex) -> usize {
+        // Mostly it is asked for what came last.
+        const RECENT: usize = 4;
         let is_before = |piece: &Entries| {
             let last = piece.last();
             last.is_some_and(|last| last.id.index < from)
         };
-        // Mostly it is asked for what came last.
-        let newest = self.shared.len().saturating_sub(2);
-        match self.shared.get(newest) {
-            Some(piece) if is_before(piece) => {
-                self.shared.len()
-                    - usize::from(self.shared.back().is_some_and(|last| !is_before(last)))
-            }
-            _ => self.shared.partition_point(is_before),
+        let mut position = self.shared.len();
+        let far = position.saturating_sub(RECENT);
+        while position > far && !is_before(&self.shared[position - 1]) {
+            position -= 1;
+        }
+        if position > far || far == 0 {
+            position
+        } else {
+            self.shared.partition_point(is_before)
         }
     }
 }

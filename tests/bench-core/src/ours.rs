@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use raft_core::{
-    Config, Effects, Entry, HardState, Instant, LogIndex, Membership, Message, NodeId, Payload,
-    Raft, Restored, Role,
+    Config, Effects, Entry, HardState, Instant, LogIndex, Membership, NodeId, Outbound,
+    Payload, Raft, Restored, Role,
 };
 
 use crate::{Applied, Cluster, Core, ENTRIES_KEPT, LEADER, MESSAGE_BYTES, SERVERS};
@@ -22,7 +22,8 @@ pub const CORE: Core = Core {
 /// Any number of servers.
 pub struct Ours {
     pub servers: Vec<Raft>,
-    pub inboxes: Vec<Vec<(NodeId, Message)>>,
+    /// What waits for each server; `to` is who sent it.
+    pub inboxes: Vec<Vec<Outbound>>,
     effects: Effects,
     applied: Vec<Applied>,
     pub messages: u64,
@@ -88,8 +89,8 @@ impl Ours {
     }
 
     pub fn receive(&mut self, at: usize) {
-        for (from, message) in self.inboxes[at].drain(..) {
-            self.servers[at].receive(from, message, self.now);
+        for sent in self.inboxes[at].drain(..) {
+            self.servers[at].receive(sent.to, sent.message, self.now);
         }
     }
 
@@ -116,11 +117,12 @@ impl Ours {
         let server = &mut self.servers[at];
         let from = server.id();
         server.drain(&mut self.effects);
-        for sent in self.effects.messages.drain(..) {
+        for mut sent in self.effects.messages.drain(..) {
             self.messages += 1;
             let to = sent.to.0 as usize - 1;
             if self.absent != Some(to) {
-                self.inboxes[to].push((from, sent.message));
+                sent.to = from;
+                self.inboxes[to].push(sent);
             }
         }
         for entry in self.effects.committed.iter().flatten() {
