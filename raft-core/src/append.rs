@@ -74,7 +74,7 @@ impl Raft {
             return;
         }
         if let RoleState::Follower(follower) = &mut self.role {
-            follower.ack.reached(match_index);
+            follower.ack.reached(prev_log.index, match_index);
         }
         let agreed = if self.config.keeps(Rule::CommitWhatMatches) {
             match_index

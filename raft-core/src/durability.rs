@@ -195,13 +195,18 @@ impl Raft {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Acknowledgement {
     matched: LogIndex,
-    sent: LogIndex,
+    /// What would be no news for the leader.
+    known: LogIndex,
     due: bool,
 }
 
 impl Acknowledgement {
-    /// The log agrees up to here, and the leader wants to know.
-    pub(crate) fn reached(&mut self, matched: LogIndex) {
+    /// The log agrees up to `matched` because the leader sent what follows `built_on`, and it wants to know.
+    pub(crate) fn reached(&mut self, built_on: LogIndex, matched: LogIndex) {
+        if !self.due {
+            // An answer that reaches no further would make the leader send everything again.
+            self.known = self.known.max(built_on);
+        }
         self.matched = self.matched.max(matched);
         self.due = true;
     }
@@ -209,10 +214,10 @@ impl Acknowledgement {
     /// What to tell the leader, if there is news for it. What is not durable yet stays due.
     fn take(&mut self, durable: LogIndex) -> Option<LogIndex> {
         let match_index = self.matched.min(durable);
-        let news = self.due && (match_index == self.matched || match_index > self.sent);
+        let news = self.due && (match_index == self.matched || match_index > self.known);
         if news {
             self.due = match_index < self.matched;
-            self.sent = match_index;
+            self.known = match_index;
         }
         news.then_some(match_index)
     }

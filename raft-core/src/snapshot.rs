@@ -201,7 +201,7 @@ impl Raft {
         } else if last.index <= self.commit_index && self.config.keeps(Rule::SnapshotIsAhead) {
             // It has all that, and says so as soon as it is on disk.
             if let RoleState::Follower(follower) = &mut self.role {
-                follower.ack.reached(last.index);
+                follower.ack.reached(LogIndex(0), last.index);
             }
             return;
         } else {
@@ -345,7 +345,7 @@ impl Raft {
         }
         self.explain(|| Event::SnapshotInstalled { last });
         if let RoleState::Follower(follower) = &mut self.role {
-            follower.ack.reached(last.index);
+            follower.ack.reached(LogIndex(0), last.index);
         }
     }
 

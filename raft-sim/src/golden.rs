@@ -4,7 +4,7 @@ use crate::campaign::Campaign;
 
 /// What [`golden_run`] returns, on every platform and in every build. It changes when the
 /// behaviour of the core, of the state machine or of the world does; then it is to be set anew.
-pub const GOLDEN_TRACE_HASH: u64 = 0x2fcc_719e_adfc_05c1;
+pub const GOLDEN_TRACE_HASH: u64 = 0xf044_29b3_38b5_7226;
 
 /// Runs a world with faults of all kinds, and returns the hash of its trace.
 #[must_use]

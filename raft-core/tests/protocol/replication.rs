@@ -201,6 +201,27 @@ fn a_late_request_removes_nothing() {
     assert_eq!(cluster.terms(2), before);
 }
 
+/// An answer that says no more than what the request built on makes the leader send the request's
+/// entries anew, while they are being written.
+#[test]
+fn what_mends_a_log_is_sent_once() {
+    let mut cluster = Cluster::with_logs(&[&[1, 1, 2, 2], &[1], &[1, 1]], |_| {});
+    cluster.time_out(1);
+    cluster.drain();
+    let mut sent = 0;
+    while !cluster.mail.is_empty() {
+        let (from, to, message) = cluster.mail.remove(0);
+        if let (2, Message::AppendEntries(request)) = (to, &message) {
+            sent += request.entries.len();
+        }
+        cluster.hand_over(from, to, message);
+        cluster.drain();
+    }
+    assert_eq!(cluster.terms(2), [1, 1, 2, 2, 3]);
+    // The first attempt has only the empty entry of the new term, and is refused.
+    assert_eq!(sent, 1 + 4);
+}
+
 #[test]
 fn a_lost_request_is_found_and_sent_again() {
     let mut cluster = Cluster::new(3);
