@@ -1,0 +1,485 @@
+//! Servers whose messages, disks and timers move only when a transcript says so.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft_core::{
+    Config, Durable, Effects, Entry, Fetch, HardState, Install, Instant, LogId, LogIndex,
+    Membership, Message, NodeId, Payload, Raft, ReadOutcome, Restored, Snapshot, Write,
+};
+
+use crate::words;
+
+/// The rule of the protocol that all servers break, if any.
+#[cfg(feature = "sabotage")]
+pub type BrokenRule = Option<raft_core::Rule>;
+/// Without the feature there is no such rule.
+#[cfg(not(feature = "sabotage"))]
+pub type BrokenRule = Option<std::convert::Infallible>;
+
+pub struct World {
+    pub servers: BTreeMap<u64, Server>,
+    /// Messages on the way, in the order in which they were sent.
+    pub mail: Vec<Letter>,
+    /// Links that carry nothing, as pairs of sender and receiver.
+    pub cuts: BTreeSet<(u64, u64)>,
+    pub now: Instant,
+    /// What all servers are configured with.
+    pub template: Config,
+    pub founders: Membership,
+    broken: BrokenRule,
+    trace: Vec<String>,
+    /// Whether nothing is traced at the moment.
+    pub is_quiet: bool,
+}
+
+#[derive(Clone)]
+pub struct Letter {
+    pub from: u64,
+    pub to: u64,
+    pub message: Message,
+}
+
+pub struct Server {
+    /// None while it is down.
+    pub raft: Option<Raft>,
+    disk: Disk,
+    founders: Membership,
+    boot: u64,
+    /// Writes that were handed out and are not on the disk.
+    pub writes: VecDeque<Pending>,
+    /// Whether writes wait until the transcript lets them through.
+    pub is_slow: bool,
+    /// The state machine: the commands that were applied.
+    pub applied: Vec<String>,
+    arriving: Vec<u8>,
+    install: Option<Install>,
+    /// Whether a snapshot that has arrived waits until the transcript says that it is installed.
+    pub holds_snapshots: bool,
+    pub reads: BTreeMap<u64, ReadOutcome>,
+}
+
+/// What survives a crash.
+#[derive(Clone, Default)]
+struct Disk {
+    hard_state: HardState,
+    log_start: LogId,
+    log: Vec<Entry>,
+    snapshot: Option<(Snapshot, Bytes)>,
+}
+
+/// A write on its way to the disk. The token is taken at once, because what is under test is the
+/// core: it must not believe in the write before it gets the token.
+pub struct Pending {
+    hard_state: Option<HardState>,
+    log_start: Option<LogId>,
+    entries: Vec<Entry>,
+    token: Durable,
+    is_synced: bool,
+    what: String,
+}
+
+impl World {
+    pub fn new(broken: BrokenRule) -> Self {
+        let mut template = Config::new(NodeId(0));
+        template.explain = true;
+        Self {
+            servers: BTreeMap::new(),
+            mail: Vec::new(),
+            cuts: BTreeSet::new(),
+            now: Instant(0),
+            template,
+            founders: Membership::default(),
+            broken,
+            trace: Vec::new(),
+            is_quiet: false,
+        }
+    }
+
+    pub fn take_trace(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.trace)
+    }
+
+    pub fn say(&mut self, line: String) {
+        if !self.is_quiet {
+            self.trace.push(line);
+        }
+    }
+
+    pub fn server(&self, id: u64) -> Result<&Server, String> {
+        self.servers.get(&id).ok_or(format!("there is no n{id}"))
+    }
+
+    pub fn server_mut(&mut self, id: u64) -> Result<&mut Server, String> {
+        let server = self.servers.get_mut(&id);
+        server.ok_or(format!("there is no n{id}"))
+    }
+
+    pub fn raft(&self, id: u64) -> Result<&Raft, String> {
+        let raft = self.server(id)?.raft.as_ref();
+        raft.ok_or(format!("n{id} is down"))
+    }
+
+    pub fn raft_mut(&mut self, id: u64) -> Result<&mut Raft, String> {
+        let raft = self.server_mut(id)?.raft.as_mut();
+        raft.ok_or(format!("n{id} is down"))
+    }
+
+    /// The servers that are not down.
+    pub fn running(&self) -> impl Iterator<Item = &Raft> {
+        let rafts = self.servers.values().map(|server| server.raft.as_ref());
+        rafts.flatten()
+    }
+
+    /// A server that has never run.
+    pub fn add(&mut self, id: u64, founders: Membership) -> Result<(), String> {
+        let server = Server {
+            raft: None,
+            disk: Disk::default(),
+            founders,
+            boot: 0,
+            writes: VecDeque::new(),
+            is_slow: false,
+            applied: Vec::new(),
+            arriving: Vec::new(),
+            install: None,
+            holds_snapshots: false,
+            reads: BTreeMap::new(),
+        };
+        self.servers.insert(id, server);
+        self.start(id)
+    }
+
+    /// Writes a log to a server's disk, and starts it with that.
+    pub fn furnish(&mut self, id: u64, terms: &[u64], term: u64) -> Result<(), String> {
+        self.crash(id)?;
+        let server = self.server_mut(id)?;
+        let entries = (1..).zip(terms).map(|(index, term)| Entry {
+            id: LogId::new(raft_core::Term(*term), LogIndex(index)),
+            payload: Payload::Command(Bytes::from(format!("{term}.{index}"))),
+        });
+        server.disk.log = entries.collect();
+        server.disk.hard_state.term = raft_core::Term(term);
+        self.start(id)
+    }
+
+    /// The server loses its memory, and what is not on its disk.
+    pub fn crash(&mut self, id: u64) -> Result<(), String> {
+        self.raft(id)?;
+        let server = self.server_mut(id)?;
+        server.raft = None;
+        server.writes.clear();
+        server.arriving.clear();
+        server.install = None;
+        server.reads.clear();
+        Ok(())
+    }
+
+    pub fn start(&mut self, id: u64) -> Result<(), String> {
+        let (now, mut config) = (self.now, self.template.clone());
+        config.id = NodeId(id);
+        config.witness = self.founders.is_witness(NodeId(id));
+        self.break_rule(&mut config);
+        let server = self.server_mut(id)?;
+        if server.raft.is_some() {
+            return Err(format!("n{id} runs already"));
+        }
+        server.boot += 1;
+        let disk = &server.disk;
+        let snapshot = disk.snapshot.as_ref();
+        let applied = snapshot.map_or(LogIndex(0), |(snapshot, _)| snapshot.last.index);
+        let founders = server.founders.clone();
+        let window = config.window_bytes_max;
+        let mut restored = Restored::new(server.boot, founders, disk.hard_state, applied, window);
+        if let Some((snapshot, _)) = snapshot {
+            restored = restored.with_snapshot(snapshot.clone(), disk.log_start);
+        }
+        for entry in &disk.log {
+            let pushed = restored.push(entry.clone());
+            pushed.map_err(|error| format!("n{id}: {error}"))?;
+        }
+        server.applied = snapshot.map_or(Vec::new(), |(_, data)| commands(data));
+        let raft = Raft::new(config, restored, id, now);
+        server.raft = Some(raft.map_err(|error| format!("n{id}: {error}"))?);
+        Ok(())
+    }
+
+    #[cfg(feature = "sabotage")]
+    fn break_rule(&self, config: &mut Config) {
+        if let Some(rule) = self.broken {
+            config.broken = config.broken.and(rule);
+        }
+    }
+
+    #[cfg(not(feature = "sabotage"))]
+    fn break_rule(&self, _: &mut Config) {
+        debug_assert!(self.broken.is_none());
+    }
+
+    /// Carries out what a server wants, until it wants nothing more. With a slow disk, it still waits for that.
+    pub fn drain(&mut self, id: u64) -> Result<(), String> {
+        loop {
+            let now = self.now;
+            let mut effects = Effects::default();
+            self.raft_mut(id)?.drain(&mut effects);
+            if effects.is_empty() {
+                return Ok(());
+            }
+            for event in effects.events.drain(..) {
+                self.say(format!("n{id} {event}"));
+            }
+            let write = effects.write.take().map(Pending::from);
+            let is_slow = self.server(id)?.is_slow;
+            if let Some(write) = &write {
+                let verb = if is_slow { "begins to write" } else { "writes" };
+                self.say(format!("n{id} {verb}: {}", write.what));
+            }
+            self.server_mut(id)?.writes.extend(write);
+            self.post(
+                id,
+                effects
+                    .messages
+                    .drain(..)
+                    .map(|sent| (sent.to.0, sent.message)),
+            );
+            let committed = effects.committed.iter().flatten().cloned();
+            self.apply(id, &committed.collect::<Vec<_>>())?;
+            for fetch in effects.fetches.drain(..) {
+                self.fetch(id, fetch)?;
+            }
+            for read in effects.snapshot_reads.drain(..) {
+                let snapshot = self.server(id)?.disk.snapshot.as_ref();
+                let (_, data) = snapshot.ok_or("there is no snapshot to read")?;
+                let begin = read.offset as usize;
+                let piece = data.slice(begin..begin + read.bytes);
+                self.raft_mut(id)?.snapshot_piece(read, piece, now);
+            }
+            let server = self.server_mut(id)?;
+            for piece in effects.snapshot_pieces.drain(..) {
+                server.arriving.truncate(piece.offset as usize);
+                server.arriving.extend_from_slice(&piece.data);
+            }
+            server.install = effects.install.take().or(server.install.take());
+            if !server.holds_snapshots {
+                server.install_snapshot(now)?;
+            }
+            for outcome in effects.reads.drain(..) {
+                self.read_ended(id, outcome)?;
+            }
+            if !is_slow {
+                while self.sync(id, 0)? {}
+            }
+        }
+    }
+
+    fn read_ended(&mut self, id: u64, outcome: ReadOutcome) -> Result<(), String> {
+        let (ReadOutcome::Ready { id: read, .. } | ReadOutcome::Aborted { id: read }) = outcome;
+        if let ReadOutcome::Aborted { .. } = outcome {
+            self.say(format!(
+                "n{id} gives up read {}: ask the next leader",
+                read.0
+            ));
+        }
+        self.server_mut(id)?.reads.insert(read.0, outcome);
+        Ok(())
+    }
+
+    /// Puts messages on the way, and says so once for the same message to several servers.
+    fn post(&mut self, from: u64, messages: impl Iterator<Item = (u64, Message)>) {
+        let mut said: Vec<(String, String, &str)> = Vec::new();
+        for (to, message) in messages {
+            let words = words::message(&message);
+            let is_cut = self.cuts.contains(&(from, to)) || !self.servers.contains_key(&to);
+            let fate = if is_cut { " (lost)" } else { "" };
+            match said.last_mut() {
+                Some((receivers, same, end)) if *same == words && *end == fate => {
+                    receivers.push_str(&format!(", n{to}"));
+                }
+                _ => said.push((format!("n{to}"), words, fate)),
+            }
+            if fate.is_empty() {
+                self.mail.push(Letter { from, to, message });
+            }
+        }
+        for (receivers, words, fate) in said {
+            self.say(format!("n{from} → {receivers}: {words}{fate}"));
+        }
+    }
+
+    /// Loses what is on the way, if it is chosen.
+    pub fn lose(&mut self, chosen: impl Fn(&Letter) -> bool) -> usize {
+        let (lost, kept): (Vec<_>, Vec<_>) = self.mail.drain(..).partition(chosen);
+        self.mail = kept;
+        for Letter { from, to, message } in &lost {
+            self.say(format!(
+                "lost: n{from} → n{to}: {}",
+                words::message(message)
+            ));
+        }
+        lost.len()
+    }
+
+    /// Hands the first of the chosen messages over; whether there was one.
+    pub fn deliver_one(&mut self, chosen: impl Fn(&Letter) -> bool) -> Result<bool, String> {
+        let Some(position) = self.mail.iter().position(chosen) else {
+            return Ok(false);
+        };
+        let Letter { from, to, message } = self.mail.remove(position);
+        let now = self.now;
+        if self.server(to)?.raft.is_none() {
+            let words = words::message(&message);
+            self.say(format!("lost, for n{to} is down: n{from} → n{to}: {words}"));
+            return Ok(true);
+        }
+        self.raft_mut(to)?.receive(NodeId(from), message, now);
+        self.drain(to)?;
+        Ok(true)
+    }
+
+    /// Time reaches a server.
+    pub fn elapse(&mut self, id: u64) -> Result<(), String> {
+        let now = self.now;
+        self.raft_mut(id)?.elapse(now);
+        self.drain(id)
+    }
+
+    /// One of the writes of a server that wait is reported as durable; whether there was one. After a crash
+    /// there is what was written before the first one that was not.
+    pub fn sync(&mut self, id: u64, position: usize) -> Result<bool, String> {
+        let now = self.now;
+        let server = self.server_mut(id)?;
+        let mut waiting = server.writes.iter_mut().filter(|write| !write.is_synced);
+        let Some(pending) = waiting.nth(position) else {
+            return Ok(false);
+        };
+        pending.is_synced = true;
+        let token = pending.token.clone();
+        while let Some(pending) = server.writes.pop_front_if(|write| write.is_synced) {
+            server.disk.take(pending);
+        }
+        self.raft_mut(id)?.persisted(token, now);
+        Ok(true)
+    }
+
+    fn apply(&mut self, id: u64, entries: &[Entry]) -> Result<(), String> {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return Ok(());
+        };
+        let range = if first.id.index == last.id.index {
+            format!("entry {}", first.id.index)
+        } else {
+            format!("entries {} to {}", first.id.index, last.id.index)
+        };
+        let mut commands = Vec::new();
+        for entry in entries {
+            if let Payload::Command(command) = &entry.payload {
+                commands.push(String::from_utf8_lossy(command).into_owned());
+            }
+        }
+        let shown: Vec<_> = commands.iter().map(|c| words::text(c.as_bytes())).collect();
+        let colon = if shown.is_empty() { "" } else { ": " };
+        self.say(format!("n{id} applies {range}{colon}{}", shown.join(" ")));
+        self.server_mut(id)?.applied.extend(commands);
+        Ok(())
+    }
+
+    fn fetch(&mut self, id: u64, fetch: Fetch) -> Result<(), String> {
+        self.say(format!(
+            "n{id} reads entries {} to {} from its disk",
+            fetch.from, fetch.through
+        ));
+        let now = self.now;
+        let wanted = fetch.from..=fetch.through;
+        let log = &self.server(id)?.disk.log;
+        let entries = log.iter().filter(|entry| wanted.contains(&entry.id.index));
+        let entries = entries.cloned().collect();
+        self.raft_mut(id)?.fetched(fetch.purpose, entries, now);
+        Ok(())
+    }
+
+    /// The server makes a snapshot of what it has applied, and keeps this many entries of its log.
+    pub fn take_snapshot(&mut self, id: u64, keep: u64) -> Result<(), String> {
+        let now = self.now;
+        let server = self.server_mut(id)?;
+        let raft = server.raft.as_mut().ok_or(format!("n{id} is down"))?;
+        let index = raft.delivered_index();
+        let term = raft.term_at(index).ok_or("nothing was applied")?;
+        let lines = server.applied.iter().map(|command| format!("{command}\n"));
+        let data = Bytes::from(lines.collect::<String>());
+        let snapshot = Snapshot {
+            last: LogId::new(term, index),
+            membership: raft.membership_at(index).clone(),
+            identity: data.len() as u64,
+            size: data.len() as u64,
+        };
+        server.disk.snapshot = Some((snapshot.clone(), data));
+        let retain_after = LogIndex(index.0.saturating_sub(keep));
+        raft.snapshot_taken(snapshot, retain_after, now);
+        self.drain(id)
+    }
+
+    /// The moment at which a server's timer fires, no earlier than now.
+    pub fn deadline(&self, id: u64) -> Result<Instant, String> {
+        let deadline = self.raft(id)?.deadline();
+        let deadline = deadline.ok_or(format!("n{id} has no timer"))?;
+        Ok(deadline.max(self.now))
+    }
+
+    pub fn pass(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+    }
+}
+
+impl Server {
+    /// Installs the snapshot that has arrived, if there is one; whether there was.
+    pub fn install_snapshot(&mut self, now: Instant) -> Result<bool, String> {
+        let (Some(install), Some(raft)) = (self.install.take(), &mut self.raft) else {
+            return Ok(false);
+        };
+        let data = std::mem::take(&mut self.arriving);
+        if install.snapshot().size != data.len() as u64 {
+            return Err("a snapshot arrived with another size than it was to have".into());
+        }
+        self.applied = commands(&data);
+        self.disk.snapshot = Some((install.snapshot().clone(), data.into()));
+        raft.snapshot_installed(install.done(), now);
+        Ok(true)
+    }
+}
+
+impl Disk {
+    fn take(&mut self, pending: Pending) {
+        self.hard_state = pending.hard_state.unwrap_or(self.hard_state);
+        if let Some(start) = pending.log_start {
+            if self.log.iter().all(|entry| entry.id != start) {
+                self.log.clear();
+            }
+            self.log.retain(|entry| entry.id.index > start.index);
+            self.log_start = start;
+        }
+        if let Some(first) = pending.entries.first() {
+            let first = first.id.index;
+            self.log.retain(|entry| entry.id.index < first);
+        }
+        self.log.extend(pending.entries);
+    }
+}
+
+impl From<Write> for Pending {
+    fn from(write: Write) -> Self {
+        Self {
+            what: words::write(&write),
+            hard_state: write.hard_state(),
+            log_start: write.log_start(),
+            entries: write.entries().to_vec(),
+            token: write.synced(),
+            is_synced: false,
+        }
+    }
+}
+
+fn commands(data: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(data);
+    text.lines().map(String::from).collect()
+}
