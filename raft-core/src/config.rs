@@ -59,7 +59,8 @@ pub struct Config {
     /// Default: 32 MiB.
     pub uncommitted_bytes_max: usize,
     /// Bytes of durable and committed entries that stay in memory for followers that are a little
-    /// behind. What is further back is asked for by [`Fetch`](crate::Fetch). Default: 16 MiB.
+    /// behind. What is further back is asked for by [`Fetch`](crate::Fetch). Entries leave in the
+    /// batches in which they came, so there may be one batch more. Default: 16 MiB.
     pub window_bytes_max: usize,
     /// Upper bound of one piece of a snapshot, in bytes. Default: 256 KiB.
     pub snapshot_piece_bytes_max: usize,

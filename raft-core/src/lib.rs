@@ -140,6 +140,7 @@ mod entries;
 mod entry;
 mod event;
 mod explain;
+mod fetch;
 mod id;
 mod log;
 mod membership;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::effects::{Effects, Fetch, FetchPurpose, Write};
 use crate::entries::Entries;
 use crate::entry::{Entry, Payload};
-use crate::event::{Event, IgnoreReason, StepDownReason, StopReason};
+use crate::event::{Event, IgnoreReason, StepDownReason};
 use crate::id::{Instant, LogId, LogIndex, NodeId};
 use crate::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, Heartbeat, HeartbeatResponse, Message,
@@ -53,13 +53,13 @@ pub enum ProposeError {
 
 /// Entries to send, and how much they count against the limits.
 #[derive(Clone, Default)]
-struct Batch<'a> {
+pub(crate) struct Batch<'a> {
     entries: Cow<'a, Entries>,
     bytes: usize,
 }
 
 impl<'a> Batch<'a> {
-    fn new(entries: Cow<'a, Entries>) -> Self {
+    pub(crate) fn new(entries: Cow<'a, Entries>) -> Self {
         Self {
             bytes: entries.iter().map(Entry::bytes).sum(),
             entries,
@@ -292,7 +292,12 @@ impl Raft {
         }
     }
 
-    fn send_append(&mut self, follower: NodeId, progress: &mut Progress, batch: Batch<'_>) {
+    pub(crate) fn send_append(
+        &mut self,
+        follower: NodeId,
+        progress: &mut Progress,
+        batch: Batch<'_>,
+    ) {
         let (bytes, mut entries) = (batch.bytes, batch.entries.into_owned());
         let prev_index = progress.next_index.previous();
         let Some(prev_term) = self.log.term_at(prev_index) else {
@@ -313,105 +318,6 @@ impl Raft {
             leader_commit: self.commit_index,
         };
         self.send_controlled(follower, Message::AppendEntries(request));
-    }
-
-    /// Entries come back from the durable log, in answer to a [`Fetch`].
-    ///
-    /// Late answers are dropped. Entries other than those that were written stop the server.
-    pub fn fetched(&mut self, purpose: FetchPurpose, entries: Vec<Entry>, now: Instant) {
-        if self.begin(now) {
-            return;
-        }
-        match purpose {
-            FetchPurpose::Follower(follower) => self.fetched_for_follower(follower, entries),
-            FetchPurpose::StateMachine => self.fetched_for_state_machine(entries),
-        }
-    }
-
-    fn fetched_for_follower(&mut self, follower: NodeId, entries: Vec<Entry>) {
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
-        let Some(position) = leader.followers.iter().position(|(id, _)| *id == follower) else {
-            return;
-        };
-        let progress = &mut leader.followers[position].1;
-        let Mode::Fetching { pipeline } = progress.mode else {
-            return;
-        };
-        progress.mode = if pipeline {
-            Mode::Pipeline
-        } else {
-            Mode::Probe { awaiting: false }
-        };
-        let from = progress.next_index;
-        let is_late = entries.first().is_some_and(|entry| entry.id.index != from);
-        if is_late || from <= self.log.start().index {
-            // It answers an earlier question, or one whose answer has been compacted away since.
-            return;
-        }
-        if let Some(index) = self.wrong_entry(from, &entries) {
-            return self.stop(StopReason::FetchedWrongEntries { index });
-        }
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
-        let (_, mut progress) = leader.followers[position].clone();
-        self.send_append(
-            follower,
-            &mut progress,
-            Batch::new(Cow::Owned(entries.into())),
-        );
-        if let RoleState::Leader(leader) = &mut self.role {
-            leader.followers[position].1 = progress;
-        }
-    }
-
-    fn fetched_for_state_machine(&mut self, entries: Vec<Entry>) {
-        let is_late = entries
-            .first()
-            .is_some_and(|entry| entry.id.index != self.delivered.next());
-        if is_late || !core::mem::take(&mut self.refetching) {
-            return;
-        }
-        match self.wrong_entry(self.delivered.next(), &entries) {
-            Some(index) => self.stop(StopReason::FetchedWrongEntries { index }),
-            None => {
-                let through = self.commit_index.min(self.log.durable());
-                let committed = entries.into_iter();
-                self.refetched = committed
-                    .take_while(|entry| entry.id.index <= through)
-                    .collect();
-            }
-        }
-    }
-
-    /// Asks for committed entries that the state machine lacks and memory no longer has.
-    pub(crate) fn refetch(&mut self, fetches: &mut Vec<Fetch>) {
-        if !core::mem::replace(&mut self.refetching, true) {
-            let through = self.commit_index.min(self.log.window_start().previous());
-            fetches.push(Fetch {
-                purpose: FetchPurpose::StateMachine,
-                from: self.delivered.next(),
-                through,
-                bytes_max: self.config.append_bytes_max,
-            });
-        }
-    }
-
-    /// The first position at which `entries` are not the log's own from `from` on.
-    fn wrong_entry(&self, from: LogIndex, entries: &[Entry]) -> Option<LogIndex> {
-        if entries.is_empty() {
-            return Some(from);
-        }
-        let mut expected = from;
-        for entry in entries {
-            if entry.id.index != expected || !self.log.contains(entry.id) {
-                return Some(expected);
-            }
-            expected = expected.next();
-        }
-        None
     }
 
     pub(crate) fn on_append_entries_response(

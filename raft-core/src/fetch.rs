@@ -1,0 +1,113 @@
+//! Entries that have left memory, and come back from the durable log.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+use crate::effects::{Fetch, FetchPurpose};
+use crate::entry::Entry;
+use crate::event::StopReason;
+use crate::id::{Instant, LogIndex, NodeId};
+use crate::progress::Mode;
+use crate::raft::{Raft, RoleState};
+use crate::replication::Batch;
+
+impl Raft {
+    /// Entries come back from the durable log, in answer to a [`Fetch`].
+    ///
+    /// Late answers are dropped. Entries other than those that were written stop the server.
+    pub fn fetched(&mut self, purpose: FetchPurpose, entries: Vec<Entry>, now: Instant) {
+        if self.begin(now) {
+            return;
+        }
+        match purpose {
+            FetchPurpose::Follower(follower) => self.fetched_for_follower(follower, entries),
+            FetchPurpose::StateMachine => self.fetched_for_state_machine(entries),
+        }
+    }
+
+    fn fetched_for_follower(&mut self, follower: NodeId, entries: Vec<Entry>) {
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(position) = leader.followers.iter().position(|(id, _)| *id == follower) else {
+            return;
+        };
+        let progress = &mut leader.followers[position].1;
+        let Mode::Fetching { pipeline } = progress.mode else {
+            return;
+        };
+        progress.mode = if pipeline {
+            Mode::Pipeline
+        } else {
+            Mode::Probe { awaiting: false }
+        };
+        let from = progress.next_index;
+        let is_late = entries.first().is_some_and(|entry| entry.id.index != from);
+        if is_late || from <= self.log.start().index {
+            // It answers an earlier question, or one whose answer has been compacted away since.
+            return;
+        }
+        if let Some(index) = self.wrong_entry(from, &entries) {
+            return self.stop(StopReason::FetchedWrongEntries { index });
+        }
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let (_, mut progress) = leader.followers[position].clone();
+        self.send_append(
+            follower,
+            &mut progress,
+            Batch::new(Cow::Owned(entries.into())),
+        );
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.followers[position].1 = progress;
+        }
+    }
+
+    fn fetched_for_state_machine(&mut self, entries: Vec<Entry>) {
+        let is_late = entries
+            .first()
+            .is_some_and(|entry| entry.id.index != self.delivered.next());
+        if is_late || !core::mem::take(&mut self.refetching) {
+            return;
+        }
+        match self.wrong_entry(self.delivered.next(), &entries) {
+            Some(index) => self.stop(StopReason::FetchedWrongEntries { index }),
+            None => {
+                let through = self.commit_index.min(self.log.durable());
+                let committed = entries.into_iter();
+                self.refetched = committed
+                    .take_while(|entry| entry.id.index <= through)
+                    .collect();
+            }
+        }
+    }
+
+    /// Asks for committed entries that the state machine lacks and memory no longer has.
+    pub(crate) fn refetch(&mut self, fetches: &mut Vec<Fetch>) {
+        if !core::mem::replace(&mut self.refetching, true) {
+            let through = self.commit_index.min(self.log.window_start().previous());
+            fetches.push(Fetch {
+                purpose: FetchPurpose::StateMachine,
+                from: self.delivered.next(),
+                through,
+                bytes_max: self.config.append_bytes_max,
+            });
+        }
+    }
+
+    /// The first position at which `entries` are not the log's own from `from` on.
+    fn wrong_entry(&self, from: LogIndex, entries: &[Entry]) -> Option<LogIndex> {
+        if entries.is_empty() {
+            return Some(from);
+        }
+        let mut expected = from;
+        for entry in entries {
+            if entry.id.index != expected || !self.log.contains(entry.id) {
+                return Some(expected);
+            }
+            expected = expected.next();
+        }
+        None
+    }
+}
