@@ -73,6 +73,21 @@ impl Durability {
         }
     }
 
+    /// Every write was handed out just now, and the oldest is number one. By how much its number was
+    /// larger.
+    #[cfg(feature = "model")]
+    pub(crate) fn rest(&mut self, at: Instant) -> u64 {
+        let oldest = self.on_the_way.front();
+        let first = oldest.map_or(self.next_sequence, |write| write.sequence);
+        let earlier = first - 1;
+        self.next_sequence -= earlier;
+        for write in &mut self.on_the_way {
+            write.sequence -= earlier;
+            write.handed_out = at;
+        }
+        earlier
+    }
+
     /// When the oldest write that is on the way was handed out.
     fn oldest(&self) -> Option<Instant> {
         self.on_the_way.front().map(|write| write.handed_out)

@@ -150,6 +150,8 @@ mod raft;
 mod read;
 mod reconfiguration;
 mod replication;
+#[cfg(feature = "model")]
+mod rest;
 mod restore;
 mod room;
 mod sabotage;

@@ -227,6 +227,16 @@ impl Progress {
         self.quiet = waiting;
     }
 
+    /// The follower was heard just now, and answered no round of heartbeats yet.
+    #[cfg(feature = "model")]
+    pub(crate) fn rest(&mut self, at: Instant) {
+        self.last_contact = at;
+        self.acked_round = 0;
+        if let CatchUp::Round { began, .. } = &mut self.catch_up {
+            *began = at;
+        }
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()
     }

@@ -88,6 +88,13 @@ pub enum ReadError {
 /// Rounds whose beginning is remembered for the lease.
 const ROUNDS_MAX: usize = 64;
 
+#[cfg(feature = "model")]
+impl Questions {
+    pub(crate) fn rest(&mut self, at: Instant) {
+        self.asked_at = at;
+    }
+}
+
 impl Lease {
     pub(crate) fn round_began(&mut self, round: u64, now: Instant) {
         if self.rounds.len() == ROUNDS_MAX {

@@ -41,6 +41,13 @@ impl ElectionTimer {
         self.deadline = now + min + Duration::from_micros(jitter as u64);
     }
 
+    /// As it is after it was armed at `now` and drew the shortest timeout, whatever it drew before.
+    #[cfg(feature = "model")]
+    pub(crate) fn rest(&mut self, now: Instant, shortest: Duration) {
+        *self = Self::new(0, now);
+        self.deadline = now + shortest;
+    }
+
     pub(crate) fn started(&self) -> Instant {
         self.started
     }

@@ -16,6 +16,13 @@ pub(crate) struct Transfer {
     pub(crate) told: bool,
 }
 
+#[cfg(feature = "model")]
+impl Transfer {
+    pub(crate) fn rest(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+}
+
 /// Why leadership was not transferred.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

@@ -7,6 +7,7 @@
 //! [`parts`] is the list of what `cargo xtask test` runs; [`setup`] is the list of what may be installed.
 
 mod bench;
+mod checked;
 mod node;
 mod page;
 mod parts;
@@ -48,6 +49,8 @@ enum Task {
     Simulate(simulator::SimulatorArgs),
     /// Break one rule of the protocol after the other, and see what falls: `cargo xtask sabotage --help`.
     Sabotage(simulator::SimulatorArgs),
+    /// Go through every state that three servers can reach within bounds: `cargo xtask model --help`.
+    Model(checked::Args),
     /// Play a scenario and tell its story: `cargo xtask scenario --help`.
     Scenario(simulator::SimulatorArgs),
     /// Repeat a published experiment: `cargo xtask experiment election --help`.
@@ -97,6 +100,10 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Sabotage(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;
             simulator::run(&workspace, "sabotage", args)
+        }
+        Task::Model(args) => {
+            setup::ensure(&workspace, &[Need::Toolchain])?;
+            checked::run(&workspace, checked::MODEL, args)
         }
         Task::Scenario(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;

@@ -1,5 +1,6 @@
 //! What `cargo xtask test` runs, in this order. A part whose subject is missing fails: it never passes in silence.
 
+mod checked;
 mod demo;
 mod deny;
 mod readme;
@@ -53,6 +54,8 @@ pub enum Part {
     Campaign,
     /// Each rule of the protocol is broken, and something falls.
     Sabotage,
+    /// Every state of small models of raft-core, and what falls when a rule is broken.
+    Model,
     /// raft-wasm's tests, in a browser.
     Wasm,
     /// The page and the dashboard, in a browser.
@@ -73,7 +76,9 @@ impl Part {
         use Need::{CargoDeny, Chromium, Curl, NodePackages, Toolchain, WasmBindgen, WasmPack};
         match self {
             Self::Fmt | Self::Clippy | Self::Doc | Self::Build | Self::Test => &[Toolchain],
-            Self::NoStd | Self::Golden | Self::Campaign | Self::Sabotage => &[Toolchain],
+            Self::NoStd | Self::Golden | Self::Campaign | Self::Sabotage | Self::Model => {
+                &[Toolchain]
+            }
             Self::Deny => &[Toolchain, CargoDeny],
             Self::Page | Self::Demo => &[Toolchain, WasmBindgen],
             Self::Readme => &[Toolchain, WasmBindgen, Curl],
@@ -96,6 +101,7 @@ impl Part {
             | Self::Golden
             | Self::Campaign
             | Self::Sabotage
+            | Self::Model
             | Self::Wasm => &[],
         }
     }
@@ -118,6 +124,7 @@ impl Part {
             Self::Golden => rust::golden(workspace),
             Self::Campaign => rust::campaign(workspace),
             Self::Sabotage => rust::sabotage(workspace),
+            Self::Model => checked::model(workspace),
             Self::Wasm => web::wasm(workspace),
             Self::Browser => web::browser(workspace),
             Self::Demo => demo::run(workspace),

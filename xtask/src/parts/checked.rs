@@ -1,0 +1,39 @@
+//! The short forms of what looks for mistakes in raft-core with every assertion on.
+
+use anyhow::{Result, bail};
+
+use super::Note;
+use super::rust::run_tests;
+use crate::checked::{MODEL, Program};
+use crate::step::Step;
+use crate::workspace::Workspace;
+
+/// All states of the small models, of servers as they ship; and that models notice broken rules.
+pub fn model(workspace: &Workspace) -> Result<Note> {
+    let held = last_line(workspace, MODEL, &["--short"], " models hold, ")?;
+    run_tests(Step::cargo(
+        workspace,
+        "test --profile checked --package raft-model --features sabotage",
+    )?)?;
+    Ok(Some(held))
+}
+
+/// Runs a program, and returns the last line that says this.
+fn last_line(
+    workspace: &Workspace,
+    program: Program,
+    arguments: &[&str],
+    says: &str,
+) -> Result<String> {
+    let mut last = String::new();
+    let step = program.step(workspace)?.args(arguments);
+    step.run_reading(|line| {
+        if line.contains(says) {
+            last = line.to_owned();
+        }
+    })?;
+    if last.is_empty() {
+        bail!("the program doesn't say what it has done");
+    }
+    Ok(last)
+}
