@@ -1,10 +1,14 @@
 //! Entries that several owners share.
 
+#[cfg(not(feature = "critical-section"))]
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::ops::{Deref, Range};
+
+#[cfg(feature = "critical-section")]
+use portable_atomic_util::Arc;
 
 use crate::entry::Entry;
 

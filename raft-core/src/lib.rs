@@ -123,6 +123,14 @@
 //! Over a limit a client gets a typed error, and a follower waits. Entries that have left memory
 //! are asked for by [`Fetch`].
 //!
+//! # Where it runs
+//!
+//! Anywhere that has an allocator: no standard library is used. That is built for servers, for browsers
+//! (`wasm32-unknown-unknown`) and for bare metal (`thumbv7em-none-eabi`). A processor without
+//! compare-and-swap, such as a Cortex-M0 (`thumbv6m-none-eabi`), needs the feature `critical-section`:
+//! payloads and entries are shared by counters, which are then changed in critical sections that the
+//! final program provides (crate `critical-section`).
+//!
 //! # Why it did that
 //!
 //! With [`Config::explain`] every decision becomes an [`Event`] that names the rule and where the
