@@ -7,6 +7,7 @@ mod readme;
 mod rust;
 mod server;
 mod summary;
+mod switches;
 mod web;
 
 use std::collections::HashMap;
@@ -48,6 +49,8 @@ pub enum Part {
     Test,
     /// raft-core and raft-kv build without a standard library.
     NoStd,
+    /// Without `sabotage`, the switches of the rules leave nothing in the program.
+    Switches,
     /// The golden trace, in release.
     Golden,
     /// 1,000 simulated worlds full of faults.
@@ -76,9 +79,8 @@ impl Part {
         use Need::{CargoDeny, Chromium, Curl, NodePackages, Toolchain, WasmBindgen, WasmPack};
         match self {
             Self::Fmt | Self::Clippy | Self::Doc | Self::Build | Self::Test => &[Toolchain],
-            Self::NoStd | Self::Golden | Self::Campaign | Self::Sabotage | Self::Model => {
-                &[Toolchain]
-            }
+            Self::NoStd | Self::Switches | Self::Golden => &[Toolchain],
+            Self::Campaign | Self::Sabotage | Self::Model => &[Toolchain],
             Self::Deny => &[Toolchain, CargoDeny],
             Self::Page | Self::Demo => &[Toolchain, WasmBindgen],
             Self::Readme => &[Toolchain, WasmBindgen, Curl],
@@ -98,6 +100,7 @@ impl Part {
             | Self::Deny
             | Self::Page
             | Self::NoStd
+            | Self::Switches
             | Self::Golden
             | Self::Campaign
             | Self::Sabotage
@@ -121,6 +124,7 @@ impl Part {
             Self::Build => node::build(workspace).map(|()| None),
             Self::Test => rust::test(workspace),
             Self::NoStd => rust::no_std(workspace),
+            Self::Switches => switches::run(workspace),
             Self::Golden => rust::golden(workspace),
             Self::Campaign => rust::campaign(workspace),
             Self::Sabotage => rust::sabotage(workspace),
