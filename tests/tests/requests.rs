@@ -171,6 +171,111 @@ async fn text_that_is_no_text() -> Result<()> {
 }
 
 #[tokio::test]
+async fn json_that_makes_no_sense() -> Result<()> {
+    let subject = Subject::start().await?;
+    let put = r#"{"put": {"key": "kept", "value": "changed"}}"#;
+    let twice = format!(r#"{{"success": [{put}, {put}]}}"#);
+    let puts = (0..129).map(|key| format!(r#"{{"put": {{"key": "k{key}", "value": ""}}}}"#));
+    let many = format!(r#"{{"success": [{}]}}"#, puts.collect::<Vec<_>>().join(","));
+    let reads = [r#"{"get": {"key": "kept"}}"#; 33].join(",");
+    let reads = format!(r#"{{"success": [{put}, {reads}]}}"#);
+    for (body, said) in [
+        ("", "EOF"),
+        ("{", "EOF"),
+        (
+            r#"{"success": [{"put": {"key": "kept", "value": "changed"}}]"#,
+            "EOF",
+        ),
+        (
+            r#"{"success": [{"put": {"key": "kept", "value": "changed"}}]} more"#,
+            "trailing",
+        ),
+        (
+            "{\"success\": [{\"put\": {\"key\": \"kept\", \"value\": \"\u{7f}\u{1}\"}}]}",
+            "control character",
+        ),
+        ("[]", "no transaction"),
+        (r#"{"succes": []}"#, "succes"),
+        (
+            r#"{"success": [{"get": {"key": "kept", "value": "1"}}]}"#,
+            "unknown field",
+        ),
+        (
+            r#"{"success": [{"increment": {"key": "kept"}}]}"#,
+            "increment",
+        ),
+        (r#"{"success": [{"put": {"value": "changed"}}]}"#, "key"),
+        (
+            r#"{"success": [{"put": {"key": "kept", "key_base64": "a2VwdA==", "value": ""}}]}"#,
+            "one of the two",
+        ),
+        (
+            r#"{"success": [{"put": {"key": "kept", "value_base64": "?"}}]}"#,
+            "base64",
+        ),
+        (
+            r#"{"success": [{"put": {"key": "", "value": "changed"}}]}"#,
+            "empty",
+        ),
+        (
+            r#"{"compare": [{"key": "kept"}], "failure": []}"#,
+            "one of value",
+        ),
+        (
+            r#"{"compare": [{"key": "kept", "version": {"equal": 1}, "value": {"equal": ""}}]}"#,
+            "one of value",
+        ),
+        (
+            r#"{"compare": [{"key": "kept", "version": {"about": 1}}]}"#,
+            "about",
+        ),
+        (
+            r#"{"compare": [{"key": "kept", "version": {"equal": 1.5}}]}"#,
+            "no transaction",
+        ),
+        (twice.as_str(), "only once"),
+        (many.as_str(), "128"),
+        (reads.as_str(), "32"),
+    ] {
+        let answer = subject
+            .refuses_plain(
+                StatusCode::BAD_REQUEST,
+                Method::POST,
+                "/v1/txn",
+                body.as_bytes(),
+            )
+            .await
+            .with_context(|| body.chars().take(99).collect::<String>())?;
+        ensure!(
+            answer.text().contains(said),
+            "{body:.99}: {}",
+            answer.text()
+        );
+    }
+    subject
+        .refuses_plain(
+            StatusCode::BAD_REQUEST,
+            Method::POST,
+            "/v1/txn",
+            b"{\"success\": \xff}",
+        )
+        .await?;
+    subject
+        .refuses_plain(StatusCode::METHOD_NOT_ALLOWED, Method::GET, "/v1/txn", b"")
+        .await?;
+    let long = vec![b' '; 4 * 1024 * 1024];
+    subject
+        .refuses_plain(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Method::POST,
+            "/v1/txn",
+            &long,
+        )
+        .await?;
+    subject.finish().await
+}
+
+#[tokio::test]
 async fn parameters_that_make_no_sense() -> Result<()> {
     let subject = Subject::start().await?;
     for path in [

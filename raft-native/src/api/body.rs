@@ -1,4 +1,4 @@
-//! A value as it comes with a request.
+//! What comes with a request.
 
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{FromRequest, Request};
@@ -20,11 +20,29 @@ impl FromRequest<Api> for Value {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        read(request.into_body(), api.node.limits().value_bytes_max).await
+        let bytes_max = api.node.limits().value_bytes_max;
+        read(request.into_body(), "a value", bytes_max)
+            .await
+            .map(Self)
     }
 }
 
-async fn read(body: Body, bytes_max: usize) -> Result<Value, Problem> {
+/// The body of a request that says more than a value.
+pub(crate) struct Document(pub(crate) Bytes);
+
+impl FromRequest<Api> for Document {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        // Base64, or text with escapes, takes more room than what it stands for.
+        let bytes_max = 2 * api.node.limits().request_bytes_max;
+        read(request.into_body(), "a request", bytes_max)
+            .await
+            .map(Self)
+    }
+}
+
+async fn read(body: Body, what: &str, bytes_max: usize) -> Result<Bytes, Problem> {
     let mut chunks = body.into_data_stream();
     let mut value = BytesMut::new();
     while let Some(chunk) = chunks.next().await {
@@ -32,12 +50,12 @@ async fn read(body: Body, bytes_max: usize) -> Result<Value, Problem> {
             chunk.map_err(|error| Problem::bad_request(format!("no whole body came: {error}")))?;
         if value.len() + chunk.len() > bytes_max {
             discard(chunks).await;
-            let detail = format!("a value is over the limit of {bytes_max} bytes");
+            let detail = format!("{what} is over the limit of {bytes_max} bytes");
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
         value.extend_from_slice(&chunk);
     }
-    Ok(Value(value.freeze()))
+    Ok(value.freeze())
 }
 
 async fn discard(mut chunks: BodyDataStream) {
@@ -72,7 +90,7 @@ mod tests {
     async fn what_is_over_the_limit_is_dropped_up_to_a_limit() {
         for (sent, expected) in [(3, 3), (1000, 66)] {
             let taken = Arc::default();
-            let refused = read(chunks(sent, Arc::clone(&taken)), 1024 * 1024).await;
+            let refused = read(chunks(sent, Arc::clone(&taken)), "a value", 1024 * 1024).await;
             assert!(refused.is_err());
             let taken = taken.load(Ordering::Relaxed);
             assert_eq!(taken, expected);
@@ -82,7 +100,7 @@ mod tests {
     #[tokio::test]
     async fn a_value_at_the_limit_is_taken() {
         let taken = Arc::default();
-        let value = read(chunks(2, taken), 2 * 1024 * 1024).await;
-        assert!(value.is_ok_and(|Value(bytes)| bytes.len() == 2 * 1024 * 1024));
+        let value = read(chunks(2, taken), "a value", 2 * 1024 * 1024).await;
+        assert!(value.is_ok_and(|bytes| bytes.len() == 2 * 1024 * 1024));
     }
 }

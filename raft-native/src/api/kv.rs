@@ -25,7 +25,7 @@ const PREFIX: &str = "/v1/kv/";
 
 /// A key and its value in JSON: as text if it is text, in base64 otherwise.
 #[derive(Serialize)]
-struct Item {
+pub(crate) struct Item {
     #[serde(flatten)]
     key: Key,
     #[serde(flatten)]
@@ -254,7 +254,7 @@ fn describe(headers: &mut HeaderMap, kv: &KeyValue) {
     }
 }
 
-fn with_revision(mut response: Response, revision: i64) -> Response {
+pub(crate) fn with_revision(mut response: Response, revision: i64) -> Response {
     response.headers_mut().insert(REVISION, revision.into());
     response
 }

@@ -9,6 +9,7 @@ mod metrics;
 mod page;
 mod parameters;
 mod problem;
+mod txn;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +20,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -113,6 +114,7 @@ fn router(api: Api) -> Result<Router, ClientServerError> {
             "/v1/kv/{*key}",
             get(kv::get).put(kv::put).delete(kv::delete),
         )
+        .route("/v1/txn", post(txn::execute))
         .route("/v1/status", get(cluster::status))
         .route("/v1/cluster", get(cluster::cluster))
         .route("/v1/log", get(cluster::log))

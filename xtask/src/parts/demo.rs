@@ -16,7 +16,7 @@ use crate::node;
 use crate::workspace::Workspace;
 
 /// For starting, when all is built, and for stopping.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 /// The demo's nodes have ports in a row.
 const NODES: u16 = 3;
 
