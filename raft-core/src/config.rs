@@ -6,7 +6,9 @@ use core::time::Duration;
 use crate::id::NodeId;
 use crate::membership::MembershipError;
 
-/// How a server behaves. All servers of a cluster should use the same values, except for `id`.
+/// How a server behaves. All servers of a cluster should use the same values, except for `id`,
+/// `election_handicap`, `witness` and `explain`. How to choose them is told in the
+/// [guide](crate::guide::settings).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Config {
     /// This server.

@@ -15,31 +15,42 @@ use crate::message::Message;
 ///
 /// The fields are independent of each other: messages may leave before, after and while the write
 /// happens, because a message that promises something about a write is not in here before that
-/// write is durable.
+/// write is durable. What is answered is answered by an input, and its effects come with the next drain.
 #[derive(PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Effects {
-    /// What must reach the disk. Take it before the next drain.
+    /// What must reach the disk. Owed: that it is stored after all earlier writes, and its token once it
+    /// is synced ([`Raft::persisted`](crate::Raft::persisted)). Take it before the next drain, which panics
+    /// otherwise. If it gets lost, what it promises is held back for ever.
     pub write: Option<Write>,
-    /// Messages to send. Losing one is allowed, as on any network.
+    /// Messages to send. Owed: an honest try. Losing one is allowed, as on any network; it costs a
+    /// heartbeat interval or two. Those to one server should usually keep their order.
     pub messages: Vec<Outbound>,
-    /// Committed and locally durable entries, in log order, each handed out once per boot: feed
-    /// them to the state machine, one piece after the other.
+    /// Committed and locally durable entries, in log order, each handed out once per boot. Owed: that the
+    /// state machine applies all [commands](crate::Payload::Command) in them, one piece after the other,
+    /// and skips the rest. They may be applied later, and a crash may forget that they were: then they come
+    /// again.
     pub committed: Vec<Entries>,
-    /// Entries wanted back from the durable log. Answer with [`Raft::fetched`](crate::Raft::fetched).
+    /// Entries wanted back from the durable log. Owed: at least the first of them
+    /// ([`Raft::fetched`](crate::Raft::fetched)).
     pub fetches: Vec<Fetch>,
-    /// Pieces wanted of this server's own snapshot. Answer with
-    /// [`Raft::snapshot_piece`](crate::Raft::snapshot_piece).
+    /// Pieces wanted of this server's own snapshot. Owed: the bytes
+    /// ([`Raft::snapshot_piece`](crate::Raft::snapshot_piece)). If the snapshot is gone because a later one
+    /// took its place, nothing.
     pub snapshot_reads: Vec<SnapshotRead>,
-    /// Pieces of a snapshot that comes from the leader. Keep them together, apart from the state
-    /// machine; a piece at offset 0 begins anew.
+    /// Pieces of a snapshot that comes from the leader. Owed: that they are kept together, in order, apart
+    /// from the state machine, until [`install`](Self::install); a piece at offset 0 begins anew, and a restart
+    /// forgets them.
     pub snapshot_pieces: Vec<SnapshotPiece>,
-    /// All pieces have arrived. Until this is answered, nothing more is committed here.
+    /// All pieces have arrived. Owed: the snapshot in the place of the state machine, durably, and the
+    /// token ([`Raft::snapshot_installed`](crate::Raft::snapshot_installed)), or that it is
+    /// [damaged](crate::Raft::snapshot_damaged). Until then nothing more is handed out to be applied. Take it
+    /// before the next drain, which panics otherwise.
     pub install: Option<Install>,
-    /// What became of reads.
+    /// What became of reads. Owed: an answer to whoever asked, once the index is applied.
     pub reads: Vec<ReadOutcome>,
     /// Decisions, in the order in which they were taken, if
-    /// [`Config::explain`](crate::Config::explain) is set.
+    /// [`Config::explain`](crate::Config::explain) is set. Nothing is owed; empty it.
     pub events: Vec<Event>,
 }
 
@@ -62,22 +73,37 @@ pub struct Outbound {
 /// The write has to be given up to get the token, so a caller that still has something to write
 /// cannot report it as written:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0382
 /// fn too_early(write: raft_core::Write, raft: &mut raft_core::Raft, now: raft_core::Instant) {
 ///     raft.persisted(write.synced(), now);
 ///     println!("{} entries to write", write.entries().len());
 /// }
 /// ```
 ///
-/// Nor can a token be made from nothing, or from a write that is only borrowed:
+/// Nor can a token be made from nothing, from a write that is only borrowed, or twice:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// let token = raft_core::Durable { boot: 1, sequence: 1 };
 /// ```
 ///
-/// ```compile_fail
+/// ```compile_fail,E0507
 /// fn borrowed(write: &raft_core::Write) -> raft_core::Durable {
 ///     write.synced()
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn twice(write: &raft_core::Write) -> raft_core::Write {
+///     Clone::clone(write)
+/// }
+/// ```
+///
+/// A token that is not handed back is a warning:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// fn forgotten(write: raft_core::Write) {
+///     write.synced();
 /// }
 /// ```
 #[must_use = "a write that is not made durable holds back votes and acknowledgements for ever"]

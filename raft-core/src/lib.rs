@@ -106,15 +106,10 @@
 //!
 //! # How to embed it
 //!
-//! **With threads.** One thread owns the [`Raft`] and a queue of inputs. It takes all that wait, steps
-//! them, drains once and hands the effects to a disk thread, an apply thread and the senders. The disk
-//! thread makes all writes that wait durable with one sync, and puts their tokens into the queue:
-//! group commit falls out of that. The queue is waited on until [`Raft::deadline`].
-//!
-//! **In an async runtime** it is the same with one task; the deadline is a timer in its `select!`.
-//!
-//! **In a simulation** time is a number: jump to the least of all deadlines and arrivals. A [`Raft`] can
-//! be cloned, compared and hashed at any moment.
+//! The [`guide`] tells it chapter by chapter: [the loop](guide::driver) with threads, in an async runtime and
+//! in a simulation; [the disk](guide::disk), and how a server starts again; [clients](guide::clients), their reads and
+//! commands, and what each error means; [members](guide::members) and snapshots; [settings](guide::settings), one by
+//! one. `raft-core/examples/three_nodes` is all of it in one program.
 //!
 //! # What is bounded
 //!
@@ -149,6 +144,8 @@ mod entry;
 mod event;
 mod explain;
 mod fetch;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod id;
 mod log;
 mod membership;

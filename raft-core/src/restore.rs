@@ -44,7 +44,8 @@ impl Restored {
     /// somebody's memory. `membership` is the one that the cluster was founded with, the same on
     /// all founders; a server that is to be added later starts with none
     /// (`Membership::default()`) and learns it. `applied` is the last index that the durable state
-    /// machine has applied; it is known to be committed.
+    /// machine has applied, which is 0 if it lives in memory; it is known to be committed.
+    /// `window_bytes_max` is that of the [`Config`](crate::Config). See the [guide](crate::guide::disk).
     #[must_use]
     pub fn new(
         boot: u64,
