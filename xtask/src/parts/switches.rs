@@ -70,6 +70,10 @@ fn copy_source(
     let mut changes = 0;
     for file in files {
         let file = file.context("cannot read the core's directory")?;
+        // Directories hold documentation.
+        if !file.path().is_file() {
+            continue;
+        }
         let text = read(&file.path())?;
         let name = file.file_name();
         let (text, count) = if name == ANSWERS {
