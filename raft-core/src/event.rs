@@ -332,7 +332,8 @@ pub enum IgnoreReason {
 pub enum StopReason {
     /// Its storage failed: what it wrote may or may not be there, so it can promise nothing.
     StorageFailed,
-    /// A leader wants to replace an entry that is committed here. One of the two servers lost data.
+    /// A leader, or a snapshot, wants to replace an entry that is committed here or that this leader
+    /// was elected with. One of the two servers lost data.
     CommittedEntryConflict {
         /// That position.
         index: LogIndex,

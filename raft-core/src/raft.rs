@@ -134,11 +134,12 @@ impl Raft {
             boot,
             mut memberships,
             snapshot,
-            hard_state,
+            hard_state: stored,
             applied,
             mut log,
             ..
         } = restored;
+        let mut hard_state = stored;
         let founders = memberships.latest().1;
         if *founders != Default::default() {
             founders.validate().map_err(ConfigError::Membership)?;
@@ -152,6 +153,13 @@ impl Raft {
                 // It was installed, and the log that it replaces was not removed any more.
                 log.replace(last);
                 memberships.restart(last.index, snapshot.membership.clone());
+                if last.term > stored.term {
+                    // Nor was the term in which it came stored, so no vote of that term was given.
+                    hard_state = HardState {
+                        term: last.term,
+                        vote: None,
+                    };
+                }
             }
         }
         log.restored();
@@ -177,7 +185,7 @@ impl Raft {
             heard: None,
             silent_until: now + silence,
             now,
-            durability: Durability::new(boot, hard_state),
+            durability: Durability::new(boot, stored),
             disk_is_full: false,
             grant: None,
             outbox: Vec::new(),

@@ -320,6 +320,14 @@ impl Raft {
         let last = snapshot.last;
         let conflicts = !self.log.contains(last)
             && (self.config.keeps(Rule::SnapshotReplacesConflict) || last > self.log.last());
+        // A snapshot that is news does not conflict with what was committed since, nor with the log of
+        // a server that was elected since.
+        let leads = matches!(self.role, RoleState::Leader(_));
+        let replaces_committed = last.index <= self.commit_index || leads;
+        if conflicts && replaces_committed && self.config.keeps(Rule::SnapshotIsAhead) {
+            let index = last.index;
+            return self.stop(StopReason::CommittedEntryConflict { index });
+        }
         if conflicts || !self.config.keeps(Rule::SnapshotKeepsSuffix) {
             let membership = if self.config.keeps(Rule::SnapshotHasMembership) {
                 snapshot.membership.clone()

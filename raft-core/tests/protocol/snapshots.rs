@@ -281,6 +281,49 @@ fn a_snapshot_replaces_a_log_that_conflicts_with_it() {
     assert!(cluster.server(2).log.is_empty());
 }
 
+/// What is committed while a snapshot is installed must not be lost with the log that it replaces.
+#[test]
+fn a_snapshot_that_conflicts_with_what_was_committed_meanwhile_stops_the_server() {
+    let mut cluster = Cluster::with_logs(&[&[1, 1], &[1, 1], &[]], |_| {});
+    cluster.install = false;
+    let snapshot = LogId::new(Term(2), LogIndex(1));
+    let Message::InstallSnapshot(mut request) = piece(snapshot, 1, 1, 0, b"z") else {
+        unreachable!("that is what a piece is");
+    };
+    request.term = Term(2);
+    cluster.hand_over(1, 2, Message::InstallSnapshot(request));
+    cluster.drain();
+    let request = AppendEntries {
+        term: Term(2),
+        prev_log: at(2),
+        entries: [].into(),
+        leader_commit: LogIndex(2),
+    };
+    cluster.hand_over(1, 2, Message::AppendEntries(request));
+    assert_eq!(cluster.raft(2).commit_index(), LogIndex(2));
+    let now = cluster.now;
+    cluster.server(2).install(now);
+    let index = LogIndex(1);
+    let reason = StopReason::CommittedEntryConflict { index };
+    assert_eq!(cluster.raft(2).stopped(), Some(reason));
+    assert_eq!(cluster.raft(2).last_log(), at(2));
+}
+
+/// Whoever is elected has all that is committed, so one of the two is wrong.
+#[test]
+fn a_leader_that_lacks_what_its_snapshot_ends_with_stops() {
+    let mut cluster = Cluster::new(3);
+    cluster.install = false;
+    cluster.hand_over(1, 2, piece(at(5), 1, 1, 0, b"z"));
+    cluster.drain();
+    cluster.elect(2);
+    let now = cluster.now;
+    cluster.server(2).install(now);
+    let index = LogIndex(5);
+    let reason = StopReason::CommittedEntryConflict { index };
+    assert_eq!(cluster.raft(2).stopped(), Some(reason));
+}
+
 /// openraft #1808: with a membership that only its own log had, it would count other majorities.
 #[test]
 fn a_snapshot_brings_its_membership_along() {
@@ -375,6 +418,23 @@ fn a_restart_between_snapshot_and_log_finds_its_way() {
 }
 
 /// A learner or follower that got what it needed from somewhere else is not waited for.
+/// A snapshot may be durable before the term in which it came.
+#[test]
+fn a_restart_between_snapshot_and_term_finds_its_way() {
+    let mut cluster = Cluster::new(3);
+    cluster.sync = false;
+    cluster.hand_over(1, 2, piece(at(5), 1, 1, 0, b"z"));
+    cluster.drain();
+    cluster.crash_and_restart(2);
+    assert_eq!(cluster.server(2).hard_state.term, Term(0));
+    assert_eq!(cluster.raft(2).term(), Term(1));
+    assert_eq!(cluster.raft(2).commit_index(), LogIndex(5));
+    // What it knows of the term by that is durable before anything is promised in it.
+    cluster.sync = true;
+    cluster.drain();
+    assert_eq!(cluster.server(2).hard_state.term, Term(1));
+}
+
 #[test]
 fn a_follower_that_caught_up_otherwise_leaves_the_snapshot_behind() {
     let mut cluster = one_behind(|_| {});
