@@ -20,6 +20,12 @@ pub const MODEL: Program = Program {
     name: "model",
 };
 
+/// Tells servers whatever comes to its mind.
+pub const FUZZ: Program = Program {
+    package: "raft-fuzz",
+    name: "fuzz",
+};
+
 /// What is handed on.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]

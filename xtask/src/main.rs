@@ -51,6 +51,8 @@ enum Task {
     Sabotage(simulator::SimulatorArgs),
     /// Go through every state that three servers can reach within bounds: `cargo xtask model --help`.
     Model(checked::Args),
+    /// Tell servers what no server would say, a hundred million times: `cargo xtask fuzz --help`.
+    Fuzz(checked::Args),
     /// Play a scenario and tell its story: `cargo xtask scenario --help`.
     Scenario(simulator::SimulatorArgs),
     /// Repeat a published experiment: `cargo xtask experiment election --help`.
@@ -104,6 +106,10 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Model(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;
             checked::run(&workspace, checked::MODEL, args)
+        }
+        Task::Fuzz(args) => {
+            setup::ensure(&workspace, &[Need::Toolchain])?;
+            checked::run(&workspace, checked::FUZZ, args)
         }
         Task::Scenario(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;

@@ -4,18 +4,27 @@ use anyhow::{Result, bail};
 
 use super::Note;
 use super::rust::run_tests;
-use crate::checked::{MODEL, Program};
+use crate::checked::{FUZZ, MODEL, Program};
 use crate::step::Step;
 use crate::workspace::Workspace;
 
-/// All states of the small models, of servers as they ship; and that models notice broken rules.
+/// How many steps a run of all checks takes.
+const FUZZ_STEPS: &str = "2000000";
+
+/// All states of the small models, of servers as they ship; and that broken rules are noticed, by the fuzzer, too.
 pub fn model(workspace: &Workspace) -> Result<Note> {
     let held = last_line(workspace, MODEL, &["--short"], " models hold, ")?;
     run_tests(Step::cargo(
         workspace,
-        "test --profile checked --package raft-model --features sabotage",
+        "test --profile checked --package raft-model --package raft-fuzz --features raft-model/sabotage,raft-fuzz/sabotage",
     )?)?;
     Ok(Some(held))
+}
+
+/// The first steps of the fuzzer.
+pub fn fuzz(workspace: &Workspace) -> Result<Note> {
+    let steps = ["--steps", FUZZ_STEPS];
+    last_line(workspace, FUZZ, &steps, " nothing fell, ").map(Some)
 }
 
 /// Runs a program, and returns the last line that says this.

@@ -59,6 +59,8 @@ pub enum Part {
     Sabotage,
     /// Every state of small models of raft-core, and what falls when a rule is broken.
     Model,
+    /// Millions of calls of raft-core, true and false.
+    Fuzz,
     /// raft-wasm's tests, in a browser.
     Wasm,
     /// The page and the dashboard, in a browser.
@@ -80,7 +82,7 @@ impl Part {
         match self {
             Self::Fmt | Self::Clippy | Self::Doc | Self::Build | Self::Test => &[Toolchain],
             Self::NoStd | Self::Switches | Self::Golden => &[Toolchain],
-            Self::Campaign | Self::Sabotage | Self::Model => &[Toolchain],
+            Self::Campaign | Self::Sabotage | Self::Model | Self::Fuzz => &[Toolchain],
             Self::Deny => &[Toolchain, CargoDeny],
             Self::Page | Self::Demo => &[Toolchain, WasmBindgen],
             Self::Readme => &[Toolchain, WasmBindgen, Curl],
@@ -105,6 +107,7 @@ impl Part {
             | Self::Campaign
             | Self::Sabotage
             | Self::Model
+            | Self::Fuzz
             | Self::Wasm => &[],
         }
     }
@@ -129,6 +132,7 @@ impl Part {
             Self::Campaign => rust::campaign(workspace),
             Self::Sabotage => rust::sabotage(workspace),
             Self::Model => checked::model(workspace),
+            Self::Fuzz => checked::fuzz(workspace),
             Self::Wasm => web::wasm(workspace),
             Self::Browser => web::browser(workspace),
             Self::Demo => demo::run(workspace),
