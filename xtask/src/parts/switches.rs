@@ -24,9 +24,15 @@ pub fn run(workspace: &Workspace) -> Result<Note> {
     fs::create_dir_all(&source).with_context(|| format!("cannot create {}", source.display()))?;
     let manifest = alone(&read(&workspace.path("Cargo.toml"))?)?;
     write(&copy.join("Cargo.toml"), &manifest)?;
-    for file in ["Cargo.lock", "raft-core/Cargo.toml"] {
-        write(&copy.join(file), &read(&workspace.path(file))?)?;
-    }
+    write(
+        &copy.join("Cargo.lock"),
+        &read(&workspace.path("Cargo.lock"))?,
+    )?;
+    let core = "raft-core/Cargo.toml";
+    write(
+        &copy.join(core),
+        &library_alone(&read(&workspace.path(core))?),
+    )?;
 
     copy_source(workspace, &source, |text| Ok((text.to_owned(), 0)))?;
     let as_it_is = assembly(workspace, &copy, "as-it-is")?;
@@ -57,6 +63,22 @@ fn alone(manifest: &str) -> Result<String> {
         "{before}members = [\"raft-core\"]{}\n",
         after.join("\n")
     ))
+}
+
+/// A package's manifest without its examples, tests and the like.
+fn library_alone(manifest: &str) -> String {
+    let mut is_other = false;
+    let mut library = String::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            is_other = line.starts_with("[[");
+        }
+        if !is_other {
+            library.push_str(line);
+            library.push('\n');
+        }
+    }
+    library
 }
 
 /// Copies the core's source through `change`; returns how often that changed something.
@@ -207,6 +229,14 @@ mod tests {
         );
         let (changed, count) = without_switches(text).unwrap();
         assert_eq!((changed, count), (expected, 3));
+    }
+
+    #[test]
+    fn the_library_is_left_of_a_manifest() {
+        let manifest =
+            "[package]\nname = \"a\"\n\n[[example]]\nname = \"b\"\n\n[lints]\nworkspace = true\n";
+        let expected = "[package]\nname = \"a\"\n\n[lints]\nworkspace = true\n";
+        assert_eq!(library_alone(manifest), expected);
     }
 
     #[test]
