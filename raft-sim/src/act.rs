@@ -184,6 +184,17 @@ impl World {
                     latency.min, latency.max
                 ));
             }
+            Action::SetLatency { from, to, latency } => {
+                self.link(*from, *to)?;
+                if latency.min > latency.max {
+                    return Err(ActionError::EmptyRange);
+                }
+                self.network.set_latency(*from, *to, *latency);
+                self.tell_all(format!(
+                    "Messages from n{from} to n{to} take {} to {} µs",
+                    latency.min, latency.max
+                ));
+            }
             Action::DropMessage { message } => {
                 let dropped = self.network.drop_message(*message, self.now);
                 let flight = dropped.ok_or(ActionError::NoSuchMessage(*message))?;

@@ -137,6 +137,15 @@ pub enum Action {
         /// Of a thousand.
         duplicate_per_mille: u32,
     },
+    /// Messages from one node to another travel this long, whatever all others do.
+    SetLatency {
+        /// The sender.
+        from: u64,
+        /// The receiver.
+        to: u64,
+        /// In microseconds.
+        latency: Span,
+    },
     /// A message on its way is lost.
     DropMessage {
         /// Which message.

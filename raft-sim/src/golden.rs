@@ -1,15 +1,32 @@
-//! One run whose every effect is known.
+//! Runs whose every effect is known.
+
+use std::hash::Hasher;
+use std::ops::Range;
 
 use crate::campaign::Campaign;
+use crate::trace::TraceHash;
 
 /// What [`golden_run`] returns, on every platform and in every build. It changes when the
 /// behaviour of the core, of the state machine or of the world does; then it is to be set anew.
 pub const GOLDEN_TRACE_HASH: u64 = 0xf044_29b3_38b5_7226;
 
+/// What [`hash_of_seeds`] returns for the first 200 seeds. It changes with [`GOLDEN_TRACE_HASH`].
+pub const GOLDEN_CAMPAIGN_HASH: u64 = 0xbfa9_412a_58f2_d9a1;
+
 /// Runs a world with faults of all kinds, and returns the hash of its trace.
 #[must_use]
 pub fn golden_run() -> u64 {
     Campaign::new(2014).run().trace_hash
+}
+
+/// Runs a campaign of these seeds, and returns a hash of all traces.
+#[must_use]
+pub fn hash_of_seeds(seeds: Range<u64>) -> u64 {
+    let mut hash = TraceHash::new();
+    for seed in seeds {
+        hash.write_u64(Campaign::new(seed).run().trace_hash);
+    }
+    hash.finish()
 }
 
 #[cfg(test)]
@@ -18,6 +35,13 @@ mod tests {
 
     #[test]
     fn the_trace_is_the_known_one() {
-        assert_eq!(golden_run(), GOLDEN_TRACE_HASH);
+        let hash = golden_run();
+        assert_eq!(hash, GOLDEN_TRACE_HASH, "it is {hash:#x}");
+    }
+
+    #[test]
+    fn two_hundred_traces_are_the_known_ones() {
+        let hash = hash_of_seeds(0..200);
+        assert_eq!(hash, GOLDEN_CAMPAIGN_HASH, "it is {hash:#x}");
     }
 }

@@ -67,7 +67,7 @@ pub use act::ActionError;
 pub use action::{Action, Request};
 pub use client::{Asking, AskingState};
 pub use config::{NODES_MAX, WorldConfig, WorldError};
-pub use golden::{GOLDEN_TRACE_HASH, golden_run};
+pub use golden::{GOLDEN_CAMPAIGN_HASH, GOLDEN_TRACE_HASH, golden_run, hash_of_seeds};
 pub use invariants::{Invariant, Violation};
 pub use network::{InFlight, Lost, Shape};
 pub use random::Span;

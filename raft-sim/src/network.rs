@@ -53,6 +53,8 @@ pub enum Shape {
 pub(crate) struct Network {
     pub(crate) latency: Span,
     shape: Shape,
+    /// Of links that are not like the others.
+    latencies: BTreeMap<(u64, u64), Span>,
     /// Bytes a second on each way; zero is as many as there are.
     bandwidth: u64,
     /// Until when each way is busy with what was sent before.
@@ -123,6 +125,7 @@ impl Network {
         Self {
             latency: config.latency,
             shape: config.latency_shape,
+            latencies: BTreeMap::new(),
             bandwidth: config.bandwidth,
             busy_until: BTreeMap::new(),
             loss_per_mille: config.loss_per_mille,
@@ -173,7 +176,8 @@ impl Network {
         random: &mut Random,
     ) -> Option<(u64, u64)> {
         let left_at = self.leaves(now, from, to, &message);
-        let mut arrives_at = left_at.unwrap_or(now) + random.delay(self.latency, self.shape);
+        let mut arrives_at =
+            left_at.unwrap_or(now) + random.delay(self.latency_of(from, to), self.shape);
         if !self.reorder {
             let bulk = matches!(
                 message,
@@ -270,11 +274,23 @@ impl Network {
     ) -> Option<(u64, u64)> {
         let mut copy = self.in_flight.get(id)?.clone();
         copy.id = self.next_id;
-        copy.arrives_at = now + random.span(self.latency);
+        copy.arrives_at = now + random.span(self.latency_of(copy.from, copy.to));
         self.next_id += 1;
         let arrival = (copy.arrives_at, copy.id);
         self.in_flight.insert(copy);
         Some(arrival)
+    }
+
+    pub(crate) fn set_latency(&mut self, from: u64, to: u64, latency: Span) {
+        self.latencies.insert((from, to), latency);
+    }
+
+    fn latency_of(&self, from: u64, to: u64) -> Span {
+        if self.latencies.is_empty() {
+            return self.latency;
+        }
+        let latency = self.latencies.get(&(from, to)).copied();
+        latency.unwrap_or(self.latency)
     }
 
     pub(crate) fn connects(&self, from: u64, to: u64) -> bool {
@@ -390,6 +406,21 @@ mod tests {
         assert!(
             places.iter().all(|place| (250..750).contains(place)),
             "{places:?}"
+        );
+    }
+
+    #[test]
+    fn a_link_can_have_a_latency_of_its_own() {
+        let mut network = network(0);
+        network.set_latency(1, 2, Span::new(70_000, 70_000));
+        let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
+        let mut arrives = |from, to| {
+            let sent = network.send(0, from, to, message.clone(), &mut Random::new(1));
+            sent[0].unwrap().0
+        };
+        assert_eq!(
+            [arrives(1, 2), arrives(2, 1), arrives(1, 3)],
+            [70_000, 10_000, 10_000]
         );
     }
 

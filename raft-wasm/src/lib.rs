@@ -72,6 +72,15 @@ pub fn rules() -> Result<JsRules, Error> {
     write(&verdict::rules())
 }
 
+/// [`raft_sim::hash_of_seeds`], in hexadecimal, of `count` seeds.
+#[cfg(feature = "campaigns")]
+#[must_use]
+#[wasm_bindgen(js_name = hashOfSeeds)]
+pub fn hash_of_seeds(first: f64, count: f64) -> String {
+    let seeds = first as u64..(first + count) as u64;
+    format!("{:016x}", raft_sim::hash_of_seeds(seeds))
+}
+
 /// Makes panics readable.
 #[wasm_bindgen(start)]
 pub fn start() {

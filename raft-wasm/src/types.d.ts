@@ -55,6 +55,7 @@ export type Action =
   | { do: "cut-link" | "heal-link"; from: number; to: number }
   | { do: "partition"; groups: number[][] }
   | { do: "set-network"; latency: Span; loss_per_mille: number; duplicate_per_mille: number }
+  | { do: "set-latency"; from: number; to: number; latency: Span }
   | { do: "drop-message" | "duplicate-message"; message: number }
   | { do: "change-membership"; voters: number[]; learners?: number[]; joining?: number[] }
   | { do: "transfer"; to: number }

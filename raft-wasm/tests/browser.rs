@@ -37,6 +37,12 @@ fn the_golden_trace_is_that_of_native_code() {
 }
 
 #[wasm_bindgen_test]
+fn two_hundred_traces_are_those_of_native_code() {
+    let hash = raft_sim::hash_of_seeds(0..200);
+    assert_eq!(hash, raft_sim::GOLDEN_CAMPAIGN_HASH);
+}
+
+#[wasm_bindgen_test]
 fn a_cluster_elects_commits_and_survives_its_leader() {
     let mut simulation = simulation(r#"{"config": {"nodes": 3, "seed": 7}}"#);
     simulation.seek(2e6);

@@ -8,6 +8,7 @@
 
 mod bench;
 mod checked;
+mod determinism;
 mod node;
 mod page;
 mod parts;
@@ -57,6 +58,8 @@ enum Task {
     Scenario(simulator::SimulatorArgs),
     /// Repeat a published experiment: `cargo xtask experiment election --help`.
     Experiment(simulator::SimulatorArgs),
+    /// Run the same seeds natively, optimized and not, and in WebAssembly, and compare their traces.
+    Determinism(determinism::DeterminismArgs),
     /// Measure, and compare with others.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -118,6 +121,12 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Experiment(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;
             simulator::run(&workspace, "experiment", args)
+        }
+        Task::Determinism(args) => {
+            let needs = [Need::Toolchain, Need::WasmBindgen, Need::NodePackages];
+            setup::ensure(&workspace, &needs)?;
+            determinism::run(&workspace, args)?;
+            Ok(ExitCode::SUCCESS)
         }
         Task::Bench(bench) => bench::run(&workspace, bench),
         Task::Page => {

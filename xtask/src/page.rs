@@ -28,10 +28,25 @@ pub struct Sizes {
 pub fn build(workspace: &Workspace) -> Result<Sizes> {
     announce("building the page");
     let started = Instant::now();
+    let staged = workspace.target("page");
+    bind(workspace, &[], &staged)?;
+    optimize(workspace, &staged.join(MODULE))?;
+    let sizes = measure(workspace, &staged.join(MODULE))?;
+    publish(&staged, &workspace.path("www/pkg"))?;
+    eprintln!(
+        "    built the page in {}: {sizes}",
+        elapsed(started.elapsed())
+    );
+    Ok(sizes)
+}
+
+/// Compiles the package, with these arguments for cargo, and puts it into a directory.
+pub fn bind(workspace: &Workspace, arguments: &[&str], staged: &Path) -> Result<()> {
     Step::cargo(
         workspace,
         "build --package raft-wasm --target wasm32-unknown-unknown --profile page",
     )?
+    .args(arguments)
     .run()?;
     let module = workspace.target("wasm32-unknown-unknown/page/raft_wasm.wasm");
     if !module.is_file() {
@@ -41,21 +56,12 @@ pub fn build(workspace: &Workspace) -> Result<Sizes> {
         );
     }
 
-    let staged = workspace.target("page");
-    remove_directory(&staged)?;
+    remove_directory(staged)?;
     Step::new(workspace, "wasm-bindgen")?
         .args(["--target", "web", "--out-dir"])
-        .arg(&staged)
+        .arg(staged)
         .arg(&module)
-        .run()?;
-    optimize(workspace, &staged.join(MODULE))?;
-    let sizes = measure(workspace, &staged.join(MODULE))?;
-    publish(&staged, &workspace.path("www/pkg"))?;
-    eprintln!(
-        "    built the page in {}: {sizes}",
-        elapsed(started.elapsed())
-    );
-    Ok(sizes)
+        .run()
 }
 
 impl Sizes {

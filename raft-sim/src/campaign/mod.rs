@@ -348,7 +348,7 @@ fn name(action: &Action) -> &'static str {
         Action::Isolate { .. } => "isolate",
         Action::Partition { .. } => "partition",
         Action::HealLink { .. } | Action::Reconnect { .. } | Action::HealNetwork => "heal",
-        Action::SetNetwork { .. } => "network",
+        Action::SetNetwork { .. } | Action::SetLatency { .. } => "network",
         Action::DropMessage { .. } | Action::DuplicateMessage { .. } => "message",
         Action::ChangeMembership { .. } => "membership",
         Action::Transfer { .. } => "transfer",

@@ -44,7 +44,9 @@ impl Campaign {
             time(&mut timed.at);
             match &mut timed.action {
                 Action::SetDisk { sync, .. } => span(sync),
-                Action::SetNetwork { latency, .. } => span(latency),
+                Action::SetNetwork { latency, .. } | Action::SetLatency { latency, .. } => {
+                    span(latency);
+                }
                 _ => {}
             }
         }

@@ -39,6 +39,15 @@ pub struct Election {
     pub crash_after: Span,
     /// When the election is over.
     pub until: Until,
+    /// How many terms ahead of the leader's the last servers are: they have stood for election, alone. One number
+    /// a server, the last server's last.
+    pub terms_ahead: Vec<u64>,
+    /// Links whose latency is not that of the others: sender, receiver, and one-way latency.
+    pub links: Vec<(u64, u64, Span)>,
+    /// Messages lost, of a thousand.
+    pub loss_per_mille: u32,
+    /// Each server's clock is fast or slow by up to so many parts in a million.
+    pub drift_ppm: u32,
     /// See [`raft_core::Config::pre_vote`]. Published figures are without.
     pub pre_vote: bool,
     /// See [`raft_core::Config::check_quorum`].
@@ -85,6 +94,11 @@ pub enum ElectionError {
         /// Servers left.
         left: u64,
     },
+    /// Only servers that are left, and that have not led, can be ahead. They have no pre-vote, which would keep them
+    /// from it.
+    TermsAhead,
+    /// There is no such link.
+    NoSuchLink(u64, u64),
     /// The named range ends before it begins.
     EmptyRange(&'static str),
     /// The servers refuse the configuration.
@@ -119,6 +133,10 @@ impl Election {
             disk: Span::new(0, 0),
             crash_after: Span::new(0, 0),
             until: Until::Elected,
+            terms_ahead: Vec::new(),
+            links: Vec::new(),
+            loss_per_mille: 0,
+            drift_ppm: 0,
             pre_vote: false,
             check_quorum: false,
         }
@@ -163,6 +181,19 @@ impl Election {
         ];
         if let Some((name, _)) = spans.iter().find(|(_, span)| span.min > span.max) {
             return Err(ElectionError::EmptyRange(name));
+        }
+        let ahead = self.terms_ahead.len() as u64;
+        if ahead > left - u64::from(self.leader_returns) || ahead > 0 && self.pre_vote {
+            return Err(ElectionError::TermsAhead);
+        }
+        let servers = 1..=self.servers;
+        for (from, to, span) in &self.links {
+            if from == to || !servers.contains(from) || !servers.contains(to) {
+                return Err(ElectionError::NoSuchLink(*from, *to));
+            }
+            if span.min > span.max {
+                return Err(ElectionError::EmptyRange("links"));
+            }
         }
         let mut lengths: Vec<u64> = match &self.logs {
             Logs::Same => vec![0; left as usize],
@@ -247,6 +278,7 @@ impl Election {
             let via = Some(1);
             act(&mut world, Action::Request { via, request });
         }
+        self.let_stand(&mut world);
         act(&mut world, Action::Crash { node: 1 });
         act(&mut world, Action::HealNetwork);
         if self.leader_returns {
@@ -257,15 +289,44 @@ impl Election {
             &mut world,
             Action::SetNetwork {
                 latency,
-                loss_per_mille: 0,
+                loss_per_mille: self.loss_per_mille,
                 duplicate_per_mille: 0,
             },
         );
+        for (from, to, latency) in self.links.iter().copied() {
+            act(&mut world, Action::SetLatency { from, to, latency });
+        }
+        let mut random = Random::new(seed ^ 0xd21f7);
+        for node in 1..=self.servers {
+            let drift = random.within(0..=2 * u64::from(self.drift_ppm)) as i32;
+            let drift = drift - self.drift_ppm as i32;
+            if drift != 0 {
+                act(&mut world, Action::SetClock { node, drift });
+            }
+        }
         for node in self.left() {
             let sync = self.disk;
             act(&mut world, Action::SetDisk { node, sync });
         }
         Ok(world)
+    }
+
+    /// Lets the servers that are to be ahead stand for election where nobody hears them.
+    fn let_stand(&self, world: &mut World) {
+        let mut act = |action| {
+            let done = world.act(&action);
+            debug_assert_eq!(done, Ok(()), "the servers are there and run");
+            world.run_until(0);
+        };
+        for (node, ahead) in self.left().rev().zip(self.terms_ahead.iter().rev()) {
+            if *ahead > 0 {
+                act(Action::Isolate { node });
+                (0..*ahead).for_each(|_| act(Action::Timeout { node }));
+                // It waits for an election timeout like all others.
+                act(Action::Crash { node });
+                act(Action::Restart { node });
+            }
+        }
     }
 
     fn is_over(&self, world: &World) -> bool {
@@ -292,6 +353,10 @@ impl fmt::Display for ElectionError {
                 f,
                 "{left} servers are left: give so many log lengths, or let fewer be behind"
             ),
+            Self::TermsAhead => f.write_str(
+                "only servers that are left, have not led and have no pre-vote can be ahead in terms",
+            ),
+            Self::NoSuchLink(from, to) => write!(f, "there is no link from {from} to {to}"),
             Self::EmptyRange(name) => write!(f, "{name}: the range ends before it begins"),
             Self::World(error) => error.fmt(f),
             Self::NoLeader { seed, timeouts } => write!(
@@ -367,6 +432,31 @@ mod tests {
         assert!(mean(|election| election.disk = Span::new(10_000, 10_000)) > plain + 15.0);
     }
 
+    #[test]
+    fn terms_links_losses_and_clocks_matter() {
+        let mean = |change: fn(&mut Election)| {
+            let mut election = Election::wan();
+            change(&mut election);
+            election.measure(400, 3).unwrap().mean()
+        };
+        let plain = mean(|_| {});
+        // A candidate that is told of a later term loses, though a majority would vote for it.
+        assert!(mean(|election| election.terms_ahead = vec![10]) > plain * 1.05);
+        assert!(mean(|election| election.terms_ahead = vec![10, 20, 30, 40]) > plain * 1.08);
+        assert!(mean(|election| election.loss_per_mille = 500) > plain * 1.5);
+        let drifting = mean(|election| election.drift_ppm = 500_000);
+        assert!(
+            (plain * 0.5..plain * 0.95).contains(&drifting),
+            "the fastest clock decides"
+        );
+        let slow_way = |election: &mut Election| {
+            let others = (2..=5).flat_map(|node| [(1, node), (node, 1)]);
+            let latency = Span::new(200_000, 200_000);
+            election.links = others.map(|(from, to)| (from, to, latency)).collect();
+        };
+        assert!(mean(slow_way) > plain * 1.02);
+    }
+
     /// Who lacks an entry that a majority has cannot win.
     #[test]
     fn a_server_that_is_behind_is_not_elected() {
@@ -399,6 +489,12 @@ mod tests {
         assert_eq!(
             no_majority,
             ElectionError::NoMajority { left: 2, needed: 3 }
+        );
+        let ahead = refused(|election| election.terms_ahead = vec![1; 5]);
+        assert_eq!(ahead, ElectionError::TermsAhead);
+        assert_eq!(
+            refused(|election| election.links = vec![(1, 9, Span::new(0, 0))]),
+            ElectionError::NoSuchLink(1, 9)
         );
         assert!(matches!(
             refused(|election| election.failed = u64::MAX),

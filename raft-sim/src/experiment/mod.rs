@@ -5,11 +5,13 @@
 //! run in production, so what is measured is theirs. [`lan`] holds the rows of Figure 16,
 //! [`closed_form`] what section 9.3 derives on paper.
 
+mod availability;
 pub mod closed_form;
 mod distribution;
 mod election;
 pub mod lan;
 pub mod plot;
 
+pub use availability::{Availability, Availed};
 pub use distribution::Distribution;
 pub use election::{Election, ElectionError, Logs, Until};

@@ -1,5 +1,7 @@
 //! Repeats published experiments with these servers: `cargo xtask experiment --help`.
 
+mod questions;
+
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
@@ -26,6 +28,8 @@ enum Experiment {
     Election(ElectionArgs),
     /// Figure 16 of the paper: a table and a plot.
     Lan(LanArgs),
+    /// One of four questions that the dissertation leaves open: a page with tables and a plot.
+    Question(questions::QuestionArgs),
 }
 
 #[derive(Args)]
@@ -63,6 +67,18 @@ struct ElectionArgs {
     /// When an election is over.
     #[arg(long, value_enum, default_value_t = End::Elected)]
     until: End,
+    /// How many terms ahead of the leader's the last servers are, one number a server.
+    #[arg(long, value_delimiter = ',', conflicts_with = "pre_vote")]
+    terms_ahead: Vec<u64>,
+    /// A link with a latency of its own: sender, receiver and milliseconds, as 1,2,150-200. Can be given again.
+    #[arg(long = "link", value_name = "FROM,TO,MILLIS")]
+    links: Vec<Link>,
+    /// Messages lost, in percent.
+    #[arg(long, default_value_t = 0.0)]
+    loss: f64,
+    /// How fast or slow each server's clock is at most, in percent.
+    #[arg(long, default_value_t = 0.0)]
+    drift: f64,
     /// Servers ask around before they stand for election.
     #[arg(long)]
     pre_vote: bool,
@@ -137,10 +153,40 @@ impl FromStr for Millis {
     }
 }
 
+/// A link on the command line.
+#[derive(Clone, Copy)]
+struct Link(u64, u64, Span);
+
+impl FromStr for Link {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<_> = text.split(',').collect();
+        let number = |text: &str| text.parse().map_err(|_| "a server is a number".to_owned());
+        match parts[..] {
+            [from, to, latency] => {
+                let Millis(latency) = latency.parse()?;
+                Ok(Self(number(from)?, number(to)?, latency))
+            }
+            _ => Err("write a link as 1,2,150-200".into()),
+        }
+    }
+}
+
+/// A share of at most `most` percent, in so many parts of one percent.
+fn parts(percent: f64, most: f64, parts: f64) -> Result<u32, String> {
+    if (0.0..=most).contains(&percent) {
+        Ok((percent * parts).round() as u32)
+    } else {
+        Err(format!("{percent} % is not between 0 and {most} %"))
+    }
+}
+
 fn main() -> ExitCode {
     let result = match Cli::parse().experiment {
         Experiment::Election(args) => election(&args),
         Experiment::Lan(args) => local_network(&args),
+        Experiment::Question(args) => questions::answer(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -171,6 +217,14 @@ fn election(args: &ElectionArgs) -> Result<(), Box<dyn Error>> {
             End::Elected => Until::Elected,
             End::Heard => Until::Heard,
         },
+        terms_ahead: args.terms_ahead.clone(),
+        links: args
+            .links
+            .iter()
+            .map(|Link(from, to, latency)| (*from, *to, *latency))
+            .collect(),
+        loss_per_mille: parts(args.loss, 100.0, 10.0)?,
+        drift_ppm: parts(args.drift, 90.0, 10_000.0)?,
         pre_vote: args.pre_vote,
         check_quorum: args.check_quorum,
     };

@@ -1,0 +1,199 @@
+//! For which share of the time a cluster has a leader, where messages are lost or clocks are wrong all the time.
+
+use raft_core::Role;
+
+use super::election::ElectionError;
+use crate::action::Action;
+use crate::config::WorldConfig;
+use crate::random::{Random, Span};
+use crate::world::World;
+
+/// Five servers in a lasting condition. Times are in microseconds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Availability {
+    /// One-way message latency.
+    pub latency: Span,
+    /// Election timeouts.
+    pub timeout: Span,
+    /// Time between two heartbeats.
+    pub heartbeat: u64,
+    /// Messages lost, of a thousand.
+    pub loss_per_mille: u32,
+    /// Each server's clock is fast or slow by up to so many parts in a million.
+    pub drift_ppm: u32,
+    /// Every so often the leader's process crashes, and starts again after half of that; never, if none.
+    pub crash_every: Option<u64>,
+    /// Whether servers have pre-vote and check-quorum.
+    pub stable: bool,
+}
+
+/// What was found.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Availed {
+    /// The share of the time in which a majority, the leader among them, followed one leader in its term.
+    pub share: f64,
+    /// Leaders elected an hour.
+    pub elections_per_hour: f64,
+}
+
+const SERVERS: u64 = 5;
+/// So many of the longest election timeouts pass before anything counts.
+const TIMEOUTS_BEFORE: u64 = 20;
+
+impl Availability {
+    /// The network and the timeouts of [`Election::wan`](super::Election::wan), and heartbeats five times in the
+    /// shortest timeout.
+    #[must_use]
+    pub fn wan() -> Self {
+        Self {
+            latency: Span::new(30_000, 40_000),
+            timeout: Span::new(300_000, 600_000),
+            heartbeat: 60_000,
+            loss_per_mille: 0,
+            drift_ppm: 0,
+            crash_every: None,
+            stable: false,
+        }
+    }
+
+    /// Watches so many clusters for so many microseconds each. The same seed gives the same.
+    ///
+    /// # Errors
+    ///
+    /// [`ElectionError`], if the configuration makes no sense or a rule of Raft was broken.
+    pub fn measure(&self, clusters: u64, lasts: u64, seed: u64) -> Result<Availed, ElectionError> {
+        let mut random = Random::new(seed);
+        let (mut led, mut elections) = (0, 0);
+        for _ in 0..clusters {
+            let (time, elected) = self.watch(lasts, random.next())?;
+            led += time;
+            elections += elected;
+        }
+        let whole = clusters.saturating_mul(lasts).max(1) as f64;
+        Ok(Availed {
+            share: led as f64 / whole,
+            elections_per_hour: elections as f64 / whole * 3.6e9,
+        })
+    }
+
+    /// For how long there was a leader, and how many there were.
+    fn watch(&self, lasts: u64, seed: u64) -> Result<(u64, u64), ElectionError> {
+        let mut world = World::new(WorldConfig {
+            nodes: SERVERS,
+            seed,
+            election_timeout: self.timeout,
+            heartbeat_interval: self.heartbeat,
+            pre_vote: self.stable,
+            check_quorum: self.stable,
+            latency: self.latency,
+            loss_per_mille: self.loss_per_mille,
+            sync: Span::new(0, 0),
+            story: false,
+            ..WorldConfig::default()
+        })
+        .map_err(ElectionError::World)?;
+        let mut random = Random::new(seed ^ 0xd21f7);
+        for node in 1..=SERVERS {
+            let drift = random.within(0..=2 * u64::from(self.drift_ppm)) as i32;
+            let drift = drift - self.drift_ppm as i32;
+            let done = world.act(&Action::SetClock { node, drift });
+            debug_assert_eq!(done, Ok(()), "the server is there");
+        }
+        let begin = TIMEOUTS_BEFORE * self.timeout.max;
+        world.run_until(begin);
+        let before = world.elections();
+        let mut led = 0;
+        let mut crash_at = self.crash_every.map(|every| begin + every);
+        let mut returning: Option<(u64, u64)> = None;
+        while world.now() < begin + lasts && world.violation().is_none() {
+            let returns_at = returning.map(|(at, _)| at);
+            let planned = crash_at.into_iter().chain(returns_at).min();
+            let stop = planned.unwrap_or(u64::MAX).min(begin + lasts);
+            let next = world.next_at().map_or(stop, |at| at.min(stop));
+            if leader(&world).is_some() {
+                led += next - world.now();
+            }
+            world.run_until(next);
+            if let Some((_, node)) = returning.take_if(|(at, _)| *at == next) {
+                let done = world.act(&Action::Restart { node });
+                debug_assert_eq!(done, Ok(()), "it is down");
+            }
+            if let (Some(every), true) = (self.crash_every, crash_at == Some(next)) {
+                crash_at = Some(next + every);
+                if let Some(node) = leader(&world) {
+                    let done = world.act(&Action::Crash { node });
+                    debug_assert_eq!(done, Ok(()), "a leader runs");
+                    returning = Some((next + every / 2, node));
+                }
+            }
+        }
+        if let Some(violation) = world.violation() {
+            return Err(ElectionError::Violation(violation.to_string()));
+        }
+        Ok((led, world.elections() - before))
+    }
+}
+
+/// The server that a majority follows in its term.
+fn leader(world: &World) -> Option<u64> {
+    let servers = || (1..=SERVERS).filter_map(|node| world.raft(node));
+    servers()
+        .filter(|server| server.role() == Role::Leader)
+        .find(|leader| {
+            let follows = |server: &&raft_core::Raft| {
+                (server.term(), server.leader()) == (leader.term(), Some(leader.id()))
+            };
+            servers().filter(follows).count() as u64 > SERVERS / 2
+        })
+        .map(|leader| leader.id().0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(change: impl Fn(&mut Availability)) -> Availed {
+        let mut availability = Availability::wan();
+        change(&mut availability);
+        availability.measure(4, 100_000_000, 1).unwrap()
+    }
+
+    #[test]
+    fn a_quiet_cluster_keeps_its_leader() {
+        for stable in [false, true] {
+            let quiet = measured(|it| it.stable = stable);
+            assert_eq!((quiet.share, quiet.elections_per_hour), (1.0, 0.0));
+        }
+    }
+
+    #[test]
+    fn losses_and_wrong_clocks_cost_leaders() {
+        let lossy = measured(|it| it.loss_per_mille = 500);
+        assert!((0.5..0.99).contains(&lossy.share), "{lossy:?}");
+        assert!(lossy.elections_per_hour > 100.0);
+        let stable = |it: &mut Availability| {
+            it.loss_per_mille = 500;
+            it.stable = true;
+        };
+        assert!(
+            measured(stable).share > lossy.share,
+            "a leader that is heard stays"
+        );
+        // The fastest clock leads after a while, and keeps the others quiet.
+        let drifting = |it: &mut Availability| {
+            it.drift_ppm = 900_000;
+            it.heartbeat = 150_000;
+        };
+        assert_eq!(measured(drifting).share, 1.0);
+        let crashing = |drift_ppm| {
+            measured(move |it| {
+                it.drift_ppm = drift_ppm;
+                it.heartbeat = 150_000;
+                it.crash_every = Some(10_000_000);
+            })
+        };
+        let (right, wrong) = (crashing(0), crashing(700_000));
+        assert!((0.93..0.97).contains(&right.share), "{right:?}");
+        assert!((wrong.share - right.share).abs() < 0.02, "{wrong:?}");
+    }
+}
