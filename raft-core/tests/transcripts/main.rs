@@ -1,4 +1,4 @@
-//! Plays the transcripts in `paper/` and `interaction/`: each is a file of commands, and below each command stands what it must
+//! Plays the transcripts in `paper/`, `interaction/` and `ours/`: each is a file of commands, and below each command stands what it must
 //! bring about. The format, and which behaviours there are, is told in `docs/transcripts.md`.
 //!
 //! `RAFT_REWRITE=1 cargo test -p raft-core --test transcripts` writes the traces anew. What a transcript expects in so many
@@ -34,7 +34,7 @@ fn documentation() -> PathBuf {
 /// The files of all transcripts, below this directory, in order.
 fn files() -> Vec<PathBuf> {
     let in_part = |part: &str| fs::read_dir(directory().join(part)).unwrap();
-    let mut files: Vec<_> = ["paper", "interaction"]
+    let mut files: Vec<_> = ["paper", "interaction", "ours"]
         .into_iter()
         .flat_map(in_part)
         .map(|file| file.unwrap().path())
