@@ -31,9 +31,8 @@ impl Journal {
             .truncate(false)
             .open(path)?;
         // The file's name must survive, too.
-        if let Some(directory) = path.parent() {
-            File::open(directory)?.sync_all()?;
-        }
+        let directory = path.parent().filter(|parent| *parent != Path::new(""));
+        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let (mut hard_state, mut log) = (HardState::default(), Vec::new());
@@ -112,7 +111,9 @@ fn next_record(rest: &mut Bytes) -> io::Result<Option<Bytes>> {
         return Ok(None);
     };
     let length = length as usize;
-    if head.len() < length {
+    // A file may have grown before its contents came, and be zeros there; no record is empty.
+    let is_blank = length == 0 && rest.iter().all(|byte| *byte == 0);
+    if is_blank || head.len() < length {
         return Ok(None);
     }
     let body = head.split_to(length);
@@ -269,6 +270,8 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             assert_eq!(terms(&Journal::open(&path).unwrap().2), [1, 1]);
         }
+        std::fs::write(&path, [&first[..], &[0; 4096]].concat()).unwrap();
+        assert_eq!(terms(&Journal::open(&path).unwrap().2), [1, 1]);
         std::fs::write(&path, &whole).unwrap();
         let (_, state, log) = Journal::open(&path).unwrap();
         assert_eq!((state.term, terms(&log)), (Term(2), vec![1, 2]));
