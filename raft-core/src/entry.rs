@@ -52,13 +52,17 @@ pub struct HardState {
     pub vote: Option<NodeId>,
 }
 
+/// What an entry takes in memory where pointers have 64 bits. Limits on bytes decide what is sent when, so this is the
+/// same number where they have 32.
+const OVERHEAD_BYTES: usize = 56;
+const _: () = assert!(size_of::<Entry>() <= OVERHEAD_BYTES);
+
 impl Entry {
     /// What the entry counts against the limits in [`Config`](crate::Config): its payload and a
     /// fixed part for its place in the log, so that empty entries are not free.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        const OVERHEAD: usize = size_of::<Entry>();
-        OVERHEAD + self.payload.len()
+        OVERHEAD_BYTES + self.payload.len()
     }
 
     /// The entry without what a witness does not keep.
