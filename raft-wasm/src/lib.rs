@@ -78,7 +78,7 @@ pub fn rules() -> Result<JsRules, Error> {
 #[wasm_bindgen(js_name = hashOfSeeds)]
 pub fn hash_of_seeds(first: f64, count: f64) -> String {
     let seeds = first as u64..(first + count) as u64;
-    format!("{:016x}", raft_sim::hash_of_seeds(seeds))
+    format!("{:016x}", raft_sim::hash_of_seeds(0, seeds))
 }
 
 /// Makes panics readable.

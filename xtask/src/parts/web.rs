@@ -23,7 +23,9 @@ pub fn wasm(workspace: &Workspace) -> Result<Note> {
             "--chromedriver",
         ])
         .arg(driver)
-        .arg("raft-wasm");
+        .arg("raft-wasm")
+        // In seconds; the code is not optimized, and 200 worlds full of faults are among the tests.
+        .env("WASM_BINDGEN_TEST_TIMEOUT", "300");
     let passed = run_tests(step)?;
     Ok(Some(format!("{passed} passed")))
 }
