@@ -9,6 +9,7 @@
 mod bench;
 mod checked;
 mod determinism;
+mod differential;
 mod node;
 mod page;
 mod parts;
@@ -54,6 +55,8 @@ enum Task {
     Model(checked::Args),
     /// Tell servers what no server would say, a hundred million times: `cargo xtask fuzz --help`.
     Fuzz(checked::Args),
+    /// Compare raft-core with raft 0.7.0, event by event.
+    Differential(differential::Args),
     /// Play a scenario and tell its story: `cargo xtask scenario --help`.
     Scenario(simulator::SimulatorArgs),
     /// Repeat a published experiment: `cargo xtask experiment election --help`.
@@ -113,6 +116,11 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Fuzz(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;
             checked::run(&workspace, checked::FUZZ, args)
+        }
+        Task::Differential(args) => {
+            setup::ensure(&workspace, &[Need::Toolchain])?;
+            differential::compare(&workspace, args)?;
+            Ok(ExitCode::SUCCESS)
         }
         Task::Scenario(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;

@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use super::Note;
 use super::rust::run_tests;
 use crate::checked::{FUZZ, MODEL, Program};
+use crate::differential::{self, Args};
 use crate::step::Step;
 use crate::workspace::Workspace;
 
@@ -25,6 +26,28 @@ pub fn model(workspace: &Workspace) -> Result<Note> {
 pub fn fuzz(workspace: &Workspace) -> Result<Note> {
     let steps = ["--steps", FUZZ_STEPS];
     last_line(workspace, FUZZ, &steps, " nothing fell, ").map(Some)
+}
+
+/// Some schedules and configurations; and that broken rules are noticed.
+pub fn differential(workspace: &Workspace) -> Result<Note> {
+    Step::cargo(
+        workspace,
+        "fmt --check --manifest-path tests/differential/Cargo.toml",
+    )?
+    .run()?;
+    let same = differential::compare(
+        workspace,
+        &Args {
+            schedules: 500,
+            configurations: 100_000,
+            seed: 0,
+        },
+    )?;
+    if !same.ends_with(": the same") {
+        bail!("the program doesn't say what it has compared");
+    }
+    run_tests(differential::cargo(workspace, "test --features sabotage")?)?;
+    Ok(Some(same))
 }
 
 /// Runs a program, and returns the last line that says this.

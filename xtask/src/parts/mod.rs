@@ -61,6 +61,8 @@ pub enum Part {
     Model,
     /// Millions of calls of raft-core, true and false.
     Fuzz,
+    /// raft-core and raft 0.7.0 do the same.
+    Differential,
     /// raft-wasm's tests, in a browser.
     Wasm,
     /// The page and the dashboard, in a browser.
@@ -83,6 +85,7 @@ impl Part {
             Self::Fmt | Self::Clippy | Self::Doc | Self::Build | Self::Test => &[Toolchain],
             Self::NoStd | Self::Switches | Self::Golden => &[Toolchain],
             Self::Campaign | Self::Sabotage | Self::Model | Self::Fuzz => &[Toolchain],
+            Self::Differential => &[Toolchain],
             Self::Deny => &[Toolchain, CargoDeny],
             Self::Page | Self::Demo => &[Toolchain, WasmBindgen],
             Self::Readme => &[Toolchain, WasmBindgen, Curl],
@@ -108,6 +111,7 @@ impl Part {
             | Self::Sabotage
             | Self::Model
             | Self::Fuzz
+            | Self::Differential
             | Self::Wasm => &[],
         }
     }
@@ -133,6 +137,7 @@ impl Part {
             Self::Sabotage => rust::sabotage(workspace),
             Self::Model => checked::model(workspace),
             Self::Fuzz => checked::fuzz(workspace),
+            Self::Differential => checked::differential(workspace),
             Self::Wasm => web::wasm(workspace),
             Self::Browser => web::browser(workspace),
             Self::Demo => demo::run(workspace),

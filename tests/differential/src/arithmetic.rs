@@ -1,0 +1,268 @@
+//! Majorities, votes and changes of membership, on plain values.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfState};
+use raft::{Changer, ProgressTracker};
+use raft_core::{
+    AppendEntriesResponse, AppendResult, ChangeError, Config, Effects, HardState, Instant,
+    LogIndex, Membership, Message, NodeId, Raft, RequestVoteResponse, Restored, Role, Tally,
+};
+
+use crate::Rules;
+use crate::schedule::Chance;
+
+type Nodes = BTreeSet<u64>;
+
+/// Voters and learners, of whom nobody is both.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Members {
+    voters: Nodes,
+    learners: Nodes,
+}
+
+impl Members {
+    fn draw(chance: &mut Chance, most: u64) -> Self {
+        let (mut voters, mut learners) = (Nodes::new(), Nodes::new());
+        for node in 1..=most {
+            match chance.below(4) {
+                0 | 1 => drop(voters.insert(node)),
+                2 => drop(learners.insert(node)),
+                _ => {}
+            }
+        }
+        if voters.is_empty() {
+            learners.remove(&1);
+            voters.insert(1);
+        }
+        Self { voters, learners }
+    }
+
+    fn ours(&self) -> Membership {
+        Membership::new(self.voters.iter().copied().map(NodeId))
+            .with_learners(self.learners.iter().copied().map(NodeId))
+    }
+
+    /// What leads from here to `target`, in their words.
+    fn changes(&self, target: &Self) -> Vec<ConfChangeSingle> {
+        let all = [
+            &self.voters,
+            &self.learners,
+            &target.voters,
+            &target.learners,
+        ];
+        let all: Nodes = all.into_iter().flatten().copied().collect();
+        let kind = |node: &u64| {
+            if target.voters.contains(node) {
+                (!self.voters.contains(node)).then_some(ConfChangeType::AddNode)
+            } else if target.learners.contains(node) {
+                (!self.learners.contains(node)).then_some(ConfChangeType::AddLearnerNode)
+            } else {
+                Some(ConfChangeType::RemoveNode)
+            }
+        };
+        let changes = all.iter().filter_map(|node| Some((*node, kind(node)?)));
+        changes.map(|(node, kind)| change(node, kind)).collect()
+    }
+
+    /// Their tracker with these members.
+    fn theirs(&self) -> Result<ProgressTracker> {
+        let mut tracker = ProgressTracker::new(1);
+        let voters = self
+            .voters
+            .iter()
+            .map(|node| (node, ConfChangeType::AddNode));
+        let learners = self.learners.iter();
+        let learners = learners.map(|node| (node, ConfChangeType::AddLearnerNode));
+        for (node, kind) in voters.chain(learners) {
+            let (next, changes) = Changer::new(&tracker).simple(&[change(*node, kind)])?;
+            tracker.apply_conf(next, changes, 1);
+        }
+        Ok(tracker)
+    }
+}
+
+fn change(node: u64, kind: ConfChangeType) -> ConfChangeSingle {
+    ConfChangeSingle {
+        node_id: node,
+        change_type: kind,
+        ..ConfChangeSingle::default()
+    }
+}
+
+fn set(nodes: &[u64]) -> Nodes {
+    nodes.iter().copied().collect()
+}
+
+fn ids(nodes: &[NodeId]) -> Nodes {
+    nodes.iter().map(|node| node.0).collect()
+}
+
+/// Compares commit indexes and votes of the configuration of this number, which is joint in half of
+/// all cases.
+///
+/// # Errors
+///
+/// Says where the two differ.
+pub fn compare_majorities(seed: u64, number: u64) -> Result<()> {
+    let mut chance = Chance::new(seed, number);
+    let size = 1 + chance.below(12) as u64;
+    let old = Members::draw(&mut chance, size);
+    let mut tracker = old.theirs()?;
+    let mut ours = old.ours();
+    if chance.below(2) == 0 {
+        let new = Members::draw(&mut chance, size);
+        let (joint, changes) = Changer::new(&tracker).enter_joint(false, &old.changes(&new))?;
+        tracker.apply_conf(joint, changes, 1);
+        ours = new
+            .ours()
+            .with_outgoing(old.voters.iter().copied().map(NodeId));
+    }
+    let matched: Vec<u64> = (0..=size).map(|_| chance.below(6) as u64).collect();
+    let votes: Vec<_> = (0..=size)
+        .map(|_| [None, Some(true), Some(false)][chance.below(3)])
+        .collect();
+    for node in 1..=size {
+        if let Some(progress) = tracker.get_mut(node) {
+            progress.matched = matched[node as usize];
+        }
+        if let Some(vote) = votes[node as usize] {
+            tracker.record_vote(node, vote);
+        }
+    }
+    let our_commit = ours.reached_by_majority(|node| matched[node.0 as usize]);
+    let their_commit = tracker.maximal_committed_index().0;
+    ensure!(
+        our_commit == Some(their_commit),
+        "{ours}, matched {matched:?}: ours commit {our_commit:?}, theirs {their_commit}"
+    );
+    let our_vote = match ours.tally(|node| votes[node.0 as usize]) {
+        Tally::Won => "Won",
+        Tally::Lost => "Lost",
+        Tally::Open => "Pending",
+    };
+    let their_vote = format!("{:?}", tracker.tally_votes().2);
+    ensure!(
+        our_vote == their_vote,
+        "{ours}, votes {votes:?}: ours {our_vote}, theirs {their_vote}"
+    );
+    Ok(())
+}
+
+/// Compares a change of membership: theirs in their arithmetic, ours in the log of a real leader.
+///
+/// # Errors
+///
+/// Says where the two differ.
+pub fn compare_change(seed: u64, number: u64, rules: Rules) -> Result<()> {
+    let mut chance = Chance::new(seed, number);
+    let size = 1 + chance.below(7) as u64;
+    let from = Members::draw(&mut chance, size);
+    let target = Members::draw(&mut chance, size);
+    let mut leader = Leader::new(&from, rules)?;
+    let asked = leader.raft.change_membership(target.ours(), Instant(0));
+    if from == target {
+        let refused = asked == Err(ChangeError::NoChange);
+        ensure!(refused, "{from:?} is no change, and ours says {asked:?}");
+        return Ok(());
+    }
+    asked.with_context(|| format!("ours, {from:?} to {target:?}"))?;
+    let entered = leader.raft.membership().clone();
+    leader.settle();
+    let left = leader.raft.membership().clone();
+
+    let mut tracker = from.theirs()?;
+    let (joint, changes) = Changer::new(&tracker).enter_joint(false, &from.changes(&target))?;
+    tracker.apply_conf(joint, changes, 1);
+    let their_entered = tracker.conf().to_conf_state();
+    let (next, changes) = Changer::new(&tracker).leave_joint()?;
+    tracker.apply_conf(next, changes, 1);
+    let their_left = tracker.conf().to_conf_state();
+
+    // Ours changes learners alone without a joint membership.
+    let same_voters = from.voters == target.voters;
+    ensure!(
+        same_voters || agree(&entered, &their_entered),
+        "{from:?} to {target:?}: ours enters {entered:?}, theirs {their_entered:?}"
+    );
+    ensure!(
+        same_voters != entered.is_joint(),
+        "{from:?} to {target:?}: ours enters {entered:?}"
+    );
+    ensure!(
+        agree(&left, &their_left) && !left.is_joint(),
+        "{from:?} to {target:?}: ours leaves {left:?}, theirs {their_left:?}"
+    );
+    Ok(())
+}
+
+/// Whether two memberships are the same. A voter that becomes a learner is one of our learners from
+/// the beginning, and theirs is set aside until the joint membership is left.
+fn agree(ours: &Membership, theirs: &ConfState) -> bool {
+    let learners = &set(&theirs.learners) | &set(&theirs.learners_next);
+    ids(ours.voters()) == set(&theirs.voters)
+        && ids(ours.outgoing()) == set(&theirs.voters_outgoing)
+        && ids(ours.learners()) == learners
+}
+
+/// A leader of ours, whom everybody agrees with.
+struct Leader {
+    raft: Raft,
+    effects: Effects,
+}
+
+impl Leader {
+    fn new(members: &Members, rules: Rules) -> Result<Self> {
+        let id = members.voters.first().context("somebody votes")?;
+        let mut config = Config::new(NodeId(*id));
+        config.pre_vote = false;
+        rules.apply(&mut config);
+        let fresh = Restored::new(1, members.ours(), HardState::default(), LogIndex(0), 0);
+        let mut raft = Raft::new(config, fresh, 1, Instant(0))?;
+        let deadline = raft.deadline().context("a voter has a timer")?;
+        raft.elapse(deadline);
+        let effects = Effects::default();
+        let mut leader = Self { raft, effects };
+        leader.settle();
+        ensure!(leader.raft.role() == Role::Leader, "all voted for it");
+        leader.raft.propose(Bytes::from_static(b"x"), Instant(0))?;
+        leader.settle();
+        Ok(leader)
+    }
+
+    /// Everybody agrees until nothing more happens.
+    fn settle(&mut self) {
+        let term = |raft: &Raft| raft.term();
+        loop {
+            self.raft.drain(&mut self.effects);
+            let write = self.effects.write.take();
+            let messages = std::mem::take(&mut self.effects.messages);
+            self.effects.committed.clear();
+            if write.is_none() && messages.is_empty() {
+                return;
+            }
+            if let Some(write) = write {
+                self.raft.persisted(write.synced(), Instant(0));
+            }
+            for sent in messages {
+                let term = term(&self.raft);
+                let answer = match sent.message {
+                    Message::RequestVote(_) => {
+                        let granted = true;
+                        Message::RequestVoteResponse(RequestVoteResponse { term, granted })
+                    }
+                    Message::AppendEntries(request) => {
+                        let last = request.entries.last().map(|entry| entry.id);
+                        let match_index = last.unwrap_or(request.prev_log).index;
+                        let result = AppendResult::Accepted { match_index };
+                        Message::AppendEntriesResponse(AppendEntriesResponse { term, result })
+                    }
+                    _ => continue,
+                };
+                self.raft.receive(sent.to, answer, Instant(0));
+            }
+        }
+    }
+}
