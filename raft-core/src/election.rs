@@ -157,15 +157,17 @@ impl Raft {
 
     pub(crate) fn on_request_vote(&mut self, from: NodeId, request: &RequestVote) {
         // A server that hears its leader doesn't even adopt the candidate's term: whoever cannot
-        // hear the leader must not depose it.
-        let bound = if self.config.check_quorum && !request.transfer && request.term > self.term() {
+        // hear the leader must not depose it. Nor does it vote in that term if it has learned of it
+        // otherwise: what it answered the leader keeps the leader's lease.
+        let is_stale = request.term < self.term();
+        let bound = if self.config.check_quorum && !request.transfer && !is_stale {
             self.bound_to_leader()
         } else {
             None
         };
         let refusal = if bound.is_some() {
             bound
-        } else if request.term < self.term() {
+        } else if is_stale {
             Some(VoteRefusal::StaleTerm { ours: self.term() })
         } else {
             if request.term > self.term() {

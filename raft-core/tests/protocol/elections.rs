@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, TIMEOUT_MIN};
 use raft_core::{
-    Event, HardState, Heartbeat, LogIndex, Message, NodeId, PreVote, RequestVote, Role,
-    StepDownReason, Term, VoteRefusal,
+    Event, HardState, Heartbeat, LogIndex, Message, NodeId, PreVote, PreVoteResponse, RequestVote,
+    Role, StepDownReason, Term, VoteRefusal,
 };
 
 #[test]
@@ -193,6 +193,39 @@ fn a_server_cut_off_does_not_disturb_when_it_returns() {
         (Role::Leader, Term(1))
     );
     assert_eq!(cluster.raft(3).leader(), Some(NodeId(1)));
+}
+
+/// A server may learn of a later term otherwise than from a request for its vote. Its answers to the leader keep the
+/// leader's lease, so it must not vote before that is over (found by the campaign: a lease read missed a write).
+#[test]
+fn a_server_that_hears_a_leader_does_not_vote_in_a_term_that_it_learned_of_otherwise() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.beat(1);
+    cluster.deliver();
+    let answer = PreVoteResponse {
+        term: Term(2),
+        campaign_term: Term(2),
+        granted: false,
+    };
+    cluster.hand_over(3, 2, Message::PreVoteResponse(answer));
+    assert_eq!(cluster.raft(2).term(), Term(2));
+    let request = RequestVote {
+        term: Term(2),
+        last_log: cluster.raft(2).last_log(),
+        transfer: false,
+    };
+    let granted = |cluster: &mut Cluster| {
+        cluster.hand_over(3, 2, Message::RequestVote(request.clone()));
+        cluster.drain();
+        let answers = cluster.take_mail(2, 3);
+        answers
+            .iter()
+            .any(|answer| matches!(answer, Message::RequestVoteResponse(answer) if answer.granted))
+    };
+    assert!(!granted(&mut cluster));
+    cluster.pass(TIMEOUT_MIN);
+    assert!(granted(&mut cluster));
 }
 
 /// Without pre-vote, a server in a later term and with a shorter log must be heard: its refusal
