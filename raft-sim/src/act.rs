@@ -41,6 +41,7 @@ impl World {
         if self.violation.is_some() {
             return Err(ActionError::Ended);
         }
+        self.disturbs_progress(action);
         match action {
             Action::Crash { node } => self.crash(*node),
             Action::PowerCut => {

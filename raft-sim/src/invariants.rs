@@ -35,6 +35,9 @@ pub enum Invariant {
     Linearizability,
     /// When all faults are mended, a write succeeds within a bounded number of election timeouts.
     Availability,
+    /// While a server that may lead is connected to a majority, something is committed within a bounded number of
+    /// election timeouts, if the servers use pre-vote and check-quorum.
+    Progress,
     /// A server comes to rest after each event.
     Quiescence,
 }
@@ -80,6 +83,11 @@ type Checked = Result<(), (Invariant, String)>;
 const FINGERPRINTS_MAX: usize = 1024;
 
 impl Invariants {
+    /// How many entries are known to be committed.
+    pub(crate) fn committed(&self) -> usize {
+        self.committed.len()
+    }
+
     /// Looks at a server after an event that may have changed it. `holds` says whether a
     /// server has an entry on its disk.
     pub(crate) fn observe(
@@ -285,7 +293,7 @@ fn has(raft: &Raft, entry: LogId) -> bool {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ElectionSafety,
         Self::LeaderAppendOnly,
         Self::LogMatching,
@@ -296,6 +304,7 @@ impl Invariant {
         Self::AcknowledgedOnce,
         Self::Linearizability,
         Self::Availability,
+        Self::Progress,
         Self::Quiescence,
     ];
 }
@@ -313,6 +322,7 @@ impl fmt::Display for Invariant {
             Self::AcknowledgedOnce => "acknowledged writes, once",
             Self::Linearizability => "linearizability",
             Self::Availability => "availability",
+            Self::Progress => "progress with a connected majority",
             Self::Quiescence => "quiescence",
         })
     }

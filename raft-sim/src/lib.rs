@@ -48,6 +48,7 @@ mod invariants;
 pub mod linearizability;
 mod network;
 mod node;
+mod progress;
 mod queue;
 mod random;
 mod run;

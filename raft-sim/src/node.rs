@@ -134,6 +134,10 @@ impl Clock {
             .saturating_add(u64::try_from(world).unwrap_or(u64::MAX))
     }
 
+    pub(crate) fn drift(&self) -> i32 {
+        self.drift
+    }
+
     pub(crate) fn set_drift(&mut self, world: u64, drift: i32) {
         self.anchor = (world, self.read(world).0);
         // A clock that stands still or runs backwards is not monotonic.

@@ -14,6 +14,7 @@ use crate::config::{WorldConfig, WorldError};
 use crate::invariants::{Invariant, Invariants, Violation};
 use crate::network::Network;
 use crate::node::{Arrival, Asked, Node, Running};
+use crate::progress::Progress;
 pub(crate) use crate::queue::Happening;
 use crate::queue::Queue;
 use crate::random::Random;
@@ -33,6 +34,7 @@ pub struct World {
     pub(crate) story: Story,
     pub(crate) invariants: Invariants,
     pub(crate) violation: Option<Violation>,
+    pub(crate) progress: Progress,
     queue: Queue,
     buffer: Buffer,
     pub(crate) next_write: u64,
@@ -74,6 +76,7 @@ impl World {
             story: Story::new(config.story),
             invariants: Invariants::default(),
             violation: None,
+            progress: Progress::default(),
             queue: Queue::new(nodes.len()),
             buffer: Buffer::default(),
             next_write: 1,
@@ -275,6 +278,7 @@ impl World {
         self.buffer = Buffer(effects);
         self.stop_if_told(id);
         self.set_timer(id);
+        self.watch_progress();
     }
 
     /// Leaves nothing of the effects.

@@ -397,7 +397,7 @@ test("text is large enough to read, and none of it is cut off", async () => {
         }
         if (viewport === PHONE) await page.getByRole("button", { name: "Safety" }).click();
         await page.locator('[data-rule="linearizability"]').waitFor();
-        assert.equal(await page.locator("#safety button:visible").count(), 10);
+        assert.equal(await page.locator("#safety button:visible").count(), 11);
       });
     }
   }

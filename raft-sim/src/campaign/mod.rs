@@ -2,7 +2,8 @@
 //!
 //! A campaign run has two phases. In the first, everything may break at any moment, and safety must
 //! hold. Then all is mended, and a client's write must succeed within a bounded number of
-//! election timeouts. At the end the whole history must be linearizable.
+//! election timeouts; or a random quorum is mended, the others stay broken for ever, and something must be
+//! committed. At the end the whole history must be linearizable.
 //!
 //! A fault schedule is data: some of it is drawn before the run, some is decided by an adversary that
 //! watches the servers. Either way a run ends with the [`Script`] of all that was done, which gives the
@@ -12,6 +13,7 @@ mod adversary;
 mod disks;
 mod draw;
 mod old_leader;
+mod quorum;
 mod shrink;
 mod stretch;
 
@@ -145,13 +147,10 @@ impl Campaign {
         };
         self.break_things(&mut stage);
         stage.advance(self.healed_at);
-        for repair in repairs(&stage.world) {
-            stage.act(repair);
-        }
         let violation = match stage.world.violation() {
             Some(violation) => Some(violation.clone()),
             None => self
-                .recovers(&mut stage)
+                .goes_on(&mut stage)
                 .or_else(|| stage.world.judge_history(STEPS_MAX)),
         };
         let Stage {
@@ -218,6 +217,21 @@ impl Campaign {
                 return;
             }
         }
+    }
+
+    /// Whether those who are mended do their work again.
+    fn goes_on(&self, stage: &mut Stage) -> Option<Violation> {
+        let mut random = Random::new(self.seed ^ 0x90_0b0e);
+        if !self.replaces
+            && random.chance(500)
+            && let Some(held) = quorum::holds_out(stage, &mut random)
+        {
+            return stage.world.violation().cloned().or(held.err());
+        }
+        for repair in repairs(&stage.world) {
+            stage.act(repair);
+        }
+        self.recovers(stage)
     }
 
     /// Whether the mended cluster serves a write in time, and is as large as before.
@@ -424,6 +438,25 @@ mod tests {
             ruined += world.nodes.iter().filter(is_down).count();
         }
         assert!(replaced > 10 && ruined == replaced, "{ruined}, {replaced}");
+    }
+
+    /// In some runs only a quorum is mended, and the others stay as they are.
+    #[test]
+    fn a_quorum_goes_on_while_the_rest_stays_broken() {
+        let (mut held_out, mut broken) = (0, 0);
+        for seed in 0..80 {
+            let (world, report) = Campaign::new(seed).run_to_the_end();
+            assert_eq!(report.violation, None, "seed {seed}");
+            let is_in_part = |timed: &&Timed| matches!(&timed.action, Action::Request { request: Request::Put { value, .. }, .. } if value == "in part");
+            if report.script.actions.iter().rfind(is_in_part).is_none() {
+                continue;
+            }
+            held_out += 1;
+            let nodes = 1..=world.config().nodes;
+            let is_out = |node: &u64| world.raft(*node).is_none() || world.is_isolated(*node);
+            broken += nodes.filter(is_out).count();
+        }
+        assert!(held_out > 20 && broken > 20, "{held_out}, {broken}");
     }
 
     /// Counting and telling watch a run, and do not change it.

@@ -1,0 +1,118 @@
+//! A mended quorum, while the rest stays broken for ever.
+
+use super::{Stage, TIMEOUTS_TO_RECOVER, repairs};
+use crate::action::{Action, Request};
+use crate::config::WorldConfig;
+use crate::invariants::{Invariant, Violation};
+use crate::random::{Random, Span};
+use crate::world::World;
+
+/// What becomes of a server outside the quorum.
+#[derive(Clone, Copy)]
+enum Broken {
+    Down,
+    Isolated,
+    /// It sends, and hears nothing.
+    Deaf,
+    /// It hears, and nobody hears it.
+    Mute,
+    /// Some of its links work in one direction only, or in none.
+    Partly,
+    /// Its disk takes up to half an election timeout for a write.
+    Slow,
+}
+
+/// Mends a random quorum, breaks the others, and looks whether something is committed in time. None if no quorum was
+/// found that could do without the others.
+pub(super) fn holds_out(stage: &mut Stage, random: &mut Random) -> Option<Result<(), Violation>> {
+    for repair in repairs(&stage.world) {
+        stage.act(repair);
+    }
+    if stage.world.violation().is_some() {
+        return Some(Ok(()));
+    }
+    let chosen = choose(&stage.world, random)?;
+    let config = stage.world.config().clone();
+    for node in (1..=config.nodes).filter(|node| !chosen.contains(node)) {
+        for action in breaks(node, &config, random) {
+            stage.act(action);
+        }
+    }
+    let before = stage.world.committed();
+    let began = stage.world.now();
+    let timeout = config.election_timeout.max;
+    while stage.world.violation().is_none() && stage.world.committed() < before + 2 {
+        if stage.world.now() - began >= TIMEOUTS_TO_RECOVER * timeout {
+            let names: Vec<_> = chosen.iter().map(|node| format!("n{node}")).collect();
+            let text = format!(
+                "{} are mended and are a quorum, but commit nothing within {TIMEOUTS_TO_RECOVER} election timeouts",
+                names.join(", ")
+            );
+            let (invariant, at) = (Invariant::Availability, stage.world.now());
+            return Some(Err(Violation {
+                invariant,
+                text,
+                at,
+            }));
+        }
+        let leader = super::adversary::leader(&stage.world).map(|(leader, _)| leader);
+        stage.act(Action::Request {
+            via: leader.filter(|leader| chosen.contains(leader)),
+            request: Request::Put {
+                key: "mended".into(),
+                value: "in part".into(),
+            },
+        });
+        stage.advance(stage.world.now() + timeout);
+    }
+    Some(Ok(()))
+}
+
+/// A random set of servers in which somebody can be elected.
+fn choose(world: &World, random: &mut Random) -> Option<Vec<u64>> {
+    let mut rest: Vec<_> = (1..=world.config().nodes).collect();
+    let mut chosen = Vec::new();
+    while !rest.is_empty() {
+        chosen.push(rest.swap_remove(random.below(rest.len() as u64) as usize));
+        if world.could_elect(&chosen) {
+            chosen.sort_unstable();
+            return Some(chosen);
+        }
+    }
+    None
+}
+
+/// Without pre-vote and check-quorum together, a server that reaches others in one direction may disturb for ever.
+fn breaks(node: u64, config: &WorldConfig, random: &mut Random) -> Vec<Action> {
+    let careful = config.pre_vote && config.check_quorum;
+    let broken = random.pick(match careful {
+        true => &[
+            Broken::Down,
+            Broken::Isolated,
+            Broken::Deaf,
+            Broken::Mute,
+            Broken::Partly,
+            Broken::Partly,
+            Broken::Slow,
+        ][..],
+        false => &[Broken::Down, Broken::Isolated],
+    });
+    let others = || (1..=config.nodes).filter(|other| *other != node);
+    let to_it = |from| Action::CutLink { from, to: node };
+    let from_it = |to| Action::CutLink { from: node, to };
+    match broken {
+        Broken::Down => vec![Action::Crash { node }],
+        Broken::Isolated => vec![Action::Isolate { node }],
+        Broken::Deaf => others().map(to_it).collect(),
+        Broken::Mute => others().map(from_it).collect(),
+        Broken::Partly => others()
+            .flat_map(|other| [to_it(other), from_it(other)])
+            .filter(|_| random.chance(500))
+            .collect(),
+        Broken::Slow => {
+            let most = config.election_timeout.min / 2;
+            let sync = Span::new(most / 2, most);
+            vec![Action::SetDisk { node, sync }]
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Whether something is committed while somebody could lead.
+//!
+//! What pre-vote and check-quorum promise together: if one server and a majority reach each other in both directions, and
+//! no log of that majority is more complete than the server's own, then sooner or later something is committed. Either
+//! the one who leads is heard by a majority, and then it can commit; or it steps down, nobody is bound to it any more, and
+//! that server (or one that is as good) is elected. Without pre-vote a server at the edge may depose every leader; without
+//! check-quorum a leader that hears nobody may bind its followers for ever. A server that is connected but lacks entries
+//! promises nothing: it may not be elected, and those who may are not connected (`constrained-election`).
+//!
+//! The same links must have held all the time: a majority that is another one at every moment elects nobody.
+
+use raft_core::Role;
+
+use crate::action::Action;
+use crate::invariants::Invariant;
+use crate::node::Node;
+use crate::world::{World, note};
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
+    /// When it is worth looking: nothing was seen to be committed for a while then.
+    look_at: u64,
+    /// How much was committed at the last look.
+    committed: usize,
+    /// Since when the links below have held.
+    since: u64,
+    /// For each node, those whom it has reached all the time in both directions, and whose logs were no more complete
+    /// than its own: one bit each. Empty, if nobody has looked since something was committed.
+    reached: Vec<u128>,
+}
+
+/// How many of the longest election timeouts may pass without a commit.
+const TIMEOUTS: u64 = 10;
+/// More loss than this, of a thousand, may keep anybody from being elected in time.
+const LOSS_PER_MILLE_MAX: u32 = 100;
+/// A clock that is further off than this, in parts per million, measures no timeouts.
+const DRIFT_PPM_MAX: u32 = 300_000;
+
+impl World {
+    /// Looks whether something should have been committed by now. Nothing is computed as long as there are commits.
+    pub(crate) fn watch_progress(&mut self) {
+        if self.now < self.progress.look_at || !self.config.pre_vote || !self.config.check_quorum {
+            return;
+        }
+        let committed = self.invariants.committed();
+        if committed != self.progress.committed || self.nodes.iter().any(is_idle_leader) {
+            self.progress.committed = committed;
+            return self.nothing_to_see();
+        }
+        let now = self.now;
+        let reached = self.reached();
+        let progress = &mut self.progress;
+        if progress.reached.is_empty() {
+            (progress.since, progress.reached) = (now, reached);
+        } else {
+            for (so_far, reached) in progress.reached.iter_mut().zip(&reached) {
+                *so_far &= reached;
+            }
+            let may_lead = |node: &&Node| has_majority(node, &progress.reached);
+            if !self.nodes.iter().any(|node| may_lead(&node)) {
+                (progress.since, progress.reached) = (now, reached);
+            }
+        }
+        let may_lead = self
+            .nodes
+            .iter()
+            .find(|node| has_majority(node, &self.progress.reached));
+        let patience = TIMEOUTS * self.config.election_timeout.max;
+        if let Some(node) = may_lead
+            && now - self.progress.since >= patience
+        {
+            let text = format!(
+                "for {TIMEOUTS} election timeouts n{} could have led: a majority is connected to it and lacks nothing that it has not, and nothing was committed",
+                node.id
+            );
+            note(&mut self.violation, now, Err((Invariant::Progress, text)));
+        }
+    }
+
+    /// How many entries are known to be committed.
+    pub(crate) fn committed(&self) -> usize {
+        self.invariants.committed()
+    }
+
+    /// Whether these servers could elect one of them without the others, if all their links worked.
+    pub(crate) fn could_elect(&self, nodes: &[u64]) -> bool {
+        let logs = |node: u64| Some(self.raft(node)?.last_log());
+        let mut reached = vec![0; self.nodes.len()];
+        for one in nodes {
+            let behind = |other: &&u64| logs(**other).is_some() && logs(**other) <= logs(*one);
+            for other in nodes.iter().filter(behind) {
+                reached[*one as usize - 1] |= 1 << (other - 1);
+            }
+        }
+        self.nodes.iter().any(|node| has_majority(node, &reached))
+    }
+
+    /// Something was done that may keep servers busy with other things for a while. What happens to links does not count: it
+    /// is seen.
+    pub(crate) fn disturbs_progress(&mut self, action: &Action) {
+        match action {
+            Action::CutLink { .. }
+            | Action::HealLink { .. }
+            | Action::Isolate { .. }
+            | Action::Reconnect { .. }
+            | Action::Partition { .. }
+            | Action::HealNetwork
+            | Action::Request { .. }
+            | Action::StopClients => {}
+            _ => self.nothing_to_see(),
+        }
+    }
+
+    /// The next look is worth it when nothing is committed for an election timeout.
+    fn nothing_to_see(&mut self) {
+        self.progress.look_at = self.now + self.config.election_timeout.max;
+        self.progress.reached.clear();
+    }
+
+    /// For each node, whom it reaches in both directions, itself included, if their logs are no more complete. Nobody reaches
+    /// anybody in a world in which nothing is promised: where messages are too slow or too often lost, or where a server
+    /// runs that answers heartbeats and cannot write in time, so that a leader could live on such answers.
+    fn reached(&self) -> Vec<u128> {
+        let timeout = self.config.election_timeout.min;
+        let network = &self.network;
+        let is_fit = |node: &Node| {
+            !node.disk.full
+                && !node.disk.failing
+                && node.sync.max <= timeout / 2
+                && node.clock.drift().unsigned_abs() <= DRIFT_PPM_MAX
+        };
+        let awake: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|node| Some(&node.running().filter(|it| it.paused.is_none())?.raft))
+            .collect();
+        let promised = network.loss_per_mille <= LOSS_PER_MILLE_MAX
+            && network.latency.max <= timeout / 4
+            && self
+                .nodes
+                .iter()
+                .all(|node| node.running().is_none() || is_fit(node));
+        let connected =
+            |one: u64, other: u64| network.connects(one, other) && network.connects(other, one);
+        let mut reached = vec![0; self.nodes.len()];
+        for (one, bits) in (1..).zip(&mut reached) {
+            let Some(raft) = awake[one as usize - 1].filter(|_| promised) else {
+                continue;
+            };
+            for (other, its) in (1..).zip(&awake) {
+                let is_behind = its.is_some_and(|its| its.last_log() <= raft.last_log());
+                if is_behind && (one == other || connected(one, other)) {
+                    *bits |= 1 << (other - 1);
+                }
+            }
+        }
+        reached
+    }
+}
+
+/// A leader that has committed all it has: nobody waits for anything.
+fn is_idle_leader(node: &Node) -> bool {
+    node.running().is_some_and(|running| {
+        let raft = &running.raft;
+        raft.role() == Role::Leader
+            && raft.commit_index() == raft.last_log().index
+            && raft.last_log().term == raft.term()
+    })
+}
+
+/// Whether a node is one that may lead, and those whom it reaches are a majority of the members that it knows.
+fn has_majority(node: &Node, reached: &[u128]) -> bool {
+    let Some(running) = node.running() else {
+        return false;
+    };
+    let (id, membership) = (running.raft.id(), running.raft.membership());
+    let bits = reached[node.id as usize - 1];
+    let reaches = |other: raft_core::NodeId| bits >> (other.0 - 1) & 1 == 1;
+    membership.is_voter(id)
+        && !membership.is_witness(id)
+        && membership.reached_by_majority(reaches) == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Request;
+    use crate::config::WorldConfig;
+
+    /// Server 3 leads, and from then on the links are these.
+    fn world(check_quorum: bool, groups: &[&[u64]]) -> World {
+        let config = WorldConfig {
+            check_quorum,
+            ..WorldConfig::default()
+        };
+        let mut world = World::new(config).unwrap();
+        world.act(&Action::Timeout { node: 3 }).unwrap();
+        world.run_until(1_000_000);
+        let groups = groups.iter().map(|group| group.to_vec()).collect();
+        world.act(&Action::Partition { groups }).unwrap();
+        write(&mut world);
+        // Whatever the servers do, this is what they are measured by.
+        world.config.check_quorum = true;
+        world
+    }
+
+    fn write(world: &mut World) {
+        let (key, value) = ("x".into(), "1".into());
+        let request = Request::Put { key, value };
+        world
+            .act(&Action::Request {
+                via: Some(3),
+                request,
+            })
+            .unwrap();
+    }
+
+    const STAR: &[&[u64]] = &[&[1, 2], &[1, 3], &[1, 4], &[1, 5]];
+
+    /// Only server 1 has links to the others, and is bound to a leader that reaches nobody else (OmniPaxos).
+    #[test]
+    fn availability_that_is_lost_without_need_is_found() {
+        let mut stuck = world(false, STAR);
+        stuck.run_until(4_000_000);
+        assert_eq!(stuck.violation(), None, "there is patience");
+        stuck.run_until(10_000_000);
+        let found = stuck.violation().map(|violation| violation.invariant);
+        assert_eq!(found, Some(Invariant::Progress));
+        let mut careful = world(true, STAR);
+        careful.run_until(10_000_000);
+        assert_eq!(careful.violation(), None);
+    }
+
+    #[test]
+    fn nobody_is_blamed_for_what_is_not_promised() {
+        // No majority is connected to anybody.
+        let mut apart = world(false, &[&[1, 2], &[3, 4]]);
+        apart.run_until(30_000_000);
+        assert_eq!(apart.violation(), None);
+        // The only one who is connected lacks an entry that the others have.
+        let mut behind = world(true, &[&[2, 3, 4, 5]]);
+        behind.run_until(1_500_000);
+        let groups = STAR.iter().map(|group| group.to_vec()).collect();
+        behind.act(&Action::Partition { groups }).unwrap();
+        write(&mut behind);
+        behind.run_until(30_000_000);
+        assert_eq!(behind.violation(), None);
+        // It is another majority at every moment.
+        let mut unsteady = world(false, STAR);
+        while unsteady.now() < 30_000_000 {
+            let hub = unsteady.now() / 100_000 % 5 + 1;
+            let groups = (1..=5).map(|other| vec![hub, other]).collect();
+            unsteady.act(&Action::Partition { groups }).unwrap();
+            unsteady.run_until(unsteady.now() + 100_000);
+        }
+        assert_eq!(unsteady.violation(), None);
+    }
+}
