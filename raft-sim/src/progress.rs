@@ -77,17 +77,16 @@ impl World {
         }
     }
 
-    /// How many entries are known to be committed.
-    pub(crate) fn committed(&self) -> usize {
-        self.invariants.committed()
-    }
-
     /// Whether these servers could elect one of them without the others, if all their links worked.
     pub(crate) fn could_elect(&self, nodes: &[u64]) -> bool {
         let logs = |node: u64| Some(self.raft(node)?.last_log());
+        let start = self.log_start();
         let mut reached = vec![0; self.nodes.len()];
         for one in nodes {
-            let behind = |other: &&u64| logs(**other).is_some() && logs(**other) <= logs(*one);
+            let behind = |other: &&u64| {
+                let log = logs(**other);
+                log.is_some_and(|log| log.index >= start) && log <= logs(*one)
+            };
             for other in nodes.iter().filter(behind) {
                 reached[*one as usize - 1] |= 1 << (other - 1);
             }
@@ -117,6 +116,14 @@ impl World {
         self.progress.reached.clear();
     }
 
+    /// Where the latest log of a server that runs begins. Whoever is behind that may need a snapshot first, which takes as
+    /// long as it is large.
+    fn log_start(&self) -> raft_core::LogIndex {
+        let running = self.nodes.iter().filter_map(Node::running);
+        let starts = running.map(|running| running.raft.log_start().index);
+        starts.max().unwrap_or_default()
+    }
+
     /// For each node, whom it reaches in both directions, itself included, if their logs are no more complete. Nobody reaches
     /// anybody in a world in which nothing is promised: where messages are too slow or too often lost, or where a server
     /// runs that answers heartbeats and cannot write in time, so that a leader could live on such answers.
@@ -142,13 +149,15 @@ impl World {
                 .all(|node| node.running().is_none() || is_fit(node));
         let connected =
             |one: u64, other: u64| network.connects(one, other) && network.connects(other, one);
+        let start = self.log_start();
         let mut reached = vec![0; self.nodes.len()];
         for (one, bits) in (1..).zip(&mut reached) {
             let Some(raft) = awake[one as usize - 1].filter(|_| promised) else {
                 continue;
             };
             for (other, its) in (1..).zip(&awake) {
-                let is_behind = its.is_some_and(|its| its.last_log() <= raft.last_log());
+                let its = its.map(raft_core::Raft::last_log);
+                let is_behind = its.is_some_and(|its| its <= raft.last_log() && its.index >= start);
                 if is_behind && (one == other || connected(one, other)) {
                     *bits |= 1 << (other - 1);
                 }

@@ -79,8 +79,8 @@ const TIMEOUTS_TO_RECOVER: u64 = 20;
 /// How many of the longest election timeouts it has to replace servers whose disks are ruined: others receive all
 /// they had, over links that may be slow.
 const TIMEOUTS_TO_REPLACE: u64 = 100;
-/// How often the operator looks for such servers, in microseconds.
-const LOOKS_EVERY: u64 = 300_000;
+/// How often the operator looks for such servers while there are faults.
+const LOOKS: u64 = 26;
 /// The linearizability checker gives up after this many steps for a key.
 const STEPS_MAX: u64 = 500_000;
 
@@ -186,8 +186,9 @@ impl Campaign {
         let mut adversary = self.adversary.clone();
         let mut random = Random::new(self.seed ^ 0xbad_5eed);
         let mut drawn = self.script.actions.iter().peekable();
+        let looks_every = self.healed_at / LOOKS;
         let mut looks_at = match self.replaces {
-            true => LOOKS_EVERY,
+            true => looks_every,
             false => u64::MAX,
         };
         while stage.world.violation().is_none() {
@@ -208,7 +209,7 @@ impl Campaign {
                 stage.act(timed.action.clone());
             }
             if looks_at <= stop {
-                looks_at += LOOKS_EVERY;
+                looks_at += looks_every;
                 disks::replace(&stage.world)
                     .into_iter()
                     .for_each(|action| stage.act(action));

@@ -22,7 +22,10 @@ enum Broken {
     Slow,
 }
 
-/// Mends a random quorum, breaks the others, and looks whether something is committed in time. None if no quorum was
+/// What is written to see whether it can be.
+const KEY: &str = "mended";
+
+/// Mends a random quorum, breaks the others, and looks whether a write succeeds in time. None if no quorum was
 /// found that could do without the others.
 pub(super) fn holds_out(stage: &mut Stage, random: &mut Random) -> Option<Result<(), Violation>> {
     for repair in repairs(&stage.world) {
@@ -38,14 +41,17 @@ pub(super) fn holds_out(stage: &mut Stage, random: &mut Random) -> Option<Result
             stage.act(action);
         }
     }
-    let before = stage.world.committed();
     let began = stage.world.now();
     let timeout = config.election_timeout.max;
-    while stage.world.violation().is_none() && stage.world.committed() < before + 2 {
+    let is_answered = |world: &World| {
+        let mut ours = world.askings().filter(|asking| asking.invoked >= began);
+        ours.any(|asking| asking.request.key() == KEY && asking.returned.is_some())
+    };
+    while stage.world.violation().is_none() && !is_answered(&stage.world) {
         if stage.world.now() - began >= TIMEOUTS_TO_RECOVER * timeout {
             let names: Vec<_> = chosen.iter().map(|node| format!("n{node}")).collect();
             let text = format!(
-                "{} are mended and are a quorum, but commit nothing within {TIMEOUTS_TO_RECOVER} election timeouts",
+                "{} are mended and are a quorum, but no write succeeds within {TIMEOUTS_TO_RECOVER} election timeouts",
                 names.join(", ")
             );
             let (invariant, at) = (Invariant::Availability, stage.world.now());
@@ -57,14 +63,16 @@ pub(super) fn holds_out(stage: &mut Stage, random: &mut Random) -> Option<Result
         }
         let leader = super::adversary::leader(&stage.world).map(|(leader, _)| leader);
         stage.act(Action::Request {
-            via: leader.filter(|leader| chosen.contains(leader)),
+            via: leader,
             request: Request::Put {
-                key: "mended".into(),
+                key: KEY.into(),
                 value: "in part".into(),
             },
         });
         stage.advance(stage.world.now() + timeout);
     }
+    // What clients still wait for shall have its time, too.
+    stage.advance(stage.world.now() + 2 * config.request_timeout);
     Some(Ok(()))
 }
 
