@@ -12,6 +12,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use raft_sim::branches::REACHABLE;
 use raft_sim::campaign::{Campaign, Report, Shrunk, shrink};
+use raft_sim::scenario::{Scenario, Variant};
 use raft_sim::{Invariant, Script, WorldConfig};
 use serde_json::{Map, Value, json};
 
@@ -40,7 +41,7 @@ struct Cli {
     /// Go on after a rule was broken.
     #[arg(long)]
     keep_going: bool,
-    /// Where the small scripts of failing seeds are written.
+    /// Where failing seeds are written as small scenarios.
     #[arg(long, value_name = "DIRECTORY", default_value = "target/failing-seeds")]
     out: PathBuf,
 }
@@ -297,27 +298,35 @@ fn explain(report: &Report, cli: &Cli) {
     } else {
         shrink(&report.script, violation)
     };
-    let (script, at) = match small {
-        None => (report.script.clone(), violation.at),
+    let (script, violation) = match small {
+        None => (report.script.clone(), violation.clone()),
         Some(Shrunk {
             script,
             violation,
             runs,
         }) => {
+            let (before, after) = (&report.script, &script);
             println!(
-                "  shrunk in {runs} runs: {} actions to {}, {} clients to {}: {violation}",
-                report.script.actions.len(),
-                script.actions.len(),
-                report.script.config.clients,
-                script.config.clients,
+                "  shrunk in {runs} runs: {} actions to {}, {} nodes to {}, {} clients to {}: {violation}",
+                before.actions.len(),
+                after.actions.len(),
+                before.config.nodes,
+                after.config.nodes,
+                before.config.clients,
+                after.config.clients,
             );
-            (script, violation.at)
+            (script, violation)
         }
     };
-    let path = cli.out.join(format!("{seed}.json"));
-    let text = serde_json::to_string_pretty(&script).unwrap_or_default();
-    match std::fs::create_dir_all(&cli.out).and_then(|()| std::fs::write(&path, text + "\n")) {
-        Ok(()) => println!("  written: {}", path.display()),
+    let at = violation.at;
+    let path = cli.out.join(format!("{seed}.toml"));
+    let text = Scenario::of_failure(&script, &violation).to_toml();
+    match std::fs::create_dir_all(&cli.out).and_then(|()| std::fs::write(&path, text)) {
+        Ok(()) => println!(
+            "  play it: cargo xtask scenario {} --variant {}",
+            path.display(),
+            Variant::of(&script.config)
+        ),
         Err(error) => println!("  cannot write {}: {error}", path.display()),
     }
     let address = address(&script, at);

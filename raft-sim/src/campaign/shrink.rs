@@ -1,6 +1,9 @@
 //! A run that breaks a rule, made small: delta debugging over what was done.
 
+use crate::action::Action;
+use crate::config::WorldConfig;
 use crate::invariants::{Invariant, Violation};
+use crate::random::Span;
 use crate::run::{Script, Timed};
 use crate::world::World;
 
@@ -21,7 +24,7 @@ const RUNS_MAX: u32 = 8_000;
 /// seeds of the world before it counts as one that breaks nothing.
 const SEEDS: u64 = 6;
 
-/// Makes a run that breaks a rule as small as it can: fewer actions, fewer clients, a simpler network. None if the
+/// Makes a run that breaks a rule as small as it can: fewer actions, servers and clients, and usual settings. None if the
 /// run does not break `invariant`, which must be one that is checked after every event or at the end, and not
 /// [`Invariant::Availability`]: what is missing has no moment at which it could be cut off.
 #[must_use]
@@ -128,20 +131,19 @@ impl Search {
         best
     }
 
+    /// Takes servers out of the world, and gives it usual settings, one after the other.
     fn simpler_world(&mut self, mut best: Broken) -> Broken {
-        let changes: [fn(&mut Script); 8] = [
-            |script| script.config.clients = 0,
-            |script| script.config.clients = script.config.clients.min(1),
-            |script| script.config.clients = script.config.clients.saturating_sub(1),
-            |script| script.config.duplicate_per_mille = 0,
-            |script| script.config.loss_per_mille = 0,
-            |script| script.config.reorder = false,
-            |script| script.config.bandwidth = 0,
-            |script| script.config.latency_shape = crate::Shape::Uniform,
-        ];
-        for change in changes {
+        let mut node = best.0.config.nodes;
+        while node > 0 && best.0.config.nodes > 1 {
+            let script = without_node(&best.0, node);
+            if let Some(simpler) = self.attempt(&script, best.1.at + PATIENCE) {
+                best = simpler;
+            }
+            node -= 1;
+        }
+        for change in SIMPLER {
             let mut script = best.0.clone();
-            change(&mut script);
+            change(&mut script.config, &WorldConfig::default());
             if script != best.0
                 && let Some(simpler) = self.attempt(&script, best.1.at + PATIENCE)
             {
@@ -152,21 +154,135 @@ impl Search {
     }
 }
 
+/// How a world becomes simpler: by having less in it, or what is usual.
+const SIMPLER: [fn(&mut WorldConfig, &WorldConfig); 30] = [
+    |world, _| world.clients = 0,
+    |world, _| world.clients = world.clients.min(1),
+    |world, _| world.clients = world.clients.saturating_sub(1),
+    |world, _| world.keys = 1,
+    |world, usual| {
+        world.pre_vote = usual.pre_vote;
+        world.check_quorum = usual.check_quorum;
+    },
+    |world, _| {
+        world.pre_vote = false;
+        world.check_quorum = false;
+    },
+    |world, _| world.check_quorum = false,
+    |world, usual| world.founders = usual.founders,
+    |world, usual| world.witnesses = usual.witnesses.clone(),
+    |world, usual| world.lease_drift_ppm = usual.lease_drift_ppm,
+    |world, usual| {
+        world.election_timeout = usual.election_timeout;
+        world.heartbeat_interval = usual.heartbeat_interval;
+    },
+    |world, usual| world.write_stall_max = usual.write_stall_max,
+    |world, usual| world.request_timeout = usual.request_timeout,
+    |world, usual| world.snapshot_every = usual.snapshot_every,
+    |world, usual| world.snapshot_retain = usual.snapshot_retain,
+    |world, usual| world.snapshot_piece_bytes_max = usual.snapshot_piece_bytes_max,
+    |world, usual| world.window_bytes_max = usual.window_bytes_max,
+    |world, usual| world.append_bytes_max = usual.append_bytes_max,
+    |world, usual| world.latency_shape = usual.latency_shape,
+    |world, usual| world.latency = usual.latency,
+    |world, _| world.latency = Span::new(5_000, 5_000),
+    |world, usual| world.bandwidth = usual.bandwidth,
+    |world, usual| world.loss_per_mille = usual.loss_per_mille,
+    |world, usual| world.duplicate_per_mille = usual.duplicate_per_mille,
+    |world, usual| world.reorder = usual.reorder,
+    |world, usual| world.sync = usual.sync,
+    |world, _| world.sync = Span::new(1_000, 1_000),
+    |world, usual| world.sync_reorder = usual.sync_reorder,
+    |world, usual| world.think = usual.think,
+    |world, usual| world.logs = usual.logs.clone(),
+];
+
+/// The same without a server: those behind it move up, and nothing is done to it any more.
+fn without_node(script: &Script, gone: u64) -> Script {
+    let mut script = script.clone();
+    let config = &mut script.config;
+    config.nodes -= 1;
+    if let Some(founders) = &mut config.founders {
+        *founders -= u64::from(gone <= *founders);
+    }
+    if gone as usize <= config.logs.len() {
+        config.logs.remove(gone as usize - 1);
+    }
+    let moved = |node: u64| (node != gone).then(|| node - u64::from(node > gone));
+    let all =
+        |nodes: &mut Vec<u64>| *nodes = nodes.iter().filter_map(|node| moved(*node)).collect();
+    all(&mut config.witnesses);
+    script.actions.retain_mut(|timed| {
+        let left = |node: &mut u64| match moved(*node) {
+            Some(moved) => {
+                *node = moved;
+                true
+            }
+            None => false,
+        };
+        match &mut timed.action {
+            Action::Crash { node }
+            | Action::Restart { node }
+            | Action::Pause { node }
+            | Action::Resume { node }
+            | Action::Timeout { node }
+            | Action::FailDisk { node }
+            | Action::WipeDisk { node }
+            | Action::LoseDisk { node }
+            | Action::RotDisk { node, .. }
+            | Action::MisdirectWrite { node, .. }
+            | Action::FillDisk { node }
+            | Action::FreeDisk { node }
+            | Action::SetDisk { node, .. }
+            | Action::SetClock { node, .. }
+            | Action::JumpClock { node, .. }
+            | Action::Isolate { node }
+            | Action::Reconnect { node }
+            | Action::Transfer { to: node } => left(node),
+            Action::CutLink { from, to } | Action::HealLink { from, to } => left(from) && left(to),
+            Action::Partition { groups } => {
+                groups.iter_mut().for_each(all);
+                true
+            }
+            Action::ChangeMembership {
+                voters,
+                learners,
+                joining,
+            } => {
+                [&mut *voters, learners, joining].into_iter().for_each(all);
+                !voters.is_empty()
+            }
+            Action::Request { via, .. } => {
+                *via = via.and_then(moved);
+                true
+            }
+            Action::PowerCut
+            | Action::HealNetwork
+            | Action::SetNetwork { .. }
+            | Action::DropMessage { .. }
+            | Action::DuplicateMessage { .. }
+            | Action::StopClients => true,
+        }
+    });
+    script
+}
+
 /// A smaller run may take a little longer to break the rule, in microseconds.
 const PATIENCE: u64 = 500_000;
 
 /// A gap that is short enough, in microseconds: an election takes about as long.
 const GAP: u64 = 30_000;
 
-/// What is to become smaller.
+/// What is to become smaller: what is done, who is there, and what is unusual.
 fn size(script: &Script) -> u64 {
+    let usual = WorldConfig::default();
+    let unusual = SIMPLER.iter().filter(|change| {
+        let mut simpler = script.config.clone();
+        change(&mut simpler, &usual);
+        simpler != script.config
+    });
     let config = &script.config;
-    let noise = [
-        config.loss_per_mille,
-        config.duplicate_per_mille,
-        u32::from(config.reorder),
-    ];
-    script.actions.len() as u64 + config.clients + u64::from(noise.iter().sum::<u32>())
+    script.actions.len() as u64 + config.clients + config.nodes + unusual.count() as u64
 }
 
 /// Plays a script, and looks whether a rule is broken.
@@ -195,7 +311,6 @@ fn play(script: &Script, until: u64) -> Option<World> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::Action;
 
     /// As if it were a rule that node 1 is not down while node 2 is cut off.
     fn both(script: &Script, until: u64) -> Option<Violation> {
@@ -212,7 +327,11 @@ mod tests {
     fn what_matters_is_left_and_nothing_else() {
         let mut script = Script::default();
         script.config.clients = 4;
+        script.config.nodes = 7;
         script.config.loss_per_mille = 10;
+        script.config.latency = Span::new(1, 70_000);
+        script.config.snapshot_every = 4;
+        script.config.pre_vote = false;
         let actions = (1..=40).map(|step| Timed {
             at: step * 100_000,
             action: match step {
@@ -240,12 +359,68 @@ mod tests {
             "{:?}",
             small.script.actions
         );
+        let usual = WorldConfig {
+            nodes: 2,
+            seed: small.script.config.seed,
+            ..WorldConfig::default()
+        };
+        let constant = WorldConfig {
+            keys: 1,
+            latency: Span::new(5_000, 5_000),
+            sync: Span::new(1_000, 1_000),
+            pre_vote: false,
+            check_quorum: false,
+            ..usual
+        };
+        assert_eq!(small.script.config, constant);
+    }
+
+    #[test]
+    fn a_server_that_is_taken_out_leaves_no_trace() {
+        let mut script = Script::default();
+        script.config.nodes = 4;
+        script.config.founders = Some(3);
+        script.config.witnesses = vec![3];
+        let at = |action| Timed { at: 1, action };
+        let groups = |groups: &[&[u64]]| Action::Partition {
+            groups: groups.iter().map(|group| group.to_vec()).collect(),
+        };
+        let change = |voters: &[u64]| Action::ChangeMembership {
+            voters: voters.to_vec(),
+            learners: vec![4],
+            joining: vec![],
+        };
+        script.actions = vec![
+            at(Action::Crash { node: 2 }),
+            at(Action::Crash { node: 3 }),
+            at(Action::CutLink { from: 1, to: 2 }),
+            at(Action::CutLink { from: 1, to: 4 }),
+            at(groups(&[&[1, 2], &[2, 3, 4]])),
+            at(change(&[1, 2])),
+            at(change(&[2])),
+        ];
+        let smaller = without_node(&script, 2);
+        let config = &smaller.config;
+        assert_eq!((config.nodes, config.founders), (3, Some(2)));
+        assert_eq!(config.witnesses, [2]);
+        let left: Vec<_> = smaller
+            .actions
+            .into_iter()
+            .map(|timed| timed.action)
+            .collect();
+        let change = Action::ChangeMembership {
+            voters: vec![1],
+            learners: vec![3],
+            joining: vec![],
+        };
         assert_eq!(
-            (
-                small.script.config.clients,
-                small.script.config.loss_per_mille
-            ),
-            (0, 0)
+            left,
+            [
+                Action::Crash { node: 2 },
+                Action::CutLink { from: 1, to: 3 },
+                groups(&[&[1], &[2, 3]]),
+                change,
+            ]
         );
     }
 

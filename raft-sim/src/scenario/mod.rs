@@ -5,6 +5,7 @@
 //! rules, too.
 
 mod play;
+mod write;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -129,6 +130,8 @@ pub enum Variant {
     PreVote,
     /// With [`pre_vote`](raft_core::Config::pre_vote) and [`check_quorum`](raft_core::Config::check_quorum).
     PreVoteCheckQuorum,
+    /// With [`check_quorum`](raft_core::Config::check_quorum). It is played where a file names it only.
+    CheckQuorum,
 }
 
 /// What was seen while it was watched.
@@ -185,8 +188,19 @@ const SECONDS_MAX: f64 = 100_000.0;
 const REPETITIONS_MAX: f64 = 100_000.0;
 
 impl Variant {
-    /// All of them.
+    /// Those in which every scenario is played.
     pub const ALL: [Self; 3] = [Self::Plain, Self::PreVote, Self::PreVoteCheckQuorum];
+
+    /// The one in which servers are set like that.
+    #[must_use]
+    pub fn of(config: &WorldConfig) -> Self {
+        match (config.pre_vote, config.check_quorum) {
+            (false, false) => Self::Plain,
+            (true, false) => Self::PreVote,
+            (true, true) => Self::PreVoteCheckQuorum,
+            (false, true) => Self::CheckQuorum,
+        }
+    }
 }
 
 impl Scenario {
@@ -218,11 +232,15 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// The variants that make sense in its world: reads by lease need check-quorum.
+    /// The variants that make sense in its world: reads by lease need check-quorum. Those of which the file says how they
+    /// end come last.
     #[must_use]
     pub fn variants(&self) -> Vec<Variant> {
         let is_possible = |variant: &Variant| World::new(self.configured(*variant)).is_ok();
-        Variant::ALL.into_iter().filter(is_possible).collect()
+        let is_named = |variant: &Variant| self.expected.contains_key(variant);
+        let others = Variant::ALL.into_iter().filter(|it| !is_named(it));
+        let all = others.chain(self.expected.keys().copied());
+        all.filter(is_possible).collect()
     }
 
     /// The run of a variant whose servers break these rules, which takes the feature `sabotage` if there are any.
@@ -247,8 +265,8 @@ impl Scenario {
 
     fn configured(&self, variant: Variant) -> WorldConfig {
         let mut config = self.config.clone();
-        config.pre_vote = variant != Variant::Plain;
-        config.check_quorum = variant == Variant::PreVoteCheckQuorum;
+        config.pre_vote = matches!(variant, Variant::PreVote | Variant::PreVoteCheckQuorum);
+        config.check_quorum = matches!(variant, Variant::PreVoteCheckQuorum | Variant::CheckQuorum);
         config.branches = !self.taken.is_empty() || !self.not_taken.is_empty();
         config
     }
@@ -330,6 +348,7 @@ impl fmt::Display for Variant {
             Self::Plain => "plain",
             Self::PreVote => "pre-vote",
             Self::PreVoteCheckQuorum => "pre-vote-check-quorum",
+            Self::CheckQuorum => "check-quorum",
         })
     }
 }

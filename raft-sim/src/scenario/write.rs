@@ -1,0 +1,175 @@
+//! A run as a scenario file, so that what a campaign found can be read, played and changed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use toml::{Table, Value};
+
+use super::{Ending, Scenario, Step, Variant, Watch};
+use crate::config::WorldConfig;
+use crate::invariants::{Invariant, Violation};
+use crate::run::Script;
+
+/// How long it is watched whether a cluster serves that did not recover, in microseconds.
+const WATCHED: f64 = 20.0;
+
+impl Scenario {
+    /// The scenario of a run that breaks a rule, which must fall when it is played. A cluster that did not recover
+    /// breaks a rule at no moment; it is watched for another while, and what is seen then is what is expected.
+    #[must_use]
+    pub fn of_failure(script: &Script, violation: &Violation) -> Self {
+        let (variant, usual) = (Variant::of(&script.config), WorldConfig::default());
+        let seconds = |micros: u64| micros as f64 / 1e6;
+        let schedule = script.actions.iter().map(|timed| Step {
+            at: seconds(timed.at),
+            every: None,
+            until: None,
+            action: timed.action.clone(),
+        });
+        let at = seconds(violation.at);
+        let is_missing = violation.invariant == Invariant::Availability;
+        let mut scenario = Self {
+            title: violation.invariant.to_string(),
+            lesson: violation.to_string(),
+            source: None,
+            config: WorldConfig {
+                story: true,
+                pre_vote: usual.pre_vote,
+                check_quorum: usual.check_quorum,
+                ..script.config.clone()
+            },
+            schedule: schedule.collect(),
+            watch: Watch {
+                from: at,
+                until: at + if is_missing { WATCHED } else { 0.0 },
+            },
+            expected: BTreeMap::new(),
+            broken: Vec::new(),
+            keys: BTreeMap::new(),
+            reads: Vec::new(),
+            writes: BTreeMap::new(),
+            asked_again: None,
+            serves: BTreeMap::new(),
+            leader: None,
+            voters: None,
+            stopped: Vec::new(),
+            taken: Vec::new(),
+            not_taken: Vec::new(),
+        };
+        let ending = match (is_missing, scenario.play(variant)) {
+            (true, Ok(played)) => played.ending,
+            _ => Ending::Falls(violation.invariant),
+        };
+        scenario.expected.insert(variant, ending);
+        scenario
+    }
+
+    /// Its file. Of the world it says what is unusual, and of the end, what must be seen in each variant.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut config = table(&self.config);
+        let usual = table(&WorldConfig::default());
+        let variants = ["pre_vote", "check_quorum"];
+        config.retain(|name, value| {
+            !variants.contains(&name) && usual.get(name) != Some(value)
+        });
+        let mut text = String::new();
+        let _ = writeln!(text, "title = {}", quoted(&self.title));
+        let _ = writeln!(text, "lesson = {}", quoted(&self.lesson));
+        let _ = writeln!(text, "config = {}", inline(&Value::Table(config)));
+        text.push_str("schedule = [\n");
+        for step in &self.schedule {
+            let _ = writeln!(text, "  {},", inline(&Value::Table(table(step))));
+        }
+        let watch = Value::Table(table(&self.watch));
+        let _ = writeln!(text, "]\nwatch = {}\n\n[expected]", inline(&watch));
+        for (variant, ending) in &self.expected {
+            let ending = Value::try_from(ending).map(|ending| inline(&ending));
+            let _ = writeln!(text, "{variant} = {}", ending.unwrap_or_default());
+        }
+        text
+    }
+}
+
+fn table(of: &impl Serialize) -> Table {
+    Table::try_from(of).unwrap_or_default()
+}
+
+/// A value in one line. What comes first in an action is its moment, and then what is done.
+fn inline(value: &Value) -> String {
+    match value {
+        Value::Table(fields) => {
+            let place = |name: &str| match name {
+                "at" | "from" | "nodes" => 0,
+                "do" | "op" => 1,
+                _ => 2,
+            };
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(name, _)| place(name));
+            let field = |(name, value): &(&String, &Value)| format!("{name} = {}", inline(value));
+            let fields: Vec<_> = fields.iter().map(field).collect();
+            match fields.is_empty() {
+                true => "{}".into(),
+                false => format!("{{ {} }}", fields.join(", ")),
+            }
+        }
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(inline).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::String(text) => quoted(text),
+        Value::Float(number) => format!("{number:?}"),
+        Value::Integer(number) => number.to_string(),
+        Value::Boolean(yes) => yes.to_string(),
+        Value::Datetime(moment) => moment.to_string(),
+    }
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            control if control.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(control));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::Campaign;
+    use crate::run::Run;
+
+    /// Whatever a campaign draws and does can be written down, and gives the same run.
+    #[test]
+    fn every_run_can_be_a_file() {
+        for seed in 0..12 {
+            let report = Campaign::new(seed).run();
+            let violation = Violation {
+                invariant: Invariant::LogMatching,
+                text: "a \"quoted\" word,\nand a line".into(),
+                at: report.simulated,
+            };
+            let scenario = Scenario::of_failure(&report.script, &violation);
+            let text = scenario.to_toml();
+            let read = Scenario::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+            assert_eq!(read, scenario);
+            let variant = Variant::of(&report.script.config);
+            assert_eq!(read.variants().last(), Some(&variant));
+            let mut run = Run::new(read.script(variant)).unwrap();
+            run.seek(report.simulated);
+            assert_eq!(run.world().trace_hash(), report.trace_hash, "seed {seed}");
+            // Nothing falls in it, and that is a surprise.
+            let played = read.play(variant).unwrap();
+            assert!(!played.surprises.is_empty());
+        }
+    }
+}
