@@ -285,7 +285,7 @@ impl Network {
         self.latencies.insert((from, to), latency);
     }
 
-    fn latency_of(&self, from: u64, to: u64) -> Span {
+    pub(crate) fn latency_of(&self, from: u64, to: u64) -> Span {
         if self.latencies.is_empty() {
             return self.latency;
         }

@@ -239,7 +239,9 @@ fn without_node(script: &Script, gone: u64) -> Script {
             | Action::Isolate { node }
             | Action::Reconnect { node }
             | Action::Transfer { to: node } => left(node),
-            Action::CutLink { from, to } | Action::HealLink { from, to } => left(from) && left(to),
+            Action::CutLink { from, to }
+            | Action::HealLink { from, to }
+            | Action::SetLatency { from, to, .. } => left(from) && left(to),
             Action::Partition { groups } => {
                 groups.iter_mut().for_each(all);
                 true

@@ -71,9 +71,7 @@ impl Scenario {
         let mut config = table(&self.config);
         let usual = table(&WorldConfig::default());
         let variants = ["pre_vote", "check_quorum"];
-        config.retain(|name, value| {
-            !variants.contains(&name) && usual.get(name) != Some(value)
-        });
+        config.retain(|name, value| !variants.contains(&name) && usual.get(name) != Some(value));
         let mut text = String::new();
         let _ = writeln!(text, "title = {}", quoted(&self.title));
         let _ = writeln!(text, "lesson = {}", quoted(&self.lesson));
