@@ -6,7 +6,7 @@
 use std::sync::mpsc;
 
 use fjall::{Database, Keyspace, PersistMode};
-use raft_core::{Durable, Entry, Fetch, FetchPurpose, LogIndex, Term, Write};
+use raft_core::{Durable, Entry, Fetch, FetchPurpose, LogIndex, Write};
 use tracing::error;
 
 use crate::storage::{HardStateRecord, LogStore, Mark};
@@ -81,10 +81,10 @@ impl Writer {
             return Ok(());
         }
         let mut batch = self.database.batch();
-        let mut term = Term(0);
+        let mut latest = None;
         for write in writes {
             if let Some(hard_state) = write.hard_state() {
-                term = hard_state.term;
+                latest = Some(hard_state);
                 HardStateRecord::put(&mut batch, &self.meta, hard_state);
             }
             self.log.put(&mut batch, write.entries(), self.last);
@@ -93,6 +93,6 @@ impl Writer {
         self.mark.will_end(self.last)?;
         batch.commit()?;
         self.database.persist(PersistMode::SyncData)?;
-        Ok(self.mark.has_reached(self.last, term)?)
+        Ok(self.mark.has_reached(self.last, latest)?)
     }
 }

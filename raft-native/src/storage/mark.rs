@@ -1,4 +1,4 @@
-//! How far the log has reached, kept apart from the log.
+//! How far the log has reached, and for whom was voted last, kept apart from both.
 //!
 //! A journal that is damaged looks, on recovery, like one whose end was never written: the engine drops what comes
 //! after the damage. What was acknowledged must not vanish like that without a word, so a file of its own says how far
@@ -10,13 +10,30 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use raft_core::{LogIndex, Term};
+use raft_core::{HardState, LogIndex, NodeId, Term};
 
 /// The least that must be there when the node starts again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Reached {
     pub(crate) last: LogIndex,
-    pub(crate) term: Term,
+    hard_state: HardState,
+}
+
+impl Reached {
+    /// What the stored hard state has forgotten, if anything.
+    pub(crate) fn forgotten_by(&self, stored: HardState) -> Option<String> {
+        let HardState { term, vote } = self.hard_state;
+        if stored.term < term {
+            Some(format!(
+                "it is of term {}, and had been in term {term}",
+                stored.term
+            ))
+        } else if stored.term == term && vote.is_some() && stored.vote != vote {
+            Some(format!("it lacks the vote that was given in term {term}"))
+        } else {
+            None
+        }
+    }
 }
 
 pub(crate) struct Mark {
@@ -24,7 +41,7 @@ pub(crate) struct Mark {
     reached: Reached,
 }
 
-const BYTES: usize = 20;
+const BYTES: usize = 29;
 
 impl Mark {
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
@@ -58,11 +75,18 @@ impl Mark {
         self.file.sync_data()
     }
 
-    /// The log is durable up to `last`, and the term is.
-    pub(crate) fn has_reached(&mut self, last: LogIndex, term: Term) -> io::Result<()> {
+    /// The log is durable up to `last`, and so is the hard state, if there was a new one.
+    pub(crate) fn has_reached(
+        &mut self,
+        last: LogIndex,
+        hard_state: Option<HardState>,
+    ) -> io::Result<()> {
+        let known = self.reached.hard_state;
         let reached = Reached {
             last: self.reached.last.max(last),
-            term: self.reached.term.max(term),
+            hard_state: hard_state
+                .filter(|new| new.term >= known.term)
+                .unwrap_or(known),
         };
         if reached == self.reached {
             return Ok(());
@@ -79,9 +103,12 @@ impl Mark {
 fn encode(reached: Reached) -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
     bytes[..8].copy_from_slice(&reached.last.0.to_le_bytes());
-    bytes[8..16].copy_from_slice(&reached.term.0.to_le_bytes());
-    let checksum = crc32fast::hash(&bytes[..16]);
-    bytes[16..].copy_from_slice(&checksum.to_le_bytes());
+    let HardState { term, vote } = reached.hard_state;
+    bytes[8..16].copy_from_slice(&term.0.to_le_bytes());
+    bytes[16] = u8::from(vote.is_some());
+    bytes[17..25].copy_from_slice(&vote.map_or(0, |candidate| candidate.0).to_le_bytes());
+    let checksum = crc32fast::hash(&bytes[..25]);
+    bytes[25..].copy_from_slice(&checksum.to_le_bytes());
     bytes
 }
 
@@ -89,7 +116,10 @@ fn decode(bytes: &[u8; BYTES]) -> Option<Reached> {
     let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).ok();
     let reached = Reached {
         last: LogIndex(number(&bytes[..8])?),
-        term: Term(number(&bytes[8..16])?),
+        hard_state: HardState {
+            term: Term(number(&bytes[8..16])?),
+            vote: (bytes[16] == 1).then_some(NodeId(number(&bytes[17..25])?)),
+        },
     };
     (encode(reached) == *bytes).then_some(reached)
 }
@@ -100,7 +130,45 @@ mod tests {
 
     fn reached(directory: &Path) -> (u64, u64) {
         let reached = Mark::open(directory).unwrap().reached();
-        (reached.last.0, reached.term.0)
+        (reached.last.0, reached.hard_state.term.0)
+    }
+
+    fn voted(term: u64, vote: u64) -> HardState {
+        HardState {
+            term: Term(term),
+            vote: Some(NodeId(vote)),
+        }
+    }
+
+    fn in_term(term: u64) -> HardState {
+        HardState {
+            term: Term(term),
+            vote: None,
+        }
+    }
+
+    #[test]
+    fn a_vote_that_the_database_lost_is_missed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut mark = Mark::open(directory.path()).unwrap();
+        mark.has_reached(LogIndex(7), Some(in_term(3))).unwrap();
+        assert_eq!(mark.reached().forgotten_by(in_term(3)), None);
+        mark.has_reached(LogIndex(7), Some(voted(3, 0))).unwrap();
+        mark.has_reached(LogIndex(8), None).unwrap();
+        let reached = Mark::open(directory.path()).unwrap().reached();
+        assert_eq!(reached.forgotten_by(voted(3, 0)), None);
+        for later in [in_term(4), voted(4, 2)] {
+            assert_eq!(reached.forgotten_by(later), None);
+        }
+        for lost in [in_term(3), voted(3, 1)] {
+            assert!(reached.forgotten_by(lost).unwrap().contains("vote"));
+        }
+        assert!(
+            reached
+                .forgotten_by(voted(2, 0))
+                .unwrap()
+                .contains("term 2")
+        );
     }
 
     #[test]
@@ -109,9 +177,9 @@ mod tests {
         let path = directory.path();
         assert_eq!(reached(path), (0, 0));
         let mut mark = Mark::open(path).unwrap();
-        mark.has_reached(LogIndex(7), Term(2)).unwrap();
+        mark.has_reached(LogIndex(7), Some(in_term(2))).unwrap();
         assert_eq!(reached(path), (7, 2));
-        mark.has_reached(LogIndex(5), Term(1)).unwrap();
+        mark.has_reached(LogIndex(5), Some(in_term(1))).unwrap();
         assert_eq!(reached(path), (7, 2));
         mark.will_end(LogIndex(9)).unwrap();
         assert_eq!(reached(path), (7, 2));
@@ -123,7 +191,7 @@ mod tests {
     fn a_torn_mark_says_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let mut mark = Mark::open(directory.path()).unwrap();
-        mark.has_reached(LogIndex(7), Term(2)).unwrap();
+        mark.has_reached(LogIndex(7), Some(in_term(2))).unwrap();
         mark.file.write_all_at(&[0xff; 3], 4).unwrap();
         assert_eq!(reached(directory.path()), (0, 0));
     }

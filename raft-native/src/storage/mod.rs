@@ -92,9 +92,7 @@ impl Storage {
         };
         let hard_state = read_hard_state(&meta).map_err(damaged)?;
         let mark = Mark::open(path).map_err(|error| unusable(error.to_string()))?;
-        let (term, reached) = (hard_state.term, mark.reached().term);
-        if term < reached {
-            let reason = format!("it is of term {term}, and had been in term {reached}");
+        if let Some(reason) = mark.reached().forgotten_by(hard_state) {
             return Err(damaged(reason));
         }
         let log = LogStore::new(log, &config.advertise);
