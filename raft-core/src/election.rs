@@ -91,6 +91,7 @@ impl Raft {
     }
 
     /// Asks for votes, if the own vote has become durable.
+    #[inline]
     pub(crate) fn request_votes(&mut self) {
         if !matches!(&self.role, RoleState::Candidate(ballot) if !ballot.requested) {
             return;

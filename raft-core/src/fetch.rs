@@ -76,9 +76,8 @@ impl Raft {
             None => {
                 let through = self.commit_index.min(self.log.durable());
                 let committed = entries.into_iter();
-                self.refetched = committed
-                    .take_while(|entry| entry.id.index <= through)
-                    .collect();
+                let committed = committed.take_while(|entry| entry.id.index <= through);
+                self.refetched = Some(committed.collect());
             }
         }
     }

@@ -49,7 +49,7 @@ pub struct Raft {
     /// Messages that promise nothing about a write.
     outbox: Vec<Outbound>,
     /// Committed entries that came back from the durable log.
-    pub(crate) refetched: Entries,
+    pub(crate) refetched: Option<Entries>,
     /// Whether committed entries are awaited from the durable log.
     pub(crate) refetching: bool,
     /// The latest durable snapshot of the state machine.
@@ -189,7 +189,7 @@ impl Raft {
             disk_is_full: false,
             grant: None,
             outbox: Vec::new(),
-            refetched: Entries::default(),
+            refetched: None,
             refetching: false,
             snapshot,
             incoming: None,
@@ -464,9 +464,11 @@ impl Raft {
         if self.config.witness {
             self.delivered = self.delivered.max(through);
         }
-        if let Some(last) = self.refetched.last() {
+        if let Some(refetched) = self.refetched.take()
+            && let Some(last) = refetched.last()
+        {
             self.delivered = last.id.index;
-            effects.committed.push(core::mem::take(&mut self.refetched));
+            effects.committed.push(refetched);
         }
         if self.delivered < through {
             if self.delivered.next() < self.log.window_start() {
@@ -482,7 +484,10 @@ impl Raft {
 }
 
 /// Moves everything; into an empty buffer by exchanging it, which costs nothing.
-pub(crate) fn hand_out<T>(from: &mut Vec<T>, into: &mut Vec<T>) {
+fn hand_out<T>(from: &mut Vec<T>, into: &mut Vec<T>) {
+    if from.is_empty() {
+        return;
+    }
     if into.is_empty() {
         core::mem::swap(from, into);
     } else {

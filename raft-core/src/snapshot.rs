@@ -5,7 +5,6 @@ use alloc::boxed::Box;
 use bytes::Bytes;
 
 use crate::effects::{Effects, Install, Installed, SnapshotPiece, SnapshotRead};
-use crate::entries::Entries;
 use crate::entry::Snapshot;
 use crate::event::{Event, IgnoreReason, StopReason};
 use crate::id::{Instant, LogId, LogIndex, NodeId};
@@ -275,6 +274,9 @@ impl Raft {
 
     /// Hands out the pieces that came, and the order to install if they are all there.
     pub(crate) fn hand_out_snapshot(&mut self, effects: &mut Effects) {
+        if self.incoming.is_none() && self.pieces.is_empty() {
+            return;
+        }
         effects.snapshot_pieces.append(&mut self.pieces);
         let boot = self.durability.boot();
         if let Some(incoming) = &mut self.incoming
@@ -344,7 +346,7 @@ impl Raft {
         self.membership_changed();
         self.snapshot = Some(snapshot);
         self.refetching = false;
-        self.refetched = Entries::default();
+        self.refetched = None;
         if self.config.keeps(Rule::SnapshotIsAhead) {
             self.commit_index = self.commit_index.max(last.index);
             self.delivered = self.delivered.max(last.index);
