@@ -19,7 +19,8 @@ use crate::range::KeyValue;
 use crate::read;
 use crate::store::{Batch, ReadStore};
 use crate::validate::{Malformed, check_structure};
-use crate::wire::{self, COMMAND_VERSION, DecodeError, StateRecord, VersionRecord};
+use crate::view;
+use crate::wire::{self, COMMAND_VERSION, DecodeError, FORMAT_VERSION, StateRecord, VersionRecord};
 
 type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
 
@@ -28,16 +29,22 @@ type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>
 pub(crate) struct Transition<'a, R> {
     pub(crate) overlay: Overlay<'a, R>,
     pub(crate) state: StateRecord,
-    /// See [`SESSIONS_MAX`](crate::SESSIONS_MAX).
-    pub(crate) sessions_max: u64,
+    pub(crate) capacity: Capacity,
+}
+
+/// How many sessions and leases there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Capacity {
+    pub(crate) sessions: u64,
+    pub(crate) leases: u64,
 }
 
 impl<'a, R: ReadStore> Transition<'a, R> {
-    pub(crate) fn new(store: &'a R, state: StateRecord, sessions_max: u64) -> Self {
+    pub(crate) fn new(store: &'a R, state: StateRecord, capacity: Capacity) -> Self {
         Self {
             overlay: Overlay::new(store),
             state,
-            sessions_max,
+            capacity,
         }
     }
 
@@ -71,7 +78,7 @@ impl<'a, R: ReadStore> Transition<'a, R> {
         let outcome = match entry.payload {
             Payload::Noop => Outcome::Noop,
             Payload::Command(bytes) => match Command::decode(bytes) {
-                Ok(command) => self.command(index, &command)?,
+                Ok(command) => self.command(entry.id, &command)?,
                 Err(DecodeError::Undecodable) => {
                     Outcome::Rejected(Rejection::Malformed(Malformed::Undecodable))
                 }
@@ -89,20 +96,27 @@ impl<'a, R: ReadStore> Transition<'a, R> {
         Ok(outcome)
     }
 
-    fn command(&mut self, index: u64, command: &Command) -> Result<Outcome, R> {
+    fn command(&mut self, entry: EntryId, command: &Command) -> Result<Outcome, R> {
+        if command.version() > 1 && self.state.format != FORMAT_VERSION {
+            self.state.format = FORMAT_VERSION;
+            self.overlay.put(
+                Bytes::from_static(layout::FORMAT_KEY),
+                view::format_record(FORMAT_VERSION),
+            );
+        }
         // Refused before the session is looked at: a function of the command alone, so a retry is
         // refused the same way without a record of it.
         if let Err(malformed) = check_structure(&command.request) {
             return Ok(Outcome::Rejected(Rejection::Malformed(malformed)));
         }
         match &command.session {
-            None => self.execute(&command.request),
-            Some(session) => self.once(index, session, &command.request),
+            None => self.execute(entry, &command.request),
+            Some(session) => self.once(entry, session, &command.request),
         }
     }
 
     /// Carries out a request.
-    pub(crate) fn execute(&mut self, request: &Request) -> Result<Outcome, R> {
+    pub(crate) fn execute(&mut self, entry: EntryId, request: &Request) -> Result<Outcome, R> {
         let revision = self.state.revision;
         let next = revision
             .checked_add(1)
@@ -112,33 +126,23 @@ impl<'a, R: ReadStore> Transition<'a, R> {
             next: Revision::first_of(next),
         };
         let result = match request {
-            Request::Put(put) => RequestResult::Put(changes.put(put)?),
-            Request::Delete(delete) => RequestResult::Delete(changes.delete(delete)?),
-            Request::Txn(txn) => {
-                let succeeded = changes.transition.holds(txn)?;
-                let ops = if succeeded {
-                    &txn.success
-                } else {
-                    &txn.failure
-                };
-                // Before anything is changed, since a refused transaction changes nothing.
-                for op in ops {
-                    if let Op::Range(range) = op
-                        && let Some(requested) = range.revision
-                        && requested > revision
-                    {
-                        return Ok(Outcome::Rejected(Rejection::FutureRevision {
-                            requested,
-                            current: revision,
-                        }));
-                    }
-                }
-                let mut results = Vec::with_capacity(ops.len());
-                for op in ops {
-                    results.push(changes.op(op)?);
-                }
-                RequestResult::Txn(TxnResult { succeeded, results })
+            Request::Put(put) => match changes.transition.is_lease(put.lease)? {
+                true => Ok(RequestResult::Put(changes.put(put)?)),
+                false => Err(Rejection::LeaseNotFound { id: put.lease }),
+            },
+            Request::Delete(delete) => Ok(RequestResult::Delete(changes.delete(delete)?)),
+            Request::Txn(txn) => changes.txn(txn)?.map(RequestResult::Txn),
+            Request::Grant(grant) => {
+                let granted = changes.transition.grant(entry.index, grant)?;
+                granted.map(RequestResult::Grant)
             }
+            Request::Revoke(revoke) => changes
+                .revoke(entry.term, revoke)?
+                .map(RequestResult::Revoke),
+        };
+        let result = match result {
+            Ok(result) => result,
+            Err(rejection) => return Ok(Outcome::Rejected(rejection)),
         };
         let revision = changes.revision();
         self.state.revision = revision;
@@ -170,7 +174,8 @@ impl Compare {
         match self.operand {
             Operand::Version(number)
             | Operand::CreateRevision(number)
-            | Operand::ModRevision(number) => self.relation.holds(&0, &number),
+            | Operand::ModRevision(number)
+            | Operand::Lease(number) => self.relation.holds(&0, &number),
             Operand::Value(_) => false,
         }
     }
@@ -181,6 +186,7 @@ impl Compare {
             Operand::CreateRevision(revision) => self.relation.holds(&kv.create_revision, revision),
             Operand::ModRevision(revision) => self.relation.holds(&kv.mod_revision, revision),
             Operand::Value(value) => self.relation.holds(&kv.value, value),
+            Operand::Lease(lease) => self.relation.holds(&kv.lease, lease),
         }
     }
 }
@@ -197,8 +203,8 @@ impl Relation {
 }
 
 /// The changes of one request: they share a main revision, which exists once there is one of them.
-struct Changes<'t, 'a, R> {
-    transition: &'t mut Transition<'a, R>,
+pub(crate) struct Changes<'t, 'a, R> {
+    pub(crate) transition: &'t mut Transition<'a, R>,
     /// The revision of the next change.
     next: Revision,
 }
@@ -211,6 +217,42 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         } else {
             self.next.main
         }
+    }
+
+    fn txn(&mut self, txn: &Txn) -> Result<core::result::Result<TxnResult, Rejection>, R> {
+        let succeeded = self.transition.holds(txn)?;
+        let ops = if succeeded {
+            &txn.success
+        } else {
+            &txn.failure
+        };
+        // Before anything is changed, since a refused transaction changes nothing.
+        for op in ops {
+            if let Some(rejection) = self.refuses(op)? {
+                return Ok(Err(rejection));
+            }
+        }
+        let mut results = Vec::with_capacity(ops.len());
+        for op in ops {
+            results.push(self.op(op)?);
+        }
+        Ok(Ok(TxnResult { succeeded, results }))
+    }
+
+    fn refuses(&self, op: &Op) -> Result<Option<Rejection>, R> {
+        let current = self.transition.state.revision;
+        Ok(match op {
+            Op::Put(put) if !self.transition.is_lease(put.lease)? => {
+                Some(Rejection::LeaseNotFound { id: put.lease })
+            }
+            Op::Range(range) => match range.revision {
+                Some(requested) if requested > current => {
+                    Some(Rejection::FutureRevision { requested, current })
+                }
+                _ => None,
+            },
+            Op::Put(_) | Op::Delete(_) => None,
+        })
     }
 
     fn op(&mut self, op: &Op) -> Result<OpResult, R> {
@@ -242,12 +284,14 @@ impl<R: ReadStore> Changes<'_, '_, R> {
             mod_revision: self.next.main,
             version,
             value: put.value.clone(),
-            lease: 0,
+            lease: put.lease,
         }
         .encode_to_vec()
         .into();
         let current = layout::current_key(&put.key);
         self.transition.overlay.put(current, record.clone());
+        let hung_on = prev_kv.as_ref().map_or(0, |kv| kv.lease);
+        self.transition.move_key(&put.key, hung_on, put.lease);
         self.record(&put.key, record, VersionRecord { removed: false });
         Ok(PutResult {
             prev_kv: prev_kv.filter(|_| put.prev_kv),
@@ -261,20 +305,26 @@ impl<R: ReadStore> Changes<'_, '_, R> {
             ControlFlow::Continue(())
         })?;
         for kv in &removed {
-            let tombstone = wire::KeyValue {
-                key: kv.key.clone(),
-                mod_revision: self.next.main,
-                ..wire::KeyValue::default()
-            };
-            let current = layout::current_key(&kv.key);
-            self.transition.overlay.delete(current);
-            let tombstone = tombstone.encode_to_vec().into();
-            self.record(&kv.key, tombstone, VersionRecord { removed: true });
+            self.remove(kv);
         }
         Ok(DeleteResult {
             deleted: removed.len() as u64,
             prev_kvs: if delete.prev_kv { removed } else { Vec::new() },
         })
+    }
+
+    /// Removes a key that is there.
+    pub(crate) fn remove(&mut self, kv: &KeyValue) {
+        let tombstone = wire::KeyValue {
+            key: kv.key.clone(),
+            mod_revision: self.next.main,
+            ..wire::KeyValue::default()
+        };
+        let current = layout::current_key(&kv.key);
+        self.transition.overlay.delete(current);
+        self.transition.move_key(&kv.key, kv.lease, 0);
+        let tombstone = tombstone.encode_to_vec().into();
+        self.record(&kv.key, tombstone, VersionRecord { removed: true });
     }
 
     /// Writes a change into history.

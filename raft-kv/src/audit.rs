@@ -3,16 +3,19 @@
 //! History alone determines the other tables of keys, so it is walked twice: in the order of
 //! revisions for the digest, and key by key for the versions and the newest records.
 
+use core::ops::ControlFlow;
+
 use bytes::Bytes;
 use prost::Message;
 
 use crate::error::StoreFault;
 use crate::fingerprint;
 use crate::layout::{self, Revision};
+use crate::lease;
 use crate::range::KeyRange;
 use crate::read;
 use crate::store::{Order, ReadStore};
-use crate::wire::{KeyValue, SessionRecord, SessionUse, StateRecord, VersionRecord};
+use crate::wire::{KeyValue, LeaseRecord, SessionRecord, SessionUse, StateRecord, VersionRecord};
 
 type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
 
@@ -25,8 +28,12 @@ pub(crate) fn audit<R: ReadStore>(store: &R, state: &StateRecord) -> Result<(), 
         "the number of newest records is not that of keys present",
     )?;
     let session_digest = sessions(store, state)?;
+    let lease_digest = leases(store, state)?;
+    let digest = history_digest
+        .wrapping_add(session_digest)
+        .wrapping_add(lease_digest);
     require::<R>(
-        history_digest.wrapping_add(session_digest) == state.digest,
+        digest == state.digest,
         "the digest is not that of the records",
     )
 }
@@ -164,6 +171,51 @@ fn sessions<R: ReadStore>(store: &R, state: &StateRecord) -> Result<u64, R> {
         count(store, &from, &to)? == seen,
         "there are uses without a session",
     )?;
+    Ok(digest)
+}
+
+/// Checks that leases and the keys that hang on them match; returns the digest of the leases.
+fn leases<R: ReadStore>(store: &R, state: &StateRecord) -> Result<u64, R> {
+    let mut digest = 0_u64;
+    let mut seen = 0;
+    let (from, to) = layout::leases();
+    for entry in store.scan(&from, &to, Order::Ascending) {
+        let (key, bytes) = entry.map_err(StoreFault::Store)?;
+        digest = digest.wrapping_add(fingerprint::of_pair(&key, &bytes));
+        let record: LeaseRecord = read::decode(bytes, "a lease does not decode")?;
+        require::<R>(
+            record.granted_at <= state.applied_index,
+            "a lease was granted in the future",
+        )?;
+        seen += 1;
+    }
+    require::<R>(
+        seen == state.leases,
+        "the number of leases is not as counted",
+    )?;
+    let mut hanging = 0;
+    let (from, to) = layout::lease_keys();
+    for entry in store.scan(&from, &to, Order::Ascending) {
+        let (key, _) = entry.map_err(StoreFault::Store)?;
+        let (id, key) = layout::lease_id(&key)
+            .zip(layout::key_of_lease(&key))
+            .ok_or(StoreFault::Damaged("a key of the lease keys is too short"))?;
+        require::<R>(
+            read::latest(store, &key)?.is_some_and(|kv| kv.lease == id),
+            "a lease has a key that does not hang on it",
+        )?;
+        require::<R>(
+            lease::get(store, id)?.is_some(),
+            "a key hangs on a lease that is gone",
+        )?;
+        hanging += 1;
+    }
+    let mut leased = 0;
+    read::visit_latest(store, &KeyRange::all(), |kv| {
+        leased += u64::from(kv.lease != 0);
+        ControlFlow::Continue(())
+    })?;
+    require::<R>(leased == hanging, "a lease misses a key that hangs on it")?;
     Ok(digest)
 }
 

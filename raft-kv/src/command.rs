@@ -59,6 +59,10 @@ pub enum Request {
     Delete(Delete),
     /// Compare, then do one thing or the other, atomically.
     Txn(Txn),
+    /// Begin a lease.
+    Grant(Grant),
+    /// End a lease.
+    Revoke(Revoke),
 }
 
 /// Sets a key to a value.
@@ -70,6 +74,8 @@ pub struct Put {
     pub value: Bytes,
     /// Whether to return what the key held before.
     pub prev_kv: bool,
+    /// The lease that the key hangs on from then on; 0 means none, also if it hung on one before.
+    pub lease: i64,
 }
 
 impl Put {
@@ -79,6 +85,7 @@ impl Put {
             key: key.into(),
             value: value.into(),
             prev_kv: false,
+            lease: 0,
         }
     }
 
@@ -86,6 +93,13 @@ impl Put {
     #[must_use]
     pub fn returning_previous(mut self) -> Self {
         self.prev_kv = true;
+        self
+    }
+
+    /// Hangs the key on a lease: it goes when the lease does.
+    #[must_use]
+    pub fn with_lease(mut self, lease: i64) -> Self {
+        self.lease = lease;
         self
     }
 }
@@ -205,6 +219,45 @@ pub enum Operand {
     ModRevision(i64),
     /// The key's value, in byte order.
     Value(Bytes),
+    /// The lease that the key hangs on.
+    Lease(i64),
+}
+
+/// Begins a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Grant {
+    /// A number that no other lease has, or 0 for one that is chosen when the grant is applied: the index of its entry
+    /// or, if that is taken, the next one that was never chosen.
+    pub id: i64,
+    /// How many seconds the lease lives without being kept alive: 1 to [`LEASE_TTL_MAX`](crate::LEASE_TTL_MAX).
+    pub ttl: i64,
+}
+
+/// Ends a lease, and removes all keys that hang on it: all of them in one revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Revoke {
+    /// Which one.
+    pub id: i64,
+    /// Who found that its time is over; `None` if a client wants it to end.
+    pub expiry: Option<Expiry>,
+}
+
+impl Revoke {
+    /// Ends the lease, whatever its time.
+    #[must_use]
+    pub fn new(id: i64) -> Self {
+        Self { id, expiry: None }
+    }
+}
+
+/// What a leader knew when it found that a lease has expired. The revocation is refused if it reaches the log in another
+/// term, in which somebody else keeps the time, or if the lease is another one of the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Expiry {
+    /// The term in which the lease expired by its leader's clock.
+    pub term: u64,
+    /// See [`Lease::granted_at`](crate::Lease::granted_at).
+    pub granted_at: u64,
 }
 
 impl From<Put> for Request {
@@ -222,5 +275,17 @@ impl From<Delete> for Request {
 impl From<Txn> for Request {
     fn from(txn: Txn) -> Self {
         Self::Txn(txn)
+    }
+}
+
+impl From<Grant> for Request {
+    fn from(grant: Grant) -> Self {
+        Self::Grant(grant)
+    }
+}
+
+impl From<Revoke> for Request {
+    fn from(revoke: Revoke) -> Self {
+        Self::Revoke(revoke)
     }
 }

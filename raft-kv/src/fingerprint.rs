@@ -1,8 +1,8 @@
 //! A hash of the visible state that is kept up to date as the state changes.
 //!
-//! The digest is the sum, modulo 2^64, of a hash of each pair in history and in the sessions. A sum
+//! The digest is the sum, modulo 2^64, of a hash of each pair in history, in the sessions and in the leases. A sum
 //! does not depend on order, so a pair is added when it is written and subtracted when it goes, and
-//! the digest never needs a scan. The other tables follow from these two.
+//! the digest never needs a scan. The other tables follow from these.
 
 use crate::wire::StateRecord;
 
@@ -47,5 +47,11 @@ pub(crate) fn of_state(state: &StateRecord) -> u64 {
         state.session_horizon,
         state.digest,
     ];
-    spread(words.into_iter().fold(0, absorb))
+    let hash = words.into_iter().fold(0, absorb);
+    // Where no lease was ever heard of, it is what it was before there were any.
+    let leases = match (state.leases, state.lease_assigned.cast_unsigned()) {
+        (0, 0) => hash,
+        (leases, assigned) => absorb(absorb(hash, leases), assigned),
+    };
+    spread(leases)
 }

@@ -4,10 +4,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::apply::Transition;
+use crate::apply::{Capacity, Transition};
+use crate::changes::{Changes, ChangesRequest};
 use crate::entry::{Entry, EntryId};
 use crate::error::{ApplyError, OpenError, ReadError, StoreFault};
 use crate::layout;
+use crate::lease::LEASES_MAX;
 use crate::outcome::Outcome;
 use crate::range::{KeyValue, RangeRequest, RangeResponse};
 use crate::session::SESSIONS_MAX;
@@ -23,8 +25,8 @@ pub struct Kv<S> {
     state: StateRecord,
     /// Whether a commit failed, so that the store may hold more than `state` says.
     stopped: bool,
-    /// [`SESSIONS_MAX`], except in tests of what happens beyond it.
-    sessions_max: u64,
+    /// [`SESSIONS_MAX`] and [`LEASES_MAX`], except in tests of what happens beyond them.
+    capacity: Capacity,
 }
 
 impl<S: Store> Kv<S> {
@@ -33,16 +35,20 @@ impl<S: Store> Kv<S> {
     /// # Errors
     /// The store cannot be read, is damaged, has a later format or belongs to something else.
     pub fn open(store: S) -> Result<Self, OpenError<S::Error>> {
-        Self::open_with(store, SESSIONS_MAX)
+        let capacity = Capacity {
+            sessions: SESSIONS_MAX,
+            leases: LEASES_MAX,
+        };
+        Self::open_with(store, capacity)
     }
 
-    pub(crate) fn open_with(store: S, sessions_max: u64) -> Result<Self, OpenError<S::Error>> {
+    pub(crate) fn open_with(store: S, capacity: Capacity) -> Result<Self, OpenError<S::Error>> {
         let (store, state) = View::open(store)?.into_parts();
         Ok(Self {
             store,
             state,
             stopped: false,
-            sessions_max,
+            capacity,
         })
     }
 
@@ -90,10 +96,10 @@ impl<S: Store> Kv<S> {
         if self.stopped {
             return Err(ApplyError::Stopped);
         }
-        let mut transition = Transition::new(&self.store, self.state, self.sessions_max);
+        let mut transition = Transition::new(&self.store, self.state, self.capacity);
         if self.state.applied_index == 0 {
             let key = Bytes::from_static(layout::FORMAT_KEY);
-            transition.overlay.put(key, format_record());
+            transition.overlay.put(key, format_record(1));
         }
         Ok(transition)
     }
@@ -159,6 +165,14 @@ impl<S: Store> Kv<S> {
     /// The revision is not there, a key is impossibly long, or the store failed.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError<S::Error>> {
         self.view().range(request)
+    }
+
+    /// See [`View::changes`].
+    ///
+    /// # Errors
+    /// The revision is not there, a key is impossibly long, or the store failed.
+    pub fn changes(&self, request: &ChangesRequest) -> Result<Changes, ReadError<S::Error>> {
+        self.view().changes(request)
     }
 
     /// See [`View::audit`].

@@ -10,6 +10,8 @@
 //! | history | revision | the record: every change ever made, in order |
 //! | sessions | client | latest sequence and its outcome |
 //! | session uses | log index | client; orders sessions by their last use |
+//! | leases | lease | how long it lives, and which entry granted it |
+//! | lease keys | lease, user key | nothing: the keys that hang on a lease |
 //!
 //! There is no index in memory, so opening is instant and memory does not grow with the number of
 //! keys. In exchange a record is stored twice: the common reads (newest value of a key, newest
@@ -34,6 +36,8 @@ const VERSIONS: u8 = 0x20;
 const HISTORY: u8 = 0x30;
 const SESSIONS: u8 = 0x40;
 const SESSION_USES: u8 = 0x41;
+const LEASES: u8 = 0x50;
+const LEASE_KEYS: u8 = 0x51;
 
 /// The record that says which format the store has.
 pub(crate) const FORMAT_KEY: &[u8] = &[META, b'f'];
@@ -206,4 +210,53 @@ pub(crate) fn session_uses_after(index: u64) -> Span {
         session_use_key(index.saturating_add(1)),
         table(SESSION_USES).1,
     )
+}
+
+/// All leases.
+pub(crate) fn leases() -> Span {
+    table(LEASES)
+}
+
+pub(crate) fn lease_key(id: i64) -> Bytes {
+    prefixed(LEASES, &ordered(id), 0).into()
+}
+
+/// The lease of a key of `leases` or of `lease keys`.
+pub(crate) fn lease_id(key: &[u8]) -> Option<i64> {
+    let bytes = key.get(1..=size_of::<i64>())?;
+    let number = u64::from_be_bytes(bytes.try_into().ok()?);
+    Some((number ^ SIGN).cast_signed())
+}
+
+/// All keys of all leases.
+pub(crate) fn lease_keys() -> Span {
+    table(LEASE_KEYS)
+}
+
+/// The keys of a lease.
+pub(crate) fn lease_keys_of(id: i64) -> Span {
+    let to = match id.checked_add(1) {
+        Some(next) => prefixed(LEASE_KEYS, &ordered(next), 0).into(),
+        None => table(LEASE_KEYS).1,
+    };
+    (prefixed(LEASE_KEYS, &ordered(id), 0).into(), to)
+}
+
+pub(crate) fn lease_key_key(id: i64, key: &[u8]) -> Bytes {
+    let mut bytes = prefixed(LEASE_KEYS, &ordered(id), key.len());
+    bytes.extend_from_slice(key);
+    bytes.into()
+}
+
+/// The user key of a key of `lease keys`.
+pub(crate) fn key_of_lease(key: &Bytes) -> Option<Bytes> {
+    let at = 1 + size_of::<i64>();
+    (key.len() >= at).then(|| key.slice(at..))
+}
+
+const SIGN: u64 = 1 << 63;
+
+/// A number so that the order of the bytes is the order of the numbers, negative ones first.
+fn ordered(id: i64) -> [u8; 8] {
+    (id.cast_unsigned() ^ SIGN).to_be_bytes()
 }

@@ -14,6 +14,11 @@
 //! - **etcd's data model.** An empty state machine is at revision 1. Each command that changes something
 //!   adds one revision, however many keys it touches. Every key knows the revision of its
 //!   creation and of its last change, and its version. Reads at older revisions see what was there.
+//! - **A lease ends in the log.** A key may hang on a lease. When its [`Revoke`] is applied, all its
+//!   keys go in one revision, on every replica at the same place. That its time is over is found by the
+//!   leader, whose [`Lessor`] is the only thing here that is told the time.
+//! - **History can be followed.** What watches a range of keys is told every change once, in the order of
+//!   revisions, and can go on at any replica: [`View::changes`].
 //! - **Nothing in the log can break it.** A malformed command is refused by every replica alike, with an
 //!   outcome, and the applied index advances. Only two things stop it: a store that fails, and a
 //!   command from a later version, which it cannot carry out as others do. Both are typed errors.
@@ -59,12 +64,15 @@ extern crate std;
 
 mod apply;
 mod audit;
+mod changes;
 mod command;
 mod entry;
 mod error;
 mod fingerprint;
 mod kv;
 mod layout;
+mod lease;
+mod lessor;
 mod memory;
 mod outcome;
 mod overlay;
@@ -79,13 +87,20 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, Compare, Delete, Op, Operand, Put, Relation, Request, Session, Txn};
+pub use changes::{Changes, ChangesRequest, Event, EventKind, RevisionChanges};
+pub use command::{
+    Command, Compare, Delete, Expiry, Grant, Op, Operand, Put, Relation, Request, Revoke, Session,
+    Txn,
+};
 pub use entry::{Entry, EntryId, Payload};
 pub use error::{ApplyError, OpenError, ReadError, StoreFault};
 pub use kv::Kv;
+pub use lease::{LEASE_TTL_MAX, LEASES_MAX, Lease};
+pub use lessor::{Lessor, RenewError};
 pub use memory::MemoryStore;
 pub use outcome::{
-    DeleteResult, OpResult, Outcome, PutResult, Rejection, RequestResult, Response, TxnResult,
+    DeleteResult, GrantResult, OpResult, Outcome, PutResult, Rejection, RequestResult, Response,
+    RevokeResult, TxnResult,
 };
 pub use range::{Counting, KeyRange, KeyValue, Projection, RangeRequest, RangeResponse};
 pub use session::{SESSION_OUTCOME_BYTES_MAX, SESSIONS_MAX};

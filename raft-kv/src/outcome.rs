@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::lease::Lease;
 use crate::range::{KeyValue, RangeResponse};
 use crate::validate::Malformed;
 
@@ -50,6 +51,30 @@ pub enum Rejection {
         /// The revision of the state machine.
         current: i64,
     },
+    /// There is no such lease: it was never granted, was revoked, or has expired.
+    #[error("there is no lease {id}")]
+    LeaseNotFound {
+        /// The lease asked for.
+        id: i64,
+    },
+    /// There is a lease of this number already.
+    #[error("there is a lease {id} already")]
+    LeaseExists {
+        /// The number.
+        id: i64,
+    },
+    /// The lease has not expired, though a leader thought so: see [`Expiry`](crate::Expiry).
+    #[error("lease {id} was found to be over in another term, or is another one since")]
+    LeaseNotExpired {
+        /// The lease.
+        id: i64,
+    },
+    /// There are [`LEASES_MAX`](crate::LEASES_MAX) leases.
+    #[error("there are {max} leases, which is as many as may be")]
+    TooManyLeases {
+        /// How many there may be.
+        max: u64,
+    },
 }
 
 /// The response to a command that was carried out.
@@ -70,6 +95,10 @@ pub enum RequestResult {
     Delete(DeleteResult),
     /// Of a transaction.
     Txn(TxnResult),
+    /// Of a grant.
+    Grant(GrantResult),
+    /// Of a revocation.
+    Revoke(RevokeResult),
 }
 
 /// What a put returned.
@@ -106,4 +135,20 @@ pub enum OpResult {
     Delete(DeleteResult),
     /// Of a range read. Its `revision` counts changes that the transaction has already made.
     Range(RangeResponse),
+}
+
+/// What a grant returned. The lease may be over already if it is a retry that is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GrantResult {
+    /// The lease.
+    pub lease: Lease,
+}
+
+/// What a revocation returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RevokeResult {
+    /// The lease that ended.
+    pub lease: Lease,
+    /// How many keys went with it.
+    pub deleted: u64,
 }

@@ -19,6 +19,7 @@ use prost::Message;
 
 use crate::apply::Transition;
 use crate::command::{Request, Session};
+use crate::entry::EntryId;
 use crate::error::StoreFault;
 use crate::fingerprint;
 use crate::layout;
@@ -40,10 +41,11 @@ impl<R: ReadStore> Transition<'_, R> {
     /// Carries out a request unless its session has seen it.
     pub(crate) fn once(
         &mut self,
-        index: u64,
+        entry: EntryId,
         session: &Session,
         request: &Request,
     ) -> Result<Outcome, R> {
+        let index = entry.index;
         let key = layout::session_key(session.client);
         let Some(bytes) = self.overlay.get(&key).map_err(StoreFault::Store)? else {
             if session.since < self.state.session_horizon {
@@ -51,7 +53,7 @@ impl<R: ReadStore> Transition<'_, R> {
                     since: self.state.session_horizon,
                 });
             }
-            let outcome = self.execute(request)?;
+            let outcome = self.execute(entry, request)?;
             self.make_room()?;
             self.state.sessions += 1;
             self.write(key, index, session.sequence, (&kept(&outcome)).into());
@@ -74,7 +76,7 @@ impl<R: ReadStore> Transition<'_, R> {
             self.write(key, index, record.sequence, message);
             return Ok(outcome);
         }
-        let outcome = self.execute(request)?;
+        let outcome = self.execute(entry, request)?;
         self.erase(&key, &bytes, record.last_used);
         self.write(key, index, session.sequence, (&kept(&outcome)).into());
         Ok(outcome)
@@ -108,7 +110,7 @@ impl<R: ReadStore> Transition<'_, R> {
 
     /// Forgets the least recently used session if there are as many as may be.
     fn make_room(&mut self) -> Result<(), R> {
-        if self.state.sessions < self.sessions_max {
+        if self.state.sessions < self.capacity.sessions {
             return Ok(());
         }
         let missing = StoreFault::Damaged("a session is counted but missing");

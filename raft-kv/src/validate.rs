@@ -12,6 +12,7 @@ use core::ops::Bound;
 use bytes::Bytes;
 
 use crate::command::{Command, Op, Operand, Request};
+use crate::lease::LEASE_TTL_MAX;
 use crate::range::{End, KeyRange};
 
 /// The longest key that the stored layout has room for: an escaped key is up to twice as long, and
@@ -62,6 +63,9 @@ pub enum Malformed {
     /// A read names a revision below 1; history begins at revision 1.
     #[error("a revision is at least 1")]
     RevisionNotPositive,
+    /// A lease would live for less than a second, or for longer than [`LEASE_TTL_MAX`].
+    #[error("a lease lives for 1 to {LEASE_TTL_MAX} seconds")]
+    LeaseTtlOutOfRange,
 }
 
 /// Why a command must not be proposed.
@@ -167,6 +171,10 @@ pub(crate) fn check_structure(request: &Request) -> Result<(), Malformed> {
             check_side(&txn.success)?;
             check_side(&txn.failure)
         }
+        Request::Grant(grant) if !(1..=LEASE_TTL_MAX).contains(&grant.ttl) => {
+            Err(Malformed::LeaseTtlOutOfRange)
+        }
+        Request::Grant(_) | Request::Revoke(_) => Ok(()),
     }
 }
 
@@ -248,6 +256,7 @@ fn visit_bytes(request: &Request, visit: &mut impl FnMut(Part, &Bytes)) {
             visit(Part::Value, &put.value);
         }
         Request::Delete(delete) => range(&delete.keys, visit),
+        Request::Grant(_) | Request::Revoke(_) => {}
         Request::Txn(txn) => {
             for compare in &txn.compare {
                 range(&compare.keys, visit);

@@ -1,12 +1,16 @@
 //! The state machine as a reader sees it.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use crate::audit;
+use crate::changes::{self, Changes, ChangesRequest};
 use crate::entry::EntryId;
 use crate::error::{OpenError, ReadError, StoreFault};
 use crate::fingerprint;
 use crate::layout;
+use crate::lease::{self, Lease};
 use crate::range::{KeyRange, KeyValue, RangeRequest, RangeResponse};
 use crate::read;
 use crate::store::{Order, ReadStore};
@@ -84,7 +88,7 @@ impl<R: ReadStore> View<R> {
         }
     }
 
-    /// A hash of everything that clients can observe: all changes ever made, and all sessions. Two
+    /// A hash of everything that clients can observe: all changes ever made, all sessions and all leases. Two
     /// replicas that have applied the same entries have the same fingerprint, on every platform. It
     /// is kept up to date as entries are applied and costs nothing to ask for. It is a checksum
     /// against divergence, not against an adversary.
@@ -121,6 +125,49 @@ impl<R: ReadStore> View<R> {
         Ok(read::range(&self.store, request, past, self.revision())?)
     }
 
+    /// A lease.
+    ///
+    /// # Errors
+    /// The store failed or is damaged.
+    pub fn lease(&self, id: i64) -> Result<Option<Lease>, StoreFault<R::Error>> {
+        lease::get(&self.store, id)
+    }
+
+    /// All leases, in the order of their numbers.
+    ///
+    /// # Errors
+    /// The store failed or is damaged.
+    pub fn leases(&self) -> Result<Vec<Lease>, StoreFault<R::Error>> {
+        lease::all(&self.store)
+    }
+
+    /// The first keys that hang on a lease, in order; none if there is no such lease.
+    ///
+    /// # Errors
+    /// The store failed or is damaged.
+    pub fn lease_keys(&self, id: i64, limit: usize) -> Result<Vec<Bytes>, StoreFault<R::Error>> {
+        lease::keys_of(&self.store, id, limit)
+    }
+
+    /// The changes of a range of keys from a revision on, in order: what whoever watches these keys has to be told next. See
+    /// [`Changes`].
+    ///
+    /// # Errors
+    /// The revision is below 1, or beyond the one after the latest; a key is impossibly long; or the store failed.
+    pub fn changes(&self, request: &ChangesRequest) -> Result<Changes, ReadError<R::Error>> {
+        let KeyRange { start, end } = &request.keys;
+        check_length(start)?;
+        check_length(end)?;
+        let (requested, current) = (request.from_revision, self.revision());
+        if requested < FIRST_REVISION {
+            return Err(ReadError::RevisionNotPositive { requested });
+        }
+        if requested.saturating_sub(1) > current {
+            return Err(ReadError::FutureRevision { requested, current });
+        }
+        Ok(changes::changes(&self.store, request, current)?)
+    }
+
     /// Reads the whole store and checks that its tables agree with each other, with the counters and
     /// with the fingerprint. Takes as long as the store is large: for tests, for the simulator, and for a
     /// node that has reason to doubt its disk.
@@ -154,12 +201,8 @@ fn check_length<E>(key: &[u8]) -> Result<(), ReadError<E>> {
     Ok(())
 }
 
-/// The format record of a new store.
-pub(crate) fn format_record() -> Bytes {
+/// The record that says which format a store has.
+pub(crate) fn format_record(version: u32) -> Bytes {
     use prost::Message;
-    FormatRecord {
-        version: FORMAT_VERSION,
-    }
-    .encode_to_vec()
-    .into()
+    FormatRecord { version }.encode_to_vec().into()
 }

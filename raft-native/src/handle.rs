@@ -585,6 +585,8 @@ fn describe(payload: Payload) -> (&'static str, Option<String>, usize) {
         Ok(Request::Put(put)) => ("put", text(&put.key), length),
         Ok(Request::Delete(delete)) => ("delete", text(&delete.keys.start), length),
         Ok(Request::Txn(_)) => ("txn", None, length),
+        Ok(Request::Grant(_)) => ("lease-grant", None, length),
+        Ok(Request::Revoke(_)) => ("lease-revoke", None, length),
         Err(_) => ("unknown", None, length),
     }
 }

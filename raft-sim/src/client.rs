@@ -311,7 +311,7 @@ impl World {
             Answer::Applied(Outcome::Done(response)) => {
                 let succeeded = match response.result {
                     RequestResult::Txn(txn) => txn.succeeded,
-                    RequestResult::Put(_) | RequestResult::Delete(_) => true,
+                    _ => true,
                 };
                 AskingState::Done {
                     found: None,

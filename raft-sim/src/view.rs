@@ -230,6 +230,11 @@ fn describe(payload: &Payload) -> String {
         Ok(Request::Put(put)) => format!("{} = {}", text(&put.key), text(&put.value)),
         Ok(Request::Delete(delete)) => format!("delete {}", text(&delete.keys.start)),
         Ok(Request::Txn(_)) => "transaction".into(),
+        Ok(Request::Grant(grant)) => format!("lease {} for {} s", grant.id, grant.ttl),
+        Ok(Request::Revoke(revoke)) => match revoke.expiry {
+            Some(_) => format!("lease {} has expired", revoke.id),
+            None => format!("end lease {}", revoke.id),
+        },
         Err(_) => format!("{} bytes", bytes.len()),
     }
 }

@@ -9,7 +9,10 @@ use proptest::prelude::*;
 use super::model::Model;
 use super::strategy::{command, key, keys};
 use crate::layout::{self, Revision};
-use crate::{Command, DecodeError, KeyRange, Limits, Malformed, Outcome, Put, Rejection};
+use crate::{
+    Command, Compare, DecodeError, Delete, Expiry, Grant, KeyRange, Limits, Malformed, Op, Operand,
+    Outcome, Put, Rejection, Relation, Request, Revoke, Txn,
+};
 
 proptest! {
     #[test]
@@ -21,7 +24,7 @@ proptest! {
 
     #[test]
     fn outcomes_come_back(commands in vec(command(), 1..20)) {
-        let mut model = Model::new(3);
+        let mut model = Model::new(3, 3);
         for (index, command) in (1..).zip(commands) {
             let outcome = model.apply(index, &command);
             prop_assert_eq!(Outcome::decode(outcome.encode()), Ok(outcome));
@@ -75,9 +78,19 @@ fn rare_outcomes_come_back() {
         Malformed::KeyTooLong,
         Malformed::DuplicateKey,
         Malformed::RevisionNotPositive,
+        Malformed::LeaseTtlOutOfRange,
     ]
     .map(|why| Outcome::Rejected(Rejection::Malformed(why)))
     .into();
+    outcomes.extend(
+        [
+            Rejection::LeaseNotFound { id: -1 },
+            Rejection::LeaseExists { id: 7 },
+            Rejection::LeaseNotExpired { id: i64::MAX },
+            Rejection::TooManyLeases { max: 3 },
+        ]
+        .map(Outcome::Rejected),
+    );
     outcomes.push(Outcome::Noop);
     outcomes.push(Outcome::AlreadyDone { revision: 9 });
     for outcome in outcomes {
@@ -88,7 +101,7 @@ fn rare_outcomes_come_back() {
 #[test]
 fn decoding_copies_no_values() {
     let bytes = Command::new(Put::new("a", "value")).encode();
-    let crate::Request::Put(put) = Command::decode(bytes.clone()).unwrap().request else {
+    let Request::Put(put) = Command::decode(bytes.clone()).unwrap().request else {
         panic!("not a put");
     };
     assert!(bytes.as_ptr_range().contains(&put.value.as_ptr()));
@@ -102,9 +115,73 @@ fn the_bytes_of_a_put_are_fixed() {
     assert_eq!(Command::decode(Bytes::from_static(bytes)), Ok(put.clone()));
     assert_eq!(put.encode(), &bytes[..]);
     assert_eq!(
-        Command::decode(Bytes::from_static(b"\x08\x02")),
-        Err(DecodeError::UnknownVersion { found: 2 })
+        Command::decode(Bytes::from_static(b"\x08\x03")),
+        Err(DecodeError::UnknownVersion { found: 3 })
     );
     let unversioned = Bytes::from_static(&bytes[2..]);
     assert_eq!(Command::decode(unversioned), Err(DecodeError::Undecodable));
+}
+
+#[test]
+fn the_bytes_of_leases_in_the_log_are_fixed() {
+    let expiry = Some(Expiry {
+        term: 3,
+        granted_at: 4,
+    });
+    let cases: [(&[u8], Command); 4] = [
+        (
+            b"\x08\x02\x32\x04\x08\x07\x10\x3c",
+            Command::new(Grant { id: 7, ttl: 60 }),
+        ),
+        (b"\x08\x02\x3a\x02\x08\x07", Command::new(Revoke::new(7))),
+        (
+            b"\x08\x02\x3a\x08\x08\x07\x12\x04\x08\x03\x10\x04",
+            Command::new(Revoke { id: 7, expiry }),
+        ),
+        (
+            b"\x08\x02\x1a\x08\x0a\x01a\x12\x01b\x20\x07",
+            Command::new(Put::new("a", "b").with_lease(7)),
+        ),
+    ];
+    for (bytes, command) in cases {
+        assert_eq!(command.encode(), bytes);
+        assert_eq!(Command::decode(Bytes::from_static(bytes)), Ok(command));
+    }
+}
+
+/// A replica that knows version 1 alone must stop at what it cannot carry out, not pass over it; and it must not stop at
+/// what it can.
+#[test]
+fn a_command_names_the_earliest_version_that_says_all_of_it() {
+    let version = |request: Request| Command::new(request).encode()[..2].to_vec();
+    let txn = |op: Op, operand| {
+        Request::Txn(Txn {
+            compare: Vec::from([Compare::key("a", Relation::Equal, operand)]),
+            success: Vec::new(),
+            failure: Vec::from([op]),
+        })
+    };
+    let put = || Put::new("a", "b");
+    let delete = Delete::new(KeyRange::all());
+    for request in [
+        put().into(),
+        delete.clone().into(),
+        txn(Op::Put(put()), Operand::Version(1)),
+    ] {
+        assert_eq!(version(request), [8, 1]);
+    }
+    for request in [
+        Request::Put(put().with_lease(1)),
+        Grant { id: 1, ttl: 1 }.into(),
+        Revoke::new(1).into(),
+        txn(Op::Put(put().with_lease(-1)), Operand::Version(1)),
+        txn(Op::Delete(delete), Operand::Lease(0)),
+    ] {
+        assert_eq!(version(request.clone()), [8, 2]);
+        // Under the name of version 1 it is nothing: nobody ever wrote it.
+        let mut bytes = Command::new(request).encode().to_vec();
+        bytes[1] = 1;
+        let decoded = Command::decode(bytes.into());
+        assert_eq!(decoded, Err(DecodeError::Undecodable));
+    }
 }

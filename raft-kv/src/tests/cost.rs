@@ -7,8 +7,8 @@ use core::convert::Infallible;
 use bytes::Bytes;
 
 use crate::{
-    Batch, Command, Counting, Entry, KeyRange, Kv, MemoryStore, Order, Put, RangeRequest,
-    ReadStore, Session, Store,
+    Batch, ChangesRequest, Command, Counting, Entry, Grant, KeyRange, Kv, MemoryStore, Order, Put,
+    RangeRequest, ReadStore, Request, Revoke, Session, Store,
 };
 
 #[derive(Default)]
@@ -120,4 +120,31 @@ fn a_page_reads_no_further_than_its_limit() {
     assert_eq!(spent(&mut kv), (0, 11, 0, 0));
     kv.range(&page.counting(Counting::WholeRange)).unwrap();
     assert_eq!(spent(&mut kv), (0, 100, 0, 0));
+}
+
+#[test]
+fn a_lease_costs_a_put_one_read_and_one_write_and_a_watch_reads_what_it_returns() {
+    let mut kv = filled();
+    let apply = |kv: &mut Kv<Metered>, index, request: Request| {
+        let entry = Entry::command(index, 1, Command::new(request).encode());
+        kv.apply(entry).unwrap();
+        spent(kv)
+    };
+    // The lease and the counters; and the format, the first time.
+    let grant = Grant { id: 7, ttl: 1 };
+    assert_eq!(apply(&mut kv, 201, grant.into()), (1, 0, 3, 1));
+    let leased = |key| Request::Put(Put::new(key, "v").with_lease(7));
+    assert_eq!(apply(&mut kv, 202, leased("key001")), (2, 0, 1 + 3 + 1, 1));
+    // It hangs on the same lease already.
+    assert_eq!(apply(&mut kv, 203, leased("key001")), (2, 0, 1 + 3, 1));
+    apply(&mut kv, 204, leased("key002"));
+    // The lease; and for each of two keys a step, a read, and a write more than those of a delete.
+    let revoke = Revoke::new(7);
+    assert_eq!(apply(&mut kv, 205, revoke.into()), (3, 2, 1 + 1 + 8, 1));
+    let mut changes = ChangesRequest::new(KeyRange::all(), 150);
+    changes.changes_max = 10;
+    kv.changes(&changes).unwrap();
+    assert_eq!(spent(&mut kv), (0, 11, 0, 0));
+    kv.changes(&changes.returning_previous()).unwrap();
+    assert_eq!(spent(&mut kv), (10, 11 + 10, 0, 0));
 }

@@ -7,7 +7,8 @@ use alloc::vec;
 use bytes::Bytes;
 
 use crate::{
-    ApplyError, Batch, Command, Entry, Kv, MemoryStore, Order, Put, ReadStore, Store, StoreFault,
+    ApplyError, Batch, Command, Entry, Grant, Kv, MemoryStore, Order, Put, ReadStore, Request,
+    Revoke, Store, StoreFault,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,4 +112,32 @@ fn a_failed_read_applies_nothing_and_can_be_tried_again() {
     kv.apply_batch([put(2), other]).unwrap();
     kv.audit().unwrap();
     assert_eq!(kv.get(b"a", None).unwrap().unwrap().version, 2);
+}
+
+/// The lease is gone and its keys are gone, or neither is: wherever the revocation fails.
+#[test]
+fn a_revocation_that_fails_midway_removes_nothing() {
+    let command =
+        |index, request: Request| Entry::command(index, 1, Command::new(request).encode());
+    let grant = command(1, Grant { id: 7, ttl: 1 }.into());
+    let hang = |index, key| command(index, Put::new(key, "v").with_lease(7).into());
+    let revoke = || command(4, Revoke::new(7).into());
+    let mut kv = Kv::open(Failing::new(MemoryStore::new())).unwrap();
+    kv.apply_batch([grant, hang(2, "a"), hang(3, "b")]).unwrap();
+    let mut reads = 0;
+    loop {
+        kv.store_mut_for_tests().reads_left = Cell::new(reads);
+        if kv.apply(revoke()).is_ok() {
+            break;
+        }
+        kv.store_mut_for_tests().reads_left = Cell::new(u32::MAX);
+        kv.audit().unwrap();
+        assert_eq!(kv.view().lease_keys(7, 9).unwrap(), ["a", "b"]);
+        reads += 1;
+    }
+    // The lease, its two keys and what they hold.
+    assert_eq!(reads, 5);
+    kv.store_mut_for_tests().reads_left = Cell::new(u32::MAX);
+    kv.audit().unwrap();
+    assert_eq!((kv.revision(), kv.view().leases().unwrap()), (4, vec![]));
 }

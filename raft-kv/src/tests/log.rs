@@ -97,13 +97,13 @@ fn what_is_not_a_command_is_refused_and_the_log_goes_on() {
 #[test]
 fn a_command_of_a_later_version_stops_the_state_machine() {
     let mut kv = Kv::open(MemoryStore::new()).unwrap();
-    // Field 1, the version, as 2.
-    let mut later = vec![0x08, 2];
+    // Field 1, the version, as 3.
+    let mut later = vec![0x08, 3];
     later.extend_from_slice(&Command::new(Put::new("a", "v")).encode()[2..]);
     let stop = ApplyError::UnknownCommand {
         index: 1,
-        found: 2,
-        supported: 1,
+        found: 3,
+        supported: 2,
     };
     assert_eq!(kv.apply(Entry::command(1, 1, later)), Err(stop));
     assert_eq!((kv.applied_index(), kv.revision()), (0, 1));
@@ -159,11 +159,11 @@ fn a_later_format_or_a_foreign_store_is_refused() {
         Kv::open(store(layout::FORMAT_KEY, record))
     };
     let unknown = OpenError::UnknownFormat {
-        found: 2,
-        supported: 1,
+        found: 3,
+        supported: 2,
     };
-    assert_eq!(format(2).unwrap_err(), unknown);
-    for version in [0, 1] {
+    assert_eq!(format(3).unwrap_err(), unknown);
+    for version in [0, 1, 2] {
         let damaged = matches!(
             format(version),
             Err(OpenError::Fault(StoreFault::Damaged(_)))

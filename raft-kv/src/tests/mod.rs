@@ -1,7 +1,10 @@
+mod changes;
 mod codec;
 mod cost;
 mod crash;
 mod history;
+mod lease;
+mod lessor;
 mod log;
 mod model;
 mod properties;

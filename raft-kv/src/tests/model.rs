@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::{
-    Command, Compare, Counting, DeleteResult, KeyRange, KeyValue, Malformed, Op, OpResult, Operand,
-    Order, Outcome, Projection, Put, PutResult, RangeRequest, RangeResponse, Rejection, Relation,
-    Request, RequestResult, Response, TxnResult,
+    Command, Compare, Counting, DeleteResult, Event, EventKind, Expiry, Grant, GrantResult,
+    KeyRange, KeyValue, Lease, Malformed, Op, OpResult, Operand, Order, Outcome, Projection, Put,
+    PutResult, RangeRequest, RangeResponse, Rejection, Relation, Request, RequestResult, Response,
+    RevisionChanges, Revoke, RevokeResult, TxnResult,
 };
 
 type State = BTreeMap<Bytes, KeyValue>;
@@ -21,17 +22,25 @@ pub(super) struct Model {
     sessions: BTreeMap<u128, (u64, Outcome, u64)>,
     horizon: u64,
     sessions_max: usize,
+    /// Time to live and granting entry of each lease.
+    leases: BTreeMap<i64, (i64, u64)>,
+    leases_max: usize,
+    /// The greatest number that was chosen for a lease.
+    chosen: i64,
     /// Every command of a session that was ever carried out.
     carried_out: Vec<(u128, u64)>,
 }
 
 impl Model {
-    pub(super) fn new(sessions_max: usize) -> Self {
+    pub(super) fn new(sessions_max: usize, leases_max: usize) -> Self {
         Self {
             revisions: vec![State::new()],
             sessions: BTreeMap::new(),
             horizon: 0,
             sessions_max,
+            leases: BTreeMap::new(),
+            leases_max,
+            chosen: 0,
             carried_out: Vec::new(),
         }
     }
@@ -44,14 +53,20 @@ impl Model {
         &self.revisions[revision as usize - 1]
     }
 
+    /// Every entry has term 1.
     pub(super) fn apply(&mut self, index: u64, command: &Command) -> Outcome {
+        if let Request::Grant(grant) = &command.request
+            && (grant.ttl < 1 || grant.ttl > 9_000_000_000)
+        {
+            return Outcome::Rejected(Rejection::Malformed(Malformed::LeaseTtlOutOfRange));
+        }
         if let Request::Txn(txn) = &command.request
             && (changes_twice(&txn.success) || changes_twice(&txn.failure))
         {
             return Outcome::Rejected(Rejection::Malformed(Malformed::DuplicateKey));
         }
         let Some(session) = command.session else {
-            return self.execute(&command.request);
+            return self.execute(index, &command.request);
         };
         match self.sessions.get_mut(&session.client) {
             Some((latest, _, _)) if session.sequence < *latest => {
@@ -75,7 +90,7 @@ impl Model {
             "{command_id:?} is carried out twice"
         );
         self.carried_out.push(command_id);
-        let outcome = self.execute(&command.request);
+        let outcome = self.execute(index, &command.request);
         let is_new = !self.sessions.contains_key(&session.client);
         if is_new && self.sessions.len() == self.sessions_max {
             let oldest = self.sessions.iter().min_by_key(|(_, (_, _, used))| *used);
@@ -90,7 +105,7 @@ impl Model {
         outcome
     }
 
-    fn execute(&mut self, request: &Request) -> Outcome {
+    fn execute(&mut self, index: u64, request: &Request) -> Outcome {
         let current = self.revision();
         let mut state = self.at(current).clone();
         let mut changed = false;
@@ -111,7 +126,24 @@ impl Model {
                     (false, &txn.failure[..])
                 }
             }
+            Request::Grant(grant) => return self.grant(index, *grant),
+            Request::Revoke(revoke) => return self.revoke(*revoke),
         };
+        let is_known = |lease: &i64| *lease == 0 || self.leases.contains_key(lease);
+        for op in ops {
+            match op {
+                Op::Put(put) if !is_known(&put.lease) => {
+                    return Outcome::Rejected(Rejection::LeaseNotFound { id: put.lease });
+                }
+                Op::Range(range) => {
+                    if let Some(requested) = range.revision.filter(|it| *it > current) {
+                        let rejection = Rejection::FutureRevision { requested, current };
+                        return Outcome::Rejected(rejection);
+                    }
+                }
+                _ => {}
+            }
+        }
         let mut results = Vec::new();
         for op in ops {
             results.push(match op {
@@ -132,12 +164,6 @@ impl Model {
                 }
                 Op::Range(range) => {
                     let from = match range.revision {
-                        Some(requested) if requested > current => {
-                            return Outcome::Rejected(Rejection::FutureRevision {
-                                requested,
-                                current,
-                            });
-                        }
                         Some(requested) => self.at(requested),
                         None => &state,
                     };
@@ -160,6 +186,109 @@ impl Model {
             revision: self.revision(),
             result,
         })
+    }
+
+    fn grant(&mut self, index: u64, grant: Grant) -> Outcome {
+        if self.leases.contains_key(&grant.id) {
+            return Outcome::Rejected(Rejection::LeaseExists { id: grant.id });
+        }
+        if self.leases.len() >= self.leases_max {
+            let max = self.leases_max as u64;
+            return Outcome::Rejected(Rejection::TooManyLeases { max });
+        }
+        let mut id = grant.id;
+        if id == 0 {
+            id = (index as i64).max(self.chosen + 1);
+            while self.leases.contains_key(&id) {
+                id += 1;
+            }
+            self.chosen = id;
+        }
+        self.leases.insert(id, (grant.ttl, index));
+        let lease = Lease {
+            id,
+            ttl: grant.ttl,
+            granted_at: index,
+        };
+        Outcome::Done(Response {
+            revision: self.revision(),
+            result: RequestResult::Grant(GrantResult { lease }),
+        })
+    }
+
+    fn revoke(&mut self, revoke: Revoke) -> Outcome {
+        let id = revoke.id;
+        let Some((ttl, granted_at)) = self.leases.get(&id).copied() else {
+            return Outcome::Rejected(Rejection::LeaseNotFound { id });
+        };
+        let is_over = |expiry: Expiry| expiry.term == 1 && expiry.granted_at == granted_at;
+        if !revoke.expiry.is_none_or(is_over) {
+            return Outcome::Rejected(Rejection::LeaseNotExpired { id });
+        }
+        self.leases.remove(&id);
+        let mut state = self.at(self.revision()).clone();
+        let before = state.len();
+        state.retain(|_, kv| kv.lease != id);
+        let deleted = (before - state.len()) as u64;
+        if deleted > 0 {
+            self.revisions.push(state);
+        }
+        let lease = Lease {
+            id,
+            ttl,
+            granted_at,
+        };
+        Outcome::Done(Response {
+            revision: self.revision(),
+            result: RequestResult::Revoke(RevokeResult { lease, deleted }),
+        })
+    }
+
+    pub(super) fn leases(&self) -> Vec<Lease> {
+        let lease = |(id, (ttl, granted_at)): (&i64, &(i64, u64))| Lease {
+            id: *id,
+            ttl: *ttl,
+            granted_at: *granted_at,
+        };
+        self.leases.iter().map(lease).collect()
+    }
+
+    pub(super) fn lease_keys(&self, id: i64) -> Vec<Bytes> {
+        let hangs = |kv: &&KeyValue| kv.lease == id;
+        let state = self.at(self.revision()).values().filter(hangs);
+        state.map(|kv| kv.key.clone()).collect()
+    }
+
+    /// What changed in a range from a revision on, key by key: the differences of the whole maps.
+    pub(super) fn changes(&self, keys: &KeyRange, from: i64) -> Vec<RevisionChanges> {
+        let revisions = (from.max(2)..=self.revision()).map(|revision| {
+            let (before, after) = (self.at(revision - 1), self.at(revision));
+            let mut events: Vec<Event> = after
+                .values()
+                .filter(|kv| kv.mod_revision == revision)
+                .map(|kv| Event {
+                    kind: EventKind::Put,
+                    kv: kv.clone(),
+                    prev_kv: before.get(&kv.key).cloned(),
+                })
+                .collect();
+            let gone = before.values().filter(|kv| !after.contains_key(&kv.key));
+            events.extend(gone.map(|kv| Event {
+                kind: EventKind::Delete,
+                kv: KeyValue {
+                    key: kv.key.clone(),
+                    value: Bytes::new(),
+                    create_revision: 0,
+                    mod_revision: revision,
+                    version: 0,
+                    lease: 0,
+                },
+                prev_kv: Some(kv.clone()),
+            }));
+            events.retain(|event| within(keys, &event.kv.key));
+            RevisionChanges { revision, events }
+        });
+        revisions.filter(|it| !it.events.is_empty()).collect()
     }
 
     pub(super) fn get(&self, key: &Bytes, revision: i64) -> Option<KeyValue> {
@@ -216,6 +345,7 @@ fn holds(state: &State, compare: &Compare) -> bool {
             Operand::CreateRevision(revision) => kv.create_revision.cmp(revision),
             Operand::ModRevision(revision) => kv.mod_revision.cmp(revision),
             Operand::Value(value) => kv.value.cmp(value),
+            Operand::Lease(lease) => kv.lease.cmp(lease),
         };
         match compare.relation {
             Relation::Equal => ordering.is_eq(),
@@ -234,7 +364,7 @@ fn do_put(state: &mut State, put: &Put, revision: i64) -> PutResult {
         create_revision: previous.as_ref().map_or(revision, |kv| kv.create_revision),
         mod_revision: revision,
         version: previous.as_ref().map_or(1, |kv| kv.version + 1),
-        lease: 0,
+        lease: put.lease,
     };
     state.insert(put.key.clone(), kv);
     PutResult {

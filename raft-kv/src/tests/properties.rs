@@ -6,18 +6,25 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::model::Model;
-use super::strategy::{Step, key, range, step};
-use crate::{Command, Entry, Kv, Malformed, MemoryStore, Outcome, Payload, Rejection, Session};
+use super::strategy::{Step, key, keys, lease, range, step};
+use crate::apply::Capacity;
+use crate::{
+    ChangesRequest, Command, Entry, Kv, Malformed, MemoryStore, Outcome, Payload, Rejection,
+    RevisionChanges, Session,
+};
 
-const SESSIONS_MAX: u64 = 3;
+const CAPACITY: Capacity = Capacity {
+    sessions: 3,
+    leases: 4,
+};
 
 fn open(store: MemoryStore) -> Kv<MemoryStore> {
-    Kv::open_with(store, SESSIONS_MAX).unwrap()
+    Kv::open_with(store, CAPACITY).unwrap()
 }
 
 /// The log that the steps describe, and what the model makes of it.
 fn run_model(steps: &[Step]) -> (Model, Vec<Entry>, Vec<Outcome>) {
-    let mut model = Model::new(SESSIONS_MAX as usize);
+    let mut model = Model::new(CAPACITY.sessions as usize, CAPACITY.leases as usize);
     let mut commands: Vec<Command> = Vec::new();
     let mut entries = Vec::new();
     let mut outcomes = Vec::new();
@@ -58,6 +65,11 @@ fn run_model(steps: &[Step]) -> (Model, Vec<Entry>, Vec<Outcome>) {
     (model, entries, outcomes)
 }
 
+/// The model does not know in which order a command made its changes.
+fn sort(changes: &mut RevisionChanges) {
+    { &mut changes.events }.sort_by(|one, other| one.kv.key.cmp(&other.kv.key));
+}
+
 proptest! {
     #[test]
     fn agrees_with_the_model_through_batches_and_crashes(
@@ -66,6 +78,8 @@ proptest! {
         batches in vec((1..7_usize, prop::bool::weighted(0.2)), 1..20),
         reads in vec(range(), 1..12),
         read_key in key(),
+        read_lease in lease(),
+        watched in (keys(), 1..9_i64, 1..6_usize, 0..4_usize),
     ) {
         let (model, entries, outcomes) = run_model(&steps);
         let mut kv = open(MemoryStore::new());
@@ -94,6 +108,32 @@ proptest! {
         at_once.apply_batch(entries).unwrap();
         prop_assert_eq!(at_once.fingerprint(), kv.fingerprint());
         prop_assert_eq!(at_once.store(), kv.store());
+
+        prop_assert_eq!(kv.view().leases().unwrap(), model.leases());
+        let hanging = kv.view().lease_keys(read_lease, usize::MAX).unwrap();
+        prop_assert_eq!(hanging, match read_lease {
+            0 => Vec::new(),
+            lease => model.lease_keys(lease),
+        });
+
+        // A watch, in pieces, each at another replica.
+        let (watched, mut from, changes_max, bytes_max) = watched;
+        from = from.min(model.revision() + 1);
+        let mut expected = model.changes(&watched, from);
+        expected.iter_mut().for_each(sort);
+        let mut seen = Vec::new();
+        while from <= model.revision() {
+            let mut request = ChangesRequest::new(watched.clone(), from).returning_previous();
+            (request.changes_max, request.bytes_max) = (changes_max, bytes_max);
+            let replica = if from % 2 == 0 { &kv } else { &at_once };
+            let found = replica.changes(&request).unwrap();
+            prop_assert!(found.next_revision > from);
+            prop_assert_eq!(found.revision, model.revision());
+            from = found.next_revision;
+            seen.extend(found.revisions);
+        }
+        seen.iter_mut().for_each(sort);
+        prop_assert_eq!(seen, expected);
 
         for revision in 1..=model.revision() {
             let expected = model.get(&read_key, revision);
@@ -128,7 +168,7 @@ proptest! {
             let mut kv = open(MemoryStore::new());
             match kv.apply(Entry::command(1, 1, bytes)) {
                 Ok(_) => prop_assert_eq!(kv.applied_index(), 1),
-                Err(crate::ApplyError::UnknownCommand { found, .. }) => prop_assert!(found > 1),
+                Err(crate::ApplyError::UnknownCommand { found, .. }) => prop_assert!(found > 2),
                 Err(other) => prop_assert!(false, "{other}"),
             }
             kv.audit().unwrap();
@@ -152,7 +192,7 @@ proptest! {
             .collect();
         let which = which.index(pairs.len());
         pairs[which].1 = garbage.into();
-        if let Ok(mut kv) = Kv::open_with(pairs.into_iter().collect::<MemoryStore>(), SESSIONS_MAX) {
+        if let Ok(mut kv) = Kv::open_with(pairs.into_iter().collect::<MemoryStore>(), CAPACITY) {
             let _ = kv.audit();
             let _ = kv.range(&read);
             let applied = kv.applied_index();

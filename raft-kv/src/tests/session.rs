@@ -3,6 +3,7 @@
 use alloc::vec;
 
 use super::Log;
+use crate::apply::Capacity;
 use crate::{
     Command, KeyRange, Kv, MemoryStore, Op, Outcome, Put, RangeRequest, Rejection,
     SESSION_OUTCOME_BYTES_MAX, Session, Txn,
@@ -16,9 +17,13 @@ fn command(client: u128, sequence: u64, since: u64) -> Command {
     })
 }
 
-fn bounded(sessions_max: u64) -> Log {
+fn bounded(sessions: u64) -> Log {
+    let capacity = Capacity {
+        sessions,
+        leases: 1,
+    };
     Log {
-        kv: Kv::open_with(MemoryStore::new(), sessions_max).unwrap(),
+        kv: Kv::open_with(MemoryStore::new(), capacity).unwrap(),
     }
 }
 

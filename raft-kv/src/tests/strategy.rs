@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::{
-    Command, Compare, Counting, Delete, KeyRange, Op, Operand, Order, Projection, Put,
-    RangeRequest, Relation, Request, Session, Txn,
+    Command, Compare, Counting, Delete, Expiry, Grant, KeyRange, Op, Operand, Order, Projection,
+    Put, RangeRequest, Relation, Request, Revoke, Session, Txn,
 };
 
 /// Among them those whose order an encoding could get wrong.
@@ -35,6 +35,37 @@ fn value() -> impl Strategy<Value = Bytes> {
     select(&["", "x", "y"][..]).prop_map(|value| Bytes::from_static(value.as_bytes()))
 }
 
+/// Leases with these numbers come and go; low positive ones may also be chosen.
+pub(super) fn lease() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => -1..4_i64, 1 => 4..20_i64, 1 => select(&[i64::MIN, i64::MAX][..])]
+}
+
+fn hangs_on() -> impl Strategy<Value = i64> {
+    prop_oneof![3 => Just(0), 2 => lease()]
+}
+
+prop_compose! {
+    fn grant()(
+        id in prop_oneof![Just(0), lease()],
+        ttl in prop_oneof![9 => 1..5_i64, 1 => select(&[0, -1, 9_000_000_001][..])],
+    ) -> Grant {
+        Grant { id, ttl }
+    }
+}
+
+prop_compose! {
+    /// Leases are granted by early entries, and every entry has term 1.
+    fn expiry()(term in prop_oneof![4 => Just(1_u64), 1 => 0..3_u64], granted_at in 1..20_u64) -> Expiry {
+        Expiry { term, granted_at }
+    }
+}
+
+prop_compose! {
+    fn revoke()(id in lease(), expiry in option::of(expiry())) -> Revoke {
+        Revoke { id, expiry }
+    }
+}
+
 pub(super) fn keys() -> impl Strategy<Value = KeyRange> {
     prop_oneof![
         4 => key().prop_map(KeyRange::key),
@@ -46,8 +77,10 @@ pub(super) fn keys() -> impl Strategy<Value = KeyRange> {
 }
 
 prop_compose! {
-    fn put()(key in key(), value in value(), prev_kv in any::<bool>()) -> Put {
-        Put { key, value, prev_kv }
+    fn put()(
+        key in key(), value in value(), prev_kv in any::<bool>(), lease in hangs_on(),
+    ) -> Put {
+        Put { key, value, prev_kv, lease }
     }
 }
 
@@ -92,6 +125,7 @@ fn compare() -> impl Strategy<Value = Compare> {
         (0..9_i64).prop_map(Operand::CreateRevision),
         (0..9_i64).prop_map(Operand::ModRevision),
         value().prop_map(Operand::Value),
+        lease().prop_map(Operand::Lease),
     ];
     (keys(), relation, operand).prop_map(|(keys, relation, operand)| Compare {
         keys,
@@ -108,6 +142,8 @@ fn request() -> impl Strategy<Value = Request> {
         4 => txn.prop_map(|(compare, success, failure)| {
             Request::Txn(Txn { compare, success, failure })
         }),
+        3 => grant().prop_map(Request::Grant),
+        1 => revoke().prop_map(Request::Revoke),
     ]
 }
 

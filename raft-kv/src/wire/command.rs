@@ -5,12 +5,15 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use prost::Message;
 
-use crate::command::{Command, Compare, Delete, Op, Operand, Put, Relation, Request, Session, Txn};
+use crate::command::{
+    Command, Compare, Delete, Expiry, Grant, Op, Operand, Put, Relation, Request, Revoke, Session,
+    Txn,
+};
 use crate::range::{Counting, KeyRange, Projection, RangeRequest};
 use crate::store::Order;
 
-/// The command language of this version of the crate.
-pub(crate) const COMMAND_VERSION: u32 = 1;
+/// The command language of this version of the crate. Version 2 added leases.
+pub(crate) const COMMAND_VERSION: u32 = 2;
 
 /// Why bytes are not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +35,7 @@ struct CommandMessage {
     version: u32,
     #[prost(message, optional, tag = "2")]
     session: Option<SessionMessage>,
-    #[prost(oneof = "RequestMessage", tags = "3, 4, 5")]
+    #[prost(oneof = "RequestMessage", tags = "3, 4, 5, 6, 7")]
     request: Option<RequestMessage>,
 }
 
@@ -44,6 +47,10 @@ enum RequestMessage {
     Delete(DeleteMessage),
     #[prost(message, tag = "5")]
     Txn(TxnMessage),
+    #[prost(message, tag = "6")]
+    Grant(GrantMessage),
+    #[prost(message, tag = "7")]
+    Revoke(RevokeMessage),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -74,6 +81,33 @@ struct PutMessage {
     value: Bytes,
     #[prost(bool, tag = "3")]
     prev_kv: bool,
+    /// Since version 2.
+    #[prost(int64, tag = "4")]
+    lease: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+struct GrantMessage {
+    #[prost(int64, tag = "1")]
+    id: i64,
+    #[prost(int64, tag = "2")]
+    ttl: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+struct RevokeMessage {
+    #[prost(int64, tag = "1")]
+    id: i64,
+    #[prost(message, optional, tag = "2")]
+    expiry: Option<ExpiryMessage>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+struct ExpiryMessage {
+    #[prost(uint64, tag = "1")]
+    term: u64,
+    #[prost(uint64, tag = "2")]
+    granted_at: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -132,7 +166,7 @@ struct CompareMessage {
     keys: Option<KeyRangeMessage>,
     #[prost(enumeration = "RelationMessage", tag = "2")]
     relation: i32,
-    #[prost(oneof = "OperandMessage", tags = "3, 4, 5, 6")]
+    #[prost(oneof = "OperandMessage", tags = "3, 4, 5, 6, 7")]
     operand: Option<OperandMessage>,
 }
 
@@ -146,6 +180,9 @@ enum OperandMessage {
     ModRevision(i64),
     #[prost(bytes = "bytes", tag = "6")]
     Value(Bytes),
+    /// Since version 2.
+    #[prost(int64, tag = "7")]
+    Lease(i64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
@@ -197,7 +234,26 @@ impl Command {
                 found: message.version,
             });
         }
-        Self::from_message(message).ok_or(DecodeError::Undecodable)
+        let version = message.version;
+        Self::from_message(message)
+            // What a replica that knows nothing later would read otherwise is nothing that this crate wrote.
+            .filter(|command| command.version() <= version)
+            .ok_or(DecodeError::Undecodable)
+    }
+
+    /// The earliest version that says all of it.
+    pub(crate) fn version(&self) -> u32 {
+        let has_lease = |op: &Op| matches!(op, Op::Put(put) if put.lease != 0);
+        let needs_leases = match &self.request {
+            Request::Put(put) => put.lease != 0,
+            Request::Delete(_) => false,
+            Request::Txn(txn) => {
+                txn.success.iter().chain(&txn.failure).any(has_lease) || { txn.compare.iter() }
+                    .any(|compare| matches!(compare.operand, Operand::Lease(_)))
+            }
+            Request::Grant(_) | Request::Revoke(_) => true,
+        };
+        1 + u32::from(needs_leases)
     }
 
     pub(crate) fn encoded_len(&self) -> usize {
@@ -206,7 +262,7 @@ impl Command {
 
     fn to_message(&self) -> CommandMessage {
         CommandMessage {
-            version: COMMAND_VERSION,
+            version: self.version(),
             session: self.session.map(|session| SessionMessage {
                 client_high: (session.client >> 64) as u64,
                 client_low: session.client as u64,
@@ -220,6 +276,17 @@ impl Command {
                     compare: txn.compare.iter().map(Into::into).collect(),
                     success: txn.success.iter().map(Into::into).collect(),
                     failure: txn.failure.iter().map(Into::into).collect(),
+                }),
+                Request::Grant(grant) => RequestMessage::Grant(GrantMessage {
+                    id: grant.id,
+                    ttl: grant.ttl,
+                }),
+                Request::Revoke(revoke) => RequestMessage::Revoke(RevokeMessage {
+                    id: revoke.id,
+                    expiry: revoke.expiry.map(|expiry| ExpiryMessage {
+                        term: expiry.term,
+                        granted_at: expiry.granted_at,
+                    }),
                 }),
             }),
         }
@@ -243,6 +310,17 @@ impl Command {
                     compare: read_all(txn.compare, CompareMessage::read)?,
                     success: read_all(txn.success, OpMessage::read)?,
                     failure: read_all(txn.failure, OpMessage::read)?,
+                }),
+                RequestMessage::Grant(grant) => Request::Grant(Grant {
+                    id: grant.id,
+                    ttl: grant.ttl,
+                }),
+                RequestMessage::Revoke(revoke) => Request::Revoke(Revoke {
+                    id: revoke.id,
+                    expiry: revoke.expiry.map(|expiry| Expiry {
+                        term: expiry.term,
+                        granted_at: expiry.granted_at,
+                    }),
                 }),
             },
         })
@@ -277,6 +355,7 @@ impl From<&Put> for PutMessage {
             key: put.key.clone(),
             value: put.value.clone(),
             prev_kv: put.prev_kv,
+            lease: put.lease,
         }
     }
 }
@@ -287,6 +366,7 @@ impl From<PutMessage> for Put {
             key: message.key,
             value: message.value,
             prev_kv: message.prev_kv,
+            lease: message.lease,
         }
     }
 }
@@ -396,6 +476,7 @@ impl From<&Compare> for CompareMessage {
                 Operand::CreateRevision(revision) => OperandMessage::CreateRevision(*revision),
                 Operand::ModRevision(revision) => OperandMessage::ModRevision(*revision),
                 Operand::Value(value) => OperandMessage::Value(value.clone()),
+                Operand::Lease(id) => OperandMessage::Lease(*id),
             }),
         }
     }
@@ -416,6 +497,7 @@ impl CompareMessage {
                 OperandMessage::CreateRevision(revision) => Operand::CreateRevision(revision),
                 OperandMessage::ModRevision(revision) => Operand::ModRevision(revision),
                 OperandMessage::Value(value) => Operand::Value(value),
+                OperandMessage::Lease(id) => Operand::Lease(id),
             },
         })
     }

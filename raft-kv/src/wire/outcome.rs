@@ -6,8 +6,10 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::KeyValue;
+use crate::lease::Lease;
 use crate::outcome::{
-    DeleteResult, OpResult, Outcome, PutResult, Rejection, RequestResult, Response, TxnResult,
+    DeleteResult, GrantResult, OpResult, Outcome, PutResult, Rejection, RequestResult, Response,
+    RevokeResult, TxnResult,
 };
 use crate::range::RangeResponse;
 use crate::validate::Malformed;
@@ -19,7 +21,7 @@ pub struct OutcomeDecodeError;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct OutcomeMessage {
-    #[prost(oneof = "OutcomeKind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "OutcomeKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     kind: Option<OutcomeKind>,
 }
 
@@ -39,6 +41,14 @@ enum OutcomeKind {
     Malformed(i32),
     #[prost(message, tag = "7")]
     FutureRevision(FutureRevisionMessage),
+    #[prost(int64, tag = "8")]
+    LeaseNotFound(i64),
+    #[prost(int64, tag = "9")]
+    LeaseExists(i64),
+    #[prost(int64, tag = "10")]
+    LeaseNotExpired(i64),
+    #[prost(uint64, tag = "11")]
+    TooManyLeases(u64),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -60,13 +70,14 @@ enum MalformedMessage {
     KeyTooLong = 2,
     DuplicateKey = 3,
     RevisionNotPositive = 4,
+    LeaseTtlOutOfRange = 5,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct ResponseMessage {
     #[prost(int64, tag = "1")]
     revision: i64,
-    #[prost(oneof = "ResultMessage", tags = "2, 3, 4")]
+    #[prost(oneof = "ResultMessage", tags = "2, 3, 4, 5, 6")]
     result: Option<ResultMessage>,
 }
 
@@ -78,6 +89,28 @@ enum ResultMessage {
     Delete(DeleteMessage),
     #[prost(message, tag = "4")]
     Txn(TxnMessage),
+    #[prost(message, tag = "5")]
+    Grant(LeaseMessage),
+    #[prost(message, tag = "6")]
+    Revoke(RevokeMessage),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+struct LeaseMessage {
+    #[prost(int64, tag = "1")]
+    id: i64,
+    #[prost(int64, tag = "2")]
+    ttl: i64,
+    #[prost(uint64, tag = "3")]
+    granted_at: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+struct RevokeMessage {
+    #[prost(message, optional, tag = "1")]
+    lease: Option<LeaseMessage>,
+    #[prost(uint64, tag = "2")]
+    deleted: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -170,6 +203,7 @@ impl From<&Outcome> for OutcomeMessage {
                     Malformed::KeyTooLong => MalformedMessage::KeyTooLong,
                     Malformed::DuplicateKey => MalformedMessage::DuplicateKey,
                     Malformed::RevisionNotPositive => MalformedMessage::RevisionNotPositive,
+                    Malformed::LeaseTtlOutOfRange => MalformedMessage::LeaseTtlOutOfRange,
                 }
                 .into(),
             ),
@@ -179,6 +213,12 @@ impl From<&Outcome> for OutcomeMessage {
                     current: *current,
                 })
             }
+            Outcome::Rejected(Rejection::LeaseNotFound { id }) => OutcomeKind::LeaseNotFound(*id),
+            Outcome::Rejected(Rejection::LeaseExists { id }) => OutcomeKind::LeaseExists(*id),
+            Outcome::Rejected(Rejection::LeaseNotExpired { id }) => {
+                OutcomeKind::LeaseNotExpired(*id)
+            }
+            Outcome::Rejected(Rejection::TooManyLeases { max }) => OutcomeKind::TooManyLeases(*max),
         };
         Self { kind: Some(kind) }
     }
@@ -199,12 +239,19 @@ impl OutcomeMessage {
                     MalformedMessage::KeyTooLong => Malformed::KeyTooLong,
                     MalformedMessage::DuplicateKey => Malformed::DuplicateKey,
                     MalformedMessage::RevisionNotPositive => Malformed::RevisionNotPositive,
+                    MalformedMessage::LeaseTtlOutOfRange => Malformed::LeaseTtlOutOfRange,
                 },
             )),
             OutcomeKind::FutureRevision(message) => Outcome::Rejected(Rejection::FutureRevision {
                 requested: message.requested,
                 current: message.current,
             }),
+            OutcomeKind::LeaseNotFound(id) => Outcome::Rejected(Rejection::LeaseNotFound { id }),
+            OutcomeKind::LeaseExists(id) => Outcome::Rejected(Rejection::LeaseExists { id }),
+            OutcomeKind::LeaseNotExpired(id) => {
+                Outcome::Rejected(Rejection::LeaseNotExpired { id })
+            }
+            OutcomeKind::TooManyLeases(max) => Outcome::Rejected(Rejection::TooManyLeases { max }),
         })
     }
 }
@@ -219,6 +266,11 @@ impl From<&Response> for ResponseMessage {
                 RequestResult::Txn(txn) => ResultMessage::Txn(TxnMessage {
                     succeeded: txn.succeeded,
                     results: txn.results.iter().map(Into::into).collect(),
+                }),
+                RequestResult::Grant(grant) => ResultMessage::Grant(grant.lease.into()),
+                RequestResult::Revoke(revoke) => ResultMessage::Revoke(RevokeMessage {
+                    lease: Some(revoke.lease.into()),
+                    deleted: revoke.deleted,
                 }),
             }),
         }
@@ -239,6 +291,13 @@ impl ResponseMessage {
                         .into_iter()
                         .map(OpMessage::read)
                         .collect::<Option<_>>()?,
+                }),
+                ResultMessage::Grant(lease) => RequestResult::Grant(GrantResult {
+                    lease: lease.into(),
+                }),
+                ResultMessage::Revoke(revoke) => RequestResult::Revoke(RevokeResult {
+                    lease: revoke.lease?.into(),
+                    deleted: revoke.deleted,
                 }),
             },
         })
@@ -307,6 +366,26 @@ impl From<DeleteMessage> for DeleteResult {
         Self {
             deleted: message.deleted,
             prev_kvs: message.prev_kvs.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<Lease> for LeaseMessage {
+    fn from(lease: Lease) -> Self {
+        Self {
+            id: lease.id,
+            ttl: lease.ttl,
+            granted_at: lease.granted_at,
+        }
+    }
+}
+
+impl From<LeaseMessage> for Lease {
+    fn from(message: LeaseMessage) -> Self {
+        Self {
+            id: message.id,
+            ttl: message.ttl,
+            granted_at: message.granted_at,
         }
     }
 }

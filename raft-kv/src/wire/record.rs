@@ -4,8 +4,11 @@ use bytes::Bytes;
 
 use super::outcome::OutcomeMessage;
 
-/// The layout and records that this crate writes, and the latest it reads.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// The latest layout and records that this crate reads and writes. It writes the earliest that will do: an older
+/// program can take a store back that never saw what it does not know.
+///
+/// Format 2 is what commands of version 2 leave behind: leases, and outcomes that speak of them.
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct FormatRecord {
@@ -31,6 +34,24 @@ pub(crate) struct StateRecord {
     /// See `fingerprint`.
     #[prost(fixed64, tag = "6")]
     pub(crate) digest: u64,
+    /// How many leases there are.
+    #[prost(uint64, tag = "7")]
+    pub(crate) leases: u64,
+    /// The last lease whose number was chosen here; 0 if none ever was.
+    #[prost(int64, tag = "8")]
+    pub(crate) lease_assigned: i64,
+    /// What the format record says, if it is not 1.
+    #[prost(uint32, tag = "9")]
+    pub(crate) format: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct LeaseRecord {
+    #[prost(int64, tag = "1")]
+    pub(crate) ttl: i64,
+    /// The index of the entry that granted it.
+    #[prost(uint64, tag = "2")]
+    pub(crate) granted_at: u64,
 }
 
 /// An entry of `versions`; empty for a key that was put.

@@ -1,0 +1,138 @@
+//! The leader's clock.
+
+use core::time::Duration;
+
+use alloc::vec::Vec;
+
+use super::Log;
+use crate::{Command, Entry, Grant, Lessor, Outcome, Put, RenewError, Revoke, Session};
+
+const RETRY: Duration = Duration::from_millis(500);
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A leader of a term, with its state machine.
+struct Leader {
+    log: Log,
+    lessor: Lessor,
+}
+
+impl Leader {
+    fn new() -> Self {
+        Self::of(Log::new(), 1, s(0))
+    }
+
+    fn of(log: Log, term: u64, now: Duration) -> Self {
+        let lessor = Lessor::new(&log.kv.view(), term, now, RETRY).unwrap();
+        Self { log, lessor }
+    }
+
+    fn apply(&mut self, command: &Command, now: Duration) -> Outcome {
+        let (index, term) = (self.log.kv.applied_index() + 1, self.lessor.term());
+        let entry = Entry::command(index, term, command.encode());
+        let outcome = self.log.kv.apply(entry).unwrap();
+        self.lessor.observe(index, &outcome, now);
+        outcome
+    }
+
+    fn grant(&mut self, id: i64, ttl: i64, now: Duration) {
+        let outcome = self.apply(&Command::new(Grant { id, ttl }), now);
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    }
+
+    fn expired(&mut self, now: Duration) -> Vec<i64> {
+        let revocations = self.lessor.expired(now, 100);
+        revocations.into_iter().map(|revoke| revoke.id).collect()
+    }
+}
+
+#[test]
+fn a_lease_ends_when_nobody_keeps_it_alive() {
+    let mut leader = Leader::new();
+    assert_eq!(leader.lessor.deadline(), None);
+    leader.grant(1, 10, s(100));
+    leader.grant(2, 5, s(100));
+    leader.apply(&Command::new(Put::new("a", "v").with_lease(1)), s(100));
+    assert_eq!(leader.lessor.deadline(), Some(s(105)));
+    assert_eq!(leader.lessor.remaining(1, s(103)), Some(s(7)));
+    assert_eq!(leader.lessor.renew(2, s(104)).map(|lease| lease.ttl), Ok(5));
+    assert_eq!(leader.expired(s(108)), [0; 0]);
+    assert_eq!(leader.lessor.deadline(), Some(s(109)));
+    assert_eq!(leader.expired(s(109)), [2]);
+    leader.apply(&Command::new(Revoke::new(2)), s(109));
+    let over = leader.lessor.expired(s(110), 100);
+    let over: [Revoke; 1] = over.try_into().unwrap();
+    assert_eq!(over[0].id, 1);
+    // From its time on, whether somebody has found it or not.
+    assert_eq!(
+        leader.lessor.renew(1, s(110)),
+        Err(RenewError::Expired { id: 1 })
+    );
+    leader.apply(&Command::new(over[0]), s(111));
+    assert_eq!(leader.log.all(None), []);
+    assert_eq!(
+        leader.lessor.renew(1, s(111)),
+        Err(RenewError::NotFound { id: 1 })
+    );
+    assert_eq!(leader.lessor.remaining(1, s(111)), None);
+}
+
+#[test]
+fn what_has_no_effect_is_asked_for_again() {
+    let mut leader = Leader::new();
+    for id in [1, 2, 3] {
+        leader.grant(id, 1, s(0));
+    }
+    assert_eq!(leader.lessor.expired(s(1), 2).len(), 2);
+    assert_eq!(leader.expired(s(1)), [3]);
+    assert_eq!(leader.expired(s(1)), [0; 0]);
+    assert_eq!(leader.lessor.deadline(), Some(s(1) + RETRY));
+    leader.apply(&Command::new(Revoke::new(2)), s(1));
+    assert_eq!(leader.expired(s(2)), [1, 3]);
+}
+
+#[test]
+fn a_new_leader_gives_every_lease_all_of_its_time() {
+    let mut old = Leader::new();
+    old.grant(1, 10, s(0));
+    let mut new = Leader::of(old.log, 2, s(9));
+    assert_eq!(new.lessor.remaining(1, s(9)), Some(s(10)));
+    assert_eq!(new.expired(s(18)), [0; 0]);
+    // What the old leader finds is not what the new one finds.
+    let late = old.lessor.expired(s(10), 1)[0];
+    let outcome = new.apply(&Command::new(late), s(10));
+    assert!(matches!(outcome, Outcome::Rejected(_)));
+    assert_eq!(new.lessor.renew(1, s(11)).map(|lease| lease.id), Ok(1));
+    assert_eq!(new.expired(s(21)), [1]);
+}
+
+#[test]
+fn an_answer_that_is_repeated_is_no_news() {
+    let mut leader = Leader::new();
+    let session = |sequence| Session {
+        client: 1,
+        sequence,
+        since: 0,
+    };
+    let grant = Command::new(Grant { id: 7, ttl: 5 }).with_session(session(1));
+    leader.apply(&grant, s(0));
+    // A retry does not keep it alive.
+    leader.apply(&grant, s(3));
+    assert_eq!(leader.lessor.deadline(), Some(s(5)));
+    let revoke = Command::new(Revoke::new(7)).with_session(session(2));
+    leader.apply(&revoke, s(4));
+    leader.grant(7, 5, s(4));
+    // Nor does one that ended an earlier lease of this number end this one.
+    leader.apply(&revoke, s(4));
+    assert_eq!(leader.lessor.remaining(7, s(4)), Some(s(5)));
+}
+
+#[test]
+fn no_time_is_too_long() {
+    let mut leader = Leader::new();
+    leader.grant(1, crate::LEASE_TTL_MAX, Duration::MAX - s(1));
+    assert_eq!(leader.lessor.deadline(), Some(Duration::MAX));
+    assert_eq!(leader.expired(Duration::MAX), [1]);
+}
