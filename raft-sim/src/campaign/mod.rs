@@ -14,6 +14,7 @@ mod disks;
 mod draw;
 mod old_leader;
 mod quorum;
+mod removed;
 mod shrink;
 mod stretch;
 
@@ -293,7 +294,10 @@ impl Campaign {
             match latest.map(|asked| asked.state.clone()) {
                 Some(AskingState::Done { .. }) => answered = true,
                 // A client that gave up before a leader was there; another one tries.
-                Some(AskingState::Unknown) => stage.ask(),
+                Some(AskingState::Unknown) => {
+                    stage.turn_off_the_removed();
+                    stage.ask();
+                }
                 Some(AskingState::Waiting) | None => {}
             }
         }
@@ -331,6 +335,12 @@ impl Stage {
             let at = self.world.now();
             self.acted_at = Some(at);
             self.done.push(Timed { at, action });
+        }
+    }
+
+    fn turn_off_the_removed(&mut self) {
+        for action in removed::turn_off(&self.world) {
+            self.act(action);
         }
     }
 

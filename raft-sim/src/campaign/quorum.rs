@@ -61,6 +61,9 @@ pub(super) fn holds_out(stage: &mut Stage, random: &mut Random) -> Option<Result
                 at,
             }));
         }
+        if stage.world.now() > began {
+            stage.turn_off_the_removed();
+        }
         let leader = super::adversary::leader(&stage.world).map(|(leader, _)| leader);
         stage.act(Action::Request {
             via: leader,

@@ -1,0 +1,84 @@
+//! Servers that were removed, and do not know it.
+//!
+//! Nobody sends them anything any more, so they stand for election for ever. Pre-vote and check-quorum together keep
+//! them from deposing leaders; without both an operator must turn them off (§6, dissertation 4.2.3).
+
+use std::collections::BTreeSet;
+
+use crate::action::Action;
+use crate::node::Node;
+use crate::world::World;
+
+/// What an operator does about servers that were removed, if the others are not safe from them.
+pub(super) fn turn_off(world: &World) -> Vec<Action> {
+    let config = world.config();
+    if config.pre_vote && config.check_quorum {
+        return Vec::new();
+    }
+    let running = world.nodes.iter().filter_map(Node::running);
+    // It has all that is committed, so every later membership, too.
+    let Some(complete) = running.max_by_key(|running| running.raft.last_log()) else {
+        return Vec::new();
+    };
+    let raft = &complete.raft;
+    let mut in_force = raft.commit_index();
+    let mut members = BTreeSet::new();
+    loop {
+        members.extend(raft.membership_at(in_force).members());
+        if in_force >= raft.membership_index() {
+            break;
+        }
+        in_force = in_force.next();
+    }
+    (1..=config.nodes)
+        .filter(|node| !members.contains(&raft_core::NodeId(*node)))
+        .filter(|node| world.raft(*node).is_some())
+        .map(|node| Action::Crash { node })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::WorldConfig;
+
+    #[test]
+    fn who_was_removed_is_turned_off_where_it_could_depose_leaders() {
+        for careful in [false, true] {
+            let config = WorldConfig {
+                nodes: 4,
+                pre_vote: careful,
+                check_quorum: careful,
+                ..WorldConfig::default()
+            };
+            let mut world = World::new(config).unwrap();
+            world.act(&Action::Timeout { node: 3 }).unwrap();
+            world.run_until(1_000_000);
+            // It never hears that it was removed.
+            world.act(&Action::Isolate { node: 2 }).unwrap();
+            assert_eq!(turn_off(&world), []);
+            world
+                .act(&Action::ChangeMembership {
+                    voters: vec![1, 3, 4],
+                    learners: Vec::new(),
+                    joining: Vec::new(),
+                })
+                .unwrap();
+            assert_eq!(
+                turn_off(&world),
+                [],
+                "it is a member until all is committed"
+            );
+            world.run_until(2_000_000);
+            let expected: &[_] = match careful {
+                false => &[Action::Crash { node: 2 }],
+                true => &[],
+            };
+            assert_eq!(turn_off(&world), expected);
+            expected
+                .iter()
+                .for_each(|action| world.act(action).unwrap());
+            assert_eq!(turn_off(&world), [], "it is off");
+        }
+    }
+}
