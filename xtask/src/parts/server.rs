@@ -143,8 +143,9 @@ mod tests {
 
     fn shell(script: &str, name: &str) -> Server {
         let log = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
+        // A shell that was started with a signal ignored, as in the background, sets no trap for it.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT", "sh", "-c", script]);
         Server::start(command, &log).unwrap()
     }
 
