@@ -20,7 +20,12 @@ pub struct SimulatorArgs {
 /// Builds and runs a program of raft-sim, and ends as it does.
 pub fn run(workspace: &Workspace, program: &str, args: &SimulatorArgs) -> Result<ExitCode> {
     let mut step = Step::cargo(workspace, "run --quiet --release --package raft-sim")?;
-    if ["sabotage", "scenario"].contains(&program) {
+    // Servers whose rules can be broken are a little slower.
+    let breaks = args
+        .arguments
+        .iter()
+        .any(|argument| argument.starts_with("--broken"));
+    if breaks || ["sabotage", "scenario"].contains(&program) {
         step = step.arg("--features").arg("sabotage");
     }
     let mut command = step

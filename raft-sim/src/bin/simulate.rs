@@ -44,6 +44,22 @@ struct Cli {
     /// Where failing seeds are written as small scenarios.
     #[arg(long, value_name = "DIRECTORY", default_value = "target/failing-seeds")]
     out: PathBuf,
+    /// Let all servers break this rule of the protocol, to see what a failure looks like.
+    #[cfg(feature = "sabotage")]
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    broken: Option<raft_core::Rule>,
+}
+
+#[cfg(feature = "sabotage")]
+fn rule(name: &str) -> Result<raft_core::Rule, String> {
+    let all = raft_core::Rule::ALL;
+    all.iter()
+        .find(|rule| rule.name() == name)
+        .copied()
+        .ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
+            format!("there is no such rule; there are {}", names.join(", "))
+        })
 }
 
 /// Every so many worlds the branches are counted, which takes time.
@@ -61,13 +77,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn drawn(seed: u64, stretch: u64) -> Campaign {
-    Campaign::new(seed).stretched(Campaign::stretch_of(seed, stretch))
+/// The rule that servers are made to break.
+#[cfg(feature = "sabotage")]
+fn broken(cli: &Cli) -> Option<&'static str> {
+    cli.broken.map(raft_core::Rule::name)
+}
+
+#[cfg(not(feature = "sabotage"))]
+fn broken(_: &Cli) -> Option<&'static str> {
+    None
+}
+
+fn drawn(seed: u64, cli: &Cli) -> Campaign {
+    let campaign = Campaign::new(seed).stretched(Campaign::stretch_of(seed, cli.stretch));
+    #[cfg(feature = "sabotage")]
+    if let Some(rule) = cli.broken {
+        return campaign.breaking(raft_core::BrokenRules::default().and(rule));
+    }
+    campaign
 }
 
 /// Runs one seed again and tells its story.
 fn replay(seed: u64, cli: &Cli) -> ExitCode {
-    let (world, report) = drawn(seed, cli.stretch).explained().run_to_the_end();
+    let (world, report) = drawn(seed, cli).explained().run_to_the_end();
     let told = world.story_length().saturating_sub(STORY_MAX) as u64;
     for record in world.story_since(told) {
         println!("{:>12.6} s  {}", record.at as f64 / 1e6, record.text);
@@ -150,7 +182,7 @@ fn campaign(cli: &Cli) -> ExitCode {
         for _ in 0..jobs {
             let reports = reports.clone();
             let next = &next;
-            scope.spawn(move || work(next, last, deadline, cli.stretch, &reports));
+            scope.spawn(move || work(next, last, deadline, cli, &reports));
         }
         drop(reports);
         let totals = collect(&all, cli, seeds, deadline, began);
@@ -175,7 +207,7 @@ fn work(
     next: &AtomicU64,
     last: u64,
     deadline: Option<Instant>,
-    stretch: u64,
+    cli: &Cli,
     reports: &Sender<Report>,
 ) {
     while deadline.is_none_or(|deadline| Instant::now() < deadline) {
@@ -183,7 +215,7 @@ fn work(
         if seed >= last {
             return;
         }
-        let campaign = drawn(seed, stretch);
+        let campaign = drawn(seed, cli);
         let campaign = if seed.is_multiple_of(COUNTED_EVERY) {
             campaign.counted()
         } else {
@@ -292,7 +324,12 @@ fn explain(report: &Report, cli: &Cli) {
         0 | 1 => String::new(),
         most => format!(" --stretch {most}"),
     };
-    println!("  replay it: cargo xtask simulate --seed {seed}{stretch}");
+    let option =
+        |name: &str| broken(cli).map_or_else(String::new, |rule| format!(" --{name} {rule}"));
+    println!(
+        "  replay it: cargo xtask simulate --seed {seed}{stretch}{}",
+        option("broken")
+    );
     let small = if violation.invariant == Invariant::Availability {
         None
     } else {
@@ -323,11 +360,16 @@ fn explain(report: &Report, cli: &Cli) {
     let text = Scenario::of_failure(&script, &violation).to_toml();
     match std::fs::create_dir_all(&cli.out).and_then(|()| std::fs::write(&path, text)) {
         Ok(()) => println!(
-            "  play it: cargo xtask scenario {} --variant {}",
+            "  play it: cargo xtask scenario {} --variant {}{}",
             path.display(),
-            Variant::of(&script.config)
+            Variant::of(&script.config),
+            option("without")
         ),
         Err(error) => println!("  cannot write {}: {error}", path.display()),
+    }
+    if broken(cli).is_some() {
+        // The servers of the page keep all rules.
+        return;
     }
     let address = address(&script, at);
     if address.len() <= ADDRESS_MAX {

@@ -318,6 +318,20 @@ fn break_rule(_: &mut WorldConfig, _: &str) -> bool {
     false
 }
 
+/// Lets servers keep all rules, and returns the names of those that they broke.
+#[cfg(feature = "sabotage")]
+fn mend_rules(config: &mut WorldConfig) -> Vec<String> {
+    let broken = std::mem::take(&mut config.broken);
+    let all = raft_core::Rule::ALL.iter();
+    let broken = all.filter(|rule| broken.and(**rule) == broken);
+    broken.map(|rule| rule.name().to_owned()).collect()
+}
+
+#[cfg(not(feature = "sabotage"))]
+fn mend_rules(_: &mut WorldConfig) -> Vec<String> {
+    Vec::new()
+}
+
 fn micros(seconds: f64) -> u64 {
     (seconds * 1e6).round() as u64
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::{Ending, Scenario, Step, Variant, Watch};
+use super::{Broken, Ending, Scenario, Step, Variant, Watch, mend_rules};
 use crate::config::WorldConfig;
 use crate::invariants::{Invariant, Violation};
 use crate::run::Script;
@@ -15,8 +15,9 @@ use crate::run::Script;
 const WATCHED: f64 = 20.0;
 
 impl Scenario {
-    /// The scenario of a run that breaks a rule, which must fall when it is played. A cluster that did not recover
-    /// breaks a rule at no moment; it is watched for another while, and what is seen then is what is expected.
+    /// The scenario of a run in which a rule falls, which must fall when it is played. A cluster that did not recover
+    /// breaks a rule at no moment; it is watched for another while, and what is seen then is what is expected. If the
+    /// servers were made to break rules, it falls when they do, and what is seen when they do not is expected, too.
     #[must_use]
     pub fn of_failure(script: &Script, violation: &Violation) -> Self {
         let (variant, usual) = (Variant::of(&script.config), WorldConfig::default());
@@ -57,11 +58,25 @@ impl Scenario {
             taken: Vec::new(),
             not_taken: Vec::new(),
         };
-        let ending = match (is_missing, scenario.play(variant)) {
-            (true, Ok(played)) => played.ending,
-            _ => Ending::Falls(violation.invariant),
+        let falls = Ending::Falls(violation.invariant);
+        let rules = mend_rules(&mut scenario.config);
+        let seen = scenario.play(variant).map(|played| played.ending);
+        let ending = match seen {
+            Ok(ending) if is_missing || !rules.is_empty() => ending,
+            _ => falls,
         };
         scenario.expected.insert(variant, ending);
+        if !rules.is_empty() {
+            let mut broken = Broken {
+                rules,
+                variant,
+                expected: falls,
+            };
+            if is_missing && let Ok(played) = scenario.play_broken(&broken) {
+                broken.expected = played.ending;
+            }
+            scenario.broken.push(broken);
+        }
         scenario
     }
 
@@ -85,6 +100,12 @@ impl Scenario {
         for (variant, ending) in &self.expected {
             let ending = Value::try_from(ending).map(|ending| inline(&ending));
             let _ = writeln!(text, "{variant} = {}", ending.unwrap_or_default());
+        }
+        for broken in &self.broken {
+            text.push_str("\n[[broken]]\n");
+            for (name, value) in table(broken) {
+                let _ = writeln!(text, "{name} = {}", inline(&value));
+            }
         }
         text
     }
@@ -169,5 +190,28 @@ mod tests {
             let played = read.play(variant).unwrap();
             assert!(!played.surprises.is_empty());
         }
+    }
+
+    /// The file says which rule the servers broke, what falls then, and that nothing falls when they keep it.
+    #[cfg(feature = "sabotage")]
+    #[test]
+    fn a_run_with_a_broken_rule_is_a_file_that_falls_with_it_alone() {
+        let rule = raft_core::Rule::OneVotePerTerm;
+        let broken = raft_core::BrokenRules::default().and(rule);
+        let mut found = (0..20).map(|seed| Campaign::new(seed).breaking(broken).run());
+        let (report, violation) = found
+            .find_map(|report| Some((report.script, report.violation?)))
+            .unwrap();
+        let scenario = Scenario::of_failure(&report, &violation);
+        let read = Scenario::parse(&scenario.to_toml()).unwrap();
+        assert_eq!(read, scenario);
+        let [broken] = &*read.broken else {
+            panic!("{:?}", read.broken)
+        };
+        assert_eq!(broken.rules, [rule.name()]);
+        let played = read.play_broken(broken).unwrap();
+        assert_eq!(played.ending, Ending::Falls(violation.invariant));
+        let intact = read.play(broken.variant).unwrap();
+        assert!(matches!(intact.ending, Ending::Safe(_)) && intact.surprises.is_empty());
     }
 }
