@@ -198,6 +198,7 @@ mod tests {
     use super::*;
     use crate::action::Request;
     use crate::config::WorldConfig;
+    use crate::story::Kind;
 
     /// Server 3 leads, and from then on the links are these.
     fn world(check_quorum: bool, groups: &[&[u64]]) -> World {
@@ -238,6 +239,9 @@ mod tests {
         stuck.run_until(10_000_000);
         let found = stuck.violation().map(|violation| violation.invariant);
         assert_eq!(found, Some(Invariant::Progress));
+        let kinds: Vec<_> = stuck.story_since(0).map(|record| record.kind).collect();
+        let told = kinds.iter().filter(|kind| **kind == Kind::Violation);
+        assert_eq!((told.count(), kinds.last()), (1, Some(&Kind::Violation)));
         let mut careful = world(true, STAR);
         careful.run_until(10_000_000);
         assert_eq!(careful.violation(), None);

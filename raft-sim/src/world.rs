@@ -34,6 +34,7 @@ pub struct World {
     pub(crate) story: Story,
     pub(crate) invariants: Invariants,
     pub(crate) violation: Option<Violation>,
+    violation_is_told: bool,
     pub(crate) progress: Progress,
     queue: Queue,
     buffer: Buffer,
@@ -76,6 +77,7 @@ impl World {
             story: Story::new(config.story),
             invariants: Invariants::default(),
             violation: None,
+            violation_is_told: false,
             progress: Progress::default(),
             queue: Queue::new(nodes.len()),
             buffer: Buffer::default(),
@@ -279,6 +281,7 @@ impl World {
         self.stop_if_told(id);
         self.set_timer(id);
         self.watch_progress();
+        self.tell_violation(id);
     }
 
     /// Leaves nothing of the effects.
@@ -475,10 +478,15 @@ impl World {
         };
         let checked = self.invariants.observe(&running.raft, node.boot, holds);
         note(&mut self.violation, self.now, checked);
-        if let Some(violation) = &self.violation {
-            let (at, text) = (violation.at, violation.to_string());
+    }
+
+    /// The violation comes after what led to it, and once.
+    fn tell_violation(&mut self, id: u64) {
+        if let Some(violation) = self.violation.as_ref().filter(|_| !self.violation_is_told) {
+            self.violation_is_told = true;
+            let text = || violation.to_string();
             self.story
-                .tell(at, Some(id), Kind::Violation, None, || text);
+                .tell(violation.at, Some(id), Kind::Violation, None, text);
         }
     }
 
