@@ -1,4 +1,4 @@
-//! What a commit costs, in allocations and messages: counts, which are the same on every machine.
+//! What a commit costs, in allocations, their bytes and messages: counts, which are the same on every machine.
 //!
 //! Times are measured by `cargo xtask bench core`.
 #![allow(
@@ -11,8 +11,8 @@ use std::alloc::System;
 
 use bytes::Bytes;
 use raft_core::{
-    Config, Effects, HardState, Instant, LogIndex, Membership, Message, NodeId, Raft, Restored,
-    Role,
+    Config, Effects, Entry, HardState, Instant, LogIndex, Membership, Message, NodeId, Raft,
+    Restored, Role,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -22,6 +22,9 @@ static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const BATCHES: u64 = 1000;
 /// What the test's own threads may allocate meanwhile.
 const SLACK: u64 = 10;
+const SLACK_BYTES: u64 = 4096;
+/// A batch is counted by its owners, in two words.
+const BATCH_BYTES: u64 = 16;
 
 /// Three servers in memory whose writes are durable at once. The first one leads.
 struct Cluster {
@@ -111,6 +114,12 @@ fn a_batch_costs_one_allocation_and_four_messages_whatever_its_size() {
         assert!(
             allocations <= BATCHES + SLACK,
             "{allocations} allocations for {BATCHES} batches of {in_flight}"
+        );
+        let bytes = change.bytes_allocated as u64;
+        let batch = BATCH_BYTES + in_flight * size_of::<Entry>() as u64;
+        assert!(
+            bytes <= BATCHES * batch + SLACK_BYTES,
+            "{bytes} bytes for {BATCHES} batches of {batch}"
         );
         assert_eq!(
             cluster.messages,

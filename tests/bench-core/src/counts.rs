@@ -1,4 +1,4 @@
-//! What is the same in every run: allocations and messages.
+//! What is the same in every run: allocations, their bytes, and messages.
 //!
 //! Counting takes time, so the program that counts is another one than the program that measures.
 
@@ -12,6 +12,8 @@ use crate::{Case, Commands, Core, check, commit, warmed_up};
 pub struct Counts {
     /// Allocations and reallocations, per commit.
     pub allocations: f64,
+    /// Bytes that were asked for in them, per commit.
+    pub bytes: f64,
     /// Messages, per commit.
     pub messages: f64,
 }
@@ -38,6 +40,7 @@ pub fn count<A: std::alloc::GlobalAlloc>(
     let commits = commits as f64;
     Ok(Counts {
         allocations: (change.allocations + change.reallocations) as f64 / commits,
+        bytes: change.bytes_allocated as f64 / commits,
         messages: messages as f64 / commits,
     })
 }

@@ -74,9 +74,12 @@ fn counts() -> Result<Vec<Vec<Counts>>> {
         String::from_utf8_lossy(&output.stderr)
     );
     let mut lines = std::str::from_utf8(&output.stdout)?.lines().map(|line| {
-        let (allocations, messages) = line.split_once(' ').context("two numbers in a line")?;
+        let [allocations, bytes, messages] = *line.split(' ').collect::<Vec<_>>() else {
+            bail!("three numbers in a line");
+        };
         Ok(Counts {
             allocations: allocations.parse()?,
+            bytes: bytes.parse()?,
             messages: messages.parse()?,
         })
     });

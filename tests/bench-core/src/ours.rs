@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use raft_core::{
-    Config, Effects, Entry, HardState, Instant, LogIndex, Membership, NodeId, Outbound,
-    Payload, Raft, Restored, Role,
+    Config, Effects, Entry, HardState, Instant, LogIndex, Membership, NodeId, Outbound, Payload,
+    Raft, Restored, Role,
 };
 
 use crate::{Applied, Cluster, Core, ENTRIES_KEPT, LEADER, MESSAGE_BYTES, SERVERS};

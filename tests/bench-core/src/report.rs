@@ -97,11 +97,12 @@ impl Report {
     }
 
     fn counts(&self) -> String {
-        let mut table = heading("allocations / messages per commit");
+        let mut table = heading("allocations / bytes allocated / messages per commit");
         for (position, core) in CORES.iter().enumerate() {
             let cells = self.counts.iter().map(|cores| {
                 let counts = cores[position];
-                format!("{} / {}", brief(counts.allocations), brief(counts.messages))
+                let numbers = [counts.allocations, counts.bytes, counts.messages];
+                numbers.map(brief).join(" / ")
             });
             row(&mut table, core.name, cells);
         }

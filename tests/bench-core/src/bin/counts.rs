@@ -1,9 +1,10 @@
-//! Prints, for every core and case, allocations and messages per commit.
+//! Prints, for every core and case, allocations, their bytes, and messages per commit.
 
 use std::alloc::System;
 
 use anyhow::Result;
-use bench_core::{CASES, CORES, counts};
+use bench_core::counts::{Counts, count};
+use bench_core::{CASES, CORES};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -12,8 +13,12 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 fn main() -> Result<()> {
     for case in &CASES {
         for core in CORES {
-            let counts = counts::count(ALLOCATOR, core, case)?;
-            println!("{} {}", counts.allocations, counts.messages);
+            let Counts {
+                allocations,
+                bytes,
+                messages,
+            } = count(ALLOCATOR, core, case)?;
+            println!("{allocations} {bytes} {messages}");
         }
     }
     Ok(())
