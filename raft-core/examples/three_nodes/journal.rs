@@ -1,8 +1,12 @@
 //! A log on disk: one file, to which each write is appended as one record, and synced.
 //!
-//! A record is its length, a checksum and its contents: what changed of the hard state, and entries that replace the log from the
-//! first of them on. Only the last record can be torn by a loss of power, because the next one begins when it is synced;
-//! a torn one was never acknowledged, and is cut off. Anything else that cannot be read is damage, and an error.
+//! A record is a head and its contents: what changed of the hard state, and entries that replace the log from the first of them
+//! on. The head has the length and a checksum of the contents, and a checksum of itself and of its place in the file: so a
+//! wrong length is noticed, and what comes later can be found without it.
+//!
+//! Only the last record can be torn by a loss of power, because the next one begins when it is synced; a torn one was never
+//! acknowledged, and is cut off. A record that cannot be read and has another one behind it is damaged, and that is an error.
+//! What happens to the last record after its sync looks as if it had been torn: no file by itself can tell the two apart.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write as _};
@@ -11,11 +15,13 @@ use std::path::Path;
 use bytes::{Buf, BufMut, Bytes};
 use raft_core::{Entry, HardState, LogId, LogIndex, Membership, NodeId, Payload, Term, Write};
 
-/// Length and checksum.
-const HEAD: usize = 4 + 8;
+/// Length of the contents, their checksum, and that of the head.
+const HEAD: usize = 4 + 8 + 8;
 
 pub struct Journal {
     file: File,
+    /// Where the next record begins.
+    end: u64,
     /// The log as the file has it, for [`Journal::read`]; one with a large log would read the file instead.
     log: Vec<Entry>,
 }
@@ -36,20 +42,22 @@ impl Journal {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let (mut hard_state, mut log) = (HardState::default(), Vec::new());
-        let mut rest = Bytes::from(bytes);
+        let bytes = Bytes::from(bytes);
         let mut valid = 0;
-        while let Some(mut record) = next_record(&mut rest)? {
-            valid += (HEAD + record.len()) as u64;
+        while let Some(mut record) = record_at(&bytes, valid)? {
+            valid += HEAD + record.len();
             let (changed, entries) = read_record(&mut record).ok_or_else(damaged)?;
             hard_state = changed.unwrap_or(hard_state);
             replace(&mut log, entries);
         }
         // What follows is torn. It goes for good before anything is written behind it.
-        file.set_len(valid)?;
-        file.seek(io::SeekFrom::Start(valid))?;
+        let end = valid as u64;
+        file.set_len(end)?;
+        file.seek(io::SeekFrom::Start(end))?;
         file.sync_all()?;
         let journal = Self {
             file,
+            end,
             log: log.clone(),
         };
         Ok((journal, hard_state, log))
@@ -68,12 +76,10 @@ impl Journal {
         for entry in write.entries() {
             put_entry(&mut body, entry)?;
         }
-        let mut record = Vec::with_capacity(HEAD + body.len());
-        record.put_u32_le(u32::try_from(body.len()).map_err(io::Error::other)?);
-        record.put_u64_le(checksum(&body));
-        record.extend_from_slice(&body);
+        let record = record_of(&body, self.end)?;
         self.file.write_all(&record)?;
         self.file.sync_data()?;
+        self.end += record.len() as u64;
         replace(&mut self.log, write.entries().to_vec());
         Ok(())
     }
@@ -104,29 +110,46 @@ fn replace(log: &mut Vec<Entry>, entries: Vec<Entry>) {
     log.extend(entries);
 }
 
-/// The contents of the next record, or none if it was not written whole.
-fn next_record(rest: &mut Bytes) -> io::Result<Option<Bytes>> {
-    let mut head = rest.clone();
-    let (Ok(length), Ok(expected)) = (head.try_get_u32_le(), head.try_get_u64_le()) else {
-        return Ok(None);
+/// A record of these contents, which begins at `place`.
+fn record_of(body: &[u8], place: u64) -> io::Result<Vec<u8>> {
+    let mut record = Vec::with_capacity(HEAD + body.len());
+    record.put_u32_le(u32::try_from(body.len()).map_err(io::Error::other)?);
+    record.put_u64_le(checksum(body));
+    let of_head = checksum_of_head(&record, place);
+    record.put_u64_le(of_head);
+    record.extend_from_slice(body);
+    Ok(record)
+}
+
+/// The contents of the record at `place`, or none if it was not written whole.
+fn record_at(file: &Bytes, place: usize) -> io::Result<Option<Bytes>> {
+    // With a record behind it, it was synced once, so it was whole.
+    let torn = || match (place + 1..file.len()).any(|later| head_at(file, later).is_some()) {
+        false => Ok(None),
+        true => Err(damaged()),
     };
-    let length = length as usize;
-    // A file may have grown before its contents came, and be zeros there; no record is empty.
-    let is_blank = length == 0 && rest.iter().all(|byte| *byte == 0);
-    if is_blank || head.len() < length {
-        return Ok(None);
+    let Some((length, expected)) = head_at(file, place) else {
+        return torn();
+    };
+    let rest = file.slice(place + HEAD..);
+    if rest.len() < length || checksum(&rest[..length]) != expected {
+        return torn();
     }
-    let body = head.split_to(length);
-    if checksum(&body) != expected {
-        // With something behind it, it was synced once, so it was whole.
-        return if head.is_empty() {
-            Ok(None)
-        } else {
-            Err(damaged())
-        };
+    Ok(Some(rest.slice(..length)))
+}
+
+/// The length and the checksum of the contents of the record at `place`, if one begins there.
+fn head_at(file: &[u8], place: usize) -> Option<(usize, u64)> {
+    let (mut head, mut of_head) = file.get(place..)?.get(..HEAD)?.split_at(HEAD - 8);
+    if checksum_of_head(head, place as u64) != of_head.get_u64_le() {
+        return None;
     }
-    *rest = head;
-    Ok(Some(body))
+    Some((head.get_u32_le() as usize, head.get_u64_le()))
+}
+
+/// A head counts in its place only: what a command happens to contain is none.
+fn checksum_of_head(head: &[u8], place: u64) -> u64 {
+    checksum(&[head, &place.to_le_bytes()].concat())
 }
 
 fn damaged() -> io::Error {
@@ -229,7 +252,7 @@ mod tests {
         std::env::temp_dir().join(format!("raft-core-journal-{name}-{}", std::process::id()))
     }
 
-    fn record(term: u64, first: u64, commands: &[&'static str]) -> Vec<u8> {
+    fn record(place: usize, term: u64, first: u64, commands: &[&'static str]) -> Vec<u8> {
         let mut body = Vec::new();
         put_hard_state(
             &mut body,
@@ -244,49 +267,73 @@ mod tests {
             let payload = Payload::Command(Bytes::from_static(command.as_bytes()));
             put_entry(&mut body, &Entry { id, payload }).unwrap();
         }
-        let mut record = Vec::new();
-        record.put_u32_le(body.len() as u32);
-        record.put_u64_le(checksum(&body));
-        record.extend_from_slice(&body);
-        record
+        record_of(&body, place as u64).unwrap()
     }
 
-    /// Every length to which a loss of power can cut the file, and every byte of the last record that can be wrong.
+    fn terms(path: &Path) -> io::Result<Vec<u64>> {
+        let (_, _, log) = Journal::open(path)?;
+        Ok(log.iter().map(|entry| entry.id.term.0).collect())
+    }
+
+    /// Three records, and where each of them begins.
+    fn records() -> (Vec<u8>, [usize; 3]) {
+        let mut bytes = Vec::new();
+        let contents = [(1, 1, &["a", "b"][..]), (2, 3, &[]), (3, 2, &["c"])];
+        let starts = contents.map(|(term, first, commands)| {
+            let start = bytes.len();
+            bytes.extend(record(start, term, first, commands));
+            start
+        });
+        (bytes, starts)
+    }
+
+    /// Every length to which a loss of power can cut the file.
     #[test]
     fn a_torn_record_is_cut_off_and_what_is_before_it_stays() {
         let path = path("torn");
-        let (first, second) = (record(1, 1, &["a", "b"]), record(2, 2, &["c"]));
-        let whole = [first.clone(), second.clone()].concat();
-        let terms = |log: &[Entry]| log.iter().map(|entry| entry.id.term.0).collect::<Vec<_>>();
-        for length in first.len()..whole.len() {
+        let (whole, [_, _, last]) = records();
+        for length in last..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
-            let (_, state, log) = Journal::open(&path).unwrap();
-            assert_eq!((state.term, terms(&log)), (Term(1), vec![1, 1]));
-            assert_eq!(std::fs::metadata(&path).unwrap().len(), first.len() as u64);
+            let (_, state, _) = Journal::open(&path).unwrap();
+            assert_eq!((state.term, terms(&path).unwrap()), (Term(2), vec![1, 1]));
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), last as u64);
         }
-        for wrong in first.len() + 4..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[wrong] ^= 1;
-            std::fs::write(&path, bytes).unwrap();
-            assert_eq!(terms(&Journal::open(&path).unwrap().2), [1, 1]);
-        }
-        std::fs::write(&path, [&first[..], &[0; 4096]].concat()).unwrap();
-        assert_eq!(terms(&Journal::open(&path).unwrap().2), [1, 1]);
+        // A file may have grown before its contents came, and be zeros there.
+        std::fs::write(&path, [&whole[..last], &[0; 4096]].concat()).unwrap();
+        assert_eq!(terms(&path).unwrap(), [1, 1]);
         std::fs::write(&path, &whole).unwrap();
-        let (_, state, log) = Journal::open(&path).unwrap();
-        assert_eq!((state.term, terms(&log)), (Term(2), vec![1, 2]));
+        let (_, state, _) = Journal::open(&path).unwrap();
+        assert_eq!((state.term, terms(&path).unwrap()), (Term(3), vec![1, 3]));
         std::fs::remove_file(&path).unwrap();
     }
 
+    /// Every bit that can be wrong. In the last record it looks as if that had been torn.
     #[test]
-    fn damage_before_the_end_is_an_error() {
+    fn damage_before_the_last_record_is_an_error() {
         let path = path("damaged");
-        let (first, second) = (record(1, 1, &["a"]), record(2, 2, &["c"]));
-        for wrong in 4..first.len() {
-            let mut bytes = [first.clone(), second.clone()].concat();
-            bytes[wrong] ^= 1;
-            std::fs::write(&path, bytes).unwrap();
-            assert!(Journal::open(&path).is_err());
+        let (whole, [_, _, last]) = records();
+        for (byte, bit) in (0..whole.len()).flat_map(|byte| (0..8).map(move |bit| (byte, bit))) {
+            let mut bytes = whole.clone();
+            bytes[byte] ^= 1 << bit;
+            std::fs::write(&path, &bytes).unwrap();
+            match terms(&path) {
+                Ok(terms) => assert!(
+                    byte >= last && terms == [1, 1],
+                    "bit {bit} of byte {byte}: {terms:?} is left"
+                ),
+                Err(_) => {
+                    assert!(byte < last, "bit {bit} of byte {byte} is an error");
+                    // It is as it was, for somebody to look at.
+                    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+                }
+            }
+        }
+        // Nor does it help that the last record is torn, too, as long as its head is there.
+        for byte in 0..last {
+            let mut bytes = whole[..last + HEAD].to_vec();
+            bytes[byte] ^= 1;
+            std::fs::write(&path, &bytes).unwrap();
+            assert!(terms(&path).is_err(), "byte {byte}");
         }
         std::fs::remove_file(&path).unwrap();
     }
