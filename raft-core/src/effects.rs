@@ -16,8 +16,11 @@ use crate::message::Message;
 /// The fields are independent of each other: messages may leave before, after and while the write
 /// happens, because a message that promises something about a write is not in here before that
 /// write is durable. What is answered is answered by an input, and its effects come with the next drain.
+///
+/// A driver should take it apart by name, without `..`, as that of the [guide](crate::guide::driver) does: then an
+/// effect that it has forgotten is an error of the compiler. For that, and unlike other structs here, this one is not
+/// `#[non_exhaustive]`: a new effect is a breaking change, because somebody has to carry it out.
 #[derive(PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
 pub struct Effects {
     /// What must reach the disk. Owed: that it is stored after all earlier writes, and its token once it
     /// is synced ([`Raft::persisted`](crate::Raft::persisted)). Take it before the next drain, which panics

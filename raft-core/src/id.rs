@@ -31,6 +31,12 @@ pub struct LogId {
 }
 
 /// A moment of the caller's monotonic clock, in microseconds since an origin of the caller's choice.
+///
+/// The moment that comes with an input must not be from before that input arrived: take the time
+/// *after* you have taken the message or the request. What a server promises for a time (to stay
+/// with the leader that it hears) begins at that moment, and a lease of a leader is asked for at it;
+/// if it is too early, a read by lease may be answered with what is out of date. A moment that is
+/// before that of the last input is taken for the same one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Instant(pub u64);
 

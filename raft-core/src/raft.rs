@@ -310,6 +310,8 @@ impl Raft {
     /// The caller vouches for `from`: it must be the server that sent the message. That server need
     /// not be a member as far as this one knows: leaders and candidates of a membership that has not
     /// arrived here yet are followed and voted for (§6).
+    ///
+    /// `now` is taken after the message was: leases rest on it (see [`Instant`]).
     pub fn receive(&mut self, from: NodeId, message: Message, now: Instant) {
         if self.begin(now) {
             return;

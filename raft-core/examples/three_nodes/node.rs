@@ -91,7 +91,6 @@ pub fn start(
         journal,
         network: network.clone(),
         began: std::time::Instant::now(),
-        effects: Effects::default(),
         state: Vec::new(),
         applied,
         proposals: BTreeMap::new(),
@@ -103,14 +102,16 @@ pub fn start(
     Ok(Handle { id, thread })
 }
 
+/// Inputs that are taken before their effects are carried out. They may come as fast as they are taken: without a limit
+/// the server would never get to write or send anything.
+const STEPS_MAX: usize = 1024;
+
 struct Node {
     raft: Raft,
     journal: Journal,
     network: Network,
     /// The origin of the node's clock.
     began: std::time::Instant,
-    /// Filled and emptied again and again.
-    effects: Effects,
     state: Vec<String>,
     applied: LogIndex,
     /// Who waits for a command, by the index and term at which it was proposed. Several can wait for one index: an
@@ -124,6 +125,8 @@ struct Node {
 
 impl Node {
     fn run(mut self, inputs: &Receiver<Input>) -> io::Result<()> {
+        // Filled and emptied again and again.
+        let mut effects = Effects::default();
         loop {
             let deadline = self.raft.deadline();
             let wait = deadline.map(|deadline| deadline.saturating_since(self.now()));
@@ -132,8 +135,8 @@ impl Node {
                 Ok(input) => self.step(input),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            // Whatever else waits shares a write and messages with it.
-            while let Ok(input) = inputs.try_recv() {
+            // What else waits shares a write and messages with it.
+            for input in inputs.try_iter().take(STEPS_MAX) {
                 if let Input::Stop = input {
                     return Ok(());
                 }
@@ -141,7 +144,7 @@ impl Node {
             }
             let now = self.now();
             self.raft.elapse(now);
-            self.carry_out()?;
+            self.carry_out(&mut effects)?;
         }
     }
 
@@ -150,6 +153,7 @@ impl Node {
     }
 
     fn step(&mut self, input: Input) {
+        // After the input was taken: a moment from before it arrived would let leases last too long.
         let now = self.now();
         match input {
             Input::Message(from, message) => self.raft.receive(from, message, now),
@@ -170,33 +174,47 @@ impl Node {
     }
 
     /// Does all that the server wants. A write that is on disk lets it want more, so it is asked until it wants nothing.
-    fn carry_out(&mut self) -> io::Result<()> {
+    fn carry_out(&mut self, effects: &mut Effects) -> io::Result<()> {
         loop {
-            self.raft.drain(&mut self.effects);
+            self.raft.drain(effects);
             if let Some(reason) = self.raft.stopped() {
                 return Err(io::Error::other(reason.to_string()));
             }
-            if self.effects.is_empty() {
+            if effects.is_empty() {
                 return Ok(());
             }
+            // All of them, by name: one that comes with a later version does not compile until somebody carries it out.
+            let Effects {
+                write,
+                messages,
+                committed,
+                fetches,
+                reads,
+                events,
+                // Nobody here takes snapshots.
+                snapshot_reads: _,
+                snapshot_pieces: _,
+                install: _,
+            } = effects;
             let id = self.raft.id();
-            for sent in self.effects.messages.drain(..) {
+            for sent in messages.drain(..) {
                 self.network.send(sent.to, Input::Message(id, sent.message));
             }
-            for piece in std::mem::take(&mut self.effects.committed) {
+            for piece in committed.drain(..) {
                 self.apply(&piece);
             }
-            for outcome in std::mem::take(&mut self.effects.reads) {
+            for outcome in reads.drain(..) {
                 self.read_ended(outcome);
             }
-            for fetch in std::mem::take(&mut self.effects.fetches) {
+            for fetch in fetches.drain(..) {
                 let now = self.now();
                 let entries = self
                     .journal
                     .read(fetch.from, fetch.through, fetch.bytes_max)?;
                 self.raft.fetched(fetch.purpose, entries, now);
             }
-            if let Some(write) = self.effects.write.take() {
+            events.clear();
+            if let Some(write) = write.take() {
                 let written = self.journal.write(&write);
                 let now = self.now();
                 match written {
