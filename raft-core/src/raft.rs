@@ -456,13 +456,18 @@ impl Raft {
         self.timer.arm(self.now, min + handicap, max - min);
     }
 
-    /// Hands out what is committed, as far as it is durable here.
+    /// Hands out what is committed, as far as it is durable here, and lets go of it.
     fn deliver(&mut self, effects: &mut Effects) {
-        if self.is_installing() {
-            // The state machine is about to be replaced by one that has more.
-            return;
-        }
         let through = self.commit_index.min(self.log.durable());
+        // Otherwise the state machine is about to be replaced by one that has more.
+        if !self.is_installing() {
+            self.hand_out_committed(through, effects);
+        }
+        // What the state machine lacks of it comes back from the durable log.
+        self.log.evict(through, self.config.window_bytes_max);
+    }
+
+    fn hand_out_committed(&mut self, through: LogIndex, effects: &mut Effects) {
         if self.config.witness {
             self.delivered = self.delivered.max(through);
         }
@@ -472,16 +477,16 @@ impl Raft {
             self.delivered = last.id.index;
             effects.committed.push(refetched);
         }
-        if self.delivered < through {
-            if self.delivered.next() < self.log.window_start() {
-                self.refetch(&mut effects.fetches);
-            } else {
-                let pieces = self.log.pieces(self.delivered.next(), through);
-                effects.committed.extend(pieces);
-                self.delivered = through;
-            }
+        if self.delivered >= through {
+            return;
         }
-        self.log.evict(self.delivered, self.config.window_bytes_max);
+        if self.delivered.next() < self.log.window_start() {
+            self.refetch(&mut effects.fetches);
+        } else {
+            let pieces = self.log.pieces(self.delivered.next(), through);
+            effects.committed.extend(pieces);
+            self.delivered = through;
+        }
     }
 }
 
