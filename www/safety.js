@@ -18,6 +18,9 @@ const WORDS = new Map(/** @type {[string, [string, string]][]} */ ([
   ["linearizability", ["linearizable", "All answers look as if one request had been done after the other, each between its question and its answer. This is judged now and then, and whenever time stands still."]],
   ["progress", ["progress", "While a server that may lead is connected to a majority, something is committed within 10 election timeouts. Pre-vote and check-quorum together promise that; without them it is not checked."]],
   ["quiescence", ["at rest", "After each event a server comes to rest: it does not go round in circles by itself."]],
+  ["watch-order", ["watches", "Whoever watches keys is told of every change once, in the order of revisions, at whatever servers."]],
+  ["lease-life", ["lease life", "A lease does not expire before its time has passed since it was granted or kept alive, whoever leads."]],
+  ["lease-keys", ["leased keys", "When a lease ends, all keys that hang on it go in one revision; and none hangs on a lease that is gone."]],
 ]));
 
 /**
@@ -58,17 +61,24 @@ export function createSafety(root, select) {
     say(glance, worst === "broken" ? ": a rule is broken" : "");
   }
 
+  const add = (/** @type {string} */ rule) => {
+    lights.set(rule, h("button", { type: "button", "data-rule": rule, tabindex: -1, click: () => select({ kind: "rule", rule }) }, nameOf(rule)));
+  };
+
+  function place() {
+    // Most worlds cannot break every rule; such a rule has a light when it falls.
+    if (violation && !lights.has(violation.invariant)) add(violation.invariant);
+    root.replaceChildren(...lights.values());
+    roving.refresh();
+    draw();
+  }
+
   return {
     /** @param {Rule[]} rules */
     build(rules) {
       lights.clear();
-      for (const { rule } of rules) {
-        const light = h("button", { type: "button", "data-rule": rule, tabindex: -1, click: () => select({ kind: "rule", rule }) }, nameOf(rule));
-        lights.set(rule, light);
-      }
-      root.replaceChildren(...lights.values());
-      roving.refresh();
-      draw();
+      rules.forEach(({ rule }) => add(rule));
+      place();
     },
     /** A run begins: nothing is known of it. */
     forget() {
@@ -79,7 +89,8 @@ export function createSafety(root, select) {
     /** @param {Violation | undefined} seen */
     show(seen) {
       violation = seen;
-      draw();
+      if (!seen || lights.has(seen.invariant)) draw();
+      else place();
     },
     /** @param {Verdict} found */
     judge(found) {

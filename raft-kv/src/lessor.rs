@@ -20,7 +20,7 @@ use crate::view::View;
 ///
 /// A lease lives for its time to live, by the leader's clock, since the client first sent the request to grant it or the
 /// latest request to keep it alive that was answered. It may live longer, as after a change of leaders, and never
-/// shorter. A client that counts from the *answer* counts too much. Clocks that are wrong by a share are wrong about leases by
+/// shorter: while leaders change more often than that, it never ends. A client that counts from the *answer* counts too much. Clocks that are wrong by a share are wrong about leases by
 /// the same share.
 ///
 /// # The order of calls

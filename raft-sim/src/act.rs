@@ -59,6 +59,7 @@ impl World {
             Action::SetClock { node, drift } => {
                 let now = self.now;
                 self.known(*node)?.clock.set_drift(now, *drift);
+                self.promises.clock_set(*drift);
                 self.set_timer(*node);
                 self.tell(
                     *node,
@@ -71,6 +72,7 @@ impl World {
                 let clock = &mut self.known(*node)?.clock;
                 let then = raft_core::Instant(clock.read(now).0.saturating_add(*by));
                 clock.jump_to(now, then);
+                self.promises.clock_jumped(*by);
                 self.set_timer(*node);
                 self.tell(*node, &format!("has a clock that jumps by {by} µs"));
                 Ok(())
@@ -295,7 +297,9 @@ impl World {
         let node = self.known(id)?;
         let running = node.awake_mut().ok_or(ActionError::NotRunning(id))?;
         if let Some(deadline) = running.raft.deadline() {
+            let by = deadline.0.saturating_sub(node.clock.read(now).0);
             node.clock.jump_to(now, deadline);
+            self.promises.clock_jumped(by);
         }
         self.tell(id, "has its timer fire now");
         self.with_running(id, |running, now| running.raft.elapse(now));

@@ -10,8 +10,9 @@ use raft_kv::{
 };
 
 use crate::action::Request;
+use crate::holders::is_holders;
 use crate::linearizability::{Call, Operation};
-use crate::node::{Arrival, Asked, Node};
+use crate::node::{Arrival, Asked, Node, Reading};
 use crate::shared::SharedMap;
 use crate::story::Kind;
 use crate::world::{Happening, World};
@@ -78,6 +79,8 @@ pub(crate) enum Answer {
     Replaced,
     /// It was certainly not done; ask another node.
     Redirect(Option<u64>),
+    /// Whether a lease is kept alive; if not, it is gone.
+    Kept(bool),
 }
 
 #[derive(Clone, Debug)]
@@ -250,12 +253,18 @@ impl World {
         }
         match letter.answer {
             None => self.arrive(letter.node, Arrival::Request(letter.asked)),
+            Some(answer) if is_holders(letter.asked) => {
+                self.holder_is_answered(letter.node, letter.asked, &answer);
+            }
             Some(answer) => self.take_answer(letter.node, letter.asked, answer),
         }
     }
 
     /// A node takes a client's request.
     pub(crate) fn serve(&mut self, node: u64, asked: Asked) {
+        if is_holders(asked) {
+            return self.serve_holder(node, asked);
+        }
         let Some(asking) = self.clients.askings.get(&asked.operation) else {
             return;
         };
@@ -273,7 +282,7 @@ impl World {
         self.with_running(node, |running, now| match command(&request) {
             None => match running.raft.read(mode, now) {
                 Ok(read) => {
-                    running.reads.insert(read, (asked, request));
+                    running.reads.insert(read, (asked, Reading::Get(request)));
                 }
                 Err(_) => redirect = Some(running.raft.leader()),
             },
@@ -328,7 +337,7 @@ impl World {
                 self.clients.believed_leader = None;
                 return self.retry(asked, Some(PATIENCE));
             }
-            Answer::Replaced | Answer::Redirect(_) => return,
+            Answer::Replaced | Answer::Redirect(_) | Answer::Kept(_) => return,
         };
         self.clients.believed_leader = Some(node);
         self.finish(asked.operation, done);
@@ -345,6 +354,9 @@ impl World {
     }
 
     pub(crate) fn attempt_again(&mut self, asked: Asked) {
+        if is_holders(asked) {
+            return self.holder_tries_again(asked);
+        }
         let asking = self.clients.askings.get(&asked.operation);
         let Some(asking) = asking.filter(|asking| asking.attempts == asked.attempt) else {
             return;
@@ -360,6 +372,9 @@ impl World {
     }
 
     pub(crate) fn attempt_timed_out(&mut self, asked: Asked) {
+        if is_holders(asked) {
+            return self.holder_waited_in_vain(asked);
+        }
         let asking = self.clients.askings.get(&asked.operation);
         let timed_out = |asking: &&Asking| {
             asking.attempts == asked.attempt && asking.state == AskingState::Waiting

@@ -75,6 +75,12 @@ pub struct WorldConfig {
     pub think: Span,
     /// How many keys those clients share.
     pub keys: u64,
+    /// Clients that hold leases.
+    pub holders: u64,
+    /// How many seconds those leases live when nobody keeps them alive, at most.
+    pub lease_ttl: u64,
+    /// Clients that watch keys, each at one server after the other.
+    pub watchers: u64,
     /// How long a client waits for an answer before it asks another server.
     pub request_timeout: u64,
     /// Whether to keep a record of events and decisions in words.
@@ -134,6 +140,9 @@ impl Default for WorldConfig {
             clients: 0,
             think: Span::new(10_000, 200_000),
             keys: 5,
+            holders: 0,
+            lease_ttl: 1,
+            watchers: 0,
             request_timeout: 400_000,
             story: true,
             branches: false,

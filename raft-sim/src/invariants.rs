@@ -40,6 +40,12 @@ pub enum Invariant {
     Progress,
     /// A server comes to rest after each event.
     Quiescence,
+    /// Whoever watches keys is told of every change once, in the order of revisions, at whatever servers.
+    WatchOrder,
+    /// A lease does not expire before its time has passed since it was granted or kept alive.
+    LeaseLife,
+    /// When a lease ends, all keys that hang on it go in one revision; and none hangs on a lease that is gone.
+    LeaseKeys,
 }
 
 /// A rule that does not hold.
@@ -220,6 +226,12 @@ impl Invariants {
         self.leaders.len() as u64
     }
 
+    /// The latest term in which somebody has led.
+    pub(crate) fn latest_term_led(&self) -> Term {
+        let latest = self.leaders.last_key_value();
+        latest.map_or(Term(0), |(term, _)| *term)
+    }
+
     /// Looks at entries that a server has taken into its log.
     pub(crate) fn observe_entries(
         &mut self,
@@ -293,7 +305,7 @@ fn has(raft: &Raft, entry: LogId) -> bool {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::ElectionSafety,
         Self::LeaderAppendOnly,
         Self::LogMatching,
@@ -306,6 +318,9 @@ impl Invariant {
         Self::Availability,
         Self::Progress,
         Self::Quiescence,
+        Self::WatchOrder,
+        Self::LeaseLife,
+        Self::LeaseKeys,
     ];
 }
 
@@ -324,6 +339,9 @@ impl fmt::Display for Invariant {
             Self::Availability => "availability",
             Self::Progress => "progress with a connected majority",
             Self::Quiescence => "quiescence",
+            Self::WatchOrder => "watches in order",
+            Self::LeaseLife => "leases live as promised",
+            Self::LeaseKeys => "keys go with their lease",
         })
     }
 }

@@ -12,6 +12,8 @@
 //!   time is going to a clone and forward from there.
 //! - **The rules are checked after every event** ([`Invariant`]). A rule that is broken ends the
 //!   world: [`World::violation`] says which, and nothing happens any more.
+//! - **Watchers and lease holders** are clients, too ([`WorldConfig::watchers`], [`WorldConfig::holders`]): what they are
+//!   told is judged by what the committed commands come to, reckoned beside the servers.
 //! - **Faults are actions** like all others ([`Action`]), so a fault schedule is data.
 //!
 //! ```
@@ -44,11 +46,14 @@ pub mod experiment;
 mod golden;
 #[cfg(feature = "history")]
 pub mod history;
+mod holders;
 mod invariants;
+mod ledger;
 pub mod linearizability;
 mod network;
 mod node;
 mod progress;
+mod promises;
 mod queue;
 mod random;
 mod run;
@@ -62,6 +67,7 @@ mod store;
 mod story;
 mod trace;
 mod view;
+mod watchers;
 mod world;
 
 pub use act::ActionError;

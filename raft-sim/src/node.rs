@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use raft_core::{
-    Installed, Instant, LogIndex, Membership, Message, NodeId, Raft, ReadId, Restored, Snapshot,
-    Term,
+    Installed, Instant, LogIndex, Membership, Message, NodeId, Raft, ReadId, Restored, Role,
+    Snapshot, Term,
 };
-use raft_kv::Kv;
+use raft_kv::{Kv, Lessor};
 
 use crate::action::Request;
 use crate::config::{WorldConfig, WorldError};
 use crate::disk::Disk;
+use crate::promises::Keeping;
 use crate::random::{Random, Span};
 use crate::store::SharedStore;
 
@@ -49,9 +50,11 @@ pub(crate) struct Running {
     pub(crate) paused: Option<VecDeque<Arrival>>,
     /// Commands that wait to be committed, by position.
     pub(crate) proposals: BTreeMap<LogIndex, (Term, Asked)>,
-    pub(crate) reads: BTreeMap<ReadId, (Asked, Request)>,
+    pub(crate) reads: BTreeMap<ReadId, (Asked, Reading)>,
     /// Confirmed reads that wait until this position is applied.
-    pub(crate) confirmed: Vec<(LogIndex, Asked, Request)>,
+    pub(crate) confirmed: Vec<(LogIndex, Asked, Reading)>,
+    /// Keeps the time of leases while the server leads, if anybody holds some.
+    pub(crate) lessor: Option<Box<Lessor>>,
     /// A snapshot as far as it has arrived.
     pub(crate) arriving: Vec<u8>,
     /// A whole snapshot that is being written to the disk.
@@ -66,6 +69,15 @@ pub(crate) struct Installing {
     pub(crate) data: Bytes,
     pub(crate) kv: Kv<SharedStore>,
     pub(crate) token: Installed,
+}
+
+/// What a linearizable read is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Reading {
+    /// A key is to be read.
+    Get(Request),
+    /// A lease is to be kept alive, by the leader of this term.
+    Keep { keeping: Keeping, term: Term },
 }
 
 /// Whom to answer: a client's operation, and which of its attempts.
@@ -216,6 +228,7 @@ impl Node {
             proposals: BTreeMap::new(),
             reads: BTreeMap::new(),
             confirmed: Vec::new(),
+            lessor: None,
             arriving: Vec::new(),
             installing: None,
         }));
@@ -274,8 +287,15 @@ impl Node {
     /// When the process wants to be woken, in the world's time.
     pub(crate) fn wakes_at(&self, now: u64) -> Option<u64> {
         let running = self.running().filter(|running| running.paused.is_none())?;
-        let deadline = running.raft.deadline()?;
-        Some(self.clock.when(deadline).max(now))
+        let mut deadline = running.raft.deadline();
+        if let Some(lessor) = &running.lessor
+            && running.raft.role() == Role::Leader
+            && let Some(expiry) = lessor.deadline()
+        {
+            let expiry = Instant(u64::try_from(expiry.as_micros()).unwrap_or(u64::MAX));
+            deadline = Some(deadline.map_or(expiry, |deadline| deadline.min(expiry)));
+        }
+        Some(self.clock.when(deadline?).max(now))
     }
 }
 

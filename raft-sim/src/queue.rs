@@ -16,6 +16,9 @@ pub(crate) enum Happening {
     ClientWakes(u64),
     AttemptTimesOut(Asked),
     AttemptAgain(Asked),
+    HolderWakes(usize),
+    WatcherWakes(usize),
+    ChangesArrive(u64),
 }
 
 /// A moment, and a number that grows: what was scheduled first happens first.

@@ -135,6 +135,7 @@ impl World {
             running.proposals.retain(|index, _| *index > last);
             running.raft.snapshot_installed(token, now);
         });
+        self.tell_watchers(id);
     }
 }
 

@@ -4,6 +4,7 @@ use raft_core::{Payload, Status};
 use raft_kv::{Command, KeyRange, RangeRequest, Request};
 use serde::Serialize;
 
+use crate::holders::is_holders;
 use crate::invariants::Violation;
 use crate::network::{InFlight, Lost};
 use crate::node::{Node, Process};
@@ -163,7 +164,9 @@ impl World {
 
     /// What is on its way between clients and nodes.
     pub fn letters(&self) -> impl Iterator<Item = LetterView> {
-        self.clients.letters.iter().map(|(id, letter)| LetterView {
+        let letters = self.clients.letters.iter();
+        let letters = letters.filter(|(_, letter)| !is_holders(letter.asked));
+        letters.map(|(id, letter)| LetterView {
             id: *id,
             asking: letter.asked.operation,
             node: letter.node,

@@ -11,15 +11,19 @@ use raft_kv::{Command, Outcome};
 use crate::branches::branch_of;
 use crate::client::{Answer, Clients, Letter};
 use crate::config::{WorldConfig, WorldError};
+use crate::holders::Holders;
 use crate::invariants::{Invariant, Invariants, Violation};
+use crate::ledger::{Ledger, Turn};
 use crate::network::Network;
-use crate::node::{Arrival, Asked, Node, Running};
+use crate::node::{Arrival, Asked, Node, Reading, Running};
 use crate::progress::Progress;
+use crate::promises::Promises;
 pub(crate) use crate::queue::Happening;
 use crate::queue::Queue;
 use crate::random::Random;
 use crate::story::{Kind, Story, kind_of};
 use crate::trace::TraceHash;
+use crate::watchers::Watchers;
 
 /// A cluster of real servers in a simulated world. It can be cloned at any moment; the copy has the
 /// same future, unless something else is done to it.
@@ -36,6 +40,10 @@ pub struct World {
     pub(crate) violation: Option<Violation>,
     violation_is_told: bool,
     pub(crate) progress: Progress,
+    pub(crate) ledger: Ledger,
+    pub(crate) holders: Holders,
+    pub(crate) promises: Promises,
+    pub(crate) watchers: Watchers,
     queue: Queue,
     buffer: Buffer,
     pub(crate) next_write: u64,
@@ -79,6 +87,10 @@ impl World {
             violation: None,
             violation_is_told: false,
             progress: Progress::default(),
+            ledger: Ledger::new(config.watchers > 0 || config.holders > 0),
+            holders: Holders::new(&config),
+            promises: Promises::default(),
+            watchers: Watchers::new(&config),
             queue: Queue::new(nodes.len()),
             buffer: Buffer::default(),
             next_write: 1,
@@ -98,6 +110,8 @@ impl World {
             note(&mut world.violation, 0, checked);
         }
         world.wake_clients();
+        world.wake_watchers();
+        world.wake_holders();
         Ok(world)
     }
 
@@ -214,6 +228,9 @@ impl World {
             Happening::ClientWakes(client) => self.client_wakes(client),
             Happening::AttemptTimesOut(asked) => self.attempt_timed_out(asked),
             Happening::AttemptAgain(asked) => self.attempt_again(asked),
+            Happening::HolderWakes(holder) => self.holder_wakes(holder),
+            Happening::WatcherWakes(watcher) => self.watcher_wakes(watcher),
+            Happening::ChangesArrive(id) => self.changes_arrive(id),
         }
     }
 
@@ -259,6 +276,7 @@ impl World {
     /// What is carried out at once, as fetched entries are, can lead to more; a server that never has
     /// enough is stuck in a circle.
     pub(crate) fn settle(&mut self, id: u64) {
+        self.mind_leases(id);
         let mut effects = std::mem::take(&mut self.buffer).0;
         for round in 0.. {
             if round == ROUNDS_MAX {
@@ -337,11 +355,15 @@ impl World {
     }
 
     fn take_commits(&mut self, id: u64, committed: &mut Vec<Entries>) {
+        let is_news = !committed.is_empty();
         for entries in committed.drain(..) {
             for entry in &entries {
                 self.trace.add(&entry.id);
                 self.apply_entry(id, entry.clone());
             }
+        }
+        if is_news {
+            self.tell_watchers(id);
         }
         if let Some(node) = self.node_mut(id) {
             node.checkpoint();
@@ -358,18 +380,19 @@ impl World {
         else {
             return;
         };
-        let (command, session) = match entry.payload {
+        // A witness does not know what it applies.
+        let is_news = entry.payload != Payload::Withheld && self.ledger.wants(index.0);
+        let (entry, command) = match entry.payload {
             Payload::Noop | Payload::Membership(_) | Payload::Withheld => {
                 (raft_kv::Entry::noop(index.0, term.0), None)
             }
             Payload::Command(bytes) => {
-                let session = Command::decode(bytes.clone())
-                    .ok()
-                    .and_then(|command| command.session);
-                (raft_kv::Entry::command(index.0, term.0, bytes), session)
+                let command = Command::decode(bytes.clone()).ok();
+                (raft_kv::Entry::command(index.0, term.0, bytes), command)
             }
         };
-        let outcome = match running.kv.apply(command) {
+        let session = command.as_ref().and_then(|command| command.session);
+        let outcome = match running.kv.apply(entry) {
             Ok(outcome) => outcome,
             Err(error) => {
                 let text = format!("n{id} cannot apply entry {index}: {error}");
@@ -382,6 +405,24 @@ impl World {
         };
         let fingerprint = running.kv.fingerprint();
         let asked = running.proposals.remove(&index);
+        if is_news {
+            let kv = &running.kv;
+            let entered = self.ledger.enter(
+                index.0,
+                command.as_ref(),
+                &outcome,
+                kv.revision(),
+                |request| kv.changes(request).ok(),
+            );
+            match entered {
+                Ok(Turn::Nothing) => {}
+                Ok(turn) => self.lease_turns(id, turn),
+                Err(broken) => note(&mut self.violation, now, Err(broken)),
+            }
+        }
+        if !self.holders.is_empty() {
+            self.observe_for_lessor(id, index, &outcome);
+        }
         let state = self
             .invariants
             .observe_state(NodeId(id), index.0, fingerprint);
@@ -449,8 +490,15 @@ impl World {
             .into_iter()
             .partition(|(index, ..)| *index <= applied);
         running.confirmed = waiting;
-        let due: Vec<(LogIndex, Asked, crate::Request)> = due;
-        for (_, asked, request) in due {
+        let due: Vec<(LogIndex, Asked, Reading)> = due;
+        for (_, asked, reading) in due {
+            let request = match reading {
+                Reading::Get(request) => request,
+                Reading::Keep { keeping, term } => {
+                    self.keep_confirmed(id, asked, term, keeping);
+                    continue;
+                }
+            };
             let Some(running) = self.node(id).and_then(Node::running) else {
                 return;
             };

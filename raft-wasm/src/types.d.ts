@@ -31,6 +31,9 @@ export interface WorldConfig {
   clients?: number;
   think?: Span;
   keys?: number;
+  holders?: number;
+  lease_ttl?: number;
+  watchers?: number;
   request_timeout?: number;
   story?: boolean;
   branches?: boolean;

@@ -1,6 +1,7 @@
 //! What a seed stands for: a world, and what goes wrong in it.
 
 use super::adversary::Adversary;
+use super::company;
 use super::disks::Trouble;
 use super::{Campaign, FAULTS_LAST};
 use crate::action::Action;
@@ -88,6 +89,7 @@ pub(super) fn draw(seed: u64) -> Campaign {
         config.founders = None;
         config.witnesses.clear();
     }
+    company::accompany(seed, &mut config);
     let trouble = Trouble::draw(seed, aim == Aim::Anything, &mut config);
     let damages = trouble.damages();
     let adversary = match aim {
@@ -234,6 +236,9 @@ fn world(seed: u64, random: &mut Random) -> WorldConfig {
         clients: random.within(1..=5),
         think: Span::new(1_000, 1_000 + random.within(1_000..=100_000)),
         keys: random.within(1..=5),
+        holders: 0,
+        lease_ttl: 1,
+        watchers: 0,
         request_timeout: election_max,
         story: false,
         branches: false,

@@ -10,6 +10,7 @@
 //! same run again, without the adversary, and which [`shrink`] makes as small as it can.
 
 mod adversary;
+mod company;
 mod disks;
 mod draw;
 mod old_leader;
@@ -80,6 +81,9 @@ const TIMEOUTS_TO_RECOVER: u64 = 20;
 /// How many of the longest election timeouts it has to replace servers whose disks are ruined: others receive all
 /// they had, over links that may be slow.
 const TIMEOUTS_TO_REPLACE: u64 = 100;
+/// How many of the longest election timeouts watchers have to hear of all that was written. They may be at servers that
+/// were removed, and have to find another.
+const TIMEOUTS_TO_TELL: u64 = 40;
 /// How often the operator looks for such servers while there are faults.
 const LOOKS: u64 = 26;
 /// The linearizability checker gives up after this many steps for a key.
@@ -140,6 +144,10 @@ impl Campaign {
                 self.seed
             ),
         };
+        self.run_in(world)
+    }
+
+    fn run_in(&self, world: World) -> (World, Report) {
         let mut stage = Stage {
             world,
             acted_at: None,
@@ -279,6 +287,19 @@ impl Campaign {
                 return stage.world.violation().cloned().or(missed(stage, text));
             }
         }
+        if !company::leases_end(stage) {
+            let text = "all is mended, but a lease that nobody keeps alive is still there";
+            let found = stage.world.violation().cloned();
+            return found.or(missed(stage, text.into()));
+        }
+        let revision = stage.world.ledger.revision();
+        let is_told = |world: &World| world.watchers_have_seen(revision);
+        if !stage.awaits(TIMEOUTS_TO_TELL * timeout, is_told) {
+            let text = format!(
+                "all is mended, but a watcher is not told all within {TIMEOUTS_TO_TELL} election timeouts"
+            );
+            return stage.world.violation().cloned().or(missed(stage, text));
+        }
         stage.world.violation().cloned()
     }
 
@@ -342,6 +363,18 @@ impl Stage {
         for action in removed::turn_off(&self.world) {
             self.act(action);
         }
+    }
+
+    /// Whether something comes about in time.
+    fn awaits(&mut self, patience: u64, comes: impl Fn(&World) -> bool) -> bool {
+        let deadline = self.world.now() + patience;
+        while !comes(&self.world) {
+            if self.world.next_at().is_none_or(|at| at > deadline) {
+                return false;
+            }
+            self.world.step();
+        }
+        true
     }
 
     fn ask(&mut self) {

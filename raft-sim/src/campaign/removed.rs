@@ -30,9 +30,14 @@ pub(super) fn turn_off(world: &World) -> Vec<Action> {
         }
         in_force = in_force.next();
     }
+    // Servers in reserve, which were never added, stand for nothing.
+    let may_stand = |node: &u64| {
+        let raft = world.raft(*node);
+        raft.is_some_and(|raft| raft.membership().is_voter(raft.id()))
+    };
     (1..=config.nodes)
         .filter(|node| !members.contains(&raft_core::NodeId(*node)))
-        .filter(|node| world.raft(*node).is_some())
+        .filter(may_stand)
         .map(|node| Action::Crash { node })
         .collect()
 }
@@ -80,5 +85,19 @@ mod tests {
                 .for_each(|action| world.act(action).unwrap());
             assert_eq!(turn_off(&world), [], "it is off");
         }
+    }
+
+    /// Seed 6522: two servers in reserve were turned off, and could not replace those whose disks were ruined.
+    #[test]
+    fn who_was_never_added_is_left_alone() {
+        let config = WorldConfig {
+            nodes: 5,
+            founders: Some(3),
+            pre_vote: false,
+            ..WorldConfig::default()
+        };
+        let mut world = World::new(config).unwrap();
+        world.run_until(2_000_000);
+        assert_eq!(turn_off(&world), []);
     }
 }

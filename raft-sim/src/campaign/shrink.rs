@@ -155,10 +155,15 @@ impl Search {
 }
 
 /// How a world becomes simpler: by having less in it, or what is usual.
-const SIMPLER: [fn(&mut WorldConfig, &WorldConfig); 30] = [
+const SIMPLER: [fn(&mut WorldConfig, &WorldConfig); 35] = [
     |world, _| world.clients = 0,
     |world, _| world.clients = world.clients.min(1),
     |world, _| world.clients = world.clients.saturating_sub(1),
+    |world, _| world.watchers = 0,
+    |world, _| world.watchers = world.watchers.min(1),
+    |world, _| world.holders = 0,
+    |world, _| world.holders = world.holders.min(1),
+    |world, usual| world.lease_ttl = usual.lease_ttl,
     |world, _| world.keys = 1,
     |world, usual| {
         world.pre_vote = usual.pre_vote;
@@ -284,7 +289,12 @@ fn size(script: &Script) -> u64 {
         simpler != script.config
     });
     let config = &script.config;
-    script.actions.len() as u64 + config.clients + config.nodes + unusual.count() as u64
+    script.actions.len() as u64
+        + config.clients
+        + config.holders
+        + config.watchers
+        + config.nodes
+        + unusual.count() as u64
 }
 
 /// Plays a script, and looks whether a rule is broken.
@@ -329,6 +339,8 @@ mod tests {
     fn what_matters_is_left_and_nothing_else() {
         let mut script = Script::default();
         script.config.clients = 4;
+        script.config.watchers = 3;
+        script.config.holders = 2;
         script.config.nodes = 7;
         script.config.loss_per_mille = 10;
         script.config.latency = Span::new(1, 70_000);

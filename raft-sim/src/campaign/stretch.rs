@@ -32,6 +32,7 @@ impl Campaign {
             &mut config.heartbeat_interval,
             &mut config.write_stall_max,
             &mut config.request_timeout,
+            &mut config.lease_ttl,
             &mut self.healed_at,
         ] {
             time(duration);

@@ -1,0 +1,108 @@
+//! Who else is there: clients that watch, and clients that hold leases.
+
+use super::Stage;
+use crate::config::WorldConfig;
+use crate::random::Random;
+use crate::world::World;
+
+/// Some worlds have clients that watch or hold leases. They are drawn apart from all else.
+pub(super) fn accompany(seed: u64, config: &mut WorldConfig) {
+    let mut random = Random::new(seed ^ 0xacc0_3b41);
+    if random.chance(400) {
+        config.watchers = random.within(1..=3);
+    }
+    if random.chance(300) {
+        config.holders = random.within(1..=3);
+        config.lease_ttl = random.within(1..=2);
+        // They write much, and what is written must fit through the links in time when a server is replaced.
+        config.snapshot_piece_bytes_max = config.snapshot_piece_bytes_max.max(1000);
+    }
+}
+
+/// How many of the longest election timeouts a leader has, beyond the time to live, to end leases that nobody keeps alive.
+const TIMEOUTS_TO_END: u64 = 10;
+/// How many it is waited for such a leader. Each new one gives the leases all of their time again, and where latencies are
+/// about as long as timeouts there may always be a new one.
+const TIMEOUTS_TO_SETTLE: u64 = 40;
+const SECOND: u64 = 1_000_000;
+
+/// Whether leases end when nobody keeps them alive and somebody leads for long enough.
+pub(super) fn leases_end(stage: &mut Stage) -> bool {
+    let config = stage.world.config();
+    let ttl = config.lease_ttl.saturating_mul(SECOND);
+    let timeout = config.election_timeout.max;
+    let deadline = stage.world.now() + 2 * ttl + TIMEOUTS_TO_SETTLE * timeout;
+    while stage.world.ledger.has_leases() && stage.world.now() < deadline {
+        stage.turn_off_the_removed();
+        let term = stage.world.latest_term_led();
+        let is_other =
+            |world: &World| !world.ledger.has_leases() || world.latest_term_led() != term;
+        if !stage.awaits(ttl + TIMEOUTS_TO_END * timeout, is_other) {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Campaign;
+    use super::*;
+    use crate::invariants::Invariant;
+    use crate::promises::Flaw as Lease;
+    use crate::watchers::Flaw as Watch;
+
+    /// Leases begin, expire and are ended in campaigns.
+    #[test]
+    fn leases_come_and_go() {
+        let (mut expired, mut revoked, mut worlds) = (0, 0, 0);
+        for seed in 0..60 {
+            let (world, report) = Campaign::new(seed).run_to_the_end();
+            assert_eq!(report.violation, None, "seed {seed}");
+            worlds += usize::from(world.config().holders > 0);
+            let ended = world.promises.ended_by_expiry();
+            expired += ended.0;
+            revoked += ended.1;
+        }
+        assert!(
+            worlds > 10 && expired > 20 && revoked > 10,
+            "{worlds}, {expired}, {revoked}"
+        );
+    }
+
+    /// What servers could do wrong about leases and watchers, and what falls.
+    #[test]
+    fn planted_faults_of_leases_and_watchers_are_found() {
+        let fell = |spoil: &dyn Fn(&mut World), rule| {
+            (0..400).any(|seed| {
+                let campaign = Campaign::new(seed);
+                let config = campaign.script.config.clone();
+                let may_fall = match rule {
+                    Invariant::WatchOrder => config.watchers > 0,
+                    _ => config.holders > 0,
+                };
+                if !may_fall {
+                    return false;
+                }
+                let mut world = World::new(config).unwrap();
+                spoil(&mut world);
+                let (_, report) = campaign.run_in(world);
+                report
+                    .violation
+                    .is_some_and(|found| found.invariant == rule)
+            })
+        };
+        for flaw in [Watch::Repeats, Watch::Skips] {
+            let spoil = |world: &mut World| world.watchers.flaw = Some(flaw);
+            assert!(fell(&spoil, Invariant::WatchOrder), "{flaw:?}");
+        }
+        for (flaw, rule) in [
+            (Lease::KeepsDeadlines, Invariant::LeaseLife),
+            (Lease::RenewsUnconfirmed, Invariant::LeaseLife),
+            (Lease::NeverLooks, Invariant::Availability),
+        ] {
+            let spoil = |world: &mut World| world.promises.flaw = Some(flaw);
+            assert!(fell(&spoil, rule), "{flaw:?}");
+        }
+    }
+}
