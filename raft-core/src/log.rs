@@ -146,7 +146,7 @@ impl Log {
     /// The entries of the window from `from` to `through`, up to `bytes_max` but at least one if
     /// there is one.
     pub(crate) fn batch(&self, from: LogIndex, through: LogIndex, bytes_max: usize) -> Entries {
-        let most = (through.next() - from) as usize;
+        let most = usize::try_from(through - from.previous()).unwrap_or(usize::MAX);
         let (mut count, mut bytes) = (0, 0);
         for entry in self.iter_from(from).take(most) {
             bytes += entry.bytes();
@@ -160,7 +160,7 @@ impl Log {
 
     /// `count` entries of the window from `from` on, which are shared if they are in one piece.
     fn together(&self, from: LogIndex, count: usize) -> Entries {
-        let through = LogIndex(from.0 + count as u64).previous();
+        let through = LogIndex(from.0.saturating_add((count as u64).saturating_sub(1)));
         match self.pieces(from, through).next() {
             Some(piece) if piece.len() == count => piece,
             _ => self.iter_from(from).take(count).cloned().collect(),
@@ -217,7 +217,7 @@ impl Log {
             |piece: &&Entries| piece.first().is_some_and(|first| first.id.index == from);
         let entries = match self.window.newest().filter(begins_here) {
             Some(piece) => piece.clone(),
-            None => self.together(from, (self.last.index.next() - from) as usize),
+            None => self.together(from, (self.last.index - self.written) as usize),
         };
         self.written = self.last.index;
         entries
@@ -459,6 +459,32 @@ mod tests {
         assert_eq!(batch(2, 2 * size), 2);
         assert_eq!(batch(2, 99 * size), 3);
         assert_eq!(batch(5, 99 * size), 0);
+    }
+
+    /// Nobody gets there honestly, but nobody must be able to make a server panic, or lose an entry.
+    #[test]
+    fn a_log_can_end_at_the_last_index_of_all() {
+        let (before, last) = (u64::MAX - 1, LogIndex(u64::MAX));
+        let mut log = Log::default();
+        log.begin_after(id(1, before));
+        log.append(entry(1, last.0));
+        assert_eq!(log.batch(last, last, 1), [entry(1, last.0)].into());
+        assert_eq!(*log.take_unwritten(), [entry(1, last.0)]);
+        assert_eq!(log.batch(last, last, 1), [entry(1, last.0)].into());
+        assert_eq!(log.batch(LogIndex(before), last, 1000).len(), 1);
+        assert_eq!(log.iter_from(last).count(), 1);
+        log.truncate(last);
+        assert_eq!(log.last(), id(1, before));
+    }
+
+    /// Where pointers have 32 bits, indexes have more.
+    #[test]
+    fn what_comes_after_more_entries_than_memory_can_hold_is_not_there() {
+        let log = log(&[1, 1, 1]);
+        for from in [1 << 32, (1 << 32) + 1, u64::MAX] {
+            assert_eq!(log.iter_from(LogIndex(from)).count(), 0);
+            assert_eq!(log.bytes_between(LogIndex(3), LogIndex(from)), 0);
+        }
     }
 
     #[test]

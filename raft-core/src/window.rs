@@ -174,7 +174,7 @@ impl Hash for Window {
 /// How many of the entries of a piece come before `index`.
 fn before(piece: &[Entry], index: LogIndex) -> usize {
     let first = piece.first().map_or(index, |first| first.id.index);
-    ((index - first) as usize).min(piece.len())
+    (index - first).min(piece.len() as u64) as usize
 }
 
 fn bytes(entries: &[Entry]) -> usize {
