@@ -42,11 +42,17 @@ pub struct Config {
     /// from true time, in parts per million: a leader whose heartbeats a majority has answered
     /// answers reads by itself for a little less than `election_timeout_min` (dissertation 6.4.1).
     /// Needs `check_quorum`, on all servers; a server that starts then grants no vote for
-    /// `election_timeout_min`, because it may have forgotten a leader. Default: no leases.
+    /// `election_timeout_min`, because it may have forgotten a leader.
+    ///
+    /// A lease counts on what *others* promise, so all servers must have leases, and all the same
+    /// `election_timeout_min`: a leader with a longer one than a voter counts on that voter after
+    /// it has ceased to deny its vote. To change one of the three while servers run, ask for no
+    /// read by lease until all have the new value; see the [guide](crate::guide::settings).
+    /// Default: no leases.
     pub lease_drift_ppm: Option<u32>,
     /// How long a write may take. A leader whose write takes longer steps down, and a server does
     /// not stand for election meanwhile: heartbeats alone would keep a leader that can commit
-    /// nothing. Default: 2 s.
+    /// nothing. Not zero. Default: 2 s.
     pub write_stall_max: Duration,
     /// Upper bound of one command, in bytes. A larger one is refused. Default: 2 MiB.
     pub command_bytes_max: usize,
@@ -151,6 +157,10 @@ impl Config {
         {
             return Err(ConfigError::LeaseImpossible);
         }
+        if self.write_stall_max.is_zero() {
+            // Every write would have taken too long from its beginning.
+            return Err(ConfigError::ZeroLimit("write_stall_max"));
+        }
         match limits.iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(ConfigError::ZeroLimit(name)),
             None => Ok(()),
@@ -184,3 +194,24 @@ impl fmt::Display for ConfigError {
 }
 
 impl core::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_limit_may_be_zero() {
+        let refused = |change: fn(&mut Config)| {
+            let mut config = Config::new(NodeId(1));
+            assert_eq!(config.validate(), Ok(()));
+            change(&mut config);
+            config.validate()
+        };
+        let zero = |name| Err(ConfigError::ZeroLimit(name));
+        let stall = refused(|config| config.write_stall_max = Duration::ZERO);
+        assert_eq!(stall, zero("write_stall_max"));
+        let reads = refused(|config| config.reads_max = 0);
+        assert_eq!(reads, zero("reads_max"));
+        assert_eq!(refused(|config| config.window_bytes_max = 0), Ok(()));
+    }
+}
