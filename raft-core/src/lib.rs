@@ -188,5 +188,5 @@ pub use replication::ProposeError;
 pub use restore::{RestoreError, Restored};
 #[cfg(feature = "sabotage")]
 pub use sabotage::{BrokenRules, Rule};
-pub use status::{FollowerStatus, Role, Status, Timer};
+pub use status::{FollowerStatus, Role, SnapshotProgress, Status, Timer};
 pub use transfer::TransferError;

@@ -131,7 +131,7 @@ impl Raft {
     }
 
     /// A witness gets to know where its log starts, and nothing else.
-    fn snapshot_for(&self, follower: NodeId, snapshot: &Snapshot) -> Snapshot {
+    pub(crate) fn snapshot_for(&self, follower: NodeId, snapshot: &Snapshot) -> Snapshot {
         let mut snapshot = snapshot.clone();
         if self.membership().is_witness(follower) {
             snapshot.size = 0;

@@ -77,6 +77,24 @@ pub struct FollowerStatus {
     pub in_flight: usize,
     /// When the leader last heard from it, or began to lead.
     pub last_contact: Instant,
+    /// Whether what it needs has left the leader's memory and is being read from the log on disk.
+    pub fetching: bool,
+    /// The snapshot that it is being sent, because what it needs is in no log any more.
+    pub snapshot: Option<SnapshotProgress>,
+    /// Whether it has caught up under this leader, so that it may get a vote (dissertation 4.2.1).
+    pub caught_up: bool,
+}
+
+/// How far a follower has a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct SnapshotProgress {
+    /// The last entry that the snapshot includes.
+    pub last: LogId,
+    /// How many of its bytes the follower has. With all of them it may still be installing it.
+    pub received: u64,
+    /// How many there are.
+    pub size: u64,
 }
 
 impl Raft {
@@ -90,6 +108,9 @@ impl Raft {
             probing: matches!(progress.mode, Mode::Probe { .. }),
             in_flight: progress.in_flight(),
             last_contact: progress.last_contact,
+            fetching: matches!(progress.mode, Mode::Fetching { .. }),
+            snapshot: self.snapshot_progress(*id, progress),
+            caught_up: progress.has_caught_up(),
         };
         let (votes, followers) = match &self.role {
             RoleState::Follower(_) => (Vec::new(), Vec::new()),
@@ -118,5 +139,17 @@ impl Raft {
             followers,
             stopped: self.stopped,
         }
+    }
+
+    fn snapshot_progress(&self, follower: NodeId, progress: &Progress) -> Option<SnapshotProgress> {
+        let Mode::Snapshot { last, offset, .. } = progress.mode else {
+            return None;
+        };
+        let snapshot = self.snapshot()?;
+        Some(SnapshotProgress {
+            last,
+            received: offset,
+            size: self.snapshot_for(follower, snapshot).size,
+        })
     }
 }

@@ -17,4 +17,5 @@ mod reads;
 mod replication;
 mod room;
 mod snapshots;
+mod status;
 mod transfer;
