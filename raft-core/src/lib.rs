@@ -108,8 +108,8 @@
 //!
 //! The [`guide`] tells it chapter by chapter: [the loop](guide::driver) with threads, in an async runtime and
 //! in a simulation; [the disk](guide::disk), and how a server starts again; [clients](guide::clients), their reads and
-//! commands, and what each error means; [members](guide::members) and snapshots; [settings](guide::settings), one by
-//! one. `raft-core/examples/three_nodes` is all of it in one program.
+//! commands, and what each error means; [messages](guide::messages) and how they travel; [members](guide::members) and
+//! snapshots; [witnesses](guide::witnesses); [settings](guide::settings), one by one. `raft-core/examples/three_nodes` is all of it in one program.
 //!
 //! # What is bounded
 //!

@@ -12,8 +12,14 @@ pub mod disk {}
 #[doc = include_str!("clients.md")]
 pub mod clients {}
 
+#[doc = include_str!("messages.md")]
+pub mod messages {}
+
 #[doc = include_str!("members.md")]
 pub mod members {}
+
+#[doc = include_str!("witnesses.md")]
+pub mod witnesses {}
 
 #[doc = include_str!("settings.md")]
 pub mod settings {}

@@ -19,3 +19,4 @@ mod room;
 mod snapshots;
 mod status;
 mod transfer;
+mod unreachable;

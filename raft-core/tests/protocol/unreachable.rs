@@ -1,0 +1,83 @@
+//! Changes to servers that nobody can reach, and what the guide says about them.
+
+use crate::cluster::{Cluster, TIMEOUT_MIN};
+use raft_core::{ChangeError, LogId, Membership, NodeId, Role};
+
+fn voters(ids: &[u64]) -> Membership {
+    Membership::new(ids.iter().copied().map(NodeId))
+}
+
+fn change(cluster: &mut Cluster, target: Membership) -> Result<LogId, ChangeError> {
+    let now = cluster.now;
+    cluster.raft(1).change_membership(target, now)
+}
+
+fn led() -> Cluster {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.settle(1);
+    cluster
+}
+
+/// Beats, and delivers between the servers that there are.
+fn settle(cluster: &mut Cluster, leader: u64, there: &[u64]) {
+    for _ in 0..6 {
+        cluster.beat(leader);
+        cluster.deliver_among(there);
+    }
+}
+
+/// Servers 7 and 8 are a slip of the finger.
+#[test]
+fn a_change_to_servers_that_are_nowhere_is_completed_by_starting_them() {
+    let (founders, mut cluster) = ([1, 2, 3], led());
+    let committed = cluster.raft(1).commit_index();
+    change(&mut cluster, voters(&[3, 7, 8])).unwrap();
+    cluster.propose(1, "a");
+    settle(&mut cluster, 1, &founders);
+    assert_eq!(cluster.raft(1).commit_index(), committed);
+    assert_eq!(
+        change(&mut cluster, voters(&[1, 2, 3])),
+        Err(ChangeError::ChangeUnderWay)
+    );
+    // The leader gives up, and nobody can be elected.
+    cluster.pass(4 * TIMEOUT_MIN);
+    let now = cluster.now;
+    cluster.raft(1).elapse(now);
+    for id in founders {
+        cluster.time_out(id);
+        cluster.deliver_among(&founders);
+    }
+    assert!(
+        founders
+            .iter()
+            .all(|id| cluster.raft(*id).role() != Role::Leader)
+    );
+    // One of them is enough for a majority of the new voters.
+    let there = [1, 2, 3, 7];
+    cluster.add(7, Membership::default());
+    cluster.pass(2 * TIMEOUT_MIN);
+    cluster.time_out(1);
+    cluster.deliver_among(&there);
+    settle(&mut cluster, 1, &there);
+    let membership = cluster.raft(3).membership().clone();
+    assert_eq!(membership, voters(&[3, 7, 8]));
+    for id in [3, 7] {
+        assert_eq!(cluster.commands(id), ["a"]);
+    }
+}
+
+#[test]
+fn a_server_that_is_nowhere_may_be_asked_to_join_and_does_no_harm() {
+    let (founders, mut cluster) = ([1, 2, 3], led());
+    let target = voters(&founders).with_joining([NodeId(7)]);
+    change(&mut cluster, target).unwrap();
+    cluster.propose(1, "a");
+    settle(&mut cluster, 1, &founders);
+    assert_eq!(cluster.commands(2), ["a"]);
+    assert!(!cluster.raft(1).membership().is_voter(NodeId(7)));
+    let mended = change(&mut cluster, voters(&founders)).unwrap();
+    settle(&mut cluster, 1, &founders);
+    assert!(cluster.raft(1).commit_index() >= mended.index);
+    assert_eq!(*cluster.raft(2).membership(), voters(&founders));
+}
