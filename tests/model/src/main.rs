@@ -1,10 +1,14 @@
 //! Checks models from the command line: `cargo xtask model --help`.
 
+mod counts;
+
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Parser;
 use raft_model::{Bounds, Order, Report, check};
+
+use counts::{Page, grouped};
 
 /// Goes through every state that three real servers can reach within bounds.
 #[derive(Parser)]
@@ -15,6 +19,9 @@ struct Cli {
     /// The small set, which a run of all checks includes.
     #[arg(long)]
     short: bool,
+    /// Writes what the small set counts into docs/model.md, with which a later run compares it.
+    #[arg(long, requires = "short", conflicts_with_all = ["names", "steps_max", "list"])]
+    renew: bool,
     /// Says which models there are.
     #[arg(long)]
     list: bool,
@@ -54,7 +61,7 @@ fn main() -> Result<ExitCode> {
     };
     println!("| model | states | steps | longest path | states of a server | messages | seconds |");
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
-    let mut held = 0;
+    let (mut held, mut rows) = (0, Vec::new());
     let (mut states, count) = (0, models.len());
     for bounds in models {
         let name = bounds.name;
@@ -62,16 +69,38 @@ fn main() -> Result<ExitCode> {
         states += report.states;
         held += usize::from(report.holds());
         tell(name, &report);
+        rows.push(counts::row(name, &report));
     }
+    let is_known = !cli.short || cli.steps_max.is_some() || held < count || is_known(&cli, &rows)?;
     println!(
         "{held} of {count} models hold, in {} states",
         grouped(states)
     );
-    Ok(if held == count {
+    Ok(if held == count && is_known {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Whether the small models counted what they are known to have; it is made known if that is asked for.
+fn is_known(cli: &Cli, rows: &[String]) -> Result<bool> {
+    let page = Page::read()?;
+    if cli.renew {
+        page.renew(rows)?;
+        return Ok(true);
+    }
+    let differences = page.differences(rows, cli.names.is_empty())?;
+    for difference in &differences {
+        println!("{difference}");
+    }
+    if !differences.is_empty() {
+        println!(
+            "the models have other states than docs/model.md says: if the core was meant to change, \
+             `cargo xtask model --short --renew` renews the table"
+        );
+    }
+    Ok(differences.is_empty())
 }
 
 fn tell(name: &str, report: &Report) {
@@ -96,16 +125,4 @@ fn tell(name: &str, report: &Report) {
     if !report.is_complete && report.fell.is_empty() {
         println!("{name}: not all states were seen");
     }
-}
-
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -1,0 +1,133 @@
+//! How much the small models are known to have. A count that changes says that the core does something else than before: that may
+//! well be meant, but it must not pass unseen. The numbers stand in `docs/model.md` and nowhere else.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use raft_model::Report;
+
+/// The first lines of the table. How long a path is depends on which thread is quicker, and so do seconds: they aren't in it.
+const HEAD: &str = "| model | states | steps | states of a server | messages |\n\
+                    | --- | ---: | ---: | ---: | ---: |\n";
+
+/// The page with the table.
+pub struct Page {
+    path: PathBuf,
+    text: String,
+}
+
+impl Page {
+    pub fn read() -> Result<Self> {
+        let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/model.md"));
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self { path, text })
+    }
+
+    /// Where the page says something else than `rows`. If they are all there are, the page may not have more.
+    pub fn differences(&self, rows: &[String], are_all: bool) -> Result<Vec<String>> {
+        let (_, table, _) = parts(&self.text)?;
+        let known: Vec<&str> = table.lines().collect();
+        let mut found = Vec::new();
+        for row in rows.iter().filter(|row| !known.contains(&row.as_str())) {
+            let is_it = |line: &&&str| name(line) == name(row);
+            let line = known.iter().find(is_it).unwrap_or(&"nothing");
+            found.push(format!("counted: {row}\nknown:   {line}"));
+        }
+        let counted = |line: &&&str| rows.iter().any(|row| name(row) == name(line));
+        for line in known.iter().filter(|line| are_all && !counted(line)) {
+            found.push(format!("counted: nothing\nknown:   {line}"));
+        }
+        Ok(found)
+    }
+
+    /// Writes the rows in the place of those that are there.
+    pub fn renew(&self, rows: &[String]) -> Result<()> {
+        std::fs::write(&self.path, renewed(&self.text, rows)?)
+            .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+/// The row of a model.
+pub fn row(name: &str, report: &Report) -> String {
+    let counts = [report.states, report.steps, report.servers, report.messages].map(grouped);
+    format!("| {name} | {} |", counts.join(" | "))
+}
+
+/// A number as a person reads it.
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn name(row: &str) -> Option<&str> {
+    row.split('|').nth(1)
+}
+
+fn renewed(text: &str, rows: &[String]) -> Result<String> {
+    let (before, _, after) = parts(text)?;
+    Ok(format!("{before}{}\n{after}", rows.join("\n")))
+}
+
+/// What is before the rows, the rows, and what is behind them.
+fn parts(text: &str) -> Result<(&str, &str, &str)> {
+    let head = text
+        .find(HEAD)
+        .context("docs/model.md has no table of the small models")?;
+    let (before, rest) = text.split_at(head + HEAD.len());
+    let lines = rest
+        .split_inclusive('\n')
+        .take_while(|line| line.starts_with('|'));
+    let (table, after) = rest.split_at(lines.map(str::len).sum());
+    Ok((before, table, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(rows: &str) -> Page {
+        Page {
+            path: PathBuf::new(),
+            text: format!("before\n\n{HEAD}{rows}\nafter\n"),
+        }
+    }
+
+    fn rows(counts: &[&str]) -> Vec<String> {
+        counts.iter().map(|row| (*row).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_count_that_changed_is_told() -> Result<()> {
+        let page = page("| one | 1,000 | 2 | 3 | 4 |\n| two | 5 | 6 | 7 | 8 |\n");
+        let (one, two) = ("| one | 1,000 | 2 | 3 | 4 |", "| two | 5 | 6 | 7 | 8 |");
+        assert!(page.differences(&rows(&[one, two]), true)?.is_empty());
+        assert!(page.differences(&rows(&[two]), false)?.is_empty());
+        let changed = "| two | 5 | 9 | 7 | 8 |";
+        let told = page.differences(&rows(&[one, changed]), true)?;
+        assert_eq!(told, [format!("counted: {changed}\nknown:   {two}")]);
+        let told = page.differences(&rows(&[one]), true)?;
+        assert_eq!(told, [format!("counted: nothing\nknown:   {two}")]);
+        let three = "| three | 1 | 1 | 1 | 1 |";
+        let told = page.differences(&rows(&[three]), false)?;
+        assert_eq!(told, [format!("counted: {three}\nknown:   nothing")]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_around_the_table_stays() -> Result<()> {
+        let old = page("| one | 1 | 2 | 3 | 4 |\n| two | 5 | 6 | 7 | 8 |\n");
+        let new = "| three | 1 | 1 | 1 | 1 |";
+        let text = renewed(&old.text, &rows(&[new]))?;
+        assert_eq!(text, page(&format!("{new}\n")).text);
+        assert!(parts("| model | seconds |").is_err());
+        Ok(())
+    }
+}
