@@ -63,8 +63,8 @@ pub struct Config {
     pub in_flight_messages_max: usize,
     /// Bytes of entries on the way to one follower, unanswered. Default: 8 MiB.
     pub in_flight_bytes_max: usize,
-    /// Bytes of entries that a leader holds uncommitted; over it, proposals are refused.
-    /// Default: 32 MiB.
+    /// Bytes of entries that a leader holds and that are not committed, or not durable on its own
+    /// disk, which followers may be ahead of; over it, proposals are refused. Default: 32 MiB.
     pub uncommitted_bytes_max: usize,
     /// Bytes of durable and committed entries that stay in memory for followers that are a little
     /// behind. What is further back is asked for by [`Fetch`](crate::Fetch). Entries leave in the

@@ -248,11 +248,8 @@ impl Raft {
     fn lead(&mut self) {
         let (term, me) = (self.term(), self.id());
         let first_index = self.log.last().index.next();
-        let uncommitted = self
-            .log
-            .iter_from(self.commit_index.next())
-            .map(Entry::bytes)
-            .sum();
+        let settled = self.commit_index.min(self.log.durable());
+        let uncommitted = self.log.iter_from(settled.next()).map(Entry::bytes).sum();
         let mut others = self.membership().members();
         others.retain(|member| *member != me);
         let followers = others
@@ -265,6 +262,7 @@ impl Raft {
             round: 0,
             first_index,
             uncommitted_bytes: uncommitted,
+            settled,
             reads: Reads::default(),
             lease: Lease::default(),
             transfer: None,

@@ -102,7 +102,10 @@ pub(crate) struct Leader {
     pub(crate) round: u64,
     /// The first entry of this term: reads and commitment rely on it (§5.4.2, §8).
     pub(crate) first_index: LogIndex,
+    /// What is not committed, or not durable here.
     pub(crate) uncommitted_bytes: usize,
+    /// Up to where the log does not count as uncommitted any more.
+    pub(crate) settled: LogIndex,
     pub(crate) reads: Reads,
     pub(crate) lease: Lease,
     pub(crate) transfer: Option<Transfer>,
@@ -459,6 +462,7 @@ impl Raft {
     /// Hands out what is committed, as far as it is durable here, and lets go of it.
     fn deliver(&mut self, effects: &mut Effects) {
         let through = self.commit_index.min(self.log.durable());
+        self.settle(through);
         // Otherwise the state machine is about to be replaced by one that has more.
         if !self.is_installing() {
             self.hand_out_committed(through, effects);

@@ -34,10 +34,10 @@ pub enum ProposeError {
         /// The limit.
         bytes_max: usize,
     },
-    /// Too much is uncommitted; ask again later
+    /// Too much is uncommitted, or not on the leader's disk; ask again later
     /// ([`Config::uncommitted_bytes_max`](crate::Config::uncommitted_bytes_max)).
     Overloaded {
-        /// What is uncommitted.
+        /// What is uncommitted, or not durable.
         uncommitted_bytes: usize,
     },
     /// There is no room on the leader's disk.
@@ -458,16 +458,24 @@ impl Raft {
             from < to && to <= self.log.last().index,
             "commit stays within the log"
         );
-        if let RoleState::Leader(leader) = &mut self.role {
-            let committed = self.log.bytes_between(from, to);
-            leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(committed);
-        }
         self.commit_index = to;
+        self.settle(to.min(self.log.durable()));
         self.explain(|| Event::CommitAdvanced { from, to });
         if self.membership_index() > from && !self.config.keeps(Rule::MembershipOnAppend) {
             self.membership_changed();
         }
         self.continue_change();
+    }
+
+    /// What a leader has up to `through` is committed, and durable here.
+    pub(crate) fn settle(&mut self, through: LogIndex) {
+        if let RoleState::Leader(leader) = &mut self.role
+            && through > leader.settled
+        {
+            let settled = self.log.bytes_between(leader.settled, through);
+            leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(settled);
+            leader.settled = through;
+        }
     }
 
     /// Messages to `peer` are being lost: nothing more is sent ahead until it answers. Reporting it
@@ -529,7 +537,7 @@ impl fmt::Display for ProposeError {
             Self::Overloaded { uncommitted_bytes } => {
                 write!(
                     f,
-                    "{uncommitted_bytes} bytes wait to be committed: ask again later"
+                    "{uncommitted_bytes} bytes wait to be committed and written: ask again later"
                 )
             }
             Self::DiskFull => f.write_str("there is no room on the leader's disk"),

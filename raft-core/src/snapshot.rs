@@ -320,6 +320,7 @@ impl Raft {
             return;
         };
         let last = snapshot.last;
+        self.settle(last.index);
         let conflicts = !self.log.contains(last)
             && (self.config.keeps(Rule::SnapshotReplacesConflict) || last > self.log.last());
         // A snapshot that is news does not conflict with what was committed since, nor with the log of

@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use raft_core::{
     AppendEntries, Config, Effects, Entry, Fetch, HardState, InstallSnapshot, Instant, LogId,
-    LogIndex, Membership, Message, NodeId, Payload, Raft, Restored, Snapshot, Term,
+    LogIndex, Membership, Message, NodeId, Payload, ProposeError, Raft, Restored, Snapshot, Term,
 };
+
+use crate::cluster::Cluster;
 
 const WINDOW_MAX: usize = 64 << 10;
 const BYTES: usize = 1024;
@@ -131,5 +133,39 @@ fn a_snapshot_that_is_being_installed_costs_no_memory() {
         };
         let applied = catch_up(&mut raft, &mut effects, Vec::new());
         assert_eq!(applied, (first..4000).collect::<Vec<_>>());
+    }
+}
+
+/// The followers commit without the leader's disk, which has to come along all the same.
+#[test]
+fn a_leader_takes_no_more_than_its_own_disk_can_follow() {
+    let mut cluster = Cluster::configured(3, |config| {
+        config.window_bytes_max = WINDOW_MAX;
+        config.uncommitted_bytes_max = WINDOW_MAX;
+        config.explain = false;
+    });
+    cluster.elect(1);
+    cluster.settle(1);
+    for _ in 0..3 {
+        cluster.full.insert(1);
+        let mut taken = 0;
+        for _ in 0..300 {
+            let now = cluster.now;
+            let command = Bytes::from(vec![0; BYTES]);
+            match cluster.raft(1).propose(command, now) {
+                Ok(_) => taken += 1,
+                Err(error) => assert!(matches!(error, ProposeError::Overloaded { .. })),
+            }
+            cluster.deliver();
+        }
+        let raft = cluster.raft(1);
+        assert_eq!(raft.commit_index(), raft.last_log().index);
+        assert!(held(raft) <= 2 * WINDOW_MAX + SLACK, "{} bytes", held(raft));
+        // The bound is used, each time.
+        assert!((50..=64).contains(&taken), "{taken} commands");
+        cluster.full.clear();
+        let now = cluster.now;
+        cluster.server(1).sync(now);
+        cluster.deliver();
     }
 }
