@@ -188,8 +188,19 @@ impl Progress {
         }
     }
 
-    pub(crate) fn has_caught_up(&self) -> bool {
-        self.catch_up == CatchUp::Done
+    /// A learner is to become a voter: what it once was does not count.
+    pub(crate) fn catch_up_anew(&mut self) {
+        self.catch_up = CatchUp::NotStarted;
+    }
+
+    /// Whether the learner has caught up, and was heard within `timeout`.
+    pub(crate) fn has_caught_up(&self, now: Instant, timeout: Duration) -> bool {
+        self.catch_up == CatchUp::Done && self.was_heard(now, timeout)
+    }
+
+    /// Whether the follower was heard within `timeout`.
+    pub(crate) fn was_heard(&self, now: Instant, timeout: Duration) -> bool {
+        now.saturating_since(self.last_contact) < timeout
     }
 
     /// The follower cannot be reached: what is on the way is lost. It is searched for with one
@@ -307,15 +318,22 @@ mod tests {
         let timeout = Duration::from_millis(100);
         let mut progress = Progress::new(LogIndex(1), Instant(0));
         let mut ack = |match_index, last, millis: u64| {
+            let now = Instant(millis * 1000);
             progress.accepted(LogIndex(match_index));
-            progress.catch_up(LogIndex(last), Instant(millis * 1000), timeout);
-            progress.has_caught_up()
+            progress.last_contact = now;
+            progress.catch_up(LogIndex(last), now, timeout);
+            progress.has_caught_up(now, timeout)
         };
         assert!(!ack(0, 1000, 0), "the first round begins");
         assert!(!ack(600, 1400, 200), "it is under way");
         assert!(!ack(1000, 1500, 300), "it took too long");
         assert!(!ack(1499, 1600, 350), "the second round is under way");
         assert!(ack(1500, 1600, 399), "it was short");
+        assert!(progress.has_caught_up(Instant(498_999), timeout));
+        assert!(
+            !progress.has_caught_up(Instant(499_000), timeout),
+            "it may be dead"
+        );
     }
 
     #[test]

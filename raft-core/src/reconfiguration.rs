@@ -188,6 +188,12 @@ impl Raft {
     }
 
     fn append_membership(&mut self, membership: Membership) -> LogId {
+        let joined = self.memberships.latest().1.joining();
+        let joins = |id: &NodeId| membership.joining().contains(id) && !joined.contains(id);
+        if let RoleState::Leader(leader) = &mut self.role {
+            let followers = leader.followers.iter_mut().filter(|(id, _)| joins(id));
+            followers.for_each(|(_, progress)| progress.catch_up_anew());
+        }
         let id = self.append(Payload::Membership(Box::new(membership)));
         self.explain(|| Event::MembershipProposed { entry: id });
         self.membership_changed();
@@ -273,7 +279,9 @@ impl Raft {
         if is_open || self.disk_is_full || leader.transfer.is_some() {
             return;
         }
-        let ready = |id: &&NodeId| leader.follower(**id).is_some_and(Progress::has_caught_up);
+        let (now, timeout) = (self.now, self.config.election_timeout_min);
+        let caught_up = |progress: &Progress| progress.has_caught_up(now, timeout);
+        let ready = |id: &&NodeId| leader.follower(**id).is_some_and(caught_up);
         let ready: Vec<_> = current.joining().iter().filter(ready).copied().collect();
         if ready.is_empty() {
             return;

@@ -81,7 +81,8 @@ pub struct FollowerStatus {
     pub fetching: bool,
     /// The snapshot that it is being sent, because what it needs is in no log any more.
     pub snapshot: Option<SnapshotProgress>,
-    /// Whether it has caught up under this leader, so that it may get a vote (dissertation 4.2.1).
+    /// Whether it has caught up under this leader and was heard of late, so that it may get a vote
+    /// (dissertation 4.2.1).
     pub caught_up: bool,
 }
 
@@ -110,7 +111,7 @@ impl Raft {
             last_contact: progress.last_contact,
             fetching: matches!(progress.mode, Mode::Fetching { .. }),
             snapshot: self.snapshot_progress(*id, progress),
-            caught_up: progress.has_caught_up(),
+            caught_up: progress.has_caught_up(self.now, self.config.election_timeout_min),
         };
         let (votes, followers) = match &self.role {
             RoleState::Follower(_) => (Vec::new(), Vec::new()),

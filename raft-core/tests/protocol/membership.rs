@@ -360,6 +360,60 @@ fn a_learner_that_has_caught_up_becomes_a_voter_by_itself() {
 }
 
 /// Two servers with data and a witness: any one of them may fail.
+/// It had caught up once, when it was to stay a learner.
+#[test]
+fn a_learner_that_died_is_not_made_a_voter_for_its_past() {
+    let mut cluster = led(3, &[4]);
+    let target = voters(&[1, 2, 3]).with_learners(nodes(&[4]));
+    change(&mut cluster, 1, target).unwrap();
+    cluster.settle(1);
+    for _ in 0..50 {
+        cluster.propose(1, "x");
+        cluster.beat(1);
+        cluster.deliver_among(&[1, 2, 3]);
+    }
+    let target = voters(&[1, 2, 3]).with_joining(nodes(&[4]));
+    change(&mut cluster, 1, target).unwrap();
+    for _ in 0..20 {
+        cluster.beat(1);
+        cluster.deliver_among(&[1, 2, 3]);
+    }
+    assert!(!cluster.raft(1).membership().is_voter(NodeId(4)));
+    // It answers, and has not caught up: its disk is slow.
+    cluster.full.insert(4);
+    cluster.settle(1);
+    assert!(!cluster.raft(1).membership().is_voter(NodeId(4)));
+    cluster.full.clear();
+    let now = cluster.now;
+    cluster.server(4).sync(now);
+    cluster.settle(1);
+    cluster.settle(1);
+    assert_eq!(*cluster.raft(4).membership(), voters(&[1, 2, 3, 4]));
+}
+
+#[test]
+fn a_learner_that_died_when_it_had_caught_up_is_not_made_a_voter() {
+    let mut cluster = led(3, &[4]);
+    let target = voters(&[1, 2, 3]).with_joining(nodes(&[4]));
+    change(&mut cluster, 1, target).unwrap();
+    // As long as leadership is being handed over, no change begins.
+    let now = cluster.now;
+    cluster.raft(1).transfer_leadership(NodeId(3), now).unwrap();
+    for _ in 0..5 {
+        cluster.beat(1);
+        cluster.deliver_among(&[1, 2, 4]);
+    }
+    for _ in 0..50 {
+        cluster.beat(1);
+        cluster.deliver_among(&[1, 2]);
+    }
+    cluster.propose(1, "the transfer has been given up");
+    assert!(!cluster.raft(1).membership().is_voter(NodeId(4)));
+    cluster.settle(1);
+    cluster.settle(1);
+    assert_eq!(*cluster.raft(4).membership(), voters(&[1, 2, 3, 4]));
+}
+
 #[test]
 fn a_witness_votes_and_keeps_no_payloads() {
     let with_witness = || voters(&[1, 2, 3]).with_witnesses(nodes(&[3]));
