@@ -23,6 +23,8 @@ pub(crate) struct Progress {
     /// An AppendEntries without entries is to be sent, to find out what the follower has.
     pub(crate) probe_due: bool,
     catch_up: CatchUp,
+    /// Transfers of leadership to it that came to nothing.
+    pub(crate) transfers_failed: u32,
     /// Something was on the way at the last heartbeat, and nothing came back since.
     quiet: bool,
 }
@@ -75,6 +77,7 @@ impl Progress {
             heartbeat_due: false,
             probe_due: false,
             catch_up: CatchUp::NotStarted,
+            transfers_failed: 0,
             quiet: false,
         }
     }

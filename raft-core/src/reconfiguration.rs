@@ -244,22 +244,14 @@ impl Raft {
         }
     }
 
-    /// The leader is no voter any more. Somebody has to stand for election; it may as well be the
-    /// one who has most of the log, and at once (dissertation 4.2.2).
+    /// The leader is no voter any more. Somebody has to stand for election; it may as well be one
+    /// who has most of the log, and at once (dissertation 4.2.2).
     fn hand_over_and_leave(&mut self) {
         let term = self.term();
-        if let RoleState::Leader(leader) = &self.role {
-            let membership = self.membership();
-            let candidates = leader
-                .followers
-                .iter()
-                .filter(|(id, _)| membership.is_voter(*id) && !membership.is_witness(*id));
-            let best = candidates.max_by_key(|(_, progress)| progress.match_index);
-            if let Some(heir) = best.map(|(id, _)| *id) {
-                // The followers must learn that the change is committed, or the heir, too, would
-                // find it open. They do with its first entry.
-                self.send(heir, Message::TimeoutNow(TimeoutNow { term }));
-            }
+        if let Some(heir) = self.heir() {
+            // The followers must learn that the change is committed, or the heir, too, would
+            // find it open. They do with its first entry.
+            self.send(heir, Message::TimeoutNow(TimeoutNow { term }));
         }
         self.follow(StepDownReason::Removed);
     }

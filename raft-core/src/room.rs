@@ -35,16 +35,7 @@ impl Raft {
         if !self.disk_is_full || self.commit_index <= self.log.durable() {
             return;
         }
-        let membership = self.membership();
-        let RoleState::Leader(leader) = &self.role else {
-            return;
-        };
-        let heirs = leader
-            .followers
-            .iter()
-            .filter(|(id, _)| membership.voters().contains(id) && !membership.is_witness(*id));
-        let best = heirs.max_by_key(|(_, progress)| progress.match_index);
-        if let Some(heir) = best.map(|(id, _)| *id) {
+        if let Some(heir) = self.heir() {
             // It is no error that a transfer is under way, or that the heir lacks something: it is tried again.
             let _ = self.transfer_leadership(heir, self.now);
         }

@@ -1,10 +1,12 @@
 //! Leadership transfer (dissertation 3.10).
 
+use core::cmp::Reverse;
 use core::fmt;
 
 use crate::event::{Event, IgnoreReason};
 use crate::id::{Instant, NodeId};
 use crate::message::{Message, TimeoutNow};
+use crate::progress::Progress;
 use crate::raft::{Raft, RoleState};
 
 /// A transfer that is under way.
@@ -100,9 +102,31 @@ impl Raft {
             let to = transfer.target;
             if now >= transfer.deadline {
                 leader.transfer = None;
+                if let Some(heir) = leader.follower_mut(to) {
+                    heir.transfers_failed = heir.transfers_failed.saturating_add(1);
+                }
                 self.explain(|| Event::TransferAbandoned { to });
             }
         }
+    }
+
+    /// Who can best take over, as far as a leader can tell: one that was heard of late, that let no
+    /// more transfers come to nothing than the others, and that has most of the log.
+    pub(crate) fn heir(&self) -> Option<NodeId> {
+        let RoleState::Leader(leader) = &self.role else {
+            return None;
+        };
+        let (membership, timeout) = (self.membership(), self.config.election_timeout_min);
+        let followers = leader.followers.iter();
+        let heirs = followers
+            .filter(|(id, _)| membership.voters().contains(id) && !membership.is_witness(*id));
+        let fitness = |progress: &Progress| {
+            let is_heard = progress.was_heard(self.now, timeout);
+            let failed = Reverse(progress.transfers_failed);
+            (is_heard, failed, progress.match_index)
+        };
+        let best = heirs.max_by_key(|(_, progress)| fitness(progress));
+        best.map(|(id, _)| *id)
     }
 
     /// Tells the target to stand for election, if it has the whole log: with less it could not win,

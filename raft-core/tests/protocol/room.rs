@@ -2,7 +2,8 @@
 
 use crate::cluster::Cluster;
 use raft_core::{
-    ChangeError, Event, IgnoreReason, Membership, NodeId, ProposeError, ReadMode, ReadOutcome, Role,
+    ChangeError, Event, IgnoreReason, Membership, Message, NodeId, ProposeError, ReadMode,
+    ReadOutcome, Role,
 };
 
 /// The disk of a server gets full: nothing that it is handed is written any more.
@@ -51,6 +52,36 @@ fn a_leader_without_room_hands_over_to_one_with_room() {
     cluster.settle(leaders[0]);
     assert_eq!(cluster.raft(1).durable_index(), entry.index);
     assert_eq!(cluster.commands(1), ["x"]);
+}
+
+/// All have everything, so any of them would do, but one of them does not take over.
+#[test]
+fn a_leader_without_room_does_not_insist_on_an_heir() {
+    for (dead, deaf) in [
+        (2, 0),
+        (3, 0),
+        (4, 0),
+        (5, 0),
+        (0, 2),
+        (0, 3),
+        (0, 4),
+        (0, 5),
+    ] {
+        let mut cluster = Cluster::new(5);
+        cluster.elect(1);
+        cluster.settle(1);
+        fill(&mut cluster, &[1]);
+        cluster.deliver();
+        for _ in 0..60 {
+            cluster.beat(1);
+            cluster.deliver_where(|from, to, message| {
+                let is_lost = to == deaf && matches!(message, Message::TimeoutNow(_));
+                from != dead && to != dead && !is_lost
+            });
+        }
+        let role = cluster.raft(1).role();
+        assert_eq!(role, Role::Follower, "{dead} is dead, {deaf} is deaf");
+    }
 }
 
 /// Whoever else stood could not be elected, and would only depose the one who can serve reads.
