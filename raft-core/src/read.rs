@@ -50,7 +50,7 @@ enum Reader {
 /// What a leader knows of the time for which nobody else can lead.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Lease {
-    /// When the latest rounds of heartbeats began.
+    /// When rounds of heartbeats began, which are some time apart.
     rounds: VecDeque<(u64, Instant)>,
     until: Instant,
     forfeited: bool,
@@ -85,8 +85,9 @@ pub enum ReadError {
     Stopped,
 }
 
-/// Rounds whose beginning is remembered for the lease.
-const ROUNDS_MAX: usize = 64;
+/// Rounds whose beginning is remembered for the lease. They span the whole time for which one can
+/// make a lease: what is older is worth nothing.
+const ROUNDS_MAX: u32 = 64;
 
 #[cfg(feature = "model")]
 impl Questions {
@@ -96,8 +97,14 @@ impl Questions {
 }
 
 impl Lease {
-    pub(crate) fn round_began(&mut self, round: u64, now: Instant) {
-        if self.rounds.len() == ROUNDS_MAX {
+    /// Notes when a round began, unless one began so little before that it can stand for this one.
+    /// With hundreds of rounds on the way, the oldest would be forgotten before it is answered.
+    pub(crate) fn round_began(&mut self, round: u64, now: Instant, apart: Duration) {
+        let latest = self.rounds.back().map(|(_, began)| *began);
+        if latest.is_some_and(|began| now.saturating_since(began) < apart) {
+            return;
+        }
+        if self.rounds.len() == ROUNDS_MAX as usize {
             self.rounds.pop_front();
         }
         self.rounds.push_back((round, now));
@@ -116,6 +123,11 @@ impl Lease {
 }
 
 impl Config {
+    /// How far apart the rounds are that are remembered for the lease.
+    pub(crate) fn lease_rounds_apart(&self) -> Duration {
+        self.election_timeout_min / ROUNDS_MAX
+    }
+
     /// How long after the beginning of a confirmed round a voter with the fastest clock keeps its
     /// promise, on the slowest clock of a leader.
     fn lease_length(&self) -> Option<Duration> {
@@ -234,7 +246,7 @@ impl Raft {
         {
             return;
         }
-        leader.begin_round(now);
+        leader.begin_round(now, self.config.lease_rounds_apart());
         let round = leader.round;
         self.explain(|| Event::ReadRoundStarted { round });
         self.confirm_reads();

@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -138,7 +139,7 @@ impl Raft {
         let now = self.now;
         if let RoleState::Leader(leader) = &mut self.role {
             leader.heartbeat_deadline = now + self.config.heartbeat_interval;
-            leader.begin_round(now);
+            leader.begin_round(now, self.config.lease_rounds_apart());
             for (_, progress) in &mut leader.followers {
                 progress.beat();
             }
@@ -494,9 +495,9 @@ impl Raft {
 
 impl Leader {
     /// Begins a round of heartbeats.
-    pub(crate) fn begin_round(&mut self, now: Instant) {
+    pub(crate) fn begin_round(&mut self, now: Instant, lease_rounds_apart: Duration) {
         self.round += 1;
-        self.lease.round_began(self.round, now);
+        self.lease.round_began(self.round, now, lease_rounds_apart);
         for (_, progress) in &mut self.followers {
             progress.heartbeat_due = true;
         }

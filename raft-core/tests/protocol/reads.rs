@@ -1,5 +1,6 @@
 //! Linearizable reads by ReadIndex: dissertation 6.4.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, TIMEOUT_MIN};
@@ -265,6 +266,35 @@ fn a_lease_is_shorter_than_the_promise_by_twice_the_drift() {
 }
 
 /// It may have asked somebody to depose it, and that may happen at any time (openraft #1747).
+/// Each read begins a round, and hundreds of them are on the way at any moment.
+#[test]
+fn reads_by_a_majority_do_not_keep_a_lease_from_being_renewed() {
+    let mut cluster = leased(3);
+    let mut wire: VecDeque<(_, u64, u64, Message)> = VecDeque::new();
+    for step in 1..20_000 {
+        cluster.pass(Duration::from_micros(100));
+        let now = cluster.now;
+        cluster.raft(1).elapse(now);
+        while let Some((_, from, to, message)) = wire.pop_front_if(|(at, ..)| *at <= now) {
+            cluster.hand_over(from, to, message);
+        }
+        cluster.read(1, ReadMode::Quorum);
+        cluster.drain();
+        cluster.server(1).reads.clear();
+        if step % 100 == 0 {
+            let id = cluster.read(1, ReadMode::Lease);
+            cluster.drain();
+            assert!(outcome(&mut cluster, 1, id).is_some(), "{now:?}");
+        }
+        let later = now + Duration::from_millis(15);
+        let sent = cluster.mail.drain(..);
+        wire.extend(sent.map(|(from, to, message)| (later, from, to, message)));
+        for server in cluster.servers.values_mut() {
+            server.events.clear();
+        }
+    }
+}
+
 #[test]
 fn a_leader_that_hands_over_has_no_lease_even_if_it_goes_on() {
     let mut cluster = leased(3);
