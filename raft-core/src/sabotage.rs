@@ -1,6 +1,6 @@
 //! Rules that can be broken on purpose.
 //!
-//! Each rule of the protocol that safety rests on is asked for by name where it is applied. Under
+//! The steps of the protocol that safety rests on are asked for by name where they are applied. Under
 //! the feature `sabotage` any of them can be switched off, to see what it protects; without the
 //! feature every answer is the constant `true`, and nothing of this is left in the program.
 

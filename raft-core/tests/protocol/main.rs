@@ -12,6 +12,7 @@ mod cluster;
 mod durability;
 mod elections;
 mod elsewhere;
+mod late;
 mod membership;
 mod reads;
 mod replication;
