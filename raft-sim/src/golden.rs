@@ -11,7 +11,7 @@ use crate::trace::TraceHash;
 pub const GOLDEN_TRACE_HASH: u64 = 0xfcf5_de50_01d6_0d38;
 
 /// What [`hash_of_seeds`] returns for the first 200 seeds. It changes with [`GOLDEN_TRACE_HASH`].
-pub const GOLDEN_CAMPAIGN_HASH: u64 = 0x66f8_4ada_c0ed_fd2e;
+pub const GOLDEN_CAMPAIGN_HASH: u64 = 0xcb7b_b82d_9778_2f26;
 
 /// Runs a world with faults of all kinds, and returns the hash of its trace.
 #[must_use]
