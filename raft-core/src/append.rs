@@ -15,9 +15,12 @@ impl Raft {
         if request.term >= self.term() && !self.recognize_leader(from, request.term) {
             return;
         }
+        // To a leadership that is over the answer says the term, and nothing else: the same server may
+        // lead again in this one, whose rounds are others.
+        let is_over = request.term < self.term() && self.config.keeps(Rule::EarlierRoundIsVoid);
         let response = HeartbeatResponse {
             term: self.term(),
-            round: request.round,
+            round: if is_over { 0 } else { request.round },
         };
         self.send(from, Message::HeartbeatResponse(response));
         if request.term < self.term() {
@@ -50,7 +53,8 @@ impl Raft {
                 theirs: request.term,
                 ours: self.term(),
             };
-            return self.refuse_entries(from, prev_log, LogId::default(), reason);
+            // Nor does this say anything about the log.
+            return self.refuse_entries(from, LogId::default(), LogId::default(), reason);
         }
         if request.term >= self.term() && !self.recognize_leader(from, request.term) {
             return;
@@ -211,6 +215,9 @@ impl Raft {
         }
         let last = self.log.last().index;
         self.log.truncate(first);
+        if self.config.keeps(Rule::ReplacedWriteIsVoid) {
+            self.durability.removed(first);
+        }
         self.explain(|| Event::EntriesTruncated {
             leader,
             first,

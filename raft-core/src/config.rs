@@ -102,6 +102,10 @@ pub enum ConfigError {
     SnapshotDoesNotFit,
     /// The last entry of the log has a later term than the hard state: they are of different ages.
     LogNewerThanTerm,
+    /// The snapshot was added after entries: [`Restored::with_snapshot`](crate::Restored::with_snapshot) comes first.
+    SnapshotAfterEntries,
+    /// The membership names this server a witness, or a voter that is none, and [`Config::witness`] says otherwise.
+    WitnessMismatch,
 }
 
 impl Config {
@@ -189,6 +193,12 @@ impl fmt::Display for ConfigError {
             Self::LogNewerThanTerm => {
                 f.write_str("the log ends in a later term than the hard state names")
             }
+            Self::SnapshotAfterEntries => {
+                f.write_str("the snapshot must be added before the entries of the log")
+            }
+            Self::WitnessMismatch => f.write_str(
+                "the membership and the configuration disagree on whether this server is a witness",
+            ),
         }
     }
 }

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use crate::effects::{Durable, Write};
 use crate::entry::HardState;
 use crate::event::Event;
-use crate::id::{Instant, LogId, LogIndex};
+use crate::id::{Instant, LogId, LogIndex, NodeId};
 use crate::message::{AppendEntriesResponse, AppendResult, Message, RequestVoteResponse};
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
@@ -13,6 +13,7 @@ use crate::sabotage::Rule;
 /// Which writes are on the way.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Durability {
+    server: NodeId,
     boot: u64,
     next_sequence: u64,
     /// Writes that were handed out and are not known to be durable, oldest first.
@@ -33,8 +34,9 @@ struct OnTheWay {
 }
 
 impl Durability {
-    pub(crate) fn new(boot: u64, hard_state: HardState) -> Self {
+    pub(crate) fn new(server: NodeId, boot: u64, hard_state: HardState) -> Self {
         Self {
+            server,
             boot,
             next_sequence: 1,
             on_the_way: VecDeque::new(),
@@ -50,7 +52,7 @@ impl Durability {
     /// Marks a write as synced.
     fn synced(&mut self, token: &Durable) {
         let is_it = |write: &&mut OnTheWay| write.sequence == token.sequence;
-        if token.boot == self.boot
+        if (token.server, token.boot) == (self.server, self.boot)
             && let Some(write) = self.on_the_way.iter_mut().find(is_it)
         {
             write.synced = true;
@@ -64,6 +66,14 @@ impl Durability {
         }
         let synced = self.on_the_way.iter().position(|write| write.synced)?;
         self.on_the_way.remove(synced)
+    }
+
+    /// The entries from `first` on were removed. No write on the way says anything about them, even if the very same
+    /// entries are appended again: that takes another write.
+    pub(crate) fn removed(&mut self, first: LogIndex) {
+        for write in &mut self.on_the_way {
+            write.last.take_if(|last| last.index >= first);
+        }
     }
 
     /// What is on the way begins only at this moment.
@@ -97,7 +107,7 @@ impl Durability {
 impl Raft {
     /// A write is durable, and with it all writes before it.
     ///
-    /// Tokens may come late, repeatedly or out of order: one of an earlier boot, or of entries that
+    /// Tokens may come late, repeatedly or out of order: one of an earlier boot, of another server, or of entries that
     /// have been replaced since, changes nothing, and one that overtakes an earlier write takes
     /// effect together with it.
     pub fn persisted(&mut self, token: Durable, now: Instant) {
@@ -150,6 +160,7 @@ impl Raft {
         durability.next_sequence += 1;
         durability.written = self.hard_state;
         let token = Durable {
+            server: durability.server,
             boot: durability.boot,
             sequence,
         };

@@ -86,7 +86,7 @@ pub struct Outbound {
 /// Nor can a token be made from nothing, from a write that is only borrowed, or twice:
 ///
 /// ```compile_fail,E0451
-/// let token = raft_core::Durable { boot: 1, sequence: 1 };
+/// let token = raft_core::Durable { server: raft_core::NodeId(1), boot: 1, sequence: 1 };
 /// ```
 ///
 /// ```compile_fail,E0507
@@ -122,6 +122,7 @@ pub struct Write {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "hand it to Raft::persisted"]
 pub struct Durable {
+    pub(crate) server: NodeId,
     pub(crate) boot: u64,
     pub(crate) sequence: u64,
 }

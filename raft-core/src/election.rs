@@ -9,7 +9,7 @@ use crate::id::{Instant, LogId, NodeId, Term};
 use crate::membership::Tally;
 use crate::message::{Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse};
 use crate::progress::Progress;
-use crate::raft::{Ballot, Leader, Raft, RoleState};
+use crate::raft::{Ballot, Follower, Leader, Raft, RoleState};
 use crate::read::{Lease, Reads};
 use crate::sabotage::Rule;
 
@@ -192,6 +192,10 @@ impl Raft {
         }
         self.hard_state.vote = Some(from);
         self.grant = Some(from);
+        if let RoleState::PreCandidate(_) = self.role {
+            // It waits for whom it voted.
+            self.role = RoleState::Follower(Follower::default());
+        }
         self.arm_timer();
     }
 
@@ -334,12 +338,15 @@ impl Raft {
 }
 
 impl Ballot {
-    /// Notes an answer; the first one of a voter counts. Whether it was the first.
+    /// Notes an answer; the first one of a voter counts, unless it refused: that may have been the answer to an
+    /// earlier candidacy, and a vote that is given stays. Whether it was news.
     fn record(&mut self, voter: NodeId, granted: bool) -> bool {
-        let news = self.answer(voter).is_none();
-        if news {
+        let Some((_, known)) = self.answers.iter_mut().find(|(id, _)| *id == voter) else {
             self.answers.push((voter, granted));
-        }
+            return true;
+        };
+        let news = granted && !*known;
+        *known |= granted;
         news
     }
 

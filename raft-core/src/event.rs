@@ -316,7 +316,7 @@ pub enum IgnoreReason {
     LateAnswer,
     /// It asks this server to lead, which has no vote.
     NotAVoter,
-    /// It asks this server to lead, which has no room to write down its vote.
+    /// It asks this server to lead, whose disk has no room for its vote, or does not come to write it.
     DiskFull,
     /// Its entries have gaps, or terms that fall or exceed the sender's.
     MalformedEntries,
@@ -355,7 +355,8 @@ pub enum StopReason {
         /// The last entry that it has.
         last: LogIndex,
     },
-    /// The caller took a snapshot of something that was not handed out to be applied.
+    /// The caller took a snapshot of something that was not handed out to be applied, or named another membership than
+    /// the one [at its end](crate::Raft::membership_at).
     SnapshotNotOfThisLog {
         /// The last entry that it is said to include.
         last: LogId,

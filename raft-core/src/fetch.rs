@@ -15,17 +15,17 @@ impl Raft {
     /// Entries come back from the durable log, in answer to a [`Fetch`].
     ///
     /// Late answers are dropped. Entries other than those that were written stop the server.
-    pub fn fetched(&mut self, purpose: FetchPurpose, entries: Vec<Entry>, now: Instant) {
+    pub fn fetched(&mut self, fetch: Fetch, entries: Vec<Entry>, now: Instant) {
         if self.begin(now) {
             return;
         }
-        match purpose {
-            FetchPurpose::Follower(follower) => self.fetched_for_follower(follower, entries),
-            FetchPurpose::StateMachine => self.fetched_for_state_machine(entries),
+        match fetch.purpose {
+            FetchPurpose::Follower(id) => self.fetched_for_follower(id, fetch.from, entries),
+            FetchPurpose::StateMachine => self.fetched_for_state_machine(fetch.from, entries),
         }
     }
 
-    fn fetched_for_follower(&mut self, follower: NodeId, entries: Vec<Entry>) {
+    fn fetched_for_follower(&mut self, follower: NodeId, asked: LogIndex, entries: Vec<Entry>) {
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
@@ -42,8 +42,7 @@ impl Raft {
             Mode::Probe { awaiting: false }
         };
         let from = progress.next_index;
-        let is_late = entries.first().is_some_and(|entry| entry.id.index != from);
-        if is_late || from <= self.log.start().index {
+        if asked != from || from <= self.log.start().index {
             // It answers an earlier question, or one whose answer has been compacted away since.
             return;
         }
@@ -64,11 +63,8 @@ impl Raft {
         }
     }
 
-    fn fetched_for_state_machine(&mut self, entries: Vec<Entry>) {
-        let is_late = entries
-            .first()
-            .is_some_and(|entry| entry.id.index != self.delivered.next());
-        if is_late || !core::mem::take(&mut self.refetching) {
+    fn fetched_for_state_machine(&mut self, asked: LogIndex, entries: Vec<Entry>) {
+        if asked != self.delivered.next() || !core::mem::take(&mut self.refetching) {
             return;
         }
         match self.wrong_entry(self.delivered.next(), &entries) {

@@ -139,6 +139,10 @@ impl Progress {
     /// Whether a refusal of entries that build on `prev_index` answers what is on the way. One
     /// that doesn't is late (openraft #1500).
     pub(crate) fn refusal_counts(&self, prev_index: LogIndex) -> bool {
+        if prev_index.0 == 0 {
+            // Every log agrees there: what was refused is the term, not the entries.
+            return false;
+        }
         match self.mode {
             Mode::Pipeline | Mode::Fetching { pipeline: true } => {
                 prev_index > self.match_index && prev_index < self.next_index
@@ -158,6 +162,12 @@ impl Progress {
         self.in_flight_bytes = 0;
         self.probe_due = false;
         self.quiet = false;
+    }
+
+    /// The follower's disk has lost what it acknowledged. There is no use in asking at once whether it has it again:
+    /// a heartbeat will tell it, as soon as that is committed.
+    pub(crate) fn lost_what_it_had(&mut self) {
+        self.mode = Mode::Probe { awaiting: true };
     }
 
     /// Begins to send a snapshot.

@@ -140,8 +140,12 @@ impl Raft {
             hard_state: stored,
             applied,
             mut log,
+            is_misordered,
             ..
         } = restored;
+        if is_misordered {
+            return Err(ConfigError::SnapshotAfterEntries);
+        }
         let mut hard_state = stored;
         let founders = memberships.latest().1;
         if *founders != Default::default() {
@@ -172,10 +176,15 @@ impl Raft {
         if log.last().term > hard_state.term {
             return Err(ConfigError::LogNewerThanTerm);
         }
+        let latest = memberships.latest().1;
+        if latest.is_voter(config.id) && latest.is_witness(config.id) != config.witness {
+            return Err(ConfigError::WitnessMismatch);
+        }
         let silence = match config.lease_drift_ppm {
             Some(_) => config.election_timeout_min,
             None => Duration::ZERO,
         };
+        let id = config.id;
         let mut raft = Self {
             timer: ElectionTimer::new(seed, now),
             config,
@@ -188,7 +197,7 @@ impl Raft {
             heard: None,
             silent_until: now + silence,
             now,
-            durability: Durability::new(boot, stored),
+            durability: Durability::new(id, boot, stored),
             disk_is_full: false,
             grant: None,
             outbox: Vec::new(),

@@ -63,7 +63,7 @@ pub(crate) struct Questions {
     waiting: VecDeque<(ReadId, u64)>,
     /// The latest batch that was asked.
     asked: u64,
-    /// Whether the next batch has a read that no lease may answer.
+    /// Whether a read waits that no lease may answer.
     needs_quorum: bool,
     asked_at: Instant,
     /// Whether the latest batch is to be asked again.
@@ -173,8 +173,10 @@ impl Raft {
             if questions.waiting.len() >= reads_max {
                 return Err(ReadError::Overloaded);
             }
+            let is_quorum = mode == ReadMode::Quorum;
+            questions.needs_quorum =
+                is_quorum || (questions.needs_quorum && !questions.waiting.is_empty());
             questions.waiting.push_back((id, questions.asked + 1));
-            questions.needs_quorum |= mode == ReadMode::Quorum;
         }
         self.next_read += 1;
         Ok(id)
@@ -302,8 +304,8 @@ impl Raft {
         }
         questions.again = false;
         questions.asked_at = self.now;
-        // Asked again, it is asked for all that wait.
-        let lease = is_new && !core::mem::take(&mut questions.needs_quorum);
+        // An answer is one for all that wait.
+        let lease = is_new && !questions.needs_quorum;
         let batch = questions.asked;
         let RoleState::Follower(_) = self.role else {
             return;

@@ -361,6 +361,9 @@ impl Raft {
                 // Where nothing is left of the log, a snapshot must do.
                 let agreed = self.log.last_not_after(hint).unwrap_or_default().index;
                 progress.backtrack(agreed.next().min(prev_log.index));
+                if prev_log.index <= progress.match_index {
+                    progress.lost_what_it_had();
+                }
                 let next_index = progress.next_index;
                 self.explain(|| Event::Backtracked {
                     follower: from,

@@ -22,6 +22,8 @@ pub struct Restored {
     pub(crate) applied: LogIndex,
     pub(crate) log: Log,
     window_bytes_max: usize,
+    /// Whether the snapshot came after entries, which it made forgotten.
+    pub(crate) is_misordered: bool,
 }
 
 /// The durable log is damaged.
@@ -62,17 +64,19 @@ impl Restored {
             applied,
             log: Log::default(),
             window_bytes_max,
+            is_misordered: false,
         }
     }
 
     /// Adds the latest durable snapshot, and where the durable log begins:
     /// [`Write::log_start`](crate::Write::log_start), as it was written last. Comes before the
-    /// entries.
+    /// entries; otherwise [`Raft::new`](crate::Raft::new) refuses.
     #[must_use]
     pub fn with_snapshot(mut self, snapshot: Snapshot, log_start: LogId) -> Self {
         self.memberships
             .restart(snapshot.last.index, snapshot.membership.clone());
         self.snapshot = Some(snapshot);
+        self.is_misordered = self.log.last() != self.log.start();
         self.log.begin_after(log_start);
         self
     }

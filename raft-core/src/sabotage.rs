@@ -86,6 +86,8 @@ rules! {
     StorageFaultIsFinal: "dissertation 11.1",
     /// A read is answered after a majority has confirmed the leader.
     ReadIsConfirmed: "dissertation 6.4",
+    /// An answer to a round of an earlier leadership confirms nothing, also if the same server leads again.
+    EarlierRoundIsVoid: "dissertation 6.4",
     /// A read is confirmed by a round that began after it arrived.
     ReadRoundIsLater: "dissertation 6.4",
     /// A leader answers reads after it has committed an entry of its own term.

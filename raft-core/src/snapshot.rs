@@ -61,7 +61,7 @@ impl Raft {
             return;
         }
         let is_applied = last.index <= self.delivered && self.log.contains(last);
-        if !is_applied {
+        if !is_applied || snapshot.membership != *self.membership_at(last.index) {
             return self.stop(StopReason::SnapshotNotOfThisLog { last });
         }
         self.explain(|| Event::SnapshotTaken { last });
@@ -187,12 +187,22 @@ impl Raft {
             data,
         } = request;
         let (last, identity) = (snapshot.last, snapshot.identity);
-        if term >= self.term() && !self.recognize_leader(from, term) {
+        if term < self.term() {
+            // The answer says the term, and nothing of a snapshot.
+            let response = InstallSnapshotResponse {
+                term: self.term(),
+                last: LogId::default(),
+                identity: 0,
+                received: 0,
+            };
+            return self.send(from, Message::InstallSnapshotResponse(response));
+        }
+        if !self.recognize_leader(from, term) {
             return;
         }
-        let received = if term < self.term() {
-            0
-        } else if last.index == LogIndex(0)
+        let received = if last.index == LogIndex(0)
+            || last.index == LogIndex(u64::MAX)
+            || last.term.0 == 0
             || last.term > term
             || snapshot.membership.validate().is_err()
         {

@@ -4,7 +4,7 @@ use core::cmp::Reverse;
 use core::fmt;
 
 use crate::event::{Event, IgnoreReason};
-use crate::id::{Instant, NodeId};
+use crate::id::{Instant, NodeId, Term};
 use crate::message::{Message, TimeoutNow};
 use crate::progress::Progress;
 use crate::raft::{Raft, RoleState};
@@ -162,7 +162,10 @@ impl Raft {
         if !self.may_stand() {
             return self.ignore(from, IgnoreReason::NotAVoter);
         }
-        if self.disk_is_full {
+        if self.term() == Term(u64::MAX) {
+            return self.ignore(from, IgnoreReason::LateAnswer);
+        }
+        if self.disk_is_full || self.disk_is_stalled() {
             return self.ignore(from, IgnoreReason::DiskFull);
         }
         if let RoleState::Follower(_) = self.role {

@@ -228,8 +228,10 @@ impl Driver {
         config.reads_max = 8;
         config.lease_drift_ppm = Some(1000);
         config.snapshot_piece_bytes_max = 2;
-        config.witness = witness;
-        let membership = Membership::new((1..=size).map(NodeId));
+        // Fewer than three voters can have no witness among them.
+        config.witness = witness && size > 2;
+        let witnesses = config.witness.then_some(config.id);
+        let membership = Membership::new((1..=size).map(NodeId)).with_witnesses(witnesses);
         let restored = Restored::new(1, membership, HardState::default(), LogIndex(0), 0);
         Self {
             raft: Raft::new(config, restored, 7, Instant(0)).unwrap(),
@@ -299,7 +301,7 @@ impl Driver {
             Step::Sync(_) => {}
             Step::AnswerFetch(entries) => {
                 if let Some(fetch) = self.fetches.pop() {
-                    self.raft.fetched(fetch.purpose, entries, now);
+                    self.raft.fetched(fetch, entries, now);
                 }
             }
             Step::Drain => {

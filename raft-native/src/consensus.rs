@@ -8,8 +8,8 @@ use std::time::Instant as Clock;
 
 use bytes::Bytes;
 use raft_core::{
-    Durable, Effects, Entry, FetchPurpose, Instant, LogIndex, Message, NodeId, Outbound,
-    ProposeError, Raft, ReadId, ReadMode, ReadOutcome, Role, Status, StopReason, Term,
+    Durable, Effects, Entry, Fetch, Instant, LogIndex, Message, NodeId, Outbound, ProposeError,
+    Raft, ReadId, ReadMode, ReadOutcome, Role, Status, StopReason, Term,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
@@ -34,7 +34,7 @@ pub(crate) enum Input {
         reply: oneshot::Sender<Status>,
     },
     Persisted(Vec<Durable>),
-    Fetched(FetchPurpose, Vec<Entry>),
+    Fetched(Fetch, Vec<Entry>),
     StorageFailed,
     Stop,
 }
@@ -148,7 +148,7 @@ impl Consensus {
                     self.raft.persisted(token, now);
                 }
             }
-            Input::Fetched(purpose, entries) => self.raft.fetched(purpose, entries, now),
+            Input::Fetched(fetch, entries) => self.raft.fetched(fetch, entries, now),
             Input::StorageFailed => self.raft.storage_failed(now),
             Input::Stop => {}
         }

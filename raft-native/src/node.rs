@@ -150,7 +150,7 @@ impl Node {
             writer.run(&disk_queue, |done| {
                 let input = match done {
                     Finished::Written(tokens) => Input::Persisted(tokens),
-                    Finished::Fetched(purpose, entries) => Input::Fetched(purpose, entries),
+                    Finished::Fetched(fetch, entries) => Input::Fetched(fetch, entries),
                     Finished::Failed => {
                         writer_failed.send_replace(true);
                         Input::StorageFailed

@@ -6,7 +6,7 @@
 use std::sync::mpsc;
 
 use fjall::{Database, Keyspace, PersistMode};
-use raft_core::{Durable, Entry, Fetch, FetchPurpose, LogIndex, Write};
+use raft_core::{Durable, Entry, Fetch, LogIndex, Write};
 use tracing::error;
 
 use crate::storage::{HardStateRecord, LogStore, Mark};
@@ -20,7 +20,7 @@ pub(crate) enum Job {
 /// What became of it.
 pub(crate) enum Finished {
     Written(Vec<Durable>),
-    Fetched(FetchPurpose, Vec<Entry>),
+    Fetched(Fetch, Vec<Entry>),
     /// The disk failed. Nothing is known of what was to be written, and nothing is tried again.
     Failed,
 }
@@ -66,7 +66,7 @@ impl Writer {
             }
             for fetch in fetches {
                 match self.log.read(fetch.from, fetch.through, fetch.bytes_max) {
-                    Ok(entries) => finished(Finished::Fetched(fetch.purpose, entries)),
+                    Ok(entries) => finished(Finished::Fetched(fetch, entries)),
                     Err(problem) => {
                         error!(%problem, "the stored log is damaged; this node stops");
                         return finished(Finished::Failed);

@@ -77,7 +77,7 @@ impl World {
         }
         if fetch.purpose != FetchPurpose::StateMachine || !entries.is_empty() {
             self.with_running(id, |running, now| {
-                running.raft.fetched(fetch.purpose, entries, now);
+                running.raft.fetched(fetch, entries, now);
             });
         }
     }

@@ -211,7 +211,7 @@ impl Node {
                 let entries = self
                     .journal
                     .read(fetch.from, fetch.through, fetch.bytes_max)?;
-                self.raft.fetched(fetch.purpose, entries, now);
+                self.raft.fetched(fetch, entries, now);
             }
             events.clear();
             if let Some(write) = write.take() {

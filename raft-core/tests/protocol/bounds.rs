@@ -76,7 +76,7 @@ fn catch_up(raft: &mut Raft, effects: &mut Effects, mut fetches: Vec<Fetch>) -> 
         };
         let most = (fetch.bytes_max / (BYTES + 256)).max(1);
         let wanted = (fetch.from.0..=fetch.through.0).take(most);
-        raft.fetched(fetch.purpose, wanted.map(big).collect(), Instant(0));
+        raft.fetched(fetch, wanted.map(big).collect(), Instant(0));
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::cluster::{Cluster, entry};
 use raft_core::{
-    AppendEntries, LogId, LogIndex, Message, ProposeError, ReadError, ReadMode, Role, StopReason,
-    Term,
+    AppendEntries, AppendResult, Entry, Heartbeat, LogId, LogIndex, Message, ProposeError,
+    ReadError, ReadMode, RequestVote, Role, StopReason, Term,
 };
 
 #[test]
@@ -144,4 +144,72 @@ fn a_write_cannot_be_overwritten_by_the_next_drain() {
     cluster.time_out(1);
     cluster.raft(1).drain(&mut effects);
     cluster.raft(1).drain(&mut effects);
+}
+
+/// A leader's entry is replaced by another leader's and comes back with a third one, before the disk has come to any of
+/// it. The first write says nothing about what the last one is to bring.
+#[test]
+fn a_write_of_an_entry_that_went_and_came_back_makes_nothing_durable() {
+    let mut cluster = Cluster::new(5);
+    cluster.sync = false;
+    let now = cluster.now;
+    let append = |term, prev_log: (u64, u64), entries: Vec<Entry>| {
+        Message::AppendEntries(AppendEntries {
+            term: Term(term),
+            prev_log: LogId::new(Term(prev_log.0), LogIndex(prev_log.1)),
+            entries: entries.into(),
+            leader_commit: LogIndex(prev_log.1),
+        })
+    };
+    let heartbeat = Heartbeat {
+        term: Term(4),
+        round: 1,
+        commit_index: LogIndex(0),
+    };
+    cluster.hand_over(4, 5, append(1, (0, 0), vec![entry(1, 1)]));
+    cluster.drain();
+    cluster.server(5).sync(now);
+    let one_write_each = [
+        (1, append(2, (1, 1), vec![entry(2, 2)])),
+        (3, append(3, (1, 1), vec![entry(3, 2)])),
+        (1, Message::Heartbeat(heartbeat)),
+        (1, append(4, (1, 1), vec![entry(2, 2), entry(4, 3)])),
+    ];
+    for (from, message) in one_write_each {
+        cluster.hand_over(from, 5, message);
+        cluster.drain();
+    }
+    cluster.mail.clear();
+    // The disk does all but the last write.
+    let server = cluster.server(5);
+    let last = server.writes.pop_back().unwrap();
+    server.sync(now);
+    server.writes.push_back(last);
+    assert_eq!(server.log.last().map(|entry| entry.id.term), Some(Term(3)));
+    assert_eq!(cluster.raft(5).durable_index(), LogIndex(1));
+    cluster.drain();
+    let acknowledged = |message: &Message| matches!(message, Message::AppendEntriesResponse(response) if matches!(response.result, AppendResult::Accepted { match_index } if match_index > LogIndex(1)));
+    assert!(!cluster.take_mail(5, 1).iter().any(acknowledged));
+    cluster.server(5).sync(now);
+    assert_eq!(cluster.raft(5).durable_index(), LogIndex(3));
+}
+
+#[test]
+fn a_token_of_another_server_changes_nothing() {
+    let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
+    cluster.sync = false;
+    cluster.time_out(1);
+    cluster.drain();
+    let request = RequestVote {
+        term: Term(7),
+        last_log: LogId::default(),
+        transfer: true,
+    };
+    cluster.hand_over(3, 2, Message::RequestVote(request));
+    cluster.drain();
+    let foreign = cluster.server(1).writes.pop_front().unwrap().token;
+    let now = cluster.now;
+    cluster.raft(2).persisted(foreign, now);
+    cluster.drain();
+    assert!(cluster.take_mail(2, 3).is_empty(), "its vote is on no disk");
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, TIMEOUT_MIN};
 use raft_core::{
-    Event, HardState, Heartbeat, LogIndex, Message, NodeId, PreVote, PreVoteResponse, RequestVote,
-    Role, StepDownReason, Term, VoteRefusal,
+    Event, HardState, Heartbeat, LogId, LogIndex, Message, NodeId, PreVote, PreVoteResponse,
+    RequestVote, Role, StepDownReason, Term, VoteRefusal,
 };
 
 #[test]
@@ -334,4 +334,35 @@ fn the_timer_starts_anew_when_the_leader_is_heard_or_a_vote_is_given() {
     cluster.raft(1).elapse(now);
     cluster.deliver();
     assert!(cluster.raft(2).deadline().unwrap() >= now + TIMEOUT_MIN);
+}
+
+#[test]
+fn who_votes_gives_up_its_own_candidacy() {
+    let mut cluster = Cluster::new(3);
+    cluster.pass(TIMEOUT_MIN * 2);
+    let later = PreVoteResponse {
+        term: Term(1),
+        campaign_term: Term(1),
+        granted: false,
+    };
+    cluster.hand_over(3, 2, Message::PreVoteResponse(later));
+    cluster.time_out(2);
+    assert_eq!(cluster.raft(2).role(), Role::PreCandidate);
+    let request = RequestVote {
+        term: Term(1),
+        last_log: LogId::default(),
+        transfer: false,
+    };
+    cluster.hand_over(1, 2, Message::RequestVote(request));
+    assert_eq!(cluster.raft(2).role(), Role::Follower);
+    let promise = PreVoteResponse {
+        term: Term(1),
+        campaign_term: Term(2),
+        granted: true,
+    };
+    cluster.hand_over(3, 2, Message::PreVoteResponse(promise));
+    assert_eq!(
+        (cluster.raft(2).role(), cluster.raft(2).term()),
+        (Role::Follower, Term(1))
+    );
 }

@@ -7,7 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod answers;
 mod bounds;
+mod callers;
 mod cluster;
 mod durability;
 mod elections;

@@ -359,3 +359,34 @@ fn a_later_term_does_not_end_the_promise_to_a_leader() {
     cluster.deliver_among(&[3]);
     assert_eq!(cluster.server(3).hard_state.vote, None);
 }
+
+/// The lease answers a later question, and must not answer the earlier one with it.
+#[test]
+fn a_quorum_read_of_a_follower_is_not_answered_by_a_lease() {
+    let mut cluster = Cluster::configured(3, |config| config.lease_drift_ppm = Some(1000));
+    cluster.pass(TIMEOUT_MIN * 2);
+    cluster.elect(1);
+    cluster.settle(1);
+    cluster.server(2).reads.clear();
+    let quorum = cluster.read(2, ReadMode::Quorum);
+    cluster.drain();
+    cluster.take_mail(2, 1);
+    cluster.read(2, ReadMode::Lease);
+    // Nobody confirms that the leader leads.
+    cluster.deliver_where(|_, _, message| {
+        !matches!(
+            message,
+            Message::Heartbeat(_) | Message::HeartbeatResponse(_)
+        )
+    });
+    let is_it =
+        |outcome: &ReadOutcome| matches!(outcome, ReadOutcome::Ready { id, .. } if *id == quorum);
+    assert!(!cluster.server(2).reads.iter().any(is_it));
+    cluster.settle(1);
+    assert!(cluster.server(2).reads.iter().any(is_it));
+    // What waits no more binds no later read.
+    cluster.server(2).reads.clear();
+    cluster.read(2, ReadMode::Lease);
+    cluster.deliver_where(|_, _, message| !matches!(message, Message::HeartbeatResponse(_)));
+    assert_eq!(cluster.server(2).reads.len(), 1);
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::cluster::{Cluster, TIMEOUT_MIN, entry};
 use bytes::Bytes;
 use raft_core::{
-    AppendEntries, AppendEntriesResponse, AppendResult, Entries, Event, FetchPurpose, HardState,
-    LogId, LogIndex, Message, NodeId, ProposeError, Role, StopReason, Term,
+    AppendEntries, AppendEntriesResponse, AppendResult, Entries, Event, Fetch, FetchPurpose,
+    HardState, LogId, LogIndex, Message, NodeId, ProposeError, Role, StopReason, Term,
 };
 
 fn appends(messages: &[Message]) -> Vec<&AppendEntries> {
@@ -416,7 +416,7 @@ fn a_follower_far_behind_is_served_from_the_durable_log() {
             assert_eq!(fetch.purpose, FetchPurpose::Follower(NodeId(3)));
             let (from, through) = (fetch.from.0 as usize - 1, fetch.through.0 as usize);
             let entries = server.log[from..through.min(from + 3)].to_vec();
-            server.raft.fetched(fetch.purpose, entries, now);
+            server.raft.fetched(fetch, entries, now);
         }
         cluster.deliver();
     }
@@ -440,7 +440,7 @@ fn a_state_machine_far_behind_is_served_from_the_durable_log() {
             assert_eq!(fetch.purpose, FetchPurpose::StateMachine);
             let from = fetch.from.0 as usize - 1;
             let entries = server.log[from..(from + 5).min(server.log.len())].to_vec();
-            server.raft.fetched(fetch.purpose, entries, now);
+            server.raft.fetched(fetch, entries, now);
         }
         cluster.deliver();
     }
@@ -462,9 +462,13 @@ fn wrong_entries_from_the_durable_log_stop_the_server() {
     cluster.crash_and_restart(1);
     cluster.elect(1);
     let now = cluster.now;
-    cluster
-        .raft(1)
-        .fetched(FetchPurpose::StateMachine, vec![entry(9, 1)], now);
+    let fetch = Fetch {
+        purpose: FetchPurpose::StateMachine,
+        from: LogIndex(1),
+        through: LogIndex(1),
+        bytes_max: 1,
+    };
+    cluster.raft(1).fetched(fetch, vec![entry(9, 1)], now);
     let reason = StopReason::FetchedWrongEntries { index: LogIndex(1) };
     assert_eq!(cluster.raft(1).stopped(), Some(reason));
 }

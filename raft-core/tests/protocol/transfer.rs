@@ -2,7 +2,8 @@
 
 use crate::cluster::{Cluster, TIMEOUT_MIN};
 use raft_core::{
-    Event, Membership, Message, NodeId, ProposeError, Role, Term, TimeoutNow, TransferError,
+    Event, LogId, Membership, Message, NodeId, ProposeError, RequestVote, Role, Term, TimeoutNow,
+    TransferError,
 };
 
 fn transfer(cluster: &mut Cluster, from: u64, to: u64) -> Result<(), TransferError> {
@@ -10,7 +11,7 @@ fn transfer(cluster: &mut Cluster, from: u64, to: u64) -> Result<(), TransferErr
     cluster.raft(from).transfer_leadership(NodeId(to), now)
 }
 
-fn propose(cluster: &mut Cluster, id: u64) -> Result<raft_core::LogId, ProposeError> {
+fn propose(cluster: &mut Cluster, id: u64) -> Result<LogId, ProposeError> {
     let now = cluster.now;
     cluster.raft(id).propose("x".into(), now)
 }
@@ -174,4 +175,42 @@ fn a_leader_whose_disk_hangs_steps_down() {
     cluster.server(1).sync(now);
     cluster.time_out(1);
     assert_ne!(cluster.raft(1).role(), Role::Follower);
+}
+
+/// There is no later term, so it would vote twice in this one.
+#[test]
+fn in_the_last_term_nobody_stands_for_whatever_reason() {
+    let mut cluster = Cluster::new(3);
+    let term = Term(u64::MAX);
+    let request = RequestVote {
+        term,
+        last_log: LogId::default(),
+        transfer: true,
+    };
+    cluster.hand_over(1, 2, Message::RequestVote(request));
+    cluster.drain();
+    cluster.hand_over(1, 2, Message::TimeoutNow(TimeoutNow { term }));
+    cluster.drain();
+    assert_eq!(cluster.server(2).hard_state.vote, Some(NodeId(1)));
+}
+
+#[test]
+fn a_server_whose_disk_is_stalled_deposes_nobody() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.settle(1);
+    cluster.full.insert(2);
+    cluster.propose(1, "a");
+    for _ in 0..30 {
+        cluster.beat(1);
+        cluster.deliver();
+    }
+    let term = cluster.raft(1).term();
+    cluster.hand_over(1, 2, Message::TimeoutNow(TimeoutNow { term }));
+    cluster.beat(1);
+    cluster.deliver();
+    assert_eq!(
+        (cluster.raft(1).role(), cluster.raft(1).term()),
+        (Role::Leader, term)
+    );
 }

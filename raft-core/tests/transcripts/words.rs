@@ -77,6 +77,9 @@ pub fn message(message: &Message) -> String {
                 "in term {} my log is yours up to {match_index}, on disk",
                 response.term
             ),
+            AppendResult::Rejected { prev_log, .. } if prev_log == LogId::default() => {
+                format!("no, it is term {}", response.term)
+            }
             AppendResult::Rejected { prev_log, hint } => format!(
                 "no, in term {} I lack {}; look no later than {}",
                 response.term,
@@ -88,6 +91,9 @@ pub fn message(message: &Message) -> String {
             "I lead in term {}, round {}; committed {}",
             request.term, request.round, request.commit_index
         ),
+        Message::HeartbeatResponse(response) if response.round == 0 => {
+            format!("it is term {}", response.term)
+        }
         Message::HeartbeatResponse(response) => {
             format!(
                 "I heard round {}, in term {}",

@@ -394,7 +394,7 @@ impl World {
         let log = &self.server(id)?.disk.log;
         let entries = log.iter().filter(|entry| wanted.contains(&entry.id.index));
         let entries = entries.cloned().collect();
-        self.raft_mut(id)?.fetched(fetch.purpose, entries, now);
+        self.raft_mut(id)?.fetched(fetch, entries, now);
         Ok(())
     }
 

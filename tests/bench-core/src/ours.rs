@@ -140,7 +140,7 @@ impl Ours {
                 bytes += entry.bytes();
                 first || bytes <= fetch.bytes_max
             });
-            server.fetched(fetch.purpose, wanted.cloned().collect(), self.now);
+            server.fetched(fetch, wanted.cloned().collect(), self.now);
         }
         let Some(write) = self.effects.write.take() else {
             return false;

@@ -244,7 +244,7 @@ impl Server {
                 .collect()
         };
         let entries = wrong.unwrap_or_else(right);
-        self.raft.fetched(fetch.purpose, entries, now);
+        self.raft.fetched(fetch, entries, now);
     }
 
     /// Answers a question about a snapshot.
