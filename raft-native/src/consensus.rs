@@ -183,28 +183,39 @@ impl Consensus {
 
     fn carry_out(&mut self, effects: &mut Effects) {
         self.raft.drain(effects);
-        for event in effects.events.drain(..) {
+        // All by name, so that a new one cannot be forgotten.
+        let Effects {
+            write,
+            messages,
+            committed,
+            fetches,
+            // Nodes keep their whole logs, so none of them sends a snapshot.
+            snapshot_reads: _,
+            snapshot_pieces,
+            install,
+            reads,
+            events,
+        } = effects;
+        for event in events.drain(..) {
             self.journal.record(&event);
         }
         // Sending fails only when the other thread is gone, and then the node is stopping.
-        if let Some(write) = effects.write.take() {
+        if let Some(write) = write.take() {
             let _ = self.disk.send(Job::Write(write));
         }
-        for fetch in effects.fetches.drain(..) {
+        for fetch in fetches.drain(..) {
             let _ = self.disk.send(Job::Fetch(fetch));
         }
-        // Nodes keep their whole logs, so none of them sends a snapshot.
-        effects.snapshot_pieces.clear();
-        if let Some(install) = effects.install.take() {
+        snapshot_pieces.clear();
+        if let Some(install) = install.take() {
             error!("a peer sent a snapshot, which this version does not take");
             self.raft.snapshot_damaged(install, self.now());
         }
-        for Outbound { to, message } in effects.messages.drain(..) {
+        for Outbound { to, message } in messages.drain(..) {
             self.peers.send(to, message);
         }
-        if !effects.committed.is_empty() {
-            let committed: Vec<_> = effects
-                .committed
+        if !committed.is_empty() {
+            let committed: Vec<_> = committed
                 .drain(..)
                 .flat_map(|piece| piece.to_vec())
                 .map(|entry| self.match_up(entry))
@@ -212,7 +223,7 @@ impl Consensus {
             self.backlog.grow(&committed);
             let _ = self.apply.send(committed);
         }
-        for outcome in effects.reads.drain(..) {
+        for outcome in reads.drain(..) {
             let (id, answer) = match outcome {
                 ReadOutcome::Ready { id, read_index } => (id, ReadReply::Ready(read_index.0)),
                 ReadOutcome::Aborted { id } => (id, ReadReply::NoLeader),
