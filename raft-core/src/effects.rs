@@ -212,7 +212,8 @@ pub enum ReadOutcome {
         /// The commit index that the read must see.
         read_index: LogIndex,
     },
-    /// The server lost its leadership before the read was confirmed. Ask again, at the new leader.
+    /// The server lost its leadership, or its leader, before the read was confirmed. Ask again, at
+    /// the new leader.
     Aborted {
         /// Which read.
         id: ReadId,

@@ -32,16 +32,36 @@ impl Raft {
         !self.config.witness && (latest.is_voter(me) || (may_be_reverted && had_vote()))
     }
 
+    /// When a server that does not lead stands for election or, if it may not, gives up its leader.
+    pub(crate) fn timer_is_due(&self) -> Option<Instant> {
+        let follows =
+            matches!(&self.role, RoleState::Follower(follower) if follower.leader.is_some());
+        let due = (follows && self.stopped.is_none()).then(|| self.timer.deadline());
+        due.or_else(|| self.election_is_due())
+    }
+
+    /// The leader has not been heard for so long that others stand. This server cannot, but clients
+    /// must not wait for that leader, nor be sent there.
+    fn give_up_leader(&mut self) {
+        self.abort_reads();
+        if let RoleState::Follower(follower) = &mut self.role {
+            follower.leader = None;
+        }
+    }
+
     /// The election timer fired.
     pub(crate) fn stand(&mut self) {
         self.arm_timer();
+        if !self.may_stand() {
+            return self.give_up_leader();
+        }
         if self.term() == Term(u64::MAX) {
             // Only a broken peer can have brought it here; there is no later term to stand in.
-            return;
+            return self.give_up_leader();
         }
         if self.disk_is_full || self.disk_is_stalled() {
             // It could not even vote for itself.
-            return;
+            return self.give_up_leader();
         }
         self.abort_reads();
         if !self.config.pre_vote {

@@ -296,7 +296,7 @@ impl Raft {
         match (&self.stopped, &self.role) {
             (Some(_), _) => None,
             (None, RoleState::Leader(leader)) => Some(leader.heartbeat_deadline),
-            (None, _) => self.election_is_due(),
+            (None, _) => self.timer_is_due(),
         }
     }
 
@@ -310,7 +310,7 @@ impl Raft {
                 self.beat();
             }
         } else if self
-            .election_is_due()
+            .timer_is_due()
             .is_some_and(|deadline| self.now >= deadline)
         {
             self.stand();

@@ -301,7 +301,7 @@ fn learners_have_the_log_and_no_say() {
     change(&mut cluster, 1, target).unwrap();
     cluster.settle(1);
     assert_eq!(cluster.commands(4), ["a"]);
-    assert_eq!(cluster.raft(4).deadline(), None);
+    assert_eq!(cluster.raft(4).status().election_timer, None);
     let proposed = cluster.propose(1, "b");
     cluster.deliver_among(&[1, 4, 5, 6]);
     assert!(cluster.raft(1).commit_index() < proposed.index);
@@ -431,7 +431,7 @@ fn a_witness_votes_and_keeps_no_payloads() {
     assert_eq!((entry.id, &entry.payload), (proposed, &Payload::Withheld));
     assert!(cluster.server(3).applied.is_empty());
     // The server that lacks the entry cannot win; the one that has it can.
-    assert_eq!(cluster.raft(3).deadline(), None);
+    assert_eq!(cluster.raft(3).status().election_timer, None);
     cluster.pass(TIMEOUT_MIN);
     cluster.time_out(2);
     cluster.deliver_among(&[2, 3]);
@@ -504,7 +504,7 @@ fn a_server_that_is_being_removed_may_lead_until_that_is_committed() {
     cluster.settle(2);
     assert_eq!(*cluster.raft(5).membership(), target());
     assert_eq!(cluster.raft(5).role(), Role::Leader, "it was handed over");
-    assert_eq!(cluster.raft(2).deadline(), None);
+    assert_eq!(cluster.raft(2).status().election_timer, None);
 }
 
 /// It could never hand it on, and nobody who lacks it would get its vote.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, TIMEOUT_MIN};
 use raft_core::{
-    Config, HeartbeatResponse, Message, NodeId, ReadError, ReadId, ReadMode, ReadOutcome,
-    RequestVote, Role, Term,
+    Config, HeartbeatResponse, Membership, Message, NodeId, ReadError, ReadId, ReadMode,
+    ReadOutcome, RequestVote, Role, Term,
 };
 
 #[test]
@@ -214,6 +214,62 @@ fn a_new_leader_ends_a_followers_reads() {
         outcome(&mut cluster, 2, id),
         Some(ReadOutcome::Aborted { id })
     );
+}
+
+/// A server that cannot stand for election gives up its leader all the same.
+#[test]
+fn a_server_that_cannot_stand_gives_up_a_leader_that_is_gone_and_its_reads() {
+    let learns = |cluster: &mut Cluster| {
+        cluster.add(4, Membership::default());
+        let now = cluster.now;
+        let target = Membership::new([1, 2, 3].map(NodeId)).with_learners([NodeId(4)]);
+        cluster.raft(1).change_membership(target, now).unwrap();
+        4
+    };
+    let is_full = |cluster: &mut Cluster| {
+        let now = cluster.now;
+        cluster.full.insert(3);
+        cluster.raft(3).disk_full(true, now);
+        3
+    };
+    let is_stalled = |cluster: &mut Cluster| {
+        cluster.full.insert(3);
+        cluster.propose(1, "x");
+        3
+    };
+    for cause in [learns, is_full, is_stalled] {
+        let mut cluster = Cluster::new(3);
+        cluster.elect(1);
+        cluster.settle(1);
+        let id = cause(&mut cluster);
+        for _ in 0..30 {
+            cluster.beat(1);
+            cluster.deliver();
+        }
+        let read = cluster.read(id, ReadMode::Quorum);
+        assert_eq!(cluster.raft(id).leader(), Some(NodeId(1)));
+        cluster.time_out(id);
+        cluster.deliver_where(|_, _, _| false);
+        assert_eq!(cluster.raft(id).role(), Role::Follower);
+        assert_eq!(cluster.raft(id).leader(), None);
+        let aborted = ReadOutcome::Aborted { id: read };
+        assert_eq!(outcome(&mut cluster, id, read), Some(aborted));
+        let now = cluster.now;
+        let again = cluster.raft(id).read(ReadMode::Quorum, now);
+        assert_eq!(again, Err(ReadError::NoLeader));
+        // Once there is a leader again, it is followed as before.
+        cluster.beat(1);
+        cluster.deliver();
+        while cluster.raft(1).role() != Role::Leader {
+            cluster.time_out(1);
+            cluster.deliver();
+        }
+        cluster.settle(1);
+        let read = cluster.read(id, ReadMode::Quorum);
+        cluster.deliver();
+        let ready = outcome(&mut cluster, id, read);
+        assert!(matches!(ready, Some(ReadOutcome::Ready { .. })), "{id}");
+    }
 }
 
 fn with_leases(config: &mut Config) {

@@ -30,7 +30,7 @@ impl Facts {
         Self {
             term: raft.term().0,
             leads: raft.role() == Role::Leader,
-            may_stand: raft.role() != Role::Leader && raft.deadline().is_some(),
+            may_stand: raft.role() != Role::Leader && raft.status().election_timer.is_some(),
             stopped: raft.stopped().is_some(),
             log: numbers(&mut raft.entries(raft_core::LogIndex(1))),
             durable_log: numbers(&mut server.log.iter()),
