@@ -127,7 +127,8 @@ pub struct Durable {
     pub(crate) sequence: u64,
 }
 
-/// Asks for a piece of this server's own snapshot, for a follower.
+/// Asks for a piece of this server's own snapshot, for a follower. It is asked for once, however
+/// long it takes, and needs no answer if another snapshot has taken the place of this one.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct SnapshotRead {
     /// Who gets it.

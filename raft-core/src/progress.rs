@@ -50,9 +50,19 @@ pub(crate) enum Mode {
         last: LogId,
         /// How much of it the follower has.
         offset: u64,
-        /// Whether a piece was asked for or an answer is awaited.
-        pending: bool,
+        /// Whose turn it is.
+        awaited: Awaited,
     },
+}
+
+/// What has to come before the next piece of a snapshot is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Awaited {
+    Nothing,
+    /// The caller reads the piece, which comes however long it takes.
+    Read,
+    /// The follower was sent the piece. That, or the answer, may be lost.
+    Answer,
 }
 
 /// How a learner catches up: in rounds, each of which brings it what the log held when the round
@@ -176,7 +186,7 @@ impl Progress {
         self.mode = Mode::Snapshot {
             last,
             offset: 0,
-            pending: false,
+            awaited: Awaited::Nothing,
         };
     }
 
@@ -221,8 +231,10 @@ impl Progress {
     pub(crate) fn unreachable(&mut self) {
         match &mut self.mode {
             Mode::Pipeline => self.backtrack(self.match_index.next()),
-            Mode::Snapshot { pending, .. } => *pending = false,
-            Mode::Probe { .. } | Mode::Fetching { .. } => {}
+            Mode::Snapshot { awaited, .. } if *awaited == Awaited::Answer => {
+                *awaited = Awaited::Nothing;
+            }
+            Mode::Snapshot { .. } | Mode::Probe { .. } | Mode::Fetching { .. } => {}
         }
     }
 
@@ -239,12 +251,13 @@ impl Progress {
             Mode::Probe { awaiting } => awaiting,
             Mode::Pipeline => !self.in_flight.is_empty(),
             Mode::Fetching { .. } => false,
-            Mode::Snapshot { pending, .. } => pending,
+            Mode::Snapshot { awaited, .. } => awaited == Awaited::Answer,
         };
-        if let Mode::Snapshot { pending, .. } = &mut self.mode {
-            // The piece, or the answer to it, may be lost: the piece is asked for again.
-            *pending = waiting && !self.quiet;
-            self.quiet = *pending;
+        if let Mode::Snapshot { awaited, .. } = &mut self.mode {
+            if waiting && self.quiet {
+                *awaited = Awaited::Nothing;
+            }
+            self.quiet = *awaited == Awaited::Answer;
             return;
         }
         self.probe_due = waiting && self.quiet;
@@ -351,18 +364,26 @@ mod tests {
 
     #[test]
     fn a_lost_piece_is_asked_for_again_after_an_interval() {
-        let mut progress = pipelining();
-        progress.send_snapshot(LogId::default());
-        let is_pending = |progress: &Progress| matches!(progress.mode, Mode::Snapshot { pending, .. } if pending);
-        progress.mode = Mode::Snapshot {
-            last: LogId::default(),
-            offset: 7,
-            pending: true,
+        let after_two_beats = |awaited| {
+            let mut progress = pipelining();
+            progress.mode = Mode::Snapshot {
+                last: LogId::default(),
+                offset: 7,
+                awaited,
+            };
+            [(); 2].map(|()| {
+                progress.beat();
+                match progress.mode {
+                    Mode::Snapshot { awaited, .. } => Some(awaited),
+                    _ => None,
+                }
+            })
         };
-        progress.beat();
-        assert!(is_pending(&progress), "it may be on the way");
-        progress.beat();
-        assert!(!is_pending(&progress));
+        // It may be on the way.
+        let lost = [Some(Awaited::Answer), Some(Awaited::Nothing)];
+        assert_eq!(after_two_beats(Awaited::Answer), lost);
+        let read = [Some(Awaited::Read); 2];
+        assert_eq!(after_two_beats(Awaited::Read), read, "only slow");
     }
 
     #[test]

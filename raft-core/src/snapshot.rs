@@ -11,7 +11,7 @@ use crate::id::{Instant, LogId, LogIndex, NodeId};
 use crate::message::{
     AppendEntriesResponse, AppendResult, InstallSnapshot, InstallSnapshotResponse, Message,
 };
-use crate::progress::{Mode, Progress};
+use crate::progress::{Awaited, Mode, Progress};
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
 
@@ -71,13 +71,16 @@ impl Raft {
         if let Some(term) = self.log.term_at(retain_after) {
             self.log.compact(LogId::new(term, retain_after));
         }
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
-        for (_, progress) in &mut leader.followers {
-            // The earlier snapshot is gone.
-            if let Mode::Snapshot { .. } = progress.mode {
-                progress.send_snapshot(last);
+        self.snapshot_replaced(last);
+    }
+
+    /// The earlier snapshot is gone, and whoever was being sent it is sent the one up to `last`.
+    fn snapshot_replaced(&mut self, last: LogId) {
+        if let RoleState::Leader(leader) = &mut self.role {
+            for (_, progress) in &mut leader.followers {
+                if let Mode::Snapshot { .. } = progress.mode {
+                    progress.send_snapshot(last);
+                }
             }
         }
     }
@@ -103,7 +106,7 @@ impl Raft {
     ) {
         let Mode::Snapshot {
             offset,
-            pending: pending @ false,
+            awaited: awaited @ Awaited::Nothing,
             ..
         } = &mut progress.mode
         else {
@@ -112,13 +115,14 @@ impl Raft {
         let Some(snapshot) = &self.snapshot else {
             return;
         };
-        *pending = true;
         let snapshot = self.snapshot_for(follower, snapshot);
         let left = snapshot.size.saturating_sub(*offset);
         if left == 0 {
             // Either there is nothing to send, or all was sent: this asks what has arrived.
+            *awaited = Awaited::Answer;
             return self.send_piece(follower, snapshot, *offset, Bytes::new());
         }
+        *awaited = Awaited::Read;
         let bytes = usize::try_from(left)
             .unwrap_or(usize::MAX)
             .min(self.config.snapshot_piece_bytes_max);
@@ -163,19 +167,28 @@ impl Raft {
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
-        let awaited = leader.follower(to).is_some_and(|progress| {
-            matches!(progress.mode, Mode::Snapshot { last, offset, pending: true }
-                if last == snapshot.last && offset == begin)
-        });
+        let Some(progress) = leader.follower_mut(to) else {
+            return;
+        };
+        let awaited = match &mut progress.mode {
+            Mode::Snapshot {
+                last,
+                offset,
+                awaited: awaited @ Awaited::Read,
+            } if *last == snapshot.last && *offset == begin => awaited,
+            _ => return,
+        };
         let is_current = self.snapshot.as_ref().is_some_and(|current| {
             current.last == snapshot.last && current.identity == snapshot.identity
         });
-        if !awaited || !is_current {
+        if !is_current {
             return;
         }
         if data.is_empty() || data.len() > bytes {
             return self.stop(StopReason::WrongSnapshotPiece);
         }
+        *awaited = Awaited::Answer;
+        progress.progressed();
         self.send_piece(to, snapshot, begin, data);
     }
 
@@ -356,6 +369,7 @@ impl Raft {
         }
         self.membership_changed();
         self.snapshot = Some(snapshot);
+        self.snapshot_replaced(last);
         self.refetching = false;
         self.refetched = None;
         if self.config.keeps(Rule::SnapshotIsAhead) {
@@ -404,12 +418,16 @@ impl Raft {
             Mode::Snapshot {
                 last,
                 offset,
-                pending,
+                awaited,
             } if *last == response.last && size.is_some_and(|size| response.received <= size) => {
                 if *offset != response.received {
                     *offset = response.received;
                     // When all is there, the acknowledgement of the entries comes by itself.
-                    *pending = size == Some(response.received);
+                    *awaited = if size == Some(response.received) {
+                        Awaited::Answer
+                    } else {
+                        Awaited::Nothing
+                    };
                     progress.progressed();
                 }
             }

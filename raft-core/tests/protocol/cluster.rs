@@ -28,6 +28,8 @@ pub struct Server {
     /// A snapshot that is not installed yet, if that is up to the test.
     pub install: Option<Install>,
     pub fetches: Vec<Fetch>,
+    /// Reads of a snapshot that are not answered yet, if that is up to the test.
+    pub snapshot_reads: Vec<SnapshotRead>,
     pub reads: Vec<ReadOutcome>,
     pub events: Vec<Event>,
     boot: u64,
@@ -51,6 +53,8 @@ pub struct Cluster {
     pub full: BTreeSet<u64>,
     /// Whether snapshots are installed as soon as they have arrived.
     pub install: bool,
+    /// Whether snapshots are read as soon as they are asked for.
+    pub read_snapshots: bool,
     configure: fn(&mut Config),
 }
 
@@ -69,6 +73,7 @@ impl Cluster {
             sync: true,
             full: BTreeSet::new(),
             install: true,
+            read_snapshots: true,
             configure,
         };
         for id in 1..=size {
@@ -109,6 +114,7 @@ impl Cluster {
             arriving: Vec::new(),
             install: None,
             fetches: Vec::new(),
+            snapshot_reads: Vec::new(),
             reads: Vec::new(),
             events: Vec::new(),
             boot: 1,
@@ -145,6 +151,7 @@ impl Cluster {
         let mut server = self.servers.remove(&id).unwrap();
         server.boot += 1;
         server.raft = self.restore(id, server.boot, &server.founders.clone(), Some(&server));
+        server.snapshot_reads.clear();
         server.writes.clear();
         server.applied.clear();
         server.state = match &server.snapshot {
@@ -167,6 +174,7 @@ impl Cluster {
     /// Drains every server once.
     pub fn drain(&mut self) {
         let (now, sync, install) = (self.now, self.sync, self.install);
+        let read_snapshots = self.read_snapshots;
         for (id, server) in &mut self.servers {
             loop {
                 let mut effects = Effects::default();
@@ -186,8 +194,9 @@ impl Cluster {
                     .map(|sent| (*id, sent.to.0, sent.message));
                 self.mail.extend(sent);
                 server.apply(effects.committed.drain(..).flat_map(|piece| piece.to_vec()));
-                for read in effects.snapshot_reads.drain(..) {
-                    server.answer_snapshot_read(read, now);
+                server.snapshot_reads.append(&mut effects.snapshot_reads);
+                if read_snapshots {
+                    server.read_snapshots(now);
                 }
                 for piece in effects.snapshot_pieces.drain(..) {
                     server.arriving.truncate(piece.offset as usize);
@@ -382,12 +391,17 @@ impl Server {
         }
     }
 
-    fn answer_snapshot_read(&mut self, read: SnapshotRead, now: Instant) {
-        let (snapshot, data) = self.snapshot.as_ref().unwrap();
-        assert_eq!(*snapshot, read.snapshot);
-        let begin = read.offset as usize;
-        let piece = data.slice(begin..begin + read.bytes);
-        self.raft.snapshot_piece(read, piece, now);
+    /// Answers all reads of the snapshot.
+    pub fn read_snapshots(&mut self, now: Instant) {
+        let Some((snapshot, data)) = &self.snapshot else {
+            return;
+        };
+        for read in self.snapshot_reads.drain(..) {
+            assert_eq!(*snapshot, read.snapshot);
+            let begin = read.offset as usize;
+            let piece = data.slice(begin..begin + read.bytes);
+            self.raft.snapshot_piece(read, piece, now);
+        }
     }
 
     /// Installs the snapshot that has arrived, if there is one.

@@ -102,6 +102,45 @@ fn a_lost_piece_is_sent_again_and_the_others_are_not() {
 }
 
 #[test]
+fn a_read_of_a_snapshot_is_asked_for_once_however_long_it_takes() {
+    let mut cluster = one_behind(in_small_pieces);
+    cluster.read_snapshots = false;
+    cluster.settle(1);
+    let now = cluster.now;
+    cluster.raft(1).unreachable(NodeId(3), now);
+    cluster.settle(1);
+    cluster.settle(1);
+    let reads = cluster.server(1).snapshot_reads.clone();
+    assert_eq!(reads.len(), 1, "{reads:?}");
+    // The next snapshot takes its place.
+    cluster.propose(1, "d");
+    cluster.deliver_among(&[1, 2]);
+    cluster.take_snapshot(1, 0);
+    cluster.settle(1);
+    let mut reads = std::mem::take(&mut cluster.server(1).snapshot_reads);
+    assert_eq!(reads.len(), 2, "{reads:?}");
+    assert_eq!(reads[1].offset, 0);
+    // The late answer comes to nothing. The other has a whole interval, and is lost.
+    let now = cluster.now;
+    cluster
+        .raft(1)
+        .snapshot_piece(reads.remove(0), "a".into(), now);
+    let latest = reads.remove(0);
+    let piece = Bytes::from_static(b"a");
+    cluster.raft(1).snapshot_piece(latest, piece, now);
+    cluster.drain();
+    let sent = cluster.take_mail(1, 3);
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    cluster.beat(1);
+    cluster.deliver();
+    assert!(cluster.server(1).snapshot_reads.is_empty());
+    cluster.read_snapshots = true;
+    cluster.settle(1);
+    cluster.settle(1);
+    assert_eq!(cluster.commands(3), ["a", "b", "c", "d"]);
+}
+
+#[test]
 fn a_follower_that_restarts_in_between_gets_the_snapshot_from_the_beginning() {
     let mut cluster = one_behind(in_small_pieces);
     let count = std::cell::Cell::new(0);
