@@ -17,8 +17,11 @@ static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// How many steps an episode has.
 pub const STEPS: u64 = 1000;
-/// What all servers of an episode may hold, with their disks.
-const LIVE_BYTES_MAX: usize = 32 << 20;
+/// What a server may hold apart from what its configuration allows, with its disk: its tokens, its
+/// memberships, its log as far as it is on disk, and what it has been told by others than leaders.
+const SERVER_BYTES_MAX: usize = 16 << 10;
+/// What a message on the way may hold apart from its entries.
+const MESSAGE_BYTES_MAX: usize = 1 << 10;
 /// What one step may allocate, and how often.
 const STEP_BYTES_MAX: usize = 4 << 20;
 const STEP_ALLOCATIONS_MAX: usize = 50_000;
@@ -57,6 +60,10 @@ pub fn play(seed: u64, number: u64, rules: Rules, tally: &mut Tally) {
     // Episodes with nothing but garbage get nowhere; with nothing but true messages, all goes well.
     let lies =
         episode.chance.below(64) * episode.chance.below(64) * episode.chance.below(64) / (64 * 64);
+    let limit = episode.servers.iter().map(Server::memory_max);
+    let limit = limit.map(|server| server + SERVER_BYTES_MAX).sum::<usize>();
+    let piece = episode.servers.iter().map(Server::append_max).max();
+    let limit = limit + MAIL_MAX * (piece.unwrap_or_default() + MESSAGE_BYTES_MAX);
     let base = live();
     for _ in 0..STEPS {
         let before = MEMORY.stats();
@@ -70,7 +77,7 @@ pub fn play(seed: u64, number: u64, rules: Rules, tally: &mut Tally) {
             "one step allocates {count} times"
         );
         let held = live().saturating_sub(base);
-        assert!(held <= LIVE_BYTES_MAX, "{held} bytes are held");
+        assert!(held <= limit, "{held} bytes are held, of {limit}");
         episode.tally.held_most(held);
     }
 }
@@ -100,7 +107,7 @@ impl Episode<'_> {
                 self.tally.count(Count::Propose);
                 let bytes = if chance.once_in(32) { 65 } else { 7 };
                 let command = Bytes::from_static(&[0; 65]).slice(..bytes);
-                let _ = raft.propose(command, now);
+                server.propose(command, now);
             }
             39 | 40 => {
                 self.tally.count(Count::Read);
@@ -150,6 +157,10 @@ impl Episode<'_> {
             52 if chance.once_in(64) => {
                 self.tally.count(Count::StorageFailed);
                 raft.storage_failed(now);
+            }
+            53 if chance.once_in(4) => {
+                self.tally.count(Count::Hang);
+                server.hang(chance);
             }
             51 if chance.once_in(4) => self.restart(at),
             _ => {

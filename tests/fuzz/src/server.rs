@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use raft_core::{
-    Config, Durable, Effects, Entry, Fetch, HardState, Install, Instant, LogId, LogIndex,
-    Membership, NodeId, Outbound, Raft, Restored, Snapshot, SnapshotRead, Term, Write,
+    Config, ConfigError, Durable, Effects, Entry, Fetch, HardState, Install, Instant, LogId,
+    LogIndex, Membership, NodeId, Outbound, Raft, Restored, Snapshot, SnapshotRead, Term, Write,
 };
 
 use crate::chance::Chance;
@@ -32,10 +32,21 @@ pub struct Server {
     reads: Vec<SnapshotRead>,
     install: Option<Install>,
     applied: LogIndex,
+    /// The size of the largest write so far.
+    largest_batch: usize,
+    /// What never answers until the next restart.
+    hanging: Hanging,
     /// What must never go back.
     term: Term,
     commit: LogIndex,
     effects: Effects,
+}
+
+/// What a server waits for in vain.
+#[derive(Clone, Copy, Default)]
+struct Hanging {
+    writes: bool,
+    reads: bool,
 }
 
 struct Pending {
@@ -68,7 +79,7 @@ impl Server {
         config.check_quorum = !chance.once_in(4);
         config.lease_drift_ppm = (config.check_quorum && chance.once_in(2)).then_some(1000);
         config.window_bytes_max = chance.below(2000) as usize;
-        config.uncommitted_bytes_max = 3000;
+        config.uncommitted_bytes_max = 1 + (chance.below(64) * chance.below(64)) as usize;
         config.append_bytes_max = 1 + chance.below(400) as usize;
         config.in_flight_messages_max = 1 + chance.below(8) as usize;
         config.in_flight_bytes_max = 1 + chance.below(2000) as usize;
@@ -77,7 +88,7 @@ impl Server {
         config.snapshot_piece_bytes_max = 2;
         config.witness = founders.is_witness(id);
         let mut server = Self {
-            raft: start(&config, first(founders), 1, now),
+            raft: start(&mut config, first(founders), 1, now),
             founders: founders.clone(),
             config,
             boot: 1,
@@ -91,6 +102,8 @@ impl Server {
             reads: Vec::new(),
             install: None,
             applied: LogIndex(0),
+            largest_batch: 0,
+            hanging: Hanging::default(),
             term: Term(0),
             commit: LogIndex(0),
             effects: Effects::default(),
@@ -130,12 +143,16 @@ impl Server {
         for _ in 0..4 {
             self.raft.drain(&mut self.effects);
             if self.effects.is_empty() {
+                self.check_memory();
                 return applied;
             }
             assert!(self.effects.messages.len() <= MESSAGES_MAX, "few messages");
             messages.append(&mut self.effects.messages);
-            self.writes
-                .extend(self.effects.write.take().map(Pending::from));
+            if let Some(write) = self.effects.write.take() {
+                let batch = bytes(write.entries().iter());
+                self.largest_batch = self.largest_batch.max(batch);
+                self.writes.push(Pending::from(write));
+            }
             self.fetches.append(&mut self.effects.fetches);
             self.reads.append(&mut self.effects.snapshot_reads);
             for piece in self.effects.committed.drain(..) {
@@ -157,6 +174,44 @@ impl Server {
         unreachable!("drains without inputs come to an end");
     }
 
+    /// What is committed and durable leaves memory, in the batches in which it came or was restored.
+    fn check_memory(&self) {
+        let settled = self.raft.commit_index().min(self.raft.durable_index());
+        let entries = self.raft.entries(LogIndex(0));
+        let settled = entries.take_while(|entry| entry.id.index <= settled);
+        let held = bytes(settled);
+        let window = self.config.window_bytes_max;
+        let limit = window.max(window / 16 + self.largest_batch);
+        let stopped = self.raft.stopped();
+        assert!(
+            held <= limit || stopped.is_some(),
+            "{held} bytes are held, of {limit}"
+        );
+    }
+
+    /// What a server may hold of its log in memory, and send.
+    pub fn memory_max(&self) -> usize {
+        let config = &self.config;
+        let sent = config.in_flight_bytes_max + config.append_bytes_max;
+        config.window_bytes_max + config.uncommitted_bytes_max + sent
+    }
+
+    /// The size of a message with entries.
+    pub fn append_max(&self) -> usize {
+        self.config.append_bytes_max
+    }
+
+    /// A leader that takes a command holds little that is not committed or not durable.
+    pub fn propose(&mut self, command: Bytes, now: Instant) {
+        let settled = self.raft.commit_index().min(self.raft.durable_index());
+        let unsettled = self.raft.entries(settled.next());
+        let unsettled = bytes(unsettled);
+        if self.raft.propose(command, now).is_ok() {
+            let limit = self.config.uncommitted_bytes_max;
+            assert!(unsettled < limit, "{unsettled} bytes wait, of {limit}");
+        }
+    }
+
     /// A write is done, or its token comes once more.
     pub fn sync(&mut self, chance: &mut Chance, now: Instant) {
         if chance.once_in(16)
@@ -164,6 +219,9 @@ impl Server {
         {
             let token = self.old_tokens[old].clone();
             return self.raft.persisted(token, now);
+        }
+        if self.hanging.writes {
+            return;
         }
         let in_order = !chance.once_in(4);
         let place = if in_order {
@@ -194,6 +252,15 @@ impl Server {
         self.raft.persisted(token, now);
     }
 
+    /// From here on, until it starts again, the disk does not answer when it writes, or when it reads.
+    pub fn hang(&mut self, chance: &mut Chance) {
+        if chance.once_in(2) {
+            self.hanging.writes = true;
+        } else {
+            self.hanging.reads = true;
+        }
+    }
+
     /// Loses memory and what is not durable, and starts again.
     pub fn restart(&mut self, chance: &mut Chance, now: Instant) {
         let survive = chance.below(self.writes.len() as u64 + 1) as usize;
@@ -222,16 +289,20 @@ impl Server {
             let pushed = restored.push(entry.clone());
             assert!(pushed.is_ok(), "what was written is a log: {pushed:?}");
         }
-        self.raft = start(&self.config, restored, self.boot, now);
+        self.raft = start(&mut self.config, restored, self.boot, now);
         self.fetches.clear();
         self.reads.clear();
         self.install = None;
+        self.hanging = Hanging::default();
         self.term = Term(0);
         self.commit = LogIndex(0);
     }
 
     /// Answers a question about entries, rightly or not.
     pub fn answer_fetch(&mut self, wrong: Option<Vec<Entry>>, now: Instant) {
+        if self.hanging.reads {
+            return;
+        }
         let Some(fetch) = self.fetches.pop() else {
             return;
         };
@@ -249,7 +320,9 @@ impl Server {
 
     /// Answers a question about a snapshot.
     pub fn answer_read(&mut self, now: Instant) {
-        if let Some(read) = self.reads.pop() {
+        if !self.hanging.reads
+            && let Some(read) = self.reads.pop()
+        {
             let data = Bytes::from_static(b"data").slice(..read.bytes.min(4));
             self.raft.snapshot_piece(read, data, now);
         }
@@ -259,6 +332,9 @@ impl Server {
     ///
     /// Returns whether one was installed.
     pub fn install(&mut self, damaged: bool, now: Instant) -> bool {
+        if self.hanging.writes {
+            return false;
+        }
         let Some(install) = self.install.take() else {
             return false;
         };
@@ -322,11 +398,21 @@ fn store(hard_state: &mut HardState, start: &mut LogId, log: &mut Vec<Entry>, wr
     log.extend(write.entries);
 }
 
+fn bytes<'a>(entries: impl Iterator<Item = &'a Entry>) -> usize {
+    entries.map(Entry::bytes).sum()
+}
+
 fn first(founders: &Membership) -> Restored {
     Restored::new(1, founders.clone(), HardState::default(), LogIndex(0), 0)
 }
 
-fn start(config: &Config, restored: Restored, seed: u64, now: Instant) -> Raft {
-    let raft = Raft::new(config.clone(), restored, seed ^ config.id.0, now);
+fn start(config: &mut Config, restored: Restored, seed: u64, now: Instant) -> Raft {
+    let seed = seed ^ config.id.0;
+    let mut raft = Raft::new(config.clone(), restored.clone(), seed, now);
+    if let Err(ConfigError::WitnessMismatch) = raft {
+        // A lie about who is a witness has become its membership.
+        config.witness = !config.witness;
+        raft = Raft::new(config.clone(), restored, seed, now);
+    }
     raft.unwrap_or_else(|error| unreachable!("what was stored fits together: {error}"))
 }

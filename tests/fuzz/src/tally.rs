@@ -33,6 +33,7 @@ counts! {
     Install: "`snapshot_installed`, `snapshot_damaged`",
     AnswerFetch: "`fetched`",
     DiskFull: "`disk_full`",
+    Hang: "a disk that does not answer any more",
     StorageFailed: "`storage_failed`",
     Sync: "`persisted`",
     Restart: "`Raft::new` from a disk",
