@@ -83,10 +83,16 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, PoisonError};
+
     use super::*;
+
+    /// The bytes that are counted are those of the whole process.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
     #[test]
     fn the_same_seed_plays_the_same() {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let text = || {
             let mut tally = Tally::default();
             (0..20).for_each(|number| play(7, number, Rules::default(), &mut tally));
@@ -101,6 +107,7 @@ mod tests {
     fn a_snapshot_that_goes_back_is_noticed() {
         use raft_core::{BrokenRules, Rule};
 
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let broken = BrokenRules::default().and(Rule::SnapshotIsAhead);
         let mut tally = Tally::default();
         let fell = (0..1000).any(|number| {
