@@ -229,20 +229,22 @@ impl Raft {
         }
     }
 
-    /// Up to where a witness may have the log. It must not be the only one that has an entry on its
-    /// disk and a say: it could never hand the entry on, and would deny its vote to all who lack it.
+    /// Up to where witnesses may have the log: what is committed as soon as they have it. A witness cannot hand an
+    /// entry on, and denies its vote to all who lack it; so it must not have one that the others can do without.
     fn safe_for_witnesses(&self) -> LogIndex {
-        let membership = self.membership();
+        let (membership, durable) = (self.membership(), self.log.durable());
         let RoleState::Leader(leader) = &self.role else {
             return LogIndex(0);
         };
-        if membership.witnesses().is_empty() || membership.is_voter(self.id()) {
-            return self.log.durable();
+        if membership.witnesses().is_empty() {
+            return durable;
         }
-        let keeps_payloads = |id: &NodeId| membership.is_voter(*id) && !membership.is_witness(*id);
-        let others = leader.followers.iter().filter(|(id, _)| keeps_payloads(id));
-        let stored = others.map(|(_, progress)| progress.match_index);
-        stored.max().unwrap_or_default()
+        let stored = |voter| match leader.follower(voter) {
+            _ if membership.is_witness(voter) => LogIndex(u64::MAX),
+            Some(progress) => progress.match_index,
+            None => durable,
+        };
+        self.reached(stored).unwrap_or_default()
     }
 
     fn send_entries(
@@ -264,7 +266,10 @@ impl Raft {
         };
         while progress.may_send(messages_max, bytes_max) {
             let pipeline = progress.mode == Mode::Pipeline;
-            if pipeline && progress.next_index > through {
+            if progress.next_index > through {
+                if !pipeline {
+                    self.send_append(follower, progress, Batch::default());
+                }
                 return;
             }
             if progress.next_index < self.log.window_start() {
@@ -272,7 +277,7 @@ impl Raft {
                 return fetches.push(Fetch {
                     purpose: FetchPurpose::Follower(follower),
                     from: progress.next_index,
-                    through: self.log.window_start().previous(),
+                    through: through.min(self.log.window_start().previous()),
                     bytes_max: self.config.append_bytes_max,
                 });
             }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, TIMEOUT_MIN, entry};
 use raft_core::{
-    AppendEntries, AppendResult, ChangeError, Entry, Event, LogId, LogIndex, Membership,
-    MembershipError, Message, NodeId, Payload, Role, Term,
+    AppendEntries, AppendResult, ChangeError, Entry, Event, FetchPurpose, LogId, LogIndex,
+    Membership, MembershipError, Message, NodeId, Payload, Role, Term,
 };
 
 fn nodes(ids: &[u64]) -> impl Iterator<Item = NodeId> {
@@ -519,6 +519,70 @@ fn a_witness_is_never_the_only_one_that_has_an_entry() {
     cluster.server(1).sync(now);
     cluster.deliver_where(|from, to, _| from != 2 && to != 2);
     assert_eq!(cluster.raft(3).last_log().index, LogIndex(2));
+}
+
+/// It would deny its vote to the others, who are a majority only with it and can do without the entry.
+#[test]
+fn a_witness_gets_nothing_that_the_others_can_do_without() {
+    let founders = voters(&[1, 2, 3, 4, 5]).with_witnesses([NodeId(5)]);
+    let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(5));
+    for id in 1..=5 {
+        cluster.add(id, founders.clone());
+    }
+    cluster.elect(1);
+    cluster.settle(1);
+    let agreed = cluster.raft(1).last_log();
+    cluster.propose(1, "alone");
+    for _ in 0..3 {
+        cluster.beat(1);
+        cluster.deliver_among(&[1, 5]);
+    }
+    assert_eq!(cluster.raft(5).last_log(), agreed);
+    // Server 1 is gone, and so is 4.
+    cluster.pass(TIMEOUT_MIN * 2);
+    cluster.time_out(2);
+    cluster.deliver_among(&[2, 3, 5]);
+    assert_eq!(cluster.raft(2).role(), Role::Leader);
+    // With one of the others, the witness completes a majority.
+    cluster.propose(2, "together");
+    for _ in 0..3 {
+        cluster.beat(2);
+        cluster.deliver_among(&[2, 3, 5]);
+    }
+    assert_eq!(cluster.commands(3), ["together"]);
+}
+
+/// Found by the campaign: a new leader fetched entries that the witness lacks but may not have yet.
+#[test]
+fn nothing_is_fetched_that_a_witness_may_not_have() {
+    let mut cluster = Cluster::configured(0, |config| {
+        config.witness = config.id == NodeId(5);
+        config.window_bytes_max = 0;
+    });
+    for id in 1..=5 {
+        cluster.add(id, voters(&[1, 2, 3, 4, 5]).with_witnesses([NodeId(5)]));
+    }
+    cluster.elect(1);
+    for command in ["a", "b", "c"] {
+        cluster.propose(1, command);
+        cluster.deliver_among(&[1, 2, 3, 4]);
+    }
+    cluster.crash_and_restart(1);
+    cluster.pass(2 * TIMEOUT_MIN);
+    cluster.time_out(1);
+    let is_append = |message: &Message| matches!(message, Message::AppendEntries(_));
+    cluster.deliver_where(|_, to, message| to == 5 || !is_append(message));
+    assert_eq!(cluster.raft(1).role(), Role::Leader);
+    assert!(cluster.server(1).fetches.is_empty());
+    cluster.beat(1);
+    cluster.deliver_among(&[1, 2, 3, 4]);
+    cluster.beat(1);
+    cluster.deliver();
+    let fetches = &cluster.server(1).fetches;
+    let of_witness = FetchPurpose::Follower(NodeId(5));
+    let fetch = fetches.iter().find(|fetch| fetch.purpose == of_witness);
+    let fetch = fetch.expect("the others have the entries now");
+    assert_eq!((fetch.from, fetch.through), (LogIndex(2), LogIndex(4)));
 }
 
 #[test]
