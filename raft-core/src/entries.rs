@@ -24,6 +24,11 @@ pub struct Entries {
 }
 
 impl Entries {
+    /// How many there are, without a look at them.
+    pub(crate) fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
     /// Some of them.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         debug_assert!(range.end <= self.len(), "a part lies within the whole");

@@ -13,21 +13,28 @@ use crate::id::LogIndex;
 /// entries are equal.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Window {
-    shared: VecDeque<Entries>,
+    shared: VecDeque<Piece>,
     /// The entries after those, which nobody else has seen.
     own: Vec<Entry>,
     own_bytes: usize,
     bytes: usize,
 }
 
+/// Some entries, and what is asked so often that they should not be looked at for it.
+#[derive(Clone, Debug)]
+struct Piece {
+    first: LogIndex,
+    bytes: usize,
+    entries: Entries,
+}
+
 impl Window {
     /// The position of the first entry.
     pub(crate) fn first(&self) -> Option<LogIndex> {
-        let first = match self.shared.front() {
-            Some(piece) => piece.first(),
-            None => self.own.first(),
-        };
-        first.map(|entry| entry.id.index)
+        match self.shared.front() {
+            Some(piece) => Some(piece.first),
+            None => self.own.first().map(|entry| entry.id.index),
+        }
     }
 
     /// The size of what nobody else has seen.
@@ -44,43 +51,46 @@ impl Window {
 
     pub(crate) fn push_piece(&mut self, piece: Entries) {
         self.share();
-        self.bytes += bytes(&piece);
-        self.shared.push_back(piece);
+        if let Some(piece) = Piece::new(piece) {
+            self.bytes += piece.bytes;
+            self.shared.push_back(piece);
+        }
     }
 
     /// Makes all entries ready to be handed on.
+    #[inline]
     pub(crate) fn share(&mut self) {
-        if !self.own.is_empty() {
-            self.shared.push_back(self.own.drain(..).collect());
-            self.own_bytes = 0;
+        if let Some(first) = self.own.first() {
+            self.shared.push_back(Piece {
+                first: first.id.index,
+                bytes: core::mem::take(&mut self.own_bytes),
+                entries: self.own.drain(..).collect(),
+            });
         }
     }
 
     /// Removes the entries after `keep`.
     pub(crate) fn truncate(&mut self, keep: LogIndex) {
         self.share();
-        while let Some(piece) = self.shared.back_mut() {
-            let kept = before(piece, keep.next());
-            self.bytes -= bytes(&piece[kept..]);
+        while let Some(piece) = self.shared.pop_back() {
+            self.bytes -= piece.bytes;
+            let kept = piece.before(keep.next());
             if kept > 0 {
-                *piece = piece.slice(0..kept);
-                break;
+                return self.push_piece(piece.entries.slice(0..kept));
             }
-            self.shared.pop_back();
         }
     }
 
     /// Removes the entries up to `through`.
     pub(crate) fn remove_through(&mut self, through: LogIndex) {
         self.share();
-        while let Some(piece) = self.shared.front_mut() {
-            let gone = before(piece, through.next());
-            self.bytes -= bytes(&piece[..gone]);
-            if gone < piece.len() {
-                *piece = piece.slice(gone..piece.len());
-                break;
+        self.evict(through, 0);
+        if let Some(piece) = self.shared.front_mut() {
+            let left = piece.before(through.next())..piece.entries.len();
+            if let Some(left) = Piece::new(piece.entries.slice(left)) {
+                self.bytes -= piece.bytes - left.bytes;
+                *piece = left;
             }
-            self.shared.pop_front();
         }
     }
 
@@ -88,22 +98,19 @@ impl Window {
     /// `bytes_max`.
     pub(crate) fn evict(&mut self, through: LogIndex, bytes_max: usize) {
         while self.bytes > bytes_max {
-            let is_over = |piece: &mut Entries| {
-                let last = piece.last();
-                last.is_none_or(|last| last.id.index <= through)
-            };
+            let is_over = |piece: &mut Piece| piece.last() <= through;
             let Some(piece) = self.shared.pop_front_if(is_over) else {
                 return;
             };
-            self.bytes -= bytes(&piece);
+            self.bytes -= piece.bytes;
         }
     }
 
     /// The entries from `from` on.
     pub(crate) fn iter_from(&self, from: LogIndex) -> impl Iterator<Item = &Entry> {
-        let pieces = self.shared.range(self.position(from)..);
-        let pieces = pieces.map(|piece| &**piece).chain([&*self.own]);
-        pieces.flat_map(move |piece| &piece[before(piece, from)..])
+        let shared = self.shared.range(self.position(from)..);
+        let shared = shared.flat_map(move |piece| &piece.entries[piece.before(from)..]);
+        shared.chain(&self.own[before(&self.own, from)..])
     }
 
     /// The entries from `from` to `through` that are ready to be handed on, in pieces.
@@ -114,43 +121,62 @@ impl Window {
     ) -> impl Iterator<Item = Entries> {
         let pieces = self.shared.range(self.position(from)..);
         pieces.map_while(move |piece| {
-            let part = before(piece, from)..before(piece, through.next());
-            (!part.is_empty()).then(|| piece.slice(part))
+            let part = piece.before(from)..piece.before(through.next());
+            (!part.is_empty()).then(|| piece.entries.slice(part))
         })
     }
 
     /// The piece that came last.
     pub(crate) fn newest(&self) -> Option<&Entries> {
-        self.shared.back()
+        self.shared.back().map(|piece| &piece.entries)
     }
 
     /// The size of the entries after `from`, up to `to`.
     pub(crate) fn bytes_between(&self, from: LogIndex, to: LogIndex) -> usize {
-        let size =
-            |piece: &[Entry]| bytes(&piece[before(piece, from.next())..before(piece, to.next())]);
-        let pieces = self.shared.range(self.position(from.next())..);
-        let shared: usize = pieces.map(|piece| size(piece)).sum();
-        shared + size(&self.own)
+        let (from, to) = (from.next(), to.next());
+        let pieces = self.shared.range(self.position(from)..);
+        let shared = pieces.map(|piece| {
+            let part = piece.before(from)..piece.before(to);
+            if part.len() == piece.entries.len() {
+                piece.bytes
+            } else {
+                bytes(&piece.entries[part])
+            }
+        });
+        shared.sum::<usize>() + bytes(&self.own[before(&self.own, from)..before(&self.own, to)])
     }
 
-    /// The piece in which `from` is, or the first one if `from` is before it.
+    /// The piece in which `from` is, or the nearest one.
     fn position(&self, from: LogIndex) -> usize {
         // Mostly it is asked for what came last.
         const RECENT: usize = 4;
-        let is_before = |piece: &Entries| {
-            let last = piece.last();
-            last.is_some_and(|last| last.id.index < from)
-        };
-        let mut position = self.shared.len();
-        let far = position.saturating_sub(RECENT);
-        while position > far && !is_before(&self.shared[position - 1]) {
-            position -= 1;
+        let far = self.shared.len().saturating_sub(RECENT);
+        for position in (far..self.shared.len()).rev() {
+            if self.shared[position].first <= from {
+                return position;
+            }
         }
-        if position > far || far == 0 {
-            position
-        } else {
-            self.shared.partition_point(is_before)
-        }
+        let after = self.shared.partition_point(|piece| piece.first <= from);
+        after.saturating_sub(1)
+    }
+}
+
+impl Piece {
+    fn new(entries: Entries) -> Option<Self> {
+        Some(Self {
+            first: entries.first()?.id.index,
+            bytes: bytes(&entries),
+            entries,
+        })
+    }
+
+    fn last(&self) -> LogIndex {
+        LogIndex(self.first.0 + (self.entries.len() as u64 - 1))
+    }
+
+    /// How many of the entries come before `index`.
+    fn before(&self, index: LogIndex) -> usize {
+        (index - self.first).min(self.entries.len() as u64) as usize
     }
 }
 
