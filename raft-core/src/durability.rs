@@ -132,6 +132,7 @@ impl Raft {
         }
         if let Some(through) = through {
             self.explain(|| Event::LogPersisted { through });
+            self.settle(self.commit_index.min(through.index));
             self.advance_commit(through.index);
         }
         self.request_votes();

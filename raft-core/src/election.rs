@@ -113,9 +113,12 @@ impl Raft {
     /// Asks for votes, if the own vote has become durable.
     #[inline]
     pub(crate) fn request_votes(&mut self) {
-        if !matches!(&self.role, RoleState::Candidate(ballot) if !ballot.requested) {
-            return;
+        if matches!(&self.role, RoleState::Candidate(ballot) if !ballot.requested) {
+            self.begin_ballot();
         }
+    }
+
+    fn begin_ballot(&mut self) {
         if !self.hard_state_is_durable() && self.config.keeps(Rule::CandidacyIsDurable) {
             return;
         }

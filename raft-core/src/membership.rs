@@ -213,10 +213,11 @@ impl Membership {
         mut reached: impl FnMut(NodeId) -> T,
     ) -> Option<T> {
         let incoming = reached_by_majority_of(&self.voters, &mut reached)?;
-        match reached_by_majority_of(&self.outgoing, &mut reached) {
-            Some(outgoing) => Some(incoming.min(outgoing)),
-            None => Some(incoming),
+        if self.outgoing.is_empty() {
+            return Some(incoming);
         }
+        let outgoing = reached_by_majority_of(&self.outgoing, &mut reached)?;
+        Some(incoming.min(outgoing))
     }
 
     /// Where a vote stands in which `answer(voter)` is what the voter said, if it said anything.
@@ -255,26 +256,26 @@ fn reached_by_majority_of<T: Ord + Copy>(
 ) -> Option<T> {
     // A cluster that fits here costs no allocation.
     const INLINE: usize = 9;
-    let count = voters.len();
-    let first = reached(*voters.first()?);
-    let least_of_majority = count - majority(count);
-    if count <= INLINE {
-        let mut values = [first; INLINE];
-        for (position, voter) in voters.iter().enumerate().skip(1) {
-            // Few values are put into their place one by one.
-            let value = reached(*voter);
-            let mut place = position;
-            while place > 0 && values[place - 1] > value {
-                values[place] = values[place - 1];
-                place -= 1;
+    let (first, others) = voters.split_first()?;
+    let first = reached(*first);
+    let majority = majority(voters.len());
+    if voters.len() <= INLINE {
+        // The greatest ones, in descending order.
+        let mut greatest = [first; INLINE / 2 + 1];
+        for (known, voter) in (1..).zip(others) {
+            let mut value = reached(*voter);
+            for place in greatest.iter_mut().take(known.min(majority)) {
+                (*place, value) = (value.max(*place), value.min(*place));
             }
-            values[place] = value;
+            if let Some(place) = greatest.get_mut(known) {
+                *place = value;
+            }
         }
-        Some(values[least_of_majority])
+        Some(greatest[majority - 1])
     } else {
-        let mut values: Vec<T> = voters.iter().skip(1).map(|voter| reached(*voter)).collect();
+        let mut values: Vec<T> = others.iter().map(|voter| reached(*voter)).collect();
         values.push(first);
-        Some(*values.select_nth_unstable(least_of_majority).1)
+        Some(*values.select_nth_unstable(voters.len() - majority).1)
     }
 }
 

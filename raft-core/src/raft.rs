@@ -185,8 +185,10 @@ impl Raft {
             None => Duration::ZERO,
         };
         let id = config.id;
+        let shortest = config.election_timeout_min + config.election_handicap;
+        let range = config.election_timeout_max - config.election_timeout_min;
         let mut raft = Self {
-            timer: ElectionTimer::new(seed, now),
+            timer: ElectionTimer::new(seed, now, shortest, range),
             config,
             memberships,
             hard_state,
@@ -459,19 +461,12 @@ impl Raft {
     }
 
     pub(crate) fn arm_timer(&mut self) {
-        let Config {
-            election_timeout_min: min,
-            election_timeout_max: max,
-            election_handicap: handicap,
-            ..
-        } = self.config;
-        self.timer.arm(self.now, min + handicap, max - min);
+        self.timer.arm(self.now);
     }
 
     /// Hands out what is committed, as far as it is durable here, and lets go of it.
     fn deliver(&mut self, effects: &mut Effects) {
         let through = self.commit_index.min(self.log.durable());
-        self.settle(through);
         // Otherwise the state machine is about to be replaced by one that has more.
         if !self.is_installing() {
             self.hand_out_committed(through, effects);

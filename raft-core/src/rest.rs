@@ -34,8 +34,7 @@ impl Raft {
         };
         self.now = REST;
         self.silent_until = REST;
-        let shortest = self.config.election_timeout_min + self.config.election_handicap;
-        self.timer.rest(REST, shortest);
+        self.timer.rest(REST);
         self.questions.rest(REST);
         let earlier = self.durability.rest(REST);
         for token in tokens {

@@ -15,37 +15,44 @@ use crate::id::Instant;
 pub(crate) struct ElectionTimer {
     seed: u64,
     draws: u64,
+    /// In microseconds the shortest timeout, and by how much the longest exceeds it.
+    min: u64,
+    range: u64,
     started: Instant,
     deadline: Instant,
 }
 
 impl ElectionTimer {
-    pub(crate) fn new(seed: u64, now: Instant) -> Self {
+    /// A timer that is not armed yet, with timeouts from `min` to `min + range`.
+    pub(crate) fn new(seed: u64, now: Instant, min: Duration, range: Duration) -> Self {
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         Self {
             seed,
             draws: 0,
+            min: micros(min),
+            range: micros(range),
             started: now,
             deadline: now,
         }
     }
 
-    /// Starts anew with a timeout from `min` to `min + range`.
-    pub(crate) fn arm(&mut self, now: Instant, min: Duration, range: Duration) {
-        let range = u64::try_from(range.as_micros()).unwrap_or(u64::MAX);
+    /// Starts anew.
+    pub(crate) fn arm(&mut self, now: Instant) {
         self.draws = self.draws.wrapping_add(1);
         let mixed = self.seed ^ self.draws.wrapping_mul(0xd605_bbb5_8c8a_bbfd);
         let random = SplitMix64::seed_from_u64(mixed).next_u64();
         // The high half of the product is uniform in 0..range, to within one part in 2^64 / range.
-        let jitter = (u128::from(random) * u128::from(range)) >> 64;
+        let jitter = (u128::from(random) * u128::from(self.range)) >> 64;
         self.started = now;
-        self.deadline = now + min + Duration::from_micros(jitter as u64);
+        self.deadline = Instant(now.0.saturating_add(self.min).saturating_add(jitter as u64));
     }
 
     /// As it is after it was armed at `now` and drew the shortest timeout, whatever it drew before.
     #[cfg(feature = "model")]
-    pub(crate) fn rest(&mut self, now: Instant, shortest: Duration) {
-        *self = Self::new(0, now);
-        self.deadline = now + shortest;
+    pub(crate) fn rest(&mut self, now: Instant) {
+        (self.seed, self.draws) = (0, 0);
+        self.started = now;
+        self.deadline = Instant(now.0.saturating_add(self.min));
     }
 
     pub(crate) fn started(&self) -> Instant {
@@ -64,10 +71,10 @@ mod tests {
     #[test]
     fn timeouts_fill_their_range_evenly() {
         let (min, range) = (Duration::from_millis(150), Duration::from_millis(150));
-        let mut timer = ElectionTimer::new(7, Instant(0));
+        let mut timer = ElectionTimer::new(7, Instant(0), min, range);
         let mut buckets = [0_u32; 15];
         for _ in 0..15_000 {
-            timer.arm(Instant(0), min, range);
+            timer.arm(Instant(0));
             let micros = timer.deadline().0;
             assert!((150_000..300_000).contains(&micros));
             buckets[((micros - 150_000) / 10_000) as usize] += 1;
@@ -81,8 +88,9 @@ mod tests {
     #[test]
     fn servers_with_different_seeds_draw_different_timeouts() {
         let first = |seed| {
-            let mut timer = ElectionTimer::new(seed, Instant(0));
-            timer.arm(Instant(0), Duration::ZERO, Duration::from_millis(150));
+            let range = Duration::from_millis(150);
+            let mut timer = ElectionTimer::new(seed, Instant(0), Duration::ZERO, range);
+            timer.arm(Instant(0));
             timer.deadline()
         };
         assert_ne!(first(1), first(2));
