@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::effects::{Durable, Write};
+use crate::effects::{Durable, Effects, Write};
 use crate::entry::HardState;
 use crate::event::Event;
 use crate::id::{Instant, LogId, LogIndex, NodeId};
@@ -151,11 +151,11 @@ impl Raft {
         })
     }
 
-    pub(crate) fn take_write(&mut self) -> Option<Write> {
+    pub(crate) fn hand_out_write(&mut self, effects: &mut Effects) {
         let durability = &mut self.durability;
         let hard_state = (durability.written != self.hard_state).then_some(self.hard_state);
         if hard_state.is_none() && !self.log.has_unwritten() {
-            return None;
+            return;
         }
         let sequence = durability.next_sequence;
         durability.next_sequence += 1;
@@ -179,7 +179,7 @@ impl Raft {
             handed_out: self.now,
             synced: false,
         });
-        Some(write)
+        effects.write = Some(write);
     }
 
     /// Sends the vote and the acknowledgement that waited for a write, if it is durable.

@@ -134,13 +134,10 @@ impl Log {
         self.window.bytes_between(from, to)
     }
 
-    /// The entries of the window from `from` to `through` that were handed out in a write.
-    pub(crate) fn pieces(
-        &self,
-        from: LogIndex,
-        through: LogIndex,
-    ) -> impl Iterator<Item = Entries> {
-        self.window.pieces(from, through)
+    /// The entry of the window at `from`, and those up to `through` that are in one piece with it, if it was handed
+    /// out in a write.
+    pub(crate) fn piece(&self, from: LogIndex, through: LogIndex) -> Option<Entries> {
+        self.window.piece(from, through)
     }
 
     /// The entries of the window from `from` to `through`, up to `bytes_max` but at least one if
@@ -161,7 +158,7 @@ impl Log {
     /// `count` entries of the window from `from` on, which are shared if they are in one piece.
     fn together(&self, from: LogIndex, count: usize) -> Entries {
         let through = LogIndex(from.0.saturating_add((count as u64).saturating_sub(1)));
-        match self.pieces(from, through).next() {
+        match self.piece(from, through) {
             Some(piece) if piece.len() == count => piece,
             _ => self.iter_from(from).take(count).cloned().collect(),
         }

@@ -385,7 +385,7 @@ impl Raft {
             "the snapshot of the previous drain was not installed"
         );
         if self.stopped.is_none() {
-            effects.write = self.take_write();
+            self.hand_out_write(effects);
             self.request_votes();
             self.release_promises();
             self.replicate(effects);
@@ -489,11 +489,13 @@ impl Raft {
             return;
         }
         if self.delivered.next() < self.log.window_start() {
-            self.refetch(&mut effects.fetches);
-        } else {
-            let pieces = self.log.pieces(self.delivered.next(), through);
-            effects.committed.extend(pieces);
-            self.delivered = through;
+            return self.refetch(&mut effects.fetches);
+        }
+        while self.delivered < through
+            && let Some(piece) = self.log.piece(self.delivered.next(), through)
+        {
+            self.delivered.0 += piece.len() as u64;
+            effects.committed.push(piece);
         }
     }
 }

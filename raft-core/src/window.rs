@@ -113,17 +113,12 @@ impl Window {
         shared.chain(&self.own[before(&self.own, from)..])
     }
 
-    /// The entries from `from` to `through` that are ready to be handed on, in pieces.
-    pub(crate) fn pieces(
-        &self,
-        from: LogIndex,
-        through: LogIndex,
-    ) -> impl Iterator<Item = Entries> {
-        let pieces = self.shared.range(self.position(from)..);
-        pieces.map_while(move |piece| {
-            let part = piece.before(from)..piece.before(through.next());
-            (!part.is_empty()).then(|| piece.entries.slice(part))
-        })
+    /// The entry at `from`, and those up to `through` that are in one piece with it, if they are ready to be handed on.
+    #[inline]
+    pub(crate) fn piece(&self, from: LogIndex, through: LogIndex) -> Option<Entries> {
+        let piece = self.shared.get(self.position(from))?;
+        let part = piece.before(from)..piece.before(through.next());
+        (!part.is_empty()).then(|| piece.entries.slice(part))
     }
 
     /// The piece that came last.
@@ -150,8 +145,9 @@ impl Window {
     fn position(&self, from: LogIndex) -> usize {
         // Mostly it is asked for what came last.
         const RECENT: usize = 4;
-        let far = self.shared.len().saturating_sub(RECENT);
-        for position in (far..self.shared.len()).rev() {
+        let mut position = self.shared.len();
+        for _ in 0..RECENT.min(position) {
+            position -= 1;
             if self.shared[position].first <= from {
                 return position;
             }

@@ -117,20 +117,38 @@ impl Ours {
         let server = &mut self.servers[at];
         let from = server.id();
         server.drain(&mut self.effects);
-        for mut sent in self.effects.messages.drain(..) {
-            self.messages += 1;
-            let to = sent.to.0 as usize - 1;
-            if self.absent != Some(to) {
-                sent.to = from;
-                self.inboxes[to].push(sent);
+        self.messages += self.effects.messages.len() as u64;
+        for Outbound { to, message } in self.effects.messages.drain(..) {
+            let receiver = to.0 as usize - 1;
+            if self.absent != Some(receiver) {
+                self.inboxes[receiver].push(Outbound { to: from, message });
             }
         }
-        for entry in self.effects.committed.iter().flatten() {
-            if let Payload::Command(command) = &entry.payload {
-                self.applied[at].apply(command);
+        for entries in &self.effects.committed {
+            for entry in entries {
+                if let Payload::Command(command) = &entry.payload {
+                    self.applied[at].apply(command);
+                }
             }
         }
         self.effects.committed.clear();
+        if !self.effects.fetches.is_empty() {
+            self.fetch(at);
+        }
+        let Some(write) = self.effects.write.take() else {
+            return false;
+        };
+        if at == LEADER
+            && let Some(log) = &mut self.log
+        {
+            log.extend_from_slice(write.entries());
+        }
+        self.servers[at].persisted(write.synced(), self.now);
+        true
+    }
+
+    /// Reads what has left memory from the leader's log.
+    fn fetch(&mut self, at: usize) {
         for fetch in self.effects.fetches.drain(..) {
             let Some(log) = &self.log else { continue };
             let wanted = log[fetch.from.0 as usize - 1..fetch.through.0 as usize].iter();
@@ -140,18 +158,8 @@ impl Ours {
                 bytes += entry.bytes();
                 first || bytes <= fetch.bytes_max
             });
-            server.fetched(fetch, wanted.cloned().collect(), self.now);
+            self.servers[at].fetched(fetch, wanted.cloned().collect(), self.now);
         }
-        let Some(write) = self.effects.write.take() else {
-            return false;
-        };
-        if let Some(log) = &mut self.log
-            && at == LEADER
-        {
-            log.extend_from_slice(write.entries());
-        }
-        server.persisted(write.synced(), self.now);
-        true
     }
 }
 
