@@ -126,11 +126,6 @@ impl Progress {
                 self.mode = Mode::Pipeline;
                 self.next_index = self.match_index.next();
             }
-            // It has what the snapshot was to bring, from wherever.
-            Mode::Snapshot { last, .. } if last.index <= self.match_index => {
-                self.mode = Mode::Pipeline;
-                self.next_index = self.match_index.next();
-            }
             Mode::Pipeline | Mode::Fetching { .. } | Mode::Snapshot { .. } => {}
         }
         self.next_index = self.next_index.max(self.match_index.next());

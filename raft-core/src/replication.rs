@@ -204,8 +204,13 @@ impl Raft {
                     }),
                 );
             }
-            if progress.next_index <= log_start
-                && !matches!(progress.mode, Mode::Snapshot { .. })
+            let is_sent_snapshot = matches!(progress.mode, Mode::Snapshot { .. });
+            let lacks_entries = progress.next_index <= log_start;
+            if is_sent_snapshot && !lacks_entries {
+                // It got what it lacked, from wherever.
+                progress.mode = Mode::Pipeline;
+            } else if lacks_entries
+                && !is_sent_snapshot
                 && let Some(last) = snapshot
             {
                 progress.send_snapshot(last);

@@ -496,6 +496,32 @@ fn a_follower_that_caught_up_otherwise_leaves_the_snapshot_behind() {
     );
 }
 
+/// Found by the campaign: messages overtook each other, and the leader did not see that its log would do.
+#[test]
+fn a_follower_that_reaches_the_log_is_sent_no_more_of_the_snapshot() {
+    let mut cluster = Cluster::configured(3, in_small_pieces);
+    cluster.elect(1);
+    cluster.propose(1, "a");
+    cluster.settle(1);
+    let mut late = Vec::new();
+    for command in ["b", "c"] {
+        cluster.propose(1, command);
+        cluster.drain();
+        late.extend(cluster.take_mail(1, 3));
+        cluster.deliver_where(|_, to, _| to != 3);
+    }
+    cluster.hand_over(1, 3, late.pop().unwrap());
+    cluster.deliver_where(|_, to, _| to != 3);
+    cluster.take_snapshot(1, 1);
+    cluster.deliver_where(|_, to, _| to != 3);
+    let sent = cluster.raft(1).status().followers[1].snapshot;
+    assert!(sent.is_some(), "it lacks what the log has no more");
+    cluster.hand_over(1, 3, late.pop().unwrap());
+    cluster.settle(1);
+    assert_eq!(cluster.commands(3), ABC);
+    assert_eq!(cluster.server(3).snapshot, None);
+}
+
 #[test]
 fn a_snapshot_of_what_was_not_applied_stops_the_server() {
     let mut cluster = Cluster::new(3);
