@@ -293,6 +293,18 @@ impl Network {
         latency.unwrap_or(self.latency)
     }
 
+    /// How long a message may take, but for one in a thousand. Where messages don't overtake each other, all that follow
+    /// such a one wait for it; where they do, a rare one may be late.
+    pub(crate) fn longest(&self, from: u64, to: u64) -> u64 {
+        let most = self.latency_of(from, to).max;
+        match self.shape {
+            _ if self.reorder => most,
+            Shape::Uniform => most,
+            Shape::Exponential => 4 * most,
+            Shape::LongTailed => 25 * most,
+        }
+    }
+
     pub(crate) fn connects(&self, from: u64, to: u64) -> bool {
         !self.cut.contains(&(from, to))
             && !self.isolated.contains(&from)

@@ -77,8 +77,24 @@ impl World {
         }
     }
 
-    /// Whether these servers could elect one of them without the others, if all their links worked.
-    pub(crate) fn could_elect(&self, nodes: &[u64]) -> bool {
+    /// Whether these servers can go on without the others, if all their links work: one of them can be elected, they are a
+    /// majority of whatever anybody takes for the membership (which may be on its way to them), and they do not lack what
+    /// the others may have committed together with witnesses, who could not hand it on.
+    pub(crate) fn can_do_without_others(&self, nodes: &[u64]) -> bool {
+        let is_among = |node: raft_core::NodeId| nodes.contains(&node.0);
+        let mut memberships = self.known_memberships();
+        memberships.all(|membership| membership.reached_by_majority(is_among) == Some(true))
+            && self.could_elect(nodes)
+            && !self.is_committed_elsewhere(nodes)
+    }
+
+    fn known_memberships(&self) -> impl Iterator<Item = &raft_core::Membership> {
+        let running = self.nodes.iter().filter_map(Node::running);
+        let memberships = running.map(|running| running.raft.membership());
+        memberships.filter(|membership| !membership.voters().is_empty())
+    }
+
+    fn could_elect(&self, nodes: &[u64]) -> bool {
         let logs = |node: u64| Some(self.raft(node)?.last_log());
         let start = self.log_start();
         let mut reached = vec![0; self.nodes.len()];
@@ -92,6 +108,23 @@ impl World {
             }
         }
         self.nodes.iter().any(|node| has_majority(node, &reached))
+    }
+
+    /// Whether those of the others whose logs are more complete are a majority with all witnesses.
+    fn is_committed_elsewhere(&self, nodes: &[u64]) -> bool {
+        let log = |node: u64| self.raft(node).map(raft_core::Raft::last_log);
+        let is_witness = |node: u64| self.config.witnesses.contains(&node);
+        let own = nodes.iter().filter(|node| !is_witness(**node));
+        let best = own.map(|node| log(*node)).max().flatten();
+        self.is_majority_with_witnesses(|node| !nodes.contains(&node) && log(node) > best)
+    }
+
+    /// Whether these servers and all witnesses are a majority of what anybody takes for the membership.
+    pub(crate) fn is_majority_with_witnesses(&self, is_among: impl Fn(u64) -> bool) -> bool {
+        let is_witness = |node: u64| self.config.witnesses.contains(&node);
+        let is_one = |node: raft_core::NodeId| is_witness(node.0) || is_among(node.0);
+        let mut memberships = self.known_memberships();
+        memberships.any(|membership| membership.reached_by_majority(is_one) == Some(true))
     }
 
     /// Something was done that may keep servers busy with other things for a while. What happens to links does not count: it
@@ -148,7 +181,7 @@ impl World {
                 .all(|node| node.running().is_none() || is_fit(node));
         let connected = |one: u64, other: u64| {
             [(one, other), (other, one)].into_iter().all(|(from, to)| {
-                let is_quick = network.latency_of(from, to).max <= timeout / 4;
+                let is_quick = network.longest(from, to) <= timeout / 4;
                 is_quick && network.connects(from, to)
             })
         };
@@ -226,6 +259,40 @@ mod tests {
                 request,
             })
             .unwrap();
+    }
+
+    /// Whoever has changed the membership, though nobody has heard of it yet, is part of the quorum.
+    #[test]
+    fn a_quorum_is_one_to_all() {
+        let mut world = world(true, &[]);
+        assert!(world.can_do_without_others(&[1, 2, 4]));
+        assert!(!world.can_do_without_others(&[1, 2]));
+        let change = Action::ChangeMembership {
+            voters: vec![3],
+            learners: Vec::new(),
+            joining: Vec::new(),
+        };
+        world.act(&change).unwrap();
+        assert!(!world.can_do_without_others(&[1, 2, 4]));
+        assert!(world.can_do_without_others(&[1, 2, 3]));
+    }
+
+    #[test]
+    fn a_quorum_lacks_nothing_that_others_have_committed_with_witnesses() {
+        let config = WorldConfig {
+            nodes: 3,
+            witnesses: vec![2],
+            ..WorldConfig::default()
+        };
+        let mut world = World::new(config).unwrap();
+        world.act(&Action::Timeout { node: 3 }).unwrap();
+        world.run_until(1_000_000);
+        assert!(world.can_do_without_others(&[1, 2]));
+        world.act(&Action::Isolate { node: 1 }).unwrap();
+        write(&mut world);
+        world.run_until(1_100_000);
+        assert!(!world.can_do_without_others(&[1, 2]));
+        assert!(world.can_do_without_others(&[2, 3]));
     }
 
     const STAR: &[&[u64]] = &[&[1, 2], &[1, 3], &[1, 4], &[1, 5]];

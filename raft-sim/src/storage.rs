@@ -199,6 +199,17 @@ impl World {
         self.settle(id);
     }
 
+    /// How long the largest snapshot is on its way, piece by piece, each of which waits for the answer to the one before.
+    pub(crate) fn snapshot_travels(&self) -> u64 {
+        let snapshots = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.disk.snapshot.as_ref());
+        let largest = snapshots.map(|(snapshot, _)| snapshot.size).max();
+        let piece = self.config.snapshot_piece_bytes_max.max(1) as u64;
+        largest.unwrap_or(0).div_ceil(piece) * 2 * self.network.latency.max
+    }
+
     /// Whether a snapshot on its way to the disk of this node has to wait for room.
     pub(crate) fn has_no_room(&self, id: u64) -> bool {
         self.node(id).is_some_and(|node: &Node| node.disk.full)

@@ -263,9 +263,7 @@ impl Campaign {
             }
         }
         if !self.serves(stage) {
-            let text = format!(
-                "all is mended, but no write succeeds within {TIMEOUTS_TO_RECOVER} election timeouts"
-            );
+            let text = too_late("all is mended");
             return stage.world.violation().cloned().or(missed(stage, text));
         }
         if self.replaces {
@@ -305,8 +303,7 @@ impl Campaign {
 
     /// Whether a write succeeds in time.
     fn serves(&self, stage: &mut Stage) -> bool {
-        let timeout = self.script.config.election_timeout.max;
-        let deadline = stage.world.now() + TIMEOUTS_TO_RECOVER * timeout;
+        let deadline = stage.world.now() + patience(&stage.world);
         stage.ask();
         let mut answered = false;
         while !answered && stage.world.next_at().is_some_and(|at| at <= deadline) {
@@ -382,8 +379,21 @@ impl Stage {
             key: "mended".into(),
             value: "yes".into(),
         };
-        self.act(Action::Request { via: None, request });
+        let via = adversary::leader(&self.world).map(|(leader, _)| leader);
+        self.act(Action::Request { via, request });
     }
+}
+
+/// How long a cluster may take that goes on again.
+fn patience(world: &World) -> u64 {
+    TIMEOUTS_TO_RECOVER * world.config().election_timeout.max + world.snapshot_travels()
+}
+
+/// What is said of those who took longer.
+fn too_late(who: &str) -> String {
+    format!(
+        "{who}, but no write succeeds within {TIMEOUTS_TO_RECOVER} election timeouts and the time that a snapshot travels"
+    )
 }
 
 fn name(action: &Action) -> &'static str {

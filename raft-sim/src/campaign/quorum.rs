@@ -1,6 +1,6 @@
 //! A mended quorum, while the rest stays broken for ever.
 
-use super::{Stage, TIMEOUTS_TO_RECOVER, repairs};
+use super::{Stage, patience, repairs, too_late};
 use crate::action::{Action, Request};
 use crate::config::WorldConfig;
 use crate::invariants::{Invariant, Violation};
@@ -36,24 +36,25 @@ pub(super) fn holds_out(stage: &mut Stage, random: &mut Random) -> Option<Result
     }
     let chosen = choose(&stage.world, random)?;
     let config = stage.world.config().clone();
-    for node in (1..=config.nodes).filter(|node| !chosen.contains(node)) {
-        for action in breaks(node, &config, random) {
+    let is_out = |node: u64| !chosen.contains(&node);
+    let careful =
+        config.pre_vote && config.check_quorum && !stage.world.is_majority_with_witnesses(is_out);
+    for node in (1..=config.nodes).filter(|node| is_out(*node)) {
+        for action in breaks(node, &config, careful, random) {
             stage.act(action);
         }
     }
     let began = stage.world.now();
     let timeout = config.election_timeout.max;
+    let deadline = began + patience(&stage.world);
     let is_answered = |world: &World| {
         let mut ours = world.askings().filter(|asking| asking.invoked >= began);
         ours.any(|asking| asking.request.key() == KEY && asking.returned.is_some())
     };
     while stage.world.violation().is_none() && !is_answered(&stage.world) {
-        if stage.world.now() - began >= TIMEOUTS_TO_RECOVER * timeout {
+        if stage.world.now() >= deadline {
             let names: Vec<_> = chosen.iter().map(|node| format!("n{node}")).collect();
-            let text = format!(
-                "{} are mended and are a quorum, but no write succeeds within {TIMEOUTS_TO_RECOVER} election timeouts",
-                names.join(", ")
-            );
+            let text = too_late(&format!("{} are mended and are a quorum", names.join(", ")));
             let (invariant, at) = (Invariant::Availability, stage.world.now());
             return Some(Err(Violation {
                 invariant,
@@ -79,13 +80,13 @@ pub(super) fn holds_out(stage: &mut Stage, random: &mut Random) -> Option<Result
     Some(Ok(()))
 }
 
-/// A random set of servers in which somebody can be elected.
+/// A random set of servers that can do without the others.
 fn choose(world: &World, random: &mut Random) -> Option<Vec<u64>> {
     let mut rest: Vec<_> = (1..=world.config().nodes).collect();
     let mut chosen = Vec::new();
     while !rest.is_empty() {
         chosen.push(rest.swap_remove(random.below(rest.len() as u64) as usize));
-        if world.could_elect(&chosen) {
+        if world.can_do_without_others(&chosen) {
             chosen.sort_unstable();
             return Some(chosen);
         }
@@ -93,9 +94,9 @@ fn choose(world: &World, random: &mut Random) -> Option<Vec<u64>> {
     None
 }
 
-/// Without pre-vote and check-quorum together, a server that reaches others in one direction may disturb for ever.
-fn breaks(node: u64, config: &WorldConfig, random: &mut Random) -> Vec<Action> {
-    let careful = config.pre_vote && config.check_quorum;
+/// Without pre-vote and check-quorum together, a server that reaches others in one direction may disturb for ever; and
+/// if it needs only witnesses to commit, it may go on to give them what they cannot hand on.
+fn breaks(node: u64, config: &WorldConfig, careful: bool, random: &mut Random) -> Vec<Action> {
     let broken = random.pick(match careful {
         true => &[
             Broken::Down,

@@ -15,20 +15,26 @@ pub(super) fn turn_off(world: &World) -> Vec<Action> {
     if config.pre_vote && config.check_quorum {
         return Vec::new();
     }
-    let running = world.nodes.iter().filter_map(Node::running);
-    // It has all that is committed, so every later membership, too.
-    let Some(complete) = running.max_by_key(|running| running.raft.last_log()) else {
+    let logs = || {
+        let running = world.nodes.iter().filter_map(Node::running);
+        running.map(|running| &running.raft)
+    };
+    let Some(committed) = logs().map(raft_core::Raft::commit_index).max() else {
         return Vec::new();
     };
-    let raft = &complete.raft;
-    let mut in_force = raft.commit_index();
+    let knows = logs().find(|raft| raft.commit_index() == committed);
+    let term = knows.and_then(|raft| raft.term_at(committed));
+    // Whoever has all that is committed may be elected, and what it takes for the membership comes into force.
     let mut members = BTreeSet::new();
-    loop {
-        members.extend(raft.membership_at(in_force).members());
-        if in_force >= raft.membership_index() {
-            break;
+    for raft in logs().filter(|raft| raft.term_at(committed) == term) {
+        let mut in_force = committed;
+        loop {
+            members.extend(raft.membership_at(in_force).members());
+            if in_force >= raft.membership_index() {
+                break;
+            }
+            in_force = in_force.next();
         }
-        in_force = in_force.next();
     }
     // Servers in reserve, which were never added, stand for nothing.
     let may_stand = |node: &u64| {
