@@ -4,6 +4,7 @@
 
 use raft_core::Role;
 
+use super::late_answers::LateAnswers;
 use super::old_leader::OldLeader;
 use crate::action::Action;
 use crate::node::Node;
@@ -34,6 +35,8 @@ pub(super) enum Adversary {
     },
     /// Lets a leader believe that it leads while another one does.
     OldLeader(OldLeader),
+    /// Lets a server lead again, and hear then what belongs to its earlier leadership.
+    LateAnswers(LateAnswers),
 }
 
 impl Adversary {
@@ -47,6 +50,10 @@ impl Adversary {
 
     pub(super) fn old_leader() -> Self {
         Self::OldLeader(OldLeader::default())
+    }
+
+    pub(super) fn late_answers() -> Self {
+        Self::LateAnswers(LateAnswers::default())
     }
 
     pub(super) fn leader_chain(changes: bool) -> Self {
@@ -80,6 +87,7 @@ impl Adversary {
                 doubtful_voters(world, *candidates)
             }
             Self::OldLeader(old) => old.look(world, random),
+            Self::LateAnswers(late) => late.look(world, random),
             Self::LeaderChain {
                 changes,
                 waits,
@@ -141,6 +149,14 @@ impl Adversary {
                 }
                 actions
             }
+        }
+    }
+
+    /// What it mends when its time is over, besides what is mended after all faults.
+    pub(super) fn leave(&self, world: &World) -> Vec<Action> {
+        match self {
+            Self::LateAnswers(late) => late.mend(world),
+            _ => Vec::new(),
         }
     }
 }

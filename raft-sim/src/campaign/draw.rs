@@ -125,7 +125,12 @@ pub(super) fn draw(seed: u64) -> Campaign {
         }
         Aim::OldLeaders => {
             old_leaders(&mut config, &mut random);
-            Some(Adversary::old_leader())
+            if random.chance(700) {
+                Some(Adversary::old_leader())
+            } else {
+                late_answers(&mut config, &mut random);
+                Some(Adversary::late_answers())
+            }
         }
     };
     // Where somebody strikes on purpose, other faults would mostly be in the way.
@@ -189,6 +194,18 @@ fn old_leaders(config: &mut WorldConfig, random: &mut Random) {
     config.think = Span::new(min, 5 * min);
     config.write_stall_max = config.election_timeout.max;
     config.request_timeout = config.election_timeout.max;
+}
+
+/// Servers that lead without a majority until somebody tells them, and messages that overtake each other.
+fn late_answers(config: &mut WorldConfig, random: &mut Random) {
+    config.nodes = 5;
+    (config.pre_vote, config.check_quorum) = (false, false);
+    config.lease_drift_ppm = None;
+    config.reorder = true;
+    config.snapshot_every = 0;
+    config.heartbeat_interval = config.election_timeout.min / random.within(4..=8);
+    // A read waits for messages that are late.
+    config.request_timeout = 30 * config.heartbeat_interval;
 }
 
 fn world(seed: u64, random: &mut Random) -> WorldConfig {

@@ -13,6 +13,7 @@ mod adversary;
 mod company;
 mod disks;
 mod draw;
+mod late_answers;
 mod old_leader;
 mod quorum;
 mod removed;
@@ -224,6 +225,10 @@ impl Campaign {
                     .for_each(|action| stage.act(action));
             }
             if stop >= self.healed_at {
+                let left = adversary.map(|adversary| adversary.leave(&stage.world));
+                for action in left.into_iter().flatten() {
+                    stage.act(action);
+                }
                 return;
             }
         }
