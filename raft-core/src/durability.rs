@@ -165,21 +165,21 @@ impl Raft {
             boot: durability.boot,
             sequence,
         };
-        let write = Write {
-            token,
-            hard_state,
-            log_start: self.log.take_start(),
-            entries: self.log.take_unwritten(),
-        };
-        let last = write.last();
+        let log_start = self.log.take_start();
+        let entries = self.log.take_unwritten();
         self.durability.on_the_way.push_back(OnTheWay {
             sequence,
             hard_state,
-            last,
+            last: entries.last().map(|entry| entry.id),
             handed_out: self.now,
             synced: false,
         });
-        effects.write = Some(write);
+        effects.write = Some(Write {
+            token,
+            hard_state,
+            log_start,
+            entries,
+        });
     }
 
     /// Sends the vote and the acknowledgement that waited for a write, if it is durable.

@@ -129,7 +129,7 @@ impl Log {
         self.window.iter_from(from)
     }
 
-    /// The size of the entries of the window after `from`, up to `to`.
+    /// The size of the entries of the window after `from`, up to `to`, that were handed out in a write.
     pub(crate) fn bytes_between(&self, from: LogIndex, to: LogIndex) -> usize {
         self.window.bytes_between(from, to)
     }
@@ -210,11 +210,9 @@ impl Log {
         );
         self.window.share();
         let from = self.written.next();
-        let begins_here =
-            |piece: &&Entries| piece.first().is_some_and(|first| first.id.index == from);
-        let entries = match self.window.newest().filter(begins_here) {
-            Some(piece) => piece.clone(),
-            None => self.together(from, (self.last.index - self.written) as usize),
+        let entries = match self.window.newest() {
+            Some((first, piece)) if first == from => piece.clone(),
+            _ => self.together(from, (self.last.index - self.written) as usize),
         };
         self.written = self.last.index;
         entries

@@ -485,15 +485,10 @@ impl Raft {
             self.delivered = last.id.index;
             effects.committed.push(refetched);
         }
-        if self.delivered >= through {
-            return;
-        }
-        if self.delivered.next() < self.log.window_start() {
-            return self.refetch(&mut effects.fetches);
-        }
-        while self.delivered < through
-            && let Some(piece) = self.log.piece(self.delivered.next(), through)
-        {
+        while self.delivered < through {
+            let Some(piece) = self.log.piece(self.delivered.next(), through) else {
+                return self.refetch(&mut effects.fetches);
+            };
             self.delivered.0 += piece.len() as u64;
             effects.committed.push(piece);
         }

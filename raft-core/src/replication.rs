@@ -482,6 +482,7 @@ impl Raft {
     }
 
     /// What a leader has up to `through` is committed, and durable here.
+    #[inline]
     pub(crate) fn settle(&mut self, through: LogIndex) {
         if let RoleState::Leader(leader) = &mut self.role
             && through > leader.settled

@@ -118,27 +118,29 @@ impl Window {
     pub(crate) fn piece(&self, from: LogIndex, through: LogIndex) -> Option<Entries> {
         let piece = self.shared.get(self.position(from))?;
         let part = piece.before(from)..piece.before(through.next());
-        (!part.is_empty()).then(|| piece.entries.slice(part))
+        (piece.first <= from && !part.is_empty()).then(|| piece.entries.slice(part))
     }
 
-    /// The piece that came last.
-    pub(crate) fn newest(&self) -> Option<&Entries> {
-        self.shared.back().map(|piece| &piece.entries)
-    }
-
-    /// The size of the entries after `from`, up to `to`.
+    /// The size of the entries after `from`, up to `to`, that are ready to be handed on.
     pub(crate) fn bytes_between(&self, from: LogIndex, to: LogIndex) -> usize {
         let (from, to) = (from.next(), to.next());
-        let pieces = self.shared.range(self.position(from)..);
-        let shared = pieces.map(|piece| {
-            let part = piece.before(from)..piece.before(to);
-            if part.len() == piece.entries.len() {
-                piece.bytes
-            } else {
-                bytes(&piece.entries[part])
+        let mut size = 0;
+        for position in self.position(from)..self.shared.len() {
+            let piece = &self.shared[position];
+            match piece.before(from)..piece.before(to) {
+                none if none.is_empty() => break,
+                all if all.len() == piece.entries.len() => size += piece.bytes,
+                some => size += bytes(&piece.entries[some]),
             }
-        });
-        shared.sum::<usize>() + bytes(&self.own[before(&self.own, from)..before(&self.own, to)])
+        }
+        size
+    }
+
+    /// The piece that came last, and where it begins.
+    pub(crate) fn newest(&self) -> Option<(LogIndex, &Entries)> {
+        self.shared
+            .back()
+            .map(|piece| (piece.first, &piece.entries))
     }
 
     /// The piece in which `from` is, or the nearest one.
