@@ -132,8 +132,10 @@ impl Raft {
         }
         if let Some(through) = through {
             self.explain(|| Event::LogPersisted { through });
-            self.settle(self.commit_index.min(through.index));
-            self.advance_commit(through.index);
+            if let RoleState::Leader(_) = self.role {
+                self.settle(self.commit_index.min(through.index));
+                self.advance_commit(through.index);
+            }
         }
         self.request_votes();
     }

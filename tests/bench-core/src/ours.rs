@@ -89,8 +89,9 @@ impl Ours {
     }
 
     pub fn receive(&mut self, at: usize) {
-        for sent in self.inboxes[at].drain(..) {
-            self.servers[at].receive(sent.to, sent.message, self.now);
+        let server = &mut self.servers[at];
+        for Outbound { to: from, message } in self.inboxes[at].drain(..) {
+            server.receive(from, message, self.now);
         }
     }
 
