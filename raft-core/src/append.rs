@@ -59,7 +59,7 @@ impl Raft {
         if request.term >= self.term() && !self.recognize_leader(from, request.term) {
             return;
         }
-        if !is_piece_of_a_log(&request) || self.lacks_payloads(&request.entries) {
+        if !is_piece_of_a_log(&request, self.config.witness) {
             return self.ignore(from, IgnoreReason::MalformedEntries);
         }
         if !self.holds(prev_log) {
@@ -98,12 +98,6 @@ impl Raft {
             || self.log.contains(prev_log)
             || (!self.config.keeps(Rule::PreviousEntryMatches)
                 && prev_log.index <= self.log.last().index)
-    }
-
-    /// Only a witness gets entries without their payloads.
-    fn lacks_payloads(&self, entries: &[Entry]) -> bool {
-        let lacks = |entry: &Entry| entry.payload == Payload::Withheld;
-        !self.config.witness && entries.iter().any(lacks)
     }
 
     /// Follows the server that leads in `term`, which is not over. Returns false if that is
@@ -234,17 +228,20 @@ impl Raft {
 }
 
 /// Whether the entries follow each other and their predecessor, in terms that do not fall and that
-/// the sender has reached, and their memberships make sense.
-fn is_piece_of_a_log(request: &AppendEntries) -> bool {
+/// the sender has reached, and their memberships make sense. Only a witness gets them without payloads.
+fn is_piece_of_a_log(request: &AppendEntries, for_witness: bool) -> bool {
     let mut previous = request.prev_log;
     for entry in &*request.entries {
         let id = entry.id;
         if id.index != previous.index.next() || id.term < previous.term || id.term.0 == 0 {
             return false;
         }
-        if let Payload::Membership(membership) = &entry.payload
-            && membership.validate().is_err()
-        {
+        let makes_sense = match &entry.payload {
+            Payload::Noop | Payload::Command(_) => true,
+            Payload::Membership(membership) => membership.validate().is_ok(),
+            Payload::Withheld => for_witness,
+        };
+        if !makes_sense {
             return false;
         }
         previous = id;

@@ -83,7 +83,7 @@ impl Payload {
         match self {
             Self::Noop | Self::Withheld => 0,
             Self::Command(command) => command.len(),
-            Self::Membership(membership) => membership.members().len() * size_of::<NodeId>(),
+            Self::Membership(membership) => membership.bytes(),
         }
     }
 }

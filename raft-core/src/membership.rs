@@ -145,6 +145,11 @@ impl Membership {
         sorted(all.into_iter().flatten().copied())
     }
 
+    /// What the members count against limits on bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.members().len() * size_of::<NodeId>()
+    }
+
     /// Whether it makes sense.
     ///
     /// # Errors

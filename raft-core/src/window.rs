@@ -61,12 +61,16 @@ impl Window {
     #[inline]
     pub(crate) fn share(&mut self) {
         if let Some(first) = self.own.first() {
-            self.shared.push_back(Piece {
-                first: first.id.index,
-                bytes: core::mem::take(&mut self.own_bytes),
-                entries: self.own.drain(..).collect(),
-            });
+            self.share_own(first.id.index);
         }
+    }
+
+    fn share_own(&mut self, first: LogIndex) {
+        self.shared.push_back(Piece {
+            first,
+            bytes: core::mem::take(&mut self.own_bytes),
+            entries: self.own.drain(..).collect(),
+        });
     }
 
     /// Removes the entries after `keep`.
