@@ -102,6 +102,7 @@ impl Raft {
 
     /// Follows the server that leads in `term`, which is not over. Returns false if that is
     /// impossible, and the server stopped.
+    #[inline(always)]
     pub(crate) fn recognize_leader(&mut self, from: NodeId, term: Term) -> bool {
         if term > self.term() {
             self.adopt_term(term, from);

@@ -266,6 +266,7 @@ impl Log {
 
     /// Where the term of the entry at `index` begins, or began before it was compacted away in
     /// part.
+    #[inline(always)]
     fn run_of(&self, index: LogIndex) -> Option<LogId> {
         if index <= self.start.index {
             return None;

@@ -255,6 +255,7 @@ fn majority(voters: usize) -> usize {
     voters / 2 + 1
 }
 
+#[inline(always)]
 fn reached_by_majority_of<T: Ord + Copy>(
     voters: &[NodeId],
     reached: &mut impl FnMut(NodeId) -> T,

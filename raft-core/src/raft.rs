@@ -460,6 +460,7 @@ impl Raft {
         self.role = RoleState::Follower(Follower::default());
     }
 
+    #[inline(always)]
     pub(crate) fn arm_timer(&mut self) {
         self.timer.arm(self.now);
     }

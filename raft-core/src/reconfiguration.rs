@@ -229,10 +229,10 @@ impl Raft {
     /// Takes the next step of a change whose latest step is committed: out of the joint membership,
     /// or out of the lead.
     pub(crate) fn continue_change(&mut self) {
-        let (since, latest) = self.memberships.latest();
         if !matches!(self.role, RoleState::Leader(_)) {
             return;
         }
+        let (since, latest) = self.memberships.latest();
         let is_committed = since <= self.commit_index;
         if latest.is_joint() {
             if is_committed || !self.config.keeps(Rule::JointIsCommitted) {

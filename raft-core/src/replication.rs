@@ -404,6 +404,7 @@ impl Raft {
     }
 
     /// Whether an answer is meant for this leader in this term.
+    #[inline(always)]
     pub(crate) fn answers_this_term(&mut self, from: NodeId, term: crate::Term) -> bool {
         if term > self.term() {
             self.adopt_term(term, from);
@@ -466,6 +467,7 @@ impl Raft {
     }
 
     /// Moves the commit index forward.
+    #[inline(always)]
     pub(crate) fn commit_through(&mut self, to: LogIndex) {
         let from = self.commit_index;
         debug_assert!(
@@ -482,7 +484,7 @@ impl Raft {
     }
 
     /// What a leader has up to `through` is committed, and durable here.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn settle(&mut self, through: LogIndex) {
         if let RoleState::Leader(leader) = &mut self.role
             && through > leader.settled

@@ -49,6 +49,7 @@ impl Window {
         self.own.push(entry);
     }
 
+    #[inline(always)]
     pub(crate) fn push_piece(&mut self, piece: Entries) {
         self.share();
         if let Some(piece) = Piece::new(piece) {

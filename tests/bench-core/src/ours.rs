@@ -28,7 +28,7 @@ pub struct Ours {
     applied: Vec<Applied>,
     pub messages: u64,
     now: Instant,
-    /// Whether the leader got commands, or its timer fired.
+    /// Whether the leader got commands.
     asked: bool,
     /// A server that gets no mail.
     pub absent: Option<usize>,
@@ -83,8 +83,8 @@ impl Ours {
     pub fn wake(&mut self) -> Result<()> {
         self.now = self.servers[LEADER].deadline().context("a timer")?;
         self.servers[LEADER].elapse(self.now);
-        self.asked = true;
-        self.take_turn(LEADER);
+        self.receive(LEADER);
+        self.carry_out(LEADER);
         Ok(())
     }
 
@@ -102,15 +102,6 @@ impl Ours {
         // for acknowledgements, so the next turn is early enough.
         if wrote && self.servers[at].role() != Role::Leader {
             self.drain(at);
-        }
-    }
-
-    /// A server that got nothing since its last drain has nothing to do.
-    fn take_turn(&mut self, at: usize) {
-        let was_asked = at == LEADER && std::mem::take(&mut self.asked);
-        if was_asked || !self.inboxes[at].is_empty() {
-            self.receive(at);
-            self.carry_out(at);
         }
     }
 
@@ -175,7 +166,12 @@ impl Cluster for Ours {
 
     fn turn(&mut self) -> Result<()> {
         for at in 0..self.servers.len() {
-            self.take_turn(at);
+            // A server that got nothing since its last drain has nothing to do.
+            let was_asked = at == LEADER && std::mem::take(&mut self.asked);
+            if was_asked || !self.inboxes[at].is_empty() {
+                self.receive(at);
+                self.carry_out(at);
+            }
         }
         Ok(())
     }
