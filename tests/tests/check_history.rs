@@ -32,6 +32,8 @@ fn the_exit_status_is_the_verdict() -> Result<()> {
         (format!("{PUT}\n{STALE}\n"), &[][..], 1),
         (format!("{PUT}\n{STALE}"), &["--format", "porcupine"][..], 2),
         (String::new(), &[][..], 2),
+        (PUT.replace("ok", "failed"), &[][..], 2),
+        (PUT.replace("ok", "unknown"), &[][..], 2),
         (format!("{PUT}\nnonsense\n"), &[][..], 2),
         (format!("{PUT}\n{STALE}\n"), &["--steps", "0"][..], 3),
     ] {

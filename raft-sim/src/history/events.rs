@@ -1,104 +1,144 @@
 //! Histories written as events: a process asks for something, and is answered later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{History, HistoryError};
 use crate::linearizability::{Call, Operation};
 
-/// What an event says of its process's operation.
-pub(super) enum Event {
-    /// The process asks for this.
-    Invoke(Call),
-    /// It is answered. What is new is what a read found, or whether a compare-and-set was done.
-    Answer(Answer),
-    /// It certainly did not happen.
-    Failed,
-    /// Nobody knows.
-    Unknown,
+/// What a process does, as its lines call it. Both lines of an operation must say the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Function {
+    Read,
+    Write,
+    Append,
+    Delete,
+    Cas,
 }
 
-pub(super) enum Answer {
-    Done,
-    Found(Option<String>),
-    Refused,
+/// What a line says of its process's operation.
+pub(super) struct Event {
+    pub(super) process: u64,
+    pub(super) key: String,
+    pub(super) function: Function,
+    pub(super) what: What,
+}
+
+pub(super) enum What {
+    /// The process asks for this.
+    Invoke(Call),
+    /// It is answered. The call is what was asked for, as the answer repeats it (none, if it leaves that out), with what
+    /// a read found, or whether a compare-and-set was done.
+    Answer(Option<Call>),
+    /// It certainly did not happen.
+    Failed(Option<Call>),
+    /// Nobody knows.
+    Unknown(Option<Call>),
+}
+
+/// An operation that waits for its answer.
+struct Open {
+    index: usize,
+    function: Function,
 }
 
 /// Puts operations together from their two events. The number of the line is the time.
 #[derive(Default)]
 pub(super) struct Pairing {
     operations: Vec<Operation>,
-    open: BTreeMap<u64, usize>,
-    failed: Vec<usize>,
+    open: BTreeMap<u64, Open>,
+    failed: BTreeSet<usize>,
 }
 
 impl Pairing {
-    pub(super) fn take(
-        &mut self,
-        line: usize,
-        process: u64,
-        key: &str,
-        event: Event,
-    ) -> Result<(), HistoryError> {
-        let call = match event {
-            Event::Invoke(call) => {
-                if self.open.insert(process, self.operations.len()).is_some() {
-                    let text = format!("process {process} asks again before it was answered");
-                    return Err(HistoryError::at(line, text));
+    pub(super) fn take(&mut self, line: usize, event: Event) -> Result<(), HistoryError> {
+        let Event {
+            process,
+            key,
+            function,
+            what,
+        } = event;
+        let bad = |text: String| Err(HistoryError::at(line, text));
+        let said = match what {
+            What::Invoke(call) => {
+                let index = self.operations.len();
+                let open = Open { index, function };
+                if self.open.insert(process, open).is_some() {
+                    return bad(format!(
+                        "process {process} asks again before it was answered"
+                    ));
                 }
                 self.operations.push(Operation {
                     client: process,
-                    key: key.to_owned(),
+                    key,
                     call,
                     invoked: line as u64,
                     returned: None,
                 });
                 return Ok(());
             }
-            other => other,
+            What::Answer(ref call) | What::Failed(ref call) | What::Unknown(ref call) => call,
         };
-        let Some(index) = self.open.remove(&process) else {
-            let text = format!("process {process} is answered, and has asked for nothing");
-            return Err(HistoryError::at(line, text));
+        let Some(open) = self.open.remove(&process) else {
+            return bad(format!(
+                "process {process} is answered, and has asked for nothing"
+            ));
         };
-        let operation = &mut self.operations[index];
+        let operation = &mut self.operations[open.index];
         if operation.key != key {
-            let text = format!("process {process} asked about key {:?}", operation.key);
-            return Err(HistoryError::at(line, text));
+            return bad(format!(
+                "process {process} asked about key {:?}",
+                operation.key
+            ));
         }
-        let answer = match call {
-            Event::Answer(answer) => answer,
-            Event::Failed => {
-                self.failed.push(index);
-                return Ok(());
+        let repeats = said.as_ref().is_none_or(|said| asks(said, &operation.call));
+        if open.function != function || !repeats {
+            return bad(format!(
+                "the answer is not one to what process {process} asked for in line {}: {operation}",
+                operation.invoked
+            ));
+        }
+        match what {
+            What::Answer(call) => {
+                operation.call = call.unwrap_or_else(|| operation.call.clone());
+                operation.returned = Some(line as u64);
             }
-            Event::Unknown | Event::Invoke(_) => return Ok(()),
-        };
-        operation.returned = Some(line as u64);
-        match (&mut operation.call, answer) {
-            (Call::Get { found }, Answer::Found(value)) => *found = value,
-            (Call::Cas { succeeded, .. }, Answer::Done) => *succeeded = true,
-            (Call::Cas { succeeded, .. }, Answer::Refused) => *succeeded = false,
-            (Call::Put { .. } | Call::Append { .. } | Call::Delete, Answer::Done) => {}
-            _ => {
-                return Err(HistoryError::at(
-                    line,
-                    "the answer is not one to what was asked",
-                ));
+            What::Failed(_) => {
+                self.failed.insert(open.index);
             }
+            What::Unknown(_) | What::Invoke(_) => {}
         }
         Ok(())
     }
 
     pub(super) fn history(mut self, skipped: usize) -> History {
-        let failed = self.failed.len();
-        self.failed.sort_unstable();
-        for index in self.failed.into_iter().rev() {
-            self.operations.remove(index);
-        }
+        let failed = self.failed;
+        let mut index = 0;
+        self.operations.retain(|_| {
+            index += 1;
+            !failed.contains(&(index - 1))
+        });
         History {
             operations: self.operations,
-            failed,
+            failed: failed.len(),
             skipped,
         }
+    }
+}
+
+/// Whether both ask for the same, whatever came back.
+fn asks(one: &Call, other: &Call) -> bool {
+    match (one, other) {
+        (Call::Get { .. }, Call::Get { .. }) => true,
+        (
+            Call::Cas {
+                expected, value, ..
+            },
+            Call::Cas {
+                expected: other,
+                value: another,
+                ..
+            },
+        ) => (expected, value) == (other, another),
+        _ => one == other,
     }
 }

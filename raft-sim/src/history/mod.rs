@@ -52,8 +52,8 @@ pub struct HistoryError {
 ///
 /// # Errors
 ///
-/// [`HistoryError`] at the first line that can't be understood, and if there is no operation at
-/// all: nothing would have been judged.
+/// [`HistoryError`] at the first line that can't be understood, and if no operation was answered:
+/// nothing would have been judged.
 pub fn parse(text: &str, format: Option<Format>) -> Result<History, HistoryError> {
     let format = format.or_else(|| guess(text)).ok_or_else(|| {
         HistoryError::of_file(
@@ -65,10 +65,14 @@ pub fn parse(text: &str, format: Option<Format>) -> Result<History, HistoryError
         Format::Porcupine => porcupine::parse(text),
         Format::Jepsen => jepsen::parse(text),
     }?;
-    if history.operations.is_empty() && history.failed == 0 {
-        return Err(HistoryError::of_file("there is no operation in it"));
+    let mut answers = history.operations.iter();
+    if answers.any(|operation| operation.returned.is_some()) {
+        return Ok(history);
     }
-    Ok(history)
+    Err(HistoryError::of_file(match history.failed {
+        0 if history.operations.is_empty() => "there is no operation in it",
+        _ => "no operation in it was answered, so there is nothing to judge",
+    }))
 }
 
 fn guess(text: &str) -> Option<Format> {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::edn::{self, Value};
-use super::events::{Answer, Event, Pairing};
+use super::events::{Event, Function, Pairing, What};
 use super::{History, HistoryError};
 use crate::linearizability::Call;
 
@@ -15,18 +15,11 @@ pub(super) fn parse(text: &str) -> Result<History, HistoryError> {
         if line.trim().is_empty() {
             continue;
         }
-        let problem = |problem: &str| HistoryError::at(number, problem);
-        let map =
-            edn::map(line).ok_or_else(|| problem("this is no map of keywords to simple values"))?;
-        let event = read(&map).map_err(|text| problem(&text))?;
-        let (Some(Value::Number(process)), Some(Value::Text(key))) =
-            (map.get("process"), map.get("key"))
-        else {
-            return Err(problem(":process must be a number, and :key a text"));
-        };
-        let process =
-            u64::try_from(*process).map_err(|_| problem(":process must not be negative"))?;
-        pairing.take(number, process, key, event)?;
+        let event = edn::map(line)
+            .ok_or_else(|| "this is no map of keywords to simple values".to_owned())
+            .and_then(|map| read(&map))
+            .map_err(|problem| HistoryError::at(number, problem))?;
+        pairing.take(number, event)?;
     }
     Ok(pairing.history(0))
 }
@@ -36,25 +29,57 @@ fn read(map: &BTreeMap<String, Value>) -> Result<Event, String> {
         Some(Value::Keyword(word)) => Ok(word.as_str()),
         _ => Err(format!(":{name} must be a keyword")),
     };
-    let value = || match map.get("value") {
-        Some(Value::Text(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
-        Some(Value::Nil) | None => Ok(None),
-        Some(_) => Err(":value must be a text or nil".to_owned()),
+    let (Some(Value::Number(process)), Some(Value::Text(key))) =
+        (map.get("process"), map.get("key"))
+    else {
+        return Err(":process must be a number, and :key a text".to_owned());
     };
-    Ok(match (word("type")?, word("f")?) {
-        ("invoke", "get") => Event::Invoke(Call::Get { found: None }),
-        ("invoke", "put") => Event::Invoke(match value()? {
-            Some(value) => Call::Put { value },
-            None => Call::Delete,
-        }),
-        ("invoke", "append") => Event::Invoke(Call::Append {
-            value: value()?.unwrap_or_default(),
-        }),
-        ("invoke", "delete") => Event::Invoke(Call::Delete),
-        ("ok", "get") => Event::Answer(Answer::Found(value()?)),
-        ("ok", "put" | "append" | "delete") => Event::Answer(Answer::Done),
-        ("fail", "get" | "put" | "append" | "delete") => Event::Failed,
-        ("info", "get" | "put" | "append" | "delete") => Event::Unknown,
-        (kind, function) => return Err(format!("there is no :{kind} of :{function}")),
+    let process = u64::try_from(*process).map_err(|_| ":process must not be negative")?;
+    // A text, or nil; the outer option says whether it stands there at all.
+    let value = match map.get("value") {
+        Some(Value::Text(text)) => Some(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(Value::Nil) => Some(None),
+        None => None,
+        Some(_) => return Err(":value must be a text or nil".to_owned()),
+    };
+    let (kind, name) = (word("type")?, word("f")?);
+    let function = match name {
+        "get" => Function::Read,
+        "put" => Function::Write,
+        "append" => Function::Append,
+        "delete" => Function::Delete,
+        _ => return Err(format!("there is no :{kind} of :{name}")),
+    };
+    let missing = || format!("an :{kind} of :{name} needs a :value");
+    let what = match (kind, function) {
+        ("invoke", Function::Write | Function::Append) => {
+            let call = call(function, value).ok_or_else(missing)?;
+            What::Invoke(call)
+        }
+        ("invoke", _) => What::Invoke(call(function, Some(None)).ok_or_else(missing)?),
+        ("ok", Function::Read) => What::Answer(Some(call(function, value).ok_or_else(missing)?)),
+        ("ok", _) => What::Answer(call(function, value)),
+        // Some repeat what was asked for, and some do not.
+        ("fail", _) => What::Failed(call(function, value.filter(Option::is_some))),
+        ("info", _) => What::Unknown(call(function, value.filter(Option::is_some))),
+        _ => return Err(format!("there is no :{kind} of :{name}")),
+    };
+    Ok(Event {
+        process,
+        key: key.clone(),
+        function,
+        what,
+    })
+}
+
+/// What a line asks for, or repeats; none if it says no value.
+fn call(function: Function, value: Option<Option<String>>) -> Option<Call> {
+    Some(match (function, value?) {
+        (Function::Read, found) => Call::Get { found },
+        (Function::Append, value) => Call::Append {
+            value: value.unwrap_or_default(),
+        },
+        (Function::Write, Some(value)) => Call::Put { value },
+        (Function::Write, None) | (Function::Delete | Function::Cas, _) => Call::Delete,
     })
 }

@@ -1,5 +1,8 @@
 //! Each format by small samples, and what is refused.
 
+use std::time::Instant;
+
+use super::events::{Event, Function, Pairing, What};
 use super::*;
 use crate::linearizability::{Call, Verdict, check};
 
@@ -136,14 +139,112 @@ fn jepsens_format() {
             .replace(":write\t2", ":write\t1")
     ));
     assert!(problem(&JEPSEN.replace(":ok\t:cas", ":ok\t:swap")).starts_with("line 8: "));
-    let swapped = JEPSEN.replace(":ok\t:read\tnil", ":ok\t:write\tnil");
-    assert!(problem(&swapped).contains("not one to what was asked"));
+    let swapped = JEPSEN.replace(":ok\t:read\tnil", ":ok\t:write\t4");
+    assert!(problem(&swapped).starts_with("line 4: the answer is not one to what process 0"));
 }
 
 #[test]
-fn nothing_is_not_taken_for_a_history() {
-    assert!(problem("").contains("format"));
-    assert!(problem("hello\n").contains("format"));
-    let empty = parse("\n\n", Some(Format::Json)).unwrap_err();
-    assert!(empty.to_string().contains("no operation"));
+fn a_garbled_operation_of_jepsen_is_not_skipped() {
+    let garbled = JEPSEN.replace("util - 0\t:ok\t:read\t1", "utl - 0\t:ok\t:read\t7");
+    assert!(problem(&garbled).starts_with("line 13: this looks like an operation"));
+    let noise = format!("{JEPSEN}{}", "something else\n".repeat(12));
+    assert!(problem(&noise).starts_with("13 lines are about something else, and 12 about"));
+}
+
+/// Both lines of an operation say what it is, and so a line that is lost is noticed.
+#[test]
+fn an_answer_to_something_else_is_refused() {
+    let put = r#"{:process 0, :type :invoke, :f :put, :key "0", :value "a"}"#;
+    for answer in [
+        // It would take the put out of the history.
+        r#":type :fail, :f :get, :key "0", :value nil"#,
+        r#":type :ok, :f :delete, :key "0", :value nil"#,
+        r#":type :ok, :f :put, :key "0", :value "b""#,
+        r#":type :ok, :f :append, :key "0", :value "a""#,
+        r#":type :fail, :f :put, :key "0", :value "b""#,
+        r#":type :info, :f :put, :key "0", :value "b""#,
+    ] {
+        let history = format!("{put}\n{{:process 0, {answer}}}\n");
+        let expected = "line 2: the answer is not one to what process 0 asked for in line 1: put";
+        assert!(problem(&history).starts_with(expected), "{history}");
+    }
+    for (asked, answer) in [
+        (":write\t1", ":ok\t:write\t5"),
+        (":write\t1", ":fail\t:write\t5"),
+        (":write\t1", ":info\t:cas\t:timed-out"),
+        (":cas\t[1 2]", ":fail\t:write\t2"),
+        (":cas\t[1 2]", ":fail\t:cas\t[1 3]"),
+        (":cas\t[1 2]", ":ok\t:cas\t[2 2]"),
+        (":read\tnil", ":fail\t:cas\t[1 2]"),
+    ] {
+        let line = "INFO  jepsen.util - 0\t";
+        let history = format!("{line}:invoke\t{asked}\n{line}{answer}\n");
+        assert!(
+            problem(&history).starts_with("line 2: the answer is not one"),
+            "{history}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_may_leave_out_what_was_asked_for_and_not_what_was_found() {
+    let without = PORCUPINE.replace(
+        ":type :ok, :f :put, :key \"0\", :value \"x 0\"",
+        ":type :ok, :f :put, :key \"0\"",
+    );
+    assert_ne!(without, PORCUPINE);
+    assert_eq!(parse(&without, None), parse(PORCUPINE, None));
+    for (line, value) in [
+        ("line 8", ", :value \"x 0 y\""),
+        ("line 2", ", :value \" y\""),
+    ] {
+        let mute = PORCUPINE.replacen(value, "", 1);
+        assert!(problem(&mute).starts_with(line), "{}", problem(&mute));
+        assert!(problem(&mute).contains("needs a :value"));
+    }
+}
+
+#[test]
+fn a_history_without_an_answer_is_not_judged() {
+    for outcome in ["failed", "unknown"] {
+        let line = r#"{"client": 1, "op": "put", "key": "x", "value": "a", "call": 1, "outcome": "OUTCOME"}"#;
+        let reason = problem(&line.replace("OUTCOME", outcome));
+        assert!(reason.contains("nothing to judge"), "{reason}");
+    }
+    let unanswered = "INFO  jepsen.util - 0\t:invoke\t:read\tnil\n";
+    assert!(problem(unanswered).contains("nothing to judge"));
+}
+
+/// To leave out what failed, one operation after the other, took most of a minute here.
+#[test]
+fn a_long_history_of_failures_is_put_together_in_a_moment() {
+    let mut pairing = Pairing::default();
+    let call = |put: usize| Call::Put {
+        value: put.to_string(),
+    };
+    for put in 0..200_000 {
+        let answer = match put % 2 {
+            0 => What::Failed(None),
+            _ => What::Answer(None),
+        };
+        for what in [What::Invoke(call(put)), answer] {
+            let event = Event {
+                process: 0,
+                key: "x".into(),
+                function: Function::Write,
+                what,
+            };
+            pairing.take(put, event).unwrap();
+        }
+    }
+    let began = Instant::now();
+    let history = pairing.history(0);
+    let took = began.elapsed();
+    assert_eq!(
+        (history.operations.len(), history.failed),
+        (100_000, 100_000)
+    );
+    let mut left = (0..).zip(&history.operations);
+    assert!(left.all(|(index, operation)| operation.call == call(2 * index + 1)));
+    assert!(took.as_secs() < 5, "{took:?}");
 }
