@@ -5,7 +5,8 @@ use raft_kv::{Command, KeyRange, RangeRequest, Request};
 use serde::Serialize;
 
 use crate::holders::is_holders;
-use crate::invariants::Violation;
+use crate::invariants::{Invariant, Violation};
+use crate::linearizability::{self, Verdict};
 use crate::network::{InFlight, Lost};
 use crate::node::{Node, Process};
 use crate::story::Record;
@@ -205,19 +206,26 @@ impl World {
         self.network.sent
     }
 
-    /// Judges the answers that clients got so far, as [`linearizability::check`] does.
+    /// Judges the answers that clients got so far, as [`linearizability::check`] does. A violation happens with the first
+    /// answer that no order explains.
     ///
     /// [`linearizability::check`]: crate::linearizability::check
     #[must_use]
     pub fn judge_history(&self, steps_max: u64) -> Option<Violation> {
-        match crate::linearizability::check(&self.history(), steps_max) {
-            crate::linearizability::Verdict::Linearizable => None,
-            verdict => Some(Violation {
-                invariant: crate::Invariant::Linearizability,
-                text: verdict.to_string(),
-                at: self.now,
-            }),
-        }
+        let history = self.history();
+        let (at, verdict) = match linearizability::check(&history, steps_max) {
+            Verdict::Linearizable => return None,
+            Verdict::GaveUp { key } => (self.now, Verdict::GaveUp { key }),
+            Verdict::Violation(found) => {
+                let (at, found) = linearizability::earliest(&history, found, steps_max);
+                (at, Verdict::Violation(found))
+            }
+        };
+        Some(Violation {
+            invariant: Invariant::Linearizability,
+            text: verdict.to_string(),
+            at,
+        })
     }
 }
 

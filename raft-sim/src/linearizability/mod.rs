@@ -167,6 +167,46 @@ pub fn check_within(history: &[Operation], limits: Limits) -> Verdict {
     }
 }
 
+/// When a history that contradicts itself does so first, and how: the beginning of it up to that answer, in which later
+/// answers are not known yet, is not linearizable, and no shorter one is found not to be.
+pub(crate) fn earliest(
+    history: &[Operation],
+    found: Box<Contradiction>,
+    steps_max: u64,
+) -> (u64, Box<Contradiction>) {
+    let key = found.key.clone();
+    let at_key = || history.iter().filter(|operation| operation.key == key);
+    let mut answers: Vec<_> = at_key()
+        .filter_map(|operation| operation.returned)
+        .collect();
+    answers.sort_unstable();
+    let (mut first, mut last) = (0, answers.len().saturating_sub(1));
+    let mut earliest = found;
+    // A beginning of a linearizable history is linearizable, so that the moment can be found by halving.
+    while first < last {
+        let middle = usize::midpoint(first, last);
+        let until = answers[middle];
+        let beginning: Vec<_> = at_key()
+            .filter(|operation| {
+                operation
+                    .invoked
+                    .min(operation.returned.unwrap_or(u64::MAX))
+                    <= until
+            })
+            .cloned()
+            .map(|mut operation| {
+                operation.returned = operation.returned.filter(|returned| *returned <= until);
+                operation
+            })
+            .collect();
+        match check(&beginning, steps_max) {
+            Verdict::Violation(found) => (earliest, last) = (found, middle),
+            Verdict::Linearizable | Verdict::GaveUp { .. } => first = middle + 1,
+        }
+    }
+    (answers.get(last).copied().unwrap_or_default(), earliest)
+}
+
 fn check_key(key: &str, operations: &[&Operation], limits: Limits) -> Verdict {
     let silent = silent(operations);
     let mut operations: Vec<_> = operations

@@ -69,6 +69,36 @@ fn a_stale_read_is_found() {
     assert!(is_ok(&history[..3]));
 }
 
+fn fell_at(history: &[Operation]) -> (u64, Box<Contradiction>) {
+    match check(history, 1_000_000) {
+        Verdict::Violation(found) => earliest(history, found, 1_000_000),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_contradiction_happens_with_the_first_answer_that_no_order_explains() {
+    let mut history = vec![
+        op(1, put("a"), 0, Some(1)),
+        op(1, put("b"), 2, Some(3)),
+        op(2, get(Some("b")), 4, Some(5)),
+        op(3, get(Some("a")), 6, Some(7)),
+    ];
+    for more in 4..100 {
+        history.push(op(1, put("b"), 2 * more, Some(2 * more + 1)));
+    }
+    let (at, found) = fell_at(&history);
+    assert_eq!((at, found.culprit.call), (7, get(Some("a"))));
+    // The read of c would be explained by the compare-and-set, until that says that it was refused.
+    let history = [
+        op(1, put("a"), 0, Some(1)),
+        op(2, cas(Some("a"), "c", false), 2, Some(9)),
+        op(3, get(Some("c")), 3, Some(4)),
+        op(3, get(Some("c")), 10, Some(11)),
+    ];
+    assert_eq!(fell_at(&history).0, 9);
+}
+
 #[test]
 fn concurrent_operations_may_take_either_order() {
     for last in ["a", "b"] {
