@@ -147,7 +147,7 @@ fn a_follower_that_lost_what_it_acknowledged_is_asked_at_heartbeats_only() {
     let matched = cluster.raft(1).status().followers[1].match_index;
     let last = cluster.raft(1).last_log().index;
     assert_eq!(matched, last);
-    cluster.server(3).log.pop();
+    cluster.server(3).disk.log.pop();
     cluster.crash_and_restart(3);
     cluster.propose(1, "b");
     let asked = std::cell::Cell::new(0);

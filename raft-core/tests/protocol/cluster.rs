@@ -5,18 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{
-    Config, Durable, Effects, Entry, Event, Fetch, HardState, Install, Instant, LogId, LogIndex,
-    Membership, Message, NodeId, Payload, Raft, ReadId, ReadMode, ReadOutcome, Restored, Role,
-    Snapshot, SnapshotRead, Term, Write,
+    Config, Effects, Entry, Event, Fetch, Install, Instant, LogId, LogIndex, Membership, Message,
+    NodeId, Payload, Raft, ReadId, ReadMode, ReadOutcome, Role, Snapshot, SnapshotRead, Term,
 };
+
+use crate::disk::{Disk, Pending};
 
 pub struct Server {
     pub raft: Raft,
-    /// What survives a crash.
-    pub hard_state: HardState,
-    pub log: Vec<Entry>,
-    pub log_start: LogId,
-    pub snapshot: Option<(Snapshot, Bytes)>,
+    pub disk: Disk,
     founders: Membership,
     /// Writes that were handed out and not synced.
     pub writes: VecDeque<Pending>,
@@ -32,14 +29,6 @@ pub struct Server {
     pub snapshot_reads: Vec<SnapshotRead>,
     pub reads: Vec<ReadOutcome>,
     pub events: Vec<Event>,
-    boot: u64,
-}
-
-pub struct Pending {
-    pub hard_state: Option<HardState>,
-    pub log_start: Option<LogId>,
-    pub entries: Vec<Entry>,
-    pub token: Durable,
 }
 
 pub struct Cluster {
@@ -89,11 +78,11 @@ impl Cluster {
         let term = logs.iter().flat_map(|log| log.iter()).max();
         for (id, terms) in (1..).zip(logs) {
             let server = cluster.server(id);
-            server.log = (1..)
+            server.disk.log = (1..)
                 .zip(*terms)
                 .map(|(index, term)| entry(*term, index))
                 .collect();
-            server.hard_state.term = Term(term.copied().unwrap_or(0));
+            server.disk.hard_state.term = Term(term.copied().unwrap_or(0));
             cluster.crash_and_restart(id);
         }
         cluster
@@ -101,12 +90,10 @@ impl Cluster {
 
     /// A server that starts for the first time.
     pub fn add(&mut self, id: u64, founders: Membership) {
+        let mut disk = Disk::default();
         let server = Server {
-            raft: self.restore(id, 1, &founders, None),
-            hard_state: HardState::default(),
-            log: Vec::new(),
-            log_start: LogId::default(),
-            snapshot: None,
+            raft: self.start(id, &founders, &mut disk),
+            disk,
             founders,
             writes: VecDeque::new(),
             applied: Vec::new(),
@@ -117,12 +104,11 @@ impl Cluster {
             snapshot_reads: Vec::new(),
             reads: Vec::new(),
             events: Vec::new(),
-            boot: 1,
         };
         self.servers.insert(id, server);
     }
 
-    fn restore(&self, id: u64, boot: u64, founders: &Membership, disk: Option<&Server>) -> Raft {
+    fn start(&self, id: u64, founders: &Membership, disk: &mut Disk) -> Raft {
         let mut config = Config::new(NodeId(id));
         config.explain = true;
         (self.configure)(&mut config);
@@ -130,34 +116,18 @@ impl Cluster {
         if let Some(rule) = broken_rule() {
             config.broken = config.broken.and(rule);
         }
-        let window = config.window_bytes_max;
-        let hard_state = disk.map_or(HardState::default(), |disk| disk.hard_state);
-        let snapshot = disk.and_then(|disk| disk.snapshot.clone());
-        let applied = snapshot
-            .as_ref()
-            .map_or(LogIndex(0), |(snapshot, _)| snapshot.last.index);
-        let mut restored = Restored::new(boot, founders.clone(), hard_state, applied, window);
-        if let (Some((snapshot, _)), Some(disk)) = (snapshot, disk) {
-            restored = restored.with_snapshot(snapshot, disk.log_start);
-        }
-        for entry in disk.into_iter().flat_map(|disk| &disk.log) {
-            restored.push(entry.clone()).unwrap();
-        }
+        let restored = disk.start(founders, config.window_bytes_max).unwrap();
         Raft::new(config, restored, id, self.now).unwrap()
     }
 
     /// The server loses its memory and what it had not synced, and starts again.
     pub fn crash_and_restart(&mut self, id: u64) {
         let mut server = self.servers.remove(&id).unwrap();
-        server.boot += 1;
-        server.raft = self.restore(id, server.boot, &server.founders.clone(), Some(&server));
+        server.raft = self.start(id, &server.founders, &mut server.disk);
         server.snapshot_reads.clear();
         server.writes.clear();
         server.applied.clear();
-        server.state = match &server.snapshot {
-            Some((_, data)) => commands(data),
-            None => Vec::new(),
-        };
+        server.state = server.disk.commands();
         server.arriving.clear();
         server.install = None;
         self.servers.insert(id, server);
@@ -323,7 +293,7 @@ impl Cluster {
             identity: data.len() as u64,
             size: data.len() as u64,
         };
-        server.snapshot = Some((snapshot.clone(), data));
+        server.disk.snapshot = Some((snapshot.clone(), data));
         let retain_after = LogIndex(last.0.saturating_sub(retain));
         server.raft.snapshot_taken(snapshot, retain_after, now);
         self.drain();
@@ -346,39 +316,13 @@ fn broken_rule() -> Option<raft_core::Rule> {
     rules.find(|rule| rule.name() == name).copied()
 }
 
-fn commands(data: &[u8]) -> Vec<String> {
-    let text = String::from_utf8(data.to_vec()).unwrap();
-    text.lines().map(String::from).collect()
-}
-
-impl From<Write> for Pending {
-    fn from(write: Write) -> Self {
-        Self {
-            hard_state: write.hard_state(),
-            log_start: write.log_start(),
-            entries: write.entries().to_vec(),
-            token: write.synced(),
-        }
-    }
-}
-
 impl Server {
     /// Syncs all writes.
     pub fn sync(&mut self, now: Instant) {
         while let Some(pending) = self.writes.pop_front() {
-            self.hard_state = pending.hard_state.unwrap_or(self.hard_state);
-            if let Some(start) = pending.log_start {
-                if self.log.iter().all(|entry| entry.id != start) {
-                    self.log.clear();
-                }
-                self.log.retain(|entry| entry.id.index > start.index);
-                self.log_start = start;
-            }
-            if let Some(first) = pending.entries.first() {
-                self.log.retain(|entry| entry.id.index < first.id.index);
-            }
-            self.log.extend(pending.entries);
-            self.raft.persisted(pending.token, now);
+            let token = pending.token.clone();
+            self.disk.take(pending);
+            self.raft.persisted(token, now);
         }
     }
 
@@ -393,7 +337,7 @@ impl Server {
 
     /// Answers all reads of the snapshot.
     pub fn read_snapshots(&mut self, now: Instant) {
-        let Some((snapshot, data)) = &self.snapshot else {
+        let Some((snapshot, data)) = &self.disk.snapshot else {
             return;
         };
         for read in self.snapshot_reads.drain(..) {
@@ -409,8 +353,8 @@ impl Server {
         if let Some(install) = self.install.take() {
             let data = std::mem::take(&mut self.arriving);
             assert_eq!(install.snapshot().size, data.len() as u64);
-            self.state = commands(&data);
-            self.snapshot = Some((install.snapshot().clone(), data.into()));
+            self.disk.snapshot = Some((install.snapshot().clone(), data.into()));
+            self.state = self.disk.commands();
             self.raft.snapshot_installed(install.done(), now);
         }
     }

@@ -185,7 +185,10 @@ fn a_write_of_an_entry_that_went_and_came_back_makes_nothing_durable() {
     let last = server.writes.pop_back().unwrap();
     server.sync(now);
     server.writes.push_back(last);
-    assert_eq!(server.log.last().map(|entry| entry.id.term), Some(Term(3)));
+    assert_eq!(
+        server.disk.log.last().map(|entry| entry.id.term),
+        Some(Term(3))
+    );
     assert_eq!(cluster.raft(5).durable_index(), LogIndex(1));
     cluster.drain();
     let acknowledged = |message: &Message| matches!(message, Message::AppendEntriesResponse(response) if matches!(response.result, AppendResult::Accepted { match_index } if match_index > LogIndex(1)));

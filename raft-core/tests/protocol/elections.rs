@@ -80,7 +80,7 @@ fn a_vote_survives_a_crash() {
     cluster.deliver_where(|_, to, _| to == 3);
     cluster.crash_and_restart(3);
     assert_eq!(
-        cluster.server(3).hard_state,
+        cluster.server(3).disk.hard_state,
         HardState {
             term: Term(1),
             vote: Some(NodeId(1))
@@ -233,7 +233,7 @@ fn a_server_that_hears_a_leader_does_not_vote_in_a_term_that_it_learned_of_other
 #[test]
 fn a_later_term_with_a_shorter_log_does_not_block_elections() {
     let mut cluster = Cluster::with_logs(&[&[1, 1], &[1, 1], &[1]], |_| {});
-    cluster.server(3).hard_state = HardState {
+    cluster.server(3).disk.hard_state = HardState {
         term: Term(7),
         vote: Some(NodeId(3)),
     };

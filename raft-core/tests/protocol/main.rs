@@ -11,6 +11,8 @@ mod answers;
 mod bounds;
 mod callers;
 mod cluster;
+#[path = "../disk/mod.rs"]
+mod disk;
 mod durability;
 mod elections;
 mod elsewhere;

@@ -427,7 +427,7 @@ fn a_witness_votes_and_keeps_no_payloads() {
     cluster.beat(1);
     cluster.deliver_among(&[1, 3]);
     assert!(cluster.raft(1).commit_index() >= proposed.index);
-    let entry = cluster.server(3).log.last().unwrap();
+    let entry = cluster.server(3).disk.log.last().unwrap();
     assert_eq!((entry.id, &entry.payload), (proposed, &Payload::Withheld));
     assert!(cluster.server(3).applied.is_empty());
     // The server that lacks the entry cannot win; the one that has it can.

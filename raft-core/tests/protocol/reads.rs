@@ -388,11 +388,11 @@ fn a_server_that_has_just_started_grants_no_vote() {
     };
     cluster.hand_over(2, 3, Message::RequestVote(request.clone()));
     cluster.deliver_among(&[3]);
-    assert_eq!(cluster.server(3).hard_state.vote, Some(NodeId(1)));
+    assert_eq!(cluster.server(3).disk.hard_state.vote, Some(NodeId(1)));
     cluster.pass(Duration::from_millis(500));
     cluster.hand_over(2, 3, Message::RequestVote(request));
     cluster.deliver_among(&[3]);
-    assert_eq!(cluster.server(3).hard_state.vote, Some(NodeId(2)));
+    assert_eq!(cluster.server(3).disk.hard_state.vote, Some(NodeId(2)));
 }
 
 /// A server that learns of a later term still heard its leader only just now.
@@ -413,7 +413,7 @@ fn a_later_term_does_not_end_the_promise_to_a_leader() {
     };
     cluster.hand_over(2, 3, Message::RequestVote(request));
     cluster.deliver_among(&[3]);
-    assert_eq!(cluster.server(3).hard_state.vote, None);
+    assert_eq!(cluster.server(3).disk.hard_state.vote, None);
 }
 
 /// The lease answers a later question, and must not answer the earlier one with it.

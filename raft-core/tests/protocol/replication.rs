@@ -275,8 +275,8 @@ fn a_server_that_lost_what_it_acknowledged_stops() {
     let proposed = cluster.propose(1, "a");
     cluster.deliver();
     let server = cluster.server(2);
-    server.log.clear();
-    server.hard_state = HardState::default();
+    server.disk.log.clear();
+    server.disk.hard_state = HardState::default();
     cluster.crash_and_restart(2);
     cluster.beat(1);
     cluster.deliver();
@@ -415,7 +415,7 @@ fn a_follower_far_behind_is_served_from_the_durable_log() {
         for fetch in std::mem::take(&mut server.fetches) {
             assert_eq!(fetch.purpose, FetchPurpose::Follower(NodeId(3)));
             let (from, through) = (fetch.from.0 as usize - 1, fetch.through.0 as usize);
-            let entries = server.log[from..through.min(from + 3)].to_vec();
+            let entries = server.disk.log[from..through.min(from + 3)].to_vec();
             server.raft.fetched(fetch, entries, now);
         }
         cluster.deliver();
@@ -439,7 +439,7 @@ fn a_state_machine_far_behind_is_served_from_the_durable_log() {
         for fetch in std::mem::take(&mut server.fetches) {
             assert_eq!(fetch.purpose, FetchPurpose::StateMachine);
             let from = fetch.from.0 as usize - 1;
-            let entries = server.log[from..(from + 5).min(server.log.len())].to_vec();
+            let entries = server.disk.log[from..(from + 5).min(server.disk.log.len())].to_vec();
             server.raft.fetched(fetch, entries, now);
         }
         cluster.deliver();

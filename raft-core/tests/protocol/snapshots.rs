@@ -44,7 +44,7 @@ fn a_follower_whose_entries_are_gone_gets_a_snapshot_and_then_entries() {
     let applied: Vec<_> = applied.map(|entry| entry.id.index.0).collect();
     assert_eq!(applied, [5], "the rest came with the snapshot");
     assert_eq!(cluster.raft(3).log_start(), cluster.raft(1).log_start());
-    assert_eq!(cluster.server(3).log_start, at(4));
+    assert_eq!(cluster.server(3).disk.log_start, at(4));
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn what_is_retained_spares_a_snapshot() {
     cluster.take_snapshot(1, 99);
     cluster.settle(1);
     assert_eq!(cluster.commands(3), ABC);
-    assert_eq!(cluster.server(3).snapshot, None);
+    assert_eq!(cluster.server(3).disk.snapshot, None);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_lost_piece_is_sent_again_and_the_others_are_not() {
         });
     }
     assert_eq!(cluster.commands(3), ABC);
-    let size = cluster.server(1).snapshot.as_ref().unwrap().0.size as usize;
+    let size = cluster.server(1).disk.snapshot.as_ref().unwrap().0.size as usize;
     assert!(
         sent.get() <= 2 * size,
         "{} messages for {size} pieces",
@@ -303,7 +303,7 @@ fn a_snapshot_leaves_what_comes_after_it() {
         (cluster.raft(2).log_start(), cluster.raft(2).commit_index()),
         (at(2), LogIndex(2))
     );
-    assert_eq!(cluster.server(2).log.len(), 1);
+    assert_eq!(cluster.server(2).disk.log.len(), 1);
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn a_snapshot_replaces_a_log_that_conflicts_with_it() {
     cluster.hand_over(1, 2, Message::InstallSnapshot(request));
     cluster.drain();
     assert_eq!(cluster.raft(2).last_log(), snapshot);
-    assert!(cluster.server(2).log.is_empty());
+    assert!(cluster.server(2).disk.log.is_empty());
 }
 
 /// What is committed while a snapshot is installed must not be lost with the log that it replaces.
@@ -445,7 +445,7 @@ fn a_restart_between_snapshot_and_log_finds_its_way() {
     // The snapshot is durable, and what it means for the log is not.
     cluster.sync = false;
     cluster.settle(1);
-    assert!(cluster.server(3).snapshot.is_some());
+    assert!(cluster.server(3).disk.snapshot.is_some());
     cluster.crash_and_restart(3);
     cluster.sync = true;
     assert_eq!(cluster.raft(3).last_log(), at(4));
@@ -453,7 +453,7 @@ fn a_restart_between_snapshot_and_log_finds_its_way() {
     cluster.propose(1, "d");
     cluster.settle(1);
     assert_eq!(cluster.commands(3), ["a", "b", "c", "d"]);
-    assert_eq!(cluster.server(3).log_start, at(4));
+    assert_eq!(cluster.server(3).disk.log_start, at(4));
 }
 
 /// A learner or follower that got what it needed from somewhere else is not waited for.
@@ -465,13 +465,13 @@ fn a_restart_between_snapshot_and_term_finds_its_way() {
     cluster.hand_over(1, 2, piece(at(5), 1, 1, 0, b"z"));
     cluster.drain();
     cluster.crash_and_restart(2);
-    assert_eq!(cluster.server(2).hard_state.term, Term(0));
+    assert_eq!(cluster.server(2).disk.hard_state.term, Term(0));
     assert_eq!(cluster.raft(2).term(), Term(1));
     assert_eq!(cluster.raft(2).commit_index(), LogIndex(5));
     // What it knows of the term by that is durable before anything is promised in it.
     cluster.sync = true;
     cluster.drain();
-    assert_eq!(cluster.server(2).hard_state.term, Term(1));
+    assert_eq!(cluster.server(2).disk.hard_state.term, Term(1));
 }
 
 #[test]
@@ -519,7 +519,7 @@ fn a_follower_that_reaches_the_log_is_sent_no_more_of_the_snapshot() {
     cluster.hand_over(1, 3, late.pop().unwrap());
     cluster.settle(1);
     assert_eq!(cluster.commands(3), ABC);
-    assert_eq!(cluster.server(3).snapshot, None);
+    assert_eq!(cluster.server(3).disk.snapshot, None);
 }
 
 #[test]

@@ -64,7 +64,8 @@ fn whether_entries_are_read_from_disk_for_a_follower() {
         let now = cluster.now;
         let server = cluster.server(1);
         for fetch in std::mem::take(&mut server.fetches) {
-            let entries = server.log[fetch.from.0 as usize - 1..fetch.through.0 as usize].to_vec();
+            let entries =
+                server.disk.log[fetch.from.0 as usize - 1..fetch.through.0 as usize].to_vec();
             server.raft.fetched(fetch, entries, now);
         }
         cluster.deliver();

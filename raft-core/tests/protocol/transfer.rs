@@ -191,7 +191,7 @@ fn in_the_last_term_nobody_stands_for_whatever_reason() {
     cluster.drain();
     cluster.hand_over(1, 2, Message::TimeoutNow(TimeoutNow { term }));
     cluster.drain();
-    assert_eq!(cluster.server(2).hard_state.vote, Some(NodeId(1)));
+    assert_eq!(cluster.server(2).disk.hard_state.vote, Some(NodeId(1)));
 }
 
 #[test]

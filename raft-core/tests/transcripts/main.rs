@@ -11,6 +11,8 @@
 )]
 
 mod commands;
+#[path = "../disk/mod.rs"]
+mod disk;
 mod expectations;
 mod sample;
 mod transcript;

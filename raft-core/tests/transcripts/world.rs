@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{
-    Config, Durable, Effects, Entry, Fetch, HardState, Install, Instant, LogId, LogIndex,
-    Membership, Message, NodeId, Payload, Raft, ReadOutcome, Restored, Snapshot, Write,
+    Config, Effects, Entry, Fetch, Install, Instant, LogId, LogIndex, Membership, Message, NodeId,
+    Payload, Raft, ReadOutcome, Snapshot,
 };
 
+use crate::disk::{Disk, Pending};
 use crate::words;
 
 /// The rule of the protocol that all servers break, if any.
@@ -46,9 +47,8 @@ pub struct Server {
     pub raft: Option<Raft>,
     disk: Disk,
     founders: Membership,
-    boot: u64,
     /// Writes that were handed out and are not on the disk.
-    pub writes: VecDeque<Pending>,
+    pub writes: VecDeque<Waiting>,
     /// Whether writes wait until the transcript lets them through.
     pub is_slow: bool,
     /// The state machine: the commands that were applied.
@@ -60,22 +60,9 @@ pub struct Server {
     pub reads: BTreeMap<u64, ReadOutcome>,
 }
 
-/// What survives a crash.
-#[derive(Clone, Default)]
-struct Disk {
-    hard_state: HardState,
-    log_start: LogId,
-    log: Vec<Entry>,
-    snapshot: Option<(Snapshot, Bytes)>,
-}
-
-/// A write on its way to the disk. The token is taken at once, because what is under test is the
-/// core: it must not believe in the write before it gets the token.
-pub struct Pending {
-    hard_state: Option<HardState>,
-    log_start: Option<LogId>,
-    entries: Vec<Entry>,
-    token: Durable,
+/// A write on its way to the disk, in words.
+pub struct Waiting {
+    pending: Pending,
     is_synced: bool,
     what: String,
 }
@@ -138,7 +125,6 @@ impl World {
             raft: None,
             disk: Disk::default(),
             founders,
-            boot: 0,
             writes: VecDeque::new(),
             is_slow: false,
             applied: Vec::new(),
@@ -185,21 +171,9 @@ impl World {
         if server.raft.is_some() {
             return Err(format!("n{id} runs already"));
         }
-        server.boot += 1;
-        let disk = &server.disk;
-        let snapshot = disk.snapshot.as_ref();
-        let applied = snapshot.map_or(LogIndex(0), |(snapshot, _)| snapshot.last.index);
-        let founders = server.founders.clone();
-        let window = config.window_bytes_max;
-        let mut restored = Restored::new(server.boot, founders, disk.hard_state, applied, window);
-        if let Some((snapshot, _)) = snapshot {
-            restored = restored.with_snapshot(snapshot.clone(), disk.log_start);
-        }
-        for entry in &disk.log {
-            let pushed = restored.push(entry.clone());
-            pushed.map_err(|error| format!("n{id}: {error}"))?;
-        }
-        server.applied = snapshot.map_or(Vec::new(), |(_, data)| commands(data));
+        let restored = server.disk.start(&server.founders, config.window_bytes_max);
+        let restored = restored.map_err(|error| format!("n{id}: {error}"))?;
+        server.applied = server.disk.commands();
         let raft = Raft::new(config, restored, id, now);
         server.raft = Some(raft.map_err(|error| format!("n{id}: {error}"))?);
         Ok(())
@@ -229,7 +203,11 @@ impl World {
             for event in effects.events.drain(..) {
                 self.say(format!("n{id} {event}"));
             }
-            let write = effects.write.take().map(Pending::from);
+            let write = effects.write.take().map(|write| Waiting {
+                what: words::write(&write),
+                pending: Pending::from(write),
+                is_synced: false,
+            });
             let is_slow = self.server(id)?.is_slow;
             if let Some(write) = &write {
                 let verb = if is_slow { "begins to write" } else { "writes" };
@@ -350,13 +328,13 @@ impl World {
         let now = self.now;
         let server = self.server_mut(id)?;
         let mut waiting = server.writes.iter_mut().filter(|write| !write.is_synced);
-        let Some(pending) = waiting.nth(position) else {
+        let Some(write) = waiting.nth(position) else {
             return Ok(false);
         };
-        pending.is_synced = true;
-        let token = pending.token.clone();
-        while let Some(pending) = server.writes.pop_front_if(|write| write.is_synced) {
-            server.disk.take(pending);
+        write.is_synced = true;
+        let token = write.pending.token.clone();
+        while let Some(write) = server.writes.pop_front_if(|write| write.is_synced) {
+            server.disk.take(write.pending);
         }
         self.raft_mut(id)?.persisted(token, now);
         Ok(true)
@@ -441,45 +419,9 @@ impl Server {
         if install.snapshot().size != data.len() as u64 {
             return Err("a snapshot arrived with another size than it was to have".into());
         }
-        self.applied = commands(&data);
         self.disk.snapshot = Some((install.snapshot().clone(), data.into()));
+        self.applied = self.disk.commands();
         raft.snapshot_installed(install.done(), now);
         Ok(true)
     }
-}
-
-impl Disk {
-    fn take(&mut self, pending: Pending) {
-        self.hard_state = pending.hard_state.unwrap_or(self.hard_state);
-        if let Some(start) = pending.log_start {
-            if self.log.iter().all(|entry| entry.id != start) {
-                self.log.clear();
-            }
-            self.log.retain(|entry| entry.id.index > start.index);
-            self.log_start = start;
-        }
-        if let Some(first) = pending.entries.first() {
-            let first = first.id.index;
-            self.log.retain(|entry| entry.id.index < first);
-        }
-        self.log.extend(pending.entries);
-    }
-}
-
-impl From<Write> for Pending {
-    fn from(write: Write) -> Self {
-        Self {
-            what: words::write(&write),
-            hard_state: write.hard_state(),
-            log_start: write.log_start(),
-            entries: write.entries().to_vec(),
-            token: write.synced(),
-            is_synced: false,
-        }
-    }
-}
-
-fn commands(data: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(data);
-    text.lines().map(String::from).collect()
 }
