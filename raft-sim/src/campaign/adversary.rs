@@ -67,6 +67,14 @@ impl Adversary {
         }
     }
 
+    /// Whether it lets timers fire, so that clocks jump.
+    pub(super) fn fires_timers(&self) -> bool {
+        match self {
+            Self::ContestedVotes { .. } | Self::LeaderChain { .. } | Self::LateAnswers(_) => true,
+            Self::OldLeader(_) => false,
+        }
+    }
+
     /// What it does now.
     pub(super) fn look(&mut self, world: &World, random: &mut Random) -> Vec<Action> {
         match self {
