@@ -16,7 +16,7 @@ const WORDS = new Map(/** @type {[string, [string, string]][]} */ ([
   ["monotonic", ["never back", "A server's term and commit index never go back while it runs."]],
   ["acknowledged-once", ["acknowledged", "What a client was told to be written is committed, and takes effect once."]],
   ["linearizability", ["linearizable", "All answers look as if one request had been done after the other, each between its question and its answer. This is judged now and then, and whenever time stands still."]],
-  ["progress", ["progress", "While a server that may lead is connected to a majority, something is committed within 10 election timeouts. Pre-vote and check-quorum together promise that; without them it is not checked."]],
+  ["progress", ["progress", "While a server that may lead is connected to a majority, something is committed within 4 election timeouts and 8 rounds of messages. Pre-vote and check-quorum together promise that; without them it is not checked."]],
   ["quiescence", ["at rest", "After each event a server comes to rest: it does not go round in circles by itself."]],
   ["watch-order", ["watches", "Whoever watches keys is told of every change once, in the order of revisions, at whatever servers."]],
   ["lease-life", ["lease life", "A lease does not expire before its time has passed since it was granted or kept alive, whoever leads."]],

@@ -41,7 +41,14 @@ impl World {
         if self.violation.is_some() {
             return Err(ActionError::Ended);
         }
-        self.disturbs_progress(action);
+        // Who leads may have ended when it is done.
+        let disturbed = self.is_disturbed_by(action);
+        self.carry(action)?;
+        self.disturb(disturbed);
+        Ok(())
+    }
+
+    fn carry(&mut self, action: &Action) -> Result<(), ActionError> {
         match action {
             Action::Crash { node } => self.crash(*node),
             Action::PowerCut => {

@@ -24,13 +24,28 @@ pub(crate) struct Progress {
     committed: usize,
     /// Since when the links below have held.
     since: u64,
+    /// How long a round of messages and a write have taken at most since then.
+    round: u64,
     /// For each node, those whom it has reached all the time in both directions, and whose logs were no more complete
     /// than its own: one bit each. Empty, if nobody has looked since something was committed.
     reached: Vec<u128>,
 }
 
-/// How many of the longest election timeouts may pass without a commit.
-const TIMEOUTS: u64 = 10;
+/// Whom an action keeps busy with other things for a while.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Disturbed {
+    Nobody,
+    /// This server: nothing is promised with its help. The others can do without it, unless it leads.
+    One(u64),
+    Everybody,
+}
+
+/// How many of the longest election timeouts may pass without a commit: one until the leader is missed, and some in which
+/// votes are split.
+const TIMEOUTS: u64 = 4;
+/// How many rounds of messages may pass beyond that. Three elections take about as many, and where messages are as slow as
+/// can be, that is what takes the time.
+const ROUNDS: u64 = 8;
 /// More loss than this, of a thousand, may keep anybody from being elected in time.
 const LOSS_PER_MILLE_MAX: u32 = 100;
 /// A clock that is further off than this, in parts per million, measures no timeouts.
@@ -48,29 +63,32 @@ impl World {
             return self.nothing_to_see();
         }
         let now = self.now;
-        let reached = self.reached();
+        let (reached, round) = self.reached();
         let progress = &mut self.progress;
         if progress.reached.is_empty() {
-            (progress.since, progress.reached) = (now, reached);
+            (progress.since, progress.round) = (now, round);
+            progress.reached = reached;
         } else {
+            progress.round = progress.round.max(round);
             for (so_far, reached) in progress.reached.iter_mut().zip(&reached) {
                 *so_far &= reached;
             }
             let may_lead = |node: &&Node| has_majority(node, &progress.reached);
             if !self.nodes.iter().any(|node| may_lead(&node)) {
-                (progress.since, progress.reached) = (now, reached);
+                (progress.since, progress.round) = (now, round);
+                progress.reached = reached;
             }
         }
         let may_lead = self
             .nodes
             .iter()
             .find(|node| has_majority(node, &self.progress.reached));
-        let patience = TIMEOUTS * self.config.election_timeout.max;
+        let patience = TIMEOUTS * self.config.election_timeout.max + ROUNDS * self.progress.round;
         if let Some(node) = may_lead
             && now - self.progress.since >= patience
         {
             let text = format!(
-                "for {TIMEOUTS} election timeouts n{} could have led: a majority is connected to it and lacks nothing that it has not, and nothing was committed",
+                "for {TIMEOUTS} election timeouts and {ROUNDS} rounds of messages n{} could have led: a majority is connected to it and lacks nothing that it has not, and nothing was committed",
                 node.id
             );
             note(&mut self.violation, now, Err((Invariant::Progress, text)));
@@ -127,9 +145,8 @@ impl World {
         memberships.any(|membership| membership.reached_by_majority(is_one) == Some(true))
     }
 
-    /// Something was done that may keep servers busy with other things for a while. What happens to links does not count: it
-    /// is seen.
-    pub(crate) fn disturbs_progress(&mut self, action: &Action) {
+    /// Whom an action keeps from their work, if it succeeds. What happens to links does not count: it is seen.
+    pub(crate) fn is_disturbed_by(&self, action: &Action) -> Disturbed {
         match action {
             Action::CutLink { .. }
             | Action::HealLink { .. }
@@ -137,9 +154,56 @@ impl World {
             | Action::Reconnect { .. }
             | Action::Partition { .. }
             | Action::HealNetwork
+            | Action::SetNetwork { .. }
+            | Action::SetLatency { .. }
+            | Action::DuplicateMessage { .. }
             | Action::Request { .. }
-            | Action::StopClients => {}
-            _ => self.nothing_to_see(),
+            | Action::StopClients => Disturbed::Nobody,
+            Action::Crash { node }
+            | Action::Restart { node }
+            | Action::Pause { node }
+            | Action::Resume { node }
+            | Action::Timeout { node }
+            | Action::SetClock { node, .. }
+            | Action::JumpClock { node, .. }
+            | Action::WipeDisk { node }
+            | Action::LoseDisk { node }
+            | Action::RotDisk { node, .. }
+            | Action::MisdirectWrite { node, .. } => self.disturbance_of(*node),
+            // Only a leader does anything then.
+            Action::ChangeMembership { .. } | Action::Transfer { .. } => {
+                match self.nodes.iter().any(leads) {
+                    true => Disturbed::Everybody,
+                    false => Disturbed::Nobody,
+                }
+            }
+            // A leader may live on the heartbeats of servers that still have much to write.
+            Action::SetDisk { .. }
+            | Action::FailDisk { .. }
+            | Action::FillDisk { .. }
+            | Action::FreeDisk { .. }
+            | Action::PowerCut
+            | Action::DropMessage { .. } => Disturbed::Everybody,
+        }
+    }
+
+    /// Whom it disturbs that something happens to a server.
+    pub(crate) fn disturbance_of(&self, node: u64) -> Disturbed {
+        match self.node(node).is_some_and(leads) {
+            true => Disturbed::Everybody,
+            false => Disturbed::One(node),
+        }
+    }
+
+    pub(crate) fn disturb(&mut self, disturbed: Disturbed) {
+        match disturbed {
+            Disturbed::Nobody => {}
+            Disturbed::One(node) => {
+                for (id, reached) in (1..).zip(&mut self.progress.reached) {
+                    *reached &= if id == node { 0 } else { !(1 << (node - 1)) };
+                }
+            }
+            Disturbed::Everybody => self.nothing_to_see(),
         }
     }
 
@@ -160,8 +224,12 @@ impl World {
     /// For each node, whom it reaches in both directions, itself included, if their logs are no more complete. Nobody reaches
     /// anybody in a world in which nothing is promised: where messages are too slow or too often lost, or where a server
     /// runs that answers heartbeats and cannot write in time, so that a leader could live on such answers.
-    fn reached(&self) -> Vec<u128> {
+    ///
+    /// And how long a round of messages and a write take between those who reach each other.
+    fn reached(&self) -> (Vec<u128>, u64) {
         let timeout = self.config.election_timeout.min;
+        // Whoever stands must be heard before the next one does, or every vote may be split.
+        let spread = self.config.election_timeout.max - timeout;
         let network = &self.network;
         let is_fit = |node: &Node| {
             !node.disk.full
@@ -180,11 +248,17 @@ impl World {
                 .iter()
                 .all(|node| node.running().is_none() || is_fit(node));
         let connected = |one: u64, other: u64| {
-            [(one, other), (other, one)].into_iter().all(|(from, to)| {
-                let is_quick = network.longest(from, to) <= timeout / 4;
-                is_quick && network.connects(from, to)
-            })
+            let ways = [(one, other), (other, one)];
+            let round = ways.map(|(from, to)| network.longest(from, to));
+            let is_quick = round.iter().all(|way| *way <= timeout / 4);
+            let is_connected = is_quick
+                && round.iter().sum::<u64>() <= spread
+                && ways.iter().all(|(from, to)| network.connects(*from, *to));
+            is_connected.then(|| round.iter().sum::<u64>())
         };
+        let syncs = self.nodes.iter().map(|node| node.sync.max);
+        let sync = syncs.max().unwrap_or_default();
+        let mut slowest = 0;
         let start = self.log_start();
         let mut reached = vec![0; self.nodes.len()];
         for (one, bits) in (1..).zip(&mut reached) {
@@ -194,18 +268,30 @@ impl World {
             for (other, its) in (1..).zip(&awake) {
                 let its = its.map(raft_core::Raft::last_log);
                 let is_behind = its.is_some_and(|its| its <= raft.last_log() && its.index >= start);
-                if is_behind && (one == other || connected(one, other)) {
+                if !is_behind {
+                    continue;
+                }
+                if one == other {
                     *bits |= 1 << (other - 1);
+                } else if let Some(round) = connected(one, other) {
+                    *bits |= 1 << (other - 1);
+                    slowest = slowest.max(round);
                 }
             }
         }
-        reached
+        (reached, slowest + sync)
     }
+}
+
+fn leads(node: &Node) -> bool {
+    let running = node.running();
+    running.is_some_and(|running| running.raft.role() == Role::Leader)
 }
 
 /// A leader that has committed all it has: nobody waits for anything.
 fn is_idle_leader(node: &Node) -> bool {
-    node.running().is_some_and(|running| {
+    let running = node.running().filter(|running| running.paused.is_none());
+    running.is_some_and(|running| {
         let raft = &running.raft;
         raft.role() == Role::Leader
             && raft.commit_index() == raft.last_log().index
@@ -231,7 +317,10 @@ mod tests {
     use super::*;
     use crate::action::Request;
     use crate::config::WorldConfig;
+    use crate::network::InFlight;
+    use crate::random::Span;
     use crate::story::Kind;
+    use raft_core::Message;
 
     /// Server 3 leads, and from then on the links are these.
     fn world(check_quorum: bool, groups: &[&[u64]]) -> World {
@@ -301,7 +390,7 @@ mod tests {
     #[test]
     fn availability_that_is_lost_without_need_is_found() {
         let mut stuck = world(false, STAR);
-        stuck.run_until(4_000_000);
+        stuck.run_until(2_000_000);
         assert_eq!(stuck.violation(), None, "there is patience");
         stuck.run_until(10_000_000);
         let found = stuck.violation().map(|violation| violation.invariant);
@@ -312,6 +401,90 @@ mod tests {
         let mut careful = world(true, STAR);
         careful.run_until(10_000_000);
         assert_eq!(careful.violation(), None);
+    }
+
+    /// From now on no answer to a vote arrives, and something is done again and again. The rule that falls until then.
+    fn without_votes(mut world: World, mut act: impl FnMut(&mut World)) -> Option<Invariant> {
+        let (begin, mut next) = (world.now(), 0);
+        while world.now() < begin + 6_000_000 && world.step() {
+            let answers = |flight: &&InFlight| {
+                use Message::{PreVoteResponse, RequestVoteResponse};
+                matches!(flight.message, PreVoteResponse(_) | RequestVoteResponse(_))
+            };
+            let lost: Vec<_> = world.messages().filter(answers).map(|it| it.id).collect();
+            for id in lost {
+                world.network.drop_message(id, world.now);
+            }
+            if world.now() >= next {
+                act(&mut world);
+                next = world.now() + 100_000;
+            }
+        }
+        world.violation().map(|violation| violation.invariant)
+    }
+
+    /// Server 3 leads, and is idle.
+    fn idle() -> World {
+        let mut world = World::new(WorldConfig::default()).unwrap();
+        world.act(&Action::Timeout { node: 3 }).unwrap();
+        world.run_until(1_000_000);
+        world
+    }
+
+    #[test]
+    fn who_waits_is_not_put_off_by_what_concerns_others() {
+        let crashed = || {
+            let mut world = idle();
+            world.act(&Action::Crash { node: 3 }).unwrap();
+            world
+        };
+        let progress = Some(Invariant::Progress);
+        assert_eq!(without_votes(crashed(), |_| {}), progress);
+        let refused = |world: &mut World| {
+            world.act(&Action::Restart { node: 1 }).unwrap_err();
+        };
+        assert_eq!(without_votes(crashed(), refused), progress);
+        let to_another = |world: &mut World| {
+            let node = 5;
+            for action in [Action::Pause { node }, Action::Resume { node }] {
+                world.act(&action).unwrap();
+            }
+        };
+        assert_eq!(without_votes(crashed(), to_another), progress);
+        let to_nobody = |world: &mut World| world.act(&Action::Transfer { to: 1 }).unwrap();
+        assert_eq!(without_votes(crashed(), to_nobody), progress);
+        let to_all = |world: &mut World| {
+            for node in [1, 2, 4, 5] {
+                let drift = 1_000;
+                world.act(&Action::SetClock { node, drift }).unwrap();
+            }
+        };
+        assert_eq!(without_votes(crashed(), to_all), None);
+    }
+
+    #[test]
+    fn a_paused_leader_is_not_idle() {
+        let mut world = idle();
+        world.act(&Action::Pause { node: 3 }).unwrap();
+        assert_eq!(without_votes(world, |_| {}), Some(Invariant::Progress));
+        assert_eq!(without_votes(idle(), |_| {}), None, "it leads, and is idle");
+    }
+
+    /// Where timeouts differ by less than messages take, every vote may be split.
+    #[test]
+    fn nobody_is_blamed_for_split_votes() {
+        for seed in 0..20 {
+            let config = WorldConfig {
+                seed,
+                election_timeout: Span::new(290_000, 300_000),
+                latency: Span::new(60_000, 70_000),
+                story: false,
+                ..WorldConfig::default()
+            };
+            let mut world = World::new(config).unwrap();
+            world.run_until(20_000_000);
+            assert_eq!(world.violation(), None, "seed {seed}");
+        }
     }
 
     #[test]

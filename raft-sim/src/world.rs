@@ -556,9 +556,11 @@ impl World {
                 Err((Invariant::StateMachineSafety, text)),
             );
         }
+        let disturbed = self.disturbance_of(id);
         if let Some(node) = self.nodes.get_mut(id as usize - 1) {
             node.crash(Some(reason.to_string()), &mut self.random);
         }
+        self.disturb(disturbed);
     }
 
     pub(crate) fn set_timer(&mut self, id: u64) {
