@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use raft_core::{
     Config, Effects, Entry, HardState, Instant, LogIndex, Membership, NodeId, Outbound, Payload,
-    Raft, Restored, Role,
+    Raft, Restored, Role, Write,
 };
 
 use crate::{Applied, Cluster, Core, ENTRIES_KEPT, LEADER, MESSAGE_BYTES, SERVERS};
@@ -111,10 +111,10 @@ impl Ours {
         server.drain(&mut self.effects);
         self.messages += self.effects.messages.len() as u64;
         for Outbound { to, message } in self.effects.messages.drain(..) {
-            let receiver = to.0 as usize - 1;
-            if self.absent != Some(receiver) {
-                self.inboxes[receiver].push(Outbound { to: from, message });
-            }
+            self.inboxes[to.0 as usize - 1].push(Outbound { to: from, message });
+        }
+        if let Some(absent) = self.absent {
+            self.inboxes[absent].clear();
         }
         for entries in &self.effects.committed {
             for entry in entries {
@@ -127,15 +127,15 @@ impl Ours {
         if !self.effects.fetches.is_empty() {
             self.fetch(at);
         }
-        let Some(write) = self.effects.write.take() else {
-            return false;
-        };
         if at == LEADER
-            && let Some(log) = &mut self.log
+            && let (Some(log), Some(write)) = (&mut self.log, &self.effects.write)
         {
             log.extend_from_slice(write.entries());
         }
-        self.servers[at].persisted(write.synced(), self.now);
+        let Some(durable) = self.effects.write.take().map(Write::synced) else {
+            return false;
+        };
+        self.servers[at].persisted(durable, self.now);
         true
     }
 
