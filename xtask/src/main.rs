@@ -103,11 +103,11 @@ fn run(task: &Task) -> Result<ExitCode> {
         }
         Task::Simulate(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;
-            simulator::run(&workspace, "simulate", args)
+            match simulator::run(&workspace, "simulate", args)? {}
         }
         Task::Sabotage(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;
-            simulator::run(&workspace, "sabotage", args)
+            match simulator::run(&workspace, "sabotage", args)? {}
         }
         Task::Model(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;
@@ -124,11 +124,11 @@ fn run(task: &Task) -> Result<ExitCode> {
         }
         Task::Scenario(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;
-            simulator::run(&workspace, "scenario", args)
+            match simulator::run(&workspace, "scenario", args)? {}
         }
         Task::Experiment(args) => {
             setup::ensure(&workspace, &[Need::Toolchain])?;
-            simulator::run(&workspace, "experiment", args)
+            match simulator::run(&workspace, "experiment", args)? {}
         }
         Task::Determinism(args) => {
             let needs = [Need::Toolchain, Need::WasmBindgen, Need::NodePackages];

@@ -1,8 +1,9 @@
 //! The simulator's programs, which have command lines of their own.
 
-use std::process::ExitCode;
+use std::convert::Infallible;
+use std::os::unix::process::CommandExt;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::step::Step;
@@ -17,8 +18,9 @@ pub struct SimulatorArgs {
     arguments: Vec<String>,
 }
 
-/// Builds and runs a program of raft-sim, and ends as it does.
-pub fn run(workspace: &Workspace, program: &str, args: &SimulatorArgs) -> Result<ExitCode> {
+/// Builds a program of raft-sim, and runs it in the place of this process: who interrupts it waits for what it has to say,
+/// and the exit status is its own.
+pub fn run(workspace: &Workspace, program: &str, args: &SimulatorArgs) -> Result<Infallible> {
     let mut step = Step::cargo(workspace, "run --quiet --release --package raft-sim")?;
     // Servers whose rules can be broken are a little slower.
     let breaks = args
@@ -28,15 +30,7 @@ pub fn run(workspace: &Workspace, program: &str, args: &SimulatorArgs) -> Result
     if breaks || ["sabotage", "scenario"].contains(&program) {
         step = step.arg("--features").arg("sabotage");
     }
-    let mut command = step
-        .arg("--bin")
-        .arg(program)
-        .arg("--")
-        .args(&args.arguments)
-        .into_command();
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {program}"))?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    let step = step.arg("--bin").arg(program).arg("--");
+    let error = step.args(&args.arguments).into_command().exec();
+    bail!("cannot start {program}: {error}");
 }

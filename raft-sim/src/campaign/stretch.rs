@@ -9,6 +9,9 @@ use crate::action::Action;
 use crate::random::{Random, Span};
 
 impl Campaign {
+    /// The largest factor with which every cluster that is drawn still works: its times stay far from what 64 bits hold.
+    pub const STRETCH_MAX: u64 = 1_000_000;
+
     /// The same cluster, with all that takes time taking `factor` times as long: messages, writes, timeouts, clients,
     /// and the time between faults. What the world's other parts do in fixed times, such as a client that asks again
     /// because nobody leads, stays.
@@ -70,6 +73,7 @@ impl Campaign {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::World;
 
     #[test]
     fn seeds_draw_factors_of_all_sizes() {
@@ -95,6 +99,16 @@ mod tests {
             assert_eq!(report.violation, None, "seed {seed}");
             assert!(report.simulated > 80_000_000_000 && report.answered > 0);
         }
+    }
+
+    #[test]
+    fn every_cluster_can_be_stretched_as_far_as_that() {
+        for seed in 0..200 {
+            let stretched = Campaign::new(seed).stretched(Campaign::STRETCH_MAX);
+            assert!(World::new(stretched.script.config).is_ok(), "seed {seed}");
+        }
+        let report = Campaign::new(3).stretched(Campaign::STRETCH_MAX).run();
+        assert_eq!(report.violation, None);
     }
 
     #[test]

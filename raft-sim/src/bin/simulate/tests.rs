@@ -1,0 +1,101 @@
+//! Campaigns that do not end as they should.
+
+use super::*;
+
+fn run_until_the_end(
+    arguments: &[&str],
+    end: u64,
+    interrupted: &AtomicBool,
+    run: impl Fn(u64) -> Report + Sync,
+) -> (Totals, Cli) {
+    let cli = Cli::parse_from([&["simulate"], arguments].concat());
+    let seeds = Seeds {
+        next: AtomicU64::new(cli.start),
+        end,
+        deadline: None,
+        enough: AtomicBool::new(false),
+        interrupted,
+    };
+    let progress = Progress::Seeds(end - cli.start);
+    let totals = run_all(&seeds, 2, &run, &cli, &progress, Instant::now());
+    (totals, cli)
+}
+
+fn run(seed: u64) -> Report {
+    Campaign::new(seed).run()
+}
+
+/// A campaign of hours is not lost with one seed.
+#[test]
+fn a_world_that_panics_is_one_failing_seed() {
+    let nobody = AtomicBool::new(false);
+    let panics = |seed| match seed {
+        2 => panic!("a server has lost its mind"),
+        _ => run(seed),
+    };
+    let (totals, cli) = run_until_the_end(&["--keep-going"], 5, &nobody, panics);
+    assert_eq!(totals.seeds, 5);
+    assert!(totals.events > 1_000);
+    let [failure] = &*totals.failures else {
+        panic!("one seed failed, and not {}", totals.failures.len());
+    };
+    assert_eq!(
+        failure.to_string(),
+        "seed 2: panicked: a server has lost its mind"
+    );
+    let ended = conclude(&totals, &cli, 2, Instant::now(), &nobody);
+    assert_eq!(ended, ExitCode::FAILURE);
+    let (totals, _) = run_until_the_end(&[], u64::MAX, &nobody, panics);
+    assert!(totals.seeds < 100 && totals.failures.len() == 1);
+}
+
+/// Who interrupts is told what was found so far, and does not take it for the whole.
+#[test]
+fn an_interrupted_campaign_ends_with_what_it_has_and_without_success() {
+    let interrupted = AtomicBool::new(false);
+    let interrupts = |seed| {
+        let report = run(seed);
+        if seed == 6 {
+            interrupted.store(true, Ordering::Relaxed);
+        }
+        report
+    };
+    let (totals, cli) = run_until_the_end(&[], u64::MAX, &interrupted, interrupts);
+    assert!((1..20).contains(&totals.seeds), "{}", totals.seeds);
+    let ended = conclude(&totals, &cli, 2, Instant::now(), &interrupted);
+    assert_eq!(ended, ExitCode::from(INTERRUPTED));
+}
+
+#[test]
+fn a_campaign_that_judged_nothing_is_no_success() {
+    let nobody = AtomicBool::new(false);
+    let cli = Cli::parse_from(["simulate"]);
+    let ended = conclude(&Totals::default(), &cli, 1, Instant::now(), &nobody);
+    assert_eq!(ended, ExitCode::FAILURE);
+}
+
+#[test]
+fn what_would_never_begin_or_never_end_is_refused() {
+    for arguments in [
+        "--minutes=-1",
+        "--minutes=0",
+        "--minutes=nan",
+        "--minutes=inf",
+        "--seeds=0",
+        "--jobs=0",
+        "--jobs=1025",
+        "--stretch=0",
+        "--stretch=18446744073709551615",
+    ] {
+        let refused = Cli::try_parse_from(["simulate", arguments]).is_err();
+        assert!(refused, "{arguments}");
+    }
+    let nobody = AtomicBool::new(false);
+    let too_many = ["simulate", "--start=18446744073709551615", "--seeds=2"];
+    let ended = campaign(&Cli::parse_from(too_many), &nobody);
+    assert_eq!(ended, ExitCode::from(2));
+    // With the last seed the numbers come to their end, and nobody begins anew.
+    let last = ["simulate", "--start=18446744073709551614", "--minutes=60"];
+    let ended = campaign(&Cli::parse_from(last), &nobody);
+    assert_eq!(ended, ExitCode::SUCCESS);
+}
