@@ -228,6 +228,7 @@ impl Raft {
 
     /// Takes the next step of a change whose latest step is committed: out of the joint membership,
     /// or out of the lead.
+    #[inline(always)]
     pub(crate) fn continue_change(&mut self) {
         if !matches!(self.role, RoleState::Leader(_)) {
             return;

@@ -165,6 +165,7 @@ impl Window {
 }
 
 impl Piece {
+    #[inline(always)]
     fn new(entries: Entries) -> Option<Self> {
         Some(Self {
             first: entries.first()?.id.index,
