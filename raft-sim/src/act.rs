@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use raft_core::{Membership, NodeId, Role};
+use raft_core::{NodeId, Role};
 
 use crate::action::Action;
+use crate::config::{PER_MILLE, TIME_MAX};
 use crate::node::Node;
 use crate::story::Kind;
 use crate::world::{Happening, World};
@@ -23,6 +24,10 @@ pub enum ActionError {
     NoSuchEntry(u64),
     /// The range ends before it begins.
     EmptyRange,
+    /// A time is longer than a world can last.
+    TooLong,
+    /// There are no more than 1000 of a thousand.
+    MoreThanAll,
     /// The node does not run.
     NotRunning(u64),
     /// The node runs already.
@@ -41,6 +46,7 @@ impl World {
         if self.violation.is_some() {
             return Err(ActionError::Ended);
         }
+        action.check(&self.config)?;
         // Who leads may have ended when it is done.
         let disturbed = self.is_disturbed_by(action);
         self.carry(action)?;
@@ -84,31 +90,18 @@ impl World {
                 self.tell(*node, &format!("has a clock that jumps by {by} µs"));
                 Ok(())
             }
-            Action::ChangeMembership {
-                voters,
-                learners,
-                joining,
-            } => {
-                for node in voters.iter().chain(learners).chain(joining) {
-                    self.known(*node)?;
+            Action::ChangeMembership { .. } => {
+                if let Some(target) = action.membership(&self.config) {
+                    self.tell_all(format!("An operator asks for another membership: {target}"));
+                    self.ask_leaders(|raft, now| {
+                        raft.change_membership(target.clone(), now)
+                            .err()
+                            .map(|error| error.to_string())
+                    });
                 }
-                let nodes = |nodes: &[u64]| nodes.iter().copied().map(NodeId).collect::<Vec<_>>();
-                let witnesses = self.config.witnesses.iter();
-                let witnesses = witnesses.filter(|node| voters.contains(node)).copied();
-                let target = Membership::new(nodes(voters))
-                    .with_learners(nodes(learners))
-                    .with_joining(nodes(joining))
-                    .with_witnesses(witnesses.map(NodeId));
-                self.tell_all(format!("An operator asks for another membership: {target}"));
-                self.ask_leaders(|raft, now| {
-                    raft.change_membership(target.clone(), now)
-                        .err()
-                        .map(|error| error.to_string())
-                });
                 Ok(())
             }
             Action::Transfer { to } => {
-                self.known(*to)?;
                 self.tell_all(format!("An operator asks the leader to hand over to n{to}"));
                 self.ask_leaders(|raft, now| {
                     raft.transfer_leadership(NodeId(*to), now)
@@ -118,9 +111,6 @@ impl World {
                 Ok(())
             }
             Action::Request { via, request } => {
-                if let Some(via) = via {
-                    self.known(*via)?;
-                }
                 self.ask(None, *via, request.clone());
                 Ok(())
             }
@@ -143,29 +133,22 @@ impl World {
     fn act_on_network(&mut self, action: &Action) -> Result<(), ActionError> {
         match action {
             Action::CutLink { from, to } => {
-                self.link(*from, *to)?;
                 self.network.cut(*from, *to);
                 self.tell_all(format!("Nothing gets from n{from} to n{to} any more"));
             }
             Action::HealLink { from, to } => {
-                self.link(*from, *to)?;
                 self.network.heal(*from, *to);
                 self.tell_all(format!("Messages from n{from} to n{to} travel again"));
             }
             Action::Isolate { node } => {
-                self.known(*node)?;
                 self.network.isolate(*node);
                 self.tell(*node, "is cut off from all others");
             }
             Action::Reconnect { node } => {
-                self.known(*node)?;
                 self.network.reconnect(*node);
                 self.tell(*node, "is connected again");
             }
             Action::Partition { groups } => {
-                for node in groups.iter().flatten() {
-                    self.known(*node)?;
-                }
                 self.network.partition(self.config.nodes, groups);
                 let side = |group: &Vec<u64>| {
                     let names: Vec<_> = group.iter().map(|node| format!("n{node}")).collect();
@@ -183,9 +166,6 @@ impl World {
                 loss_per_mille,
                 duplicate_per_mille,
             } => {
-                if latency.min > latency.max {
-                    return Err(ActionError::EmptyRange);
-                }
                 self.network.latency = *latency;
                 self.network.loss_per_mille = *loss_per_mille;
                 self.network.duplicate_per_mille = *duplicate_per_mille;
@@ -195,10 +175,6 @@ impl World {
                 ));
             }
             Action::SetLatency { from, to, latency } => {
-                self.link(*from, *to)?;
-                if latency.min > latency.max {
-                    return Err(ActionError::EmptyRange);
-                }
                 self.network.set_latency(*from, *to, *latency);
                 self.tell_all(format!(
                     "Messages from n{from} to n{to} take {} to {} µs",
@@ -247,16 +223,6 @@ impl World {
 
     pub(crate) fn known(&mut self, node: u64) -> Result<&mut Node, ActionError> {
         self.node_mut(node).ok_or(ActionError::NoSuchNode(node))
-    }
-
-    fn link(&mut self, from: u64, to: u64) -> Result<(), ActionError> {
-        self.known(from)?;
-        self.known(to)?;
-        if from == to {
-            Err(ActionError::NoSuchLink(from, to))
-        } else {
-            Ok(())
-        }
     }
 
     pub(crate) fn crash(&mut self, id: u64) -> Result<(), ActionError> {
@@ -334,6 +300,8 @@ impl fmt::Display for ActionError {
             Self::NoSuchLink(from, to) => write!(f, "there is no link from {from} to {to}"),
             Self::NoSuchEntry(node) => write!(f, "the disk of node {node} has no such entry"),
             Self::EmptyRange => f.write_str("the range ends before it begins"),
+            Self::TooLong => write!(f, "no time is longer than {TIME_MAX} µs"),
+            Self::MoreThanAll => write!(f, "there are {PER_MILLE} of a thousand at most"),
             Self::NotRunning(node) => write!(f, "node {node} does not run"),
             Self::Running(node) => write!(f, "node {node} runs already"),
             Self::Ended => f.write_str("a rule is broken, so the world has ended: go back in time"),

@@ -1,7 +1,10 @@
 //! What a person, or a fault schedule, can do to a world.
 
+use raft_core::{Membership, NodeId};
 use serde::{Deserialize, Serialize};
 
+use crate::act::ActionError;
+use crate::config::{PER_MILLE, TIME_MAX, WorldConfig};
 use crate::random::Span;
 
 /// An intervention. Nodes are named by their numbers, from 1.
@@ -183,6 +186,100 @@ pub enum Action {
     },
     /// The clients of the world stop sending requests.
     StopClients,
+}
+
+impl Action {
+    /// Whether it makes sense in such a world, whatever has happened there.
+    pub(crate) fn check(&self, config: &WorldConfig) -> Result<(), ActionError> {
+        let known = |node: &u64| match (1..=config.nodes).contains(node) {
+            true => Ok(()),
+            false => Err(ActionError::NoSuchNode(*node)),
+        };
+        let in_time = |time: u64| match time <= TIME_MAX {
+            true => Ok(()),
+            false => Err(ActionError::TooLong),
+        };
+        let range = |span: &Span| match span.min <= span.max {
+            true => in_time(span.max),
+            false => Err(ActionError::EmptyRange),
+        };
+        let link = |from: &u64, to: &u64| {
+            known(from)?;
+            known(to)?;
+            match from == to {
+                true => Err(ActionError::NoSuchLink(*from, *to)),
+                false => Ok(()),
+            }
+        };
+        match self {
+            Self::Crash { node }
+            | Self::Restart { node }
+            | Self::Pause { node }
+            | Self::Resume { node }
+            | Self::Timeout { node }
+            | Self::FailDisk { node }
+            | Self::WipeDisk { node }
+            | Self::LoseDisk { node }
+            | Self::RotDisk { node, .. }
+            | Self::MisdirectWrite { node, .. }
+            | Self::FillDisk { node }
+            | Self::FreeDisk { node }
+            | Self::SetClock { node, .. }
+            | Self::Isolate { node }
+            | Self::Reconnect { node }
+            | Self::Transfer { to: node }
+            | Self::Request {
+                via: Some(node), ..
+            } => known(node),
+            Self::SetDisk { node, sync } => known(node).and_then(|()| range(sync)),
+            Self::JumpClock { node, by } => known(node).and_then(|()| in_time(*by)),
+            Self::CutLink { from, to } | Self::HealLink { from, to } => link(from, to),
+            Self::SetLatency { from, to, latency } => link(from, to).and_then(|()| range(latency)),
+            Self::Partition { groups } => groups.iter().flatten().try_for_each(known),
+            Self::ChangeMembership {
+                voters,
+                learners,
+                joining,
+            } => [voters, learners, joining]
+                .into_iter()
+                .flatten()
+                .try_for_each(known),
+            Self::SetNetwork {
+                latency,
+                loss_per_mille,
+                duplicate_per_mille,
+            } => match *loss_per_mille.max(duplicate_per_mille) > PER_MILLE {
+                true => Err(ActionError::MoreThanAll),
+                false => range(latency),
+            },
+            Self::Request { via: None, .. }
+            | Self::PowerCut
+            | Self::HealNetwork
+            | Self::DropMessage { .. }
+            | Self::DuplicateMessage { .. }
+            | Self::StopClients => Ok(()),
+        }
+    }
+
+    /// The membership that is asked for, if it is one that is.
+    pub(crate) fn membership(&self, config: &WorldConfig) -> Option<Membership> {
+        let Self::ChangeMembership {
+            voters,
+            learners,
+            joining,
+        } = self
+        else {
+            return None;
+        };
+        let nodes = |nodes: &[u64]| nodes.iter().copied().map(NodeId).collect::<Vec<_>>();
+        let witnesses = config.witnesses.iter();
+        let witnesses = witnesses.filter(|node| voters.contains(node)).copied();
+        let membership = Membership::new(nodes(voters))
+            .with_learners(nodes(learners))
+            .with_joining(nodes(joining))
+            .with_witnesses(witnesses.map(NodeId));
+        Some(membership)
+    }
 }
 
 /// What a client asks for.

@@ -49,6 +49,21 @@ pub const REACHABLE: [&str; 43] = [
     "room again",
 ];
 
+/// Those to which only a mistake leads, or a disk that lies.
+#[cfg(feature = "scenarios")]
+const OTHERS: [&str; 4] = [
+    "snapshot damaged",
+    "ignored: beyond log",
+    "ignored: another reason",
+    "stopped: contradiction",
+];
+
+/// Whether there is a branch of this name.
+#[cfg(feature = "scenarios")]
+pub(crate) fn is_one(name: &str) -> bool {
+    REACHABLE.contains(&name) || OTHERS.contains(&name)
+}
+
 /// The branch that an event tells of.
 pub(crate) fn branch_of(event: &Event) -> &'static str {
     match event {

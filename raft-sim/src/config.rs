@@ -101,12 +101,27 @@ pub enum WorldError {
     Logs,
     /// The named range ends before it begins.
     EmptyRange(&'static str),
+    /// There are too many of these.
+    TooMany(&'static str),
+    /// This takes longer than a world can last.
+    TooLong(&'static str),
+    /// More than 1000 of a thousand.
+    MoreThanAll(&'static str),
+    /// Clients that never rest may ask for ever more at one moment.
+    NeverRest,
     /// The servers refused their part of the configuration.
     Core(raft_core::ConfigError),
 }
 
 /// The largest cluster that a world can hold.
 pub const NODES_MAX: u64 = 127;
+
+/// The most clients of one kind.
+const CLIENTS_MAX: u64 = 1_000;
+/// No time that a world is made of is longer, in microseconds: thirty years.
+pub(crate) const TIME_MAX: u64 = 1_000_000_000_000_000;
+/// All there are of a thousand.
+pub(crate) const PER_MILLE: u32 = 1_000;
 
 impl Default for WorldConfig {
     fn default() -> Self {
@@ -169,9 +184,42 @@ impl WorldConfig {
             ("sync", self.sync),
             ("think", self.think),
         ];
-        match spans.iter().find(|(_, span)| span.min > span.max) {
-            Some((name, _)) => Err(WorldError::EmptyRange(name)),
-            None => Ok(()),
+        if let Some((name, _)) = spans.iter().find(|(_, span)| span.min > span.max) {
+            return Err(WorldError::EmptyRange(name));
+        }
+        self.validate_limits(&spans)
+    }
+
+    /// A world must neither be too large to hold nor stand still.
+    fn validate_limits(&self, spans: &[(&'static str, Span)]) -> Result<(), WorldError> {
+        let clients = [
+            ("clients", self.clients),
+            ("holders", self.holders),
+            ("watchers", self.watchers),
+        ];
+        if let Some((name, _)) = clients.iter().find(|(_, count)| *count > CLIENTS_MAX) {
+            return Err(WorldError::TooMany(name));
+        }
+        let times = [
+            ("heartbeat_interval", self.heartbeat_interval),
+            ("write_stall_max", self.write_stall_max),
+            ("request_timeout", self.request_timeout),
+            ("lease_ttl", self.lease_ttl.saturating_mul(1_000_000)),
+        ];
+        let longest = spans.iter().map(|(name, span)| (*name, span.max));
+        if let Some((name, _)) = longest.chain(times).find(|(_, time)| *time > TIME_MAX) {
+            return Err(WorldError::TooLong(name));
+        }
+        let shares = [
+            ("loss_per_mille", self.loss_per_mille),
+            ("duplicate_per_mille", self.duplicate_per_mille),
+        ];
+        if let Some((name, _)) = shares.iter().find(|(_, share)| *share > PER_MILLE) {
+            return Err(WorldError::MoreThanAll(name));
+        }
+        match self.think.max == 0 && self.clients + self.holders > 0 {
+            true => Err(WorldError::NeverRest),
+            false => Ok(()),
         }
     }
 
@@ -215,6 +263,12 @@ impl fmt::Display for WorldError {
                 "a node has one log at most, and its terms begin at one and do not fall",
             ),
             Self::EmptyRange(name) => write!(f, "{name}: the range ends before it begins"),
+            Self::TooMany(name) => write!(f, "{name}: there are {CLIENTS_MAX} at most"),
+            Self::TooLong(name) => write!(f, "{name}: no time is longer than {TIME_MAX} µs"),
+            Self::MoreThanAll(name) => {
+                write!(f, "{name}: there are {PER_MILLE} of a thousand at most")
+            }
+            Self::NeverRest => f.write_str("think: clients must rest between two requests"),
             Self::Core(error) => error.fmt(f),
         }
     }

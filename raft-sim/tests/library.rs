@@ -140,12 +140,11 @@ fn what_is_no_scenario_is_refused_with_a_reason() {
     for (change, reason) in [
         (("crash", "explode"), "explode"),
         (("until = 2", "until = 0"), "begin before it ends"),
+        (("until = 2", "until = 1e10"), "lies between 0 and"),
+        (("until = 2", "until = 1e6"), "lasts 100000 seconds"),
         (("title", "titel"), "titel"),
         (("at = 1,", "at = 1, every = 0.1,"), "every and until"),
-        (
-            ("at = 1,", "at = 1, every = 0, until = 2,"),
-            "every and until",
-        ),
+        (("at = 1,", "at = 1, every = 0, until = 2,"), "every = 0"),
     ] {
         let problem = Scenario::parse(&good.replace(change.0, change.1)).unwrap_err();
         assert!(problem.to_string().contains(reason), "{problem}");
@@ -154,13 +153,186 @@ fn what_is_no_scenario_is_refused_with_a_reason() {
     let script = Scenario::parse(&repeated).unwrap().script(Variant::Plain);
     let crash = |timed: &&raft_sim::Timed| matches!(timed.action, Action::Crash { .. });
     assert_eq!(script.actions.iter().filter(crash).count(), 4);
-    let falling = format!("{good}config = {{ logs = [[2, 1]] }}");
-    let falling = falling.replacen("expected = {}", "", 1) + "\nexpected = {}\n";
-    let refused = Scenario::parse(&falling).unwrap().play(Variant::Plain);
-    assert!(refused.unwrap_err().to_string().contains("do not fall"));
     let out_of_order = good.replace("{ at = 1,", "{ at = 2, do = 'power-cut' }, { at = 1,");
     Scenario::parse(&out_of_order)
         .unwrap()
         .play(Variant::Plain)
         .unwrap();
+}
+
+/// A file with one step, in line 4, or with a line of its own before that, or with one at its end.
+fn file(config: &str, step: &str, end: &str) -> String {
+    format!(
+        "title = 't'\nlesson = 'l'\nschedule = [\n  {{ {step} }},\n]\nwatch = {{ from = 1, until = 3 }}\nconfig = {{ nodes = 3{config} }}\n{end}\n"
+    )
+}
+
+fn problem(file: &str) -> String {
+    let problem = Scenario::parse(file).expect_err(file);
+    problem.to_string()
+}
+
+const CRASH: &str = "at = 1, do = 'crash', node = 1";
+
+#[test]
+fn what_would_be_done_to_nobody_or_never_is_refused() {
+    let empty = "expected = {}";
+    Scenario::parse(&file("", CRASH, empty)).unwrap();
+    for (step, reason) in [
+        ("at = -5.0, do = 'timeout', node = 2", "at = -5"),
+        ("at = nan, do = 'timeout', node = 2", "at = NaN"),
+        ("at = inf, do = 'timeout', node = 2", "at = inf"),
+        ("at = 1e300, do = 'timeout', node = 2", "at = 1000"),
+        ("at = 3.1, do = 'timeout', node = 2", "when the watch ends"),
+        (
+            "at = 1, every = -1, until = 2, do = 'power-cut'",
+            "every = -1",
+        ),
+        (
+            "at = 1, every = nan, until = 2, do = 'power-cut'",
+            "every = NaN",
+        ),
+        (
+            "at = 1, every = 0.1, until = 0.5, do = 'power-cut'",
+            "until = 0.5",
+        ),
+        (
+            "at = 1, every = 1.0, until = 1e15, do = 'power-cut'",
+            "until = 1000",
+        ),
+        (
+            "at = 1, every = 1e-6, until = 2, do = 'power-cut'",
+            "100000 repetitions",
+        ),
+        (
+            "at = 1, do = 'power-cut', node = 2",
+            "node says nothing here",
+        ),
+        ("at = 1, do = 'crash', node = 7", "there is no node 7"),
+        ("at = 1, do = 'crash', node = 0", "there is no node 0"),
+        (
+            "at = 1, do = 'cut-link', from = 1, to = 1",
+            "no link from 1 to 1",
+        ),
+        (
+            "at = 1, do = 'partition', groups = [[1, 2], [3, 4]]",
+            "no node 4",
+        ),
+        ("at = 1, do = 'transfer', to = 4", "no node 4"),
+        (
+            "at = 1, do = 'set-disk', node = 1, sync = { min = 9, max = 1 }",
+            "ends before",
+        ),
+        (
+            "at = 1, do = 'jump-clock', node = 1, by = 9223372036854775807",
+            "no time is longer",
+        ),
+        (
+            "at = 1, do = 'set-network', latency = { min = 1, max = 1 }, loss_per_mille = 1001, duplicate_per_mille = 0",
+            "of a thousand",
+        ),
+        (
+            "at = 1, do = 'change-membership', voters = [9]",
+            "no node 9",
+        ),
+        ("at = 1, do = 'change-membership', voters = []", "voter"),
+        (
+            "at = 1, do = 'request', via = 77, request = { op = 'get', key = 'a' }",
+            "no node 77",
+        ),
+    ] {
+        let problem = problem(&file("", step, empty));
+        let place = "line 4: schedule, step 1: ";
+        assert!(
+            problem.starts_with(place) && problem.contains(reason),
+            "{problem}"
+        );
+    }
+    for (end, reason) in [
+        ("leader = 4\nexpected = {}", "leader: there is no node 4"),
+        (
+            "voters = [1, 5]\nexpected = {}",
+            "voters: there is no node 5",
+        ),
+        (
+            "stopped = [0]\nexpected = {}",
+            "stopped: there is no node 0",
+        ),
+        ("serves = { plain = 90 }\nexpected = {}", "serves: 90"),
+        (
+            "not_taken = ['sorage failed']\nexpected = {}",
+            "sorage failed",
+        ),
+    ] {
+        let problem = problem(&file("", CRASH, end));
+        assert!(
+            problem.starts_with(reason) || problem.ends_with(&format!("{reason:?}")),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_name_is_answered_with_the_right_ones() {
+    let problem = problem(&file("", CRASH, "[expected]\nplain = 'stabel'"));
+    for name in [
+        "stabel",
+        "line 9",
+        "stable",
+        "restless",
+        "leader-completeness",
+    ] {
+        assert!(problem.contains(name), "{problem}");
+    }
+}
+
+/// A world that makes no sense is one in which no variant is played, so that nothing would be tested.
+#[test]
+fn a_world_that_makes_no_sense_is_an_error_of_the_file() {
+    for (config, reason) in [
+        (", founders = 9", "founders"),
+        (
+            ", latency = { min = 5, max = 4 }",
+            "latency: the range ends",
+        ),
+        (", heartbeat_interval = 0", "heartbeat"),
+        (", logs = [[2, 1]]", "do not fall"),
+        (
+            ", clients = 9223372036854775807",
+            "clients: there are 1000 at most",
+        ),
+        (", holders = 1001", "holders: there are 1000 at most"),
+        (
+            ", watchers = 1000000000",
+            "watchers: there are 1000 at most",
+        ),
+        (
+            ", clients = 1, think = { min = 0, max = 0 }, latency = { min = 0, max = 0 }",
+            "think",
+        ),
+        (
+            ", latency = { min = 0, max = 9223372036854775807 }",
+            "latency: no time is longer",
+        ),
+        (", loss_per_mille = 1001", "loss_per_mille"),
+    ] {
+        for end in ["expected = { plain = 'stable' }", "expected = {}"] {
+            let problem = problem(&file(config, CRASH, end));
+            let place = "config: as plain, the world makes no sense: ";
+            assert!(
+                problem.starts_with(place) && problem.contains(reason),
+                "{problem}"
+            );
+        }
+    }
+    // Reads by lease make sense in one variant, and the others are not named.
+    let by_lease = file(", lease_drift_ppm = 100", CRASH, "expected = {}");
+    let scenario = Scenario::parse(&by_lease).unwrap();
+    assert_eq!(scenario.variants(), [Variant::PreVoteCheckQuorum]);
+    let named = problem(&file(
+        ", lease_drift_ppm = 100",
+        CRASH,
+        "expected = { plain = 'stable' }",
+    ));
+    assert!(named.starts_with("config: as plain"), "{named}");
 }

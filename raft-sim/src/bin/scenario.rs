@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use raft_sim::Run;
-use raft_sim::scenario::{Broken, Played, Scenario, Variant};
+use raft_sim::scenario::{Broken, Played, Scenario};
 
 /// Plays a scenario, tells its story, and says whether it ended as its file says.
 #[derive(Parser)]
@@ -53,11 +53,16 @@ fn main() -> ExitCode {
 fn tell(cli: &Cli) -> Result<Played, Box<dyn std::error::Error>> {
     let scenario = Scenario::parse(&std::fs::read_to_string(&cli.file)?)?;
     let possible = scenario.variants();
-    let named = |variant: &&Variant| match &cli.variant {
-        Some(name) => variant.to_string() == *name,
-        None => true,
+    let variant = match &cli.variant {
+        Some(name) => possible.iter().find(|variant| variant.to_string() == *name),
+        None => possible.last(),
     };
-    let variant = possible.iter().rfind(named).ok_or("no such variant")?;
+    let variant = variant.ok_or_else(|| {
+        let names: Vec<_> = possible.iter().map(ToString::to_string).collect();
+        let name = cli.variant.as_deref().unwrap_or_default();
+        let names = names.join(", ");
+        format!("there is no variant {name:?} that makes sense in its world; there are {names}")
+    })?;
     let known = |broken: &&Broken| broken.rules == cli.without && broken.variant == *variant;
     let expected = if cli.without.is_empty() {
         scenario.expected.get(variant).copied()

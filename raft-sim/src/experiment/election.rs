@@ -6,7 +6,7 @@ use raft_core::Role;
 
 use super::distribution::Distribution;
 use crate::action::{Action, Request};
-use crate::config::{WorldConfig, WorldError};
+use crate::config::{TIME_MAX, WorldConfig, WorldError};
 use crate::random::{Random, Span};
 use crate::world::World;
 
@@ -252,7 +252,7 @@ impl Election {
             latency: Span::new(0, 0),
             sync: Span::new(0, 0),
             // A client that is not answered does not ask again while the election lasts.
-            request_timeout: u64::MAX / 2,
+            request_timeout: TIME_MAX,
             story: false,
             ..WorldConfig::default()
         })

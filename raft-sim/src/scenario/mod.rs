@@ -4,13 +4,15 @@
 //! in two settings of the servers, and each variant has an expected [`Ending`]. Under the feature `sabotage` it is played with broken
 //! rules, too.
 
+mod check;
 mod play;
 mod write;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::action::{Action, Request};
 use crate::config::WorldConfig;
@@ -85,13 +87,30 @@ pub struct Broken {
 }
 
 /// How a scenario may end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Ending {
     /// All rules hold.
     Safe(Outcome),
     /// This one falls.
     Falls(Invariant),
+}
+
+impl<'de> Deserialize<'de> for Ending {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let all = Outcome::ALL.into_iter().map(Self::Safe);
+        let all = all.chain(Invariant::ALL.into_iter().map(Self::Falls));
+        let named: Vec<_> = all.map(|ending| (ending.name(), ending)).collect();
+        let found = named.iter().find(|(other, _)| *other == name);
+        found.map(|(_, ending)| *ending).ok_or_else(|| {
+            let names: Vec<_> = named.into_iter().map(|(name, _)| name).collect();
+            D::Error::custom(format!(
+                "there is no ending {name:?}; there are {}",
+                names.join(", ")
+            ))
+        })
+    }
 }
 
 /// An action and its moment.
@@ -182,10 +201,6 @@ pub enum ScenarioError {
 const PROBE_KEY: &str = "probe";
 /// Time between two of its writes, in microseconds.
 const PROBE_EVERY: u64 = 250_000;
-/// A scenario is no longer than this, in seconds.
-const SECONDS_MAX: f64 = 100_000.0;
-/// How often a step is repeated at most.
-const REPETITIONS_MAX: f64 = 100_000.0;
 
 impl Variant {
     /// Those in which every scenario is played.
@@ -203,32 +218,30 @@ impl Variant {
     }
 }
 
+impl Outcome {
+    const ALL: [Self; 4] = [Self::Stable, Self::Recovers, Self::Restless, Self::Stuck];
+}
+
+impl Ending {
+    /// What a file calls it.
+    fn name(self) -> String {
+        let name = toml::Value::try_from(self).ok();
+        let name = name.and_then(|name| name.as_str().map(str::to_owned));
+        name.unwrap_or_default()
+    }
+}
+
 impl Scenario {
     /// Reads a scenario file, which is TOML.
     ///
     /// # Errors
     ///
-    /// [`ScenarioError::Format`] says where it can't be understood.
+    /// [`ScenarioError::Format`] says where it can't be understood, or can't be meant: what would have no effect in any run,
+    /// such as what is done to a node that there is not, is a mistake.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         let scenario: Self =
             toml::from_str(text).map_err(|error| ScenarioError::Format(error.to_string()))?;
-        let Watch { from, until } = scenario.watch;
-        if !(0.0..=until).contains(&from) || until > SECONDS_MAX {
-            let text = "watch: it must begin before it ends";
-            return Err(ScenarioError::Format(text.into()));
-        }
-        for step in &scenario.schedule {
-            let repetitions = match (step.every, step.until) {
-                (None, None) => continue,
-                (Some(every), Some(until)) => (until - step.at) / every,
-                (None, Some(_)) | (Some(_), None) => f64::NAN,
-            };
-            if !(0.0..=REPETITIONS_MAX).contains(&repetitions) {
-                let text =
-                    "schedule: what is repeated says every and until, with some time between two";
-                return Err(ScenarioError::Format(text.into()));
-            }
-        }
+        scenario.check(text)?;
         Ok(scenario)
     }
 
