@@ -1,11 +1,17 @@
 //! Clients that hold leases, as programs hold locks: they are granted one, hang keys on it, keep it alive, and end it, or stop
-//! caring for it and leave that to the servers.
+//! caring for it and leave that to the servers. Some want a lease of a certain number; some keep another's lease alive, or end
+//! it; they delete each other's keys, or take them off their leases.
 //!
 //! Each does one thing at a time and asks again when it is not answered. What they ask for travels like the questions of
 //! other clients. Whether their leases live as long as promised is judged by `promises`.
 
+use std::collections::BTreeMap;
+
 use raft_core::{ReadMode, Role};
-use raft_kv::{Command, Grant, Outcome, Put, Rejection, RequestResult, Revoke, Session};
+use raft_kv::{
+    Command, Compare, Delete, Grant, KeyRange, Op, Operand, Outcome, Put, Rejection, Relation,
+    RequestResult, Revoke, Session, Txn,
+};
 
 use crate::client::{Answer, Letter};
 use crate::config::WorldConfig;
@@ -18,6 +24,9 @@ use crate::world::{Happening, World};
 pub(crate) struct Holders {
     all: Vec<Holder>,
     next_task: u64,
+    /// Revocations of leaders that are still on their way to somebody's log.
+    late: BTreeMap<u64, Revoke>,
+    next_late: u64,
     random: Random,
 }
 
@@ -42,10 +51,34 @@ struct Task {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Wish {
-    Grant { ttl: i64 },
-    Hang { lease: i64, key: u64 },
-    Keep { lease: i64 },
-    Revoke { lease: i64 },
+    /// The number is 0, if it is to be chosen.
+    Grant {
+        id: i64,
+        ttl: i64,
+    },
+    Hang {
+        lease: i64,
+        key: u64,
+    },
+    /// Set a key that hangs on no lease then.
+    Free {
+        key: u64,
+    },
+    Delete {
+        key: u64,
+    },
+    /// Delete a key, if it hangs on a lease, and hang another one on it; hang it there otherwise.
+    Move {
+        lease: i64,
+        from: u64,
+        to: u64,
+    },
+    Keep {
+        lease: i64,
+    },
+    Revoke {
+        lease: i64,
+    },
 }
 
 /// Requests with numbers from here on are those of holders.
@@ -56,6 +89,10 @@ const ATTEMPTS_MAX: u64 = 12;
 const PATIENCE: u64 = 50_000;
 /// On how many keys a holder may hang.
 const KEYS: u64 = 3;
+/// The numbers that some want for their leases.
+const WANTED: i64 = 2;
+/// How many of a thousand revocations arrive a second time, and late.
+const LATE_PER_MILLE: u32 = 300;
 
 /// Whether a request is that of a holder.
 pub(crate) fn is_holders(asked: Asked) -> bool {
@@ -67,6 +104,8 @@ impl Holders {
         Self {
             all: vec![Holder::default(); config.holders as usize],
             next_task: FIRST,
+            late: BTreeMap::new(),
+            next_late: 1,
             random: Random::new(config.seed ^ 0x1ea5_e5ed),
         }
     }
@@ -86,24 +125,43 @@ impl Holders {
 
     /// What a holder does next.
     fn wish(&mut self, holder: usize, ttl: u64) -> Option<Wish> {
+        let count = self.all.len() as u64;
         let random = &mut self.random;
-        let it = &mut self.all[holder];
-        let Some(lease) = it.lease else {
+        let Some(lease) = self.all[holder].lease else {
             let ttl = i64::try_from(random.within(1..=ttl.max(1))).unwrap_or(i64::MAX);
-            return Some(Wish::Grant { ttl });
+            let id = match random.chance(300) {
+                true => random.below(WANTED.cast_unsigned()).cast_signed() + 1,
+                false => 0,
+            };
+            return Some(Wish::Grant { id, ttl });
         };
         // Some write much; others do little but keep their leases alive, and so don't notice that nothing is written.
-        let hangs = if holder.is_multiple_of(2) { 45 } else { 10 };
-        match random.below(100) {
-            drawn if drawn < hangs => Some(Wish::Hang {
-                lease,
-                key: holder as u64 * KEYS + random.below(KEYS) + 1,
-            }),
-            0..92 => Some(Wish::Keep { lease }),
-            92..95 => Some(Wish::Revoke { lease }),
+        let writes = if holder.is_multiple_of(2) { 50 } else { 12 };
+        let drawn = random.below(100);
+        if drawn < writes {
+            let own = holder as u64 * KEYS + random.below(KEYS) + 1;
+            let any = random.below(count * KEYS) + 1;
+            return Some(match random.below(10) {
+                0 => Wish::Free { key: any },
+                1 => Wish::Delete { key: any },
+                2 if own != any => Wish::Move {
+                    lease,
+                    from: any,
+                    to: own,
+                },
+                _ => Wish::Hang { lease, key: own },
+            });
+        }
+        let whose = random.below(count) as usize;
+        let anothers = self.all[whose].lease.unwrap_or(lease);
+        match drawn {
+            0..88 => Some(Wish::Keep { lease }),
+            88..91 => Some(Wish::Keep { lease: anothers }),
+            91..94 => Some(Wish::Revoke { lease }),
+            94 => Some(Wish::Revoke { lease: anothers }),
             _ => {
                 // Nobody keeps the lease alive any more.
-                it.lease = None;
+                self.all[holder].lease = None;
                 None
             }
         }
@@ -275,14 +333,19 @@ impl World {
             Answer::Applied(outcome) => match outcome {
                 Outcome::Done(response) => match response.result {
                     RequestResult::Grant(grant) => holder.lease = Some(grant.lease.id),
-                    RequestResult::Revoke(_) => holder.lease = None,
+                    RequestResult::Revoke(revoke) => holder.forget(revoke.lease.id),
                     _ => {}
                 },
-                Outcome::Rejected(Rejection::LeaseNotFound { .. }) => holder.lease = None,
+                // It is somebody's, who shares it.
+                Outcome::Rejected(Rejection::LeaseExists { id }) => holder.lease = Some(*id),
+                Outcome::Rejected(Rejection::LeaseNotFound { id }) => holder.forget(*id),
                 _ => {}
             },
-            Answer::Kept(true) => {}
-            Answer::Kept(false) => holder.lease = None,
+            Answer::Kept(is_kept) => {
+                if let (false, Wish::Keep { lease }) = (*is_kept, task.wish) {
+                    holder.forget(lease);
+                }
+            }
         }
         holder.leader = Some(node);
         holder.task = None;
@@ -294,6 +357,53 @@ impl World {
         self.holder_rests(number);
     }
 
+    /// Now and then a leader's wish to end a lease is on its way for longer, as one that is handed on may be: it arrives
+    /// when it has been fulfilled, or when it must not be any more.
+    pub(crate) fn delay_revocation(&mut self, revoke: Revoke) {
+        let holders = &mut self.holders;
+        if !holders.random.chance(LATE_PER_MILLE) {
+            return;
+        }
+        let ttl = self.config.lease_ttl.saturating_mul(1_000_000);
+        let timeout = self.config.election_timeout.max;
+        let within = ttl.max(4 * timeout);
+        let (at, number) = (
+            self.now + holders.random.within(0..=within),
+            holders.next_late,
+        );
+        holders.next_late += 1;
+        holders.late.insert(number, revoke);
+        self.schedule(at, Happening::RevocationArrives(number));
+    }
+
+    /// It is put into the log of whoever leads, or believes so.
+    pub(crate) fn revocation_arrives(&mut self, number: u64) {
+        let Some(revoke) = self.holders.late.remove(&number) else {
+            return;
+        };
+        let leads = |node: &&Node| {
+            let running = node.running().filter(|running| running.paused.is_none());
+            running.is_some_and(|running| running.raft.role() == Role::Leader)
+        };
+        let leaders: Vec<u64> = { self.nodes.iter() }
+            .filter(leads)
+            .map(|node| node.id)
+            .collect();
+        if leaders.is_empty() {
+            return;
+        }
+        let node = self.holders.random.pick(&leaders);
+        self.tell(
+            node,
+            &format!("hears late that lease {} is over", revoke.id),
+        );
+        self.with_running(node, |running, now| {
+            // One that does not take it loses it.
+            let _ = running.raft.propose(Command::new(revoke).encode(), now);
+        });
+        self.settle(node);
+    }
+
     fn tell_of_holder(&mut self, holder: usize, node: Option<u64>, text: impl FnOnce() -> String) {
         self.story.tell(self.now, node, Kind::Client, None, || {
             format!("Lease holder {} {}", holder + 1, text())
@@ -301,12 +411,32 @@ impl World {
     }
 }
 
+impl Holder {
+    /// A lease is gone.
+    fn forget(&mut self, lease: i64) {
+        self.lease = self.lease.filter(|it| *it != lease);
+    }
+}
+
 impl Wish {
     fn command(self) -> Option<Command> {
+        let name = |key: u64| format!("l{key}");
+        let hang = |key, lease: i64| Put::new(name(key), lease.to_string()).with_lease(lease);
         Some(match self {
-            Self::Grant { ttl } => Command::new(Grant { id: 0, ttl }),
-            Self::Hang { lease, key } => {
-                Command::new(Put::new(format!("l{key}"), lease.to_string()).with_lease(lease))
+            Self::Grant { id, ttl } => Command::new(Grant { id, ttl }),
+            Self::Hang { lease, key } => Command::new(hang(key, lease)),
+            Self::Free { key } => Command::new(Put::new(name(key), "free")),
+            Self::Delete { key } => Command::new(Delete::new(KeyRange::key(name(key)))),
+            Self::Move { lease, from, to } => {
+                let is_there = Compare::key(name(from), Relation::Equal, Operand::Lease(lease));
+                Command::new(Txn {
+                    compare: vec![is_there],
+                    success: vec![
+                        Op::Delete(Delete::new(KeyRange::key(name(from)))),
+                        Op::Put(hang(to, lease)),
+                    ],
+                    failure: vec![Op::Put(hang(from, lease))],
+                })
             }
             Self::Keep { .. } => return None,
             Self::Revoke { lease } => Command::new(Revoke::new(lease)),
@@ -317,8 +447,14 @@ impl Wish {
 impl std::fmt::Display for Wish {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Grant { ttl } => write!(f, "be granted a lease of {ttl} s"),
+            Self::Grant { id: 0, ttl } => write!(f, "be granted a lease of {ttl} s"),
+            Self::Grant { id, ttl } => write!(f, "be granted lease {id}, of {ttl} s"),
             Self::Hang { lease, key } => write!(f, "hang l{key} on lease {lease}"),
+            Self::Free { key } => write!(f, "take l{key} off its lease"),
+            Self::Delete { key } => write!(f, "delete l{key}"),
+            Self::Move { lease, from, to } => {
+                write!(f, "hang l{to} on lease {lease} for l{from}")
+            }
             Self::Keep { lease } => write!(f, "keep lease {lease} alive"),
             Self::Revoke { lease } => write!(f, "end lease {lease}"),
         }

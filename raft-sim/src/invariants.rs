@@ -284,6 +284,11 @@ impl Invariants {
         Ok(())
     }
 
+    /// Whether a command of a session was carried out anywhere.
+    pub(crate) fn has_seen_effect(&self, session: (u128, u64)) -> bool {
+        self.effects.get(&session).is_some()
+    }
+
     /// A client was told that its write stands at `entry`.
     pub(crate) fn observe_acknowledgement(&self, entry: LogId) -> Checked {
         let known = self.committed.get((entry.index.0 as usize).wrapping_sub(1));

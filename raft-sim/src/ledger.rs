@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use raft_kv::{
-    Changes, ChangesRequest, Command, Event, EventKind, KeyRange, Lease, Op, Outcome, Put, Request,
-    RequestResult,
+    Changes, ChangesRequest, Command, Event, EventKind, Grant, KeyRange, Lease, Op, OpResult,
+    Outcome, Put, Request, RequestResult, Revoke, TxnResult,
 };
 
 use crate::invariants::Invariant;
+use crate::reckoning::{Change, Keys};
 use crate::shared::SharedList;
 
 #[derive(Clone, Debug, Default)]
@@ -20,26 +20,26 @@ pub(crate) struct Ledger {
     is_kept: bool,
     /// The last entry that it knows of.
     index: u64,
-    /// What each key holds that is there.
-    keys: BTreeMap<Bytes, Held>,
+    keys: Keys,
     /// The leases that there are.
     leases: BTreeMap<i64, Lease>,
+    /// The latest number that the state machine chose for a lease.
+    chosen: i64,
     /// What each revision changed, from revision 2 on.
     history: SharedList<Vec<Change>>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Held {
-    value: Bytes,
-    lease: i64,
-}
-
-/// What became of a key.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Change {
-    key: Bytes,
-    before: Option<Held>,
-    after: Option<Held>,
+/// An entry that was applied for the first time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applied<'a> {
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+    pub(crate) command: Option<&'a Command>,
+    pub(crate) outcome: &'a Outcome,
+    /// The revision of the state machine after it.
+    pub(crate) revision: i64,
+    /// Whether an earlier entry had the same command of the same session: it is answered, and nothing is done.
+    pub(crate) is_repeated: bool,
 }
 
 /// What an entry did that is of interest beyond the keys.
@@ -83,118 +83,168 @@ impl Ledger {
         self.history.len() as i64 + FIRST - 1
     }
 
-    /// An entry was applied for the first time. `revision` is the one of the state machine after it, and `told` answers
-    /// what the state machine says that it changed.
+    /// An entry was applied for the first time. `told` answers what the state machine says that it changed.
     pub(crate) fn enter(
         &mut self,
-        index: u64,
-        command: Option<&Command>,
-        outcome: &Outcome,
-        revision: i64,
+        applied: Applied,
         told: impl FnOnce(&ChangesRequest) -> Option<Changes>,
     ) -> Checked<Turn> {
+        let Applied {
+            index,
+            term,
+            revision,
+            ..
+        } = applied;
         self.index = index;
-        let (Some(command), Outcome::Done(response)) = (command, outcome) else {
+        let (Some(command), Outcome::Done(response), false) =
+            (applied.command, applied.outcome, applied.is_repeated)
+        else {
             return self.made(Vec::new(), revision).map(|()| Turn::Nothing);
         };
-        // An outcome is repeated, without effect, when a client has asked again.
-        match (&command.request, &response.result) {
-            (Request::Grant(_), RequestResult::Grant(grant)) => {
-                let lease = grant.lease;
-                if lease.granted_at != index {
-                    return Ok(Turn::Nothing);
-                }
-                self.leases.insert(lease.id, lease);
-                Ok(Turn::Began(lease))
+        let turn = match (&command.request, &response.result) {
+            (Request::Grant(grant), RequestResult::Grant(granted)) => {
+                self.made(Vec::new(), revision)?;
+                self.begin(index, grant, granted.lease)?
             }
             (Request::Revoke(revoke), RequestResult::Revoke(ended)) => {
-                let lease = ended.lease;
-                if self.leases.get(&lease.id) != Some(&lease) {
-                    return Ok(Turn::Nothing);
+                self.end(term, revoke, ended.lease)?;
+                let keys = self.take_keys(ended.lease, revision, told)?;
+                if keys != ended.deleted {
+                    let (id, deleted) = (revoke.id, ended.deleted);
+                    let text = format!("lease {id} ended with {keys} keys, and {deleted} are told");
+                    return Err((Invariant::LeaseKeys, text));
                 }
-                self.leases.remove(&lease.id);
-                self.take_keys(lease, revision, told)?;
-                Ok(Turn::Ended {
-                    lease,
+                Turn::Ended {
+                    lease: ended.lease,
                     has_expired: revoke.expiry.is_some(),
-                })
+                }
             }
-            _ if revision == self.revision() => Ok(Turn::Nothing),
-            (Request::Put(put), _) => {
-                let changes = vec![self.put(put)?];
-                self.made(changes, revision).map(|()| Turn::Nothing)
+            (request, result) => {
+                let mut changes = Vec::new();
+                let reckoned = self.reckon(request, &mut changes)?;
+                self.made(changes, revision)?;
+                if reckoned.as_ref() != Some(result) {
+                    let text = format!(
+                        "entry {index} is answered with {result:?}, where {reckoned:?} was to come"
+                    );
+                    return Err((Invariant::StateMachineSafety, text));
+                }
+                Turn::Nothing
             }
-            (Request::Delete(delete), _) => {
-                let changes = self.delete(|key, _| delete.keys.contains(key));
-                self.made(changes, revision).map(|()| Turn::Nothing)
+        };
+        if response.revision != revision {
+            let text = format!(
+                "entry {index} leads to revision {revision}, and is answered with {}",
+                response.revision
+            );
+            return Err((Invariant::StateMachineSafety, text));
+        }
+        Ok(turn)
+    }
+
+    /// A lease begins: there was none of this number, and one that the state machine chose was never chosen before.
+    /// Whoever holds on to an earlier lease would keep this one alive.
+    fn begin(&mut self, index: u64, grant: &Grant, lease: Lease) -> Checked<Turn> {
+        let is_new = match grant.id {
+            0 => lease.id > self.chosen,
+            id => lease.id == id,
+        };
+        let is_as_wished = lease.ttl == grant.ttl && lease.granted_at == index;
+        if !is_new || !is_as_wished || self.leases.contains_key(&lease.id) {
+            let text = format!("{lease:?} is granted by entry {index}, in answer to {grant:?}");
+            return Err((Invariant::LeaseLife, text));
+        }
+        if grant.id == 0 {
+            self.chosen = lease.id;
+        }
+        self.leases.insert(lease.id, lease);
+        Ok(Turn::Began(lease))
+    }
+
+    /// A lease ends: it was there, and whoever found that its time was over led then, and meant no other lease.
+    fn end(&mut self, term: u64, revoke: &Revoke, lease: Lease) -> Checked<()> {
+        let was_there = revoke.id == lease.id && self.leases.remove(&lease.id) == Some(lease);
+        let is_meant =
+            |expiry: raft_kv::Expiry| expiry.term == term && expiry.granted_at == lease.granted_at;
+        if was_there && revoke.expiry.is_none_or(is_meant) {
+            return Ok(());
+        }
+        let text = format!("{lease:?} is ended in term {term} by {revoke:?}");
+        Err((Invariant::LeaseLife, text))
+    }
+
+    /// What a request comes to; nothing for one that is not about keys.
+    fn reckon(
+        &mut self,
+        request: &Request,
+        changes: &mut Vec<Change>,
+    ) -> Checked<Option<RequestResult>> {
+        Ok(Some(match request {
+            Request::Put(put) => {
+                self.may_hang(put)?;
+                RequestResult::Put(self.keys.put(put, self.revision() + 1, changes))
             }
-            (Request::Txn(txn), RequestResult::Txn(result)) => {
-                let ops = match result.succeeded {
+            Request::Delete(delete) => RequestResult::Delete(self.keys.delete(delete, changes)),
+            Request::Txn(txn) => {
+                let succeeded = self.keys.hold(&txn.compare);
+                let ops = match succeeded {
                     true => &txn.success,
                     false => &txn.failure,
                 };
-                let mut changes = Vec::new();
-                for op in ops {
-                    match op {
-                        Op::Put(put) => changes.push(self.put(put)?),
-                        Op::Delete(delete) => {
-                            changes.extend(self.delete(|key, _| delete.keys.contains(key)));
-                        }
-                        Op::Range(_) => {}
-                    }
-                }
-                self.made(changes, revision).map(|()| Turn::Nothing)
+                let results = ops.iter().map(|op| self.reckon_op(op, changes));
+                RequestResult::Txn(TxnResult {
+                    succeeded,
+                    results: results.collect::<Checked<_>>()?,
+                })
             }
-            _ => {
-                let text = format!("entry {index} has an outcome of another command");
-                Err((Invariant::StateMachineSafety, text))
-            }
-        }
+            Request::Grant(_) | Request::Revoke(_) => return Ok(None),
+        }))
     }
 
-    fn put(&mut self, put: &Put) -> Checked<Change> {
-        if put.lease != 0 && !self.leases.contains_key(&put.lease) {
-            let key = String::from_utf8_lossy(&put.key);
-            let text = format!("{key} hangs on lease {}, which is gone", put.lease);
-            return Err((Invariant::LeaseKeys, text));
-        }
-        let after = Held {
-            value: put.value.clone(),
-            lease: put.lease,
-        };
-        Ok(Change {
-            key: put.key.clone(),
-            before: self.keys.insert(put.key.clone(), after.clone()),
-            after: Some(after),
+    fn reckon_op(&mut self, op: &Op, changes: &mut Vec<Change>) -> Checked<OpResult> {
+        let next = self.revision() + 1;
+        Ok(match op {
+            Op::Put(put) => {
+                self.may_hang(put)?;
+                OpResult::Put(self.keys.put(put, next, changes))
+            }
+            Op::Delete(delete) => OpResult::Delete(self.keys.delete(delete, changes)),
+            Op::Range(range) => {
+                let revision = next - i64::from(changes.is_empty());
+                OpResult::Range(self.keys.range(range, revision))
+            }
         })
     }
 
-    fn delete(&mut self, is_gone: impl Fn(&Bytes, &Held) -> bool) -> Vec<Change> {
-        let gone = self.keys.extract_if(.., |key, held| is_gone(key, held));
-        let change = |(key, held)| Change {
-            key,
-            before: Some(held),
-            after: None,
-        };
-        gone.map(change).collect()
+    fn may_hang(&self, put: &Put) -> Checked<()> {
+        if put.lease == 0 || self.leases.contains_key(&put.lease) {
+            return Ok(());
+        }
+        let key = String::from_utf8_lossy(&put.key);
+        let text = format!("{key} hangs on lease {}, which is gone", put.lease);
+        Err((Invariant::LeaseKeys, text))
     }
 
-    /// A lease has ended: all its keys must have gone, and nothing else, and in one revision.
+    /// A lease has ended: all its keys must have gone, and nothing else, and in one revision. How many they were.
     fn take_keys(
         &mut self,
         lease: Lease,
         revision: i64,
         told: impl FnOnce(&ChangesRequest) -> Option<Changes>,
-    ) -> Checked<()> {
+    ) -> Checked<u64> {
         let first = self.revision() + 1;
-        let changes = self.delete(|_, held| held.lease == lease.id);
+        let changes = self.keys.remove(|kv| kv.lease == lease.id);
         let told = told(&ChangesRequest::new(KeyRange::all(), first).returning_previous());
         let told = told.map(|told| told.revisions).unwrap_or_default();
         let is_all = match &told[..] {
             [] => changes.is_empty(),
             [only] => {
                 only.events.len() == changes.len()
-                    && only.events.iter().zip(&changes).all(|(it, so)| so.is(it))
+                    && only
+                        .events
+                        .iter()
+                        .zip(&changes)
+                        .all(|(it, so)| so.is(it, true, first))
             }
             _ => false,
         };
@@ -208,7 +258,8 @@ impl Ledger {
             );
             return Err((Invariant::LeaseKeys, text));
         }
-        self.made(changes, revision)
+        let keys = changes.len() as u64;
+        self.made(changes, revision).map(|()| keys)
     }
 
     /// These changes made this revision, or there were none.
@@ -228,7 +279,13 @@ impl Ledger {
     }
 
     /// Whoever watches these keys from `from` on was told of this: it must be all that there was, revision by revision.
-    pub(crate) fn judge(&self, keys: &KeyRange, from: i64, told: &Changes) -> Checked<()> {
+    pub(crate) fn judge(
+        &self,
+        keys: &KeyRange,
+        prev_kv: bool,
+        from: i64,
+        told: &Changes,
+    ) -> Checked<()> {
         let broken = |text| Err((Invariant::WatchOrder, text));
         if told.next_revision - 1 > self.revision() {
             let (to, last) = (told.next_revision - 1, self.revision());
@@ -259,7 +316,10 @@ impl Ledger {
             while let (made, event) = (made.next(), events.next())
                 && (made.is_some() || event.is_some())
             {
-                if !made.zip(event).is_some_and(|(made, event)| made.is(event)) {
+                if !made
+                    .zip(event)
+                    .is_some_and(|(made, event)| made.is(event, prev_kv, revision))
+                {
                     return broken(format!(
                         "what it is told of revision {revision} is not what was committed: {event:?}"
                     ));
@@ -274,26 +334,28 @@ impl Ledger {
 }
 
 impl Change {
-    /// Whether an event tells of this change.
-    fn is(&self, event: &Event) -> bool {
-        let held = |kv: &raft_kv::KeyValue| Held {
-            value: kv.value.clone(),
-            lease: kv.lease,
+    /// Whether an event of a revision tells of this change.
+    fn is(&self, event: &Event, prev_kv: bool, revision: i64) -> bool {
+        let is_after = match (event.kind, &self.after) {
+            (EventKind::Put, Some(after)) => event.kv == *after,
+            (EventKind::Delete, None) => {
+                event.kv.key == self.key && event.kv.mod_revision == revision
+            }
+            _ => false,
         };
-        let after = match event.kind {
-            EventKind::Put => Some(held(&event.kv)),
-            EventKind::Delete => None,
-        };
-        self.key == event.kv.key
-            && self.after == after
-            && self.before == event.prev_kv.as_ref().map(held)
+        is_after && event.prev_kv.as_ref() == self.before.as_ref().filter(|_| prev_kv)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_kv::{Delete, Entry, Grant, Kv, MemoryStore, RevisionChanges, Revoke, Txn};
+    use raft_kv::{
+        Compare, Delete, Entry, Expiry, Kv, MemoryStore, Operand, RangeRequest, Relation,
+        RevisionChanges, Txn,
+    };
+
+    const TERM: u64 = 3;
 
     /// A state machine and its ledger.
     struct Both {
@@ -317,14 +379,19 @@ mod tests {
         ) -> Checked<Turn> {
             let mut command = Command::new(request);
             let index = self.kv.applied_index() + 1;
-            let entry = Entry::command(index, 1, command.encode());
+            let entry = Entry::command(index, TERM, command.encode());
             let outcome = self.kv.apply(entry).unwrap();
             let mut changes = self.changes(self.ledger.revision() + 1);
             spoil(&mut command.request, &mut changes);
-            let told = |_: &ChangesRequest| Some(changes);
-            let revision = self.kv.revision();
-            self.ledger
-                .enter(index, Some(&command), &outcome, revision, told)
+            let applied = Applied {
+                index,
+                term: TERM,
+                command: Some(&command),
+                outcome: &outcome,
+                revision: self.kv.revision(),
+                is_repeated: false,
+            };
+            self.ledger.enter(applied, |_| Some(changes))
         }
 
         fn apply(&mut self, request: impl Into<Request>) -> Turn {
@@ -365,7 +432,7 @@ mod tests {
         let judge = |keys: &KeyRange, spoil: Spoil| {
             let mut changes = both.changes(2);
             spoil(&mut changes.revisions);
-            both.ledger.judge(keys, 2, &changes)
+            both.ledger.judge(keys, true, 2, &changes)
         };
         let all = KeyRange::all();
         assert_eq!(judge(&all, |_| {}), Ok(()));
@@ -393,15 +460,15 @@ mod tests {
         }
         // It is told of what it did not ask for; or too early, or too late.
         let (one, told) = (KeyRange::key("c"), both.changes(2));
-        assert!(both.ledger.judge(&one, 2, &told).is_err());
-        assert!(both.ledger.judge(&all, 3, &told).is_err());
-        assert!(both.ledger.judge(&all, 1, &told).is_ok());
+        assert!(both.ledger.judge(&one, true, 2, &told).is_err());
+        assert!(both.ledger.judge(&all, true, 3, &told).is_err());
+        assert!(both.ledger.judge(&all, true, 1, &told).is_ok());
         let mut beyond = both.changes(7);
-        assert_eq!(both.ledger.judge(&all, 7, &beyond), Ok(()));
+        assert_eq!(both.ledger.judge(&all, true, 7, &beyond), Ok(()));
         beyond.next_revision += 1;
-        assert!(both.ledger.judge(&all, 7, &beyond).is_err());
+        assert!(both.ledger.judge(&all, true, 7, &beyond).is_err());
         assert!(
-            both.ledger.judge(&all, 5, &both.changes(6)).is_err(),
+            both.ledger.judge(&all, true, 5, &both.changes(6)).is_err(),
             "5 is skipped"
         );
     }
@@ -443,6 +510,66 @@ mod tests {
             *request = hang("l3").into();
         });
         assert_eq!(late.unwrap_err().0, Invariant::LeaseKeys);
+    }
+
+    /// What the state machine refuses must not have happened.
+    #[test]
+    fn a_lease_that_begins_or_ends_wrongly_is_found() {
+        let spoil = |request: Request, spoiled: Request| {
+            both().apply_but(request, move |request, _| *request = spoiled)
+        };
+        let end = |expiry| Request::from(Revoke { id: 7, expiry });
+        let expiry = |term, granted_at| Some(Expiry { term, granted_at });
+        assert!(spoil(end(None), end(expiry(TERM, 2))).is_ok());
+        for wrong in [expiry(TERM - 1, 2), expiry(TERM, 1)] {
+            let found = spoil(end(None), end(wrong)).unwrap_err().0;
+            assert_eq!(found, Invariant::LeaseLife, "{wrong:?}");
+        }
+        let begin = |id| Request::from(Grant { id, ttl: 1 });
+        assert!(spoil(begin(9), begin(9)).is_ok());
+        let found = spoil(begin(9), begin(8)).unwrap_err().0;
+        assert_eq!(found, Invariant::LeaseLife);
+        // A number that is chosen after it was chosen before.
+        let mut both = both();
+        both.apply(begin(0));
+        let again = both.ledger.chosen;
+        both.apply(Revoke::new(again));
+        let chosen = both.apply_but(begin(again), |request, _| *request = begin(0));
+        assert_eq!(chosen.unwrap_err().0, Invariant::LeaseLife);
+    }
+
+    #[test]
+    fn a_transaction_that_answers_wrongly_is_found() {
+        let txn = |lease| Txn {
+            compare: vec![Compare::key("l1", Relation::Equal, Operand::Lease(lease))],
+            success: vec![
+                Op::Put(Put::new("a", "3").returning_previous()),
+                Op::Delete(Delete::new(KeyRange::prefix("l")).returning_previous()),
+                Op::Range(RangeRequest::new(KeyRange::all()).limit(1)),
+            ],
+            failure: vec![Op::Range(RangeRequest::new(KeyRange::prefix("l")))],
+        };
+        assert_eq!(both().apply_but(txn(7), |_, _| {}), Ok(Turn::Nothing));
+        assert_eq!(both().apply_but(txn(8), |_, _| {}), Ok(Turn::Nothing));
+        let spoiled = |spoil: fn(&mut Txn)| {
+            let spoil = |request: &mut Request, _: &mut Changes| {
+                let Request::Txn(txn) = request else { return };
+                spoil(txn);
+            };
+            both().apply_but(txn(7), spoil).unwrap_err().0
+        };
+        let safety = Invariant::StateMachineSafety;
+        let other_lease = |txn: &mut Txn| txn.compare[0].operand = Operand::Lease(8);
+        assert_eq!(spoiled(other_lease), safety);
+        let more = |txn: &mut Txn| {
+            txn.success[2] = Op::Range(RangeRequest::new(KeyRange::all()));
+        };
+        assert_eq!(spoiled(more), safety);
+        assert_eq!(spoiled(|txn| drop(txn.success.pop())), safety);
+        let fewer = |txn: &mut Txn| {
+            txn.success[1] = Op::Delete(Delete::new(KeyRange::key("l1")).returning_previous());
+        };
+        assert_eq!(spoiled(fewer), safety);
     }
 
     #[test]

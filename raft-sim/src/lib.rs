@@ -56,6 +56,7 @@ mod progress;
 mod promises;
 mod queue;
 mod random;
+mod reckoning;
 mod run;
 #[cfg(feature = "scenarios")]
 pub mod scenario;

@@ -245,11 +245,13 @@ impl World {
                     revoke.expiry = revoke.expiry.map(|it| raft_kv::Expiry { term, ..it });
                 }
                 if raft.propose(Command::new(revoke).encode(), now).is_ok() {
-                    expired.push(revoke.id);
+                    expired.push(revoke);
                 }
             }
         });
-        for lease in expired {
+        for revoke in expired {
+            self.delay_revocation(revoke);
+            let lease = revoke.id;
             self.story.tell(self.now, Some(id), Kind::Client, None, || {
                 format!("n{id} finds that the time of lease {lease} is over")
             });
@@ -418,6 +420,26 @@ mod tests {
         world.act(&Action::StopClients).unwrap();
         world.run_until(60_000_000);
         assert!(world.ledger.has_leases() && world.violation().is_none());
+    }
+
+    /// A read that was confirmed in an earlier term says nothing of the one in which the same server leads again.
+    #[test]
+    fn a_lease_is_kept_alive_in_the_term_of_the_read_alone() {
+        let mut world = new(1, None);
+        world.run_until(2_000_000);
+        let node = leader(&world).unwrap();
+        let term = world.raft(node).unwrap().term();
+        let (operation, attempt) = (1 << 40, 1);
+        let asked = Asked { operation, attempt };
+        let mut answer = |term| {
+            let keeping = world.keeping(1_000_000);
+            world.keep_confirmed(node, asked, term, keeping);
+            let letter = world.clients.letters.values().next_back();
+            letter.and_then(|letter| letter.answer.clone())
+        };
+        assert!(matches!(answer(term), Some(Answer::Kept(false))));
+        let earlier = Term(term.0 - 1);
+        assert!(matches!(answer(earlier), Some(Answer::Redirect(None))));
     }
 
     /// What is promised depends on the clocks that there are.

@@ -17,6 +17,7 @@ pub(crate) enum Happening {
     AttemptTimesOut(Asked),
     AttemptAgain(Asked),
     HolderWakes(usize),
+    RevocationArrives(u64),
     WatcherWakes(usize),
     ChangesArrive(u64),
 }

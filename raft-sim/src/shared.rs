@@ -39,7 +39,8 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         let (leaf, found) = self.find(key);
-        Some(&self.leaves[leaf][found.ok()?].1)
+        let place = found.ok()?;
+        Some(&self.leaves[leaf][place].1)
     }
 
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
@@ -286,6 +287,7 @@ mod tests {
         let mut random = Random::new(4);
         let (mut map, mut known) = (SharedMap::default(), BTreeMap::new());
         let mut copies = Vec::new();
+        assert_eq!(map.get(&1), None);
         for round in 0..6_000_u64 {
             let key = random.below(700);
             match random.below(6) {

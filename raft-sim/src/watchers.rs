@@ -37,6 +37,10 @@ pub(crate) enum Flaw {
 #[derive(Clone, Debug)]
 struct Watcher {
     keys: KeyRange,
+    changes_max: usize,
+    bytes_max: usize,
+    /// Whether it wants to know what keys held before.
+    prev_kv: bool,
     /// The first revision that it was not told of.
     next: i64,
     following: Option<Following>,
@@ -62,8 +66,9 @@ struct Letter {
     changes: Changes,
 }
 
-/// How many changes one letter looks at, at least: few, so that much is told in pieces.
-const PIECE: usize = 3;
+/// How many changes one letter looks at, at least, and how many bytes it holds: few, so that much is told in pieces.
+const PIECES: [usize; 4] = [1, 3, 3, 1000];
+const BYTES: [usize; 4] = [1, 40, 1 << 20, 1 << 20];
 
 impl Watchers {
     pub(crate) fn new(config: &WorldConfig) -> Self {
@@ -78,6 +83,9 @@ impl Watchers {
             ];
             Watcher {
                 keys: ranges[random.below(ranges.len() as u64) as usize].clone(),
+                changes_max: random.pick(&PIECES),
+                bytes_max: random.pick(&BYTES),
+                prev_kv: random.chance(700),
                 next: 1,
                 following: None,
                 connection: 0,
@@ -217,8 +225,13 @@ impl World {
         let following = it.following.filter(|it| it.node == node)?;
         let node = self.node(node).filter(|node| node.boot == following.boot)?;
         let running = node.running().filter(|it| it.paused.is_none())?;
-        let mut request = ChangesRequest::new(it.keys.clone(), following.next).returning_previous();
-        request.changes_max = PIECE;
+        let request = ChangesRequest {
+            keys: it.keys.clone(),
+            from_revision: following.next,
+            prev_kv: it.prev_kv,
+            changes_max: it.changes_max,
+            bytes_max: it.bytes_max,
+        };
         // A server that is behind answers when it is not any more.
         let changes = running.kv.changes(&request).ok()?;
         (changes.next_revision > following.next).then_some(changes)
@@ -232,9 +245,12 @@ impl World {
         if watcher.connection != letter.connection {
             return;
         }
-        let judged = self
-            .ledger
-            .judge(&watcher.keys, watcher.next, &letter.changes);
+        let judged = self.ledger.judge(
+            &watcher.keys,
+            watcher.prev_kv,
+            watcher.next,
+            &letter.changes,
+        );
         watcher.next = letter.changes.next_revision;
         let number = letter.watcher + 1;
         let judged = judged.map_err(|(rule, text)| (rule, format!("watcher {number}: {text}")));

@@ -13,7 +13,7 @@ use crate::client::{Answer, Clients, Letter};
 use crate::config::{WorldConfig, WorldError};
 use crate::holders::Holders;
 use crate::invariants::{Invariant, Invariants, Violation};
-use crate::ledger::{Ledger, Turn};
+use crate::ledger::{Applied, Ledger, Turn};
 use crate::network::Network;
 use crate::node::{Arrival, Asked, Node, Reading, Running};
 use crate::progress::Progress;
@@ -229,6 +229,7 @@ impl World {
             Happening::AttemptTimesOut(asked) => self.attempt_timed_out(asked),
             Happening::AttemptAgain(asked) => self.attempt_again(asked),
             Happening::HolderWakes(holder) => self.holder_wakes(holder),
+            Happening::RevocationArrives(number) => self.revocation_arrives(number),
             Happening::WatcherWakes(watcher) => self.watcher_wakes(watcher),
             Happening::ChangesArrive(id) => self.changes_arrive(id),
         }
@@ -407,13 +408,21 @@ impl World {
         let asked = running.proposals.remove(&index);
         if is_news {
             let kv = &running.kv;
-            let entered = self.ledger.enter(
-                index.0,
-                command.as_ref(),
-                &outcome,
-                kv.revision(),
-                |request| kv.changes(request).ok(),
-            );
+            let is_done = |session: raft_kv::Session| {
+                let session = (session.client, session.sequence);
+                self.invariants.has_seen_effect(session)
+            };
+            let applied = Applied {
+                index: index.0,
+                term: term.0,
+                command: command.as_ref(),
+                outcome: &outcome,
+                revision: kv.revision(),
+                is_repeated: session.is_some_and(is_done),
+            };
+            let entered = self
+                .ledger
+                .enter(applied, |request| kv.changes(request).ok());
             match entered {
                 Ok(Turn::Nothing) => {}
                 Ok(turn) => self.lease_turns(id, turn),

@@ -20,7 +20,7 @@ pub(super) fn accompany(seed: u64, config: &mut WorldConfig) {
 }
 
 /// How many of the longest election timeouts a leader has, beyond the time to live, to end leases that nobody keeps alive.
-const TIMEOUTS_TO_END: u64 = 10;
+const TIMEOUTS_TO_END: u64 = 3;
 /// How many it is waited for such a leader. Each new one gives the leases all of their time again, and where latencies are
 /// about as long as timeouts there may always be a new one.
 const TIMEOUTS_TO_SETTLE: u64 = 40;

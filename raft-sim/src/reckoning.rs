@@ -1,0 +1,131 @@
+//! What commands do to keys, reckoned once more in the simplest way: a map, and no history.
+//!
+//! It shares no code with the state machine that it is compared with.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use raft_kv::{
+    Compare, Counting, Delete, DeleteResult, KeyRange, KeyValue, Operand, Order, Projection, Put,
+    PutResult, RangeRequest, RangeResponse, Relation,
+};
+
+/// What each key holds that is there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Keys {
+    held: BTreeMap<Bytes, KeyValue>,
+}
+
+/// What became of a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Change {
+    pub(crate) key: Bytes,
+    pub(crate) before: Option<KeyValue>,
+    pub(crate) after: Option<KeyValue>,
+}
+
+impl Keys {
+    pub(crate) fn put(&mut self, put: &Put, revision: i64, changes: &mut Vec<Change>) -> PutResult {
+        let before = self.held.get(&put.key).cloned();
+        let after = KeyValue {
+            key: put.key.clone(),
+            create_revision: before.as_ref().map_or(revision, |it| it.create_revision),
+            mod_revision: revision,
+            version: before.as_ref().map_or(0, |it| it.version) + 1,
+            value: put.value.clone(),
+            lease: put.lease,
+        };
+        self.held.insert(put.key.clone(), after.clone());
+        changes.push(Change {
+            key: put.key.clone(),
+            before: before.clone(),
+            after: Some(after),
+        });
+        PutResult {
+            prev_kv: before.filter(|_| put.prev_kv),
+        }
+    }
+
+    pub(crate) fn delete(&mut self, delete: &Delete, changes: &mut Vec<Change>) -> DeleteResult {
+        let gone = self.remove(|kv| delete.keys.contains(&kv.key));
+        let previous = gone.iter().filter_map(|change| change.before.clone());
+        let prev_kvs = previous.filter(|_| delete.prev_kv).collect();
+        let deleted = gone.len() as u64;
+        changes.extend(gone);
+        DeleteResult { deleted, prev_kvs }
+    }
+
+    pub(crate) fn remove(&mut self, is_gone: impl Fn(&KeyValue) -> bool) -> Vec<Change> {
+        let gone = self.held.extract_if(.., |_, kv| is_gone(kv));
+        let change = |(key, kv)| Change {
+            key,
+            before: Some(kv),
+            after: None,
+        };
+        gone.map(change).collect()
+    }
+
+    /// Whether all of these hold.
+    pub(crate) fn hold(&self, compare: &[Compare]) -> bool {
+        compare.iter().all(|compare| {
+            let mut those = self.those(&compare.keys).peekable();
+            match those.peek() {
+                None => holds(None, compare),
+                Some(_) => those.all(|kv| holds(Some(kv), compare)),
+            }
+        })
+    }
+
+    /// A read of what is there now, when the revision is this.
+    pub(crate) fn range(&self, request: &RangeRequest, revision: i64) -> RangeResponse {
+        let mut kvs: Vec<_> = self.those(&request.keys).cloned().collect();
+        let count = kvs.len();
+        if request.order == Order::Descending {
+            kvs.reverse();
+        }
+        let limit = request.limit.and_then(|limit| usize::try_from(limit).ok());
+        kvs.truncate(limit.unwrap_or(usize::MAX));
+        let returned = kvs.len();
+        match request.projection {
+            Projection::KeyValues => {}
+            Projection::Keys => kvs.iter_mut().for_each(|kv| kv.value = Bytes::new()),
+            Projection::Count => kvs.clear(),
+        }
+        RangeResponse {
+            kvs,
+            more: returned < count,
+            count: match request.counting {
+                Counting::WholeRange => count as u64,
+                Counting::Returned => returned as u64,
+            },
+            revision,
+        }
+    }
+
+    fn those<'a>(&'a self, keys: &'a KeyRange) -> impl Iterator<Item = &'a KeyValue> {
+        self.held.values().filter(|kv| keys.contains(&kv.key))
+    }
+}
+
+fn holds(kv: Option<&KeyValue>, compare: &Compare) -> bool {
+    let relation = compare.relation;
+    let of_number = |number: fn(&KeyValue) -> i64, operand| {
+        relates(kv.map_or(0, number).cmp(operand), relation)
+    };
+    match &compare.operand {
+        Operand::Version(operand) => of_number(|kv| kv.version, operand),
+        Operand::CreateRevision(operand) => of_number(|kv| kv.create_revision, operand),
+        Operand::ModRevision(operand) => of_number(|kv| kv.mod_revision, operand),
+        Operand::Lease(operand) => of_number(|kv| kv.lease, operand),
+        Operand::Value(operand) => kv.is_some_and(|kv| relates(kv.value.cmp(operand), relation)),
+    }
+}
+
+fn relates(order: std::cmp::Ordering, relation: Relation) -> bool {
+    match relation {
+        Relation::Equal => order.is_eq(),
+        Relation::NotEqual => order.is_ne(),
+        Relation::Greater => order.is_gt(),
+        Relation::Less => order.is_lt(),
+    }
+}
