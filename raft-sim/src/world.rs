@@ -315,10 +315,11 @@ impl World {
             });
         }
         effects.events.clear();
-        if !effects.is_empty() {
-            // Whether somebody listens to the server's explanations is no part of what happened.
-            self.trace.add(&(self.now, id));
+        if effects.is_empty() {
+            // Whether somebody listens to the server's explanations changes nothing.
+            return;
         }
+        self.trace.add(&(self.now, id));
         if let Some(write) = effects.write.take() {
             self.trace.add(&(write.hard_state(), write.entries()));
             self.write(id, write);

@@ -521,7 +521,8 @@ mod tests {
     /// Counting and telling watch a run, and do not change it.
     #[test]
     fn watching_changes_nothing() {
-        for seed in [1, 7, 25] {
+        // In 12, a server whose disk has room again has nothing to do but to say so.
+        for seed in [1, 7, 12, 25] {
             let plain = Campaign::new(seed).run();
             let counted = Campaign::new(seed).counted().run();
             let explained = Campaign::new(seed).explained().run();
