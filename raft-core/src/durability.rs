@@ -16,7 +16,7 @@ pub(crate) struct Durability {
     server: NodeId,
     boot: u64,
     next_sequence: u64,
-    /// Writes that were handed out and are not known to be durable, oldest first.
+    /// Writes that were handed out and are not known to be durable, oldest first. Their numbers follow each other.
     on_the_way: VecDeque<OnTheWay>,
     /// The hard state of the latest write.
     written: HardState,
@@ -26,8 +26,8 @@ pub(crate) struct Durability {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct OnTheWay {
-    sequence: u64,
-    hard_state: Option<HardState>,
+    /// The hard state as it is on the disk afterwards.
+    hard_state: HardState,
     last: Option<LogId>,
     handed_out: Instant,
     synced: bool,
@@ -49,23 +49,27 @@ impl Durability {
         self.boot
     }
 
-    /// Marks a write as synced.
-    fn synced(&mut self, token: &Durable) {
-        let is_it = |write: &&mut OnTheWay| write.sequence == token.sequence;
-        if (token.server, token.boot) == (self.server, self.boot)
-            && let Some(write) = self.on_the_way.iter_mut().find(is_it)
-        {
-            write.synced = true;
-        }
+    /// The number of the oldest write that is on the way.
+    fn first_sequence(&self) -> u64 {
+        self.next_sequence - self.on_the_way.len() as u64
     }
 
-    /// The next write that is durable: one before which none is missing.
-    fn next_durable(&mut self, in_order: bool) -> Option<OnTheWay> {
-        if in_order {
-            return self.on_the_way.pop_front_if(|write| write.synced);
+    /// Marks a write as synced.
+    fn synced(&mut self, token: &Durable, in_order: bool) {
+        if (token.server, token.boot) != (self.server, self.boot) {
+            return;
         }
-        let synced = self.on_the_way.iter().position(|write| write.synced)?;
-        self.on_the_way.remove(synced)
+        let position = token.sequence.checked_sub(self.first_sequence());
+        let Some(position) = position.and_then(|position| usize::try_from(position).ok()) else {
+            return;
+        };
+        if let Some(write) = self.on_the_way.get_mut(position) {
+            write.synced = true;
+            if !in_order {
+                let earlier = self.on_the_way.range_mut(..position);
+                earlier.for_each(|write| write.synced = true);
+            }
+        }
     }
 
     /// The entries from `first` on were removed. No write on the way says anything about them, even if the very same
@@ -87,12 +91,9 @@ impl Durability {
     /// larger.
     #[cfg(feature = "model")]
     pub(crate) fn rest(&mut self, at: Instant) -> u64 {
-        let oldest = self.on_the_way.front();
-        let first = oldest.map_or(self.next_sequence, |write| write.sequence);
-        let earlier = first - 1;
+        let earlier = self.first_sequence() - 1;
         self.next_sequence -= earlier;
         for write in &mut self.on_the_way {
-            write.sequence -= earlier;
             write.handed_out = at;
         }
         earlier
@@ -114,21 +115,18 @@ impl Raft {
         if self.begin(now) {
             return;
         }
-        let mut hard_state = None;
         let mut through = None;
         let in_order = self.config.keeps(Rule::WritesCompleteInOrder);
         let void_if_replaced = self.config.keeps(Rule::ReplacedWriteIsVoid);
-        self.durability.synced(&token);
-        while let Some(write) = self.durability.next_durable(in_order) {
-            hard_state = write.hard_state.or(hard_state);
+        let durability = &mut self.durability;
+        durability.synced(&token, in_order);
+        while let Some(write) = durability.on_the_way.pop_front_if(|write| write.synced) {
+            durability.durable = write.hard_state;
             if let Some(last) = write.last
                 && self.log.persisted(last, void_if_replaced)
             {
                 through = Some(last);
             }
-        }
-        if let Some(hard_state) = hard_state {
-            self.durability.durable = hard_state;
         }
         if let Some(through) = through {
             self.explain(|| Event::LogPersisted { through });
@@ -170,8 +168,7 @@ impl Raft {
         let log_start = self.log.take_start();
         let entries = self.log.take_unwritten();
         self.durability.on_the_way.push_back(OnTheWay {
-            sequence,
-            hard_state,
+            hard_state: self.hard_state,
             last: entries.last().map(|entry| entry.id),
             handed_out: self.now,
             synced: false,

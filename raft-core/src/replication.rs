@@ -434,6 +434,13 @@ impl Raft {
         } else {
             self.log.last().index
         };
+        // Mostly the leader's own disk is the first, and there is nothing to be counted yet.
+        let needs_others =
+            self.membership().majority() > 1 && self.config.keeps(Rule::MajorityCommits);
+        let has_more = |(_, progress): &(_, Progress)| progress.match_index > self.commit_index;
+        if needs_others && !leader.followers.iter().any(has_more) {
+            return;
+        }
         let mut matched = |voter| {
             leader
                 .follower(voter)
