@@ -172,6 +172,34 @@ fn problem(file: &str) -> String {
     problem.to_string()
 }
 
+/// What is awaited and does not come is a violation, and what comes is none.
+#[test]
+fn what_is_awaited_must_have_come_when_the_watch_begins() {
+    let put = "at = 0.7, do = 'request', request = { op = 'put', key = 'a', value = 'b' }";
+    let crash = "at = 0.6, do = 'power-cut' }, { at = 1.5, do = 'restart', node = 1 }, { at = 1.5, do = 'restart', node = 2 }, { ";
+    let end = "awaited = 'answer'\n[expected]\nplain = 'ENDING'";
+    let falls = Ending::Falls(raft_sim::Invariant::Availability);
+    for (step, name, ending) in [
+        (put.to_owned(), "stable", Ending::Safe(Outcome::Stable)),
+        (format!("{crash}{put}"), "availability", falls),
+    ] {
+        let file = file("", &step, &end.replace("ENDING", name));
+        let played = Scenario::parse(&file)
+            .unwrap()
+            .play(Variant::Plain)
+            .unwrap();
+        assert_eq!((played.ending, played.surprises), (ending, vec![]));
+        let text = played
+            .violation
+            .map(|violation| (violation.at, violation.text));
+        let missing = (
+            1_000_000,
+            "the latest request is not answered in time".to_owned(),
+        );
+        assert_eq!(text, (ending == falls).then_some(missing));
+    }
+}
+
 const CRASH: &str = "at = 1, do = 'crash', node = 1";
 
 #[test]
@@ -335,4 +363,62 @@ fn a_world_that_makes_no_sense_is_an_error_of_the_file() {
         "expected = { plain = 'stable' }",
     ));
     assert!(named.starts_with("config: as plain"), "{named}");
+}
+
+/// It falls for want of what it says, in the file, too, and does not when the servers keep the rule.
+#[cfg(feature = "sabotage")]
+#[test]
+fn a_cluster_that_does_not_recover_is_small_and_does_not_when_it_is_played() {
+    use raft_sim::scenario::Awaited;
+    let rule = raft_core::Rule::CandidacyIsNewTerm;
+    let broken = raft_core::BrokenRules::default().and(rule);
+    let campaign = raft_sim::campaign::Campaign::new(0)
+        .breaking(broken)
+        .counted();
+    let report = campaign.run();
+    let violation = report.violation.clone().unwrap();
+    assert_eq!(violation.invariant, raft_sim::Invariant::Availability);
+    let small = campaign.shrink(&report).unwrap();
+    let (before, after) = (&report.script, &small.script);
+    assert!(10 * after.actions.len() < before.actions.len(), "{after:?}");
+    assert!(after.config.nodes < before.config.nodes && !after.config.branches);
+    for (script, violation) in [(before, &violation), (after, &small.violation)] {
+        let scenario = Scenario::of_failure(script, violation);
+        let read = Scenario::parse(&scenario.to_toml()).unwrap();
+        assert_eq!(read, scenario);
+        assert_eq!(read.awaited, Some(Awaited::Answer));
+        let falls = Ending::Falls(raft_sim::Invariant::Availability);
+        assert_eq!(read.broken[0].expected, falls);
+        let played = read.play_broken(&read.broken[0]).unwrap();
+        assert_eq!((played.ending, played.surprises), (falls, vec![]));
+        let kept = read.play(Variant::of(&script.config)).unwrap();
+        assert!(matches!(kept.ending, Ending::Safe(_)), "{kept:?}");
+    }
+}
+
+/// The file says which rule the servers broke, what falls then, and that nothing falls when they keep it.
+#[cfg(feature = "sabotage")]
+#[test]
+fn a_run_with_a_broken_rule_is_a_file_that_falls_with_it_alone() {
+    let rule = raft_core::Rule::OneVotePerTerm;
+    let broken = raft_core::BrokenRules::default().and(rule);
+    let mut found = (0..20).map(|seed| {
+        raft_sim::campaign::Campaign::new(seed)
+            .breaking(broken)
+            .run()
+    });
+    let (report, violation) = found
+        .find_map(|report| Some((report.script, report.violation?)))
+        .unwrap();
+    let scenario = Scenario::of_failure(&report, &violation);
+    let read = Scenario::parse(&scenario.to_toml()).unwrap();
+    assert_eq!(read, scenario);
+    let [broken] = &*read.broken else {
+        panic!("{:?}", read.broken)
+    };
+    assert_eq!(broken.rules, [rule.name()]);
+    let played = read.play_broken(broken).unwrap();
+    assert_eq!(played.ending, Ending::Falls(violation.invariant));
+    let intact = read.play(broken.variant).unwrap();
+    assert!(matches!(intact.ending, Ending::Safe(_)) && intact.surprises.is_empty());
 }

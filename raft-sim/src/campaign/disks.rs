@@ -155,7 +155,7 @@ pub(super) fn replace(world: &World) -> Option<Action> {
 }
 
 /// Whether every place is taken by a server whose disk is not known to be ruined.
-pub(super) fn is_complete(world: &World) -> bool {
+pub(crate) fn is_complete(world: &World) -> bool {
     let leader = super::adversary::leader(world).and_then(|(leader, _)| world.raft(leader));
     leader.is_some_and(|leader| {
         let membership = leader.membership();

@@ -16,6 +16,7 @@ mod draw;
 mod late_answers;
 mod old_leader;
 mod quorum;
+mod recovery;
 mod removed;
 mod shrink;
 mod stretch;
@@ -23,6 +24,7 @@ mod stretch;
 use std::collections::BTreeMap;
 
 use adversary::Adversary;
+pub(crate) use disks::is_complete;
 pub use shrink::{Shrunk, shrink};
 
 use crate::action::{Action, Request};
@@ -273,7 +275,7 @@ impl Campaign {
         }
         if self.replaces {
             let deadline = stage.world.now() + TIMEOUTS_TO_REPLACE * timeout;
-            while !disks::is_complete(&stage.world) && stage.world.now() < deadline {
+            while !is_complete(&stage.world) && stage.world.now() < deadline {
                 disks::replace(&stage.world)
                     .into_iter()
                     .for_each(|action| stage.act(action));
@@ -282,7 +284,7 @@ impl Campaign {
                     break;
                 }
             }
-            let is_complete = disks::is_complete(&stage.world);
+            let is_complete = is_complete(&stage.world);
             if stage.world.violation().is_none() && !(is_complete && self.serves(stage)) {
                 let text = format!(
                     "servers with ruined disks are not replaced within {TIMEOUTS_TO_REPLACE} election timeouts"

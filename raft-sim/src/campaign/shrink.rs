@@ -24,35 +24,21 @@ const RUNS_MAX: u32 = 8_000;
 /// seeds of the world before it counts as one that breaks nothing.
 const SEEDS: u64 = 6;
 
+/// Beyond this many actions, to try each with many seeds would use up what may be tried.
+const MANY: usize = 150;
+
 /// Makes a run that breaks a rule as small as it can: fewer actions, servers and clients, and usual settings. None if the
 /// run does not break `invariant`, which must be one that is checked after every event or at the end, and not
-/// [`Invariant::Availability`]: what is missing has no moment at which it could be cut off.
+/// [`Invariant::Availability`]: what is missing has no moment at which it could be cut off, and
+/// [`Campaign::shrink`](super::Campaign::shrink) knows what to do about that.
 #[must_use]
 pub fn shrink(script: &Script, violation: &Violation) -> Option<Shrunk> {
-    shrink_by(broken, script, violation)
+    shrink_by(&broken, script, violation)
 }
 
-fn shrink_by(
-    judge: fn(&Script, u64) -> Option<Violation>,
-    script: &Script,
-    violation: &Violation,
-) -> Option<Shrunk> {
-    let mut search = Search {
-        judge,
-        invariant: violation.invariant,
-        runs: 0,
-    };
-    let mut best = search.attempt(script, violation.at)?;
-    loop {
-        let before = size(&best.0);
-        best = search.without_actions(best);
-        best = search.shorter_gaps(best);
-        best = search.simpler_world(best);
-        if size(&best.0) >= before || search.runs >= RUNS_MAX {
-            break;
-        }
-    }
-    let (script, violation) = best;
+fn shrink_by(judge: &Judge, script: &Script, violation: &Violation) -> Option<Shrunk> {
+    let mut search = Search::new(judge, violation.invariant, RUNS_MAX);
+    let (script, violation) = search.run(script, violation.at)?;
     Some(Shrunk {
         script,
         violation,
@@ -61,23 +47,73 @@ fn shrink_by(
 }
 
 type Broken = (Script, Violation);
+/// Plays a script until a moment, and says what it breaks.
+type Judge<'a> = dyn Fn(&Script, u64) -> Option<Violation> + 'a;
 
-struct Search {
-    /// Plays a script until a moment, and says what it breaks.
-    judge: fn(&Script, u64) -> Option<Violation>,
+pub(super) struct Search<'a> {
+    judge: &'a Judge<'a>,
     invariant: Invariant,
     runs: u32,
+    runs_max: u32,
+    /// How many seeds a run with many actions is tried with: one, until that leads no further.
+    seeds_of_many: u64,
+    /// A smaller run may take a little longer to break the rule, in microseconds.
+    patience: u64,
 }
 
-impl Search {
+impl<'a> Search<'a> {
+    pub(super) fn new(judge: &'a Judge<'a>, invariant: Invariant, runs_max: u32) -> Self {
+        Self {
+            judge,
+            invariant,
+            runs: 0,
+            runs_max,
+            seeds_of_many: 1,
+            patience: PATIENCE,
+        }
+    }
+
+    pub(super) fn patient(self, patience: u64) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// How many runs were tried.
+    pub(super) fn runs(&self) -> u32 {
+        self.runs
+    }
+
+    /// The smallest run that is found, of one that breaks the rule until a moment.
+    pub(super) fn run(&mut self, script: &Script, until: u64) -> Option<Broken> {
+        let mut best = self.attempt(script, until)?;
+        loop {
+            let before = size(&best.0);
+            best = self.without_actions(best);
+            best = self.shorter_gaps(best);
+            best = self.simpler_world(best);
+            if self.runs >= self.runs_max {
+                return Some(best);
+            }
+            if size(&best.0) >= before {
+                if self.seeds_of_many == SEEDS || best.0.actions.len() <= MANY {
+                    return Some(best);
+                }
+                self.seeds_of_many = SEEDS;
+            }
+        }
+    }
+
     /// Runs it until `until`, with several seeds, and returns it without what comes after the
     /// violation, if there is one.
     fn attempt(&mut self, script: &Script, until: u64) -> Option<Broken> {
-        (0..SEEDS).find_map(|more| {
-            self.runs += 1;
-            if self.runs > RUNS_MAX {
+        let seeds = match script.actions.len() > MANY {
+            true => self.seeds_of_many,
+            false => SEEDS,
+        };
+        (0..seeds).find_map(|more| {
+            if self.runs >= self.runs_max {
                 return None;
             }
+            self.runs += 1;
             let mut script = script.clone();
             script.config.seed = script.config.seed.wrapping_add(more);
             let violation = (self.judge)(&script, until)?;
@@ -103,11 +139,19 @@ impl Search {
                 timed.at -= less;
             }
             if less > GAP
-                && let Some(shorter) = self.attempt(&script, best.1.at - less + PATIENCE)
+                && let Some(shorter) = self.attempt(&script, best.1.at - less + self.patience)
             {
                 best = shorter;
             }
             position += 1;
+        }
+        // Who is asked to be over by a moment, and not to break a rule in the meantime, may be so earlier.
+        let last = best.0.actions.last().map_or(0, |timed| timed.at);
+        if self.patience == 0
+            && last + GAP < best.1.at
+            && let Some(shorter) = self.attempt(&best.0, last + GAP)
+        {
+            best = shorter;
         }
         best
     }
@@ -121,7 +165,7 @@ impl Search {
                 let mut script = best.0.clone();
                 let to = (from + chunk).min(script.actions.len());
                 script.actions.drain(from..to);
-                match self.attempt(&script, best.1.at + PATIENCE) {
+                match self.attempt(&script, best.1.at + self.patience) {
                     Some(smaller) => best = smaller,
                     None => from += chunk,
                 }
@@ -136,7 +180,7 @@ impl Search {
         let mut node = best.0.config.nodes;
         while node > 0 && best.0.config.nodes > 1 {
             let script = without_node(&best.0, node);
-            if let Some(simpler) = self.attempt(&script, best.1.at + PATIENCE) {
+            if let Some(simpler) = self.attempt(&script, best.1.at + self.patience) {
                 best = simpler;
             }
             node -= 1;
@@ -145,7 +189,7 @@ impl Search {
             let mut script = best.0.clone();
             change(&mut script.config, &WorldConfig::default());
             if script != best.0
-                && let Some(simpler) = self.attempt(&script, best.1.at + PATIENCE)
+                && let Some(simpler) = self.attempt(&script, best.1.at + self.patience)
             {
                 best = simpler;
             }
@@ -274,7 +318,7 @@ fn without_node(script: &Script, gone: u64) -> Script {
     script
 }
 
-/// A smaller run may take a little longer to break the rule, in microseconds.
+/// How much longer a smaller run may usually take to break the rule, in microseconds.
 const PATIENCE: u64 = 500_000;
 
 /// A gap that is short enough, in microseconds: an election takes about as long.
@@ -358,7 +402,7 @@ mod tests {
         });
         script.actions = actions.collect();
         let violation = both(&script, 4_000_000).unwrap();
-        let small = shrink_by(both, &script, &violation).unwrap();
+        let small = shrink_by(&both, &script, &violation).unwrap();
         let left: Vec<_> = small
             .script
             .actions
@@ -457,6 +501,28 @@ mod tests {
         assert!(small.violation.at <= violation.at, "{}", small.violation);
         let again = broken(&small.script, small.violation.at);
         assert_eq!(again.as_ref(), Some(&small.violation));
+    }
+
+    /// What may be tried suffices for many actions, and what is not tried is not counted.
+    #[test]
+    fn a_long_run_becomes_small_within_what_may_be_tried() {
+        let mut script = Script::default();
+        let actions = (1..=1_400).map(|step| Timed {
+            at: step * 1_000,
+            action: match step {
+                311 => Action::Crash { node: 1 },
+                1_033 => Action::Isolate { node: 2 },
+                _ => Action::CutLink { from: 4, to: 5 },
+            },
+        });
+        script.actions = actions.collect();
+        let violation = both(&script, 1_400_000).unwrap();
+        let small = shrink_by(&both, &script, &violation).unwrap();
+        assert_eq!(small.script.actions.len(), 2);
+        assert!(small.runs < RUNS_MAX, "{}", small.runs);
+        let mut search = Search::new(&both, violation.invariant, 10);
+        assert!(search.run(&script, violation.at).is_some());
+        assert_eq!(search.runs(), 10);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! in two settings of the servers, and each variant has an expected [`Ending`]. Under the feature `sabotage` it is played with broken
 //! rules, too.
 
+mod awaited;
 mod check;
 mod play;
 mod write;
@@ -11,6 +12,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use awaited::Awaited;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -37,6 +39,9 @@ pub struct Scenario {
     pub schedule: Vec<Step>,
     /// When the outcome is observed.
     pub watch: Watch,
+    /// What must have come about when the watch begins. If it has not, availability falls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<Awaited>,
     /// What must be seen in each variant.
     pub expected: BTreeMap<Variant, Ending>,
     /// What must be seen when servers break rules.

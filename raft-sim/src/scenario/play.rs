@@ -5,6 +5,7 @@ use raft_core::Role;
 use super::{Ending, Outcome, PROBE_KEY, Played, Scenario, ScenarioError, Variant, Watch, micros};
 use crate::action::Request;
 use crate::client::AskingState;
+use crate::invariants::{Invariant, Violation};
 use crate::run::{Run, Script};
 use crate::view::ProcessView;
 use crate::world::World;
@@ -52,9 +53,15 @@ impl Scenario {
         let (from, until) = (micros(from), micros(until));
         let calm_from = until - (until - from) / 3;
         run.seek(from);
+        let is_missing = |awaited: &super::Awaited| awaited.is_missing(run.world());
+        let missing = self.awaited.filter(is_missing).map(|awaited| Violation {
+            invariant: Invariant::Availability,
+            text: awaited.complaint().into(),
+            at: from,
+        });
         let mut known = leader(run.world());
         let (mut changes, mut late_changes) = (0, 0);
-        while run.world().now() < until && run.world().violation().is_none() {
+        while run.world().now() < until && missing.is_none() && run.world().violation().is_none() {
             run.seek((run.world().now() + SAMPLE).min(until));
             let seen = leader(run.world());
             if seen.is_some() && seen != known {
@@ -86,6 +93,7 @@ impl Scenario {
         let violation = world
             .violation()
             .cloned()
+            .or(missing)
             .or_else(|| world.judge_history(STEPS_MAX));
         let ending = match &violation {
             Some(violation) => Ending::Falls(violation.invariant),

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use raft_sim::campaign::{Report, Shrunk, shrink};
+use raft_sim::campaign::{Report, Shrunk};
 use raft_sim::scenario::{Scenario, Variant};
-use raft_sim::{Invariant, Script, Violation, WorldConfig};
+use raft_sim::{Script, Violation, WorldConfig};
 use serde_json::{Map, Value, json};
 
-use super::{Cli, broken, caught};
+use super::{Cli, broken, caught, drawn};
 
 /// Browsers take longer addresses than this, and terminals do not show them well.
 const ADDRESS_MAX: usize = 16_000;
@@ -80,9 +80,9 @@ fn option(name: &str, cli: &Cli) -> String {
 }
 
 fn explain(report: &Report, violation: &Violation, cli: &Cli, shrinks: bool) {
-    let small = match shrinks && violation.invariant != Invariant::Availability {
+    let small = match shrinks {
         false => None,
-        true => caught(|| shrink(&report.script, violation)).unwrap_or_else(|text| {
+        true => caught(|| drawn(report.seed, cli).shrink(report)).unwrap_or_else(|text| {
             println!("  making it small panicked: {text}");
             None
         }),
