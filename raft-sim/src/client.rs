@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use raft_core::ReadMode;
 use raft_kv::{
-    Command, Compare, Delete, KeyRange, Op, Operand, Outcome, Put, Relation, RequestResult,
-    Session, Txn,
+    Command, Compare, Delete, KeyRange, Op, Operand, Outcome, Put, RangeResponse, Relation,
+    RequestResult, Session, Txn,
 };
 
 use crate::action::Request;
@@ -15,7 +15,9 @@ use crate::linearizability::{Call, Operation};
 use crate::node::{Arrival, Asked, Node, Reading};
 use crate::shared::SharedMap;
 use crate::story::Kind;
-use crate::world::{Happening, World};
+use crate::trade::fits;
+use crate::traders::is_traders;
+use crate::world::{Happening, World, note};
 
 /// Something that a client asked for.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -38,6 +40,9 @@ pub struct Asking {
     pub node: u64,
     #[serde(skip)]
     since: u64,
+    /// The latest revision that anybody had been told of when it was asked for.
+    #[serde(skip)]
+    floor: i64,
 }
 
 /// How a client's request stands.
@@ -81,6 +86,8 @@ pub(crate) enum Answer {
     Redirect(Option<u64>),
     /// Whether a lease is kept alive; if not, it is gone.
     Kept(bool),
+    /// What several keys hold, or held, on this server.
+    Seen(RangeResponse),
 }
 
 #[derive(Clone, Debug)]
@@ -93,6 +100,8 @@ pub(crate) struct Clients {
     /// What each client that works by itself is doing.
     busy: BTreeMap<u64, Option<u64>>,
     believed_leader: Option<u64>,
+    /// The latest revision that anybody was answered with.
+    pub(crate) told: i64,
     pub(crate) stopped: bool,
 }
 
@@ -113,6 +122,7 @@ impl Clients {
             next_value: 1,
             busy: (1..=count).map(|client| (client, None)).collect(),
             believed_leader: None,
+            told: 0,
             stopped: false,
         }
     }
@@ -165,7 +175,8 @@ impl World {
                 returned: asking.returned,
             }
         };
-        self.clients.askings.values().map(operation).collect()
+        let askings = self.clients.askings.values().map(operation);
+        askings.chain(self.traders.history()).collect()
     }
 
     /// A client asks for something, first at the node `via`.
@@ -187,6 +198,7 @@ impl World {
             attempts: 0,
             node: 0,
             since: since.max().unwrap_or(0),
+            floor: self.clients.told,
         };
         self.story.tell(self.now, None, Kind::Client, None, || {
             format!("A client asks: {}", asking.request)
@@ -256,6 +268,9 @@ impl World {
             Some(answer) if is_holders(letter.asked) => {
                 self.holder_is_answered(letter.node, letter.asked, &answer);
             }
+            Some(answer) if is_traders(letter.asked) => {
+                self.trader_is_answered(letter.node, letter.asked, &answer);
+            }
             Some(answer) => self.take_answer(letter.node, letter.asked, answer),
         }
     }
@@ -264,6 +279,9 @@ impl World {
     pub(crate) fn serve(&mut self, node: u64, asked: Asked) {
         if is_holders(asked) {
             return self.serve_holder(node, asked);
+        }
+        if is_traders(asked) {
+            return self.serve_trader(node, asked);
         }
         let Some(asking) = self.clients.askings.get(&asked.operation) else {
             return;
@@ -318,6 +336,9 @@ impl World {
                 succeeded: true,
             },
             Answer::Applied(Outcome::Done(response)) => {
+                let judged = fits(asking.floor, &response);
+                note(&mut self.violation, self.now, judged);
+                self.clients.told = self.clients.told.max(response.revision);
                 let succeeded = match response.result {
                     RequestResult::Txn(txn) => txn.succeeded,
                     _ => true,
@@ -337,7 +358,7 @@ impl World {
                 self.clients.believed_leader = None;
                 return self.retry(asked, Some(PATIENCE));
             }
-            Answer::Replaced | Answer::Redirect(_) | Answer::Kept(_) => return,
+            Answer::Replaced | Answer::Redirect(_) | Answer::Kept(_) | Answer::Seen(_) => return,
         };
         self.clients.believed_leader = Some(node);
         self.finish(asked.operation, done);
@@ -357,6 +378,9 @@ impl World {
         if is_holders(asked) {
             return self.holder_tries_again(asked);
         }
+        if is_traders(asked) {
+            return self.trader_tries_again(asked);
+        }
         let asking = self.clients.askings.get(&asked.operation);
         let Some(asking) = asking.filter(|asking| asking.attempts == asked.attempt) else {
             return;
@@ -374,6 +398,9 @@ impl World {
     pub(crate) fn attempt_timed_out(&mut self, asked: Asked) {
         if is_holders(asked) {
             return self.holder_waited_in_vain(asked);
+        }
+        if is_traders(asked) {
+            return self.trader_waited_in_vain(asked);
         }
         let asking = self.clients.askings.get(&asked.operation);
         let timed_out = |asking: &&Asking| {

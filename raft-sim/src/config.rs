@@ -81,6 +81,8 @@ pub struct WorldConfig {
     pub lease_ttl: u64,
     /// Clients that watch keys, each at one server after the other.
     pub watchers: u64,
+    /// Clients that read and change several keys at once, or read at any server what that has.
+    pub traders: u64,
     /// How long a client waits for an answer before it asks another server.
     pub request_timeout: u64,
     /// Whether to keep a record of events and decisions in words.
@@ -158,6 +160,7 @@ impl Default for WorldConfig {
             holders: 0,
             lease_ttl: 1,
             watchers: 0,
+            traders: 0,
             request_timeout: 400_000,
             story: true,
             branches: false,
@@ -195,6 +198,7 @@ impl WorldConfig {
         let clients = [
             ("clients", self.clients),
             ("holders", self.holders),
+            ("traders", self.traders),
             ("watchers", self.watchers),
         ];
         if let Some((name, _)) = clients.iter().find(|(_, count)| *count > CLIENTS_MAX) {
@@ -217,7 +221,7 @@ impl WorldConfig {
         if let Some((name, _)) = shares.iter().find(|(_, share)| *share > PER_MILLE) {
             return Err(WorldError::MoreThanAll(name));
         }
-        match self.think.max == 0 && self.clients + self.holders > 0 {
+        match self.think.max == 0 && self.clients + self.holders + self.traders > 0 {
             true => Err(WorldError::NeverRest),
             false => Ok(()),
         }

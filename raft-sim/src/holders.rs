@@ -96,7 +96,7 @@ const LATE_PER_MILLE: u32 = 300;
 
 /// Whether a request is that of a holder.
 pub(crate) fn is_holders(asked: Asked) -> bool {
-    asked.operation >= FIRST
+    (FIRST..crate::trade::FIRST).contains(&asked.operation)
 }
 
 impl Holders {
@@ -329,7 +329,7 @@ impl World {
                 let (at, happening) = again(now + wait);
                 return self.schedule(at, happening);
             }
-            Answer::Replaced | Answer::Redirect(_) | Answer::Found(_) => return,
+            Answer::Replaced | Answer::Redirect(_) | Answer::Found(_) | Answer::Seen(_) => return,
             Answer::Applied(outcome) => match outcome {
                 Outcome::Done(response) => match response.result {
                     RequestResult::Grant(grant) => holder.lease = Some(grant.lease.id),

@@ -4,16 +4,17 @@
 //! It is kept from the commands and their outcomes alone, by whoever applies an entry first; nothing is read from a
 //! server's state machine but what is to be judged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raft_kv::{
-    Changes, ChangesRequest, Command, Event, EventKind, Grant, KeyRange, Lease, Op, OpResult,
-    Outcome, Put, Request, RequestResult, Revoke, TxnResult,
+    Changes, ChangesRequest, Command, Grant, KeyRange, KeyValue, Lease, Op, OpResult, Outcome, Put,
+    Request, RequestResult, Response, Revoke, TxnResult,
 };
 
 use crate::invariants::Invariant;
 use crate::reckoning::{Change, Keys};
 use crate::shared::SharedList;
+use crate::trade::is_traders_session;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
@@ -25,6 +26,8 @@ pub(crate) struct Ledger {
     leases: BTreeMap<i64, Lease>,
     /// The latest number that the state machine chose for a lease.
     chosen: i64,
+    /// What transactions of traders came to, until these are told.
+    answers: BTreeMap<u128, Response>,
     /// What each revision changed, from revision 2 on.
     history: SharedList<Vec<Change>>,
 }
@@ -139,7 +142,31 @@ impl Ledger {
             );
             return Err((Invariant::StateMachineSafety, text));
         }
+        if let Some(session) = command.session
+            && is_traders_session(session.client)
+        {
+            self.answers.insert(session.client, response.clone());
+        }
         Ok(turn)
+    }
+
+    /// What the transaction of a session came to.
+    pub(crate) fn take_answer(&mut self, client: u128) -> Option<Response> {
+        self.answers.remove(&client)
+    }
+
+    /// What these keys held at a revision.
+    pub(crate) fn read_at(&self, keys: &KeyRange, revision: i64) -> Vec<KeyValue> {
+        let now = self.keys.those(keys).map(|kv| (&kv.key, Some(kv)));
+        let mut held: BTreeMap<_, _> = now.collect();
+        let later = usize::try_from(revision + 1 - FIRST).unwrap_or(0);
+        let mut undone = BTreeSet::new();
+        for change in self.history.iter_from(later).flatten() {
+            if keys.contains(&change.key) && undone.insert(&change.key) {
+                held.insert(&change.key, change.before.as_ref());
+            }
+        }
+        held.into_values().flatten().cloned().collect()
     }
 
     /// A lease begins: there was none of this number, and one that the state machine chose was never chosen before.
@@ -330,20 +357,6 @@ impl Ledger {
             Some(it) => broken(format!("revision {} comes out of order", it.revision)),
             None => Ok(()),
         }
-    }
-}
-
-impl Change {
-    /// Whether an event of a revision tells of this change.
-    fn is(&self, event: &Event, prev_kv: bool, revision: i64) -> bool {
-        let is_after = match (event.kind, &self.after) {
-            (EventKind::Put, Some(after)) => event.kv == *after,
-            (EventKind::Delete, None) => {
-                event.kv.key == self.key && event.kv.mod_revision == revision
-            }
-            _ => false,
-        };
-        is_after && event.prev_kv.as_ref() == self.before.as_ref().filter(|_| prev_kv)
     }
 }
 

@@ -12,7 +12,8 @@
 //!   time is going to a clone and forward from there.
 //! - **The rules are checked after every event** ([`Invariant`]). A rule that is broken ends the
 //!   world: [`World::violation`] says which, and nothing happens any more.
-//! - **Watchers and lease holders** are clients, too ([`WorldConfig::watchers`], [`WorldConfig::holders`]): what they are
+//! - **Watchers, lease holders and traders** are clients, too ([`WorldConfig::watchers`], [`WorldConfig::holders`],
+//!   [`WorldConfig::traders`]): what they are
 //!   told is judged by what the committed commands come to, reckoned beside the servers.
 //! - **Faults are actions** like all others ([`Action`]), so a fault schedule is data.
 //!
@@ -67,6 +68,8 @@ mod storage;
 mod store;
 mod story;
 mod trace;
+mod trade;
+mod traders;
 mod view;
 mod watchers;
 mod world;

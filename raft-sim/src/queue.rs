@@ -18,6 +18,7 @@ pub(crate) enum Happening {
     AttemptAgain(Asked),
     HolderWakes(usize),
     RevocationArrives(u64),
+    TraderWakes(usize),
     WatcherWakes(usize),
     ChangesArrive(u64),
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use raft_kv::{
-    Compare, Counting, Delete, DeleteResult, KeyRange, KeyValue, Operand, Order, Projection, Put,
-    PutResult, RangeRequest, RangeResponse, Relation,
+    Compare, Counting, Delete, DeleteResult, Event, EventKind, KeyRange, KeyValue, Operand, Order,
+    Projection, Put, PutResult, RangeRequest, RangeResponse, Relation,
 };
 
 /// What each key holds that is there.
@@ -102,8 +102,22 @@ impl Keys {
         }
     }
 
-    fn those<'a>(&'a self, keys: &'a KeyRange) -> impl Iterator<Item = &'a KeyValue> {
+    pub(crate) fn those<'a>(&'a self, keys: &'a KeyRange) -> impl Iterator<Item = &'a KeyValue> {
         self.held.values().filter(|kv| keys.contains(&kv.key))
+    }
+}
+
+impl Change {
+    /// Whether an event of a revision tells of this change.
+    pub(crate) fn is(&self, event: &Event, prev_kv: bool, revision: i64) -> bool {
+        let is_after = match (event.kind, &self.after) {
+            (EventKind::Put, Some(after)) => event.kv == *after,
+            (EventKind::Delete, None) => {
+                event.kv.key == self.key && event.kv.mod_revision == revision
+            }
+            _ => false,
+        };
+        is_after && event.prev_kv.as_ref() == self.before.as_ref().filter(|_| prev_kv)
     }
 }
 

@@ -4,12 +4,12 @@ use raft_core::{Payload, Status};
 use raft_kv::{Command, KeyRange, RangeRequest, Request};
 use serde::Serialize;
 
-use crate::holders::is_holders;
 use crate::invariants::{Invariant, Violation};
 use crate::linearizability::{self, Verdict};
 use crate::network::{InFlight, Lost};
 use crate::node::{Node, Process};
 use crate::story::Record;
+use crate::traders::is_in_company;
 use crate::world::World;
 
 /// How a node's process is.
@@ -166,7 +166,7 @@ impl World {
     /// What is on its way between clients and nodes.
     pub fn letters(&self) -> impl Iterator<Item = LetterView> {
         let letters = self.clients.letters.iter();
-        let letters = letters.filter(|(_, letter)| !is_holders(letter.asked));
+        let letters = letters.filter(|(_, letter)| !is_in_company(letter.asked));
         letters.map(|(id, letter)| LetterView {
             id: *id,
             asking: letter.asked.operation,

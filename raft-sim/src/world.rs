@@ -23,6 +23,7 @@ use crate::queue::Queue;
 use crate::random::Random;
 use crate::story::{Kind, Story, kind_of};
 use crate::trace::TraceHash;
+use crate::traders::Traders;
 use crate::watchers::Watchers;
 
 /// A cluster of real servers in a simulated world. It can be cloned at any moment; the copy has the
@@ -44,6 +45,7 @@ pub struct World {
     pub(crate) holders: Holders,
     pub(crate) promises: Promises,
     pub(crate) watchers: Watchers,
+    pub(crate) traders: Traders,
     queue: Queue,
     buffer: Buffer,
     pub(crate) next_write: u64,
@@ -87,10 +89,11 @@ impl World {
             violation: None,
             violation_is_told: false,
             progress: Progress::default(),
-            ledger: Ledger::new(config.watchers > 0 || config.holders > 0),
+            ledger: Ledger::new(config.watchers + config.holders + config.traders > 0),
             holders: Holders::new(&config),
             promises: Promises::default(),
             watchers: Watchers::new(&config),
+            traders: Traders::new(&config),
             queue: Queue::new(nodes.len()),
             buffer: Buffer::default(),
             next_write: 1,
@@ -112,6 +115,7 @@ impl World {
         world.wake_clients();
         world.wake_watchers();
         world.wake_holders();
+        world.wake_traders();
         Ok(world)
     }
 
@@ -229,6 +233,7 @@ impl World {
             Happening::AttemptTimesOut(asked) => self.attempt_timed_out(asked),
             Happening::AttemptAgain(asked) => self.attempt_again(asked),
             Happening::HolderWakes(holder) => self.holder_wakes(holder),
+            Happening::TraderWakes(trader) => self.trader_wakes(trader),
             Happening::RevocationArrives(number) => self.revocation_arrives(number),
             Happening::WatcherWakes(watcher) => self.watcher_wakes(watcher),
             Happening::ChangesArrive(id) => self.changes_arrive(id),

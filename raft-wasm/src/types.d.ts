@@ -34,6 +34,7 @@ export interface WorldConfig {
   holders?: number;
   lease_ttl?: number;
   watchers?: number;
+  traders?: number;
   request_timeout?: number;
   story?: boolean;
   branches?: boolean;

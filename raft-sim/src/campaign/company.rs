@@ -1,15 +1,20 @@
-//! Who else is there: clients that watch, and clients that hold leases.
+//! Who else is there: clients that watch, that hold leases, or that use transactions.
 
 use super::Stage;
 use crate::config::WorldConfig;
 use crate::random::Random;
 use crate::world::World;
 
-/// Some worlds have clients that watch or hold leases. They are drawn apart from all else.
+/// Some worlds have clients that watch, hold leases, or use transactions. They are drawn apart from all else.
 pub(super) fn accompany(seed: u64, config: &mut WorldConfig) {
     let mut random = Random::new(seed ^ 0xacc0_3b41);
     if random.chance(400) {
         config.watchers = random.within(1..=3);
+    }
+    let mut apart = Random::new(seed ^ 0x7ade_5a18);
+    if apart.chance(200) {
+        config.traders = apart.within(1..=2);
+        config.snapshot_piece_bytes_max = config.snapshot_piece_bytes_max.max(1000);
     }
     if random.chance(300) {
         config.holders = random.within(1..=3);

@@ -259,6 +259,7 @@ fn world(seed: u64, random: &mut Random) -> WorldConfig {
         holders: 0,
         lease_ttl: 1,
         watchers: 0,
+        traders: 0,
         request_timeout: election_max,
         story: false,
         branches: false,

@@ -199,12 +199,14 @@ impl<'a> Search<'a> {
 }
 
 /// How a world becomes simpler: by having less in it, or what is usual.
-const SIMPLER: [fn(&mut WorldConfig, &WorldConfig); 35] = [
+const SIMPLER: [fn(&mut WorldConfig, &WorldConfig); 37] = [
     |world, _| world.clients = 0,
     |world, _| world.clients = world.clients.min(1),
     |world, _| world.clients = world.clients.saturating_sub(1),
     |world, _| world.watchers = 0,
     |world, _| world.watchers = world.watchers.min(1),
+    |world, _| world.traders = 0,
+    |world, _| world.traders = world.traders.min(1),
     |world, _| world.holders = 0,
     |world, _| world.holders = world.holders.min(1),
     |world, usual| world.lease_ttl = usual.lease_ttl,
@@ -336,6 +338,7 @@ fn size(script: &Script) -> u64 {
     script.actions.len() as u64
         + config.clients
         + config.holders
+        + config.traders
         + config.watchers
         + config.nodes
         + unusual.count() as u64
@@ -386,6 +389,7 @@ mod tests {
         script.config.clients = 4;
         script.config.watchers = 3;
         script.config.holders = 2;
+        script.config.traders = 2;
         script.config.nodes = 7;
         script.config.loss_per_mille = 10;
         script.config.latency = Span::new(1, 70_000);
