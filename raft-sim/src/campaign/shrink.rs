@@ -25,7 +25,7 @@ const RUNS_MAX: u32 = 8_000;
 const SEEDS: u64 = 6;
 
 /// Beyond this many actions, to try each with many seeds would use up what may be tried.
-const MANY: usize = 150;
+const MANY: usize = 400;
 
 /// Makes a run that breaks a rule as small as it can: fewer actions, servers and clients, and usual settings. None if the
 /// run does not break `invariant`, which must be one that is checked after every event or at the end, and not
