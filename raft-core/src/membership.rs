@@ -205,6 +205,15 @@ impl Membership {
         promoted
     }
 
+    /// Whether the voters that keep payloads are one short of a majority, and this witness is the one that completes it.
+    pub(crate) fn completes_a_majority(&self, witness: NodeId) -> bool {
+        [&self.voters, &self.outgoing].into_iter().any(|half| {
+            let is_witness = |voter: &&NodeId| self.is_witness(**voter);
+            let others = half.iter().filter(|voter| !is_witness(voter)).count();
+            others < majority(half.len()) && half.iter().find(is_witness) == Some(&witness)
+        })
+    }
+
     /// How many voters decide; while the membership is joint, how many of the new ones.
     #[must_use]
     pub fn majority(&self) -> usize {

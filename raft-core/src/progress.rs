@@ -16,6 +16,10 @@ pub(crate) struct Progress {
     in_flight: VecDeque<(LogIndex, usize)>,
     in_flight_bytes: usize,
     pub(crate) last_contact: Instant,
+    /// It has all that the leader had at this moment.
+    kept_up: Instant,
+    /// What the leader had at a later moment: when the follower has it, too, that is the moment up to which it kept up.
+    goal: (LogIndex, Instant),
     /// The latest round of heartbeats that the follower answered.
     pub(crate) acked_round: u64,
     /// A heartbeat is to be sent.
@@ -83,6 +87,8 @@ impl Progress {
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             last_contact: now,
+            kept_up: now,
+            goal: (LogIndex(0), now),
             acked_round: 0,
             heartbeat_due: false,
             probe_due: false,
@@ -216,6 +222,20 @@ impl Progress {
         self.catch_up == CatchUp::Done && self.was_heard(now, timeout)
     }
 
+    /// Looks how well the follower keeps up with a log that ends with `last`.
+    pub(crate) fn keep_up(&mut self, last: LogIndex, now: Instant) {
+        let (index, at) = self.goal;
+        if self.match_index >= index {
+            self.kept_up = at;
+            self.goal = (last, now);
+        }
+    }
+
+    /// Whether the follower was heard within `timeout`, and has what the leader had then, as far as it was looked at.
+    pub(crate) fn keeps_up(&self, now: Instant, timeout: Duration) -> bool {
+        self.was_heard(now, timeout) && now.saturating_since(self.kept_up) < timeout
+    }
+
     /// Whether the follower was heard within `timeout`.
     pub(crate) fn was_heard(&self, now: Instant, timeout: Duration) -> bool {
         now.saturating_since(self.last_contact) < timeout
@@ -263,6 +283,8 @@ impl Progress {
     #[cfg(feature = "model")]
     pub(crate) fn rest(&mut self, at: Instant) {
         self.last_contact = at;
+        self.kept_up = at;
+        self.goal.1 = at;
         self.acked_round = 0;
         if let CatchUp::Round { began, .. } = &mut self.catch_up {
             *began = at;
@@ -332,6 +354,28 @@ mod tests {
         progress.accepted(LogIndex(5));
         progress.beat();
         assert!(!progress.probe_due);
+    }
+
+    #[test]
+    fn a_follower_keeps_up_that_has_what_the_leader_had_a_timeout_ago() {
+        let timeout = Duration::from_millis(100);
+        let mut progress = Progress::new(LogIndex(1), Instant(0));
+        let mut look = |match_index, last, millis: u64| {
+            progress.accepted(LogIndex(match_index));
+            progress.last_contact = Instant(millis * 1000);
+            progress.keep_up(LogIndex(last), Instant(millis * 1000));
+            progress.keeps_up(Instant(millis * 1000), timeout)
+        };
+        assert!(look(0, 10, 0));
+        assert!(look(0, 20, 99), "there is time");
+        assert!(!look(9, 30, 100), "one is missing");
+        assert!(!look(10, 40, 150), "it took too long");
+        assert!(!look(39, 1000, 200), "it is on its way");
+        assert!(look(40, 1000, 240), "that was quick");
+        assert!(look(1000, 1000, 241));
+        for millis in (300..1000).step_by(50) {
+            assert!(look(1000, 1000, millis), "nothing is missing");
+        }
     }
 
     #[test]

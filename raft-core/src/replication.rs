@@ -178,6 +178,7 @@ impl Raft {
         let (term, commit_index) = (self.term(), self.commit_index);
         let log_start = self.log.start().index;
         let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.last);
+        self.notice_who_keeps_up();
         let for_witnesses = self.safe_for_witnesses();
         let RoleState::Leader(leader) = &mut self.role else {
             return;
@@ -234,9 +235,22 @@ impl Raft {
         }
     }
 
-    /// Up to where witnesses may have the log: what is committed as soon as they have it. A witness cannot hand an
-    /// entry on, and denies its vote to all who lack it; so it must not have one that the others can do without.
+    fn notice_who_keeps_up(&mut self) {
+        let (last, now) = (self.log.last().index, self.now);
+        if !self.membership().witnesses().is_empty()
+            && let RoleState::Leader(leader) = &mut self.role
+        {
+            for (_, progress) in &mut leader.followers {
+                progress.keep_up(last, now);
+            }
+        }
+    }
+
+    /// Up to where witnesses may have the log. A witness cannot hand an entry on, and denies its vote to all who lack
+    /// it; so it must not have one that a majority can do without. And it only stands in for those who cannot keep up:
+    /// the others commit without it, so that what is committed is on as many disks as they are.
     fn safe_for_witnesses(&self) -> LogIndex {
+        const ALL: LogIndex = LogIndex(u64::MAX);
         let (membership, durable) = (self.membership(), self.log.durable());
         let RoleState::Leader(leader) = &self.role else {
             return LogIndex(0);
@@ -244,12 +258,20 @@ impl Raft {
         if membership.witnesses().is_empty() {
             return durable;
         }
-        let stored = |voter| match leader.follower(voter) {
-            _ if membership.is_witness(voter) => LogIndex(u64::MAX),
+        let with_witnesses = self.reached(|voter| match leader.follower(voter) {
+            _ if membership.is_witness(voter) => ALL,
             Some(progress) => progress.match_index,
             None => durable,
-        };
-        self.reached(stored).unwrap_or_default()
+        });
+        let timeout = self.config.election_timeout_min;
+        let with_all_others = self.reached(|voter| match leader.follower(voter) {
+            _ if membership.completes_a_majority(voter) => ALL,
+            _ if membership.is_witness(voter) => LogIndex(0),
+            Some(progress) if !progress.keeps_up(self.now, timeout) => ALL,
+            Some(progress) => progress.match_index,
+            None => durable,
+        });
+        with_witnesses.min(with_all_others).unwrap_or_default()
     }
 
     fn send_entries(

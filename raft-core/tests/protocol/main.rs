@@ -25,3 +25,4 @@ mod snapshots;
 mod status;
 mod transfer;
 mod unreachable;
+mod witnesses;

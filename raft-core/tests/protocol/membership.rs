@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, TIMEOUT_MIN, entry};
 use raft_core::{
-    AppendEntries, AppendResult, ChangeError, Entry, Event, FetchPurpose, LogId, LogIndex,
-    Membership, MembershipError, Message, NodeId, Payload, Role, Term,
+    AppendEntries, AppendResult, ChangeError, Entry, Event, LogId, LogIndex, Membership,
+    MembershipError, Message, NodeId, Payload, Role, Term,
 };
 
 fn nodes(ids: &[u64]) -> impl Iterator<Item = NodeId> {
@@ -359,7 +359,6 @@ fn a_learner_that_has_caught_up_becomes_a_voter_by_itself() {
     assert_eq!(*cluster.raft(4).membership(), voters(&[1, 2, 3, 4]));
 }
 
-/// Two servers with data and a witness: any one of them may fail.
 /// It had caught up once, when it was to stay a learner.
 #[test]
 fn a_learner_that_died_is_not_made_a_voter_for_its_past() {
@@ -414,67 +413,6 @@ fn a_learner_that_died_when_it_had_caught_up_is_not_made_a_voter() {
     assert_eq!(*cluster.raft(4).membership(), voters(&[1, 2, 3, 4]));
 }
 
-#[test]
-fn a_witness_votes_and_keeps_no_payloads() {
-    let with_witness = || voters(&[1, 2, 3]).with_witnesses(nodes(&[3]));
-    let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(3));
-    for id in 1..=3 {
-        cluster.add(id, with_witness());
-    }
-    cluster.elect(1);
-    let proposed = cluster.propose(1, "a");
-    cluster.deliver_among(&[1, 3]);
-    cluster.beat(1);
-    cluster.deliver_among(&[1, 3]);
-    assert!(cluster.raft(1).commit_index() >= proposed.index);
-    let entry = cluster.server(3).disk.log.last().unwrap();
-    assert_eq!((entry.id, &entry.payload), (proposed, &Payload::Withheld));
-    assert!(cluster.server(3).applied.is_empty());
-    // The server that lacks the entry cannot win; the one that has it can.
-    assert_eq!(cluster.raft(3).status().election_timer, None);
-    cluster.pass(TIMEOUT_MIN);
-    cluster.time_out(2);
-    cluster.deliver_among(&[2, 3]);
-    assert_ne!(cluster.raft(2).role(), Role::Leader);
-    cluster.time_out(1);
-    cluster.deliver();
-    cluster.time_out(1);
-    cluster.deliver();
-    cluster.settle(1);
-    assert_eq!(cluster.commands(2), ["a"]);
-    cluster.pass(2 * TIMEOUT_MIN);
-    cluster.time_out(2);
-    cluster.deliver_among(&[2, 3]);
-    assert_eq!(cluster.raft(2).role(), Role::Leader);
-}
-
-#[test]
-fn a_server_that_is_no_witness_takes_no_entries_without_payloads() {
-    let mut cluster = Cluster::new(3);
-    let mut withheld = entry(1, 1);
-    withheld.payload = Payload::Withheld;
-    let request = AppendEntries {
-        term: Term(1),
-        prev_log: LogId::default(),
-        entries: [withheld].into(),
-        leader_commit: LogIndex(1),
-    };
-    cluster.hand_over(1, 2, Message::AppendEntries(request));
-    cluster.deliver();
-    assert_eq!(cluster.raft(2).last_log(), LogId::default());
-}
-
-/// Two servers with data and the witness 3, that 1 leads.
-fn led_with_witness() -> Cluster {
-    let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(3));
-    for id in 1..=3 {
-        cluster.add(id, voters(&[1, 2, 3]).with_witnesses(nodes(&[3])));
-    }
-    cluster.elect(1);
-    cluster.settle(1);
-    cluster
-}
-
 /// The only voter that will be left lacks the change, and cannot win against those that have it.
 #[test]
 fn a_server_that_is_being_removed_may_lead_until_that_is_committed() {
@@ -505,84 +443,6 @@ fn a_server_that_is_being_removed_may_lead_until_that_is_committed() {
     assert_eq!(*cluster.raft(5).membership(), target());
     assert_eq!(cluster.raft(5).role(), Role::Leader, "it was handed over");
     assert_eq!(cluster.raft(2).status().election_timer, None);
-}
-
-/// It could never hand it on, and nobody who lacks it would get its vote.
-#[test]
-fn a_witness_is_never_the_only_one_that_has_an_entry() {
-    let mut cluster = led_with_witness();
-    cluster.sync = false;
-    cluster.propose(1, "a");
-    cluster.deliver_where(|from, to, _| from != 2 && to != 2);
-    assert_eq!(cluster.raft(3).last_log().index, LogIndex(1));
-    let now = cluster.now;
-    cluster.server(1).sync(now);
-    cluster.deliver_where(|from, to, _| from != 2 && to != 2);
-    assert_eq!(cluster.raft(3).last_log().index, LogIndex(2));
-}
-
-/// It would deny its vote to the others, who are a majority only with it and can do without the entry.
-#[test]
-fn a_witness_gets_nothing_that_the_others_can_do_without() {
-    let founders = voters(&[1, 2, 3, 4, 5]).with_witnesses([NodeId(5)]);
-    let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(5));
-    for id in 1..=5 {
-        cluster.add(id, founders.clone());
-    }
-    cluster.elect(1);
-    cluster.settle(1);
-    let agreed = cluster.raft(1).last_log();
-    cluster.propose(1, "alone");
-    for _ in 0..3 {
-        cluster.beat(1);
-        cluster.deliver_among(&[1, 5]);
-    }
-    assert_eq!(cluster.raft(5).last_log(), agreed);
-    // Server 1 is gone, and so is 4.
-    cluster.pass(TIMEOUT_MIN * 2);
-    cluster.time_out(2);
-    cluster.deliver_among(&[2, 3, 5]);
-    assert_eq!(cluster.raft(2).role(), Role::Leader);
-    // With one of the others, the witness completes a majority.
-    cluster.propose(2, "together");
-    for _ in 0..3 {
-        cluster.beat(2);
-        cluster.deliver_among(&[2, 3, 5]);
-    }
-    assert_eq!(cluster.commands(3), ["together"]);
-}
-
-/// Found by the campaign: a new leader fetched entries that the witness lacks but may not have yet.
-#[test]
-fn nothing_is_fetched_that_a_witness_may_not_have() {
-    let mut cluster = Cluster::configured(0, |config| {
-        config.witness = config.id == NodeId(5);
-        config.window_bytes_max = 0;
-    });
-    for id in 1..=5 {
-        cluster.add(id, voters(&[1, 2, 3, 4, 5]).with_witnesses([NodeId(5)]));
-    }
-    cluster.elect(1);
-    for command in ["a", "b", "c"] {
-        cluster.propose(1, command);
-        cluster.deliver_among(&[1, 2, 3, 4]);
-    }
-    cluster.crash_and_restart(1);
-    cluster.pass(2 * TIMEOUT_MIN);
-    cluster.time_out(1);
-    let is_append = |message: &Message| matches!(message, Message::AppendEntries(_));
-    cluster.deliver_where(|_, to, message| to == 5 || !is_append(message));
-    assert_eq!(cluster.raft(1).role(), Role::Leader);
-    assert!(cluster.server(1).fetches.is_empty());
-    cluster.beat(1);
-    cluster.deliver_among(&[1, 2, 3, 4]);
-    cluster.beat(1);
-    cluster.deliver();
-    let fetches = &cluster.server(1).fetches;
-    let of_witness = FetchPurpose::Follower(NodeId(5));
-    let fetch = fetches.iter().find(|fetch| fetch.purpose == of_witness);
-    let fetch = fetch.expect("the others have the entries now");
-    assert_eq!((fetch.from, fetch.through), (LogIndex(2), LogIndex(4)));
 }
 
 #[test]

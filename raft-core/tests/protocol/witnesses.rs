@@ -1,0 +1,258 @@
+//! Witnesses: votes without data.
+
+use crate::cluster::{Cluster, TIMEOUT_MIN, entry};
+use raft_core::*;
+
+fn voters(ids: &[u64]) -> Membership {
+    Membership::new(ids.iter().copied().map(NodeId))
+}
+
+/// Server 1 leads; of three the last one is a witness, of five the last two.
+fn led(size: u64) -> Cluster {
+    let configure: fn(&mut Config) = match size {
+        3 => |config| config.witness = config.id == NodeId(3),
+        _ => |config| config.witness = config.id >= NodeId(4),
+    };
+    let mut cluster = Cluster::configured(0, configure);
+    let witnesses = (size / 2 + 2..=size).map(NodeId);
+    let founders = Membership::new((1..=size).map(NodeId)).with_witnesses(witnesses);
+    for id in 1..=size {
+        cluster.add(id, founders.clone());
+    }
+    cluster.elect(1);
+    cluster.settle(1);
+    cluster
+}
+
+/// The others have been away for so long that they don't keep up.
+fn without(cluster: &mut Cluster, leader: u64, island: &[u64]) {
+    for _ in 0..15 {
+        cluster.beat(leader);
+        cluster.deliver_among(island);
+    }
+}
+
+/// Whether one of these is elected in the end.
+fn somebody_leads(cluster: &mut Cluster, island: &[u64]) -> bool {
+    for id in island.repeat(20) {
+        cluster.pass(2 * TIMEOUT_MIN);
+        if cluster.raft(id).deadline().is_some() {
+            cluster.time_out(id);
+            cluster.deliver_among(island);
+        }
+        if cluster.raft(id).role() == Role::Leader {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn a_witness_votes_and_keeps_no_payloads() {
+    let with_witness = || voters(&[1, 2, 3]).with_witnesses([NodeId(3)]);
+    let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(3));
+    for id in 1..=3 {
+        cluster.add(id, with_witness());
+    }
+    cluster.elect(1);
+    let proposed = cluster.propose(1, "a");
+    without(&mut cluster, 1, &[1, 3]);
+    assert!(cluster.raft(1).commit_index() >= proposed.index);
+    let entry = cluster.server(3).disk.log.last().unwrap();
+    assert_eq!((entry.id, &entry.payload), (proposed, &Payload::Withheld));
+    assert!(cluster.server(3).applied.is_empty());
+    // The server that lacks the entry cannot win; the one that has it can.
+    assert_eq!(cluster.raft(3).status().election_timer, None);
+    cluster.pass(TIMEOUT_MIN);
+    cluster.time_out(2);
+    cluster.deliver_among(&[2, 3]);
+    assert_ne!(cluster.raft(2).role(), Role::Leader);
+    cluster.time_out(1);
+    cluster.deliver();
+    cluster.time_out(1);
+    cluster.deliver();
+    cluster.settle(1);
+    assert_eq!(cluster.commands(2), ["a"]);
+    cluster.pass(2 * TIMEOUT_MIN);
+    cluster.time_out(2);
+    cluster.deliver_among(&[2, 3]);
+    assert_eq!(cluster.raft(2).role(), Role::Leader);
+}
+
+#[test]
+fn a_server_that_is_no_witness_takes_no_entries_without_payloads() {
+    let mut cluster = Cluster::new(3);
+    let mut withheld = entry(1, 1);
+    withheld.payload = Payload::Withheld;
+    let request = AppendEntries {
+        term: Term(1),
+        prev_log: LogId::default(),
+        entries: [withheld].into(),
+        leader_commit: LogIndex(1),
+    };
+    cluster.hand_over(1, 2, Message::AppendEntries(request));
+    cluster.deliver();
+    assert_eq!(cluster.raft(2).last_log(), LogId::default());
+}
+
+/// It could never hand it on, and nobody who lacks it would get its vote.
+#[test]
+fn a_witness_is_never_the_only_one_that_has_an_entry() {
+    let mut cluster = led(3);
+    without(&mut cluster, 1, &[1, 3]);
+    cluster.sync = false;
+    cluster.propose(1, "a");
+    cluster.deliver_where(|from, to, _| from != 2 && to != 2);
+    assert_eq!(cluster.raft(3).last_log().index, LogIndex(1));
+    let now = cluster.now;
+    cluster.server(1).sync(now);
+    cluster.deliver_where(|from, to, _| from != 2 && to != 2);
+    assert_eq!(cluster.raft(3).last_log().index, LogIndex(2));
+}
+
+/// It would deny its vote to the others, who are a majority only with it and can do without the entry.
+#[test]
+fn a_witness_gets_nothing_that_the_others_can_do_without() {
+    let founders = voters(&[1, 2, 3, 4, 5]).with_witnesses([NodeId(5)]);
+    let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(5));
+    for id in 1..=5 {
+        cluster.add(id, founders.clone());
+    }
+    cluster.elect(1);
+    cluster.settle(1);
+    let agreed = cluster.raft(1).last_log();
+    cluster.propose(1, "alone");
+    for _ in 0..3 {
+        cluster.beat(1);
+        cluster.deliver_among(&[1, 5]);
+    }
+    assert_eq!(cluster.raft(5).last_log(), agreed);
+    // Server 1 is gone, and so is 4.
+    cluster.pass(TIMEOUT_MIN * 2);
+    cluster.time_out(2);
+    cluster.deliver_among(&[2, 3, 5]);
+    assert_eq!(cluster.raft(2).role(), Role::Leader);
+    // With one of the others, the witness completes a majority.
+    cluster.propose(2, "together");
+    without(&mut cluster, 2, &[2, 3, 5]);
+    assert_eq!(cluster.commands(3), ["together"]);
+}
+
+/// Found by the campaign: a new leader fetched entries that the witness lacks but may not have yet.
+#[test]
+fn nothing_is_fetched_that_a_witness_may_not_have() {
+    let mut cluster = Cluster::configured(0, |config| {
+        config.witness = config.id == NodeId(5);
+        config.window_bytes_max = 0;
+    });
+    for id in 1..=5 {
+        cluster.add(id, voters(&[1, 2, 3, 4, 5]).with_witnesses([NodeId(5)]));
+    }
+    cluster.elect(1);
+    for command in ["a", "b", "c"] {
+        cluster.propose(1, command);
+        cluster.deliver_among(&[1, 2, 3, 4]);
+    }
+    cluster.crash_and_restart(1);
+    cluster.pass(2 * TIMEOUT_MIN);
+    cluster.time_out(1);
+    let is_append = |message: &Message| matches!(message, Message::AppendEntries(_));
+    cluster.deliver_where(|_, to, message| to == 5 || !is_append(message));
+    assert_eq!(cluster.raft(1).role(), Role::Leader);
+    assert!(cluster.server(1).fetches.is_empty());
+    cluster.beat(1);
+    cluster.deliver_among(&[1, 2, 3, 4]);
+    cluster.beat(1);
+    cluster.deliver();
+    let fetches = &cluster.server(1).fetches;
+    let of_witness = FetchPurpose::Follower(NodeId(5));
+    let fetch = fetches.iter().find(|fetch| fetch.purpose == of_witness);
+    let fetch = fetch.expect("the others have the entries now");
+    assert_eq!((fetch.from, fetch.through), (LogIndex(2), LogIndex(4)));
+}
+
+/// All are well, the witness is a little quicker than the other, and the leader dies.
+#[test]
+fn any_one_of_three_may_fail() {
+    let mut cluster = led(3);
+    cluster.propose(1, "a");
+    let is_append = |message: &Message| matches!(message, Message::AppendEntries(_));
+    cluster.deliver_where(|_, to, message| to == 3 && is_append(message));
+    cluster.mail.clear();
+    assert!(somebody_leads(&mut cluster, &[2, 3]));
+}
+
+#[test]
+fn any_one_of_five_may_fail() {
+    let mut cluster = led(5);
+    cluster.propose(1, "a");
+    cluster.deliver_where(|from, to, _| (from == 1 && to >= 4) || (to == 1 && from >= 4));
+    cluster.mail.clear();
+    assert!(somebody_leads(&mut cluster, &[2, 3, 4, 5]));
+}
+
+/// The other witness stands in for nobody who is well.
+#[test]
+fn a_witness_and_a_leader_of_five_may_fail() {
+    let mut cluster = led(5);
+    without(&mut cluster, 1, &[1, 2, 3, 4]);
+    cluster.propose(1, "a");
+    cluster.deliver_where(|from, to, _| from == 1 && to == 4);
+    cluster.mail.clear();
+    assert!(somebody_leads(&mut cluster, &[2, 3, 4]));
+}
+
+/// In a membership of four, two of them witnesses, those with data are no majority.
+#[test]
+fn a_witness_completes_a_majority_that_there_is_not_without_it() {
+    let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(2));
+    for id in 1..=2 {
+        cluster.add(id, voters(&[1, 2]).with_witnesses([NodeId(2)]));
+    }
+    cluster.elect(1);
+    let proposed = cluster.propose(1, "a");
+    cluster.deliver();
+    assert!(cluster.raft(1).commit_index() >= proposed.index);
+}
+
+/// It answers heartbeats, and has no room for what it is sent.
+#[test]
+fn a_witness_stands_in_for_a_server_whose_disk_is_full() {
+    let mut cluster = led(3);
+    cluster.full.insert(2);
+    let proposed = cluster.propose(1, "a");
+    cluster.deliver();
+    assert!(cluster.raft(1).commit_index() < proposed.index);
+    without(&mut cluster, 1, &[1, 2, 3]);
+    assert!(cluster.raft(1).commit_index() >= proposed.index);
+}
+
+/// A leader under load dies at any moment, and messages arrive in any order.
+#[test]
+fn no_death_of_a_leader_stops_those_who_are_well() {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut next = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 8) % below
+    };
+    for _ in 0..200 {
+        let mut cluster = led(3);
+        for _ in 0..20 + next(40) {
+            if next(3) == 0 {
+                cluster.propose(1, "x");
+            }
+            cluster.drain();
+            if !cluster.mail.is_empty() {
+                let (from, to, message) = cluster
+                    .mail
+                    .remove(next(cluster.mail.len() as u64) as usize);
+                cluster.hand_over(from, to, message);
+            }
+            cluster.drain();
+        }
+        cluster.mail.retain(|(from, to, _)| *from != 1 && *to != 1);
+        assert!(somebody_leads(&mut cluster, &[2, 3]));
+    }
+}
