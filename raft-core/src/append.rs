@@ -247,5 +247,5 @@ fn is_piece_of_a_log(request: &AppendEntries, for_witness: bool) -> bool {
         }
         previous = id;
     }
-    previous.term <= request.term && previous.index.0 < u64::MAX
+    previous.term <= request.term && previous.index <= LogIndex::LAST
 }

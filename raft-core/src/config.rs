@@ -66,8 +66,8 @@ pub struct Config {
     /// Bytes of entries that a leader holds and that are not committed, or not durable on its own
     /// disk, which followers may be ahead of; over it, proposals are refused. Default: 32 MiB.
     pub uncommitted_bytes_max: usize,
-    /// Bytes of durable and committed entries that stay in memory for followers that are a little
-    /// behind. What is further back is asked for by [`Fetch`](crate::Fetch). Entries leave in the
+    /// Bytes of entries in memory over which those leave it that are durable and committed. What is left of it by
+    /// entries that are not is for followers that are a little behind. What is further back is asked for by [`Fetch`](crate::Fetch). Entries leave in the
     /// batches in which they came, so there may be one batch more. Default: 16 MiB.
     pub window_bytes_max: usize,
     /// Upper bound of one piece of a snapshot, in bytes. Default: 256 KiB.

@@ -14,11 +14,14 @@ use crate::replication::Batch;
 impl Raft {
     /// Entries come back from the durable log, in answer to a [`Fetch`].
     ///
-    /// Late answers are dropped. Entries other than those that were written stop the server.
-    pub fn fetched(&mut self, fetch: Fetch, entries: Vec<Entry>, now: Instant) {
+    /// Late answers are dropped, and so is what was not asked for. Entries other than those that were written stop the
+    /// server.
+    pub fn fetched(&mut self, fetch: Fetch, mut entries: Vec<Entry>, now: Instant) {
         if self.begin(now) {
             return;
         }
+        let asked = (fetch.through.next() - fetch.from).try_into();
+        entries.truncate(asked.unwrap_or(usize::MAX));
         match fetch.purpose {
             FetchPurpose::Follower(id) => self.fetched_for_follower(id, fetch.from, entries),
             FetchPurpose::StateMachine => self.fetched_for_state_machine(fetch.from, entries),

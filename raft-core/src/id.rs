@@ -48,6 +48,9 @@ impl Term {
 }
 
 impl LogIndex {
+    /// No log gets as far as this. Whoever sends what lies beyond is mistaken, and positions after it can be reckoned with.
+    pub(crate) const LAST: Self = Self(u64::MAX / 2);
+
     /// The position after this one.
     #[must_use]
     pub fn next(self) -> Self {

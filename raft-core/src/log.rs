@@ -82,7 +82,8 @@ impl Log {
     pub(crate) fn append_batch(&mut self, batch: Entries, skipped: usize) {
         let news = match skipped {
             0 => batch,
-            _ => batch.slice(skipped..batch.len()),
+            // A slice would keep what is skipped in memory, too.
+            _ => batch.iter().skip(skipped).cloned().collect(),
         };
         for entry in &news {
             self.advance(entry.id);
@@ -129,13 +130,13 @@ impl Log {
         self.window.iter_from(from)
     }
 
-    /// The size of the entries of the window after `from`, up to `to`, that were handed out in a write.
+    /// The size of the entries of the window after `from`, up to `to`, that are ready to be handed on.
     pub(crate) fn bytes_between(&self, from: LogIndex, to: LogIndex) -> usize {
         self.window.bytes_between(from, to)
     }
 
-    /// The entry of the window at `from`, and those up to `through` that are in one piece with it, if it was handed
-    /// out in a write.
+    /// The entry of the window at `from`, and those up to `through` that are in one piece with it, if it is
+    /// ready to be handed on.
     pub(crate) fn piece(&self, from: LogIndex, through: LogIndex) -> Option<Entries> {
         self.window.piece(from, through)
     }

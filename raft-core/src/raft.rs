@@ -185,7 +185,9 @@ impl Raft {
             None => Duration::ZERO,
         };
         let id = config.id;
-        let shortest = config.election_timeout_min + config.election_handicap;
+        let shortest = config
+            .election_timeout_min
+            .saturating_add(config.election_handicap);
         let range = config.election_timeout_max - config.election_timeout_min;
         let mut raft = Self {
             timer: ElectionTimer::new(seed, now, shortest, range),

@@ -47,7 +47,8 @@ impl Raft {
     /// still need those get the snapshot instead, so it is good to retain some.
     ///
     /// The membership is the one at [`membership_at`](Self::membership_at) of the snapshot's last
-    /// entry. A snapshot that is no later than the previous one changes nothing.
+    /// entry. A snapshot that is no later than the previous one changes nothing, nor does that of a server which has not
+    /// learned yet who the members are: nobody could begin with it.
     pub fn snapshot_taken(&mut self, snapshot: Snapshot, retain_after: LogIndex, now: Instant) {
         if self.begin(now) {
             return;
@@ -57,7 +58,7 @@ impl Raft {
             .snapshot
             .as_ref()
             .is_none_or(|known| known.last.index < last.index);
-        if !is_news {
+        if !is_news || self.membership_at(last.index).validate().is_err() {
             return;
         }
         let is_applied = last.index <= self.delivered && self.log.contains(last);
@@ -214,7 +215,7 @@ impl Raft {
             return;
         }
         let received = if last.index == LogIndex(0)
-            || last.index == LogIndex(u64::MAX)
+            || last.index > LogIndex::LAST
             || last.term.0 == 0
             || last.term > term
             || snapshot.membership.validate().is_err()

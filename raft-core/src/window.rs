@@ -81,7 +81,7 @@ impl Window {
             self.bytes -= piece.bytes;
             let kept = piece.before(keep.next());
             if kept > 0 {
-                return self.push_piece(piece.entries.slice(0..kept));
+                return self.push_piece(piece.entries.iter().take(kept).cloned().collect());
             }
         }
     }
@@ -91,8 +91,9 @@ impl Window {
         self.share();
         self.evict(through, 0);
         if let Some(piece) = self.shared.front_mut() {
-            let left = piece.before(through.next())..piece.entries.len();
-            if let Some(left) = Piece::new(piece.entries.slice(left)) {
+            let gone = piece.before(through.next());
+            let left = piece.entries.iter().skip(gone).cloned().collect();
+            if let Some(left) = Piece::new(left) {
                 self.bytes -= piece.bytes - left.bytes;
                 *piece = left;
             }

@@ -2,10 +2,8 @@
 
 use crate::cluster::{Cluster, entry};
 use bytes::Bytes;
-use raft_core::{
-    AppendEntries, Config, ConfigError, Effects, HardState, InstallSnapshot, Instant, LogId,
-    LogIndex, Membership, Message, NodeId, Raft, Restored, Snapshot, StopReason, Term,
-};
+use raft_core::*;
+use std::time::Duration;
 
 fn voters() -> Membership {
     Membership::new([1, 2, 3].map(NodeId))
@@ -133,4 +131,182 @@ fn a_late_answer_without_entries_is_dropped() {
     raft.drain(&mut effects);
     let last = effects.committed.iter().flatten().last();
     assert_eq!(last.map(|entry| entry.id.index), Some(LogIndex(9)));
+}
+
+fn run(raft: &mut Raft, now: Instant) -> Vec<Entries> {
+    let mut effects = Effects::default();
+    let mut committed = Vec::new();
+    for _ in 0..20 {
+        raft.drain(&mut effects);
+        if effects.is_empty() {
+            break;
+        }
+        if let Some(write) = effects.write.take() {
+            raft.persisted(write.synced(), now);
+        }
+        committed.append(&mut effects.committed);
+        effects.messages.clear();
+        effects.fetches.clear();
+        effects.events.clear();
+    }
+    committed
+}
+
+/// A peer's snapshot ends at the last position that is taken for one; then the server leads.
+#[test]
+fn a_log_at_the_end_of_all_numbers_panics_nowhere() {
+    for window in [0, 1 << 20] {
+        let me = NodeId(1);
+        let mut config = Config::new(me);
+        config.window_bytes_max = window;
+        let fresh = Restored::new(
+            1,
+            Membership::default(),
+            HardState::default(),
+            LogIndex(0),
+            window,
+        );
+        let mut raft = Raft::new(config, fresh, 7, Instant(0)).unwrap();
+        let last = LogId::new(Term(1), LogIndex(u64::MAX / 2));
+        let snapshot = Snapshot {
+            last,
+            membership: Membership::new([me]),
+            identity: 1,
+            size: 0,
+        };
+        let request = InstallSnapshot {
+            term: Term(1),
+            snapshot,
+            offset: 0,
+            data: Bytes::new(),
+        };
+        raft.receive(
+            NodeId(2),
+            Message::InstallSnapshot(Box::new(request)),
+            Instant(0),
+        );
+        let mut effects = Effects::default();
+        raft.drain(&mut effects);
+        if let Some(write) = effects.write.take() {
+            raft.persisted(write.synced(), Instant(0));
+        }
+        raft.snapshot_installed(effects.install.take().unwrap().done(), Instant(0));
+        run(&mut raft, Instant(0));
+        let now = raft.deadline().unwrap();
+        raft.elapse(now);
+        run(&mut raft, now);
+        assert_eq!(raft.role(), Role::Leader);
+        for command in ["a", "b"] {
+            raft.propose(command.into(), now).unwrap();
+            run(&mut raft, now);
+        }
+        let heartbeat = Heartbeat {
+            term: Term(100),
+            round: 1,
+            commit_index: LogIndex(0),
+        };
+        raft.receive(NodeId(2), Message::Heartbeat(heartbeat), now);
+        run(&mut raft, now);
+    }
+}
+
+#[test]
+fn timeouts_without_end_are_none_to_panic_about() {
+    let mut config = Config::new(NodeId(1));
+    config.election_timeout_max = Duration::MAX;
+    config.election_timeout_min = Duration::MAX - Duration::from_secs(1);
+    config.election_handicap = Duration::from_secs(2);
+    let fresh = Restored::new(
+        1,
+        Membership::new([NodeId(1)]),
+        HardState::default(),
+        LogIndex(0),
+        1 << 20,
+    );
+    let _ = Raft::new(config, fresh, 7, Instant(0));
+}
+
+/// What a slice holds of the batch that it came with is in memory, too.
+#[test]
+fn what_came_twice_is_not_kept_twice() {
+    let mut config = Config::new(NodeId(2));
+    config.window_bytes_max = 64 << 10;
+    let fresh = Restored::new(
+        1,
+        Membership::new([1, 2, 3].map(NodeId)),
+        HardState::default(),
+        LogIndex(0),
+        64 << 10,
+    );
+    let mut raft = Raft::new(config, fresh, 7, Instant(0)).unwrap();
+    let mut alive = Vec::new();
+    for index in 1..=1000_u64 {
+        // Entry `index - 1` again, with a payload of 10 kB of its own, and a small new one.
+        let mut entries = Vec::new();
+        let mut prev = index - 1;
+        if index > 1 {
+            prev = index - 2;
+            let owner = std::sync::Arc::new(vec![0_u8; 10_000]);
+            alive.push(std::sync::Arc::downgrade(&owner));
+            struct Owner(std::sync::Arc<Vec<u8>>);
+            impl AsRef<[u8]> for Owner {
+                fn as_ref(&self) -> &[u8] {
+                    &self.0
+                }
+            }
+            entries.push(Entry {
+                id: LogId::new(Term(1), LogIndex(index - 1)),
+                payload: Payload::Command(Bytes::from_owner(Owner(owner))),
+            });
+        }
+        entries.push(Entry {
+            id: LogId::new(Term(1), LogIndex(index)),
+            payload: Payload::Noop,
+        });
+        let request = AppendEntries {
+            term: Term(1),
+            prev_log: LogId::new(Term(u64::from(prev > 0)), LogIndex(prev)),
+            entries: entries.into(),
+            leader_commit: LogIndex(index),
+        };
+        raft.receive(NodeId(1), Message::AppendEntries(request), Instant(0));
+        run(&mut raft, Instant(0));
+    }
+    assert_eq!(raft.commit_index(), LogIndex(1000));
+    let held = alive.iter().filter(|weak| weak.strong_count() > 0).count() * 10_000;
+    assert!(
+        held <= 10 * (64 << 10),
+        "{held} bytes are held for a window of {}",
+        64 << 10
+    );
+}
+
+/// Of another entry at that place the write is on its way.
+#[test]
+fn what_was_not_asked_for_is_dropped() {
+    let mut cluster = Cluster::with_logs(&[&[1, 1, 1], &[1, 1, 1, 1, 1], &[1, 1, 1]], |config| {
+        config.window_bytes_max = 0
+    });
+    cluster.sync = false;
+    let entries = [entry(2, 4)];
+    let request = AppendEntries {
+        term: Term(2),
+        prev_log: LogId::new(Term(1), LogIndex(3)),
+        entries: entries.into(),
+        leader_commit: LogIndex(3),
+    };
+    cluster.hand_over(1, 2, Message::AppendEntries(request));
+    cluster.drain();
+    let fetch = cluster.server(2).fetches.pop().unwrap();
+    let answer: Vec<Entry> = cluster
+        .server(2)
+        .disk
+        .log
+        .iter()
+        .filter(|e| e.id.index >= fetch.from)
+        .cloned()
+        .collect();
+    let now = cluster.now;
+    cluster.raft(2).fetched(fetch, answer, now);
+    assert_eq!(cluster.raft(2).stopped(), None);
 }

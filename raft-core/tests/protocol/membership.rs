@@ -461,3 +461,47 @@ fn a_membership_that_makes_no_sense_is_not_taken_from_a_leader() {
     assert_eq!(cluster.raft(2).last_log(), LogId::default());
     assert_eq!(*cluster.raft(2).membership(), voters(&[1, 2, 3]));
 }
+
+/// A server that joined and took a snapshot while it caught up, before the entry that added it: it does not know who
+/// founded the cluster, so the snapshot has no members. When it leads, nobody takes that snapshot from it.
+#[test]
+fn a_server_that_does_not_know_the_members_yet_takes_no_snapshot() {
+    let mut cluster = Cluster::configured(3, |config| config.append_bytes_max = 60);
+    cluster.elect(1);
+    for command in ["a", "b", "c", "d"] {
+        cluster.propose(1, command);
+    }
+    cluster.settle(1);
+    let joins = |cluster: &mut Cluster, leader, id| {
+        cluster.add(id, Membership::default());
+        let now = cluster.now;
+        let target = cluster
+            .raft(leader)
+            .membership()
+            .clone()
+            .with_joining([NodeId(id)]);
+        cluster.raft(leader).change_membership(target, now).unwrap();
+    };
+    joins(&mut cluster, 1, 4);
+    let is_change = |m: &Message| matches!(m, Message::AppendEntries(a) if a.entries.iter().any(|e| matches!(e.payload, Payload::Membership(_))));
+    cluster.deliver_where(|_, to, m| to != 4 || !is_change(m));
+    cluster.take_snapshot(4, 0);
+    assert_eq!(cluster.raft(4).stopped(), None);
+    for _ in 0..5 {
+        cluster.settle(1);
+    }
+    assert!(cluster.raft(4).membership().voters().contains(&NodeId(4)));
+    let now = cluster.now;
+    cluster.raft(1).transfer_leadership(NodeId(4), now).unwrap();
+    cluster.deliver();
+    cluster.settle(4);
+    assert_eq!(cluster.raft(4).role(), Role::Leader);
+    joins(&mut cluster, 4, 5);
+    for _ in 0..50 {
+        cluster.settle(4);
+    }
+    assert_eq!(
+        cluster.raft(5).commit_index(),
+        cluster.raft(4).commit_index()
+    );
+}

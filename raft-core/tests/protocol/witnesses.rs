@@ -138,9 +138,8 @@ fn a_witness_gets_nothing_that_the_others_can_do_without() {
     assert_eq!(cluster.commands(3), ["together"]);
 }
 
-/// Found by the campaign: a new leader fetched entries that the witness lacks but may not have yet.
-#[test]
-fn nothing_is_fetched_that_a_witness_may_not_have() {
+/// Server 5 of five is the witness, and servers keep little in memory.
+fn led_with_small_window() -> Cluster {
     let mut cluster = Cluster::configured(0, |config| {
         config.witness = config.id == NodeId(5);
         config.window_bytes_max = 0;
@@ -149,6 +148,13 @@ fn nothing_is_fetched_that_a_witness_may_not_have() {
         cluster.add(id, voters(&[1, 2, 3, 4, 5]).with_witnesses([NodeId(5)]));
     }
     cluster.elect(1);
+    cluster
+}
+
+/// Found by the campaign: a new leader fetched entries that the witness lacks but may not have yet.
+#[test]
+fn nothing_is_fetched_that_a_witness_may_not_have() {
+    let mut cluster = led_with_small_window();
     for command in ["a", "b", "c"] {
         cluster.propose(1, command);
         cluster.deliver_among(&[1, 2, 3, 4]);
@@ -255,4 +261,44 @@ fn no_death_of_a_leader_stops_those_who_are_well() {
         cluster.mail.retain(|(from, to, _)| *from != 1 && *to != 1);
         assert!(somebody_leads(&mut cluster, &[2, 3]));
     }
+}
+
+#[test]
+fn a_witness_gets_no_more_than_was_fetched_for_it() {
+    let mut cluster = led_with_small_window();
+    for command in ["a", "b", "c"] {
+        cluster.propose(1, command);
+        cluster.deliver_among(&[1, 2, 3, 4]);
+    }
+    // Only on the leader's disk.
+    let agreed = cluster.raft(1).commit_index();
+    cluster.propose(1, "alone");
+    cluster.deliver_among(&[1]);
+    for _ in 0..6 {
+        cluster.beat(1);
+        cluster.deliver_among(&[1, 5]);
+    }
+    let fetches = std::mem::take(&mut cluster.server(1).fetches);
+    let fetch = fetches
+        .into_iter()
+        .find(|f| f.purpose == FetchPurpose::Follower(NodeId(5)))
+        .unwrap();
+    let log = cluster.server(1).disk.log.clone();
+    let mut bytes = 0;
+    let answer: Vec<Entry> = log
+        .into_iter()
+        .filter(|e| e.id.index >= fetch.from)
+        .take_while(|e| {
+            bytes += e.bytes();
+            bytes <= fetch.bytes_max
+        })
+        .collect();
+    let now = cluster.now;
+    cluster.raft(1).fetched(fetch, answer, now);
+    cluster.deliver_among(&[1, 5]);
+    assert!(
+        cluster.raft(5).last_log().index <= agreed,
+        "{:?} {agreed:?}",
+        cluster.raft(5).last_log()
+    );
 }
