@@ -285,7 +285,7 @@ fn what_came_twice_is_not_kept_twice() {
 #[test]
 fn what_was_not_asked_for_is_dropped() {
     let mut cluster = Cluster::with_logs(&[&[1, 1, 1], &[1, 1, 1, 1, 1], &[1, 1, 1]], |config| {
-        config.window_bytes_max = 0
+        config.window_bytes_max = 0;
     });
     cluster.sync = false;
     let entries = [entry(2, 4)];
