@@ -258,11 +258,15 @@ impl Raft {
     }
 
     /// Makes voters of the learners that have caught up, if they are to become voters.
+    #[inline(always)]
     pub(crate) fn promote(&mut self) {
-        let (since, current) = self.memberships.latest();
-        if current.joining().is_empty() {
-            return;
+        if !self.membership().joining().is_empty() {
+            self.promote_joining();
         }
+    }
+
+    fn promote_joining(&mut self) {
+        let (since, current) = self.memberships.latest();
         let RoleState::Leader(leader) = &self.role else {
             return;
         };

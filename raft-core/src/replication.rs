@@ -169,10 +169,15 @@ impl Raft {
     }
 
     /// Sends every follower what it is due.
+    #[inline(always)]
     pub(crate) fn replicate(&mut self, effects: &mut Effects) {
-        if !matches!(self.role, RoleState::Leader(_)) {
-            return;
+        if let RoleState::Leader(_) = self.role {
+            self.replicate_log(effects);
         }
+    }
+
+    #[inline(never)]
+    fn replicate_log(&mut self, effects: &mut Effects) {
         self.start_read_round();
         self.hand_over();
         let (term, commit_index) = (self.term(), self.commit_index);
