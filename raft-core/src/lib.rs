@@ -151,6 +151,7 @@ mod log;
 mod membership;
 mod message;
 mod progress;
+mod propose;
 mod raft;
 mod read;
 mod reconfiguration;
@@ -181,10 +182,10 @@ pub use message::{
     InstallSnapshot, InstallSnapshotResponse, Message, PreVote, PreVoteResponse, ReadIndex,
     ReadIndexResponse, RequestVote, RequestVoteResponse, TimeoutNow,
 };
+pub use propose::ProposeError;
 pub use raft::Raft;
 pub use read::{ReadError, ReadMode};
 pub use reconfiguration::ChangeError;
-pub use replication::ProposeError;
 pub use restore::{RestoreError, Restored};
 #[cfg(feature = "sabotage")]
 pub use sabotage::{BrokenRules, Rule};

@@ -38,6 +38,7 @@
 
 mod act;
 mod action;
+mod apply;
 pub mod branches;
 pub mod campaign;
 mod client;
