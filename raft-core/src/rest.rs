@@ -38,7 +38,8 @@ impl Raft {
         self.questions.rest(REST);
         let earlier = self.durability.rest(REST);
         for token in tokens {
-            token.sequence -= earlier;
+            // One of a write that others have overtaken becomes one of none.
+            token.sequence = token.sequence.saturating_sub(earlier);
         }
         let heartbeat_deadline = REST + self.config.heartbeat_interval;
         let transfer_deadline = REST + self.config.election_timeout_max;
