@@ -208,7 +208,7 @@ fn a_witness_and_a_leader_of_five_may_fail() {
     assert!(somebody_leads(&mut cluster, &[2, 3, 4]));
 }
 
-/// In a membership of four, two of them witnesses, those with data are no majority.
+/// Of two servers, one of which is a witness, the one with data is no majority.
 #[test]
 fn a_witness_completes_a_majority_that_there_is_not_without_it() {
     let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(2));
