@@ -18,20 +18,12 @@ impl Raft {
         // To a leadership that is over the answer says the term, and nothing else: the same server may
         // lead again in this one, whose rounds are others.
         let is_over = request.term < self.term() && self.config.keeps(Rule::EarlierRoundIsVoid);
-        let response = HeartbeatResponse {
-            term: self.term(),
-            round: if is_over { 0 } else { request.round },
-        };
+        let response =
+            HeartbeatResponse { term: self.term(), round: if is_over { 0 } else { request.round } };
         self.send(from, Message::HeartbeatResponse(response));
         if request.term < self.term() {
-            let reason = AppendRefusal::StaleTerm {
-                theirs: request.term,
-                ours: self.term(),
-            };
-            return self.explain(|| Event::AppendRefused {
-                leader: from,
-                reason,
-            });
+            let reason = AppendRefusal::StaleTerm { theirs: request.term, ours: self.term() };
+            return self.explain(|| Event::AppendRefused { leader: from, reason });
         }
         let last = self.log.last().index;
         if request.commit_index > last && self.config.keeps(Rule::HeartbeatWithinMatch) {
@@ -49,10 +41,7 @@ impl Raft {
     pub(crate) fn on_append_entries(&mut self, from: NodeId, request: AppendEntries) {
         let prev_log = request.prev_log;
         if request.term < self.term() && self.config.keeps(Rule::StaleLeaderIsRefused) {
-            let reason = AppendRefusal::StaleTerm {
-                theirs: request.term,
-                ours: self.term(),
-            };
+            let reason = AppendRefusal::StaleTerm { theirs: request.term, ours: self.term() };
             // Nor does this say anything about the log.
             return self.refuse_entries(from, LogId::default(), LogId::default(), reason);
         }
@@ -70,10 +59,7 @@ impl Raft {
             let reason = AppendRefusal::PreviousEntryMissing { prev_log, ours };
             return self.refuse_entries(from, prev_log, hint, reason);
         }
-        let match_index = request
-            .entries
-            .last()
-            .map_or(prev_log.index, |entry| entry.id.index);
+        let match_index = request.entries.last().map_or(prev_log.index, |entry| entry.id.index);
         if !self.take_entries(from, prev_log, request.entries) {
             return;
         }
@@ -111,11 +97,7 @@ impl Raft {
         if let Some(known) = known
             && known != from
         {
-            self.stop(StopReason::TwoLeaders {
-                term,
-                known,
-                other: from,
-            });
+            self.stop(StopReason::TwoLeaders { term, known, other: from });
             return false;
         }
         if !matches!(self.role, RoleState::Follower(_)) {
@@ -141,10 +123,7 @@ impl Raft {
     ) {
         self.explain(|| Event::AppendRefused { leader, reason });
         let result = AppendResult::Rejected { prev_log, hint };
-        let response = AppendEntriesResponse {
-            term: self.term(),
-            result,
-        };
+        let response = AppendEntriesResponse { term: self.term(), result };
         self.send(leader, Message::AppendEntriesResponse(response));
     }
 
@@ -185,18 +164,13 @@ impl Raft {
         let mut changed = false;
         for entry in &entries[old..] {
             if let Payload::Membership(membership) = &entry.payload {
-                self.memberships
-                    .append(entry.id.index, (**membership).clone());
+                self.memberships.append(entry.id.index, (**membership).clone());
                 changed = true;
             }
         }
         self.log.append_batch(entries, old);
         let last = self.log.last();
-        self.explain(|| Event::EntriesAppended {
-            leader,
-            first,
-            last,
-        });
+        self.explain(|| Event::EntriesAppended { leader, first, last });
         if changed {
             self.membership_changed();
         }
@@ -213,11 +187,7 @@ impl Raft {
         if self.config.keeps(Rule::ReplacedWriteIsVoid) {
             self.durability.removed(first);
         }
-        self.explain(|| Event::EntriesTruncated {
-            leader,
-            first,
-            last,
-        });
+        self.explain(|| Event::EntriesTruncated { leader, first, last });
         if self.membership_index() >= first
             && self.config.keeps(Rule::MembershipRevertsOnTruncation)
         {

@@ -160,11 +160,7 @@ impl Raft {
         let sequence = durability.next_sequence;
         durability.next_sequence += 1;
         durability.written = self.hard_state;
-        let token = Durable {
-            server: durability.server,
-            boot: durability.boot,
-            sequence,
-        };
+        let token = Durable { server: durability.server, boot: durability.boot, sequence };
         let log_start = self.log.take_start();
         let entries = self.log.take_unwritten();
         self.durability.on_the_way.push_back(OnTheWay {
@@ -173,12 +169,7 @@ impl Raft {
             handed_out: self.now,
             synced: false,
         });
-        effects.write = Some(Write {
-            token,
-            hard_state,
-            log_start,
-            entries,
-        });
+        effects.write = Some(Write { token, hard_state, log_start, entries });
     }
 
     /// Sends the vote and the acknowledgement that waited for a write, if it is durable.
@@ -191,10 +182,7 @@ impl Raft {
         if (is_durable || !self.config.keeps(Rule::VoteIsDurable))
             && let Some(candidate) = self.grant.take()
         {
-            let response = RequestVoteResponse {
-                term,
-                granted: true,
-            };
+            let response = RequestVoteResponse { term, granted: true };
             self.send(candidate, Message::RequestVoteResponse(response));
         }
         let durable = if self.config.keeps(Rule::AcknowledgeDurable) {

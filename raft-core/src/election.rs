@@ -76,10 +76,7 @@ impl Raft {
         });
         self.explain(|| Event::BecamePreCandidate { campaign_term });
         let last_log = self.log.last();
-        self.ask_voters(&Message::PreVote(PreVote {
-            campaign_term,
-            last_log,
-        }));
+        self.ask_voters(&Message::PreVote(PreVote { campaign_term, last_log }));
         self.count_ballot();
     }
 
@@ -93,20 +90,10 @@ impl Raft {
             from
         };
         self.abort_reads();
-        self.explain(|| Event::TermAdvanced {
-            from,
-            to: term,
-            learned_from: None,
-        });
-        self.hard_state = HardState {
-            term,
-            vote: Some(self.id()),
-        };
+        self.explain(|| Event::TermAdvanced { from, to: term, learned_from: None });
+        self.hard_state = HardState { term, vote: Some(self.id()) };
         self.grant = None;
-        self.role = RoleState::Candidate(Ballot {
-            transfer,
-            ..Ballot::default()
-        });
+        self.role = RoleState::Candidate(Ballot { transfer, ..Ballot::default() });
         self.explain(|| Event::BecameCandidate { term });
     }
 
@@ -129,11 +116,7 @@ impl Raft {
         ballot.requested = true;
         ballot.answers.push((me, true));
         let transfer = ballot.transfer;
-        self.ask_voters(&Message::RequestVote(RequestVote {
-            term,
-            last_log,
-            transfer,
-        }));
+        self.ask_voters(&Message::RequestVote(RequestVote { term, last_log, transfer }));
         self.count_ballot();
     }
 
@@ -149,8 +132,7 @@ impl Raft {
         let refusal = if request.campaign_term <= self.term() {
             Some(VoteRefusal::StaleTerm { ours: self.term() })
         } else {
-            self.bound_to_leader()
-                .or_else(|| self.log_behind(request.last_log))
+            self.bound_to_leader().or_else(|| self.log_behind(request.last_log))
         };
         self.explain_vote(from, request.campaign_term, true, refusal);
         let response = PreVoteResponse {
@@ -207,10 +189,7 @@ impl Raft {
         };
         self.explain_vote(from, request.term, false, refusal);
         if refusal.is_some() {
-            let response = RequestVoteResponse {
-                term: self.term(),
-                granted: false,
-            };
+            let response = RequestVoteResponse { term: self.term(), granted: false };
             return self.send(from, Message::RequestVoteResponse(response));
         }
         self.hard_state.vote = Some(from);
@@ -279,10 +258,8 @@ impl Raft {
         let uncommitted = self.log.iter_from(settled.next()).map(Entry::bytes).sum();
         let mut others = self.membership().members();
         others.retain(|member| *member != me);
-        let followers = others
-            .into_iter()
-            .map(|id| (id, Progress::new(first_index, self.now)))
-            .collect();
+        let followers =
+            others.into_iter().map(|id| (id, Progress::new(first_index, self.now))).collect();
         self.role = RoleState::Leader(Box::new(Leader {
             followers,
             heartbeat_deadline: self.now + self.config.heartbeat_interval,
@@ -330,17 +307,8 @@ impl Raft {
         refusal: Option<VoteRefusal>,
     ) {
         self.explain(|| match refusal {
-            None => Event::VoteGranted {
-                term,
-                candidate,
-                pre_vote,
-            },
-            Some(reason) => Event::VoteRefused {
-                term,
-                candidate,
-                pre_vote,
-                reason,
-            },
+            None => Event::VoteGranted { term, candidate, pre_vote },
+            Some(reason) => Event::VoteRefused { term, candidate, pre_vote, reason },
         });
     }
 
@@ -350,13 +318,7 @@ impl Raft {
             RoleState::PreCandidate(ballot) | RoleState::Candidate(ballot) => ballot.granted(),
             RoleState::Follower(_) | RoleState::Leader(_) => 0,
         };
-        self.explain(|| Event::VoteCounted {
-            voter,
-            granted,
-            pre_vote,
-            votes,
-            needed,
-        });
+        self.explain(|| Event::VoteCounted { voter, granted, pre_vote, votes, needed });
     }
 }
 
@@ -374,10 +336,7 @@ impl Ballot {
     }
 
     fn answer(&self, voter: NodeId) -> Option<bool> {
-        self.answers
-            .iter()
-            .find(|(id, _)| *id == voter)
-            .map(|(_, granted)| *granted)
+        self.answers.iter().find(|(id, _)| *id == voter).map(|(_, granted)| *granted)
     }
 
     fn granted(&self) -> usize {

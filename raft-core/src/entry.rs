@@ -71,10 +71,7 @@ impl Entry {
             Payload::Command(_) => Payload::Withheld,
             other => other.clone(),
         };
-        Self {
-            id: self.id,
-            payload,
-        }
+        Self { id: self.id, payload }
     }
 }
 

@@ -388,11 +388,7 @@ impl Event {
             Self::TermAdvanced { .. } => "§5.1",
             Self::LeaderRecognized { .. } => "§5.2",
             Self::VoteGranted { pre_vote, .. } | Self::VoteCounted { pre_vote, .. } => {
-                if *pre_vote {
-                    "dissertation 9.6"
-                } else {
-                    "§5.2"
-                }
+                if *pre_vote { "dissertation 9.6" } else { "§5.2" }
             }
             Self::VoteRefused { reason, .. } => match reason {
                 VoteRefusal::StaleTerm { .. } => "§5.1",

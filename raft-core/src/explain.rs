@@ -21,122 +21,51 @@ impl fmt::Display for Event {
             Self::SteppedDown { term, reason } => {
                 write!(f, "steps down and follows in term {term}: {reason}")
             }
-            Self::TermAdvanced {
-                from,
-                to,
-                learned_from,
-            } => match learned_from {
-                Some(node) => write!(
-                    f,
-                    "moves from term {from} to term {to}, learned from {node}"
-                ),
-                None => write!(
-                    f,
-                    "moves from term {from} to term {to} to stand for election"
-                ),
+            Self::TermAdvanced { from, to, learned_from } => match learned_from {
+                Some(node) => write!(f, "moves from term {from} to term {to}, learned from {node}"),
+                None => write!(f, "moves from term {from} to term {to} to stand for election"),
             },
             Self::LeaderRecognized { term, leader } => {
                 write!(f, "follows {leader}, the leader of term {term}")
             }
-            Self::VoteGranted {
-                term,
-                candidate,
-                pre_vote: true,
-            } => {
+            Self::VoteGranted { term, candidate, pre_vote: true } => {
                 write!(f, "would vote for {candidate} in term {term}")
             }
-            Self::VoteGranted {
-                term,
-                candidate,
-                pre_vote: false,
-            } => {
+            Self::VoteGranted { term, candidate, pre_vote: false } => {
                 write!(f, "votes for {candidate} in term {term}")
             }
-            Self::VoteRefused {
-                term,
-                candidate,
-                pre_vote,
-                reason,
-            } => {
+            Self::VoteRefused { term, candidate, pre_vote, reason } => {
                 let verb = if *pre_vote { "would refuse" } else { "refuses" };
                 write!(f, "{verb} its vote in term {term} to {candidate}: {reason}")
             }
-            Self::VoteCounted {
-                voter,
-                granted,
-                pre_vote,
-                votes,
-                needed,
-            } => {
-                let what = if *pre_vote {
-                    "promise of a vote"
-                } else {
-                    "vote"
-                };
+            Self::VoteCounted { voter, granted, pre_vote, votes, needed } => {
+                let what = if *pre_vote { "promise of a vote" } else { "vote" };
                 let verb = if *granted { "receives" } else { "is refused" };
-                write!(
-                    f,
-                    "{verb} the {what} of {voter}: has {votes}, needs {needed}"
-                )
+                write!(f, "{verb} the {what} of {voter}: has {votes}, needs {needed}")
             }
             Self::Proposed { entry } => {
-                write!(
-                    f,
-                    "takes a command as entry {} of term {}",
-                    entry.index, entry.term
-                )
+                write!(f, "takes a command as entry {} of term {}", entry.index, entry.term)
             }
-            Self::EntriesAppended {
-                leader,
-                first,
-                last,
-            } if *first == last.index => {
+            Self::EntriesAppended { leader, first, last } if *first == last.index => {
                 write!(f, "appends entry {first} from {leader}")
             }
-            Self::EntriesAppended {
-                leader,
-                first,
-                last,
-            } => {
+            Self::EntriesAppended { leader, first, last } => {
                 write!(f, "appends entries {first} to {} from {leader}", last.index)
             }
-            Self::EntriesTruncated {
-                leader,
-                first,
-                last,
-            } if first == last => {
-                write!(
-                    f,
-                    "removes entry {first}, which conflicts with {leader}'s log"
-                )
+            Self::EntriesTruncated { leader, first, last } if first == last => {
+                write!(f, "removes entry {first}, which conflicts with {leader}'s log")
             }
-            Self::EntriesTruncated {
-                leader,
-                first,
-                last,
-            } => {
-                write!(
-                    f,
-                    "removes entries {first} to {last}, which conflict with {leader}'s log"
-                )
+            Self::EntriesTruncated { leader, first, last } => {
+                write!(f, "removes entries {first} to {last}, which conflict with {leader}'s log")
             }
             Self::AppendRefused { leader, reason } => {
                 write!(f, "refuses entries from {leader}: {reason}")
             }
-            Self::Backtracked {
-                follower,
-                next_index,
-            } => {
+            Self::Backtracked { follower, next_index } => {
                 write!(f, "tries {follower} again from entry {next_index}")
             }
-            Self::MatchAdvanced {
-                follower,
-                match_index,
-            } => {
-                write!(
-                    f,
-                    "knows that {follower} stores its log up to entry {match_index}"
-                )
+            Self::MatchAdvanced { follower, match_index } => {
+                write!(f, "knows that {follower} stores its log up to entry {match_index}")
             }
             Self::CommitAdvanced { from, to } if from.next() == *to => {
                 write!(f, "commits entry {to}")
@@ -148,10 +77,7 @@ impl fmt::Display for Event {
                 write!(f, "has its log on disk up to entry {}", through.index)
             }
             Self::ReadRoundStarted { round } => {
-                write!(
-                    f,
-                    "asks its followers, in round {round}, whether it still leads"
-                )
+                write!(f, "asks its followers, in round {round}, whether it still leads")
             }
             Self::ReadConfirmed { id, read_index } => write!(
                 f,
@@ -166,21 +92,14 @@ impl fmt::Display for Event {
                 write!(f, "finds that {learner} has caught up, and gives it a vote")
             }
             Self::TransferBegun { to } => {
-                write!(
-                    f,
-                    "hands leadership over to {to}, and takes no commands meanwhile"
-                )
+                write!(f, "hands leadership over to {to}, and takes no commands meanwhile")
             }
             Self::TransferAbandoned { to } => {
                 write!(f, "goes on leading: {to} did not take over in time")
             }
             Self::ToldToStand { by } => write!(f, "stands at once, because {by} hands over"),
             Self::SnapshotTaken { last } => {
-                write!(
-                    f,
-                    "has a snapshot up to entry {}, and shortens its log",
-                    last.index
-                )
+                write!(f, "has a snapshot up to entry {}, and shortens its log", last.index)
             }
             Self::SnapshotSent { to, last } => write!(
                 f,
@@ -191,18 +110,10 @@ impl fmt::Display for Event {
                 write!(f, "receives {leader}'s snapshot up to entry {}", last.index)
             }
             Self::SnapshotInstalled { last } => {
-                write!(
-                    f,
-                    "replaces its state by the snapshot up to entry {}",
-                    last.index
-                )
+                write!(f, "replaces its state by the snapshot up to entry {}", last.index)
             }
             Self::SnapshotDamaged { last } => {
-                write!(
-                    f,
-                    "throws a damaged snapshot up to entry {} away",
-                    last.index
-                )
+                write!(f, "throws a damaged snapshot up to entry {} away", last.index)
             }
             Self::MessageIgnored { from, reason } => {
                 write!(f, "ignores a message from {from}: {reason}")
@@ -232,24 +143,14 @@ impl fmt::Display for VoteRefusal {
         match self {
             Self::StaleTerm { ours } => write!(f, "that term is over, mine is {ours}"),
             Self::AlreadyVoted { candidate } => write!(f, "{candidate} has it"),
-            Self::LogBehind { theirs, ours } if theirs.term == ours.term => write!(
-                f,
-                "its log ends at entry {}, mine at entry {}",
-                theirs.index, ours.index
-            ),
+            Self::LogBehind { theirs, ours } if theirs.term == ours.term => {
+                write!(f, "its log ends at entry {}, mine at entry {}", theirs.index, ours.index)
+            }
             Self::LogBehind { theirs, ours } => {
-                write!(
-                    f,
-                    "its log ends in term {}, mine in term {}",
-                    theirs.term, ours.term
-                )
+                write!(f, "its log ends in term {}, mine in term {}", theirs.term, ours.term)
             }
             Self::LeaderAlive { leader, heard_ago } => {
-                write!(
-                    f,
-                    "{leader} leads and was heard {} ms ago",
-                    heard_ago.as_millis()
-                )
+                write!(f, "{leader} leads and was heard {} ms ago", heard_ago.as_millis())
             }
             Self::JustStarted => {
                 f.write_str("I have just started, and may have forgotten a leader")
@@ -264,23 +165,13 @@ impl fmt::Display for AppendRefusal {
             Self::StaleTerm { theirs, ours } => {
                 write!(f, "they are of term {theirs}, mine is {ours}")
             }
-            Self::PreviousEntryMissing {
-                prev_log,
-                ours: Some(term),
-            } => write!(
+            Self::PreviousEntryMissing { prev_log, ours: Some(term) } => write!(
                 f,
                 "they build on entry {} of term {}, mine is of term {term}",
                 prev_log.index, prev_log.term
             ),
-            Self::PreviousEntryMissing {
-                prev_log,
-                ours: None,
-            } => {
-                write!(
-                    f,
-                    "they build on entry {}, which I do not have",
-                    prev_log.index
-                )
+            Self::PreviousEntryMissing { prev_log, ours: None } => {
+                write!(f, "they build on entry {}, which I do not have", prev_log.index)
             }
         }
     }
@@ -324,10 +215,7 @@ impl fmt::Display for StopReason {
                 f.write_str("the stored snapshot gave back a piece of the wrong size")
             }
             Self::FetchedWrongEntries { index } => {
-                write!(
-                    f,
-                    "the stored log gave back something else at entry {index}"
-                )
+                write!(f, "the stored log gave back something else at entry {index}")
             }
         }
     }

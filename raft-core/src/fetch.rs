@@ -39,11 +39,7 @@ impl Raft {
         let Mode::Fetching { pipeline } = progress.mode else {
             return;
         };
-        progress.mode = if pipeline {
-            Mode::Pipeline
-        } else {
-            Mode::Probe { awaiting: false }
-        };
+        progress.mode = if pipeline { Mode::Pipeline } else { Mode::Probe { awaiting: false } };
         let from = progress.next_index;
         if asked != from || from <= self.log.start().index {
             // It answers an earlier question, or one whose answer has been compacted away since.
@@ -56,11 +52,7 @@ impl Raft {
             return;
         };
         let (_, mut progress) = leader.followers[position].clone();
-        self.send_append(
-            follower,
-            &mut progress,
-            Batch::new(Cow::Owned(entries.into())),
-        );
+        self.send_append(follower, &mut progress, Batch::new(Cow::Owned(entries.into())));
         if let RoleState::Leader(leader) = &mut self.role {
             leader.followers[position].1 = progress;
         }

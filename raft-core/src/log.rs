@@ -98,11 +98,7 @@ impl Log {
 
     /// The log has one more entry.
     fn advance(&mut self, id: LogId) {
-        debug_assert_eq!(
-            id.index,
-            self.last.index.next(),
-            "entries are appended without gaps"
-        );
+        debug_assert_eq!(id.index, self.last.index.next(), "entries are appended without gaps");
         debug_assert!(id.term >= self.last.term, "terms in a log never fall");
         if id.term != self.last.term || self.runs.is_empty() {
             self.runs.push_back(id);
@@ -292,10 +288,7 @@ mod tests {
     use crate::entry::Payload;
 
     fn entry(term: u64, index: u64) -> Entry {
-        Entry {
-            id: id(term, index),
-            payload: Payload::Command(Bytes::from_static(&[0; 100])),
-        }
+        Entry { id: id(term, index), payload: Payload::Command(Bytes::from_static(&[0; 100])) }
     }
 
     fn id(term: u64, index: u64) -> LogId {
@@ -317,19 +310,8 @@ mod tests {
         assert!(log.persisted(id(4, 6), true));
         log.evict(LogIndex(6), 0);
         assert_eq!(log.window_start(), LogIndex(7));
-        let terms: Vec<_> = (0..8)
-            .map(|index| log.term_at(LogIndex(index)).map(|t| t.0))
-            .collect();
-        let expected = [
-            Some(0),
-            Some(1),
-            Some(1),
-            Some(2),
-            Some(4),
-            Some(4),
-            Some(4),
-            None,
-        ];
+        let terms: Vec<_> = (0..8).map(|index| log.term_at(LogIndex(index)).map(|t| t.0)).collect();
+        let expected = [Some(0), Some(1), Some(1), Some(2), Some(4), Some(4), Some(4), None];
         assert_eq!(terms, expected);
         assert_eq!(log.last(), id(4, 6));
     }
@@ -375,9 +357,8 @@ mod tests {
     #[test]
     fn a_compacted_log_answers_like_the_whole_one_where_it_still_can() {
         for code in 0..3_u32.pow(6) {
-            let terms: Vec<u64> = (0..6)
-                .map(|place| u64::from(code / 3_u32.pow(place) % 3) + 1)
-                .collect();
+            let terms: Vec<u64> =
+                (0..6).map(|place| u64::from(code / 3_u32.pow(place) % 3) + 1).collect();
             if !terms.is_sorted() {
                 continue;
             }
@@ -393,9 +374,8 @@ mod tests {
                     assert_eq!(compacted.term_at(LogIndex(index)), expected);
                     for term in 0..=4 {
                         let bound = id(term, index);
-                        let expected = whole
-                            .last_not_after(bound)
-                            .filter(|found| found.index.0 >= start);
+                        let expected =
+                            whole.last_not_after(bound).filter(|found| found.index.0 >= start);
                         assert_eq!(
                             compacted.last_not_after(bound),
                             expected,
@@ -403,15 +383,9 @@ mod tests {
                         );
                     }
                 }
-                let left: Vec<_> = compacted
-                    .iter_from(LogIndex(1))
-                    .map(|e| e.id.index.0)
-                    .collect();
+                let left: Vec<_> = compacted.iter_from(LogIndex(1)).map(|e| e.id.index.0).collect();
                 assert_eq!(left, (start + 1..=6).collect::<Vec<_>>());
-                assert_eq!(
-                    compacted.take_start(),
-                    Some(id(terms[start as usize - 1], start))
-                );
+                assert_eq!(compacted.take_start(), Some(id(terms[start as usize - 1], start)));
                 compacted.append(entry(9, 7));
                 assert_eq!(compacted.term_at(LogIndex(7)), Some(Term(9)));
             }
@@ -424,10 +398,7 @@ mod tests {
         log.take_unwritten();
         log.persisted(id(2, 3), true);
         log.compact(id(3, 2));
-        assert_eq!(
-            (log.start(), log.last(), log.durable()),
-            (id(3, 2), id(3, 2), LogIndex(2))
-        );
+        assert_eq!((log.start(), log.last(), log.durable()), (id(3, 2), id(3, 2), LogIndex(2)));
         assert_eq!(log.iter_from(LogIndex(1)).count(), 0);
         log.append(entry(3, 3));
         assert_eq!(log.last(), id(3, 3));

@@ -51,10 +51,7 @@ impl Membership {
     /// The membership with these voters; order and repetitions do not matter, here and below.
     #[must_use]
     pub fn new(voters: impl IntoIterator<Item = NodeId>) -> Self {
-        Self {
-            voters: sorted(voters),
-            ..Self::default()
-        }
+        Self { voters: sorted(voters), ..Self::default() }
     }
 
     /// Adds servers that receive the log and have no vote (dissertation 4.2.1).
@@ -317,11 +314,7 @@ impl fmt::Display for Membership {
         let list = |f: &mut fmt::Formatter<'_>, nodes: &[NodeId]| {
             for (position, node) in nodes.iter().enumerate() {
                 let separator = if position > 0 { ", " } else { "" };
-                let witness = if self.is_witness(*node) {
-                    " (witness)"
-                } else {
-                    ""
-                };
+                let witness = if self.is_witness(*node) { " (witness)" } else { "" };
                 write!(f, "{separator}{node}{witness}")?;
             }
             Ok(())
@@ -372,13 +365,8 @@ mod tests {
             for code in 0..4_u32.pow(count) {
                 let value = |node: NodeId| (code >> (2 * (node.0 - 1))) & 3;
                 let reached = membership.reached_by_majority(value).unwrap();
-                let at_least = |bound: u32| {
-                    membership
-                        .voters()
-                        .iter()
-                        .filter(|n| value(**n) >= bound)
-                        .count()
-                };
+                let at_least =
+                    |bound: u32| membership.voters().iter().filter(|n| value(**n) >= bound).count();
                 assert!(at_least(reached) >= membership.majority());
                 assert!(at_least(reached + 1) < membership.majority());
             }
@@ -405,10 +393,7 @@ mod tests {
                     _ => Some(false),
                 };
                 let fill = |silence: bool| {
-                    let yes = membership
-                        .voters()
-                        .iter()
-                        .filter(|n| answer(**n).unwrap_or(silence));
+                    let yes = membership.voters().iter().filter(|n| answer(**n).unwrap_or(silence));
                     yes.count() >= membership.majority()
                 };
                 let expected = match (fill(false), fill(true)) {
@@ -416,11 +401,7 @@ mod tests {
                     (_, false) => Tally::Lost,
                     (false, true) => Tally::Open,
                 };
-                assert_eq!(
-                    membership.tally(answer),
-                    expected,
-                    "{count} voters, code {code}"
-                );
+                assert_eq!(membership.tally(answer), expected, "{count} voters, code {code}");
             }
         }
     }
@@ -428,10 +409,7 @@ mod tests {
     #[test]
     fn an_even_cluster_needs_more_than_half() {
         assert_eq!(voters(4).majority(), 3);
-        assert_eq!(
-            voters(4).reached_by_majority(|n| u64::from(n.0 <= 2)),
-            Some(0)
-        );
+        assert_eq!(voters(4).reached_by_majority(|n| u64::from(n.0 <= 2)), Some(0));
     }
 
     /// Every pair of voter sets among four servers and every set of yes-sayers: a joint membership
@@ -495,14 +473,8 @@ mod tests {
         let [a, b] = [NodeId(1), NodeId(2)];
         let cases = [
             (Membership::default(), MembershipError::NoVoters),
-            (
-                Membership::new([a]).with_learners([a]),
-                MembershipError::VoterAndLearner(a),
-            ),
-            (
-                Membership::new([a]).with_witnesses([b]),
-                MembershipError::WitnessWithoutVote(b),
-            ),
+            (Membership::new([a]).with_learners([a]), MembershipError::VoterAndLearner(a)),
+            (Membership::new([a]).with_witnesses([b]), MembershipError::WitnessWithoutVote(b)),
         ];
         for (membership, error) in cases {
             assert_eq!(membership.validate(), Err(error), "{membership}");

@@ -135,11 +135,7 @@ impl Progress {
             Mode::Pipeline | Mode::Fetching { .. } | Mode::Snapshot { .. } => {}
         }
         self.next_index = self.next_index.max(self.match_index.next());
-        while self
-            .in_flight
-            .front()
-            .is_some_and(|(last, _)| *last <= self.match_index)
-        {
+        while self.in_flight.front().is_some_and(|(last, _)| *last <= self.match_index) {
             if let Some((_, bytes)) = self.in_flight.pop_front() {
                 self.in_flight_bytes -= bytes;
             }
@@ -184,11 +180,7 @@ impl Progress {
     /// Begins to send a snapshot.
     pub(crate) fn send_snapshot(&mut self, last: LogId) {
         self.backtrack(self.next_index);
-        self.mode = Mode::Snapshot {
-            last,
-            offset: 0,
-            awaited: Awaited::Nothing,
-        };
+        self.mode = Mode::Snapshot { last, offset: 0, awaited: Awaited::Nothing };
     }
 
     /// Goes on with the catching up of a learner, whose leader's log ends with `last`.
@@ -205,10 +197,7 @@ impl Progress {
             self.catch_up = CatchUp::Done;
         }
         if self.catch_up != CatchUp::Done {
-            self.catch_up = CatchUp::Round {
-                through: last,
-                began: now,
-            };
+            self.catch_up = CatchUp::Round { through: last, began: now };
         }
     }
 
@@ -335,10 +324,7 @@ mod tests {
         progress.sent(LogIndex(9), 10);
         assert!(progress.accepted(LogIndex(9)));
         assert!(!progress.accepted(LogIndex(6)));
-        assert_eq!(
-            (progress.match_index, progress.next_index),
-            (LogIndex(9), LogIndex(10))
-        );
+        assert_eq!((progress.match_index, progress.next_index), (LogIndex(9), LogIndex(10)));
     }
 
     #[test]
@@ -395,21 +381,14 @@ mod tests {
         assert!(!ack(1499, 1600, 350), "the second round is under way");
         assert!(ack(1500, 1600, 399), "it was short");
         assert!(progress.has_caught_up(Instant(498_999), timeout));
-        assert!(
-            !progress.has_caught_up(Instant(499_000), timeout),
-            "it may be dead"
-        );
+        assert!(!progress.has_caught_up(Instant(499_000), timeout), "it may be dead");
     }
 
     #[test]
     fn a_lost_piece_is_asked_for_again_after_an_interval() {
         let after_two_beats = |awaited| {
             let mut progress = pipelining();
-            progress.mode = Mode::Snapshot {
-                last: LogId::default(),
-                offset: 7,
-                awaited,
-            };
+            progress.mode = Mode::Snapshot { last: LogId::default(), offset: 7, awaited };
             [(); 2].map(|()| {
                 progress.beat();
                 match progress.mode {
@@ -434,9 +413,6 @@ mod tests {
         assert!(!progress.refusal_counts(LogIndex(10)), "never sent");
         progress.backtrack(LogIndex(6));
         assert!(progress.refusal_counts(LogIndex(5)));
-        assert!(
-            !progress.refusal_counts(LogIndex(7)),
-            "from before the reset"
-        );
+        assert!(!progress.refusal_counts(LogIndex(7)), "from before the reset");
     }
 }

@@ -56,24 +56,17 @@ impl Raft {
             return Err(ProposeError::Stopped);
         }
         let RoleState::Leader(leader) = &self.role else {
-            return Err(ProposeError::NotLeader {
-                leader: self.leader(),
-            });
+            return Err(ProposeError::NotLeader { leader: self.leader() });
         };
         if self.disk_is_full {
             return Err(ProposeError::DiskFull);
         }
         if let Some(transfer) = &leader.transfer {
-            return Err(ProposeError::Transferring {
-                to: transfer.target,
-            });
+            return Err(ProposeError::Transferring { to: transfer.target });
         }
         let bytes_max = self.config.command_bytes_max;
         if command.len() > bytes_max {
-            return Err(ProposeError::TooLarge {
-                bytes: command.len(),
-                bytes_max,
-            });
+            return Err(ProposeError::TooLarge { bytes: command.len(), bytes_max });
         }
         let uncommitted_bytes = leader.uncommitted_bytes;
         if uncommitted_bytes >= self.config.uncommitted_bytes_max {
@@ -102,19 +95,14 @@ impl Raft {
 impl fmt::Display for ProposeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotLeader {
-                leader: Some(leader),
-            } => {
+            Self::NotLeader { leader: Some(leader) } => {
                 write!(f, "only the leader takes commands: ask {leader}")
             }
             Self::NotLeader { leader: None } => {
                 f.write_str("only a leader takes commands, and none is known: ask again later")
             }
             Self::TooLarge { bytes, bytes_max } => {
-                write!(
-                    f,
-                    "the command has {bytes} bytes, more than the limit of {bytes_max}"
-                )
+                write!(f, "the command has {bytes} bytes, more than the limit of {bytes_max}")
             }
             Self::Overloaded { uncommitted_bytes } => {
                 write!(

@@ -162,10 +162,7 @@ impl Raft {
                 memberships.restart(last.index, snapshot.membership.clone());
                 if last.term > stored.term {
                     // Nor was the term in which it came stored, so no vote of that term was given.
-                    hard_state = HardState {
-                        term: last.term,
-                        vote: None,
-                    };
+                    hard_state = HardState { term: last.term, vote: None };
                 }
             }
         }
@@ -185,9 +182,7 @@ impl Raft {
             None => Duration::ZERO,
         };
         let id = config.id;
-        let shortest = config
-            .election_timeout_min
-            .saturating_add(config.election_handicap);
+        let shortest = config.election_timeout_min.saturating_add(config.election_handicap);
         let range = config.election_timeout_max - config.election_timeout_min;
         let mut raft = Self {
             timer: ElectionTimer::new(seed, now, shortest, range),
@@ -313,10 +308,7 @@ impl Raft {
             if self.now >= leader.heartbeat_deadline {
                 self.beat();
             }
-        } else if self
-            .timer_is_due()
-            .is_some_and(|deadline| self.now >= deadline)
-        {
+        } else if self.timer_is_due().is_some_and(|deadline| self.now >= deadline) {
             self.stand();
         }
     }
@@ -378,14 +370,8 @@ impl Raft {
     /// If the buffer still holds a write, or a snapshot to install: it would be lost, and with it
     /// every promise about it.
     pub fn drain(&mut self, effects: &mut Effects) {
-        assert!(
-            effects.write.is_none(),
-            "the write of the previous drain was not taken"
-        );
-        assert!(
-            effects.install.is_none(),
-            "the snapshot of the previous drain was not installed"
-        );
+        assert!(effects.write.is_none(), "the write of the previous drain was not taken");
+        assert!(effects.install.is_none(), "the snapshot of the previous drain was not installed");
         if self.stopped.is_none() {
             self.hand_out_write(effects);
             self.request_votes();
@@ -440,11 +426,7 @@ impl Raft {
     pub(crate) fn adopt_term(&mut self, term: Term, from: NodeId) {
         debug_assert!(term > self.term(), "terms only grow");
         let previous = self.term();
-        self.explain(|| Event::TermAdvanced {
-            from: previous,
-            to: term,
-            learned_from: Some(from),
-        });
+        self.explain(|| Event::TermAdvanced { from: previous, to: term, learned_from: Some(from) });
         self.hard_state = HardState { term, vote: None };
         self.grant = None;
         self.abort_reads();

@@ -202,11 +202,7 @@ impl Raft {
         if leader.reads.waiting.len() >= reads_max {
             return Err(ReadError::Overloaded);
         }
-        let first = if own_term_first {
-            leader.first_index
-        } else {
-            LogIndex(0)
-        };
+        let first = if own_term_first { leader.first_index } else { LogIndex(0) };
         leader.reads.waiting.push_back(Read {
             reader,
             read_index: commit_index.max(first),
@@ -223,12 +219,7 @@ impl Raft {
                 self.explain(|| Event::ReadConfirmed { id, read_index });
             }
             Reader::There { node, boot, batch } => {
-                let response = ReadIndexResponse {
-                    term: self.term(),
-                    boot,
-                    batch,
-                    read_index,
-                };
+                let response = ReadIndexResponse { term: self.term(), boot, batch, read_index };
                 self.send(node, Message::ReadIndexResponse(response));
             }
         }
@@ -240,12 +231,7 @@ impl Raft {
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
-        if leader
-            .reads
-            .waiting
-            .back()
-            .is_none_or(|read| read.round <= leader.round)
-        {
+        if leader.reads.waiting.back().is_none_or(|read| read.round <= leader.round) {
             return;
         }
         leader.begin_round(now, self.config.lease_rounds_apart());
@@ -264,11 +250,8 @@ impl Raft {
         if leader.reads.waiting.is_empty() && lease_length.is_none() {
             return;
         }
-        let acked = |voter| {
-            leader
-                .follower(voter)
-                .map_or(leader.round, |progress| progress.acked_round)
-        };
+        let acked =
+            |voter| leader.follower(voter).map_or(leader.round, |progress| progress.acked_round);
         let confirmed = self.reached(acked).unwrap_or(0);
         let RoleState::Leader(leader) = &mut self.role else {
             return;
@@ -280,10 +263,7 @@ impl Raft {
             return;
         }
         while let RoleState::Leader(leader) = &mut self.role
-            && let Some(read) = leader
-                .reads
-                .waiting
-                .pop_front_if(|read| read.round <= confirmed)
+            && let Some(read) = leader.reads.waiting.pop_front_if(|read| read.round <= confirmed)
         {
             self.answer_read(read.reader, read.read_index);
         }
@@ -292,10 +272,7 @@ impl Raft {
     /// Asks the leader, if reads wait that it was not asked about.
     pub(crate) fn ask_leader(&mut self) {
         let questions = &mut self.questions;
-        let is_new = questions
-            .waiting
-            .back()
-            .is_some_and(|(_, batch)| *batch > questions.asked);
+        let is_new = questions.waiting.back().is_some_and(|(_, batch)| *batch > questions.asked);
         if questions.waiting.is_empty() || !(is_new || questions.again) {
             return;
         }
@@ -313,12 +290,7 @@ impl Raft {
         let Some(leader) = self.leader() else {
             return;
         };
-        let request = ReadIndex {
-            term: self.term(),
-            boot: self.durability.boot(),
-            batch,
-            lease,
-        };
+        let request = ReadIndex { term: self.term(), boot: self.durability.boot(), batch, lease };
         self.send(leader, Message::ReadIndex(request));
     }
 
@@ -336,16 +308,8 @@ impl Raft {
         if request.term > self.term() {
             return self.adopt_term(request.term, from);
         }
-        let reader = Reader::There {
-            node: from,
-            boot: request.boot,
-            batch: request.batch,
-        };
-        let mode = if request.lease {
-            ReadMode::Lease
-        } else {
-            ReadMode::Quorum
-        };
+        let reader = Reader::There { node: from, boot: request.boot, batch: request.batch };
+        let mode = if request.lease { ReadMode::Lease } else { ReadMode::Quorum };
         // Who cannot be answered asks again.
         if self.take_read(reader, mode).is_err() {
             self.ignore(from, IgnoreReason::LateAnswer);
@@ -358,13 +322,10 @@ impl Raft {
             return self.ignore(from, IgnoreReason::LateAnswer);
         }
         let read_index = response.read_index;
-        while let Some((id, _)) = self
-            .questions
-            .waiting
-            .pop_front_if(|(_, batch)| *batch <= response.batch)
+        while let Some((id, _)) =
+            self.questions.waiting.pop_front_if(|(_, batch)| *batch <= response.batch)
         {
-            self.read_outcomes
-                .push(ReadOutcome::Ready { id, read_index });
+            self.read_outcomes.push(ReadOutcome::Ready { id, read_index });
             self.explain(|| Event::ReadConfirmed { id, read_index });
         }
     }
@@ -372,8 +333,7 @@ impl Raft {
     /// Gives up the reads of a leadership that ends, be it this server's or another's.
     pub(crate) fn abort_reads(&mut self) {
         let questions = self.questions.waiting.drain(..);
-        self.read_outcomes
-            .extend(questions.map(|(id, _)| ReadOutcome::Aborted { id }));
+        self.read_outcomes.extend(questions.map(|(id, _)| ReadOutcome::Aborted { id }));
         if let RoleState::Leader(leader) = &mut self.role {
             for read in leader.reads.waiting.drain(..) {
                 if let Reader::Here(id) = read.reader {

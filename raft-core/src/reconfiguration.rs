@@ -128,17 +128,13 @@ impl Raft {
             return Err(ChangeError::Stopped);
         }
         let RoleState::Leader(leader) = &self.role else {
-            return Err(ChangeError::NotLeader {
-                leader: self.leader(),
-            });
+            return Err(ChangeError::NotLeader { leader: self.leader() });
         };
         if self.disk_is_full {
             return Err(ChangeError::DiskFull);
         }
         if let Some(transfer) = &leader.transfer {
-            return Err(ChangeError::Transferring {
-                to: transfer.target,
-            });
+            return Err(ChangeError::Transferring { to: transfer.target });
         }
         let target = target.left();
         target.validate().map_err(ChangeError::Invalid)?;
@@ -175,11 +171,7 @@ impl Raft {
         let current = self.memberships.latest().1;
         let is_joint =
             self.config.keeps(Rule::ChangeIsJoint) && current.voters() != target.voters();
-        let next = if is_joint {
-            current.joint_with(&target)
-        } else {
-            target
-        };
+        let next = if is_joint { current.joint_with(&target) } else { target };
         let id = self.append_membership(next);
         if !self.config.keeps(Rule::JointIsCommitted) {
             self.continue_change();
@@ -208,9 +200,7 @@ impl Raft {
         let me = self.id();
         if let RoleState::Leader(leader) = &mut self.role {
             let members = membership.members();
-            leader
-                .followers
-                .retain(|(id, _)| members.binary_search(id).is_ok());
+            leader.followers.retain(|(id, _)| members.binary_search(id).is_ok());
             for member in members {
                 if member != me && leader.follower(member).is_none() {
                     let progress = Progress::new(next_index, now);
@@ -294,9 +284,9 @@ impl Raft {
 impl fmt::Display for ChangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotLeader {
-                leader: Some(leader),
-            } => write!(f, "only the leader changes the membership: ask {leader}"),
+            Self::NotLeader { leader: Some(leader) } => {
+                write!(f, "only the leader changes the membership: ask {leader}")
+            }
             Self::NotLeader { leader: None } => f.write_str(
                 "only a leader changes the membership, and none is known: ask again later",
             ),

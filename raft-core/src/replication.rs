@@ -25,10 +25,7 @@ pub(crate) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     pub(crate) fn new(entries: Cow<'a, Entries>) -> Self {
-        Self {
-            bytes: entries.iter().map(Entry::bytes).sum(),
-            entries,
-        }
+        Self { bytes: entries.iter().map(Entry::bytes).sum(), entries }
     }
 }
 
@@ -59,11 +56,8 @@ impl Raft {
         let RoleState::Leader(leader) = &self.role else {
             return false;
         };
-        let heard = |voter| {
-            leader
-                .follower(voter)
-                .map_or(self.now, |progress| progress.last_contact)
-        };
+        let heard =
+            |voter| leader.follower(voter).map_or(self.now, |progress| progress.last_contact);
         let heard = self.reached(heard).unwrap_or(self.now);
         self.now.saturating_since(heard) >= self.config.election_timeout_max
     }
@@ -110,14 +104,7 @@ impl Raft {
                 } else {
                     commit_index
                 };
-                self.send(
-                    *follower,
-                    Message::Heartbeat(Heartbeat {
-                        term,
-                        round,
-                        commit_index,
-                    }),
-                );
+                self.send(*follower, Message::Heartbeat(Heartbeat { term, round, commit_index }));
             }
             let is_sent_snapshot = matches!(progress.mode, Mode::Snapshot { .. });
             let lacks_entries = progress.next_index <= log_start;
@@ -135,13 +122,7 @@ impl Raft {
             if core::mem::take(&mut progress.probe_due) {
                 self.send_append(*follower, progress, Batch::default());
             }
-            self.send_entries(
-                *follower,
-                progress,
-                for_witnesses,
-                &mut batch,
-                &mut effects.fetches,
-            );
+            self.send_entries(*follower, progress, for_witnesses, &mut batch, &mut effects.fetches);
             self.send_snapshot(*follower, progress, &mut effects.snapshot_reads);
         }
         if let RoleState::Leader(leader) = &mut self.role {
@@ -196,10 +177,8 @@ impl Raft {
         batch: &mut Option<Batch<'_>>,
         fetches: &mut Vec<Fetch>,
     ) {
-        let (messages_max, bytes_max) = (
-            self.config.in_flight_messages_max,
-            self.config.in_flight_bytes_max,
-        );
+        let (messages_max, bytes_max) =
+            (self.config.in_flight_messages_max, self.config.in_flight_bytes_max);
         let through = if self.membership().is_witness(follower) {
             for_witnesses
         } else {
@@ -292,10 +271,7 @@ impl Raft {
                 let news = progress.accepted(match_index);
                 progress.catch_up(last, now, timeout);
                 if news {
-                    self.explain(|| Event::MatchAdvanced {
-                        follower: from,
-                        match_index,
-                    });
+                    self.explain(|| Event::MatchAdvanced { follower: from, match_index });
                     self.advance_commit(match_index);
                 }
                 self.promote();
@@ -311,10 +287,7 @@ impl Raft {
                     progress.lost_what_it_had();
                 }
                 let next_index = progress.next_index;
-                self.explain(|| Event::Backtracked {
-                    follower: from,
-                    next_index,
-                });
+                self.explain(|| Event::Backtracked { follower: from, next_index });
             }
         }
     }
@@ -377,11 +350,8 @@ impl Raft {
         if needs_others && !leader.followers.iter().any(has_more) {
             return;
         }
-        let mut matched = |voter| {
-            leader
-                .follower(voter)
-                .map_or(durable, |progress| progress.match_index)
-        };
+        let mut matched =
+            |voter| leader.follower(voter).map_or(durable, |progress| progress.match_index);
         let mut reached = self.reached(&mut matched);
         if !self.config.keeps(Rule::MajorityCommits) {
             reached = Some(durable);
@@ -391,13 +361,8 @@ impl Raft {
         {
             let voters = self.membership().voters();
             let last = voters.iter().copied().min_by_key(|voter| matched(*voter));
-            reached = self.reached(|voter| {
-                if Some(voter) == last {
-                    durable
-                } else {
-                    matched(voter)
-                }
-            });
+            reached =
+                self.reached(|voter| if Some(voter) == last { durable } else { matched(voter) });
         }
         let Some(reached) = reached else {
             return;
@@ -413,10 +378,7 @@ impl Raft {
     #[inline(always)]
     pub(crate) fn commit_through(&mut self, to: LogIndex) {
         let from = self.commit_index;
-        debug_assert!(
-            from < to && to <= self.log.last().index,
-            "commit stays within the log"
-        );
+        debug_assert!(from < to && to <= self.log.last().index, "commit stays within the log");
         self.commit_index = to;
         self.settle(to.min(self.log.durable()));
         self.explain(|| Event::CommitAdvanced { from, to });
@@ -463,10 +425,7 @@ impl Leader {
     }
 
     pub(crate) fn follower(&self, id: NodeId) -> Option<&Progress> {
-        self.followers
-            .iter()
-            .find(|(follower, _)| *follower == id)
-            .map(|(_, progress)| progress)
+        self.followers.iter().find(|(follower, _)| *follower == id).map(|(_, progress)| progress)
     }
 
     pub(crate) fn follower_mut(&mut self, id: NodeId) -> Option<&mut Progress> {

@@ -22,10 +22,7 @@ impl Raft {
     /// rounds are forgotten.
     #[doc(hidden)]
     pub fn at_rest<'a>(&mut self, tokens: impl IntoIterator<Item = &'a mut Durable>) {
-        debug_assert!(
-            self.config.lease_drift_ppm.is_none(),
-            "leases need a clock that passes"
-        );
+        debug_assert!(self.config.lease_drift_ppm.is_none(), "leases need a clock that passes");
         let heard_counts = self.config.pre_vote || self.config.check_quorum;
         let is_alive = |at| self.now.saturating_since(at) < self.config.election_timeout_min;
         self.heard = match self.heard {

@@ -73,8 +73,7 @@ impl Restored {
     /// entries; otherwise [`Raft::new`](crate::Raft::new) refuses.
     #[must_use]
     pub fn with_snapshot(mut self, snapshot: Snapshot, log_start: LogId) -> Self {
-        self.memberships
-            .restart(snapshot.last.index, snapshot.membership.clone());
+        self.memberships.restart(snapshot.last.index, snapshot.membership.clone());
         self.snapshot = Some(snapshot);
         self.is_misordered = self.log.last() != self.log.start();
         self.log.begin_after(log_start);
@@ -95,14 +94,10 @@ impl Restored {
         }
         if entry.id.index != last.index.next() || entry.id.term < last.term || entry.id.term.0 == 0
         {
-            return Err(RestoreError::Gap {
-                last,
-                found: entry.id,
-            });
+            return Err(RestoreError::Gap { last, found: entry.id });
         }
         if let Payload::Membership(membership) = &entry.payload {
-            self.memberships
-                .append(entry.id.index, (**membership).clone());
+            self.memberships.append(entry.id.index, (**membership).clone());
         }
         self.log.restore(entry, self.window_bytes_max);
         Ok(())

@@ -54,10 +54,7 @@ impl Raft {
             return;
         }
         let last = snapshot.last;
-        let is_news = self
-            .snapshot
-            .as_ref()
-            .is_none_or(|known| known.last.index < last.index);
+        let is_news = self.snapshot.as_ref().is_none_or(|known| known.last.index < last.index);
         if !is_news || self.membership_at(last.index).validate().is_err() {
             return;
         }
@@ -105,11 +102,7 @@ impl Raft {
         progress: &mut Progress,
         reads: &mut alloc::vec::Vec<SnapshotRead>,
     ) {
-        let Mode::Snapshot {
-            offset,
-            awaited: awaited @ Awaited::Nothing,
-            ..
-        } = &mut progress.mode
+        let Mode::Snapshot { offset, awaited: awaited @ Awaited::Nothing, .. } = &mut progress.mode
         else {
             return;
         };
@@ -124,15 +117,9 @@ impl Raft {
             return self.send_piece(follower, snapshot, *offset, Bytes::new());
         }
         *awaited = Awaited::Read;
-        let bytes = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(self.config.snapshot_piece_bytes_max);
-        reads.push(SnapshotRead {
-            to: follower,
-            snapshot,
-            offset: *offset,
-            bytes,
-        });
+        let bytes =
+            usize::try_from(left).unwrap_or(usize::MAX).min(self.config.snapshot_piece_bytes_max);
+        reads.push(SnapshotRead { to: follower, snapshot, offset: *offset, bytes });
     }
 
     /// A witness gets to know where its log starts, and nothing else.
@@ -145,12 +132,7 @@ impl Raft {
     }
 
     fn send_piece(&mut self, follower: NodeId, snapshot: Snapshot, offset: u64, data: Bytes) {
-        let request = InstallSnapshot {
-            term: self.term(),
-            snapshot,
-            offset,
-            data,
-        };
+        let request = InstallSnapshot { term: self.term(), snapshot, offset, data };
         self.send_controlled(follower, Message::InstallSnapshot(Box::new(request)));
     }
 
@@ -159,12 +141,7 @@ impl Raft {
         if self.begin(now) {
             return;
         }
-        let SnapshotRead {
-            to,
-            snapshot,
-            offset: begin,
-            bytes,
-        } = read;
+        let SnapshotRead { to, snapshot, offset: begin, bytes } = read;
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
@@ -172,11 +149,11 @@ impl Raft {
             return;
         };
         let awaited = match &mut progress.mode {
-            Mode::Snapshot {
-                last,
-                offset,
-                awaited: awaited @ Awaited::Read,
-            } if *last == snapshot.last && *offset == begin => awaited,
+            Mode::Snapshot { last, offset, awaited: awaited @ Awaited::Read }
+                if *last == snapshot.last && *offset == begin =>
+            {
+                awaited
+            }
             _ => return,
         };
         let is_current = self.snapshot.as_ref().is_some_and(|current| {
@@ -194,12 +171,7 @@ impl Raft {
     }
 
     pub(crate) fn on_install_snapshot(&mut self, from: NodeId, request: InstallSnapshot) {
-        let InstallSnapshot {
-            term,
-            snapshot,
-            offset,
-            data,
-        } = request;
+        let InstallSnapshot { term, snapshot, offset, data } = request;
         let (last, identity) = (snapshot.last, snapshot.identity);
         if term < self.term() {
             // The answer says the term, and nothing of a snapshot.
@@ -230,12 +202,7 @@ impl Raft {
         } else {
             self.take_piece(from, snapshot, offset, data)
         };
-        let response = InstallSnapshotResponse {
-            term: self.term(),
-            last,
-            identity,
-            received,
-        };
+        let response = InstallSnapshotResponse { term: self.term(), last, identity, received };
         self.send(from, Message::InstallSnapshotResponse(response));
     }
 
@@ -269,31 +236,18 @@ impl Raft {
             let last = snapshot.last;
             self.explain(|| Event::SnapshotBegun { leader, last });
         }
-        let state = if end == snapshot.size {
-            IncomingState::Complete
-        } else {
-            IncomingState::Receiving
-        };
+        let state =
+            if end == snapshot.size { IncomingState::Complete } else { IncomingState::Receiving };
         if !data.is_empty() {
-            self.pieces.push(SnapshotPiece {
-                snapshot: snapshot.clone(),
-                offset,
-                data,
-            });
+            self.pieces.push(SnapshotPiece { snapshot: snapshot.clone(), offset, data });
         }
-        self.incoming = Some(Incoming {
-            snapshot,
-            received: end,
-            state,
-        });
+        self.incoming = Some(Incoming { snapshot, received: end, state });
         end
     }
 
     /// Whether a snapshot is about to take the place of the state machine.
     pub(crate) fn is_installing(&self) -> bool {
-        self.incoming
-            .as_ref()
-            .is_some_and(|incoming| incoming.state != IncomingState::Receiving)
+        self.incoming.as_ref().is_some_and(|incoming| incoming.state != IncomingState::Receiving)
     }
 
     /// Hands out the pieces that came, and the order to install if they are all there.
@@ -309,11 +263,7 @@ impl Raft {
             incoming.state = IncomingState::Installing;
             let (last, identity) = (incoming.snapshot.last, incoming.snapshot.identity);
             effects.install = Some(Install {
-                token: Installed {
-                    boot,
-                    last,
-                    identity,
-                },
+                token: Installed { boot, last, identity },
                 snapshot: incoming.snapshot.clone(),
             });
         }
@@ -321,9 +271,7 @@ impl Raft {
             && let Some(install) = &effects.install
             && let Some(leader) = self.leader()
         {
-            let result = AppendResult::Accepted {
-                match_index: install.snapshot.last.index,
-            };
+            let result = AppendResult::Accepted { match_index: install.snapshot.last.index };
             let term = self.term();
             let response = AppendEntriesResponse { term, result };
             self.send(leader, Message::AppendEntriesResponse(response));
@@ -416,11 +364,9 @@ impl Raft {
         };
         progress.last_contact = now;
         match &mut progress.mode {
-            Mode::Snapshot {
-                last,
-                offset,
-                awaited,
-            } if *last == response.last && size.is_some_and(|size| response.received <= size) => {
+            Mode::Snapshot { last, offset, awaited }
+                if *last == response.last && size.is_some_and(|size| response.received <= size) =>
+            {
                 if *offset != response.received {
                     *offset = response.received;
                     // When all is there, the acknowledgement of the entries comes by itself.

@@ -132,10 +132,9 @@ impl Raft {
             delivered_index: self.delivered,
             last_log: self.log.last(),
             durable_index: self.log.durable(),
-            election_timer: self.election_is_due().map(|deadline| Timer {
-                started: self.timer.started(),
-                deadline,
-            }),
+            election_timer: self
+                .election_is_due()
+                .map(|deadline| Timer { started: self.timer.started(), deadline }),
             votes,
             followers,
             stopped: self.stopped,

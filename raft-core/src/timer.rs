@@ -26,14 +26,7 @@ impl ElectionTimer {
     /// A timer that is not armed yet, with timeouts from `min` to `min + range`.
     pub(crate) fn new(seed: u64, now: Instant, min: Duration, range: Duration) -> Self {
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        Self {
-            seed,
-            draws: 0,
-            min: micros(min),
-            range: micros(range),
-            started: now,
-            deadline: now,
-        }
+        Self { seed, draws: 0, min: micros(min), range: micros(range), started: now, deadline: now }
     }
 
     /// Starts anew.
@@ -79,10 +72,7 @@ mod tests {
             assert!((150_000..300_000).contains(&micros));
             buckets[((micros - 150_000) / 10_000) as usize] += 1;
         }
-        assert!(
-            buckets.iter().all(|count| (850..1150).contains(count)),
-            "{buckets:?}"
-        );
+        assert!(buckets.iter().all(|count| (850..1150).contains(count)), "{buckets:?}");
     }
 
     #[test]

@@ -78,15 +78,9 @@ impl Raft {
             return Err(TransferError::CannotLead(target));
         }
         if let Some(transfer) = &leader.transfer {
-            return Err(TransferError::Transferring {
-                to: transfer.target,
-            });
+            return Err(TransferError::Transferring { to: transfer.target });
         }
-        leader.transfer = Some(Transfer {
-            target,
-            deadline,
-            told: false,
-        });
+        leader.transfer = Some(Transfer { target, deadline, told: false });
         self.explain(|| Event::TransferBegun { to: target });
         Ok(())
     }
@@ -140,9 +134,7 @@ impl Raft {
             return;
         };
         let target = transfer.target;
-        let has_all = leader
-            .follower(target)
-            .is_some_and(|progress| progress.match_index == last);
+        let has_all = leader.follower(target).is_some_and(|progress| progress.match_index == last);
         if transfer.told || !has_all {
             return;
         }
@@ -179,9 +171,9 @@ impl Raft {
 impl fmt::Display for TransferError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotLeader {
-                leader: Some(leader),
-            } => write!(f, "only the leader can hand over: ask {leader}"),
+            Self::NotLeader { leader: Some(leader) } => {
+                write!(f, "only the leader can hand over: ask {leader}")
+            }
             Self::NotLeader { leader: None } => {
                 f.write_str("only a leader can hand over, and none is known: ask again later")
             }

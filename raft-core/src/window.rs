@@ -144,9 +144,7 @@ impl Window {
 
     /// The piece that came last, and where it begins.
     pub(crate) fn newest(&self) -> Option<(LogIndex, &Entries)> {
-        self.shared
-            .back()
-            .map(|piece| (piece.first, &piece.entries))
+        self.shared.back().map(|piece| (piece.first, &piece.entries))
     }
 
     /// The piece in which `from` is, or the nearest one.
@@ -168,11 +166,7 @@ impl Window {
 impl Piece {
     #[inline(always)]
     fn new(entries: Entries) -> Option<Self> {
-        Some(Self {
-            first: entries.first()?.id.index,
-            bytes: bytes(&entries),
-            entries,
-        })
+        Some(Self { first: entries.first()?.id.index, bytes: bytes(&entries), entries })
     }
 
     fn last(&self) -> LogIndex {

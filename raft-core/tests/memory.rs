@@ -1,9 +1,5 @@
 //! What a leader holds in memory stays within what its configuration says, whatever becomes of its followers.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::alloc::System;
 use std::sync::Mutex;
@@ -50,17 +46,10 @@ impl Leader {
         leader.raft.elapse(now);
         leader.carry_out();
         let term = leader.raft.term();
-        let promise = PreVoteResponse {
-            term,
-            campaign_term: raft_core::Term(1),
-            granted: true,
-        };
+        let promise = PreVoteResponse { term, campaign_term: raft_core::Term(1), granted: true };
         leader.receive(Message::PreVoteResponse(promise));
         leader.carry_out();
-        let vote = RequestVoteResponse {
-            term: raft_core::Term(1),
-            granted: true,
-        };
+        let vote = RequestVoteResponse { term: raft_core::Term(1), granted: true };
         leader.receive(Message::RequestVoteResponse(vote));
         leader.carry_out();
         assert_eq!(leader.raft.role(), Role::Leader);
@@ -84,22 +73,15 @@ impl Leader {
     }
 
     fn acknowledge_all(&mut self) {
-        let result = AppendResult::Accepted {
-            match_index: self.raft.last_log().index,
-        };
+        let result = AppendResult::Accepted { match_index: self.raft.last_log().index };
         let term = self.raft.term();
-        self.receive(Message::AppendEntriesResponse(AppendEntriesResponse {
-            term,
-            result,
-        }));
+        self.receive(Message::AppendEntriesResponse(AppendEntriesResponse { term, result }));
     }
 }
 
 fn held(region: &Region<'_, System>) -> usize {
     let change = region.change();
-    change
-        .bytes_allocated
-        .saturating_sub(change.bytes_deallocated)
+    change.bytes_allocated.saturating_sub(change.bytes_deallocated)
 }
 
 #[test]

@@ -39,12 +39,7 @@ fn membership() -> impl Strategy<Value = Membership> {
 
 fn snapshot() -> impl Strategy<Value = Snapshot> {
     (log_id(), membership(), 0..2_u64, number()).prop_map(|(last, membership, identity, size)| {
-        Snapshot {
-            last,
-            membership,
-            identity,
-            size,
-        }
+        Snapshot { last, membership, identity, size }
     })
 }
 
@@ -61,11 +56,7 @@ fn entries() -> impl Strategy<Value = (LogId, Vec<Entry>)> {
     let arbitrary = (log_id(), prop::collection::vec((log_id(), payload()), 0..3)).prop_map(
         move |(prev, list)| (prev, list.into_iter().map(|(id, p)| entry(id, p)).collect()),
     );
-    let well_formed = (
-        0..4_u64,
-        0..5_u64,
-        prop::collection::vec((0..2_u64, payload()), 0..4),
-    )
+    let well_formed = (0..4_u64, 0..5_u64, prop::collection::vec((0..2_u64, payload()), 0..4))
         .prop_map(move |(term, index, list)| {
             let prev = if index == 0 {
                 LogId::default()
@@ -90,18 +81,10 @@ fn message() -> impl Strategy<Value = Message> {
             last_log
         })),
         (term(), term(), any::<bool>()).prop_map(|(term, campaign_term, granted)| {
-            Message::PreVoteResponse(PreVoteResponse {
-                term,
-                campaign_term,
-                granted,
-            })
+            Message::PreVoteResponse(PreVoteResponse { term, campaign_term, granted })
         }),
         (term(), log_id(), any::<bool>()).prop_map(|(term, last_log, transfer)| {
-            Message::RequestVote(RequestVote {
-                term,
-                last_log,
-                transfer,
-            })
+            Message::RequestVote(RequestVote { term, last_log, transfer })
         }),
         (term(), snapshot(), number(), 0..4_usize).prop_map(|(term, snapshot, offset, bytes)| {
             Message::InstallSnapshot(Box::new(InstallSnapshot {
@@ -121,12 +104,7 @@ fn message() -> impl Strategy<Value = Message> {
         }),
         term().prop_map(|term| Message::TimeoutNow(TimeoutNow { term })),
         (term(), 0..3_u64, number(), any::<bool>()).prop_map(|(term, boot, batch, lease)| {
-            Message::ReadIndex(ReadIndex {
-                term,
-                boot,
-                batch,
-                lease,
-            })
+            Message::ReadIndex(ReadIndex { term, boot, batch, lease })
         }),
         (term(), 0..3_u64, number(), number()).prop_map(|(term, boot, batch, index)| {
             Message::ReadIndexResponse(ReadIndexResponse {
@@ -149,9 +127,7 @@ fn message() -> impl Strategy<Value = Message> {
             })
         }),
         (term(), number()).prop_map(|(term, index)| {
-            let result = AppendResult::Accepted {
-                match_index: LogIndex(index),
-            };
+            let result = AppendResult::Accepted { match_index: LogIndex(index) };
             Message::AppendEntriesResponse(AppendEntriesResponse { term, result })
         }),
         (term(), log_id(), log_id()).prop_map(|(term, prev_log, hint)| {
@@ -159,11 +135,7 @@ fn message() -> impl Strategy<Value = Message> {
             Message::AppendEntriesResponse(AppendEntriesResponse { term, result })
         }),
         (term(), number(), number()).prop_map(|(term, round, commit)| {
-            Message::Heartbeat(Heartbeat {
-                term,
-                round,
-                commit_index: LogIndex(commit),
-            })
+            Message::Heartbeat(Heartbeat { term, round, commit_index: LogIndex(commit) })
         }),
         (term(), number()).prop_map(|(term, round)| Message::HeartbeatResponse(
             HeartbeatResponse { term, round }
@@ -285,10 +257,7 @@ impl Driver {
                     if damaged {
                         self.raft.snapshot_damaged(install, now);
                     } else {
-                        assert!(
-                            install.snapshot().last.index > self.applied,
-                            "it goes forward"
-                        );
+                        assert!(install.snapshot().last.index > self.applied, "it goes forward");
                         self.applied = install.snapshot().last.index;
                         self.raft.snapshot_installed(install.done(), now);
                     }
@@ -306,30 +275,16 @@ impl Driver {
             }
             Step::Drain => {
                 self.raft.drain(&mut self.effects);
-                self.tokens
-                    .extend(self.effects.write.take().map(raft_core::Write::synced));
+                self.tokens.extend(self.effects.write.take().map(raft_core::Write::synced));
                 self.fetches.append(&mut self.effects.fetches);
                 self.snapshot_reads.append(&mut self.effects.snapshot_reads);
-                for entry in self
-                    .effects
-                    .committed
-                    .drain(..)
-                    .flat_map(|piece| piece.to_vec())
-                {
-                    assert!(
-                        self.install.is_none(),
-                        "the state machine is being replaced"
-                    );
-                    assert_eq!(
-                        entry.id.index,
-                        self.applied.next(),
-                        "every entry once, in order"
-                    );
+                for entry in self.effects.committed.drain(..).flat_map(|piece| piece.to_vec()) {
+                    assert!(self.install.is_none(), "the state machine is being replaced");
+                    assert_eq!(entry.id.index, self.applied.next(), "every entry once, in order");
                     self.applied = entry.id.index;
                 }
                 self.install = self.effects.install.take().or(self.install.take());
-                self.messages
-                    .extend(self.effects.messages.drain(..).map(|sent| sent.message));
+                self.messages.extend(self.effects.messages.drain(..).map(|sent| sent.message));
                 self.effects = Effects::default();
             }
         }
@@ -369,10 +324,7 @@ proptest! {
 fn answers_that_nobody_drains_are_bounded() {
     let mut driver = Driver::new(3, false);
     for _ in 0..100_000 {
-        let request = PreVote {
-            campaign_term: Term(1),
-            last_log: LogId::default(),
-        };
+        let request = PreVote { campaign_term: Term(1), last_log: LogId::default() };
         driver.step(Step::Receive(2, Message::PreVote(request)));
     }
     driver.step(Step::Drain);

@@ -41,18 +41,13 @@ pub(crate) struct Capacity {
 
 impl<'a, R: ReadStore> Transition<'a, R> {
     pub(crate) fn new(store: &'a R, state: StateRecord, capacity: Capacity) -> Self {
-        Self {
-            overlay: Overlay::new(store),
-            state,
-            capacity,
-        }
+        Self { overlay: Overlay::new(store), state, capacity }
     }
 
     /// The counters after the batch, and the batch, which contains them.
     pub(crate) fn finish(mut self) -> (StateRecord, Batch) {
         let state = self.state.encode_to_vec().into();
-        self.overlay
-            .put(Bytes::from_static(layout::STATE_KEY), state);
+        self.overlay.put(Bytes::from_static(layout::STATE_KEY), state);
         (self.state, self.overlay.into_batch())
     }
 
@@ -69,11 +64,7 @@ impl<'a, R: ReadStore> Transition<'a, R> {
             return Err(ApplyError::Gap { index, applied });
         }
         if term < self.state.applied_term {
-            return Err(ApplyError::TermWentBack {
-                index,
-                term,
-                applied: self.state.applied_term,
-            });
+            return Err(ApplyError::TermWentBack { index, term, applied: self.state.applied_term });
         }
         let outcome = match entry.payload {
             Payload::Noop => Outcome::Noop,
@@ -99,10 +90,8 @@ impl<'a, R: ReadStore> Transition<'a, R> {
     fn command(&mut self, entry: EntryId, command: &Command) -> Result<Outcome, R> {
         if command.version() > 1 && self.state.format != FORMAT_VERSION {
             self.state.format = FORMAT_VERSION;
-            self.overlay.put(
-                Bytes::from_static(layout::FORMAT_KEY),
-                view::format_record(FORMAT_VERSION),
-            );
+            self.overlay
+                .put(Bytes::from_static(layout::FORMAT_KEY), view::format_record(FORMAT_VERSION));
         }
         // Refused before the session is looked at: a function of the command alone, so a retry is
         // refused the same way without a record of it.
@@ -118,13 +107,8 @@ impl<'a, R: ReadStore> Transition<'a, R> {
     /// Carries out a request.
     pub(crate) fn execute(&mut self, entry: EntryId, request: &Request) -> Result<Outcome, R> {
         let revision = self.state.revision;
-        let next = revision
-            .checked_add(1)
-            .ok_or(StoreFault::Damaged("the revision is absurd"))?;
-        let mut changes = Changes {
-            transition: self,
-            next: Revision::first_of(next),
-        };
+        let next = revision.checked_add(1).ok_or(StoreFault::Damaged("the revision is absurd"))?;
+        let mut changes = Changes { transition: self, next: Revision::first_of(next) };
         let result = match request {
             Request::Put(put) => match changes.transition.is_lease(put.lease)? {
                 true => Ok(RequestResult::Put(changes.put(put)?)),
@@ -136,9 +120,9 @@ impl<'a, R: ReadStore> Transition<'a, R> {
                 let granted = changes.transition.grant(entry.index, grant)?;
                 granted.map(RequestResult::Grant)
             }
-            Request::Revoke(revoke) => changes
-                .revoke(entry.term, revoke)?
-                .map(RequestResult::Revoke),
+            Request::Revoke(revoke) => {
+                changes.revoke(entry.term, revoke)?.map(RequestResult::Revoke)
+            }
         };
         let result = match result {
             Ok(result) => result,
@@ -155,11 +139,7 @@ impl<'a, R: ReadStore> Transition<'a, R> {
             read::visit_latest(&self.overlay, &compare.keys, |kv| {
                 let this_holds = compare.holds_for(&kv);
                 holds = Some(this_holds);
-                if this_holds {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
+                if this_holds { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
             if !holds.unwrap_or_else(|| compare.holds_for_absent()) {
                 return Ok(false);
@@ -212,20 +192,12 @@ pub(crate) struct Changes<'t, 'a, R> {
 impl<R: ReadStore> Changes<'_, '_, R> {
     /// The revision of the state machine with the changes so far.
     fn revision(&self) -> i64 {
-        if self.next.sub == 0 {
-            self.transition.state.revision
-        } else {
-            self.next.main
-        }
+        if self.next.sub == 0 { self.transition.state.revision } else { self.next.main }
     }
 
     fn txn(&mut self, txn: &Txn) -> Result<core::result::Result<TxnResult, Rejection>, R> {
         let succeeded = self.transition.holds(txn)?;
-        let ops = if succeeded {
-            &txn.success
-        } else {
-            &txn.failure
-        };
+        let ops = if succeeded { &txn.success } else { &txn.failure };
         // Before anything is changed, since a refused transaction changes nothing.
         for op in ops {
             if let Some(rejection) = self.refuses(op)? {
@@ -293,9 +265,7 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         let hung_on = prev_kv.as_ref().map_or(0, |kv| kv.lease);
         self.transition.move_key(&put.key, hung_on, put.lease);
         self.record(&put.key, record, VersionRecord { removed: false });
-        Ok(PutResult {
-            prev_kv: prev_kv.filter(|_| put.prev_kv),
-        })
+        Ok(PutResult { prev_kv: prev_kv.filter(|_| put.prev_kv) })
     }
 
     fn delete(&mut self, delete: &Delete) -> Result<DeleteResult, R> {
@@ -333,10 +303,9 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         let digest = &mut self.transition.state.digest;
         *digest = digest.wrapping_add(fingerprint::of_pair(&history_key, &record));
         self.transition.overlay.put(history_key, record);
-        self.transition.overlay.put(
-            layout::version_key(key, self.next),
-            version.encode_to_vec().into(),
-        );
+        self.transition
+            .overlay
+            .put(layout::version_key(key, self.next), version.encode_to_vec().into());
         self.next.sub += 1;
     }
 }

@@ -29,13 +29,8 @@ pub(crate) fn audit<R: ReadStore>(store: &R, state: &StateRecord) -> Result<(), 
     )?;
     let session_digest = sessions(store, state)?;
     let lease_digest = leases(store, state)?;
-    let digest = history_digest
-        .wrapping_add(session_digest)
-        .wrapping_add(lease_digest);
-    require::<R>(
-        digest == state.digest,
-        "the digest is not that of the records",
-    )
+    let digest = history_digest.wrapping_add(session_digest).wrapping_add(lease_digest);
+    require::<R>(digest == state.digest, "the digest is not that of the records")
 }
 
 /// Checks that history has no holes; returns the number of changes and their digest.
@@ -63,10 +58,7 @@ fn history<R: ReadStore>(store: &R, state: &StateRecord) -> Result<(u64, u64), R
         changes += 1;
         before = revision;
     }
-    require::<R>(
-        before.main == state.revision,
-        "history does not end at the revision",
-    )?;
+    require::<R>(before.main == state.revision, "history does not end at the revision")?;
     Ok((changes, digest))
 }
 
@@ -127,14 +119,9 @@ fn continues(last: Option<&KeyValue>, record: &KeyValue) -> bool {
 
 /// Checks the newest record of the key whose last change is `last`; 1 if the key is present.
 fn newest<R: ReadStore>(store: &R, last: &KeyValue) -> Result<u64, R> {
-    let stored = store
-        .get(&layout::current_key(&last.key))
-        .map_err(StoreFault::Store)?;
+    let stored = store.get(&layout::current_key(&last.key)).map_err(StoreFault::Store)?;
     let expected = (last.version > 0).then(|| Bytes::from(last.encode_to_vec()));
-    require::<R>(
-        stored == expected,
-        "the newest record of a key is not its last in history",
-    )?;
+    require::<R>(stored == expected, "the newest record of a key is not its last in history")?;
     Ok(u64::from(expected.is_some()))
 }
 
@@ -162,15 +149,9 @@ fn sessions<R: ReadStore>(store: &R, state: &StateRecord) -> Result<u64, R> {
         )?;
         seen += 1;
     }
-    require::<R>(
-        seen == state.sessions,
-        "the number of sessions is not as counted",
-    )?;
+    require::<R>(seen == state.sessions, "the number of sessions is not as counted")?;
     let (from, to) = layout::session_uses_after(0);
-    require::<R>(
-        count(store, &from, &to)? == seen,
-        "there are uses without a session",
-    )?;
+    require::<R>(count(store, &from, &to)? == seen, "there are uses without a session")?;
     Ok(digest)
 }
 
@@ -189,10 +170,7 @@ fn leases<R: ReadStore>(store: &R, state: &StateRecord) -> Result<u64, R> {
         )?;
         seen += 1;
     }
-    require::<R>(
-        seen == state.leases,
-        "the number of leases is not as counted",
-    )?;
+    require::<R>(seen == state.leases, "the number of leases is not as counted")?;
     let mut hanging = 0;
     let (from, to) = layout::lease_keys();
     for entry in store.scan(&from, &to, Order::Ascending) {
@@ -204,10 +182,7 @@ fn leases<R: ReadStore>(store: &R, state: &StateRecord) -> Result<u64, R> {
             read::latest(store, &key)?.is_some_and(|kv| kv.lease == id),
             "a lease has a key that does not hang on it",
         )?;
-        require::<R>(
-            lease::get(store, id)?.is_some(),
-            "a key hangs on a lease that is gone",
-        )?;
+        require::<R>(lease::get(store, id)?.is_some(), "a key hangs on a lease that is gone")?;
         hanging += 1;
     }
     let mut leased = 0;
@@ -229,9 +204,5 @@ fn count<R: ReadStore>(store: &R, from: &[u8], to: &[u8]) -> Result<u64, R> {
 }
 
 fn require<R: ReadStore>(holds: bool, otherwise: &'static str) -> Result<(), R> {
-    if holds {
-        Ok(())
-    } else {
-        Err(StoreFault::Damaged(otherwise))
-    }
+    if holds { Ok(()) } else { Err(StoreFault::Damaged(otherwise)) }
 }

@@ -31,13 +31,7 @@ impl ChangesRequest {
     /// The changes of `keys` from a revision on: about a thousand of them, or a megabyte.
     #[must_use]
     pub fn new(keys: KeyRange, from_revision: i64) -> Self {
-        Self {
-            keys,
-            from_revision,
-            prev_kv: false,
-            changes_max: 1024,
-            bytes_max: 1 << 20,
-        }
+        Self { keys, from_revision, prev_kv: false, changes_max: 1024, bytes_max: 1 << 20 }
     }
 
     /// Also returns what keys held before.
@@ -122,10 +116,9 @@ pub(crate) fn changes<R: ReadStore>(
         bytes += event.bytes();
         match found.revisions.last_mut() {
             Some(last) if last.revision == main => last.events.push(event),
-            _ => found.revisions.push(RevisionChanges {
-                revision: main,
-                events: Vec::from([event]),
-            }),
+            _ => {
+                found.revisions.push(RevisionChanges { revision: main, events: Vec::from([event]) })
+            }
         }
     }
     Ok(found)

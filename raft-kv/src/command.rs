@@ -18,10 +18,7 @@ pub struct Command {
 impl Command {
     /// A command without a session.
     pub fn new(request: impl Into<Request>) -> Self {
-        Self {
-            session: None,
-            request: request.into(),
-        }
+        Self { session: None, request: request.into() }
     }
 
     /// The same command under a session.
@@ -81,12 +78,7 @@ pub struct Put {
 impl Put {
     /// Sets `key` to `value`.
     pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        Self {
-            key: key.into(),
-            value: value.into(),
-            prev_kv: false,
-            lease: 0,
-        }
+        Self { key: key.into(), value: value.into(), prev_kv: false, lease: 0 }
     }
 
     /// Also returns what the key held before.
@@ -117,10 +109,7 @@ impl Delete {
     /// Removes `keys`.
     #[must_use]
     pub fn new(keys: KeyRange) -> Self {
-        Self {
-            keys,
-            prev_kv: false,
-        }
+        Self { keys, prev_kv: false }
     }
 
     /// Also returns what was removed.
@@ -187,11 +176,7 @@ pub struct Compare {
 impl Compare {
     /// A condition on a single key.
     pub fn key(key: impl Into<Bytes>, relation: Relation, operand: Operand) -> Self {
-        Self {
-            keys: KeyRange::key(key),
-            relation,
-            operand,
-        }
+        Self { keys: KeyRange::key(key), relation, operand }
     }
 }
 

@@ -34,17 +34,11 @@ impl Entry {
     /// An entry without a command.
     #[must_use]
     pub fn noop(index: u64, term: u64) -> Self {
-        Self {
-            id: EntryId { term, index },
-            payload: Payload::Noop,
-        }
+        Self { id: EntryId { term, index }, payload: Payload::Noop }
     }
 
     /// An entry with an encoded command.
     pub fn command(index: u64, term: u64, command: impl Into<Bytes>) -> Self {
-        Self {
-            id: EntryId { term, index },
-            payload: Payload::Command(command.into()),
-        }
+        Self { id: EntryId { term, index }, payload: Payload::Command(command.into()) }
     }
 }

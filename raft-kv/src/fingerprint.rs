@@ -41,12 +41,8 @@ pub(crate) fn of_pair(key: &[u8], value: &[u8]) -> u64 {
 /// The fingerprint of a state: its digest with the counters that clients can observe. The applied
 /// index is not among them.
 pub(crate) fn of_state(state: &StateRecord) -> u64 {
-    let words = [
-        state.revision.cast_unsigned(),
-        state.sessions,
-        state.session_horizon,
-        state.digest,
-    ];
+    let words =
+        [state.revision.cast_unsigned(), state.sessions, state.session_horizon, state.digest];
     let hash = words.into_iter().fold(0, absorb);
     // Where no lease was ever heard of, it is what it was before there were any.
     let leases = match (state.leases, state.lease_assigned.cast_unsigned()) {

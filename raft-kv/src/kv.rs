@@ -35,21 +35,13 @@ impl<S: Store> Kv<S> {
     /// # Errors
     /// The store cannot be read, is damaged, has a later format or belongs to something else.
     pub fn open(store: S) -> Result<Self, OpenError<S::Error>> {
-        let capacity = Capacity {
-            sessions: SESSIONS_MAX,
-            leases: LEASES_MAX,
-        };
+        let capacity = Capacity { sessions: SESSIONS_MAX, leases: LEASES_MAX };
         Self::open_with(store, capacity)
     }
 
     pub(crate) fn open_with(store: S, capacity: Capacity) -> Result<Self, OpenError<S::Error>> {
         let (store, state) = View::open(store)?.into_parts();
-        Ok(Self {
-            store,
-            state,
-            stopped: false,
-            capacity,
-        })
+        Ok(Self { store, state, stopped: false, capacity })
     }
 
     #[cfg(test)]

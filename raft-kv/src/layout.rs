@@ -82,10 +82,7 @@ pub(crate) fn everything() -> Span {
 }
 
 fn table(prefix: u8) -> Span {
-    (
-        Bytes::copy_from_slice(&[prefix]),
-        Bytes::copy_from_slice(&[prefix + 1]),
-    )
+    (Bytes::copy_from_slice(&[prefix]), Bytes::copy_from_slice(&[prefix + 1]))
 }
 
 fn prefixed(prefix: u8, rest: &[u8], spare: usize) -> Vec<u8> {
@@ -206,10 +203,7 @@ pub(crate) fn session_use_key(index: u64) -> Bytes {
 
 /// The uses of sessions after a log index, oldest first.
 pub(crate) fn session_uses_after(index: u64) -> Span {
-    (
-        session_use_key(index.saturating_add(1)),
-        table(SESSION_USES).1,
-    )
+    (session_use_key(index.saturating_add(1)), table(SESSION_USES).1)
 }
 
 /// All leases.

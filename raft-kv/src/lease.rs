@@ -63,11 +63,7 @@ impl<R: ReadStore> Transition<'_, R> {
             0 => self.choose(index)?,
             id => id,
         };
-        let lease = Lease {
-            id,
-            ttl: grant.ttl,
-            granted_at: index,
-        };
+        let lease = Lease { id, ttl: grant.ttl, granted_at: index };
         let (key, record) = lease.stored();
         let digest = &mut self.state.digest;
         *digest = digest.wrapping_add(fingerprint::of_pair(&key, &record));
@@ -81,9 +77,8 @@ impl<R: ReadStore> Transition<'_, R> {
     fn choose(&mut self, index: u64) -> Result<i64, R> {
         let absurd = || StoreFault::Damaged("the number of a lease is absurd");
         let after = |id: i64| id.checked_add(1).ok_or_else(absurd);
-        let mut id = i64::try_from(index)
-            .map_err(|_| absurd())?
-            .max(after(self.state.lease_assigned)?);
+        let mut id =
+            i64::try_from(index).map_err(|_| absurd())?.max(after(self.state.lease_assigned)?);
         while self.is_lease(id)? {
             id = after(id)?;
         }
@@ -133,39 +128,26 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         *digest = digest.wrapping_sub(fingerprint::of_pair(&key, &record));
         overlay.delete(key);
         state.leases = state.leases.saturating_sub(1);
-        Ok(Ok(RevokeResult {
-            lease,
-            deleted: keys.len() as u64,
-        }))
+        Ok(Ok(RevokeResult { lease, deleted: keys.len() as u64 }))
     }
 }
 
 impl Lease {
     /// Its record, and where it stands.
     fn stored(&self) -> (Bytes, Bytes) {
-        let record = LeaseRecord {
-            ttl: self.ttl,
-            granted_at: self.granted_at,
-        };
+        let record = LeaseRecord { ttl: self.ttl, granted_at: self.granted_at };
         (layout::lease_key(self.id), record.encode_to_vec().into())
     }
 
     fn of_record<E>(id: i64, record: Bytes) -> Either<Self, StoreFault<E>> {
         let LeaseRecord { ttl, granted_at } = read::decode(record, "a lease does not decode")?;
-        Ok(Self {
-            id,
-            ttl,
-            granted_at,
-        })
+        Ok(Self { id, ttl, granted_at })
     }
 }
 
 pub(crate) fn get<R: ReadStore>(store: &R, id: i64) -> Result<Option<Lease>, R> {
     let record = store.get(&layout::lease_key(id));
-    record
-        .map_err(StoreFault::Store)?
-        .map(|record| Lease::of_record(id, record))
-        .transpose()
+    record.map_err(StoreFault::Store)?.map(|record| Lease::of_record(id, record)).transpose()
 }
 
 pub(crate) fn all<R: ReadStore>(store: &R) -> Result<Vec<Lease>, R> {

@@ -93,12 +93,7 @@ impl Lessor {
         now: Duration,
         retry_after: Duration,
     ) -> Result<Self, StoreFault<R::Error>> {
-        let mut lessor = Self {
-            term,
-            retry_after,
-            leases: BTreeMap::new(),
-            due: BTreeSet::new(),
-        };
+        let mut lessor = Self { term, retry_after, leases: BTreeMap::new(), due: BTreeSet::new() };
         for lease in view.leases()? {
             lessor.hold(lease, now);
         }
@@ -168,10 +163,7 @@ impl Lessor {
             held.due = again;
             Some(Revoke {
                 id,
-                expiry: Some(Expiry {
-                    term: self.term,
-                    granted_at: held.lease.granted_at,
-                }),
+                expiry: Some(Expiry { term: self.term, granted_at: held.lease.granted_at }),
             })
         };
         due.into_iter().filter_map(revoke).collect()
@@ -186,11 +178,7 @@ impl Lessor {
         let time_to_live = Duration::from_secs(lease.ttl.max(0).cast_unsigned());
         let ends = now.saturating_add(time_to_live);
         self.due.insert((ends, lease.id));
-        let held = Held {
-            lease,
-            ends,
-            due: ends,
-        };
+        let held = Held { lease, ends, due: ends };
         self.leases.insert(lease.id, held);
     }
 

@@ -28,9 +28,7 @@ impl MemoryStore {
 
 impl FromIterator<(Bytes, Bytes)> for MemoryStore {
     fn from_iter<I: IntoIterator<Item = (Bytes, Bytes)>>(pairs: I) -> Self {
-        Self {
-            pairs: pairs.into_iter().collect(),
-        }
+        Self { pairs: pairs.into_iter().collect() }
     }
 }
 

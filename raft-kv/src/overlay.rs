@@ -17,10 +17,7 @@ pub(crate) struct Overlay<'a, R> {
 
 impl<'a, R: ReadStore> Overlay<'a, R> {
     pub(crate) fn new(base: &'a R) -> Self {
-        Self {
-            base,
-            batch: Batch::default(),
-        }
+        Self { base, batch: Batch::default() }
     }
 
     pub(crate) fn put(&mut self, key: Bytes, value: Bytes) {

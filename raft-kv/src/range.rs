@@ -49,27 +49,18 @@ pub(crate) enum End<'a> {
 impl KeyRange {
     /// One key.
     pub fn key(key: impl Into<Bytes>) -> Self {
-        Self {
-            start: key.into(),
-            end: Bytes::new(),
-        }
+        Self { start: key.into(), end: Bytes::new() }
     }
 
     /// The keys in `start..end`. As in etcd, an `end` that is empty or the single byte 0 has the
     /// special meaning described at [`KeyRange`].
     pub fn between(start: impl Into<Bytes>, end: impl Into<Bytes>) -> Self {
-        Self {
-            start: start.into(),
-            end: end.into(),
-        }
+        Self { start: start.into(), end: end.into() }
     }
 
     /// Every key from `start` on.
     pub fn from_key(start: impl Into<Bytes>) -> Self {
-        Self {
-            start: start.into(),
-            end: Bytes::from_static(FROM_START),
-        }
+        Self { start: start.into(), end: Bytes::from_static(FROM_START) }
     }
 
     /// Every key that begins with `prefix`; an empty prefix is every key.
@@ -84,10 +75,7 @@ impl KeyRange {
         while let Some(last) = end.pop() {
             if last < u8::MAX {
                 end.push(last + 1);
-                return Self {
-                    start,
-                    end: end.into(),
-                };
+                return Self { start, end: end.into() };
             }
         }
         Self::from_key(start)

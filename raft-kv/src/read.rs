@@ -29,11 +29,7 @@ fn decode_kv<E>(bytes: Bytes) -> core::result::Result<KeyValue, StoreFault<E>> {
 
 /// The newest record of a key, unless it is absent.
 pub(crate) fn latest<R: ReadStore>(store: &R, key: &[u8]) -> Result<Option<KeyValue>, R> {
-    store
-        .get(&layout::current_key(key))
-        .map_err(StoreFault::Store)?
-        .map(decode_kv)
-        .transpose()
+    store.get(&layout::current_key(key)).map_err(StoreFault::Store)?.map(decode_kv).transpose()
 }
 
 /// The record of a key as of a past revision, unless it was absent.
@@ -84,12 +80,7 @@ pub(crate) fn range<R: ReadStore>(
 ) -> Result<RangeResponse, R> {
     let mut answer = Answer {
         request,
-        response: RangeResponse {
-            kvs: Vec::new(),
-            more: false,
-            count: 0,
-            revision: shown,
-        },
+        response: RangeResponse { kvs: Vec::new(), more: false, count: 0, revision: shown },
     };
     match (revision, request.keys.stop()) {
         (None, End::Single) => {
@@ -164,11 +155,7 @@ impl Version {
         let (key, revision) = layout::split_version_key(&key)
             .ok_or(StoreFault::Damaged("a key of the versions is too short"))?;
         let record: VersionRecord = decode(record, "a version does not decode")?;
-        Ok(Self {
-            key,
-            revision,
-            removed: record.removed,
-        })
+        Ok(Self { key, revision, removed: record.removed })
     }
 
     fn load<R: ReadStore>(&self, store: &R) -> Result<Option<KeyValue>, R> {
@@ -228,9 +215,7 @@ impl Answer<'_> {
             return Ok(ControlFlow::Continue(()));
         }
         self.offer::<R>(|| {
-            version
-                .load(store)?
-                .ok_or(StoreFault::Damaged("a version has no record in history"))
+            version.load(store)?.ok_or(StoreFault::Damaged("a version has no record in history"))
         })
     }
 }

@@ -49,9 +49,7 @@ impl<R: ReadStore> Transition<'_, R> {
         let key = layout::session_key(session.client);
         let Some(bytes) = self.overlay.get(&key).map_err(StoreFault::Store)? else {
             if session.since < self.state.session_horizon {
-                return Ok(Outcome::SessionUnknown {
-                    since: self.state.session_horizon,
-                });
+                return Ok(Outcome::SessionUnknown { since: self.state.session_horizon });
             }
             let outcome = self.execute(entry, request)?;
             self.make_room()?;
@@ -61,17 +59,14 @@ impl<R: ReadStore> Transition<'_, R> {
         };
         let record: SessionRecord = read::decode(bytes.clone(), "a session does not decode")?;
         if session.sequence < record.sequence {
-            return Ok(Outcome::SessionStale {
-                latest: record.sequence,
-            });
+            return Ok(Outcome::SessionStale { latest: record.sequence });
         }
         if session.sequence == record.sequence {
-            let message = record
-                .outcome
-                .ok_or(StoreFault::Damaged("a session has no outcome"))?;
-            let outcome = message.clone().read().ok_or(StoreFault::Damaged(
-                "the outcome of a session does not decode",
-            ))?;
+            let message = record.outcome.ok_or(StoreFault::Damaged("a session has no outcome"))?;
+            let outcome = message
+                .clone()
+                .read()
+                .ok_or(StoreFault::Damaged("the outcome of a session does not decode"))?;
             self.erase(&key, &bytes, record.last_used);
             self.write(key, index, record.sequence, message);
             return Ok(outcome);
@@ -83,21 +78,14 @@ impl<R: ReadStore> Transition<'_, R> {
     }
 
     fn write(&mut self, key: Bytes, index: u64, sequence: u64, outcome: OutcomeMessage) {
-        let usage = SessionUse {
-            client: key.slice(1..),
-        };
-        let record: Bytes = SessionRecord {
-            sequence,
-            last_used: index,
-            outcome: Some(outcome),
-        }
-        .encode_to_vec()
-        .into();
+        let usage = SessionUse { client: key.slice(1..) };
+        let record: Bytes = SessionRecord { sequence, last_used: index, outcome: Some(outcome) }
+            .encode_to_vec()
+            .into();
         let digest = &mut self.state.digest;
         *digest = digest.wrapping_add(fingerprint::of_pair(&key, &record));
         self.overlay.put(key, record);
-        self.overlay
-            .put(layout::session_use_key(index), usage.encode_to_vec().into());
+        self.overlay.put(layout::session_use_key(index), usage.encode_to_vec().into());
     }
 
     /// Takes a record out of the digest and of the order of uses; the caller replaces or deletes
@@ -139,9 +127,7 @@ impl<R: ReadStore> Transition<'_, R> {
 fn kept(outcome: &Outcome) -> Outcome {
     match outcome {
         Outcome::Done(response) if outcome.encoded_len() > SESSION_OUTCOME_BYTES_MAX => {
-            Outcome::AlreadyDone {
-                revision: response.revision,
-            }
+            Outcome::AlreadyDone { revision: response.revision }
         }
         _ => outcome.clone(),
     }

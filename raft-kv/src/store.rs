@@ -133,10 +133,7 @@ pub(crate) fn span<'a, V>(
     to: &[u8],
 ) -> btree_map::Range<'a, Bytes, V> {
     let to = to.max(from);
-    map.range::<[u8], _>((
-        core::ops::Bound::Included(from),
-        core::ops::Bound::Excluded(to),
-    ))
+    map.range::<[u8], _>((core::ops::Bound::Included(from), core::ops::Bound::Excluded(to)))
 }
 
 /// Walks a double-ended iterator from the end that `order` names: what an implementor of

@@ -117,30 +117,21 @@ impl Command {
     pub fn validate(&self, limits: &Limits) -> Result<(), ValidateError> {
         check_structure(&self.request)?;
         if let Request::Txn(txn) = &self.request {
-            let ops = txn
-                .compare
-                .len()
-                .max(txn.success.len())
-                .max(txn.failure.len());
+            let ops = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
             if ops > limits.txn_ops_max {
-                return Err(ValidateError::TooManyOps {
-                    ops,
-                    max: limits.txn_ops_max,
-                });
+                return Err(ValidateError::TooManyOps { ops, max: limits.txn_ops_max });
             }
         }
         let mut found = Ok(());
         visit_bytes(&self.request, &mut |part, bytes| {
             let bytes = bytes.len();
             let violation = match part {
-                Part::Key if bytes > limits.key_bytes_max => ValidateError::KeyTooLong {
-                    bytes,
-                    max: limits.key_bytes_max,
-                },
-                Part::Value if bytes > limits.value_bytes_max => ValidateError::ValueTooLong {
-                    bytes,
-                    max: limits.value_bytes_max,
-                },
+                Part::Key if bytes > limits.key_bytes_max => {
+                    ValidateError::KeyTooLong { bytes, max: limits.key_bytes_max }
+                }
+                Part::Value if bytes > limits.value_bytes_max => {
+                    ValidateError::ValueTooLong { bytes, max: limits.value_bytes_max }
+                }
                 _ => return,
             };
             if found.is_ok() {
@@ -150,10 +141,7 @@ impl Command {
         found?;
         let bytes = self.encoded_len();
         if bytes > limits.request_bytes_max {
-            return Err(ValidateError::RequestTooLarge {
-                bytes,
-                max: limits.request_bytes_max,
-            });
+            return Err(ValidateError::RequestTooLarge { bytes, max: limits.request_bytes_max });
         }
         Ok(())
     }
@@ -216,9 +204,7 @@ fn touches(puts: &BTreeSet<&[u8]>, keys: &KeyRange) -> bool {
         // `BTreeSet::range` panics on an inverted range.
         End::Before(end) => Bound::Excluded(end.max(start)),
     };
-    puts.range::<[u8], _>((Bound::Included(start), end))
-        .next()
-        .is_some()
+    puts.range::<[u8], _>((Bound::Included(start), end)).next().is_some()
 }
 
 fn check_range(keys: &KeyRange) -> Result<(), Malformed> {

@@ -40,10 +40,7 @@ impl<R: ReadStore> View<R> {
             if store.scan(&from, &to, Order::Ascending).next().is_some() {
                 return Err(OpenError::Foreign);
             }
-            let state = StateRecord {
-                revision: FIRST_REVISION,
-                ..StateRecord::default()
-            };
+            let state = StateRecord { revision: FIRST_REVISION, ..StateRecord::default() };
             return Ok(Self { store, state });
         };
         let format: FormatRecord = read::decode(format, "the format record does not decode")?;
@@ -82,10 +79,7 @@ impl<R: ReadStore> View<R> {
     /// The last entry whose effects are in this view; index and term 0 if there is none.
     #[must_use]
     pub fn applied(&self) -> EntryId {
-        EntryId {
-            index: self.state.applied_index,
-            term: self.state.applied_term,
-        }
+        EntryId { index: self.state.applied_index, term: self.state.applied_term }
     }
 
     /// A hash of everything that clients can observe: all changes ever made, all sessions and all leases. Two

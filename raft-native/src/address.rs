@@ -22,10 +22,7 @@ impl Address {
     /// The address of a host, whose name is not case-sensitive.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
-        Self {
-            host: host.to_ascii_lowercase(),
-            port,
-        }
+        Self { host: host.to_ascii_lowercase(), port }
     }
 
     /// The port of both UDP (peers) and TCP (clients).
@@ -99,25 +96,12 @@ mod tests {
     fn addresses_are_read_and_written() {
         let address: Address = "LocalHost:50051".parse().unwrap();
         assert_eq!(address.to_string(), "localhost:50051");
-        assert_eq!(
-            address.node_id(),
-            Address::new("localhost", 50051).node_id()
-        );
-        assert_ne!(
-            address.node_id(),
-            Address::new("localhost", 50052).node_id()
-        );
+        assert_eq!(address.node_id(), Address::new("localhost", 50051).node_id());
+        assert_ne!(address.node_id(), Address::new("localhost", 50052).node_id());
         let v6: Address = "[::1]:50051".parse().unwrap();
         assert_eq!((v6.host(), v6.port()), ("::1", 50051));
-        for bad in [
-            "",
-            "localhost",
-            "localhost:",
-            ":1",
-            "localhost:0",
-            "localhost:99999",
-            "a b:1",
-        ] {
+        for bad in ["", "localhost", "localhost:", ":1", "localhost:0", "localhost:99999", "a b:1"]
+        {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
         }
     }

@@ -50,10 +50,7 @@ impl Backlog {
     }
 
     pub(crate) fn grow(&self, entries: &[Committed]) {
-        let bytes: usize = entries
-            .iter()
-            .map(|committed| committed.entry.bytes())
-            .sum();
+        let bytes: usize = entries.iter().map(|committed| committed.entry.bytes()).sum();
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 

@@ -68,19 +68,11 @@ pub enum StartError {
     #[error(
         "the data directory {path} belongs to node {owner:?}, not to {name:?}: choose another with --data-dir"
     )]
-    OtherNode {
-        path: PathBuf,
-        owner: String,
-        name: String,
-    },
+    OtherNode { path: PathBuf, owner: String, name: String },
     #[error(
         "the data directory {path} belongs to a cluster of {found}, not of {expected}: choose another with --data-dir"
     )]
-    OtherCluster {
-        path: PathBuf,
-        found: String,
-        expected: String,
-    },
+    OtherCluster { path: PathBuf, found: String, expected: String },
     #[error(
         "the data directory {path} is in use by another process: stop it, or choose another with --data-dir"
     )]

@@ -23,16 +23,9 @@ use crate::writer::Job;
 /// What reaches the loop.
 pub(crate) enum Input {
     Message(NodeId, Message),
-    Propose {
-        command: Bytes,
-        reply: oneshot::Sender<Proposed>,
-    },
-    Read {
-        reply: oneshot::Sender<ReadReply>,
-    },
-    Status {
-        reply: oneshot::Sender<Status>,
-    },
+    Propose { command: Bytes, reply: oneshot::Sender<Proposed> },
+    Read { reply: oneshot::Sender<ReadReply> },
+    Status { reply: oneshot::Sender<Status> },
     Persisted(Vec<Durable>),
     Fetched(Fetch, Vec<Entry>),
     StorageFailed,

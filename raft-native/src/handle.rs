@@ -103,11 +103,7 @@ enum Attempt {
 
 impl Handle {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self {
-            parts: Arc::new(parts),
-            sessions: Sessions::default(),
-            stopping: Arc::default(),
-        }
+        Self { parts: Arc::new(parts), sessions: Sessions::default(), stopping: Arc::default() }
     }
 
     pub(crate) fn stop(&self) {
@@ -175,11 +171,7 @@ impl Handle {
         // Once an attempt may have been carried out, no later one makes it certain that none was.
         let mut in_doubt = false;
         let failed = |in_doubt: bool, reason| {
-            if in_doubt {
-                RequestError::Unknown
-            } else {
-                reason
-            }
+            if in_doubt { RequestError::Unknown } else { reason }
         };
         let mut last = RequestError::NoLeader;
         while Instant::now() < deadline {
@@ -231,10 +223,7 @@ impl Handle {
 
     async fn propose(&self, command: Bytes, deadline: Instant) -> Attempt {
         let (reply, answer) = oneshot::channel();
-        let sent = timeout_at(
-            deadline,
-            self.parts.inputs.send(Input::Propose { command, reply }),
-        );
+        let sent = timeout_at(deadline, self.parts.inputs.send(Input::Propose { command, reply }));
         if !matches!(sent.await, Ok(Ok(()))) {
             return Attempt::NotDone(RequestError::Overloaded);
         }
@@ -251,11 +240,7 @@ impl Handle {
 
     async fn forward(&self, leader: NodeId, command: Bytes, deadline: Instant) -> Attempt {
         let patience = deadline.saturating_duration_since(Instant::now());
-        let answer = self
-            .parts
-            .peers
-            .call(leader, Question::Execute(command), patience)
-            .await;
+        let answer = self.parts.peers.call(leader, Question::Execute(command), patience).await;
         match answer.map(|answer| answer.reply) {
             Ok(Some(Reply::Outcome(bytes))) => match Outcome::decode(bytes) {
                 Ok(outcome) => Attempt::Done(outcome),
@@ -313,12 +298,8 @@ impl Handle {
             let view = View::open(reader).map_err(|error| unreadable(&error))?;
             let mut keys = keys;
             let mut bytes = 0;
-            let mut found = RangeResponse {
-                kvs: Vec::new(),
-                more: false,
-                count: 0,
-                revision: view.revision(),
-            };
+            let mut found =
+                RangeResponse { kvs: Vec::new(), more: false, count: 0, revision: view.revision() };
             loop {
                 let left = limit - found.kvs.len() as u64;
                 let request = RangeRequest::new(keys.clone())
@@ -460,21 +441,13 @@ impl Handle {
             status: own,
         }];
         let others = self.parts.peers.members().map(|(id, link)| async move {
-            let answer = self
-                .parts
-                .peers
-                .call(id, Question::Status(true), STATUS_PATIENCE)
-                .await;
+            let answer = self.parts.peers.call(id, Question::Status(true), STATUS_PATIENCE).await;
             let status = match answer.map(|answer| answer.reply) {
                 Ok(Some(Reply::Status(json))) => serde_json::from_slice(&json).ok(),
                 _ => None,
             };
             let reachable = status.is_some() && link.is_connected();
-            ClusterMember {
-                address: link.address.to_string(),
-                reachable,
-                status,
-            }
+            ClusterMember { address: link.address.to_string(), reachable, status }
         });
         members.extend(futures_util::future::join_all(others).await);
         members.sort_by(|a, b| a.address.cmp(&b.address));
@@ -493,10 +466,7 @@ impl Handle {
         if limit == 0 || from > glance.last_index.0 {
             return Ok(Vec::new());
         }
-        let entries = self
-            .parts
-            .log
-            .read(LogIndex(from.max(1)), LogIndex(through), BYTES_MAX);
+        let entries = self.parts.log.read(LogIndex(from.max(1)), LogIndex(through), BYTES_MAX);
         let entries = entries.map_err(|error| RequestError::Storage(error.to_string()))?;
         let view = |entry: raft_core::Entry| {
             let (kind, key, bytes) = describe(entry.payload);
@@ -522,19 +492,12 @@ impl Handle {
     /// The name of the leader that this node knows.
     #[must_use]
     pub fn leader(&self) -> Option<String> {
-        self.parts
-            .glance
-            .borrow()
-            .leader
-            .map(|leader| self.parts.names.of(leader))
+        self.parts.glance.borrow().leader.map(|leader| self.parts.names.of(leader))
     }
 
     /// The other members, and whether there is a connection to them.
     pub(crate) fn peers(&self) -> impl Iterator<Item = (String, bool)> {
-        self.parts
-            .peers
-            .members()
-            .map(|(_, link)| (link.address.to_string(), link.is_connected()))
+        self.parts.peers.members().map(|(_, link)| (link.address.to_string(), link.is_connected()))
     }
 }
 

@@ -41,19 +41,12 @@ pub(crate) fn node_of(certificate: &CertificateDer<'_>) -> Option<NodeId> {
     use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let names = certificate.subject_alternative_name().ok()??;
-    names
-        .value
-        .general_names
-        .iter()
-        .find_map(|name| match name {
-            GeneralName::DNSName(name) => name
-                .strip_prefix('n')?
-                .strip_suffix(".raft.internal")?
-                .parse()
-                .ok()
-                .map(NodeId),
-            _ => None,
-        })
+    names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::DNSName(name) => {
+            name.strip_prefix('n')?.strip_suffix(".raft.internal")?.parse().ok().map(NodeId)
+        }
+        _ => None,
+    })
 }
 
 impl Identity {
@@ -64,27 +57,21 @@ impl Identity {
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        authority
-            .distinguished_name
-            .push(DnType::CommonName, "raft cluster");
+        authority.distinguished_name.push(DnType::CommonName, "raft cluster");
         let authority_certificate = authority.self_signed(&authority_key).map_err(text)?;
         let issuer = Issuer::new(authority, authority_key);
 
         let key = KeyPair::generate_for(&PKCS_ED25519).map_err(text)?;
         let mut own = CertificateParams::new(vec![server_name(node)]).map_err(text)?;
         own.distinguished_name.push(DnType::CommonName, "raft node");
-        own.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        own.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = own.signed_by(&key, &issuer).map_err(text)?;
 
         let chain = vec![certificate.der().clone()];
         let private = || PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut roots = RootCertStore::empty();
-        roots
-            .add(authority_certificate.der().clone())
-            .map_err(|error| error.to_string())?;
+        roots.add(authority_certificate.der().clone()).map_err(|error| error.to_string())?;
         let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
@@ -108,11 +95,7 @@ impl Identity {
         client.alpn_protocols = vec![ALPN.to_vec()];
         client.enable_early_data = false;
         let reset_key = derive(secret, format!("reset {}", node.0).as_bytes());
-        Ok(Self {
-            server,
-            client,
-            reset_key,
-        })
+        Ok(Self { server, client, reset_key })
     }
 }
 
@@ -140,9 +123,7 @@ fn derived_key(secret: &[u8], purpose: &[u8]) -> Result<KeyPair, String> {
 /// readable by the user alone.
 pub(crate) fn development_secret() -> Result<Vec<u8>, String> {
     let path = development_path()?;
-    let directory = path
-        .parent()
-        .ok_or("no directory for the development secret")?;
+    let directory = path.parent().ok_or("no directory for the development secret")?;
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
     fs::create_dir_all(directory).map_err(failed)?;
     match fs::read(&path) {
@@ -151,14 +132,10 @@ pub(crate) fn development_secret() -> Result<Vec<u8>, String> {
         Err(error) => return Err(failed(error)),
     }
     let mut secret = [0_u8; 32];
-    rand::rngs::SysRng
-        .try_fill_bytes(&mut secret)
-        .map_err(|error| error.to_string())?;
+    rand::rngs::SysRng.try_fill_bytes(&mut secret).map_err(|error| error.to_string())?;
     // Nodes that start together agree on whichever file gets the name first.
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-    file.write_all(&secret)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(failed)?;
+    file.write_all(&secret).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
     match file.persist_noclobber(&path) {
         Ok(_) => Ok(secret.to_vec()),
         Err(error) if error.error.kind() == ErrorKind::AlreadyExists => {
@@ -172,20 +149,14 @@ fn checked(secret: Vec<u8>, path: &std::path::Path) -> Result<Vec<u8>, String> {
     if secret.len() == 32 {
         return Ok(secret);
     }
-    Err(format!(
-        "{} is damaged: remove it, and a new one is made",
-        path.display()
-    ))
+    Err(format!("{} is damaged: remove it, and a new one is made", path.display()))
 }
 
 fn development_path() -> Result<PathBuf, String> {
-    let base = std::env::var_os("XDG_DATA_HOME")
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from);
+    let base = std::env::var_os("XDG_DATA_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-    let base = base
-        .or_else(home)
-        .ok_or("neither XDG_DATA_HOME nor HOME is set: use --cluster-secret")?;
+    let base =
+        base.or_else(home).ok_or("neither XDG_DATA_HOME nor HOME is set: use --cluster-secret")?;
     Ok(base.join("raft").join("development-secret"))
 }
 
@@ -205,12 +176,8 @@ mod tests {
 
     #[test]
     fn all_who_know_the_secret_derive_the_same_authority() {
-        let public = |secret: &[u8]| {
-            derived_key(secret, b"authority")
-                .unwrap()
-                .public_key_raw()
-                .to_vec()
-        };
+        let public =
+            |secret: &[u8]| derived_key(secret, b"authority").unwrap().public_key_raw().to_vec();
         assert_eq!(public(b"one"), public(b"one"));
         assert_ne!(public(b"one"), public(b"two"));
     }

@@ -50,12 +50,7 @@ const CHANNEL_MAX: usize = 1024;
 impl Journal {
     pub(crate) fn new(node: String, names: Names) -> Self {
         let sender = broadcast::channel(CHANNEL_MAX).0;
-        Self {
-            node,
-            names,
-            recent: Mutex::default(),
-            sender,
-        }
+        Self { node, names, recent: Mutex::default(), sender }
     }
 
     pub(crate) fn record(&self, event: &Event) {
@@ -71,23 +66,11 @@ impl Journal {
         } else {
             info!(kind, "{text}");
         }
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let at_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-        let mut recent = self
-            .recent
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut recent = self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (id, node, source) = (recent.next, self.node.clone(), event.source());
-        let record = EventRecord {
-            id,
-            at_ms,
-            node,
-            kind,
-            text,
-            source,
-        };
+        let record = EventRecord { id, at_ms, node, kind, text, source };
         recent.next += 1;
         if !routine {
             if recent.records.len() == RECENT_MAX {
@@ -101,24 +84,15 @@ impl Journal {
 
     /// What is remembered, and what follows.
     pub(crate) fn watch(&self) -> (Vec<EventRecord>, broadcast::Receiver<EventRecord>) {
-        let recent = self
-            .recent
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        (
-            recent.records.iter().cloned().collect(),
-            self.sender.subscribe(),
-        )
+        let recent = self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (recent.records.iter().cloned().collect(), self.sender.subscribe())
     }
 }
 
 fn kind_of(event: &Event) -> &'static str {
     match event {
         // The network is slow, and nothing is wrong.
-        Event::MessageIgnored {
-            reason: IgnoreReason::LateAnswer,
-            ..
-        } => "replication",
+        Event::MessageIgnored { reason: IgnoreReason::LateAnswer, .. } => "replication",
         Event::CommitAdvanced { .. } => "commit",
         Event::ReadRoundStarted { .. } | Event::ReadConfirmed { .. } => "read",
         Event::Stopped { .. } | Event::DiskFull { .. } | Event::MessageIgnored { .. } => "fault",
@@ -149,10 +123,7 @@ mod tests {
         let names = Names::new([(NodeId(77), "localhost:2".to_owned())]);
         names.learn(NodeId(77), "node2".to_owned());
         let journal = Journal::new("node1".into(), names);
-        let event = |term| Event::LeaderRecognized {
-            term: Term(term),
-            leader: NodeId(77),
-        };
+        let event = |term| Event::LeaderRecognized { term: Term(term), leader: NodeId(77) };
         journal.record(&event(1));
         let (recent, mut rest) = journal.watch();
         journal.record(&event(2));

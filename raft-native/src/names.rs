@@ -29,10 +29,7 @@ impl Names {
 
     pub(crate) fn of(&self, node: NodeId) -> String {
         let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        names
-            .get(&node)
-            .cloned()
-            .unwrap_or_else(|| node.to_string())
+        names.get(&node).cloned().unwrap_or_else(|| node.to_string())
     }
 
     /// Puts names in the place of numbers.

@@ -63,9 +63,7 @@ impl Node {
             let config = config.clone();
             move || Opened::new(&config)
         });
-        let opened = opened
-            .await
-            .map_err(|error| StartError::Identity(error.to_string()))??;
+        let opened = opened.await.map_err(|error| StartError::Identity(error.to_string()))??;
         Self::assemble(config, me, identity, socket, opened)
     }
 
@@ -76,21 +74,8 @@ impl Node {
         socket: UdpSocket,
         opened: Opened,
     ) -> Result<Self, StartError> {
-        let Opened {
-            storage,
-            raft,
-            kv,
-            last,
-        } = opened;
-        let Storage {
-            database,
-            meta,
-            log,
-            state,
-            mark,
-            lock,
-            ..
-        } = storage;
+        let Opened { storage, raft, kv, last } = opened;
+        let Storage { database, meta, log, state, mark, lock, .. } = storage;
         let (inputs, inputs_queue) = mpsc::channel(INPUTS_MAX);
         let (disk, disk_queue) = thread_mpsc::channel::<Job>();
         let (apply, apply_queue) = thread_mpsc::channel::<Vec<Committed>>();
@@ -99,31 +84,19 @@ impl Node {
         let (failed, failed_watch) = watch::channel(false);
         let backlog = Backlog::default();
         let names = config.members().into_iter().map(|address| {
-            let name = if address == config.advertise {
-                config.name.clone()
-            } else {
-                address.to_string()
-            };
+            let name =
+                if address == config.advertise { config.name.clone() } else { address.to_string() };
             (address.node_id(), name)
         });
         let names = Names::new(names);
         let journal = Arc::new(Journal::new(config.name.clone(), names.clone()));
 
         let mut tasks = JoinSet::new();
-        let receiver = NodeReceiver {
-            inputs: inputs.clone(),
-            handle: watch::channel(None).0.into(),
-        };
-        let peers = Peers::start(
-            me,
-            socket,
-            identity,
-            &config.peers,
-            &names,
-            receiver.clone(),
-            &mut tasks,
-        )
-        .map_err(StartError::Identity)?;
+        let receiver =
+            NodeReceiver { inputs: inputs.clone(), handle: watch::channel(None).0.into() };
+        let peers =
+            Peers::start(me, socket, identity, &config.peers, &names, receiver.clone(), &mut tasks)
+                .map_err(StartError::Identity)?;
         let handle = Handle::new(crate::handle::Parts {
             config: config.clone(),
             inputs: inputs.clone(),
@@ -137,13 +110,7 @@ impl Node {
         });
         receiver.handle.send_replace(Some(handle.clone()));
 
-        let writer = Writer {
-            database,
-            meta,
-            log,
-            last,
-            mark,
-        };
+        let writer = Writer { database, meta, log, last, mark };
         let finished = inputs.clone();
         let writer_failed = failed.clone();
         let writer = spawn_thread("raft-disk", move || {
@@ -160,11 +127,7 @@ impl Node {
                 let _ = finished.blocking_send(input);
             });
         })?;
-        let applier = Applier {
-            kv,
-            applied,
-            backlog: backlog.clone(),
-        };
+        let applier = Applier { kv, applied, backlog: backlog.clone() };
         let applier_failed = failed.clone();
         let applier_inputs = inputs.clone();
         let applier = spawn_thread("raft-apply", move || {
@@ -191,11 +154,7 @@ impl Node {
             // A server that stopped for good has said why; the process must end.
             failed.send_replace(true);
         });
-        info!(
-            node = config.name,
-            port = config.advertise.port(),
-            "started"
-        );
+        info!(node = config.name, port = config.advertise.port(), "started");
         let threads = vec![writer, applier];
         Ok(Self {
             handle,
@@ -251,10 +210,8 @@ struct Opened {
 impl Opened {
     fn new(config: &NodeConfig) -> Result<Self, StartError> {
         let storage = Storage::open(config)?;
-        let damaged = |reason: String| StartError::Damaged {
-            path: config.data_dir.clone(),
-            reason,
-        };
+        let damaged =
+            |reason: String| StartError::Damaged { path: config.data_dir.clone(), reason };
         let kv = Kv::open(storage.state.share()).map_err(|error| damaged(error.to_string()))?;
         let mut core = raft_core::Config::new(config.advertise.node_id());
         core.election_timeout_min = config.election_timeout_min;
@@ -271,10 +228,8 @@ impl Opened {
             applied,
             core.window_bytes_max,
         );
-        let last = storage
-            .log
-            .restore(&mut restored)
-            .map_err(|error| damaged(error.to_string()))?;
+        let last =
+            storage.log.restore(&mut restored).map_err(|error| damaged(error.to_string()))?;
         let reached = storage.mark.reached().last;
         if last < reached {
             let reason = format!("its log ends at entry {last}, and had reached entry {reached}");
@@ -287,12 +242,7 @@ impl Opened {
                 | raft_core::ConfigError::LogNewerThanTerm => damaged(error.to_string()),
                 error => StartError::Timing(error),
             })?;
-        Ok(Self {
-            storage,
-            raft,
-            kv,
-            last,
-        })
+        Ok(Self { storage, raft, kv, last })
     }
 }
 
@@ -327,10 +277,7 @@ fn bind(config: &NodeConfig) -> Result<UdpSocket, StartError> {
     let port = config.advertise.port();
     let socket = UdpSocket::bind(SocketAddr::new(config.listen, port));
     socket.map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => StartError::PortInUse {
-            port,
-            protocol: "UDP",
-        },
+        ErrorKind::AddrInUse => StartError::PortInUse { port, protocol: "UDP" },
         _ => StartError::Listen { port, error },
     })
 }

@@ -42,14 +42,8 @@ impl From<&Payload> for Parts {
 impl From<Parts> for Payload {
     fn from(parts: Parts) -> Self {
         match parts {
-            Parts {
-                command: Some(command),
-                ..
-            } => Self::Command(command),
-            Parts {
-                members: Some(members),
-                ..
-            } => Self::Membership(Box::new(members.into())),
+            Parts { command: Some(command), .. } => Self::Command(command),
+            Parts { members: Some(members), .. } => Self::Membership(Box::new(members.into())),
             Parts { withheld: true, .. } => Self::Withheld,
             Parts { .. } => Self::Noop,
         }

@@ -39,20 +39,12 @@ impl Sessions {
             Some(session) => session,
             None if pool.made < SESSIONS_MAX => {
                 pool.made += 1;
-                Session {
-                    client: rand::random(),
-                    sequence: 0,
-                    since: applied,
-                }
+                Session { client: rand::random(), sequence: 0, since: applied }
             }
             None => return None,
         };
         session.sequence += 1;
-        Some(Lent {
-            session,
-            sessions: self.clone(),
-            forgotten: false,
-        })
+        Some(Lent { session, sessions: self.clone(), forgotten: false })
     }
 }
 
@@ -69,11 +61,7 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let mut pool = self
-            .sessions
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut pool = self.sessions.0.lock().unwrap_or_else(PoisonError::into_inner);
         if self.forgotten {
             pool.made -= 1;
         } else {
@@ -101,9 +89,7 @@ mod tests {
     #[test]
     fn a_forgotten_session_makes_room_for_a_new_one() {
         let sessions = Sessions::default();
-        let lent: Vec<_> = (0..SESSIONS_MAX)
-            .map(|_| sessions.lend(0).unwrap())
-            .collect();
+        let lent: Vec<_> = (0..SESSIONS_MAX).map(|_| sessions.lend(0).unwrap()).collect();
         let old: Vec<_> = lent.iter().map(|lent| lent.session().client).collect();
         lent.into_iter().for_each(Lent::forgotten);
         let new = sessions.lend(77).unwrap().session();
@@ -114,9 +100,7 @@ mod tests {
     #[test]
     fn the_number_of_sessions_is_bounded() {
         let sessions = Sessions::default();
-        let lent: Vec<_> = (0..SESSIONS_MAX)
-            .map(|_| sessions.lend(0).unwrap())
-            .collect();
+        let lent: Vec<_> = (0..SESSIONS_MAX).map(|_| sessions.lend(0).unwrap()).collect();
         assert!(sessions.lend(0).is_none());
         drop(lent);
         assert!(sessions.lend(0).is_some());

@@ -60,9 +60,7 @@ impl Writer {
                 return finished(Finished::Failed);
             }
             if !writes.is_empty() {
-                finished(Finished::Written(
-                    writes.into_iter().map(Write::synced).collect(),
-                ));
+                finished(Finished::Written(writes.into_iter().map(Write::synced).collect()));
             }
             for fetch in fetches {
                 match self.log.read(fetch.from, fetch.through, fetch.bytes_max) {

@@ -74,10 +74,7 @@ impl World {
                 self.known(*node)?.clock.set_drift(now, *drift);
                 self.promises.clock_set(*drift);
                 self.set_timer(*node);
-                self.tell(
-                    *node,
-                    &format!("has a clock that is off by {drift} parts in a million"),
-                );
+                self.tell(*node, &format!("has a clock that is off by {drift} parts in a million"));
                 Ok(())
             }
             Action::JumpClock { node, by } => {
@@ -104,9 +101,7 @@ impl World {
             Action::Transfer { to } => {
                 self.tell_all(format!("An operator asks the leader to hand over to n{to}"));
                 self.ask_leaders(|raft, now| {
-                    raft.transfer_leadership(NodeId(*to), now)
-                        .err()
-                        .map(|error| error.to_string())
+                    raft.transfer_leadership(NodeId(*to), now).err().map(|error| error.to_string())
                 });
                 Ok(())
             }
@@ -161,11 +156,7 @@ impl World {
                 self.network.heal_all();
                 self.tell_all("All links work again".into());
             }
-            Action::SetNetwork {
-                latency,
-                loss_per_mille,
-                duplicate_per_mille,
-            } => {
+            Action::SetNetwork { latency, loss_per_mille, duplicate_per_mille } => {
                 self.network.latency = *latency;
                 self.network.loss_per_mille = *loss_per_mille;
                 self.network.duplicate_per_mille = *duplicate_per_mille;
@@ -184,15 +175,10 @@ impl World {
             Action::DropMessage { message } => {
                 let dropped = self.network.drop_message(*message, self.now);
                 let flight = dropped.ok_or(ActionError::NoSuchMessage(*message))?;
-                self.tell_all(format!(
-                    "A message from n{} to n{} is lost",
-                    flight.from, flight.to
-                ));
+                self.tell_all(format!("A message from n{} to n{} is lost", flight.from, flight.to));
             }
             Action::DuplicateMessage { message } => {
-                let copy = self
-                    .network
-                    .duplicate_message(*message, self.now, &mut self.random);
+                let copy = self.network.duplicate_message(*message, self.now, &mut self.random);
                 let (at, copy) = copy.ok_or(ActionError::NoSuchMessage(*message))?;
                 self.schedule(at, Happening::MessageArrives(copy));
                 self.tell_all("A message will arrive twice".into());
@@ -240,10 +226,7 @@ impl World {
     }
 
     fn pause(&mut self, id: u64) -> Result<(), ActionError> {
-        let running = self
-            .known(id)?
-            .running_mut()
-            .ok_or(ActionError::NotRunning(id))?;
+        let running = self.known(id)?.running_mut().ok_or(ActionError::NotRunning(id))?;
         running.paused.get_or_insert_default();
         self.set_timer(id);
         self.tell(id, "is paused; its memory stays");
@@ -251,10 +234,7 @@ impl World {
     }
 
     fn resume(&mut self, id: u64) -> Result<(), ActionError> {
-        let running = self
-            .known(id)?
-            .running_mut()
-            .ok_or(ActionError::NotRunning(id))?;
+        let running = self.known(id)?.running_mut().ok_or(ActionError::NotRunning(id))?;
         let waiting = running.paused.take().unwrap_or_default();
         self.tell(id, "goes on");
         self.tell_of_room(id);
@@ -281,10 +261,7 @@ impl World {
     }
 
     pub(crate) fn tell(&mut self, node: u64, text: &str) {
-        self.story
-            .tell(self.now, Some(node), Kind::Fault, None, || {
-                format!("n{node} {text}")
-            });
+        self.story.tell(self.now, Some(node), Kind::Fault, None, || format!("n{node} {text}"));
     }
 
     fn tell_all(&mut self, text: String) {

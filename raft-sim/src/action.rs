@@ -228,30 +228,21 @@ impl Action {
             | Self::Isolate { node }
             | Self::Reconnect { node }
             | Self::Transfer { to: node }
-            | Self::Request {
-                via: Some(node), ..
-            } => known(node),
+            | Self::Request { via: Some(node), .. } => known(node),
             Self::SetDisk { node, sync } => known(node).and_then(|()| range(sync)),
             Self::JumpClock { node, by } => known(node).and_then(|()| in_time(*by)),
             Self::CutLink { from, to } | Self::HealLink { from, to } => link(from, to),
             Self::SetLatency { from, to, latency } => link(from, to).and_then(|()| range(latency)),
             Self::Partition { groups } => groups.iter().flatten().try_for_each(known),
-            Self::ChangeMembership {
-                voters,
-                learners,
-                joining,
-            } => [voters, learners, joining]
-                .into_iter()
-                .flatten()
-                .try_for_each(known),
-            Self::SetNetwork {
-                latency,
-                loss_per_mille,
-                duplicate_per_mille,
-            } => match *loss_per_mille.max(duplicate_per_mille) > PER_MILLE {
-                true => Err(ActionError::MoreThanAll),
-                false => range(latency),
-            },
+            Self::ChangeMembership { voters, learners, joining } => {
+                [voters, learners, joining].into_iter().flatten().try_for_each(known)
+            }
+            Self::SetNetwork { latency, loss_per_mille, duplicate_per_mille } => {
+                match *loss_per_mille.max(duplicate_per_mille) > PER_MILLE {
+                    true => Err(ActionError::MoreThanAll),
+                    false => range(latency),
+                }
+            }
             Self::Request { via: None, .. }
             | Self::PowerCut
             | Self::HealNetwork
@@ -263,12 +254,7 @@ impl Action {
 
     /// The membership that is asked for, if it is one that is.
     pub(crate) fn membership(&self, config: &WorldConfig) -> Option<Membership> {
-        let Self::ChangeMembership {
-            voters,
-            learners,
-            joining,
-        } = self
-        else {
+        let Self::ChangeMembership { voters, learners, joining } = self else {
             return None;
         };
         let nodes = |nodes: &[u64]| nodes.iter().copied().map(NodeId).collect::<Vec<_>>();
@@ -333,18 +319,10 @@ impl std::fmt::Display for Request {
             Self::Put { key, value } => write!(f, "put {key} = {value}"),
             Self::Get { key } => write!(f, "get {key}"),
             Self::Delete { key } => write!(f, "delete {key}"),
-            Self::Cas {
-                key,
-                expected: Some(expected),
-                value,
-            } => {
+            Self::Cas { key, expected: Some(expected), value } => {
                 write!(f, "put {key} = {value} if it is {expected}")
             }
-            Self::Cas {
-                key,
-                expected: None,
-                value,
-            } => write!(f, "put {key} = {value} if absent"),
+            Self::Cas { key, expected: None, value } => write!(f, "put {key} = {value} if absent"),
         }
     }
 }

@@ -29,11 +29,7 @@ impl World {
 
     fn apply_entry(&mut self, id: u64, entry: Entry) {
         let (now, index, term) = (self.now, entry.id.index, entry.id.term);
-        let Some(running) = self
-            .nodes
-            .get_mut(id as usize - 1)
-            .and_then(Node::running_mut)
-        else {
+        let Some(running) = self.nodes.get_mut(id as usize - 1).and_then(Node::running_mut) else {
             return;
         };
         // A witness does not know what it applies.
@@ -52,11 +48,7 @@ impl World {
             Ok(outcome) => outcome,
             Err(error) => {
                 let text = format!("n{id} cannot apply entry {index}: {error}");
-                return note(
-                    &mut self.violation,
-                    now,
-                    Err((Invariant::StateMachineSafety, text)),
-                );
+                return note(&mut self.violation, now, Err((Invariant::StateMachineSafety, text)));
             }
         };
         let fingerprint = running.kv.fingerprint();
@@ -75,9 +67,7 @@ impl World {
                 revision: kv.revision(),
                 is_repeated: session.is_some_and(is_done),
             };
-            let entered = self
-                .ledger
-                .enter(applied, |request| kv.changes(request).ok());
+            let entered = self.ledger.enter(applied, |request| kv.changes(request).ok());
             match entered {
                 Ok(Turn::Nothing) => {}
                 Ok(turn) => self.lease_turns(id, turn),
@@ -87,9 +77,7 @@ impl World {
         if !self.holders.is_empty() {
             self.observe_for_lessor(id, index, &outcome);
         }
-        let state = self
-            .invariants
-            .observe_state(NodeId(id), index.0, fingerprint);
+        let state = self.invariants.observe_state(NodeId(id), index.0, fingerprint);
         note(&mut self.violation, now, state);
         let revision = match &outcome {
             Outcome::Done(response) => Some(response.revision),
@@ -97,18 +85,15 @@ impl World {
             _ => None,
         };
         if let (Some(revision), Some(session)) = (revision, session) {
-            let effect = self
-                .invariants
-                .observe_effect((session.client, session.sequence), revision);
+            let effect =
+                self.invariants.observe_effect((session.client, session.sequence), revision);
             note(&mut self.violation, now, effect);
         }
         let Some((proposed_in, asked)) = asked else {
             return;
         };
         let answer = if proposed_in == term {
-            let acknowledged = self
-                .invariants
-                .observe_acknowledgement(LogId::new(term, index));
+            let acknowledged = self.invariants.observe_acknowledgement(LogId::new(term, index));
             note(&mut self.violation, now, acknowledged);
             Answer::Applied(outcome)
         } else {
@@ -123,10 +108,7 @@ impl World {
                 return;
             };
             match outcome {
-                ReadOutcome::Ready {
-                    id: read,
-                    read_index,
-                } => {
+                ReadOutcome::Ready { id: read, read_index } => {
                     if let Some((asked, request)) = running.reads.remove(&read) {
                         running.confirmed.push((read_index, asked, request));
                     }
@@ -150,9 +132,7 @@ impl World {
         }
         let applied = LogIndex(running.kv.applied_index());
         let confirmed = std::mem::take(&mut running.confirmed);
-        let (due, waiting) = confirmed
-            .into_iter()
-            .partition(|(index, ..)| *index <= applied);
+        let (due, waiting) = confirmed.into_iter().partition(|(index, ..)| *index <= applied);
         running.confirmed = waiting;
         let due: Vec<(LogIndex, Asked, Reading)> = due;
         for (_, asked, reading) in due {
@@ -166,11 +146,7 @@ impl World {
             let Some(running) = self.node(id).and_then(Node::running) else {
                 return;
             };
-            let found = running
-                .kv
-                .get(request.key().as_bytes(), None)
-                .ok()
-                .flatten();
+            let found = running.kv.get(request.key().as_bytes(), None).ok().flatten();
             let found = found.map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
             self.send_answer(id, asked, Answer::Found(found));
         }

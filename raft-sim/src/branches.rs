@@ -126,9 +126,7 @@ pub(crate) fn branch_of(event: &Event) -> &'static str {
         },
         Event::DiskFull { full: true } => "disk full",
         Event::DiskFull { full: false } => "room again",
-        Event::Stopped {
-            reason: StopReason::StorageFailed,
-        } => "storage failed",
+        Event::Stopped { reason: StopReason::StorageFailed } => "storage failed",
         Event::Stopped { .. } => "stopped: contradiction",
         _ => "another event",
     }

@@ -159,13 +159,7 @@ impl World {
                 Request::Put { value, .. } => Call::Put { value },
                 Request::Delete { .. } => Call::Delete,
                 Request::Get { .. } => Call::Get { found },
-                Request::Cas {
-                    expected, value, ..
-                } => Call::Cas {
-                    expected,
-                    value,
-                    succeeded,
-                },
+                Request::Cas { expected, value, .. } => Call::Cas { expected, value, succeeded },
             };
             Operation {
                 client: asking.client,
@@ -183,11 +177,8 @@ impl World {
     pub(crate) fn ask(&mut self, client: Option<u64>, via: Option<u64>, request: Request) -> u64 {
         let id = self.clients.next_asking;
         self.clients.next_asking += 1;
-        let since = self
-            .nodes
-            .iter()
-            .filter_map(Node::running)
-            .map(|running| running.kv.applied_index());
+        let since =
+            self.nodes.iter().filter_map(Node::running).map(|running| running.kv.applied_index());
         let asking = Asking {
             id,
             client: client.unwrap_or(1000 + id),
@@ -206,12 +197,8 @@ impl World {
         self.clients.askings.insert(id, asking);
         if self.config.story && self.clients.askings.len() > ASKINGS_MAX {
             let finished = |asking: &Asking| asking.state != AskingState::Waiting;
-            let oldest = self
-                .clients
-                .askings
-                .iter()
-                .find(|(_, asking)| finished(asking))
-                .map(|(id, _)| *id);
+            let oldest =
+                self.clients.askings.iter().find(|(_, asking)| finished(asking)).map(|(id, _)| *id);
             oldest.map(|id| self.clients.askings.remove(&id));
         }
         let node = via.or(self.clients.believed_leader);
@@ -227,33 +214,15 @@ impl World {
         };
         asking.attempts += 1;
         asking.node = node;
-        let asked = Asked {
-            operation,
-            attempt: asking.attempts,
-        };
+        let asked = Asked { operation, attempt: asking.attempts };
         let arrives_at = self.now + self.random.span(self.network.latency);
-        self.post(Letter {
-            asked,
-            node,
-            answer: None,
-            sent_at: self.now,
-            arrives_at,
-        });
-        self.schedule(
-            self.now + self.config.request_timeout,
-            Happening::AttemptTimesOut(asked),
-        );
+        self.post(Letter { asked, node, answer: None, sent_at: self.now, arrives_at });
+        self.schedule(self.now + self.config.request_timeout, Happening::AttemptTimesOut(asked));
     }
 
     pub(crate) fn send_answer(&mut self, node: u64, asked: Asked, answer: Answer) {
         let arrives_at = self.now + self.random.span(self.network.latency);
-        self.post(Letter {
-            asked,
-            node,
-            answer: Some(answer),
-            sent_at: self.now,
-            arrives_at,
-        });
+        self.post(Letter { asked, node, answer: Some(answer), sent_at: self.now, arrives_at });
     }
 
     pub(crate) fn letter_arrives(&mut self, id: u64) {
@@ -287,11 +256,7 @@ impl World {
             return;
         };
         let request = asking.request.clone();
-        let session = Session {
-            client: u128::from(asking.id),
-            sequence: 1,
-            since: asking.since,
-        };
+        let session = Session { client: u128::from(asking.id), sequence: 1, since: asking.since };
         let mut redirect = None;
         let mode = match self.config.lease_drift_ppm {
             Some(_) => ReadMode::Lease,
@@ -315,9 +280,7 @@ impl World {
             }
         });
         if let Some(leader) = redirect {
-            let leader = leader
-                .map(|leader| leader.0)
-                .filter(|leader| *leader != node);
+            let leader = leader.map(|leader| leader.0).filter(|leader| *leader != node);
             self.send_answer(node, asked, Answer::Redirect(leader));
         }
     }
@@ -331,10 +294,7 @@ impl World {
         }
         let current = asking.attempts == asked.attempt;
         let done = match answer {
-            Answer::Found(found) => AskingState::Done {
-                found,
-                succeeded: true,
-            },
+            Answer::Found(found) => AskingState::Done { found, succeeded: true },
             Answer::Applied(Outcome::Done(response)) => {
                 let judged = fits(asking.floor, &response);
                 note(&mut self.violation, self.now, judged);
@@ -343,10 +303,7 @@ impl World {
                     RequestResult::Txn(txn) => txn.succeeded,
                     _ => true,
                 };
-                AskingState::Done {
-                    found: None,
-                    succeeded,
-                }
+                AskingState::Done { found: None, succeeded }
             }
             Answer::Applied(_) => AskingState::Unknown,
             Answer::Replaced if current => return self.retry(asked, Some(0)),
@@ -451,23 +408,13 @@ impl World {
             4..8 => Request::Get { key },
             8 => Request::Delete { key },
             _ => {
-                let recent = self
-                    .clients
-                    .next_value
-                    .saturating_sub(self.random.below(10) + 1);
+                let recent = self.clients.next_value.saturating_sub(self.random.below(10) + 1);
                 let expected = (recent > 0).then(|| format!("v{recent}"));
-                Request::Cas {
-                    key,
-                    expected,
-                    value,
-                }
+                Request::Cas { key, expected, value }
             }
         };
         // Now and then a client does not know better and asks anybody.
-        let via = self
-            .random
-            .chance(200)
-            .then(|| self.random.within(1..=self.config.nodes));
+        let via = self.random.chance(200).then(|| self.random.within(1..=self.config.nodes));
         let asking = self.ask(Some(client), via, request);
         self.clients.busy.insert(client, Some(asking));
     }
@@ -475,12 +422,8 @@ impl World {
 
 fn how_it_ended(asking: &Asking) -> String {
     match &asking.state {
-        AskingState::Done {
-            found: Some(value), ..
-        } => format!("is answered: {value}"),
-        AskingState::Done {
-            succeeded: false, ..
-        } => "is answered: not what was expected".into(),
+        AskingState::Done { found: Some(value), .. } => format!("is answered: {value}"),
+        AskingState::Done { succeeded: false, .. } => "is answered: not what was expected".into(),
         AskingState::Done { .. } if matches!(asking.request, Request::Get { .. }) => {
             "is answered: there is no such key".into()
         }
@@ -498,11 +441,7 @@ fn command(request: &Request) -> Option<Command> {
         Request::Get { .. } => return None,
         Request::Put { key, value } => Command::new(Put::new(bytes(key), bytes(value))),
         Request::Delete { key } => Command::new(Delete::new(KeyRange::key(bytes(key)))),
-        Request::Cas {
-            key,
-            expected,
-            value,
-        } => {
+        Request::Cas { key, expected, value } => {
             let (relation, operand) = match expected {
                 Some(expected) => (Relation::Equal, Operand::Value(bytes(expected))),
                 None => (Relation::Equal, Operand::Version(0)),

@@ -62,10 +62,7 @@ impl Disk {
             }
         };
         Self {
-            hard_state: HardState {
-                term: Term(term),
-                vote: None,
-            },
+            hard_state: HardState { term: Term(term), vote: None },
             log: (1..).zip(terms).map(entry).collect(),
             mark: LogIndex(terms.len() as u64),
             ..Self::default()
@@ -172,9 +169,9 @@ impl Disk {
         let end = self.end();
         let is_ruined = self.is_ruined();
         match self.damaged.first().copied() {
-            Some(first) if is_ruined => Err(format!(
-                "entry {first} of its log is damaged: its checksum does not fit"
-            )),
+            Some(first) if is_ruined => {
+                Err(format!("entry {first} of its log is damaged: its checksum does not fit"))
+            }
             Some(first) => {
                 self.log.retain(|entry| entry.id.index < first);
                 self.damaged.clear();
@@ -193,9 +190,7 @@ impl Disk {
     /// Whether the entry is durable, in the log or in the snapshot.
     pub(crate) fn holds(&self, id: LogId) -> bool {
         let in_snapshot = |(snapshot, _): &(Snapshot, Bytes)| id.index <= snapshot.last.index;
-        self.entries(id.index, id.index)
-            .first()
-            .is_some_and(|entry| entry.id == id)
+        self.entries(id.index, id.index).first().is_some_and(|entry| entry.id == id)
             || self.snapshot.as_ref().is_some_and(in_snapshot)
     }
 
@@ -218,11 +213,9 @@ impl Disk {
         self.hard_state = hard_state.unwrap_or(self.hard_state);
         if let Some(start) = log_start {
             let holds_it = self.log.iter().any(|entry| entry.id == start);
-            self.log
-                .retain(|entry| holds_it && entry.id.index > start.index);
+            self.log.retain(|entry| holds_it && entry.id.index > start.index);
             self.log_start = start;
-            self.damaged
-                .retain(|index| holds_it && *index > start.index);
+            self.damaged.retain(|index| holds_it && *index > start.index);
         }
         if let Some(first) = entries.first().map(|entry| entry.id.index) {
             self.log.retain(|entry| entry.id.index < first);
@@ -243,10 +236,7 @@ mod tests {
     use super::*;
 
     fn entry(term: u64, index: u64) -> Entry {
-        Entry {
-            id: LogId::new(Term(term), LogIndex(index)),
-            payload: Payload::Noop,
-        }
+        Entry { id: LogId::new(Term(term), LogIndex(index)), payload: Payload::Noop }
     }
 
     #[test]
@@ -348,10 +338,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_room_does_not_survive() {
-        let mut disk = Disk {
-            full: true,
-            ..Disk::default()
-        };
+        let mut disk = Disk { full: true, ..Disk::default() };
         disk.unsynced = [Unsynced {
             number: 7,
             hard_state: None,
@@ -378,10 +365,7 @@ mod tests {
         disk.keep(None, Some(entry(1, 2).id), vec![entry(1, 4)]);
         let all = disk.entries(LogIndex(1), LogIndex(9));
         assert!(all.is_empty(), "the first of them is gone");
-        assert_eq!(
-            disk.entries(LogIndex(3), LogIndex(9)),
-            [entry(1, 3), entry(1, 4)]
-        );
+        assert_eq!(disk.entries(LogIndex(3), LogIndex(9)), [entry(1, 3), entry(1, 4)]);
         assert_eq!(disk.entries(LogIndex(4), LogIndex(4)), [entry(1, 4)]);
         disk.keep(None, Some(entry(2, 3).id), vec![]);
         assert!(disk.log.is_empty(), "it does not lead to the snapshot");

@@ -144,11 +144,7 @@ impl Holders {
             return Some(match random.below(10) {
                 0 => Wish::Free { key: any },
                 1 => Wish::Delete { key: any },
-                2 if own != any => Wish::Move {
-                    lease,
-                    from: any,
-                    to: own,
-                },
+                2 if own != any => Wish::Move { lease, from: any, to: own },
                 _ => Wish::Hang { lease, key: own },
             });
         }
@@ -189,12 +185,7 @@ impl World {
         let since = applied.max().unwrap_or(0);
         let number = self.holders.next_task;
         self.holders.next_task += 1;
-        self.holders.all[holder].task = Some(Task {
-            number,
-            wish,
-            attempts: 0,
-            since,
-        });
+        self.holders.all[holder].task = Some(Task { number, wish, attempts: 0, since });
         self.tell_of_holder(holder, None, || format!("wants to {wish}"));
         self.try_task(number);
     }
@@ -213,9 +204,7 @@ impl World {
         };
         if task.attempts >= ATTEMPTS_MAX {
             holder.task = None;
-            self.tell_of_holder(number, None, || {
-                "gives up: it may have been done, or not".into()
-            });
+            self.tell_of_holder(number, None, || "gives up: it may have been done, or not".into());
             return self.holder_rests(number);
         }
         let node = holder.leader.unwrap_or(any);
@@ -257,11 +246,8 @@ impl World {
         if let Wish::Keep { lease } = task.wish {
             return self.serve_keeping(node, asked, lease);
         }
-        let session = Session {
-            client: u128::from(task.number) << 64,
-            sequence: 1,
-            since: task.since,
-        };
+        let session =
+            Session { client: u128::from(task.number) << 64, sequence: 1, since: task.since };
         let command = task.wish.command().map(|it| it.with_session(session));
         let mut leader = None;
         self.with_running(node, |running, now| {
@@ -367,10 +353,7 @@ impl World {
         let ttl = self.config.lease_ttl.saturating_mul(1_000_000);
         let timeout = self.config.election_timeout.max;
         let within = ttl.max(4 * timeout);
-        let (at, number) = (
-            self.now + holders.random.within(0..=within),
-            holders.next_late,
-        );
+        let (at, number) = (self.now + holders.random.within(0..=within), holders.next_late);
         holders.next_late += 1;
         holders.late.insert(number, revoke);
         self.schedule(at, Happening::RevocationArrives(number));
@@ -385,18 +368,12 @@ impl World {
             let running = node.running().filter(|running| running.paused.is_none());
             running.is_some_and(|running| running.raft.role() == Role::Leader)
         };
-        let leaders: Vec<u64> = { self.nodes.iter() }
-            .filter(leads)
-            .map(|node| node.id)
-            .collect();
+        let leaders: Vec<u64> = { self.nodes.iter() }.filter(leads).map(|node| node.id).collect();
         if leaders.is_empty() {
             return;
         }
         let node = self.holders.random.pick(&leaders);
-        self.tell(
-            node,
-            &format!("hears late that lease {} is over", revoke.id),
-        );
+        self.tell(node, &format!("hears late that lease {} is over", revoke.id));
         self.with_running(node, |running, now| {
             // One that does not take it loses it.
             let _ = running.raft.propose(Command::new(revoke).encode(), now);

@@ -131,12 +131,7 @@ impl Invariants {
         if self.seen.len() <= slot {
             self.seen.resize(slot + 1, None);
         }
-        self.seen[slot] = Some(Seen {
-            boot,
-            term,
-            commit_index,
-            leads,
-        });
+        self.seen[slot] = Some(Seen { boot, term, commit_index, leads });
         Ok(())
     }
 
@@ -145,10 +140,7 @@ impl Invariants {
         // Who led in this term before this event, too, is known already.
         if let Some(before) = before {
             if !has(raft, before) {
-                let text = format!(
-                    "{id} removed entry {} from its log while it led",
-                    before.index
-                );
+                let text = format!("{id} removed entry {} from its log while it led", before.index);
                 return Err((Invariant::LeaderAppendOnly, text));
             }
             return Ok(());
@@ -293,10 +285,8 @@ impl Invariants {
     pub(crate) fn observe_acknowledgement(&self, entry: LogId) -> Checked {
         let known = self.committed.get((entry.index.0 as usize).wrapping_sub(1));
         if known.is_none_or(|(known, _)| *known != entry) {
-            let text = format!(
-                "a client was told of entry {}, which is not committed",
-                entry.index
-            );
+            let text =
+                format!("a client was told of entry {}, which is not committed", entry.index);
             return Err((Invariant::AcknowledgedOnce, text));
         }
         Ok(())
@@ -353,11 +343,7 @@ impl fmt::Display for Invariant {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is violated at {} µs: {}",
-            self.invariant, self.at, self.text
-        )
+        write!(f, "{} is violated at {} µs: {}", self.invariant, self.at, self.text)
     }
 }
 
@@ -368,10 +354,7 @@ mod tests {
 
     fn entry(term: u64, index: u64, command: &'static str) -> Entry {
         let id = LogId::new(Term(term), LogIndex(index));
-        Entry {
-            id,
-            payload: Payload::Command(command.into()),
-        }
+        Entry { id, payload: Payload::Command(command.into()) }
     }
 
     /// A server of a cluster of one, with this log, of which so much is committed.
@@ -379,10 +362,7 @@ mod tests {
         let mut config = Config::new(NodeId(id));
         config.pre_vote = false;
         let membership = Membership::new([NodeId(id)]);
-        let hard_state = HardState {
-            term: Term(term - u64::from(leads)),
-            vote: None,
-        };
+        let hard_state = HardState { term: Term(term - u64::from(leads)), vote: None };
         let applied = LogIndex(commit_index);
         let mut restored = Restored::new(1, membership, hard_state, applied, 1 << 20);
         for entry in log {
@@ -406,9 +386,7 @@ mod tests {
     #[test]
     fn two_leaders_of_one_term_are_found() {
         let mut invariants = Invariants::default();
-        invariants
-            .observe(&server(1, 2, &[], 0, true), 1, |_, _| true)
-            .unwrap();
+        invariants.observe(&server(1, 2, &[], 0, true), 1, |_, _| true).unwrap();
         let checked = invariants.observe(&server(2, 2, &[], 0, true), 1, |_, _| true);
         assert_eq!(broken(checked), Invariant::ElectionSafety);
     }
@@ -417,9 +395,7 @@ mod tests {
     fn a_leader_without_a_committed_entry_is_found() {
         let mut invariants = Invariants::default();
         let log = [entry(1, 1, "a")];
-        invariants
-            .observe(&server(1, 1, &log, 1, false), 1, |_, _| true)
-            .unwrap();
+        invariants.observe(&server(1, 1, &log, 1, false), 1, |_, _| true).unwrap();
         let checked = invariants.observe(&server(2, 2, &[], 0, true), 1, |_, _| true);
         assert_eq!(broken(checked), Invariant::LeaderCompleteness);
     }
@@ -428,9 +404,7 @@ mod tests {
     fn a_leader_that_loses_entries_is_found() {
         let mut invariants = Invariants::default();
         let log = [entry(1, 1, "a"), entry(1, 2, "b")];
-        invariants
-            .observe(&server(1, 2, &log, 0, true), 1, |_, _| true)
-            .unwrap();
+        invariants.observe(&server(1, 2, &log, 0, true), 1, |_, _| true).unwrap();
         let checked = invariants.observe(&server(1, 2, &log[..1], 0, true), 1, |_, _| true);
         assert_eq!(broken(checked), Invariant::LeaderAppendOnly);
     }
@@ -438,9 +412,7 @@ mod tests {
     #[test]
     fn different_committed_entries_are_found() {
         let mut invariants = Invariants::default();
-        invariants
-            .observe(&server(1, 2, &[entry(1, 1, "a")], 1, false), 1, |_, _| true)
-            .unwrap();
+        invariants.observe(&server(1, 2, &[entry(1, 1, "a")], 1, false), 1, |_, _| true).unwrap();
         let checked =
             invariants.observe(&server(2, 2, &[entry(2, 1, "b")], 1, false), 1, |_, _| true);
         assert_eq!(broken(checked), Invariant::StateMachineSafety);
@@ -450,9 +422,7 @@ mod tests {
     fn a_commit_that_is_not_on_enough_disks_is_found() {
         let mut invariants = Invariants::default();
         let checked =
-            invariants.observe(&server(1, 2, &[entry(1, 1, "a")], 1, false), 1, |_, _| {
-                false
-            });
+            invariants.observe(&server(1, 2, &[entry(1, 1, "a")], 1, false), 1, |_, _| false);
         assert_eq!(broken(checked), Invariant::DurableCommit);
     }
 
@@ -461,14 +431,9 @@ mod tests {
         let log = [entry(1, 1, "a")];
         for (term, commit_index) in [(2, 1), (3, 0)] {
             let mut invariants = Invariants::default();
-            invariants
-                .observe(&server(1, 3, &log, 1, false), 1, |_, _| true)
-                .unwrap();
+            invariants.observe(&server(1, 3, &log, 1, false), 1, |_, _| true).unwrap();
             let later = server(1, term, &log, commit_index, false);
-            assert_eq!(
-                broken(invariants.observe(&later, 1, |_, _| true)),
-                Invariant::Monotonic
-            );
+            assert_eq!(broken(invariants.observe(&later, 1, |_, _| true)), Invariant::Monotonic);
             invariants.observe(&later, 2, |_, _| true).unwrap();
         }
     }
@@ -477,12 +442,8 @@ mod tests {
     fn logs_that_disagree_are_found() {
         let mut invariants = Invariants::default();
         let one = [entry(1, 1, "a"), entry(2, 2, "b")];
-        invariants
-            .observe_entries(NodeId(1), Term(0), &one)
-            .unwrap();
-        invariants
-            .observe_entries(NodeId(2), Term(0), &one)
-            .unwrap();
+        invariants.observe_entries(NodeId(1), Term(0), &one).unwrap();
+        invariants.observe_entries(NodeId(2), Term(0), &one).unwrap();
         let other_payload = invariants.observe_entries(NodeId(2), Term(0), &[entry(1, 1, "x")]);
         assert_eq!(broken(other_payload), Invariant::LogMatching);
         let other_past = invariants.observe_entries(NodeId(2), Term(2), &[entry(2, 2, "b")]);
@@ -505,9 +466,6 @@ mod tests {
         assert_eq!(broken(lost), Invariant::AcknowledgedOnce);
         invariants.observe_effect((1, 1), 5).unwrap();
         invariants.observe_effect((1, 1), 5).unwrap();
-        assert_eq!(
-            broken(invariants.observe_effect((1, 1), 6)),
-            Invariant::AcknowledgedOnce
-        );
+        assert_eq!(broken(invariants.observe_effect((1, 1), 6)), Invariant::AcknowledgedOnce);
     }
 }

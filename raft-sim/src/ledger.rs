@@ -65,10 +65,7 @@ const FIRST: i64 = 2;
 
 impl Ledger {
     pub(crate) fn new(is_kept: bool) -> Self {
-        Self {
-            is_kept,
-            ..Self::default()
-        }
+        Self { is_kept, ..Self::default() }
     }
 
     /// Whether an entry is one that it does not know of yet.
@@ -92,12 +89,7 @@ impl Ledger {
         applied: Applied,
         told: impl FnOnce(&ChangesRequest) -> Option<Changes>,
     ) -> Checked<Turn> {
-        let Applied {
-            index,
-            term,
-            revision,
-            ..
-        } = applied;
+        let Applied { index, term, revision, .. } = applied;
         self.index = index;
         let (Some(command), Outcome::Done(response), false) =
             (applied.command, applied.outcome, applied.is_repeated)
@@ -117,10 +109,7 @@ impl Ledger {
                     let text = format!("lease {id} ended with {keys} keys, and {deleted} are told");
                     return Err((Invariant::LeaseKeys, text));
                 }
-                Turn::Ended {
-                    lease: ended.lease,
-                    has_expired: revoke.expiry.is_some(),
-                }
+                Turn::Ended { lease: ended.lease, has_expired: revoke.expiry.is_some() }
             }
             (request, result) => {
                 let mut changes = Vec::new();
@@ -267,11 +256,7 @@ impl Ledger {
             [] => changes.is_empty(),
             [only] => {
                 only.events.len() == changes.len()
-                    && only
-                        .events
-                        .iter()
-                        .zip(&changes)
-                        .all(|(it, so)| so.is(it, true, first))
+                    && only.events.iter().zip(&changes).all(|(it, so)| so.is(it, true, first))
             }
             _ => false,
         };
@@ -323,9 +308,7 @@ impl Ledger {
         let mut revisions = told.revisions.iter().peekable();
         if let Some(first) = revisions.next_if(|it| it.revision < from) {
             let revision = first.revision;
-            return broken(format!(
-                "it is told of revision {revision}, and waited for {from}"
-            ));
+            return broken(format!("it is told of revision {revision}, and waited for {from}"));
         }
         let skipped = usize::try_from(from - FIRST).unwrap_or(0);
         for (revision, made) in
@@ -343,10 +326,7 @@ impl Ledger {
             while let (made, event) = (made.next(), events.next())
                 && (made.is_some() || event.is_some())
             {
-                if !made
-                    .zip(event)
-                    .is_some_and(|(made, event)| made.is(event, prev_kv, revision))
-                {
+                if !made.zip(event).is_some_and(|(made, event)| made.is(event, prev_kv, revision)) {
                     return broken(format!(
                         "what it is told of revision {revision} is not what was committed: {event:?}"
                     ));
@@ -378,10 +358,7 @@ mod tests {
 
     impl Both {
         fn new() -> Self {
-            Self {
-                kv: Kv::open(MemoryStore::new()).unwrap(),
-                ledger: Ledger::new(true),
-            }
+            Self { kv: Kv::open(MemoryStore::new()).unwrap(), ledger: Ledger::new(true) }
         }
 
         /// Applies a command, and tells the ledger what became of it, or something else.
@@ -480,10 +457,7 @@ mod tests {
         assert_eq!(both.ledger.judge(&all, true, 7, &beyond), Ok(()));
         beyond.next_revision += 1;
         assert!(both.ledger.judge(&all, true, 7, &beyond).is_err());
-        assert!(
-            both.ledger.judge(&all, true, 5, &both.changes(6)).is_err(),
-            "5 is skipped"
-        );
+        assert!(both.ledger.judge(&all, true, 5, &both.changes(6)).is_err(), "5 is skipped");
     }
 
     #[test]
@@ -492,13 +466,7 @@ mod tests {
             let mut both = both();
             both.apply_but(Revoke::new(7), |_, changes| spoil(changes))
         };
-        assert!(matches!(
-            end(|_| {}),
-            Ok(Turn::Ended {
-                has_expired: false,
-                ..
-            })
-        ));
+        assert!(matches!(end(|_| {}), Ok(Turn::Ended { has_expired: false, .. })));
         let spoiled: [fn(&mut Changes); 4] = [
             |told| told.revisions.clear(),
             |told| drop(told.revisions[0].events.pop()),

@@ -137,11 +137,7 @@ impl Network {
             nodes: config.nodes,
             latest: vec![
                 0;
-                if config.reorder {
-                    0
-                } else {
-                    (config.nodes * config.nodes * 2) as usize
-                }
+                if config.reorder { 0 } else { (config.nodes * config.nodes * 2) as usize }
             ],
             next_id: 1,
             lost: Vec::new(),
@@ -179,10 +175,7 @@ impl Network {
         let mut arrives_at =
             left_at.unwrap_or(now) + random.delay(self.latency_of(from, to), self.shape);
         if !self.reorder {
-            let bulk = matches!(
-                message,
-                Message::AppendEntries(_) | Message::InstallSnapshot(_)
-            );
+            let bulk = matches!(message, Message::AppendEntries(_) | Message::InstallSnapshot(_));
             let way = ((from - 1) * self.nodes + to - 1) * 2 + u64::from(bulk);
             let latest = &mut self.latest[way as usize];
             arrives_at = arrives_at.max(*latest);
@@ -190,19 +183,10 @@ impl Network {
         }
         let id = self.next_id;
         self.next_id += 1;
-        let flight = InFlight {
-            id,
-            from,
-            to,
-            message,
-            sent_at: now,
-            arrives_at,
-        };
+        let flight = InFlight { id, from, to, message, sent_at: now, arrives_at };
         let lost_at = match left_at {
             None => Some(now),
-            Some(_) => self
-                .barrier(&flight)
-                .or(by_chance.then(|| somewhere(&flight))),
+            Some(_) => self.barrier(&flight).or(by_chance.then(|| somewhere(&flight))),
         };
         if let Some(at) = lost_at {
             self.note_loss(flight, at);
@@ -339,9 +323,8 @@ impl Network {
         self.cut.clear();
         for from in 1..=nodes {
             for to in 1..=nodes {
-                let together = groups
-                    .iter()
-                    .any(|group| group.contains(&from) && group.contains(&to));
+                let together =
+                    groups.iter().any(|group| group.contains(&from) && group.contains(&to));
                 if from != to && !together {
                     self.cut.insert((from, to));
                 }
@@ -415,10 +398,7 @@ mod tests {
         let mut lossy = network(1000);
         let places: BTreeSet<u64> = (0..20).map(|_| comes(&mut lossy)).collect();
         assert!(places.len() > 10, "{places:?}");
-        assert!(
-            places.iter().all(|place| (250..750).contains(place)),
-            "{places:?}"
-        );
+        assert!(places.iter().all(|place| (250..750).contains(place)), "{places:?}");
     }
 
     #[test]
@@ -430,10 +410,7 @@ mod tests {
             let sent = network.send(0, from, to, message.clone(), &mut Random::new(1));
             sent[0].unwrap().0
         };
-        assert_eq!(
-            [arrives(1, 2), arrives(2, 1), arrives(1, 3)],
-            [70_000, 10_000, 10_000]
-        );
+        assert_eq!([arrives(1, 2), arrives(2, 1), arrives(1, 3)], [70_000, 10_000, 10_000]);
     }
 
     #[test]

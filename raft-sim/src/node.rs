@@ -112,10 +112,7 @@ impl Clock {
     const MILLION: i128 = 1_000_000;
 
     pub(crate) fn new(world: u64, local: u64) -> Self {
-        Self {
-            anchor: (world, local),
-            drift: 0,
-        }
+        Self { anchor: (world, local), drift: 0 }
     }
 
     pub(crate) fn read(&self, world: u64) -> Instant {
@@ -125,11 +122,7 @@ impl Clock {
         }
         let passed = i128::from(passed);
         let local = passed * (Self::MILLION + i128::from(self.drift)) / Self::MILLION;
-        Instant(
-            self.anchor
-                .1
-                .saturating_add(u64::try_from(local).unwrap_or(0)),
-        )
+        Instant(self.anchor.1.saturating_add(u64::try_from(local).unwrap_or(0)))
     }
 
     /// The first moment of the world at which the clock shows `local` or more.
@@ -141,9 +134,7 @@ impl Clock {
         let passed = i128::from(passed);
         let rate = Self::MILLION + i128::from(self.drift);
         let world = (passed * Self::MILLION + rate - 1) / rate;
-        self.anchor
-            .0
-            .saturating_add(u64::try_from(world).unwrap_or(u64::MAX))
+        self.anchor.0.saturating_add(u64::try_from(world).unwrap_or(u64::MAX))
     }
 
     pub(crate) fn drift(&self) -> i32 {
@@ -197,11 +188,7 @@ impl Node {
         self.clock = Clock::new(now, random.below(1_000_000_000));
         self.disk_busy_until = now;
         let is_founder = self.id <= config.founders.unwrap_or(config.nodes);
-        let membership = if is_founder {
-            config.founding()
-        } else {
-            Membership::default()
-        };
+        let membership = if is_founder { config.founding() } else { Membership::default() };
         let snapshot = self.disk.snapshot.as_ref().map(|(snapshot, _)| snapshot);
         // A witness has nothing to apply, and no state but the place where its log begins.
         let snapshot_index = snapshot.map_or(LogIndex(0), |snapshot| snapshot.last.index);
@@ -213,9 +200,7 @@ impl Node {
         }
         for entry in &self.disk.log {
             if let Err(error) = restored.push(entry.clone()) {
-                self.process = Process::Down {
-                    reason: Some(error.to_string()),
-                };
+                self.process = Process::Down { reason: Some(error.to_string()) };
                 return Ok(());
             }
         }
@@ -253,10 +238,8 @@ impl Node {
     pub(crate) fn checkpoint(&mut self) {
         if let Process::Running(running) = &self.process
             && !self.disk.full
-            && let behind = running
-                .kv
-                .applied_index()
-                .saturating_sub(self.kv_on_disk.applied_index())
+            && let behind =
+                running.kv.applied_index().saturating_sub(self.kv_on_disk.applied_index())
             && behind >= CHECKPOINT_EVERY.max(self.kv_on_disk.applied_index() / CHECKPOINT_SHARE)
         {
             self.kv_on_disk = running.kv.clone();
@@ -280,8 +263,7 @@ impl Node {
 
     /// The process, if it runs.
     pub(crate) fn awake_mut(&mut self) -> Option<&mut Running> {
-        self.running_mut()
-            .filter(|running| running.paused.is_none())
+        self.running_mut().filter(|running| running.paused.is_none())
     }
 
     /// When the process wants to be woken, in the world's time.

@@ -79,10 +79,7 @@ impl World {
                 progress.reached = reached;
             }
         }
-        let may_lead = self
-            .nodes
-            .iter()
-            .find(|node| has_majority(node, &self.progress.reached));
+        let may_lead = self.nodes.iter().find(|node| has_majority(node, &self.progress.reached));
         let patience = TIMEOUTS * self.config.election_timeout.max + ROUNDS * self.progress.round;
         if let Some(node) = may_lead
             && now - self.progress.since >= patience
@@ -243,10 +240,7 @@ impl World {
             .map(|node| Some(&node.running().filter(|it| it.paused.is_none())?.raft))
             .collect();
         let promised = network.loss_per_mille <= LOSS_PER_MILLE_MAX
-            && self
-                .nodes
-                .iter()
-                .all(|node| node.running().is_none() || is_fit(node));
+            && self.nodes.iter().all(|node| node.running().is_none() || is_fit(node));
         let connected = |one: u64, other: u64| {
             let ways = [(one, other), (other, one)];
             let round = ways.map(|(from, to)| network.longest(from, to));
@@ -324,10 +318,7 @@ mod tests {
 
     /// Server 3 leads, and from then on the links are these.
     fn world(check_quorum: bool, groups: &[&[u64]]) -> World {
-        let config = WorldConfig {
-            check_quorum,
-            ..WorldConfig::default()
-        };
+        let config = WorldConfig { check_quorum, ..WorldConfig::default() };
         let mut world = World::new(config).unwrap();
         world.act(&Action::Timeout { node: 3 }).unwrap();
         world.run_until(1_000_000);
@@ -342,12 +333,7 @@ mod tests {
     fn write(world: &mut World) {
         let (key, value) = ("x".into(), "1".into());
         let request = Request::Put { key, value };
-        world
-            .act(&Action::Request {
-                via: Some(3),
-                request,
-            })
-            .unwrap();
+        world.act(&Action::Request { via: Some(3), request }).unwrap();
     }
 
     /// Whoever has changed the membership, though nobody has heard of it yet, is part of the quorum.
@@ -356,11 +342,8 @@ mod tests {
         let mut world = world(true, &[]);
         assert!(world.can_do_without_others(&[1, 2, 4]));
         assert!(!world.can_do_without_others(&[1, 2]));
-        let change = Action::ChangeMembership {
-            voters: vec![3],
-            learners: Vec::new(),
-            joining: Vec::new(),
-        };
+        let change =
+            Action::ChangeMembership { voters: vec![3], learners: Vec::new(), joining: Vec::new() };
         world.act(&change).unwrap();
         assert!(!world.can_do_without_others(&[1, 2, 4]));
         assert!(world.can_do_without_others(&[1, 2, 3]));
@@ -368,11 +351,7 @@ mod tests {
 
     #[test]
     fn a_quorum_lacks_nothing_that_others_have_committed_with_witnesses() {
-        let config = WorldConfig {
-            nodes: 3,
-            witnesses: vec![2],
-            ..WorldConfig::default()
-        };
+        let config = WorldConfig { nodes: 3, witnesses: vec![2], ..WorldConfig::default() };
         let mut world = World::new(config).unwrap();
         world.act(&Action::Timeout { node: 3 }).unwrap();
         world.run_until(1_000_000);

@@ -73,10 +73,7 @@ impl Promises {
     }
 
     fn moment(&self, at: u64) -> Moment {
-        Moment {
-            at,
-            jumped: self.jumped,
-        }
+        Moment { at, jumped: self.jumped }
     }
 
     /// Something happened to a lease for the first time on any server.
@@ -200,15 +197,14 @@ impl World {
     pub(crate) fn lease_turns(&mut self, node: u64, turn: Turn) {
         let judged = self.promises.turn(turn, self.now);
         note(&mut self.violation, self.now, judged);
-        self.story
-            .tell(self.now, Some(node), Kind::Client, None, || match turn {
-                Turn::Nothing => String::new(),
-                Turn::Began(lease) => format!("Lease {} begins, for {} s", lease.id, lease.ttl),
-                Turn::Ended { lease, has_expired } => match has_expired {
-                    true => format!("Lease {} has expired; its keys are gone", lease.id),
-                    false => format!("Lease {} is ended; its keys are gone", lease.id),
-                },
-            });
+        self.story.tell(self.now, Some(node), Kind::Client, None, || match turn {
+            Turn::Nothing => String::new(),
+            Turn::Began(lease) => format!("Lease {} begins, for {} s", lease.id, lease.ttl),
+            Turn::Ended { lease, has_expired } => match has_expired {
+                true => format!("Lease {} has expired; its keys are gone", lease.id),
+                false => format!("Lease {} is ended; its keys are gone", lease.id),
+            },
+        });
     }
 
     /// Whoever leads has a lessor for its term, which looks for leases that have expired; nobody else has one.
@@ -221,9 +217,7 @@ impl World {
             (self.promises.keeps_deadlines(), self.promises.never_looks());
         let mut expired = Vec::new();
         self.with_running(id, |running, now| {
-            let Running {
-                raft, kv, lessor, ..
-            } = running;
+            let Running { raft, kv, lessor, .. } = running;
             let (term, now_here) = (raft.term().0, local(now));
             if raft.role() != Role::Leader || raft.stopped().is_some() {
                 if !keeps_deadlines {
@@ -269,11 +263,7 @@ impl World {
 
     /// A request to keep a lease alive has arrived now.
     pub(crate) fn keeping(&self, lease: i64) -> Keeping {
-        Keeping {
-            lease,
-            arrived: self.promises.moment(self.now),
-            led: self.latest_term_led(),
-        }
+        Keeping { lease, arrived: self.promises.moment(self.now), led: self.latest_term_led() }
     }
 
     /// The latest term in which somebody has led.
@@ -350,14 +340,8 @@ mod tests {
     }
 
     fn leader(world: &World) -> Option<u64> {
-        let leads = |node: &u64| {
-            world
-                .raft(*node)
-                .is_some_and(|it| it.role() == Role::Leader)
-        };
-        (1..=3)
-            .filter(leads)
-            .max_by_key(|node| world.raft(*node).map(raft_core::Raft::term))
+        let leads = |node: &u64| world.raft(*node).is_some_and(|it| it.role() == Role::Leader);
+        (1..=3).filter(leads).max_by_key(|node| world.raft(*node).map(raft_core::Raft::term))
     }
 
     /// Leaders are cut off, and come back, and lead again; some crash; and clocks are wrong.
@@ -445,22 +429,12 @@ mod tests {
     /// What is promised depends on the clocks that there are.
     #[test]
     fn an_expiry_is_judged_by_the_fastest_clock_and_all_jumps() {
-        let lease = Lease {
-            id: 1,
-            ttl: 1,
-            granted_at: 3,
-        };
+        let lease = Lease { id: 1, ttl: 1, granted_at: 3 };
         let ends = |prepare: fn(&mut Promises), at| {
             let mut promises = Promises::default();
             promises.turn(Turn::Began(lease), 0).unwrap();
             prepare(&mut promises);
-            promises.turn(
-                Turn::Ended {
-                    lease,
-                    has_expired: true,
-                },
-                at,
-            )
+            promises.turn(Turn::Ended { lease, has_expired: true }, at)
         };
         let is_early =
             |ended: Checked<()>| ended.is_err_and(|(rule, _)| rule == Invariant::LeaseLife);
@@ -474,11 +448,7 @@ mod tests {
 
     #[test]
     fn what_was_promised_after_an_end_is_found() {
-        let lease = Lease {
-            id: 1,
-            ttl: 1,
-            granted_at: 3,
-        };
+        let lease = Lease { id: 1, ttl: 1, granted_at: 3 };
         let mut promises = Promises::default();
         promises.turn(Turn::Began(lease), 0).unwrap();
         let (early, late) = (promises.moment(10), promises.moment(2_000_000));
@@ -486,11 +456,7 @@ mod tests {
         let end = |has_expired| Turn::Ended { lease, has_expired };
         let mut revoked = promises.clone();
         revoked.turn(end(false), 500_000).unwrap();
-        assert_eq!(
-            revoked.promise(&lease, early),
-            Ok(()),
-            "it was alive when it was asked for"
-        );
+        assert_eq!(revoked.promise(&lease, early), Ok(()), "it was alive when it was asked for");
         assert!(revoked.promise(&lease, late).is_err());
         promises.turn(end(true), 1_000_010).unwrap();
         assert_eq!(promises.promise(&lease, early), Ok(()));

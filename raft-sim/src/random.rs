@@ -112,11 +112,7 @@ mod tests {
         assert!((1_000..1_010).contains(&uniform[0]) && (2_990..=3_000).contains(&uniform[19_999]));
         assert!((1_980..2_020).contains(&mean(&uniform)));
         let exponential = delays(Shape::Exponential);
-        assert!(
-            (1_950..2_050).contains(&mean(&exponential)),
-            "{}",
-            mean(&exponential)
-        );
+        assert!((1_950..2_050).contains(&mean(&exponential)), "{}", mean(&exponential));
         // 37 % lie above the mean, and 5 % above three times the mean.
         assert!(
             (0.34..0.41)

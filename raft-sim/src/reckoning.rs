@@ -36,14 +36,8 @@ impl Keys {
             lease: put.lease,
         };
         self.held.insert(put.key.clone(), after.clone());
-        changes.push(Change {
-            key: put.key.clone(),
-            before: before.clone(),
-            after: Some(after),
-        });
-        PutResult {
-            prev_kv: before.filter(|_| put.prev_kv),
-        }
+        changes.push(Change { key: put.key.clone(), before: before.clone(), after: Some(after) });
+        PutResult { prev_kv: before.filter(|_| put.prev_kv) }
     }
 
     pub(crate) fn delete(&mut self, delete: &Delete, changes: &mut Vec<Change>) -> DeleteResult {
@@ -57,11 +51,7 @@ impl Keys {
 
     pub(crate) fn remove(&mut self, is_gone: impl Fn(&KeyValue) -> bool) -> Vec<Change> {
         let gone = self.held.extract_if(.., |_, kv| is_gone(kv));
-        let change = |(key, kv)| Change {
-            key,
-            before: Some(kv),
-            after: None,
-        };
+        let change = |(key, kv)| Change { key, before: Some(kv), after: None };
         gone.map(change).collect()
     }
 

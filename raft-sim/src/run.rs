@@ -70,27 +70,13 @@ impl Run {
     ///
     /// [`ScriptError`] if the script makes no sense.
     pub fn new(script: Script) -> Result<Self, ScriptError> {
-        let late = script
-            .actions
-            .windows(2)
-            .position(|pair| pair[0].at > pair[1].at);
+        let late = script.actions.windows(2).position(|pair| pair[0].at > pair[1].at);
         if let Some(position) = late {
-            return Err(ScriptError::OutOfOrder {
-                position: position + 1,
-            });
+            return Err(ScriptError::OutOfOrder { position: position + 1 });
         }
         let world = World::new(script.config.clone()).map_err(ScriptError::World)?;
-        let checkpoints = vec![Checkpoint {
-            world: world.clone(),
-            done: 0,
-        }];
-        let mut run = Self {
-            script,
-            world,
-            done: 0,
-            checkpoints,
-            spacing: 1_000_000,
-        };
+        let checkpoints = vec![Checkpoint { world: world.clone(), done: 0 }];
+        let mut run = Self { script, world, done: 0, checkpoints, spacing: 1_000_000 };
         run.perform(0);
         Ok(run)
     }
@@ -122,12 +108,9 @@ impl Run {
     /// Goes to a moment, forwards or backwards.
     pub fn seek(&mut self, time: u64) {
         if time < self.world.now() {
-            self.checkpoints.truncate(
-                1.max(
-                    self.checkpoints
-                        .partition_point(|checkpoint| checkpoint.world.now() <= time),
-                ),
-            );
+            self.checkpoints.truncate(1.max(
+                self.checkpoints.partition_point(|checkpoint| checkpoint.world.now() <= time),
+            ));
             if let Some(checkpoint) = self.checkpoints.last() {
                 self.world = checkpoint.world.clone();
                 self.done = checkpoint.done;
@@ -158,11 +141,7 @@ impl Run {
     #[must_use]
     pub fn previous_moment(&self) -> u64 {
         let now = self.world.now();
-        let start = self
-            .checkpoints
-            .iter()
-            .rev()
-            .find(|checkpoint| checkpoint.world.now() < now);
+        let start = self.checkpoints.iter().rev().find(|checkpoint| checkpoint.world.now() < now);
         let Some(start) = start else { return 0 };
         let mut past = Self {
             script: self.script.clone(),
@@ -187,10 +166,7 @@ impl Run {
     pub fn act(&mut self, action: Action) -> Result<(), ActionError> {
         self.world.act(&action)?;
         self.script.actions.truncate(self.done);
-        self.script.actions.push(Timed {
-            at: self.world.now(),
-            action,
-        });
+        self.script.actions.push(Timed { at: self.world.now(), action });
         self.done += 1;
         Ok(())
     }
@@ -202,8 +178,7 @@ impl Run {
         let Some(last) = self.script.actions.pop() else {
             return false;
         };
-        self.checkpoints
-            .retain(|checkpoint| checkpoint.done <= self.script.actions.len());
+        self.checkpoints.retain(|checkpoint| checkpoint.done <= self.script.actions.len());
         if let Some(checkpoint) = self.checkpoints.last() {
             self.world = checkpoint.world.clone();
             self.done = checkpoint.done;
@@ -215,11 +190,7 @@ impl Run {
 
     /// Does what the script has in store up to `time`.
     fn perform(&mut self, time: u64) {
-        while let Some(timed) = self
-            .script
-            .actions
-            .get(self.done)
-            .filter(|timed| timed.at <= time)
+        while let Some(timed) = self.script.actions.get(self.done).filter(|timed| timed.at <= time)
         {
             // An action that makes no sense any more, because an earlier one was taken back, is
             // refused by the world and stays without effect, each time anew.
@@ -230,34 +201,19 @@ impl Run {
 
     /// The next action or checkpoint.
     fn next_stop(&self) -> u64 {
-        let action = self
-            .script
-            .actions
-            .get(self.done)
-            .map_or(u64::MAX, |timed| timed.at);
-        let newest = self
-            .checkpoints
-            .last()
-            .map_or(0, |checkpoint| checkpoint.world.now());
-        action.max(self.world.now() + 1).min(
-            newest
-                .saturating_add(self.spacing)
-                .max(self.world.now() + 1),
-        )
+        let action = self.script.actions.get(self.done).map_or(u64::MAX, |timed| timed.at);
+        let newest = self.checkpoints.last().map_or(0, |checkpoint| checkpoint.world.now());
+        action
+            .max(self.world.now() + 1)
+            .min(newest.saturating_add(self.spacing).max(self.world.now() + 1))
     }
 
     fn keep_checkpoint(&mut self) {
-        let newest = self
-            .checkpoints
-            .last()
-            .map_or(0, |checkpoint| checkpoint.world.now());
+        let newest = self.checkpoints.last().map_or(0, |checkpoint| checkpoint.world.now());
         if self.world.now() < newest.saturating_add(self.spacing) {
             return;
         }
-        self.checkpoints.push(Checkpoint {
-            world: self.world.clone(),
-            done: self.done,
-        });
+        self.checkpoints.push(Checkpoint { world: self.world.clone(), done: self.done });
         if self.checkpoints.len() > CHECKPOINTS_MAX {
             let mut position = 0;
             self.checkpoints.retain(|_| {

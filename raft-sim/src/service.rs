@@ -114,11 +114,7 @@ mod tests {
     #[test]
     fn a_cluster_in_service_serves_through_its_faults() {
         for timing in [Timing::Etcd, Timing::Paper] {
-            let service = Service {
-                nodes: 5,
-                timing,
-                seed: 3,
-            };
+            let service = Service { nodes: 5, timing, seed: 3 };
             let mut run = Run::new(service.script(600 * SECOND)).unwrap();
             run.seek(600 * SECOND);
             let world = run.world();

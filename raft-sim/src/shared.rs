@@ -25,10 +25,7 @@ type Place = (usize, usize);
 
 impl<K, V> Default for SharedMap<K, V> {
     fn default() -> Self {
-        Self {
-            leaves: Vec::new(),
-            length: 0,
-        }
+        Self { leaves: Vec::new(), length: 0 }
     }
 }
 
@@ -72,11 +69,7 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         let place = found.ok()?;
         self.length -= 1;
         if self.leaves[leaf].len() == 1 {
-            return self
-                .leaves
-                .remove(leaf)
-                .first()
-                .map(|(_, value)| value.clone());
+            return self.leaves.remove(leaf).first().map(|(_, value)| value.clone());
         }
         Some(Arc::make_mut(&mut self.leaves[leaf]).remove(place).1)
     }
@@ -136,19 +129,13 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     where
         K: std::borrow::Borrow<Q>,
     {
-        let after = self
-            .leaves
-            .partition_point(|leaf| before(leaf[0].0.borrow()));
+        let after = self.leaves.partition_point(|leaf| before(leaf[0].0.borrow()));
         let leaf = after.saturating_sub(1);
         let Some(pairs) = self.leaves.get(leaf) else {
             return (0, 0);
         };
         let place = pairs.partition_point(|(key, _)| before(key.borrow()));
-        if place == pairs.len() {
-            (leaf + 1, 0)
-        } else {
-            (leaf, place)
-        }
+        if place == pairs.len() { (leaf + 1, 0) } else { (leaf, place) }
     }
 
     fn insert_at(&mut self, leaf: usize, place: usize, pair: (K, V)) {
@@ -209,11 +196,8 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
         }
         let pairs = self.leaves.get(leaf)?;
         let (key, value) = pairs.get(place)?;
-        self.places.start = if place + 1 == pairs.len() {
-            (leaf + 1, 0)
-        } else {
-            (leaf, place + 1)
-        };
+        self.places.start =
+            if place + 1 == pairs.len() { (leaf + 1, 0) } else { (leaf, place + 1) };
         Some((key, value))
     }
 }
@@ -267,10 +251,7 @@ impl<T: Clone> SharedList<T> {
     pub(crate) fn iter_from(&self, position: usize) -> impl Iterator<Item = &T> {
         let position = position.min(self.len());
         let leaves = self.leaves.get(position / LEAF..).unwrap_or_default();
-        leaves
-            .iter()
-            .flat_map(|leaf| leaf.iter())
-            .skip(position % LEAF)
+        leaves.iter().flat_map(|leaf| leaf.iter()).skip(position % LEAF)
     }
 }
 
@@ -324,10 +305,7 @@ mod tests {
                 assert!(map.range(keys.clone()).rev().eq(known.range(keys).rev()));
                 assert!(map.range(..=begin).eq(known.range(..=begin)));
             }
-            #[expect(
-                clippy::reversed_empty_ranges,
-                reason = "that is nothing, and no panic"
-            )]
+            #[expect(clippy::reversed_empty_ranges, reason = "that is nothing, and no panic")]
             let nothing = map.range(9..3).count();
             assert_eq!(nothing, 0);
         }

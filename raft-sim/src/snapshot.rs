@@ -16,11 +16,7 @@ impl World {
         let Some(node) = self.nodes.get_mut(id as usize - 1) else {
             return;
         };
-        let last = node
-            .disk
-            .snapshot
-            .as_ref()
-            .map(|(snapshot, _)| snapshot.last.index);
+        let last = node.disk.snapshot.as_ref().map(|(snapshot, _)| snapshot.last.index);
         let last = last.unwrap_or_default();
         let Some(running) = node.running() else {
             return;
@@ -85,12 +81,8 @@ impl World {
             };
             match kv {
                 Some(kv) => {
-                    running.installing = Some(Installing {
-                        snapshot,
-                        data,
-                        kv,
-                        token: install.done(),
-                    });
+                    running.installing =
+                        Some(Installing { snapshot, data, kv, token: install.done() });
                 }
                 None => running.raft.snapshot_damaged(install, now),
             }
@@ -108,25 +100,16 @@ impl World {
         let Some(node) = self.nodes.get_mut(id as usize - 1) else {
             return;
         };
-        let Some(installing) = node
-            .running_mut()
-            .and_then(|running| running.installing.take())
+        let Some(installing) = node.running_mut().and_then(|running| running.installing.take())
         else {
             return;
         };
-        let Installing {
-            snapshot,
-            data,
-            kv,
-            token,
-        } = installing;
+        let Installing { snapshot, data, kv, token } = installing;
         let last = snapshot.last.index;
         node.disk.snapshot = Some((snapshot, data));
         node.kv_on_disk = kv.clone();
         if !self.config.witnesses.contains(&id) {
-            let state = self
-                .invariants
-                .observe_state(NodeId(id), last.0, kv.fingerprint());
+            let state = self.invariants.observe_state(NodeId(id), last.0, kv.fingerprint());
             note(&mut self.violation, self.now, state);
         }
         self.with_running(id, |running, now| {
@@ -178,8 +161,7 @@ mod tests {
     fn a_state_machine_survives_its_journey() {
         let mut kv = Kv::open(SharedStore::default()).unwrap();
         let put = raft_kv::Command::new(raft_kv::Put::new("key", "value"));
-        kv.apply(raft_kv::Entry::command(1, 1, put.encode()))
-            .unwrap();
+        kv.apply(raft_kv::Entry::command(1, 1, put.encode())).unwrap();
         let data = encode(kv.store());
         assert_eq!(decode(data.clone()), Some(kv));
         assert_eq!(decode(data.slice(..data.len() - 1)), None);

@@ -15,13 +15,8 @@ impl World {
             return;
         };
         if let (Some(first), Some(running)) = (write.entries().first(), node.running()) {
-            let previous = running
-                .raft
-                .term_at(first.id.index.previous())
-                .unwrap_or_default();
-            let checked = self
-                .invariants
-                .observe_entries(NodeId(id), previous, write.entries());
+            let previous = running.raft.term_at(first.id.index.previous()).unwrap_or_default();
+            let checked = self.invariants.observe_entries(NodeId(id), previous, write.entries());
             note(&mut self.violation, self.now, checked);
         }
         // What finds no room has not begun, and so cannot fail. It is as if the disk stalled.
@@ -63,13 +58,8 @@ impl World {
             bytes += entry.bytes();
             more
         };
-        let entries: Vec<_> = node
-            .disk
-            .entries(fetch.from, fetch.through)
-            .iter()
-            .take_while(fits)
-            .cloned()
-            .collect();
+        let entries: Vec<_> =
+            node.disk.entries(fetch.from, fetch.through).iter().take_while(fits).cloned().collect();
         let damaged = |entry: &&Entry| node.disk.is_damaged(entry.id.index);
         if let Some(index) = entries.iter().find(damaged).map(|entry| entry.id.index) {
             self.tell(id, &format!("reads entry {index}, which is damaged"));
@@ -96,10 +86,7 @@ impl World {
                 let known = self.known(*node)?;
                 known.sync = *sync;
                 known.disk.failing = false;
-                let text = format!(
-                    "has a disk that takes {} to {} µs to sync",
-                    sync.min, sync.max
-                );
+                let text = format!("has a disk that takes {} to {} µs to sync", sync.min, sync.max);
                 self.tell(*node, &text);
             }
             Action::WipeDisk { node } => {
@@ -201,10 +188,7 @@ impl World {
 
     /// How long the largest snapshot is on its way, piece by piece, each of which waits for the answer to the one before.
     pub(crate) fn snapshot_travels(&self) -> u64 {
-        let snapshots = self
-            .nodes
-            .iter()
-            .filter_map(|node| node.disk.snapshot.as_ref());
+        let snapshots = self.nodes.iter().filter_map(|node| node.disk.snapshot.as_ref());
         let largest = snapshots.map(|(snapshot, _)| snapshot.size).max();
         let piece = self.config.snapshot_piece_bytes_max.max(1) as u64;
         largest.unwrap_or(0).div_ceil(piece) * 2 * self.network.latency.max

@@ -32,9 +32,7 @@ impl ReadStore for SharedStore {
     type Error = Infallible;
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Infallible> {
-        let found = self
-            .pairs
-            .range::<[u8]>((Bound::Included(key), Bound::Included(key)));
+        let found = self.pairs.range::<[u8]>((Bound::Included(key), Bound::Included(key)));
         Ok({ found }.next().map(|(_, value)| value.clone()))
     }
 

@@ -50,10 +50,7 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn new(enabled: bool) -> Self {
-        Self {
-            enabled,
-            records: SharedList::default(),
-        }
+        Self { enabled, records: SharedList::default() }
     }
 
     pub(crate) fn tell(
@@ -66,14 +63,7 @@ impl Story {
     ) {
         if self.enabled {
             let id = self.records.len() as u64;
-            self.records.push(Record {
-                id,
-                at,
-                node,
-                kind,
-                text: text(),
-                source,
-            });
+            self.records.push(Record { id, at, node, kind, text: text(), source });
         }
     }
 
@@ -92,10 +82,7 @@ pub(crate) fn kind_of(event: &raft_core::Event) -> Kind {
     use raft_core::{Event, IgnoreReason};
     match event {
         // The network is slow, and nothing is wrong.
-        Event::MessageIgnored {
-            reason: IgnoreReason::LateAnswer,
-            ..
-        } => Kind::Replication,
+        Event::MessageIgnored { reason: IgnoreReason::LateAnswer, .. } => Kind::Replication,
         Event::CommitAdvanced { .. } => Kind::Commit,
         Event::ReadRoundStarted { .. } | Event::ReadConfirmed { .. } => Kind::Read,
         Event::Stopped { .. } | Event::DiskFull { .. } | Event::MessageIgnored { .. } => {

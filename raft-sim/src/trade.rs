@@ -26,11 +26,7 @@ pub(crate) struct Trade {
 pub(crate) enum Wish {
     /// If the first key holds what is expected, set it, and set or delete the second, and read the third. Read all of
     /// them otherwise.
-    Swap {
-        keys: Vec<String>,
-        expected: Option<String>,
-        deletes: bool,
-    },
+    Swap { keys: Vec<String>, expected: Option<String>, deletes: bool },
     /// Read all keys at once.
     ReadAll { keys: Vec<String> },
     /// Read all keys at any one server, as they are there, or as they were at a revision.
@@ -91,15 +87,10 @@ impl Trade {
         let read = |key: &String| Op::Range(RangeRequest::new(KeyRange::key(key.clone())));
         Some(match &self.wish {
             Wish::Look { .. } => return None,
-            Wish::ReadAll { keys } => Txn {
-                success: keys.iter().map(read).collect(),
-                ..Txn::default()
-            },
-            Wish::Swap {
-                keys,
-                expected,
-                deletes,
-            } => {
+            Wish::ReadAll { keys } => {
+                Txn { success: keys.iter().map(read).collect(), ..Txn::default() }
+            }
+            Wish::Swap { keys, expected, deletes } => {
                 let [first, second] = self.values();
                 let operand = match expected {
                     Some(expected) => Operand::Value(expected.clone().into()),
@@ -149,20 +140,10 @@ impl Trade {
             (Wish::Swap { keys, .. }, Some(result)) if !result.succeeded => {
                 gets(keys, &result.results)
             }
-            (
-                Wish::Swap {
-                    keys,
-                    expected,
-                    deletes,
-                },
-                result,
-            ) => {
+            (Wish::Swap { keys, expected, deletes }, result) => {
                 let [value, second] = self.values();
-                let cas = Call::Cas {
-                    expected: expected.clone(),
-                    value,
-                    succeeded: result.is_some(),
-                };
+                let cas =
+                    Call::Cas { expected: expected.clone(), value, succeeded: result.is_some() };
                 let mut all = vec![operation(&keys[0], cas)];
                 if let Some(key) = keys.get(1) {
                     let call = match deletes {
@@ -194,11 +175,7 @@ impl std::fmt::Display for Wish {
         match self {
             Self::Swap { keys, expected, .. } => {
                 let expected = expected.as_deref().unwrap_or("nothing");
-                write!(
-                    f,
-                    "change {} if the first holds {expected}",
-                    keys.join(", ")
-                )
+                write!(f, "change {} if the first holds {expected}", keys.join(", "))
             }
             Self::ReadAll { .. } => write!(f, "read all keys at once"),
             Self::Look { at: None } => write!(f, "see what a server has"),
@@ -216,12 +193,8 @@ mod tests {
     fn a_revision_that_does_not_fit_into_time_is_found() {
         let response = |revision, result| Response { revision, result };
         let put = RequestResult::Put(PutResult { prev_kv: None });
-        let delete = |deleted| {
-            RequestResult::Delete(DeleteResult {
-                deleted,
-                prev_kvs: Vec::new(),
-            })
-        };
+        let delete =
+            |deleted| RequestResult::Delete(DeleteResult { deleted, prev_kvs: Vec::new() });
         assert!(fits(5, &response(6, put.clone())).is_ok());
         assert!(fits(5, &response(5, put)).is_err());
         assert!(fits(5, &response(5, delete(0))).is_ok());

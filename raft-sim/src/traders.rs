@@ -183,9 +183,7 @@ impl World {
             return;
         };
         if trade.attempts >= ATTEMPTS_MAX {
-            self.tell_of_trader(number, None, || {
-                "gives up: it may have been done, or not".into()
-            });
+            self.tell_of_trader(number, None, || "gives up: it may have been done, or not".into());
             return self.end_trade(number, None);
         }
         let node = match trade.wish {
@@ -196,13 +194,7 @@ impl World {
         let attempt = trade.attempts;
         let asked = Asked { operation, attempt };
         let arrives_at = self.now + self.traders.random.span(self.network.latency);
-        self.post(Letter {
-            asked,
-            node,
-            answer: None,
-            sent_at: self.now,
-            arrives_at,
-        });
+        self.post(Letter { asked, node, answer: None, sent_at: self.now, arrives_at });
         let timeout = self.now + self.config.request_timeout;
         self.schedule(timeout, Happening::AttemptTimesOut(asked));
     }
@@ -245,20 +237,14 @@ impl World {
             };
             return self.send_answer(node, asked, answer);
         };
-        let session = Session {
-            client: client_of(trade.number),
-            sequence: 1,
-            since: trade.since,
-        };
+        let session = Session { client: client_of(trade.number), sequence: 1, since: trade.since };
         let command = raft_kv::Command::new(txn).with_session(session);
         let mut leader = None;
-        self.with_running(node, |running, now| {
-            match running.raft.propose(command.encode(), now) {
-                Ok(entry) => {
-                    running.proposals.insert(entry.index, (entry.term, asked));
-                }
-                Err(_) => leader = Some(running.raft.leader()),
+        self.with_running(node, |running, now| match running.raft.propose(command.encode(), now) {
+            Ok(entry) => {
+                running.proposals.insert(entry.index, (entry.term, asked));
             }
+            Err(_) => leader = Some(running.raft.leader()),
         });
         if let Some(leader) = leader {
             let leader = leader.map(|leader| leader.0).filter(|it| *it != node);
@@ -272,10 +258,7 @@ impl World {
             return None;
         }
         let node = self.node(id)?;
-        let request = RangeRequest {
-            revision: at,
-            ..RangeRequest::new(KeyRange::prefix("k"))
-        };
+        let request = RangeRequest { revision: at, ..RangeRequest::new(KeyRange::prefix("k")) };
         let kv = &node.running()?.kv;
         #[cfg(test)]
         let kv = match self.traders.flaw {
@@ -459,16 +442,12 @@ mod tests {
         assert_eq!(world.judge_history(500_000), None);
         let count = |is: fn(&Call) -> bool| {
             let done = world.traders.done.iter();
-            done.filter(|it| it.returned.is_some() && is(&it.call))
-                .count()
+            done.filter(|it| it.returned.is_some() && is(&it.call)).count()
         };
         let swapped = count(|call| matches!(call, Call::Cas { .. }));
         let changed = count(|call| matches!(call, Call::Put { .. } | Call::Delete));
         let read = count(|call| matches!(call, Call::Get { .. }));
-        assert!(
-            swapped > 20 && changed == swapped && read > 50,
-            "{swapped}, {changed}, {read}"
-        );
+        assert!(swapped > 20 && changed == swapped && read > 50, "{swapped}, {changed}, {read}");
         assert_eq!(world.traders.shown.len(), 3);
     }
 

@@ -75,9 +75,7 @@ impl World {
         Some(match &self.node(node)?.process {
             Process::Running(running) if running.paused.is_some() => ProcessView::Paused,
             Process::Running(_) => ProcessView::Running,
-            Process::Down { reason } => ProcessView::Down {
-                reason: reason.clone(),
-            },
+            Process::Down { reason } => ProcessView::Down { reason: reason.clone() },
         })
     }
 
@@ -142,8 +140,7 @@ impl World {
             mod_revision: kv.mod_revision,
             version: kv.version,
         };
-        all.map(|found| found.kvs.into_iter().map(view).collect())
-            .unwrap_or_default()
+        all.map(|found| found.kvs.into_iter().map(view).collect()).unwrap_or_default()
     }
 
     /// The messages on their way.
@@ -221,11 +218,7 @@ impl World {
                 (at, Verdict::Violation(found))
             }
         };
-        Some(Violation {
-            invariant: Invariant::Linearizability,
-            text: verdict.to_string(),
-            at,
-        })
+        Some(Violation { invariant: Invariant::Linearizability, text: verdict.to_string(), at })
     }
 }
 

@@ -75,12 +75,8 @@ impl Watchers {
         let mut random = Random::new(config.seed ^ 0x0b5e_12e5);
         let all = (0..config.watchers).map(|_| {
             let key = format!("k{}", random.below(config.keys.max(1)) + 1);
-            let ranges = [
-                KeyRange::all(),
-                KeyRange::prefix("k"),
-                KeyRange::prefix("l"),
-                KeyRange::key(key),
-            ];
+            let ranges =
+                [KeyRange::all(), KeyRange::prefix("k"), KeyRange::prefix("l"), KeyRange::key(key)];
             Watcher {
                 keys: ranges[random.below(ranges.len() as u64) as usize].clone(),
                 changes_max: random.pick(&PIECES),
@@ -162,27 +158,17 @@ impl World {
             true => None,
             false => Some(self.watchers.random.pick(&serving)),
         };
-        let boot = node
-            .and_then(|node| self.node(node))
-            .map_or(0, |node| node.boot);
+        let boot = node.and_then(|node| self.node(node)).map_or(0, |node| node.boot);
         let next = self.watchers.all[watcher].next;
         let from = self.watchers.resume(next);
         let it = &mut self.watchers.all[watcher];
         it.connection += 1;
         it.arrives_at = self.now;
-        it.following = node.map(|node| Following {
-            node,
-            boot,
-            next: from,
-        });
+        it.following = node.map(|node| Following { node, boot, next: from });
         if let Some(node) = node {
-            self.story
-                .tell(self.now, Some(node), Kind::Client, None, || {
-                    format!(
-                        "Watcher {} follows n{node}, from revision {from} on",
-                        watcher + 1
-                    )
-                });
+            self.story.tell(self.now, Some(node), Kind::Client, None, || {
+                format!("Watcher {} follows n{node}, from revision {from} on", watcher + 1)
+            });
             self.tell_watchers(node);
         }
     }
@@ -206,11 +192,7 @@ impl World {
                     following.next = changes.next_revision;
                 }
                 it.arrives_at = it.arrives_at.max(self.now + latency);
-                let letter = Letter {
-                    watcher,
-                    connection: it.connection,
-                    changes,
-                };
+                let letter = Letter { watcher, connection: it.connection, changes };
                 let (at, id) = (it.arrives_at, self.watchers.next_letter);
                 self.watchers.next_letter += 1;
                 self.watchers.letters.insert(id, letter);
@@ -245,12 +227,8 @@ impl World {
         if watcher.connection != letter.connection {
             return;
         }
-        let judged = self.ledger.judge(
-            &watcher.keys,
-            watcher.prev_kv,
-            watcher.next,
-            &letter.changes,
-        );
+        let judged =
+            self.ledger.judge(&watcher.keys, watcher.prev_kv, watcher.next, &letter.changes);
         watcher.next = letter.changes.next_revision;
         let number = letter.watcher + 1;
         let judged = judged.map_err(|(rule, text)| (rule, format!("watcher {number}: {text}")));
@@ -320,11 +298,7 @@ mod tests {
     #[test]
     fn watchers_leave_no_trace() {
         let hash = |watchers| {
-            let config = WorldConfig {
-                watchers,
-                clients: 2,
-                ..WorldConfig::default()
-            };
+            let config = WorldConfig { watchers, clients: 2, ..WorldConfig::default() };
             let mut world = World::new(config).unwrap();
             world.run_until(3_000_000);
             world.trace_hash()

@@ -104,9 +104,7 @@ impl World {
         for id in 1..=world.config.nodes {
             world.set_timer(id);
             let log = world.nodes[id as usize - 1].disk.log.clone();
-            let checked = world
-                .invariants
-                .observe_entries(NodeId(id), Default::default(), &log);
+            let checked = world.invariants.observe_entries(NodeId(id), Default::default(), &log);
             note(&mut world.violation, 0, checked);
         }
         world.wake_clients();
@@ -200,8 +198,7 @@ impl World {
     }
 
     pub(crate) fn node_mut(&mut self, id: u64) -> Option<&mut Node> {
-        self.nodes
-            .get_mut(usize::try_from(id).ok()?.checked_sub(1)?)
+        self.nodes.get_mut(usize::try_from(id).ok()?.checked_sub(1)?)
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -284,11 +281,7 @@ impl World {
         for round in 0.. {
             if round == ROUNDS_MAX {
                 let text = format!("n{id} asks for more {ROUNDS_MAX} times in one moment");
-                note(
-                    &mut self.violation,
-                    self.now,
-                    Err((Invariant::Quiescence, text)),
-                );
+                note(&mut self.violation, self.now, Err((Invariant::Quiescence, text)));
                 break;
             }
             self.with_running(id, |running, _| running.raft.drain(&mut effects));
@@ -312,9 +305,7 @@ impl World {
                 *self.branches.entry(branch_of(event)).or_default() += 1;
             }
             let (kind, source) = (kind_of(event), event.source());
-            self.story.tell(self.now, Some(id), kind, Some(source), || {
-                format!("n{id} {event}")
-            });
+            self.story.tell(self.now, Some(id), kind, Some(source), || format!("n{id} {event}"));
         }
         effects.events.clear();
         if effects.is_empty() {
@@ -329,9 +320,7 @@ impl World {
         for Outbound { to, message } in effects.messages.drain(..) {
             self.trace.add(&(to, &message));
             let NodeId(to) = to;
-            let arrivals = self
-                .network
-                .send(self.now, id, to, message, &mut self.random);
+            let arrivals = self.network.send(self.now, id, to, message, &mut self.random);
             for (at, message) in arrivals.into_iter().flatten() {
                 self.schedule(at, Happening::MessageArrives(message));
             }
@@ -379,8 +368,7 @@ impl World {
         if let Some(violation) = self.violation.as_ref().filter(|_| !self.violation_is_told) {
             self.violation_is_told = true;
             let text = || violation.to_string();
-            self.story
-                .tell(violation.at, Some(id), Kind::Violation, None, text);
+            self.story.tell(violation.at, Some(id), Kind::Violation, None, text);
         }
     }
 
@@ -396,11 +384,7 @@ impl World {
         let has_wiped = self.node(id).is_some_and(|node| node.wiped);
         if reason != StopReason::StorageFailed && !(lost && has_wiped) {
             let text = format!("n{id} stopped: {reason}");
-            note(
-                &mut self.violation,
-                self.now,
-                Err((Invariant::StateMachineSafety, text)),
-            );
+            note(&mut self.violation, self.now, Err((Invariant::StateMachineSafety, text)));
         }
         let disturbed = self.disturbance_of(id);
         if let Some(node) = self.nodes.get_mut(id as usize - 1) {
@@ -428,10 +412,6 @@ pub(crate) fn note(
     checked: Result<(), (Invariant, String)>,
 ) {
     if let (None, Err((invariant, text))) = (&violation, checked) {
-        *violation = Some(Violation {
-            invariant,
-            text,
-            at,
-        });
+        *violation = Some(Violation { invariant, text, at });
     }
 }

@@ -1,9 +1,5 @@
 //! Every scenario of the library ends as its file says.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,10 +14,7 @@ fn library() -> Vec<(String, Scenario)> {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let scenario = Scenario::parse(&fs::read_to_string(&path).unwrap());
-        scenarios.push((
-            name.clone(),
-            scenario.unwrap_or_else(|error| panic!("{name}: {error}")),
-        ));
+        scenarios.push((name.clone(), scenario.unwrap_or_else(|error| panic!("{name}: {error}"))));
     }
     scenarios.sort_by(|one, other| one.0.cmp(&other.0));
     scenarios
@@ -154,10 +147,7 @@ fn what_is_no_scenario_is_refused_with_a_reason() {
     let crash = |timed: &&raft_sim::Timed| matches!(timed.action, Action::Crash { .. });
     assert_eq!(script.actions.iter().filter(crash).count(), 4);
     let out_of_order = good.replace("{ at = 1,", "{ at = 2, do = 'power-cut' }, { at = 1,");
-    Scenario::parse(&out_of_order)
-        .unwrap()
-        .play(Variant::Plain)
-        .unwrap();
+    Scenario::parse(&out_of_order).unwrap().play(Variant::Plain).unwrap();
 }
 
 /// A file with one step, in line 4, or with a line of its own before that, or with one at its end.
@@ -184,18 +174,10 @@ fn what_is_awaited_must_have_come_when_the_watch_begins() {
         (format!("{crash}{put}"), "availability", falls),
     ] {
         let file = file("", &step, &end.replace("ENDING", name));
-        let played = Scenario::parse(&file)
-            .unwrap()
-            .play(Variant::Plain)
-            .unwrap();
+        let played = Scenario::parse(&file).unwrap().play(Variant::Plain).unwrap();
         assert_eq!((played.ending, played.surprises), (ending, vec![]));
-        let text = played
-            .violation
-            .map(|violation| (violation.at, violation.text));
-        let missing = (
-            1_000_000,
-            "the latest request is not answered in time".to_owned(),
-        );
+        let text = played.violation.map(|violation| (violation.at, violation.text));
+        let missing = (1_000_000, "the latest request is not answered in time".to_owned());
         assert_eq!(text, (ending == falls).then_some(missing));
     }
 }
@@ -212,85 +194,37 @@ fn what_would_be_done_to_nobody_or_never_is_refused() {
         ("at = inf, do = 'timeout', node = 2", "at = inf"),
         ("at = 1e300, do = 'timeout', node = 2", "at = 1000"),
         ("at = 3.1, do = 'timeout', node = 2", "when the watch ends"),
-        (
-            "at = 1, every = -1, until = 2, do = 'power-cut'",
-            "every = -1",
-        ),
-        (
-            "at = 1, every = nan, until = 2, do = 'power-cut'",
-            "every = NaN",
-        ),
-        (
-            "at = 1, every = 0.1, until = 0.5, do = 'power-cut'",
-            "until = 0.5",
-        ),
-        (
-            "at = 1, every = 1.0, until = 1e15, do = 'power-cut'",
-            "until = 1000",
-        ),
-        (
-            "at = 1, every = 1e-6, until = 2, do = 'power-cut'",
-            "100000 repetitions",
-        ),
-        (
-            "at = 1, do = 'power-cut', node = 2",
-            "node says nothing here",
-        ),
+        ("at = 1, every = -1, until = 2, do = 'power-cut'", "every = -1"),
+        ("at = 1, every = nan, until = 2, do = 'power-cut'", "every = NaN"),
+        ("at = 1, every = 0.1, until = 0.5, do = 'power-cut'", "until = 0.5"),
+        ("at = 1, every = 1.0, until = 1e15, do = 'power-cut'", "until = 1000"),
+        ("at = 1, every = 1e-6, until = 2, do = 'power-cut'", "100000 repetitions"),
+        ("at = 1, do = 'power-cut', node = 2", "node says nothing here"),
         ("at = 1, do = 'crash', node = 7", "there is no node 7"),
         ("at = 1, do = 'crash', node = 0", "there is no node 0"),
-        (
-            "at = 1, do = 'cut-link', from = 1, to = 1",
-            "no link from 1 to 1",
-        ),
-        (
-            "at = 1, do = 'partition', groups = [[1, 2], [3, 4]]",
-            "no node 4",
-        ),
+        ("at = 1, do = 'cut-link', from = 1, to = 1", "no link from 1 to 1"),
+        ("at = 1, do = 'partition', groups = [[1, 2], [3, 4]]", "no node 4"),
         ("at = 1, do = 'transfer', to = 4", "no node 4"),
-        (
-            "at = 1, do = 'set-disk', node = 1, sync = { min = 9, max = 1 }",
-            "ends before",
-        ),
-        (
-            "at = 1, do = 'jump-clock', node = 1, by = 9223372036854775807",
-            "no time is longer",
-        ),
+        ("at = 1, do = 'set-disk', node = 1, sync = { min = 9, max = 1 }", "ends before"),
+        ("at = 1, do = 'jump-clock', node = 1, by = 9223372036854775807", "no time is longer"),
         (
             "at = 1, do = 'set-network', latency = { min = 1, max = 1 }, loss_per_mille = 1001, duplicate_per_mille = 0",
             "of a thousand",
         ),
-        (
-            "at = 1, do = 'change-membership', voters = [9]",
-            "no node 9",
-        ),
+        ("at = 1, do = 'change-membership', voters = [9]", "no node 9"),
         ("at = 1, do = 'change-membership', voters = []", "voter"),
-        (
-            "at = 1, do = 'request', via = 77, request = { op = 'get', key = 'a' }",
-            "no node 77",
-        ),
+        ("at = 1, do = 'request', via = 77, request = { op = 'get', key = 'a' }", "no node 77"),
     ] {
         let problem = problem(&file("", step, empty));
         let place = "line 4: schedule, step 1: ";
-        assert!(
-            problem.starts_with(place) && problem.contains(reason),
-            "{problem}"
-        );
+        assert!(problem.starts_with(place) && problem.contains(reason), "{problem}");
     }
     for (end, reason) in [
         ("leader = 4\nexpected = {}", "leader: there is no node 4"),
-        (
-            "voters = [1, 5]\nexpected = {}",
-            "voters: there is no node 5",
-        ),
-        (
-            "stopped = [0]\nexpected = {}",
-            "stopped: there is no node 0",
-        ),
+        ("voters = [1, 5]\nexpected = {}", "voters: there is no node 5"),
+        ("stopped = [0]\nexpected = {}", "stopped: there is no node 0"),
         ("serves = { plain = 90 }\nexpected = {}", "serves: 90"),
-        (
-            "not_taken = ['sorage failed']\nexpected = {}",
-            "sorage failed",
-        ),
+        ("not_taken = ['sorage failed']\nexpected = {}", "sorage failed"),
     ] {
         let problem = problem(&file("", CRASH, end));
         assert!(
@@ -303,13 +237,7 @@ fn what_would_be_done_to_nobody_or_never_is_refused() {
 #[test]
 fn a_wrong_name_is_answered_with_the_right_ones() {
     let problem = problem(&file("", CRASH, "[expected]\nplain = 'stabel'"));
-    for name in [
-        "stabel",
-        "line 9",
-        "stable",
-        "restless",
-        "leader-completeness",
-    ] {
+    for name in ["stabel", "line 9", "stable", "restless", "leader-completeness"] {
         assert!(problem.contains(name), "{problem}");
     }
 }
@@ -319,49 +247,27 @@ fn a_wrong_name_is_answered_with_the_right_ones() {
 fn a_world_that_makes_no_sense_is_an_error_of_the_file() {
     for (config, reason) in [
         (", founders = 9", "founders"),
-        (
-            ", latency = { min = 5, max = 4 }",
-            "latency: the range ends",
-        ),
+        (", latency = { min = 5, max = 4 }", "latency: the range ends"),
         (", heartbeat_interval = 0", "heartbeat"),
         (", logs = [[2, 1]]", "do not fall"),
-        (
-            ", clients = 9223372036854775807",
-            "clients: there are 1000 at most",
-        ),
+        (", clients = 9223372036854775807", "clients: there are 1000 at most"),
         (", holders = 1001", "holders: there are 1000 at most"),
-        (
-            ", watchers = 1000000000",
-            "watchers: there are 1000 at most",
-        ),
-        (
-            ", clients = 1, think = { min = 0, max = 0 }, latency = { min = 0, max = 0 }",
-            "think",
-        ),
-        (
-            ", latency = { min = 0, max = 9223372036854775807 }",
-            "latency: no time is longer",
-        ),
+        (", watchers = 1000000000", "watchers: there are 1000 at most"),
+        (", clients = 1, think = { min = 0, max = 0 }, latency = { min = 0, max = 0 }", "think"),
+        (", latency = { min = 0, max = 9223372036854775807 }", "latency: no time is longer"),
         (", loss_per_mille = 1001", "loss_per_mille"),
     ] {
         for end in ["expected = { plain = 'stable' }", "expected = {}"] {
             let problem = problem(&file(config, CRASH, end));
             let place = "config: as plain, the world makes no sense: ";
-            assert!(
-                problem.starts_with(place) && problem.contains(reason),
-                "{problem}"
-            );
+            assert!(problem.starts_with(place) && problem.contains(reason), "{problem}");
         }
     }
     // Reads by lease make sense in one variant, and the others are not named.
     let by_lease = file(", lease_drift_ppm = 100", CRASH, "expected = {}");
     let scenario = Scenario::parse(&by_lease).unwrap();
     assert_eq!(scenario.variants(), [Variant::PreVoteCheckQuorum]);
-    let named = problem(&file(
-        ", lease_drift_ppm = 100",
-        CRASH,
-        "expected = { plain = 'stable' }",
-    ));
+    let named = problem(&file(", lease_drift_ppm = 100", CRASH, "expected = { plain = 'stable' }"));
     assert!(named.starts_with("config: as plain"), "{named}");
 }
 
@@ -372,9 +278,7 @@ fn a_cluster_that_does_not_recover_is_small_and_does_not_when_it_is_played() {
     use raft_sim::scenario::Awaited;
     let rule = raft_core::Rule::CandidacyIsNewTerm;
     let broken = raft_core::BrokenRules::default().and(rule);
-    let campaign = raft_sim::campaign::Campaign::new(0)
-        .breaking(broken)
-        .counted();
+    let campaign = raft_sim::campaign::Campaign::new(0).breaking(broken).counted();
     let report = campaign.run();
     let violation = report.violation.clone().unwrap();
     assert_eq!(violation.invariant, raft_sim::Invariant::Availability);
@@ -402,20 +306,14 @@ fn a_cluster_that_does_not_recover_is_small_and_does_not_when_it_is_played() {
 fn a_run_with_a_broken_rule_is_a_file_that_falls_with_it_alone() {
     let rule = raft_core::Rule::OneVotePerTerm;
     let broken = raft_core::BrokenRules::default().and(rule);
-    let mut found = (0..20).map(|seed| {
-        raft_sim::campaign::Campaign::new(seed)
-            .breaking(broken)
-            .run()
-    });
-    let (report, violation) = found
-        .find_map(|report| Some((report.script, report.violation?)))
-        .unwrap();
+    let mut found =
+        (0..20).map(|seed| raft_sim::campaign::Campaign::new(seed).breaking(broken).run());
+    let (report, violation) =
+        found.find_map(|report| Some((report.script, report.violation?))).unwrap();
     let scenario = Scenario::of_failure(&report, &violation);
     let read = Scenario::parse(&scenario.to_toml()).unwrap();
     assert_eq!(read, scenario);
-    let [broken] = &*read.broken else {
-        panic!("{:?}", read.broken)
-    };
+    let [broken] = &*read.broken else { panic!("{:?}", read.broken) };
     assert_eq!(broken.rules, [rule.name()]);
     let played = read.play_broken(broken).unwrap();
     assert_eq!(played.ending, Ending::Falls(violation.invariant));

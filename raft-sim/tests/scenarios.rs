@@ -1,9 +1,5 @@
 //! Short stories of faults, and how they must end.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use raft_core::Role;
 use raft_sim::{Action, Asking, AskingState, ProcessView, Request, Span, World, WorldConfig};
@@ -11,11 +7,7 @@ use raft_sim::{Action, Asking, AskingState, ProcessView, Request, Span, World, W
 const SECOND: u64 = 1_000_000;
 
 fn world(nodes: u64, change: impl FnOnce(&mut WorldConfig)) -> World {
-    let mut config = WorldConfig {
-        nodes,
-        seed: 11,
-        ..WorldConfig::default()
-    };
+    let mut config = WorldConfig { nodes, seed: 11, ..WorldConfig::default() };
     change(&mut config);
     World::new(config).unwrap()
 }
@@ -32,11 +24,7 @@ fn act(world: &mut World, action: Action) {
 /// The nodes that run and believe to lead, the latest term last.
 fn leaders(world: &World) -> Vec<u64> {
     let nodes = 1..=world.config().nodes;
-    let leads = |id: &u64| {
-        world
-            .raft(*id)
-            .is_some_and(|raft| raft.role() == Role::Leader)
-    };
+    let leads = |id: &u64| world.raft(*id).is_some_and(|raft| raft.role() == Role::Leader);
     let mut leaders: Vec<_> = nodes.filter(leads).collect();
     leaders.sort_by_key(|id| world.raft(*id).map(raft_core::Raft::term));
     leaders
@@ -51,25 +39,12 @@ fn term(world: &World, node: u64) -> u64 {
 }
 
 fn ask(world: &mut World, via: u64, request: Request) -> u64 {
-    act(
-        world,
-        Action::Request {
-            via: Some(via),
-            request,
-        },
-    );
+    act(world, Action::Request { via: Some(via), request });
     world.askings().next_back().unwrap().id
 }
 
 fn put(world: &mut World, via: u64, value: &str) -> u64 {
-    ask(
-        world,
-        via,
-        Request::Put {
-            key: "x".into(),
-            value: value.into(),
-        },
-    )
+    ask(world, via, Request::Put { key: "x".into(), value: value.into() })
 }
 
 fn asking(world: &World, id: u64) -> &Asking {
@@ -81,17 +56,11 @@ fn is_done(world: &World, id: u64) -> bool {
 }
 
 fn value(world: &World, node: u64) -> Option<String> {
-    world
-        .keys(node)
-        .into_iter()
-        .find(|kv| kv.key == "x")
-        .map(|kv| kv.value)
+    world.keys(node).into_iter().find(|kv| kv.key == "x").map(|kv| kv.value)
 }
 
 fn others(world: &World, node: u64) -> Vec<u64> {
-    (1..=world.config().nodes)
-        .filter(|other| *other != node)
-        .collect()
+    (1..=world.config().nodes).filter(|other| *other != node).collect()
 }
 
 #[test]
@@ -124,11 +93,7 @@ fn a_leader_dies_with_an_entry_of_its_own() {
     act(&mut world, Action::Restart { node: first });
     pass(&mut world, 2 * SECOND);
     let entry_of = |node| world.raft(node).unwrap().term_at(length);
-    assert_eq!(
-        entry_of(first),
-        entry_of(second),
-        "the log is the new leader's"
-    );
+    assert_eq!(entry_of(first), entry_of(second), "the log is the new leader's");
     // The client asked again elsewhere, as clients do; what it asked for happened once.
     assert!(is_done(&world, lost));
     for node in 1..=5 {
@@ -171,10 +136,7 @@ fn a_deaf_node_disturbs_only_plain_raft() {
             act(&mut world, Action::CutLink { from, to: deaf });
         }
         pass(&mut world, 10 * SECOND);
-        let highest = others(&world, deaf)
-            .into_iter()
-            .map(|node| term(&world, node))
-            .max();
+        let highest = others(&world, deaf).into_iter().map(|node| term(&world, node)).max();
         highest.unwrap() - before
     };
     assert_eq!(terms(true), 0);
@@ -236,14 +198,8 @@ fn all_lose_power_and_no_acknowledged_write_is_lost() {
         }
         act(&mut world, Action::StopClients);
         pass(&mut world, 10 * SECOND);
-        let done = world
-            .askings()
-            .filter(|asking| asking.returned.is_some())
-            .count();
-        assert!(
-            done > 100,
-            "seed {seed}: only {done} requests were answered"
-        );
+        let done = world.askings().filter(|asking| asking.returned.is_some()).count();
+        assert!(done > 100, "seed {seed}: only {done} requests were answered");
         assert_eq!(world.judge_history(1_000_000), None, "seed {seed}");
     }
 }
@@ -256,14 +212,8 @@ fn a_failed_sync_ends_the_node_and_the_cluster_goes_on() {
     act(&mut world, Action::FailDisk { node: failing });
     let asked = put(&mut world, failing, "1");
     pass(&mut world, 3 * SECOND);
-    let Some(ProcessView::Down {
-        reason: Some(reason),
-    }) = world.process(failing)
-    else {
-        panic!(
-            "the node must have ended itself: {:?}",
-            world.process(failing)
-        );
+    let Some(ProcessView::Down { reason: Some(reason) }) = world.process(failing) else {
+        panic!("the node must have ended itself: {:?}", world.process(failing));
     };
     assert!(reason.contains("storage failed"), "{reason}");
     assert_ne!(leader(&world), failing);
@@ -282,11 +232,7 @@ fn an_old_leader_answers_no_read() {
     act(&mut world, Action::Isolate { node: old });
     pass(&mut world, SECOND);
     let new = leader(&world);
-    assert_eq!(
-        leaders(&world),
-        [old, new],
-        "without check-quorum, both believe to lead"
-    );
+    assert_eq!(leaders(&world), [old, new], "without check-quorum, both believe to lead");
     let after = put(&mut world, new, "after");
     pass(&mut world, SECOND / 2);
     assert!(is_done(&world, after));

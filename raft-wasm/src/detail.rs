@@ -87,26 +87,24 @@ pub(crate) fn node(world: &World, id: u64) -> Option<NodeDetail> {
                 in_flight: follower.in_flight,
             })
             .collect(),
-        server: status
-            .zip(world.raft(id))
-            .map(|(status, raft)| ServerDetail {
-                role: match status.role {
-                    Role::Follower => "follower",
-                    Role::PreCandidate => "pre-candidate",
-                    Role::Candidate => "candidate",
-                    Role::Leader => "leader",
-                },
-                term: status.term.0,
-                vote: status.vote.map(|node| node.0),
-                leader: status.leader.map(|node| node.0),
-                commit_index: status.commit_index.0,
-                applied_index: world.applied_index(id).unwrap_or(0),
-                durable_index: status.durable_index.0,
-                last_index: status.last_log.index.0,
-                last_term: status.last_log.term.0,
-                log_start: raft.log_start().index.0,
-                membership: membership(raft.membership()),
-            }),
+        server: status.zip(world.raft(id)).map(|(status, raft)| ServerDetail {
+            role: match status.role {
+                Role::Follower => "follower",
+                Role::PreCandidate => "pre-candidate",
+                Role::Candidate => "candidate",
+                Role::Leader => "leader",
+            },
+            term: status.term.0,
+            vote: status.vote.map(|node| node.0),
+            leader: status.leader.map(|node| node.0),
+            commit_index: status.commit_index.0,
+            applied_index: world.applied_index(id).unwrap_or(0),
+            durable_index: status.durable_index.0,
+            last_index: status.last_log.index.0,
+            last_term: status.last_log.term.0,
+            log_start: raft.log_start().index.0,
+            membership: membership(raft.membership()),
+        }),
         log: world.log(id, LOG_MAX),
         keys: world.keys(id),
     })
@@ -151,23 +149,15 @@ fn describe(message: &Message) -> (&'static str, Vec<(&'static str, String)>) {
                 ("last entry", place(m.last_log)),
             ],
         ),
-        Message::PreVoteResponse(m) => (
-            "PreVote response",
-            vec![("term", m.term.to_string()), ("would vote", yes(m.granted))],
-        ),
-        Message::RequestVote(m) => (
-            "RequestVote",
-            vec![
-                ("term", m.term.to_string()),
-                ("last entry", place(m.last_log)),
-            ],
-        ),
+        Message::PreVoteResponse(m) => {
+            ("PreVote response", vec![("term", m.term.to_string()), ("would vote", yes(m.granted))])
+        }
+        Message::RequestVote(m) => {
+            ("RequestVote", vec![("term", m.term.to_string()), ("last entry", place(m.last_log))])
+        }
         Message::RequestVoteResponse(m) => (
             "RequestVote response",
-            vec![
-                ("term", m.term.to_string()),
-                ("vote granted", yes(m.granted)),
-            ],
+            vec![("term", m.term.to_string()), ("vote granted", yes(m.granted))],
         ),
         Message::AppendEntries(m) => (
             "AppendEntries",
@@ -183,10 +173,7 @@ fn describe(message: &Message) -> (&'static str, Vec<(&'static str, String)>) {
                 AppendResult::Accepted { match_index } => ("stored up to", match_index.to_string()),
                 AppendResult::Rejected { prev_log, .. } => ("lacks entry", place(prev_log)),
             };
-            (
-                "AppendEntries response",
-                vec![("term", m.term.to_string()), result],
-            )
+            ("AppendEntries response", vec![("term", m.term.to_string()), result])
         }
         Message::Heartbeat(m) => (
             "Heartbeat",
@@ -225,13 +212,9 @@ fn describe(message: &Message) -> (&'static str, Vec<(&'static str, String)>) {
             ],
         ),
         Message::TimeoutNow(m) => ("TimeoutNow", vec![("term", m.term.to_string())]),
-        Message::ReadIndex(m) => (
-            "ReadIndex",
-            vec![
-                ("term", m.term.to_string()),
-                ("question", m.batch.to_string()),
-            ],
-        ),
+        Message::ReadIndex(m) => {
+            ("ReadIndex", vec![("term", m.term.to_string()), ("question", m.batch.to_string())])
+        }
         Message::ReadIndexResponse(m) => (
             "ReadIndex response",
             vec![

@@ -28,11 +28,7 @@ pub(crate) fn pack(run: &Run) -> Vec<f64> {
     let nodes = world.config().nodes;
     let messages: Vec<_> = world.messages().collect();
     let since = world.now().saturating_sub(LOSS_SHOWN);
-    let lost: Vec<_> = world
-        .lost()
-        .iter()
-        .filter(|lost| lost.at >= since)
-        .collect();
+    let lost: Vec<_> = world.lost().iter().filter(|lost| lost.at >= since).collect();
     let letters: Vec<_> = world.letters().collect();
     let counts = [nodes as usize, messages.len(), lost.len(), letters.len()];
     let mut frame = vec![world.now() as f64];
@@ -62,13 +58,8 @@ pub(crate) fn pack(run: &Run) -> Vec<f64> {
         frame.push(lost.at as f64);
     }
     for letter in letters {
-        let numbers = [
-            letter.id,
-            letter.asking,
-            letter.node,
-            u64::from(letter.is_answer),
-            letter.sent_at,
-        ];
+        let numbers =
+            [letter.id, letter.asking, letter.node, u64::from(letter.is_answer), letter.sent_at];
         frame.extend(numbers.map(|number| number as f64));
         frame.push(letter.arrives_at as f64);
     }
@@ -113,9 +104,7 @@ fn pack_node(world: &World, node: u64) -> [f64; 14] {
     let number = |node: Option<NodeId>| node.map_or(0, |node| node.0);
     let (armed, fires) = world.election_timer(node).unwrap_or_default();
     let votes = status.votes.iter().filter(|(_, granted)| *granted).count() as u64;
-    let needed = world
-        .raft(node)
-        .map_or(0, |raft| raft.membership().majority()) as u64;
+    let needed = world.raft(node).map_or(0, |raft| raft.membership().majority()) as u64;
     let numbers = [
         u64::from(process as u8),
         isolated,
@@ -177,10 +166,7 @@ mod tests {
     const NODE: usize = 16;
 
     fn run(config: WorldConfig) -> Run {
-        let script = Script {
-            config,
-            actions: Vec::new(),
-        };
+        let script = Script { config, actions: Vec::new() };
         Run::new(script).expect("the configuration makes sense")
     }
 
@@ -193,10 +179,7 @@ mod tests {
 
     #[test]
     fn the_length_is_that_of_the_documented_parts() {
-        let mut run = run(WorldConfig {
-            loss_per_mille: 300,
-            ..WorldConfig::default()
-        });
+        let mut run = run(WorldConfig { loss_per_mille: 300, ..WorldConfig::default() });
         run.seek(1_000_000);
         let frame = pack(&run);
         let count = |position: usize| frame[position] as usize;
@@ -209,26 +192,17 @@ mod tests {
 
     #[test]
     fn who_votes_learns_and_witnesses_is_shown_also_in_the_middle_of_a_change() {
-        let mut run = run(WorldConfig {
-            founders: Some(3),
-            witnesses: vec![3],
-            ..WorldConfig::default()
-        });
+        let mut run =
+            run(WorldConfig { founders: Some(3), witnesses: vec![3], ..WorldConfig::default() });
         run.seek(1_000_000);
         assert_eq!(standings(&run), [1, 1, 17, 0, 0]);
-        let learner = Action::ChangeMembership {
-            voters: vec![1, 2, 3],
-            learners: vec![4],
-            joining: vec![],
-        };
+        let learner =
+            Action::ChangeMembership { voters: vec![1, 2, 3], learners: vec![4], joining: vec![] };
         run.act(learner).expect("a leader is there");
         run.seek(2_000_000);
         assert_eq!(standings(&run), [1, 1, 17, 4, 0]);
-        let swap = Action::ChangeMembership {
-            voters: vec![1, 2, 4],
-            learners: vec![],
-            joining: vec![],
-        };
+        let swap =
+            Action::ChangeMembership { voters: vec![1, 2, 4], learners: vec![], joining: vec![] };
         run.act(swap).expect("a leader is there");
         assert_eq!(standings(&run), [3, 3, 18, 1, 0], "the membership is joint");
         run.seek(3_000_000);

@@ -121,11 +121,7 @@ impl Simulation {
     /// The moment of the script's last action, or zero.
     #[wasm_bindgen(getter, js_name = lastActionAt)]
     pub fn last_action_at(&self) -> f64 {
-        self.run
-            .script()
-            .actions
-            .last()
-            .map_or(0.0, |timed| timed.at as f64)
+        self.run.script().actions.last().map_or(0.0, |timed| timed.at as f64)
     }
 
     /// Goes to a moment, forwards or backwards.
@@ -152,9 +148,7 @@ impl Simulation {
     /// The action cannot be read, or makes no sense in this world.
     pub fn act(&mut self, action: &JsAction) -> Result<(), Error> {
         let action: Action = read("the action", action)?;
-        self.run
-            .act(action)
-            .map_err(|problem| Error::new(&problem.to_string()))
+        self.run.act(action).map_err(|problem| Error::new(&problem.to_string()))
     }
 
     /// Takes back the last action. Returns false if there was none.
@@ -247,9 +241,7 @@ fn read<T: DeserializeOwned>(what: &str, value: &JsValue) -> Result<T, Error> {
     // To JavaScript an array is an object, one without any of the fields, so it would pass for a script that leaves out
     // everything.
     if js_sys::Array::is_array(value) {
-        return Err(Error::new(&format!(
-            "{what} cannot be read: it is an array"
-        )));
+        return Err(Error::new(&format!("{what} cannot be read: it is an array")));
     }
     let read = serde_wasm_bindgen::from_value(value.clone());
     read.map_err(|problem| Error::new(&format!("{what} cannot be read: {problem}")))

@@ -5,10 +5,7 @@ use raft_sim::{Invariant, Violation};
 use serde::Serialize;
 
 /// A tenth of a second or so of a slow phone.
-const LIMITS: Limits = Limits {
-    steps_max: 200_000,
-    bytes_max: 16 << 20,
-};
+const LIMITS: Limits = Limits { steps_max: 200_000, bytes_max: 16 << 20 };
 
 /// A rule by its name in a [`Violation`], and in words.
 #[derive(Serialize)]
@@ -46,10 +43,7 @@ pub(crate) fn rules() -> Vec<Rule> {
     ];
     let checked = Invariant::ALL.into_iter();
     let checked = checked.filter(|rule| !others.contains(rule));
-    let rule = |rule: Invariant| Rule {
-        rule,
-        text: rule.to_string(),
-    };
+    let rule = |rule: Invariant| Rule { rule, text: rule.to_string() };
     checked.map(rule).collect()
 }
 
@@ -64,18 +58,10 @@ fn judge_within(history: &[Operation], at: u64, limits: Limits) -> Verdict {
         linearizability::Verdict::Linearizable => Finding::Holds,
         linearizability::Verdict::GaveUp { .. } => Finding::Unknown { reason: text },
         linearizability::Verdict::Violation(_) => Finding::Broken {
-            violation: Violation {
-                invariant: Invariant::Linearizability,
-                text,
-                at,
-            },
+            violation: Violation { invariant: Invariant::Linearizability, text, at },
         },
     };
-    Verdict {
-        at,
-        operations: history.len(),
-        finding,
-    }
+    Verdict { at, operations: history.len(), finding }
 }
 
 #[cfg(test)]
@@ -84,13 +70,7 @@ mod tests {
     use raft_sim::linearizability::Call;
 
     fn operation(client: u64, call: Call, invoked: u64) -> Operation {
-        Operation {
-            client,
-            key: "x".into(),
-            call,
-            invoked,
-            returned: Some(invoked + 5),
-        }
+        Operation { client, key: "x".into(), call, invoked, returned: Some(invoked + 5) }
     }
 
     fn put(value: &str, invoked: u64) -> Operation {
@@ -118,10 +98,7 @@ mod tests {
     #[test]
     fn a_search_that_gives_up_blames_nobody() {
         let stale = [put("1", 0), put("2", 10), get("1", 20)];
-        let limits = Limits {
-            steps_max: 0,
-            ..LIMITS
-        };
+        let limits = Limits { steps_max: 0, ..LIMITS };
         let finding = judge_within(&stale, 30, limits).finding;
         assert!(matches!(finding, Finding::Unknown { .. }), "{finding:?}");
     }

@@ -10,9 +10,7 @@ use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 wasm_bindgen_test_configure!(run_in_browser);
 
 fn json<T: JsCast>(text: &str) -> T {
-    JSON::parse(text)
-        .expect("a test writes valid JSON")
-        .unchecked_into()
+    JSON::parse(text).expect("a test writes valid JSON").unchecked_into()
 }
 
 fn simulation(script: &str) -> Simulation {
@@ -20,15 +18,11 @@ fn simulation(script: &str) -> Simulation {
 }
 
 fn act(simulation: &mut Simulation, action: &str) {
-    simulation
-        .act(&json::<JsAction>(action))
-        .expect("the action makes sense");
+    simulation.act(&json::<JsAction>(action)).expect("the action makes sense");
 }
 
 fn text(value: &JsValue) -> String {
-    JSON::stringify(value)
-        .map(String::from)
-        .expect("it can be written as JSON")
+    JSON::stringify(value).map(String::from).expect("it can be written as JSON")
 }
 
 /// The run that is known natively, in debug and in release, is the same here.
@@ -63,23 +57,17 @@ fn a_cluster_elects_commits_and_survives_its_leader() {
     simulation.seek(3e6);
     let frame = simulation.frame().to_vec();
     let node = |id: usize, field: usize| frame[9 + (id - 1) * 16 + field];
-    let leader = (1..=3)
-        .find(|id| node(*id, 2) == 3.0)
-        .expect("somebody leads");
+    let leader = (1..=3).find(|id| node(*id, 2) == 3.0).expect("somebody leads");
     for id in 1..=3 {
         let detail = text(&simulation.node(id as f64).expect("there is such a node"));
         assert!(detail.contains(r#""key":"x","value":"1""#), "{detail}");
     }
     let term = node(leader, 3);
-    act(
-        &mut simulation,
-        &format!(r#"{{"do": "crash", "node": {leader}}}"#),
-    );
+    act(&mut simulation, &format!(r#"{{"do": "crash", "node": {leader}}}"#));
     simulation.seek(6e6);
     let frame = simulation.frame().to_vec();
-    let later = (1..=3)
-        .find(|id| frame[9 + (id - 1) * 16 + 2] == 3.0)
-        .expect("somebody leads again");
+    let later =
+        (1..=3).find(|id| frame[9 + (id - 1) * 16 + 2] == 3.0).expect("somebody leads again");
     assert!(later != leader && frame[9 + (later - 1) * 16 + 3] > term);
 }
 
@@ -87,10 +75,7 @@ fn a_cluster_elects_commits_and_survives_its_leader() {
 fn a_script_makes_the_run() {
     let mut first = simulation(r#"{"config": {"seed": 42}}"#);
     first.seek(1e6);
-    act(
-        &mut first,
-        r#"{"do": "partition", "groups": [[1, 2], [3, 4, 5]]}"#,
-    );
+    act(&mut first, r#"{"do": "partition", "groups": [[1, 2], [3, 4, 5]]}"#);
     first.seek(4e6);
     let mut second = Simulation::new(&first.script().expect("a script")).expect("it makes sense");
     second.seek(4e6);

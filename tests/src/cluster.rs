@@ -188,10 +188,7 @@ impl Cluster {
     pub async fn kill(&mut self, node: usize) -> Result<()> {
         let node = &mut self.nodes[node];
         let process = node.process.take();
-        process
-            .with_context(|| format!("{} isn't running", node.name))?
-            .kill()
-            .await
+        process.with_context(|| format!("{} isn't running", node.name))?.kill().await
     }
 
     /// `kill -9` of all nodes at once.
@@ -219,9 +216,7 @@ impl Cluster {
     pub fn signal(&self, node: usize, signal: Signal) -> Result<()> {
         let node = &self.nodes[node];
         let process = node.process.as_ref();
-        process
-            .with_context(|| format!("{} isn't running", node.name))?
-            .signal(signal)
+        process.with_context(|| format!("{} isn't running", node.name))?.signal(signal)
     }
 
     /// An HTTP client of a node.

@@ -52,11 +52,7 @@ impl Grpc {
         let mut pool = DescriptorPool::new();
         pool.add_file_descriptor_protos(files.into_values())
             .context("reflection describes its services incompletely")?;
-        Ok(Self {
-            channel,
-            services,
-            pool,
-        })
+        Ok(Self { channel, services, pool })
     }
 
     /// The names of all services.
@@ -150,10 +146,7 @@ async fn fetch_files(
 }
 
 async fn reflect(channel: &Channel, question: MessageRequest) -> Result<MessageResponse> {
-    let request = ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(question),
-    };
+    let request = ServerReflectionRequest { host: String::new(), message_request: Some(question) };
     let mut answers = ServerReflectionClient::new(channel.clone())
         .server_reflection_info(tokio_stream::iter([request]))
         .await

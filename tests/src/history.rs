@@ -39,10 +39,7 @@ pub struct Counts {
 
 impl Default for History {
     fn default() -> Self {
-        Self {
-            started: Instant::now(),
-            operations: Mutex::default(),
-        }
+        Self { started: Instant::now(), operations: Mutex::default() }
     }
 }
 
@@ -87,10 +84,7 @@ impl History {
 
     fn with<T>(&self, act: impl FnOnce(&mut Vec<Operation>) -> T) -> T {
         // A client that panicked while it wrote has at most left its own operation out.
-        act(&mut self
-            .operations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.operations.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -155,15 +149,7 @@ impl Counts {
     ///
     /// If so.
     pub fn check_each_at_least(self, least: usize) -> Result<()> {
-        let Self {
-            puts,
-            deletes,
-            found,
-            absent,
-            swapped,
-            refused,
-            unknown: _,
-        } = self;
+        let Self { puts, deletes, found, absent, swapped, refused, unknown: _ } = self;
         ensure!(
             [puts, deletes, found, absent, swapped, refused]
                 .into_iter()
@@ -186,13 +172,9 @@ pub fn written_once(operations: &[Operation]) -> BTreeMap<&str, &str> {
     writes
         .into_iter()
         .filter_map(|(key, writes)| match writes.as_slice() {
-            [
-                Operation {
-                    call: Call::Put { value },
-                    returned: Some(_),
-                    ..
-                },
-            ] => Some((key, value.as_str())),
+            [Operation { call: Call::Put { value }, returned: Some(_), .. }] => {
+                Some((key, value.as_str()))
+            }
             _ => None,
         })
         .collect()
@@ -206,11 +188,8 @@ pub fn with_stale_read(operations: &[Operation]) -> Option<Vec<Operation>> {
         let Call::Get { found: Some(_) } = read.call else {
             return None;
         };
-        let writes = || {
-            operations
-                .iter()
-                .filter(|write| write.key == read.key && write.returned.is_some())
-        };
+        let writes =
+            || operations.iter().filter(|write| write.key == read.key && write.returned.is_some());
         let last = writes()
             .filter(|write| matches!(write.call, Call::Put { .. }))
             .filter(|write| write.returned < Some(read.invoked))
@@ -250,25 +229,15 @@ mod tests {
     use super::*;
 
     fn operation(key: &str, call: Call, invoked: u64, returned: Option<u64>) -> Operation {
-        Operation {
-            client: 1,
-            key: key.into(),
-            call,
-            invoked,
-            returned,
-        }
+        Operation { client: 1, key: key.into(), call, invoked, returned }
     }
 
     fn put(value: &str) -> Call {
-        Call::Put {
-            value: value.into(),
-        }
+        Call::Put { value: value.into() }
     }
 
     fn get(found: Option<&str>) -> Call {
-        Call::Get {
-            found: found.map(str::to_owned),
-        }
+        Call::Get { found: found.map(str::to_owned) }
     }
 
     /// Two writes of one key, one of another, one that nobody answered, and reads.

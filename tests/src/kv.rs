@@ -206,15 +206,11 @@ async fn rest_send(
 /// Whether the node itself says that the request was not carried out.
 fn was_not_done(answer: &Answer) -> bool {
     !answer.status.is_success()
-        && answer
-            .json()
-            .is_ok_and(|problem| problem["outcome"] == "not-done")
+        && answer.json().is_ok_and(|problem| problem["outcome"] == "not-done")
 }
 
 fn read(answer: &Answer) -> anyhow::Result<Versioned> {
-    let revision = answer
-        .header("x-raft-mod-revision")
-        .and_then(|revision| revision.parse().ok());
+    let revision = answer.header("x-raft-mod-revision").and_then(|revision| revision.parse().ok());
     Ok(Versioned {
         value: answer.text(),
         revision: revision.ok_or_else(|| anyhow!("no revision in {:?}", answer.headers))?,
@@ -222,11 +218,7 @@ fn read(answer: &Answer) -> anyhow::Result<Versioned> {
 }
 
 fn success(answer: &Answer) -> anyhow::Result<()> {
-    if answer.status.is_success() {
-        Ok(())
-    } else {
-        Err(unexpected(answer))
-    }
+    if answer.status.is_success() { Ok(()) } else { Err(unexpected(answer)) }
 }
 
 fn unexpected(answer: &Answer) -> anyhow::Error {
@@ -234,10 +226,7 @@ fn unexpected(answer: &Answer) -> anyhow::Error {
 }
 
 async fn grpc_call(grpc: &mut Grpc, method: &str, request: Value) -> Outcome<Value> {
-    match grpc
-        .call(&format!("raft.KeyValueService/{method}"), request)
-        .await
-    {
+    match grpc.call(&format!("raft.KeyValueService/{method}"), request).await {
         Ok(Ok(answer)) => Outcome::Done(answer),
         Ok(Err(status)) if is_definite(&status) => Outcome::NotDone(status.into()),
         Ok(Err(status)) => Outcome::Unknown(status.into()),
@@ -258,9 +247,7 @@ fn is_definite(status: &Status) -> bool {
 }
 
 fn is_unmet_condition(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<Status>()
-        .is_some_and(|status| status.code() == Code::FailedPrecondition)
+    error.downcast_ref::<Status>().is_some_and(|status| status.code() == Code::FailedPrecondition)
 }
 
 fn found(answer: &Value) -> anyhow::Result<Option<Versioned>> {
@@ -268,9 +255,7 @@ fn found(answer: &Value) -> anyhow::Result<Option<Versioned>> {
         return Ok(None);
     }
     // JSON has no integers of 64 bits: protobuf writes them as strings there.
-    let revision = answer["modRevision"]
-        .as_str()
-        .and_then(|revision| revision.parse().ok());
+    let revision = answer["modRevision"].as_str().and_then(|revision| revision.parse().ok());
     Ok(Some(Versioned {
         value: answer["value"].as_str().unwrap_or_default().to_owned(),
         revision: revision.ok_or_else(|| anyhow!("no revision in {answer}"))?,

@@ -64,10 +64,7 @@ impl Port {
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
         let is_ours = reservation.try_lock().is_ok() && is_free(number);
-        Ok(is_ours.then_some(Self {
-            number,
-            _reservation: reservation,
-        }))
+        Ok(is_ours.then_some(Self { number, _reservation: reservation }))
     }
 
     /// Its number.

@@ -50,12 +50,7 @@ impl Process {
             .id()
             .and_then(|id| Pid::from_raw(id.cast_signed()))
             .with_context(|| format!("{name} has no process id"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            pid,
-            log: log.to_owned(),
-        })
+        Ok(Self { name: name.to_owned(), child, pid, log: log.to_owned() })
     }
 
     /// Sends a signal.
@@ -143,10 +138,7 @@ pub async fn run(
     within: Duration,
 ) -> Result<Output> {
     let mut command = raft()?;
-    command
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     timeout(within, command.output())
         .await
         .with_context(|| format!("`raft` hangs: still there after {within:?}"))?

@@ -30,8 +30,7 @@ fn given(path: PathBuf) -> Result<PathBuf> {
     if !path.is_file() {
         bail!("RAFT_BIN is {}, and there is no such file", path.display());
     }
-    path.canonicalize()
-        .with_context(|| format!("cannot resolve RAFT_BIN={}", path.display()))
+    path.canonicalize().with_context(|| format!("cannot resolve RAFT_BIN={}", path.display()))
 }
 
 /// Cargo itself keeps test programs that run at once from building at once.

@@ -44,11 +44,7 @@ impl Rest {
     /// A client of the node with this port, which waits so long for each answer.
     #[must_use]
     pub fn new(port: u16, patience: Duration) -> Self {
-        Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            patience,
-            connection: None,
-        }
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), patience, connection: None }
     }
 
     /// Sends a request and reads the whole answer.
@@ -92,12 +88,7 @@ impl Rest {
     /// If the answer is no success, or no JSON.
     pub async fn json(&mut self, path: &str) -> Result<Value> {
         let answer = self.ask(Method::GET, path, b"").await?;
-        ensure!(
-            answer.status == StatusCode::OK,
-            "{path}: {} {}",
-            answer.status,
-            answer.text()
-        );
+        ensure!(answer.status == StatusCode::OK, "{path}: {} {}", answer.status, answer.text());
         answer.json()
     }
 }
@@ -121,9 +112,8 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
         .await
         .with_context(|| format!("cannot connect to {address}"))?;
     stream.set_nodelay(true).context("cannot set a socket up")?;
-    let (sender, connection) = handshake(TokioIo::new(stream))
-        .await
-        .context("cannot speak HTTP")?;
+    let (sender, connection) =
+        handshake(TokioIo::new(stream)).await.context("cannot speak HTTP")?;
     // It ends when the sender is dropped or the peer hangs up.
     tokio::spawn(connection);
     Ok(sender)
@@ -133,17 +123,10 @@ async fn exchange(
     connection: &mut SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
 ) -> Result<Answer> {
-    let response = connection
-        .send_request(request)
-        .await
-        .context("no response")?;
+    let response = connection.send_request(request).await.context("no response")?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.context("no whole body")?.to_bytes();
-    Ok(Answer {
-        status: head.status,
-        headers: head.headers,
-        body,
-    })
+    Ok(Answer { status: head.status, headers: head.headers, body })
 }
 
 impl Answer {
@@ -214,9 +197,6 @@ mod tests {
         let get = || request(Method::GET, "/", b"").unwrap();
         assert!(matches!(client.send(get()).await, Err(Unanswered::Lost(_))));
         drop(silent);
-        assert!(matches!(
-            client.send(get()).await,
-            Err(Unanswered::NotSent(_))
-        ));
+        assert!(matches!(client.send(get()).await, Err(Unanswered::NotSent(_))));
     }
 }

@@ -67,11 +67,7 @@ impl Workload {
                 Ok(())
             });
         }
-        Self {
-            history,
-            stop,
-            clients,
-        }
+        Self { history, stop, clients }
     }
 
     /// The record so far.
@@ -139,8 +135,7 @@ impl Worker {
     }
 
     async fn write_once(&mut self) -> Result<()> {
-        self.put(format!("once/{}/{:08}", self.id, self.written))
-            .await
+        self.put(format!("once/{}/{:08}", self.id, self.written)).await
     }
 
     async fn put(&mut self, key: String) -> Result<()> {
@@ -177,10 +172,8 @@ impl Worker {
             Outcome::Done(found) => found.clone(),
             _ => None,
         };
-        self.note(client, key.to_owned(), invoked, outcome, |found| {
-            Call::Get {
-                found: found.flatten().map(|found| found.value),
-            }
+        self.note(client, key.to_owned(), invoked, outcome, |found| Call::Get {
+            found: found.flatten().map(|found| found.value),
         });
         self.pause_if_refused().await;
         Ok(found)

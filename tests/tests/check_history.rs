@@ -40,10 +40,8 @@ fn the_exit_status_is_the_verdict() -> Result<()> {
         let (code, output) = check(path, &history, more)?;
         ensure!(code == expected, "{history}{more:?}: {code}, {output:?}");
     }
-    let missing = Command::new(raft()?)
-        .current_dir(path)
-        .args(["check-history", "missing"])
-        .output()?;
+    let missing =
+        Command::new(raft()?).current_dir(path).args(["check-history", "missing"]).output()?;
     ensure!(missing.status.code() == Some(2), "{missing:?}");
     Ok(())
 }
@@ -55,18 +53,10 @@ fn a_violation_is_drawn_and_told_to_programs() -> Result<()> {
     let (_, output) = check(directory.path(), &history, &["--output", "json"])?;
     let verdict: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     ensure!(verdict["verdict"] == "not-linearizable", "{verdict}");
-    ensure!(
-        verdict["key"] == "<x>" && verdict["operations"] == 2,
-        "{verdict}"
-    );
-    let page = verdict["page"]
-        .as_str()
-        .context("it says where the picture is")?;
+    ensure!(verdict["key"] == "<x>" && verdict["operations"] == 2, "{verdict}");
+    let page = verdict["page"].as_str().context("it says where the picture is")?;
     let page = fs::read_to_string(directory.path().join(page))?;
     ensure!(page.contains("✗ get: nothing"), "{page}");
-    ensure!(
-        page.contains("&lt;x>") && !page.contains("<x>"),
-        "keys are text"
-    );
+    ensure!(page.contains("&lt;x>") && !page.contains("<x>"), "keys are text");
     Ok(())
 }

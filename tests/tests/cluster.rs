@@ -25,10 +25,7 @@ async fn one_leader_is_elected_and_all_nodes_say_the_same() -> Result<()> {
         let seen = cluster.rest(node).json("/v1/cluster").await?;
         for other in 0..NODES {
             let text = seen.to_string();
-            ensure!(
-                text.contains(cluster.name(other)),
-                "{other} is missing in {text}"
-            );
+            ensure!(text.contains(cluster.name(other)), "{other} is missing in {text}");
         }
         for path in ["/livez", "/readyz", "/metrics"] {
             let answer = cluster.rest(node).ask(Method::GET, path, b"").await?;
@@ -124,9 +121,7 @@ async fn grpc_is_found_by_reflection_and_tells_health_and_status() -> Result<()>
             })
             .await?;
         }
-        let status = grpc
-            .call("raft.KeyValueService/GetClusterStatus", json!({}))
-            .await??;
+        let status = grpc.call("raft.KeyValueService/GetClusterStatus", json!({})).await??;
         let text = status.to_string();
         for other in 0..NODES {
             ensure!(text.contains(cluster.name(other)), "{text}");
@@ -182,10 +177,7 @@ async fn the_command_line_writes_reads_and_tells() -> Result<()> {
     // Nothing is broken, so it isn't 2; but a script can tell it from a value that is empty.
     let (code, said, errors) = raft(&["get", "greeting"]).await?;
     assert_eq!((code, said.as_str()), (Some(1), ""));
-    ensure!(
-        errors.contains("greeting") && errors.lines().count() == 1,
-        "{errors}"
-    );
+    ensure!(errors.contains("greeting") && errors.lines().count() == 1, "{errors}");
 
     // The first of several endpoints may be down.
     cluster_without_its_first_node(cluster, &endpoints).await

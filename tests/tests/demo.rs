@@ -30,46 +30,31 @@ async fn the_demo_serves_and_leaves_nothing_behind() -> Result<()> {
             &scratch.path().join(format!("{port}.log")),
         )?;
         until("the demo says where it is", PATIENCE, async || {
-            Ok(demo
-                .said()
-                .contains(&format!("http://localhost:{port}/"))
-                .then_some(()))
+            Ok(demo.said().contains(&format!("http://localhost:{port}/")).then_some(()))
         })
         .await?;
-        ensure!(
-            fs::read_dir(&temporary)?.count() == 1,
-            "the data is in one temporary directory"
-        );
+        ensure!(fs::read_dir(&temporary)?.count() == 1, "the data is in one temporary directory");
 
         let mut rest = Rest::new(port, PATIENCE);
         for path in ["/", "/playground/"] {
             let answer = rest.ask(Method::GET, path, b"").await?;
             assert_eq!(answer.status, StatusCode::OK, "{path}");
             ensure!(
-                answer
-                    .header("content-type")
-                    .is_some_and(|kind| kind.starts_with("text/html")),
+                answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")),
                 "{path}: {:?}",
                 answer.headers
             );
         }
-        until(
-            "all nodes of the demo know each other",
-            PATIENCE,
-            async || {
-                let cluster = rest.json("/v1/cluster").await?.to_string();
-                let names = ["node1", "node2", "node3"];
-                let all = names.iter().all(|name| cluster.contains(name));
-                Ok(all.then_some(()))
-            },
-        )
+        until("all nodes of the demo know each other", PATIENCE, async || {
+            let cluster = rest.json("/v1/cluster").await?.to_string();
+            let names = ["node1", "node2", "node3"];
+            let all = names.iter().all(|name| cluster.contains(name));
+            Ok(all.then_some(()))
+        })
         .await?;
         for writer in &ports {
             let mut client = Client::Rest(Rest::new(writer.number(), PATIENCE));
-            client
-                .put("key", &writer.number().to_string())
-                .await
-                .done()?;
+            client.put("key", &writer.number().to_string()).await.done()?;
         }
 
         // A second one on the same ports says what is in its way, and disturbs nobody.

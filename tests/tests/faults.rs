@@ -102,12 +102,11 @@ impl Trial {
 
         let history = self.workload.history();
         let bound = 2 * ELECTION_TIMEOUT_MAX + SLACK;
-        let resumed = until(
-            "a write that was sent after the kill is acknowledged",
-            PATIENCE,
-            async || Ok(history.first_write_since(killed)),
-        )
-        .await?;
+        let resumed =
+            until("a write that was sent after the kill is acknowledged", PATIENCE, async || {
+                Ok(history.first_write_since(killed))
+            })
+            .await?;
         let took = Duration::from_micros(resumed - killed);
         println!("writes went on {took:?} after the leader's death");
         ensure!(
@@ -117,10 +116,7 @@ impl Trial {
 
         let successor = self.cluster.leader().await?;
         let after = self.cluster.status(successor).await?;
-        ensure!(
-            successor != leader && after.term > before.term,
-            "{after:?} follows {before:?}"
-        );
+        ensure!(successor != leader && after.term > before.term, "{after:?} follows {before:?}");
         self.workload.progress(LOAD, PATIENCE).await?;
         self.cluster.start_node(leader)?;
         self.caught_up(leader).await
@@ -184,10 +180,7 @@ impl Trial {
 
     /// The clients stop; everything is read back through every node, and all of it is judged.
     async fn end(self) -> Result<Vec<Operation>> {
-        let Self {
-            mut cluster,
-            workload,
-        } = self;
+        let Self { mut cluster, workload } = self;
         let history = workload.stop().await?;
         cluster.leader().await?;
         cluster.settled().await?;
@@ -199,13 +192,10 @@ impl Trial {
         let counts = count(&history);
         println!("{counts:?}");
         let last_read = |key: &str| {
-            history
-                .iter()
-                .rev()
-                .find_map(|operation| match &operation.call {
-                    Call::Get { found } if operation.key == key => Some(found.as_deref()),
-                    _ => None,
-                })
+            history.iter().rev().find_map(|operation| match &operation.call {
+                Call::Get { found } if operation.key == key => Some(found.as_deref()),
+                _ => None,
+            })
         };
         let kept = written_once(&history);
         ensure!(kept.len() >= LOAD / 4, "only {} single writes", kept.len());

@@ -47,12 +47,7 @@ async fn an_honest_store_is_acquitted() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_lie_is_caught() -> Result<()> {
-    for lie in [
-        Lie::StaleRead,
-        Lie::LostWrite,
-        Lie::Resurrection,
-        Lie::BlindSwap,
-    ] {
+    for lie in [Lie::StaleRead, Lie::LostWrite, Lie::Resurrection, Lie::BlindSwap] {
         let history = history_of(lie).await?;
         check_caught(Some(history)).with_context(|| format!("{lie:?}"))?;
     }
@@ -68,14 +63,8 @@ async fn history_of(lie: Lie) -> Result<Vec<raft_sim::linearizability::Operation
     workload.progress(3_000, Duration::from_secs(30)).await?;
     let history = workload.stop().await?;
     server.abort();
-    let store = store
-        .lock()
-        .map_err(|_| anyhow::anyhow!("the store panicked"))?;
-    ensure!(
-        (lie == Lie::None) == (store.lies == 0),
-        "{} lies",
-        store.lies
-    );
+    let store = store.lock().map_err(|_| anyhow::anyhow!("the store panicked"))?;
+    ensure!((lie == Lie::None) == (store.lies == 0), "{} lies", store.lies);
     Ok(history.operations())
 }
 
@@ -92,10 +81,7 @@ async fn answer(
     store: Arc<Mutex<Store>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
-    let body = body
-        .collect()
-        .await
-        .map(http_body_util::Collected::to_bytes);
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes);
     let value = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
     let condition = head
         .headers
@@ -135,14 +121,7 @@ struct Store {
 
 impl Store {
     fn new(lie: Lie) -> Self {
-        Self {
-            lie,
-            lies: 0,
-            requests: 0,
-            revision: 1,
-            now: HashMap::new(),
-            before: HashMap::new(),
-        }
+        Self { lie, lies: 0, requests: 0, revision: 1, now: HashMap::new(), before: HashMap::new() }
     }
 
     /// Whether this request is answered with that lie.
@@ -163,11 +142,8 @@ impl Store {
     fn put(&mut self, key: &str, value: String, condition: Option<u64>) -> bool {
         // Of a key that is read again: those that are written once are not, here.
         let is_read = key.contains("contended");
-        let holds = condition.is_none_or(|revision| {
-            self.now
-                .get(key)
-                .is_some_and(|(_, found)| *found == revision)
-        });
+        let holds = condition
+            .is_none_or(|revision| self.now.get(key).is_some_and(|(_, found)| *found == revision));
         if !holds && !self.lies(Lie::BlindSwap, true) {
             return false;
         }

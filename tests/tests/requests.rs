@@ -101,19 +101,12 @@ async fn keys_and_values_over_the_limit() -> Result<()> {
     let subject = Subject::start().await?;
     let key = format!("/v1/kv/{}", "k".repeat(KEY_BYTES_MAX + 1));
     for method in [Method::PUT, Method::DELETE] {
-        let answer = subject
-            .refuses_plain(StatusCode::PAYLOAD_TOO_LARGE, method, &key, b"")
-            .await?;
-        ensure!(
-            answer.text().contains(&KEY_BYTES_MAX.to_string()),
-            "{}",
-            answer.text()
-        );
+        let answer =
+            subject.refuses_plain(StatusCode::PAYLOAD_TOO_LARGE, method, &key, b"").await?;
+        ensure!(answer.text().contains(&KEY_BYTES_MAX.to_string()), "{}", answer.text());
     }
     // There can be no such key.
-    subject
-        .refuses_plain(StatusCode::NOT_FOUND, Method::GET, &key, b"")
-        .await?;
+    subject.refuses_plain(StatusCode::NOT_FOUND, Method::GET, &key, b"").await?;
     // One byte over the limit, and far beyond whatever is read at once.
     for bytes in [VALUE_BYTES_MAX + 1, 16 * VALUE_BYTES_MAX] {
         let value = Bytes::from(vec![b'v'; bytes]);
@@ -124,15 +117,9 @@ async fn keys_and_values_over_the_limit() -> Result<()> {
                 Ok(put)
             })
             .await?;
-        ensure!(
-            answer.text().contains(&VALUE_BYTES_MAX.to_string()),
-            "{}",
-            answer.text()
-        );
+        ensure!(answer.text().contains(&VALUE_BYTES_MAX.to_string()), "{}", answer.text());
     }
-    subject
-        .refuses_plain(StatusCode::NOT_FOUND, Method::PUT, "/v1/kv/", b"no key")
-        .await?;
+    subject.refuses_plain(StatusCode::NOT_FOUND, Method::PUT, "/v1/kv/", b"no key").await?;
     subject.finish().await
 }
 
@@ -163,9 +150,7 @@ async fn text_that_is_no_text() -> Result<()> {
         "/v1/kv/100%",
         "/v1/kv/%zz",
     ] {
-        subject
-            .refuses_plain(StatusCode::BAD_REQUEST, Method::GET, path, b"")
-            .await?;
+        subject.refuses_plain(StatusCode::BAD_REQUEST, Method::GET, path, b"").await?;
     }
     subject.finish().await
 }
@@ -182,94 +167,46 @@ async fn json_that_makes_no_sense() -> Result<()> {
     for (body, said) in [
         ("", "EOF"),
         ("{", "EOF"),
-        (
-            r#"{"success": [{"put": {"key": "kept", "value": "changed"}}]"#,
-            "EOF",
-        ),
-        (
-            r#"{"success": [{"put": {"key": "kept", "value": "changed"}}]} more"#,
-            "trailing",
-        ),
+        (r#"{"success": [{"put": {"key": "kept", "value": "changed"}}]"#, "EOF"),
+        (r#"{"success": [{"put": {"key": "kept", "value": "changed"}}]} more"#, "trailing"),
         (
             "{\"success\": [{\"put\": {\"key\": \"kept\", \"value\": \"\u{7f}\u{1}\"}}]}",
             "control character",
         ),
         ("[]", "no transaction"),
         (r#"{"succes": []}"#, "succes"),
-        (
-            r#"{"success": [{"get": {"key": "kept", "value": "1"}}]}"#,
-            "unknown field",
-        ),
-        (
-            r#"{"success": [{"increment": {"key": "kept"}}]}"#,
-            "increment",
-        ),
+        (r#"{"success": [{"get": {"key": "kept", "value": "1"}}]}"#, "unknown field"),
+        (r#"{"success": [{"increment": {"key": "kept"}}]}"#, "increment"),
         (r#"{"success": [{"put": {"value": "changed"}}]}"#, "key"),
         (
             r#"{"success": [{"put": {"key": "kept", "key_base64": "a2VwdA==", "value": ""}}]}"#,
             "one of the two",
         ),
-        (
-            r#"{"success": [{"put": {"key": "kept", "value_base64": "?"}}]}"#,
-            "base64",
-        ),
-        (
-            r#"{"success": [{"put": {"key": "", "value": "changed"}}]}"#,
-            "empty",
-        ),
-        (
-            r#"{"compare": [{"key": "kept"}], "failure": []}"#,
-            "one of value",
-        ),
+        (r#"{"success": [{"put": {"key": "kept", "value_base64": "?"}}]}"#, "base64"),
+        (r#"{"success": [{"put": {"key": "", "value": "changed"}}]}"#, "empty"),
+        (r#"{"compare": [{"key": "kept"}], "failure": []}"#, "one of value"),
         (
             r#"{"compare": [{"key": "kept", "version": {"equal": 1}, "value": {"equal": ""}}]}"#,
             "one of value",
         ),
-        (
-            r#"{"compare": [{"key": "kept", "version": {"about": 1}}]}"#,
-            "about",
-        ),
-        (
-            r#"{"compare": [{"key": "kept", "version": {"equal": 1.5}}]}"#,
-            "no transaction",
-        ),
+        (r#"{"compare": [{"key": "kept", "version": {"about": 1}}]}"#, "about"),
+        (r#"{"compare": [{"key": "kept", "version": {"equal": 1.5}}]}"#, "no transaction"),
         (twice.as_str(), "only once"),
         (reads.as_str(), "32"),
     ] {
         let answer = subject
-            .refuses_plain(
-                StatusCode::BAD_REQUEST,
-                Method::POST,
-                "/v1/txn",
-                body.as_bytes(),
-            )
+            .refuses_plain(StatusCode::BAD_REQUEST, Method::POST, "/v1/txn", body.as_bytes())
             .await
             .with_context(|| body.chars().take(99).collect::<String>())?;
-        ensure!(
-            answer.text().contains(said),
-            "{body:.99}: {}",
-            answer.text()
-        );
+        ensure!(answer.text().contains(said), "{body:.99}: {}", answer.text());
     }
     subject
-        .refuses_plain(
-            StatusCode::BAD_REQUEST,
-            Method::POST,
-            "/v1/txn",
-            b"{\"success\": \xff}",
-        )
+        .refuses_plain(StatusCode::BAD_REQUEST, Method::POST, "/v1/txn", b"{\"success\": \xff}")
         .await?;
-    subject
-        .refuses_plain(StatusCode::METHOD_NOT_ALLOWED, Method::GET, "/v1/txn", b"")
-        .await?;
+    subject.refuses_plain(StatusCode::METHOD_NOT_ALLOWED, Method::GET, "/v1/txn", b"").await?;
     for large in [many.into_bytes(), vec![b' '; 4 * 1024 * 1024]] {
         subject
-            .refuses_plain(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                Method::POST,
-                "/v1/txn",
-                &large,
-            )
+            .refuses_plain(StatusCode::PAYLOAD_TOO_LARGE, Method::POST, "/v1/txn", &large)
             .await?;
     }
     subject.finish().await
@@ -290,9 +227,7 @@ async fn parameters_that_make_no_sense() -> Result<()> {
         "/v1/log?from=here",
         "/v1/log?limit=1.5",
     ] {
-        subject
-            .refuses_plain(StatusCode::BAD_REQUEST, Method::GET, path, b"")
-            .await?;
+        subject.refuses_plain(StatusCode::BAD_REQUEST, Method::GET, path, b"").await?;
     }
     for revision in ["soon", "\"", "\"-1\"", "\"99999999999999999999999\""] {
         subject
@@ -310,15 +245,8 @@ async fn parameters_that_make_no_sense() -> Result<()> {
 #[tokio::test]
 async fn routes_and_methods_that_are_none() -> Result<()> {
     let subject = Subject::start().await?;
-    for path in [
-        "/v1/nothing",
-        "/v2/kv/kept",
-        "/v1/kv/kept/../..",
-        "/etc/passwd",
-    ] {
-        subject
-            .refuses_plain(StatusCode::NOT_FOUND, Method::GET, path, b"")
-            .await?;
+    for path in ["/v1/nothing", "/v2/kv/kept", "/v1/kv/kept/../..", "/etc/passwd"] {
+        subject.refuses_plain(StatusCode::NOT_FOUND, Method::GET, path, b"").await?;
     }
     for (method, path) in [
         (Method::POST, "/v1/kv/kept"),
@@ -327,9 +255,8 @@ async fn routes_and_methods_that_are_none() -> Result<()> {
         (Method::POST, "/metrics"),
         (Method::PUT, "/v1/kv"),
     ] {
-        let answer = subject
-            .refuses_plain(StatusCode::METHOD_NOT_ALLOWED, method, path, b"{}")
-            .await?;
+        let answer =
+            subject.refuses_plain(StatusCode::METHOD_NOT_ALLOWED, method, path, b"{}").await?;
         let allowed = answer.header("allow").unwrap_or_default();
         ensure!(allowed.contains("GET"), "{path} allows {allowed:?}");
     }
@@ -339,9 +266,7 @@ async fn routes_and_methods_that_are_none() -> Result<()> {
 #[tokio::test]
 async fn a_key_that_is_not_there() -> Result<()> {
     let subject = Subject::start().await?;
-    subject
-        .refuses_plain(StatusCode::NOT_FOUND, Method::GET, "/v1/kv/missing", b"")
-        .await?;
+    subject.refuses_plain(StatusCode::NOT_FOUND, Method::GET, "/v1/kv/missing", b"").await?;
     subject.finish().await
 }
 
@@ -375,15 +300,11 @@ async fn grpc_bytes_that_are_no_message() -> Result<()> {
         let grpc = subject.cluster.grpc(node).await?;
         // A field that says it is longer than the message; a key that is no text.
         for bytes in [&[0x0a, 0x7f][..], &[0x0a, 2, 0xc3, 0x28][..]] {
-            let answer = grpc
-                .call_raw("/raft.KeyValueService/Get", Bytes::from_static(bytes))
-                .await?;
+            let answer =
+                grpc.call_raw("/raft.KeyValueService/Get", Bytes::from_static(bytes)).await?;
             let code = answer.err().map(|status| status.code());
             // tonic answers messages that cannot be decoded by itself, and calls them internal errors.
-            ensure!(
-                matches!(code, Some(Code::InvalidArgument | Code::Internal)),
-                "{code:?}"
-            );
+            ensure!(matches!(code, Some(Code::InvalidArgument | Code::Internal)), "{code:?}");
         }
         for path in ["/raft.KeyValueService/Frobnicate", "/raft.NoService/Get"] {
             let answer = grpc.call_raw(path, Bytes::new()).await?;
@@ -464,9 +385,7 @@ async fn what_no_leader_can_be_found_for_is_refused_in_time() -> Result<()> {
         ensure!(problem["outcome"] == "not-done", "{problem}");
     }
     // What needs no majority is answered.
-    let answer = rest
-        .ask(Method::GET, "/v1/kv/key?consistency=stale", b"")
-        .await?;
+    let answer = rest.ask(Method::GET, "/v1/kv/key?consistency=stale", b"").await?;
     assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
     assert_eq!(cluster.status(survivor).await?.leader, None);
     let answer = rest.ask(Method::GET, "/livez", b"").await?;

@@ -21,21 +21,16 @@ async fn its_peers_need_not_wait_for_their_connections_to_time_out() -> Result<(
         // The others write meanwhile, so they have something to say to it.
         let mut client = Client::Rest(cluster.rest((node + 1) % NODES));
         let key = format!("without-{node}");
-        until(
-            "a write without the node",
-            Duration::from_secs(10),
-            async || Ok(client.put(&key, "x").await.done().ok()),
-        )
+        until("a write without the node", Duration::from_secs(10), async || {
+            Ok(client.put(&key, "x").await.done().ok())
+        })
         .await?;
         cluster.start_node(node)?;
         until(
             "the node is one of the cluster again",
             WELL_BEFORE_CONNECTIONS_TIME_OUT,
             async || {
-                let answer = cluster
-                    .rest(node)
-                    .ask(Method::GET, "/v1/kv/nothing", b"")
-                    .await?;
+                let answer = cluster.rest(node).ask(Method::GET, "/v1/kv/nothing", b"").await?;
                 Ok((answer.status == StatusCode::NOT_FOUND).then_some(()))
             },
         )

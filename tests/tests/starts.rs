@@ -31,16 +31,9 @@ impl Plan {
             ("--node-id", "node1".to_owned()),
             ("--port", own.to_string()),
             ("--peers", format!("localhost:{one},localhost:{other}")),
-            (
-                "--data-dir",
-                directory.path().join("data").display().to_string(),
-            ),
+            ("--data-dir", directory.path().join("data").display().to_string()),
         ];
-        Ok(Self {
-            directory,
-            ports,
-            arguments,
-        })
+        Ok(Self { directory, ports, arguments })
     }
 
     fn own_port(&self) -> u16 {
@@ -64,10 +57,7 @@ impl Plan {
 
     /// The start is refused, and what is said names this.
     async fn is_refused(&self, names: &[&str]) -> Result<()> {
-        let arguments = self
-            .arguments
-            .iter()
-            .flat_map(|(flag, value)| [*flag, value]);
+        let arguments = self.arguments.iter().flat_map(|(flag, value)| [*flag, value]);
         is_refused(arguments, names).await
     }
 }
@@ -76,17 +66,8 @@ async fn is_refused(arguments: impl IntoIterator<Item = &str>, names: &[&str]) -
     let arguments: Vec<&str> = arguments.into_iter().collect();
     let output = process::run(&arguments, AT_ONCE).await?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let case = || {
-        format!(
-            "{arguments:?} ended with {}, and said:\n{said}",
-            output.status
-        )
-    };
-    ensure!(
-        output.status.code() == Some(2),
-        "no exit status 2: {}",
-        case()
-    );
+    let case = || format!("{arguments:?} ended with {}, and said:\n{said}", output.status);
+    ensure!(output.status.code() == Some(2), "no exit status 2: {}", case());
     ensure!(said.lines().count() == 1, "not one line: {}", case());
     ensure!(output.stdout.is_empty(), "standard output: {}", case());
     for name in names {
@@ -101,9 +82,7 @@ async fn peers_that_contain_the_node_itself() -> Result<()> {
     let (own, other) = (plan.own_port(), plan.ports[1].number());
     for itself in ["localhost", "127.0.0.1"] {
         let peers = format!("{itself}:{own},localhost:{other}");
-        let plan = Plan::new()?
-            .with("--port", own.to_string())
-            .with("--peers", peers);
+        let plan = Plan::new()?.with("--port", own.to_string()).with("--peers", peers);
         plan.is_refused(&["--peers", &own.to_string()]).await?;
     }
     Ok(())
@@ -111,16 +90,9 @@ async fn peers_that_contain_the_node_itself() -> Result<()> {
 
 #[tokio::test]
 async fn peers_that_are_nothing_or_no_addresses() -> Result<()> {
-    for peers in [
-        "",
-        ",",
-        "localhost",
-        "localhost:",
-        "localhost:0",
-        "localhost:65536",
-        ":1",
-        "a b:1",
-    ] {
+    for peers in
+        ["", ",", "localhost", "localhost:", "localhost:0", "localhost:65536", ":1", "a b:1"]
+    {
         let plan = Plan::new()?.with("--peers", peers);
         plan.is_refused(&["--peers"]).await?;
     }
@@ -148,19 +120,12 @@ async fn a_data_directory_that_cannot_be_written() -> Result<()> {
     let file = plan.data_dir().join("file");
     fs::write(&file, "not a directory").context("cannot write a file")?;
     // Whoever is root may write anywhere, but not below a file, and not in /proc.
-    for directory in [
-        file.join("data").as_path(),
-        &file,
-        Path::new("/proc/raft-data"),
-    ] {
+    for directory in [file.join("data").as_path(), &file, Path::new("/proc/raft-data")] {
         let directory = directory.display().to_string();
         let plan = Plan::new()?.with("--data-dir", directory.clone());
         plan.is_refused(&[&directory]).await?;
     }
-    assert_eq!(
-        fs::read(&file).context("the file is gone")?,
-        b"not a directory"
-    );
+    assert_eq!(fs::read(&file).context("the file is gone")?, b"not a directory");
     Ok(())
 }
 
@@ -169,9 +134,7 @@ async fn a_data_directory_of_another_node() -> Result<()> {
     let mut cluster = Cluster::start(&[]).await?;
     let foreign = cluster.data(0).display().to_string();
     cluster.kill(0).await?;
-    let plan = Plan::new()?
-        .with("--node-id", "node9")
-        .with("--data-dir", foreign);
+    let plan = Plan::new()?.with("--node-id", "node9").with("--data-dir", foreign);
     plan.is_refused(&["node1", "node9"]).await?;
     // Nothing happened to it.
     cluster.start_node(0)?;
@@ -199,25 +162,15 @@ async fn a_journal_with_a_hole() -> Result<()> {
     let mut journals = fs::read_dir(&data)?.filter_map(|entry| Some(entry.ok()?.path()));
     let journal = journals.find(is_journal).context("no journal")?;
     let mut bytes = fs::read(&journal)?;
-    let written = bytes
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .context("an empty journal")?;
+    let written = bytes.iter().rposition(|byte| *byte != 0).context("an empty journal")?;
     ensure!(written > 4 * HOLE, "{written} bytes are too few for a hole");
     bytes[written / 2..][..HOLE].fill(0);
     fs::write(&journal, bytes)?;
     let arguments = cluster.arguments(0);
     let directory = cluster.data(0).display().to_string();
-    is_refused(
-        arguments.iter().map(String::as_str),
-        &["damaged", &directory],
-    )
-    .await?;
+    is_refused(arguments.iter().map(String::as_str), &["damaged", &directory]).await?;
     // The others go on.
-    let answer = cluster
-        .rest(1)
-        .ask(Method::PUT, "/v1/kv/later", b"v")
-        .await?;
+    let answer = cluster.rest(1).ask(Method::PUT, "/v1/kv/later", b"v").await?;
     ensure!(answer.status == StatusCode::NO_CONTENT, "{}", answer.text());
     cluster.finish().await
 }
@@ -244,14 +197,8 @@ async fn flags_that_make_no_sense() -> Result<()> {
     ] {
         Plan::new()?.with(flag, value).is_refused(&[flag]).await?;
     }
-    Plan::new()?
-        .with("--nonsense", "1")
-        .is_refused(&["--nonsense"])
-        .await?;
-    Plan::new()?
-        .without("--node-id")
-        .is_refused(&["--node-id"])
-        .await?;
+    Plan::new()?.with("--nonsense", "1").is_refused(&["--nonsense"]).await?;
+    Plan::new()?.without("--node-id").is_refused(&["--node-id"]).await?;
     is_refused(["frobnicate"], &["frobnicate"]).await?;
     is_refused(["get"], &["KEY"]).await?;
     is_refused(["put", "key"], &["VALUE"]).await
@@ -260,9 +207,7 @@ async fn flags_that_make_no_sense() -> Result<()> {
 #[tokio::test]
 async fn election_timeouts_that_no_cluster_can_live_with() -> Result<()> {
     let plan = Plan::new()?.with("--election-timeout-min-ms", "500");
-    plan.with("--election-timeout-max-ms", "100")
-        .is_refused(&["election_timeout"])
-        .await
+    plan.with("--election-timeout-max-ms", "100").is_refused(&["election_timeout"]).await
 }
 
 #[tokio::test]
@@ -273,9 +218,6 @@ async fn nobody_there_to_talk_to() -> Result<()> {
     let output = process::run(arguments, PATIENCE).await?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
-    ensure!(
-        said.lines().count() == 1 && said.contains(&endpoint),
-        "{said}"
-    );
+    ensure!(said.lines().count() == 1 && said.contains(&endpoint), "{said}");
     Ok(())
 }

@@ -7,14 +7,8 @@ use raft_tests::cluster::{Cluster, PATIENCE};
 use raft_tests::kv::Client;
 use raft_tests::wait::until;
 
-const OURS: (&str, &str) = (
-    "RAFT_CLUSTER_SECRET",
-    "the secret of this cluster, long enough",
-);
-const THEIRS: (&str, &str) = (
-    "RAFT_CLUSTER_SECRET",
-    "the secret of another cluster, as long",
-);
+const OURS: (&str, &str) = ("RAFT_CLUSTER_SECRET", "the secret of this cluster, long enough");
+const THEIRS: (&str, &str) = ("RAFT_CLUSTER_SECRET", "the secret of another cluster, as long");
 
 #[tokio::test]
 async fn a_peer_with_another_clusters_certificate_is_refused() -> Result<()> {

@@ -35,10 +35,7 @@ async fn one_side_is_done_as_a_whole() -> Result<()> {
     let again = txn(&mut cluster.rest(1), &first).await?;
     assert_eq!(again["succeeded"], false);
     assert_eq!(again["revision"], done["revision"]);
-    assert_eq!(
-        again["results"][0]["get"]["kv"]["mod_revision"],
-        done["revision"]
-    );
+    assert_eq!(again["results"][0]["get"]["kv"]["mod_revision"], done["revision"]);
     let answer = cluster.rest(2).ask(Method::GET, "/v1/kv/%FF", b"").await?;
     assert_eq!(answer.body, b"\xfe"[..]);
 
@@ -47,14 +44,8 @@ async fn one_side_is_done_as_a_whole() -> Result<()> {
         (json!({ "value": { "not_equal": "1" } }), false),
         (json!({ "value_base64": { "less": "Mg==" } }), true),
         (json!({ "version": { "greater": 0 } }), true),
-        (
-            json!({ "create_revision": { "equal": done["revision"] } }),
-            true,
-        ),
-        (
-            json!({ "mod_revision": { "less": done["revision"] } }),
-            false,
-        ),
+        (json!({ "create_revision": { "equal": done["revision"] } }), true),
+        (json!({ "mod_revision": { "less": done["revision"] } }), false),
     ];
     for (mut condition, expected) in compared {
         condition["key"] = "a".into();
@@ -69,11 +60,8 @@ async fn one_side_is_done_as_a_whole() -> Result<()> {
 async fn racing_additions_are_all_counted() -> Result<()> {
     const ADDITIONS: u64 = 20;
     let cluster = Cluster::start(&[]).await?;
-    txn(
-        &mut cluster.rest(0),
-        &json!({ "success": [{ "put": { "key": "sum", "value": "0" } }] }),
-    )
-    .await?;
+    txn(&mut cluster.rest(0), &json!({ "success": [{ "put": { "key": "sum", "value": "0" } }] }))
+        .await?;
     let adders = (0..NODES).map(|node| {
         let mut rest = cluster.rest(node);
         async move {

@@ -53,19 +53,11 @@ fn core(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
 
 /// The page's package is what is measured in WebAssembly.
 fn sim(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
-    let needs = [
-        Need::Toolchain,
-        Need::WasmBindgen,
-        Need::Chromium,
-        Need::NodePackages,
-    ];
+    let needs = [Need::Toolchain, Need::WasmBindgen, Need::Chromium, Need::NodePackages];
     setup::ensure(workspace, &needs)?;
     page::build(workspace)?;
-    Step::cargo(
-        workspace,
-        "build --quiet --release --package raft-sim --bin bench --bin weigh",
-    )?
-    .run()?;
+    Step::cargo(workspace, "build --quiet --release --package raft-sim --bin bench --bin weigh")?
+        .run()?;
     let program = Step::new(workspace, workspace.target("release/bench"))?
         .arg("--harness")
         .arg(workspace.path("tests/browser/bench-sim.js"))
@@ -74,10 +66,7 @@ fn sim(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
 }
 
 fn finish(program: Step) -> Result<ExitCode> {
-    let status = program
-        .into_command()
-        .status()
-        .context("cannot start the benchmark")?;
+    let status = program.into_command().status().context("cannot start the benchmark")?;
     if status.code().is_none() {
         bail!("the benchmark was ended: {status}");
     }

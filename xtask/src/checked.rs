@@ -15,16 +15,10 @@ pub struct Program {
 }
 
 /// Goes through every state within bounds.
-pub const MODEL: Program = Program {
-    package: "raft-model",
-    name: "model",
-};
+pub const MODEL: Program = Program { package: "raft-model", name: "model" };
 
 /// Tells servers whatever comes to its mind.
-pub const FUZZ: Program = Program {
-    package: "raft-fuzz",
-    name: "fuzz",
-};
+pub const FUZZ: Program = Program { package: "raft-fuzz", name: "fuzz" };
 
 /// What is handed on.
 #[derive(clap::Args)]
@@ -45,13 +39,8 @@ impl Program {
 
 /// Builds and runs a program, and ends as it does.
 pub fn run(workspace: &Workspace, program: Program, args: &Args) -> Result<ExitCode> {
-    let mut command = program
-        .step(workspace)?
-        .args(&args.arguments)
-        .into_command();
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", program.name))?;
+    let mut command = program.step(workspace)?.args(&args.arguments).into_command();
+    let status = command.status().with_context(|| format!("cannot start {}", program.name))?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }

@@ -40,10 +40,7 @@ pub fn run(workspace: &Workspace, args: &DeterminismArgs) -> Result<()> {
         .arg(workspace.path("tests/browser/determinism.js"))
         .arg(&package)
         .arg(&seeds);
-    let mut builds = vec![
-        ("native, optimized", native("release")?),
-        ("wasm32, Node.js", wasm),
-    ];
+    let mut builds = vec![("native, optimized", native("release")?), ("wasm32, Node.js", wasm)];
     if !args.optimized {
         builds.push(("native, not optimized", native("debug")?));
     }

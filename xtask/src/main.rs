@@ -78,10 +78,7 @@ fn main() -> ExitCode {
     match run(&cli.task) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!(
-                "error: {error:#} (after {})",
-                step::elapsed(started.elapsed())
-            );
+            eprintln!("error: {error:#} (after {})", step::elapsed(started.elapsed()));
             ExitCode::FAILURE
         }
     }

@@ -26,11 +26,7 @@ pub struct DemoArgs {
 pub fn build(workspace: &Workspace) -> Result<()> {
     announce("building the node");
     let started = Instant::now();
-    Step::cargo(
-        workspace,
-        "build --package raft-native --bin raft --release",
-    )?
-    .run()?;
+    Step::cargo(workspace, "build --package raft-native --bin raft --release")?.run()?;
     eprintln!("    built the node in {}", elapsed(started.elapsed()));
     Ok(())
 }

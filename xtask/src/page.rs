@@ -35,10 +35,7 @@ pub fn build(workspace: &Workspace) -> Result<Sizes> {
     optimize(workspace, &staged.join(MODULE))?;
     let sizes = measure(workspace, &staged.join(MODULE))?;
     publish(&staged, &workspace.path("www/pkg"))?;
-    eprintln!(
-        "    built the page in {}: {sizes}",
-        elapsed(started.elapsed())
-    );
+    eprintln!("    built the page in {}: {sizes}", elapsed(started.elapsed()));
     Ok(sizes)
 }
 
@@ -52,10 +49,7 @@ pub fn bind(workspace: &Workspace, arguments: &[&str], staged: &Path) -> Result<
     .run()?;
     let module = workspace.target("wasm32-unknown-unknown/page/raft_wasm.wasm");
     if !module.is_file() {
-        bail!(
-            "raft-wasm builds no {}: it must be a cdylib",
-            module.display()
-        );
+        bail!("raft-wasm builds no {}: it must be a cdylib", module.display());
     }
 
     remove_directory(staged)?;
@@ -126,10 +120,7 @@ fn measure(workspace: &Workspace, module: &Path) -> Result<Sizes> {
     if !compressed.status.success() {
         bail!("gzip failed: {}", compressed.status);
     }
-    Ok(Sizes {
-        raw,
-        gzip: compressed.stdout.len() as u64,
-    })
+    Ok(Sizes { raw, gzip: compressed.stdout.len() as u64 })
 }
 
 /// Copies only what differs: the node embeds the page, and is rebuilt when a file's time changes.
@@ -137,9 +128,7 @@ fn publish(from: &Path, to: &Path) -> Result<()> {
     let wanted = files(from)?;
     for name in &wanted {
         let (source, destination) = (from.join(name), to.join(name));
-        let parent = destination
-            .parent()
-            .context("a published file has a directory")?;
+        let parent = destination.parent().context("a published file has a directory")?;
         fs::create_dir_all(parent)
             .with_context(|| format!("cannot create {}", parent.display()))?;
         let bytes =
@@ -208,10 +197,7 @@ mod tests {
         publish(&from, &to).unwrap();
 
         assert_eq!(files(&to).unwrap(), files(&from).unwrap());
-        assert_eq!(
-            fs::metadata(to.join("same")).unwrap().modified().unwrap(),
-            untouched
-        );
+        assert_eq!(fs::metadata(to.join("same")).unwrap().modified().unwrap(), untouched);
         fs::remove_dir_all(base).unwrap();
     }
 }

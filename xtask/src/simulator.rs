@@ -23,10 +23,7 @@ pub struct SimulatorArgs {
 pub fn run(workspace: &Workspace, program: &str, args: &SimulatorArgs) -> Result<Infallible> {
     let mut step = Step::cargo(workspace, "run --quiet --release --package raft-sim")?;
     // Servers whose rules can be broken are a little slower.
-    let breaks = args
-        .arguments
-        .iter()
-        .any(|argument| argument.starts_with("--broken"));
+    let breaks = args.arguments.iter().any(|argument| argument.starts_with("--broken"));
     if breaks || ["sabotage", "scenario"].contains(&program) {
         step = step.arg("--features").arg("sabotage");
     }

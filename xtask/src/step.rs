@@ -23,9 +23,7 @@ impl Step {
     pub fn new(workspace: &Workspace, program: impl AsRef<OsStr>) -> Result<Self> {
         let program = program.as_ref();
         let mut command = Command::new(program);
-        command
-            .current_dir(workspace.root())
-            .env("PATH", workspace.search_path()?);
+        command.current_dir(workspace.root()).env("PATH", workspace.search_path()?);
         // `cargo run` describes xtask's own package in these. Build scripts that watch them (ring's does) would
         // otherwise run anew whenever a build is started by xtask after one that was started by hand.
         for (name, _) in env::vars_os() {
@@ -34,10 +32,7 @@ impl Step {
                 command.env_remove(&name);
             }
         }
-        Ok(Self {
-            command,
-            line: program.to_string_lossy().into_owned(),
-        })
+        Ok(Self { command, line: program.to_string_lossy().into_owned() })
     }
 
     /// `cargo` with a line of arguments that hold no spaces themselves.
@@ -73,10 +68,8 @@ impl Step {
     /// Runs it with the terminal's input and output.
     pub fn run(mut self) -> Result<()> {
         eprintln!("    $ {}", self.line);
-        let status = self
-            .command
-            .status()
-            .with_context(|| format!("cannot start `{}`", self.line))?;
+        let status =
+            self.command.status().with_context(|| format!("cannot start `{}`", self.line))?;
         self.judge(status)
     }
 
@@ -95,9 +88,7 @@ impl Step {
             println!("{line}");
             read(&line);
         }
-        let status = child
-            .wait()
-            .with_context(|| format!("lost `{}`", self.line))?;
+        let status = child.wait().with_context(|| format!("lost `{}`", self.line))?;
         self.judge(status)
     }
 
@@ -132,11 +123,7 @@ pub fn elapsed(duration: Duration) -> String {
     if seconds < 60.0 {
         format!("{seconds:.1} s")
     } else {
-        format!(
-            "{} min {:02} s",
-            duration.as_secs() / 60,
-            duration.as_secs() % 60
-        )
+        format!("{} min {:02} s", duration.as_secs() / 60, duration.as_secs() % 60)
     }
 }
 

@@ -21,14 +21,9 @@ impl Workspace {
             .context("xtask lies in a directory of the workspace")?;
         // Wherever settings and variables put the target directory, this program is `<target>/<profile>/xtask`.
         let program = env::current_exe().context("cannot tell where xtask itself is")?;
-        let target = program
-            .ancestors()
-            .nth(2)
-            .context("xtask does not lie in a target directory")?;
-        Ok(Self {
-            root: root.to_path_buf(),
-            target: target.to_path_buf(),
-        })
+        let target =
+            program.ancestors().nth(2).context("xtask does not lie in a target directory")?;
+        Ok(Self { root: root.to_path_buf(), target: target.to_path_buf() })
     }
 
     /// The root of the source tree.
@@ -94,10 +89,7 @@ mod tests {
 
     #[test]
     fn a_locked_version_belongs_to_the_whole_name() {
-        assert_eq!(
-            locked_version(LOCK, "wasm-bindgen").as_deref(),
-            Some("0.2.130")
-        );
+        assert_eq!(locked_version(LOCK, "wasm-bindgen").as_deref(), Some("0.2.130"));
         assert_eq!(locked_version(LOCK, "wasm"), None);
     }
 }

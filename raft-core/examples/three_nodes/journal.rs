@@ -30,12 +30,7 @@ impl Journal {
     /// Opens a journal, or begins one; what it holds.
     pub fn open(path: &Path) -> io::Result<(Self, HardState, Vec<Entry>)> {
         let mut options = OpenOptions::new();
-        let mut file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
         // The file's name must survive, too.
         let directory = path.parent().filter(|parent| *parent != Path::new(""));
         File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
@@ -55,20 +50,14 @@ impl Journal {
         file.set_len(end)?;
         file.seek(io::SeekFrom::Start(end))?;
         file.sync_all()?;
-        let journal = Self {
-            file,
-            end,
-            log: log.clone(),
-        };
+        let journal = Self { file, end, log: log.clone() };
         Ok((journal, hard_state, log))
     }
 
     /// Makes a write durable. After an error nobody knows what is on the disk, and this journal must not be used again.
     pub fn write(&mut self, write: &Write) -> io::Result<()> {
         if write.log_start().is_some() {
-            return Err(io::Error::other(
-                "without snapshots, a log begins at its beginning",
-            ));
+            return Err(io::Error::other("without snapshots, a log begins at its beginning"));
         }
         let mut body = Vec::new();
         put_hard_state(&mut body, write.hard_state());
@@ -239,9 +228,7 @@ fn read_entry(body: &mut Bytes) -> Option<Entry> {
 
 fn read_nodes(body: &mut Bytes) -> Option<Vec<NodeId>> {
     let count = body.try_get_u32_le().ok()?;
-    (0..count)
-        .map(|_| body.try_get_u64_le().ok().map(NodeId))
-        .collect()
+    (0..count).map(|_| body.try_get_u64_le().ok().map(NodeId)).collect()
 }
 
 #[cfg(test)]
@@ -254,13 +241,7 @@ mod tests {
 
     fn record(place: usize, term: u64, first: u64, commands: &[&'static str]) -> Vec<u8> {
         let mut body = Vec::new();
-        put_hard_state(
-            &mut body,
-            Some(HardState {
-                term: Term(term),
-                vote: Some(NodeId(2)),
-            }),
-        );
+        put_hard_state(&mut body, Some(HardState { term: Term(term), vote: Some(NodeId(2)) }));
         body.put_u32_le(commands.len() as u32);
         for (index, command) in (first..).zip(commands) {
             let id = LogId::new(Term(term), LogIndex(index));

@@ -38,20 +38,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let successor = write(&network, &["four", "five"])?;
     println!("{leader} is gone, {successor} leads, and two more are committed");
 
-    nodes.push(node::start(
-        leader,
-        &NODES,
-        &directory.journal(leader),
-        &network,
-    )?);
+    nodes.push(node::start(leader, &NODES, &directory.journal(leader), &network)?);
     let all = read(&network, leader)?;
     println!("{leader} is back, and reads {all:?}");
     for node in nodes {
         stop(node, &network)?;
     }
     let same = all == ["one", "two", "three", "four", "five"];
-    same.then_some(())
-        .ok_or_else(|| "commands were lost or repeated".into())
+    same.then_some(()).ok_or_else(|| "commands were lost or repeated".into())
 }
 
 /// Has commands carried out, one after the other; who led at the last one.
@@ -61,9 +55,7 @@ fn write(network: &Network, commands: &[&'static str]) -> Result<NodeId, Box<dyn
         let command = Bytes::from_static(command.as_bytes());
         leader = until(|attempt| {
             let asked = NODES[attempt % NODES.len()];
-            match ask(network, asked, |answer| {
-                Input::Propose(command.clone(), answer)
-            })? {
+            match ask(network, asked, |answer| Input::Propose(command.clone(), answer))? {
                 Answer::Done(_) => Ok(Some(asked)),
                 // It was certainly not carried out, so it can be asked for again.
                 Answer::Refused | Answer::Lost => Ok(None),

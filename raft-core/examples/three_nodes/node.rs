@@ -208,9 +208,7 @@ impl Node {
             }
             for fetch in fetches.drain(..) {
                 let now = self.now();
-                let entries = self
-                    .journal
-                    .read(fetch.from, fetch.through, fetch.bytes_max)?;
+                let entries = self.journal.read(fetch.from, fetch.through, fetch.bytes_max)?;
                 self.raft.fetched(fetch, entries, now);
             }
             events.clear();
@@ -230,18 +228,13 @@ impl Node {
         for entry in entries {
             self.applied = entry.id.index;
             if let Payload::Command(command) = &entry.payload {
-                self.state
-                    .push(String::from_utf8_lossy(command).into_owned());
+                self.state.push(String::from_utf8_lossy(command).into_owned());
             }
             // Only now it is certain what stands at this index, for ever: this entry, and no other one.
             let later = self.proposals.split_off(&(entry.id.index.next(), Term(0)));
             for ((_, term), client) in std::mem::replace(&mut self.proposals, later) {
                 let is_same = term == entry.id.term;
-                let answer = if is_same {
-                    Answer::Done(self.state.clone())
-                } else {
-                    Answer::Lost
-                };
+                let answer = if is_same { Answer::Done(self.state.clone()) } else { Answer::Lost };
                 tell(Some(client), answer);
             }
         }
@@ -252,8 +245,7 @@ impl Node {
         match outcome {
             ReadOutcome::Ready { id, read_index } => {
                 let client = self.reads.remove(&id);
-                self.confirmed
-                    .extend(client.map(|client| (read_index, client)));
+                self.confirmed.extend(client.map(|client| (read_index, client)));
                 self.answer_reads();
             }
             ReadOutcome::Aborted { id } => tell(self.reads.remove(&id), Answer::Refused),
@@ -263,10 +255,7 @@ impl Node {
     /// Answers the reads that see all they must see.
     fn answer_reads(&mut self) {
         let applied = self.applied;
-        for (_, client) in self
-            .confirmed
-            .extract_if(.., |(index, _)| *index <= applied)
-        {
+        for (_, client) in self.confirmed.extract_if(.., |(index, _)| *index <= applied) {
             tell(Some(client), Answer::Done(self.state.clone()));
         }
     }

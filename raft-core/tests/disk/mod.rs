@@ -50,10 +50,7 @@ impl Disk {
     pub fn commands(&self) -> Vec<String> {
         let data = self.snapshot.as_ref().map(|(_, data)| data);
         let text = data.map(|data| String::from_utf8_lossy(data));
-        text.iter()
-            .flat_map(|text| text.lines())
-            .map(String::from)
-            .collect()
+        text.iter().flat_map(|text| text.lines()).map(String::from).collect()
     }
 
     pub fn take(&mut self, pending: Pending) {

@@ -37,9 +37,7 @@ fn leads_again(cluster: &mut Cluster, late: impl Fn(&Message) -> bool) -> Vec<Me
 fn an_answer_to_a_round_of_an_earlier_leadership_confirms_no_read() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
-    let late = leads_again(&mut cluster, |message| {
-        matches!(message, Message::Heartbeat(_))
-    });
+    let late = leads_again(&mut cluster, |message| matches!(message, Message::Heartbeat(_)));
     assert!(late.len() > 20);
     for message in late {
         cluster.hand_over(1, 2, message);
@@ -49,13 +47,7 @@ fn an_answer_to_a_round_of_an_earlier_leadership_confirms_no_read() {
     let term = cluster.raft(1).term();
     let says_the_term = |answer: &Message| matches!(answer, Message::HeartbeatResponse(HeartbeatResponse { term: theirs, round: 0 }) if *theirs == term);
     // One answer is to the leadership that is.
-    assert!(
-        answers
-            .iter()
-            .filter(|answer| says_the_term(answer))
-            .count()
-            > 20
-    );
+    assert!(answers.iter().filter(|answer| says_the_term(answer)).count() > 20);
     cluster.settle(1);
     // Nobody else is heard any more when a client reads.
     cluster.server(1).reads.clear();
@@ -78,9 +70,7 @@ fn a_refusal_of_an_earlier_leadership_moves_nothing_back() {
     }
     cluster.settle(1);
     cluster.propose(1, "y");
-    let late = leads_again(&mut cluster, |message| {
-        matches!(message, Message::AppendEntries(_))
-    });
+    let late = leads_again(&mut cluster, |message| matches!(message, Message::AppendEntries(_)));
     assert!(!late.is_empty());
     cluster.settle(1);
     for message in late {
@@ -88,22 +78,15 @@ fn a_refusal_of_an_earlier_leadership_moves_nothing_back() {
     }
     cluster.drain();
     let refused = |(_, to, message): &(u64, u64, Message)| {
-        let result = AppendResult::Rejected {
-            prev_log: LogId::default(),
-            hint: LogId::default(),
-        };
+        let result = AppendResult::Rejected { prev_log: LogId::default(), hint: LogId::default() };
         *to == 1
             && matches!(message, Message::AppendEntriesResponse(AppendEntriesResponse { result: its, .. }) if *its == result)
     };
     assert!(cluster.mail.iter().any(refused));
     cluster.server(1).events.clear();
     cluster.settle(1);
-    let goes_back = |event: &Event| {
-        matches!(
-            event,
-            Event::SnapshotSent { .. } | Event::Backtracked { .. }
-        )
-    };
+    let goes_back =
+        |event: &Event| matches!(event, Event::SnapshotSent { .. } | Event::Backtracked { .. });
     assert!(!cluster.server(1).events.iter().any(goes_back));
 }
 

@@ -29,10 +29,7 @@ fn follower(stored: u64) -> Raft {
     let mut config = Config::new(NodeId(2));
     config.window_bytes_max = WINDOW_MAX;
     let membership = Membership::new([1, 2, 3].map(NodeId));
-    let hard_state = HardState {
-        term: Term(1),
-        vote: None,
-    };
+    let hard_state = HardState { term: Term(1), vote: None };
     let mut restored = Restored::new(2, membership, hard_state, LogIndex(0), WINDOW_MAX);
     for index in 1..=stored {
         restored.push(big(index)).unwrap();
@@ -109,12 +106,7 @@ fn a_snapshot_that_is_being_installed_costs_no_memory() {
             identity: 1,
             size: 1,
         };
-        let piece = InstallSnapshot {
-            term: Term(1),
-            snapshot,
-            offset: 0,
-            data: "x".into(),
-        };
+        let piece = InstallSnapshot { term: Term(1), snapshot, offset: 0, data: "x".into() };
         let message = Message::InstallSnapshot(Box::new(piece));
         raft.receive(NodeId(1), message, Instant(0));
         raft.drain(&mut effects);

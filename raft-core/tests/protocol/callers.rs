@@ -30,10 +30,7 @@ fn install(snapshot: Snapshot) -> Message {
 
 /// Nine entries on a disk, of which none is in memory.
 fn restored() -> Restored {
-    let hard_state = HardState {
-        term: Term(1),
-        vote: None,
-    };
+    let hard_state = HardState { term: Term(1), vote: None };
     let mut restored = Restored::new(2, voters(), hard_state, LogIndex(0), 1);
     for index in 1..=9 {
         restored.push(entry(1, index)).unwrap();
@@ -159,32 +156,13 @@ fn a_log_at_the_end_of_all_numbers_panics_nowhere() {
         let me = NodeId(1);
         let mut config = Config::new(me);
         config.window_bytes_max = window;
-        let fresh = Restored::new(
-            1,
-            Membership::default(),
-            HardState::default(),
-            LogIndex(0),
-            window,
-        );
+        let fresh =
+            Restored::new(1, Membership::default(), HardState::default(), LogIndex(0), window);
         let mut raft = Raft::new(config, fresh, 7, Instant(0)).unwrap();
         let last = LogId::new(Term(1), LogIndex(u64::MAX / 2));
-        let snapshot = Snapshot {
-            last,
-            membership: Membership::new([me]),
-            identity: 1,
-            size: 0,
-        };
-        let request = InstallSnapshot {
-            term: Term(1),
-            snapshot,
-            offset: 0,
-            data: Bytes::new(),
-        };
-        raft.receive(
-            NodeId(2),
-            Message::InstallSnapshot(Box::new(request)),
-            Instant(0),
-        );
+        let snapshot = Snapshot { last, membership: Membership::new([me]), identity: 1, size: 0 };
+        let request = InstallSnapshot { term: Term(1), snapshot, offset: 0, data: Bytes::new() };
+        raft.receive(NodeId(2), Message::InstallSnapshot(Box::new(request)), Instant(0));
         let mut effects = Effects::default();
         raft.drain(&mut effects);
         if let Some(write) = effects.write.take() {
@@ -200,11 +178,7 @@ fn a_log_at_the_end_of_all_numbers_panics_nowhere() {
             raft.propose(command.into(), now).unwrap();
             run(&mut raft, now);
         }
-        let heartbeat = Heartbeat {
-            term: Term(100),
-            round: 1,
-            commit_index: LogIndex(0),
-        };
+        let heartbeat = Heartbeat { term: Term(100), round: 1, commit_index: LogIndex(0) };
         raft.receive(NodeId(2), Message::Heartbeat(heartbeat), now);
         run(&mut raft, now);
     }
@@ -216,13 +190,8 @@ fn timeouts_without_end_are_none_to_panic_about() {
     config.election_timeout_max = Duration::MAX;
     config.election_timeout_min = Duration::MAX - Duration::from_secs(1);
     config.election_handicap = Duration::from_secs(2);
-    let fresh = Restored::new(
-        1,
-        Membership::new([NodeId(1)]),
-        HardState::default(),
-        LogIndex(0),
-        1 << 20,
-    );
+    let fresh =
+        Restored::new(1, Membership::new([NodeId(1)]), HardState::default(), LogIndex(0), 1 << 20);
     let _ = Raft::new(config, fresh, 7, Instant(0));
 }
 
@@ -259,10 +228,7 @@ fn what_came_twice_is_not_kept_twice() {
                 payload: Payload::Command(Bytes::from_owner(Owner(owner))),
             });
         }
-        entries.push(Entry {
-            id: LogId::new(Term(1), LogIndex(index)),
-            payload: Payload::Noop,
-        });
+        entries.push(Entry { id: LogId::new(Term(1), LogIndex(index)), payload: Payload::Noop });
         let request = AppendEntries {
             term: Term(1),
             prev_log: LogId::new(Term(u64::from(prev > 0)), LogIndex(prev)),
@@ -274,11 +240,7 @@ fn what_came_twice_is_not_kept_twice() {
     }
     assert_eq!(raft.commit_index(), LogIndex(1000));
     let held = alive.iter().filter(|weak| weak.strong_count() > 0).count() * 10_000;
-    assert!(
-        held <= 10 * (64 << 10),
-        "{held} bytes are held for a window of {}",
-        64 << 10
-    );
+    assert!(held <= 10 * (64 << 10), "{held} bytes are held for a window of {}", 64 << 10);
 }
 
 /// Of another entry at that place the write is on its way.
@@ -298,14 +260,8 @@ fn what_was_not_asked_for_is_dropped() {
     cluster.hand_over(1, 2, Message::AppendEntries(request));
     cluster.drain();
     let fetch = cluster.server(2).fetches.pop().unwrap();
-    let answer: Vec<Entry> = cluster
-        .server(2)
-        .disk
-        .log
-        .iter()
-        .filter(|e| e.id.index >= fetch.from)
-        .cloned()
-        .collect();
+    let answer: Vec<Entry> =
+        cluster.server(2).disk.log.iter().filter(|e| e.id.index >= fetch.from).cloned().collect();
     let now = cluster.now;
     cluster.raft(2).fetched(fetch, answer, now);
     assert_eq!(cluster.raft(2).stopped(), None);

@@ -78,10 +78,7 @@ impl Cluster {
         let term = logs.iter().flat_map(|log| log.iter()).max();
         for (id, terms) in (1..).zip(logs) {
             let server = cluster.server(id);
-            server.disk.log = (1..)
-                .zip(*terms)
-                .map(|(index, term)| entry(*term, index))
-                .collect();
+            server.disk.log = (1..).zip(*terms).map(|(index, term)| entry(*term, index)).collect();
             server.disk.hard_state.term = Term(term.copied().unwrap_or(0));
             cluster.crash_and_restart(id);
         }
@@ -158,10 +155,7 @@ impl Cluster {
                 if sync && !self.full.contains(id) {
                     server.sync(now);
                 }
-                let sent = effects
-                    .messages
-                    .drain(..)
-                    .map(|sent| (*id, sent.to.0, sent.message));
+                let sent = effects.messages.drain(..).map(|sent| (*id, sent.to.0, sent.message));
                 self.mail.extend(sent);
                 server.apply(effects.committed.drain(..).flat_map(|piece| piece.to_vec()));
                 server.snapshot_reads.append(&mut effects.snapshot_reads);
@@ -215,14 +209,9 @@ impl Cluster {
     /// Takes the messages on the way from one server to another.
     pub fn take_mail(&mut self, from: u64, to: u64) -> Vec<Message> {
         let mail = std::mem::take(&mut self.mail);
-        let (taken, left) = mail
-            .into_iter()
-            .partition(|(f, t, _)| (*f, *t) == (from, to));
+        let (taken, left) = mail.into_iter().partition(|(f, t, _)| (*f, *t) == (from, to));
         self.mail = left;
-        taken
-            .into_iter()
-            .map(|(_, _, message)| message)
-            .collect::<Vec<_>>()
+        taken.into_iter().map(|(_, _, message)| message).collect::<Vec<_>>()
     }
 
     pub fn pass(&mut self, duration: Duration) {
@@ -251,18 +240,14 @@ impl Cluster {
 
     pub fn propose(&mut self, id: u64, command: &'static str) -> LogId {
         let now = self.now;
-        self.raft(id)
-            .propose(Bytes::from_static(command.as_bytes()), now)
-            .unwrap()
+        self.raft(id).propose(Bytes::from_static(command.as_bytes()), now).unwrap()
     }
 
     /// The terms of a server's log.
     pub fn terms(&mut self, id: u64) -> Vec<u64> {
         let raft = self.raft(id);
         let last = raft.last_log().index.0;
-        (1..=last)
-            .map(|index| raft.term_at(LogIndex(index)).unwrap().0)
-            .collect()
+        (1..=last).map(|index| raft.term_at(LogIndex(index)).unwrap().0).collect()
     }
 
     /// The commands that a server has applied.
@@ -280,13 +265,7 @@ impl Cluster {
         let now = self.now;
         let server = self.server(id);
         let last = server.raft.commit_index();
-        let data = Bytes::from(
-            server
-                .state
-                .iter()
-                .map(|c| format!("{c}\n"))
-                .collect::<String>(),
-        );
+        let data = Bytes::from(server.state.iter().map(|c| format!("{c}\n")).collect::<String>());
         let snapshot = Snapshot {
             last: LogId::new(server.raft.term_at(last).unwrap(), last),
             membership: server.raft.membership_at(last).clone(),
@@ -362,8 +341,5 @@ impl Server {
 
 pub fn entry(term: u64, index: u64) -> Entry {
     let payload = Payload::Command(Bytes::from(format!("{term}/{index}")));
-    Entry {
-        id: LogId::new(Term(term), LogIndex(index)),
-        payload,
-    }
+    Entry { id: LogId::new(Term(term), LogIndex(index)), payload }
 }

@@ -19,10 +19,7 @@ fn a_token_that_overtakes_another_takes_effect_with_it() {
     let late = cluster.server(1).writes.pop_front().unwrap().token;
     let early = cluster.server(1).writes.pop_front().unwrap().token;
     cluster.raft(1).persisted(early, now);
-    assert!(
-        cluster.raft(1).durable_index() < first.index,
-        "the first write may be lost"
-    );
+    assert!(cluster.raft(1).durable_index() < first.index, "the first write may be lost");
     cluster.raft(1).persisted(late, now);
     assert_eq!(cluster.raft(1).durable_index(), second.index);
 }
@@ -56,11 +53,7 @@ fn a_token_of_an_earlier_boot_changes_nothing() {
     cluster.drain();
     let now = cluster.now;
     cluster.raft(1).persisted(old, now);
-    assert_eq!(
-        cluster.raft(1).role(),
-        Role::Candidate,
-        "the vote of this boot is not durable"
-    );
+    assert_eq!(cluster.raft(1).role(), Role::Candidate, "the vote of this boot is not durable");
 }
 
 /// Append, truncate, append again: the first completion must not acknowledge the new entries.
@@ -70,12 +63,7 @@ fn a_token_of_replaced_entries_acknowledges_nothing() {
     cluster.sync = false;
     let append = |term, entries| {
         let (term, prev_log, leader_commit) = (Term(term), LogId::default(), LogIndex(0));
-        Message::AppendEntries(AppendEntries {
-            term,
-            prev_log,
-            entries,
-            leader_commit,
-        })
+        Message::AppendEntries(AppendEntries { term, prev_log, entries, leader_commit })
     };
     let now = cluster.now;
     cluster.hand_over(1, 2, append(1, [entry(1, 1), entry(1, 2)].into()));
@@ -124,14 +112,8 @@ fn a_storage_fault_silences_the_server() {
     cluster.drain();
     assert!(cluster.mail.is_empty());
     assert_eq!(cluster.raft(1).stopped(), Some(StopReason::StorageFailed));
-    assert_eq!(
-        cluster.raft(1).propose("b".into(), now),
-        Err(ProposeError::Stopped)
-    );
-    assert_eq!(
-        cluster.raft(1).read(ReadMode::Quorum, now),
-        Err(ReadError::Stopped)
-    );
+    assert_eq!(cluster.raft(1).propose("b".into(), now), Err(ProposeError::Stopped));
+    assert_eq!(cluster.raft(1).read(ReadMode::Quorum, now), Err(ReadError::Stopped));
     cluster.elect(2);
     assert!(cluster.take_mail(1, 2).is_empty());
 }
@@ -161,11 +143,7 @@ fn a_write_of_an_entry_that_went_and_came_back_makes_nothing_durable() {
             leader_commit: LogIndex(prev_log.1),
         })
     };
-    let heartbeat = Heartbeat {
-        term: Term(4),
-        round: 1,
-        commit_index: LogIndex(0),
-    };
+    let heartbeat = Heartbeat { term: Term(4), round: 1, commit_index: LogIndex(0) };
     cluster.hand_over(4, 5, append(1, (0, 0), vec![entry(1, 1)]));
     cluster.drain();
     cluster.server(5).sync(now);
@@ -185,10 +163,7 @@ fn a_write_of_an_entry_that_went_and_came_back_makes_nothing_durable() {
     let last = server.writes.pop_back().unwrap();
     server.sync(now);
     server.writes.push_back(last);
-    assert_eq!(
-        server.disk.log.last().map(|entry| entry.id.term),
-        Some(Term(3))
-    );
+    assert_eq!(server.disk.log.last().map(|entry| entry.id.term), Some(Term(3)));
     assert_eq!(cluster.raft(5).durable_index(), LogIndex(1));
     cluster.drain();
     let acknowledged = |message: &Message| matches!(message, Message::AppendEntriesResponse(response) if matches!(response.result, AppendResult::Accepted { match_index } if match_index > LogIndex(1)));
@@ -203,11 +178,7 @@ fn a_token_of_another_server_changes_nothing() {
     cluster.sync = false;
     cluster.time_out(1);
     cluster.drain();
-    let request = RequestVote {
-        term: Term(7),
-        last_log: LogId::default(),
-        transfer: true,
-    };
+    let request = RequestVote { term: Term(7), last_log: LogId::default(), transfer: true };
     cluster.hand_over(3, 2, Message::RequestVote(request));
     cluster.drain();
     let foreign = cluster.server(1).writes.pop_front().unwrap().token;

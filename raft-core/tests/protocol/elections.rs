@@ -66,9 +66,7 @@ fn one_vote_a_term() {
         term: Term(1),
         candidate: NodeId(2),
         pre_vote: false,
-        reason: VoteRefusal::AlreadyVoted {
-            candidate: NodeId(1),
-        },
+        reason: VoteRefusal::AlreadyVoted { candidate: NodeId(1) },
     });
     assert!(refused);
 }
@@ -81,10 +79,7 @@ fn a_vote_survives_a_crash() {
     cluster.crash_and_restart(3);
     assert_eq!(
         cluster.server(3).disk.hard_state,
-        HardState {
-            term: Term(1),
-            vote: Some(NodeId(1))
-        }
+        HardState { term: Term(1), vote: Some(NodeId(1)) }
     );
     cluster.hand_over(
         2,
@@ -108,20 +103,14 @@ fn neither_a_vote_nor_a_request_for_votes_leaves_before_it_is_durable() {
     cluster.sync = false;
     cluster.time_out(1);
     cluster.drain();
-    assert!(
-        cluster.mail.is_empty(),
-        "the candidate's own vote is not on its disk"
-    );
+    assert!(cluster.mail.is_empty(), "the candidate's own vote is not on its disk");
     let now = cluster.now;
     cluster.server(1).sync(now);
     cluster.drain();
     let request = cluster.take_mail(1, 2).pop().unwrap();
     cluster.hand_over(1, 2, request);
     cluster.drain();
-    assert!(
-        cluster.take_mail(2, 1).is_empty(),
-        "the vote is not on its disk"
-    );
+    assert!(cluster.take_mail(2, 1).is_empty(), "the vote is not on its disk");
     cluster.server(2).sync(now);
     cluster.drain();
     assert_eq!(cluster.take_mail(2, 1).len(), 1);
@@ -132,11 +121,7 @@ fn the_more_complete_log_wins() {
     let mut cluster = Cluster::with_logs(&[&[1, 1, 2], &[1, 1, 1, 1], &[1, 1, 2]], |_| {});
     cluster.time_out(2);
     cluster.deliver();
-    assert_eq!(
-        cluster.raft(2).role(),
-        Role::Follower,
-        "a longer log of an older term loses"
-    );
+    assert_eq!(cluster.raft(2).role(), Role::Follower, "a longer log of an older term loses");
     cluster.elect(3);
     assert_eq!(cluster.terms(2), [1, 1, 2, 3]);
 }
@@ -166,10 +151,7 @@ fn a_late_vote_does_not_count_in_a_later_term() {
 fn a_pre_vote_changes_nothing_at_the_voter() {
     let mut cluster = Cluster::new(3);
     let before = cluster.raft(2).clone();
-    let request = PreVote {
-        campaign_term: Term(1),
-        last_log: Default::default(),
-    };
+    let request = PreVote { campaign_term: Term(1), last_log: Default::default() };
     cluster.hand_over(1, 2, Message::PreVote(request));
     cluster.drain();
     cluster.server(2).events.clear();
@@ -188,10 +170,7 @@ fn a_server_cut_off_does_not_disturb_when_it_returns() {
     }
     cluster.beat(1);
     cluster.deliver();
-    assert_eq!(
-        (cluster.raft(1).role(), cluster.raft(1).term()),
-        (Role::Leader, Term(1))
-    );
+    assert_eq!((cluster.raft(1).role(), cluster.raft(1).term()), (Role::Leader, Term(1)));
     assert_eq!(cluster.raft(3).leader(), Some(NodeId(1)));
 }
 
@@ -203,18 +182,11 @@ fn a_server_that_hears_a_leader_does_not_vote_in_a_term_that_it_learned_of_other
     cluster.elect(1);
     cluster.beat(1);
     cluster.deliver();
-    let answer = PreVoteResponse {
-        term: Term(2),
-        campaign_term: Term(2),
-        granted: false,
-    };
+    let answer = PreVoteResponse { term: Term(2), campaign_term: Term(2), granted: false };
     cluster.hand_over(3, 2, Message::PreVoteResponse(answer));
     assert_eq!(cluster.raft(2).term(), Term(2));
-    let request = RequestVote {
-        term: Term(2),
-        last_log: cluster.raft(2).last_log(),
-        transfer: false,
-    };
+    let request =
+        RequestVote { term: Term(2), last_log: cluster.raft(2).last_log(), transfer: false };
     let granted = |cluster: &mut Cluster| {
         cluster.hand_over(3, 2, Message::RequestVote(request.clone()));
         cluster.drain();
@@ -233,10 +205,7 @@ fn a_server_that_hears_a_leader_does_not_vote_in_a_term_that_it_learned_of_other
 #[test]
 fn a_later_term_with_a_shorter_log_does_not_block_elections() {
     let mut cluster = Cluster::with_logs(&[&[1, 1], &[1, 1], &[1]], |_| {});
-    cluster.server(3).disk.hard_state = HardState {
-        term: Term(7),
-        vote: Some(NodeId(3)),
-    };
+    cluster.server(3).disk.hard_state = HardState { term: Term(7), vote: Some(NodeId(3)) };
     cluster.crash_and_restart(3);
     // Only servers 1 and 3 are up.
     for _ in 0..3 {
@@ -250,10 +219,7 @@ fn a_later_term_with_a_shorter_log_does_not_block_elections() {
     }
     cluster.time_out(1);
     cluster.deliver_among(&[1, 3]);
-    assert_eq!(
-        (cluster.raft(1).role(), cluster.raft(1).term()),
-        (Role::Leader, Term(8))
-    );
+    assert_eq!((cluster.raft(1).role(), cluster.raft(1).term()), (Role::Leader, Term(8)));
 }
 
 #[test]
@@ -261,18 +227,12 @@ fn who_hears_a_leader_ignores_candidates() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.pass(TIMEOUT_MIN / 2);
-    let request = RequestVote {
-        term: Term(9),
-        last_log: cluster.raft(3).last_log(),
-        transfer: false,
-    };
+    let request =
+        RequestVote { term: Term(9), last_log: cluster.raft(3).last_log(), transfer: false };
     cluster.hand_over(3, 2, Message::RequestVote(request.clone()));
     cluster.hand_over(3, 1, Message::RequestVote(request.clone()));
     cluster.drain();
-    assert_eq!(
-        (cluster.raft(2).term(), cluster.raft(1).role()),
-        (Term(1), Role::Leader)
-    );
+    assert_eq!((cluster.raft(2).term(), cluster.raft(1).role()), (Term(1), Role::Leader));
     cluster.pass(TIMEOUT_MIN / 2);
     cluster.hand_over(3, 2, Message::RequestVote(request));
     assert_eq!(cluster.raft(2).term(), Term(9));
@@ -291,10 +251,7 @@ fn a_leader_without_a_quorum_steps_down() {
     cluster.deliver_among(&[1, 2]);
     assert_eq!(cluster.raft(1).role(), Role::Follower);
     let reason = StepDownReason::QuorumLost;
-    assert!(cluster.server(1).events.contains(&Event::SteppedDown {
-        term: Term(1),
-        reason
-    }));
+    assert!(cluster.server(1).events.contains(&Event::SteppedDown { term: Term(1), reason }));
 }
 
 #[test]
@@ -313,11 +270,7 @@ fn a_candidate_recognizes_the_leader_of_its_term() {
     let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
     cluster.time_out(2);
     cluster.drain();
-    let heartbeat = Heartbeat {
-        term: Term(1),
-        round: 1,
-        commit_index: LogIndex(0),
-    };
+    let heartbeat = Heartbeat { term: Term(1), round: 1, commit_index: LogIndex(0) };
     cluster.hand_over(3, 2, Message::Heartbeat(heartbeat));
     assert_eq!(
         (cluster.raft(2).role(), cluster.raft(2).leader()),
@@ -340,29 +293,14 @@ fn the_timer_starts_anew_when_the_leader_is_heard_or_a_vote_is_given() {
 fn who_votes_gives_up_its_own_candidacy() {
     let mut cluster = Cluster::new(3);
     cluster.pass(TIMEOUT_MIN * 2);
-    let later = PreVoteResponse {
-        term: Term(1),
-        campaign_term: Term(1),
-        granted: false,
-    };
+    let later = PreVoteResponse { term: Term(1), campaign_term: Term(1), granted: false };
     cluster.hand_over(3, 2, Message::PreVoteResponse(later));
     cluster.time_out(2);
     assert_eq!(cluster.raft(2).role(), Role::PreCandidate);
-    let request = RequestVote {
-        term: Term(1),
-        last_log: LogId::default(),
-        transfer: false,
-    };
+    let request = RequestVote { term: Term(1), last_log: LogId::default(), transfer: false };
     cluster.hand_over(1, 2, Message::RequestVote(request));
     assert_eq!(cluster.raft(2).role(), Role::Follower);
-    let promise = PreVoteResponse {
-        term: Term(1),
-        campaign_term: Term(2),
-        granted: true,
-    };
+    let promise = PreVoteResponse { term: Term(1), campaign_term: Term(2), granted: true };
     cluster.hand_over(3, 2, Message::PreVoteResponse(promise));
-    assert_eq!(
-        (cluster.raft(2).role(), cluster.raft(2).term()),
-        (Role::Follower, Term(1))
-    );
+    assert_eq!((cluster.raft(2).role(), cluster.raft(2).term()), (Role::Follower, Term(1)));
 }

@@ -15,10 +15,7 @@ fn a_granted_vote_of_a_later_term_is_not_counted() {
     cluster.deliver_where(|_, _, message| !matches!(message, Message::RequestVote(_)));
     assert_eq!(cluster.raft(1).role(), Role::Candidate);
     for voter in [2, 3] {
-        let vote = RequestVoteResponse {
-            term: Term(7),
-            granted: true,
-        };
+        let vote = RequestVoteResponse { term: Term(7), granted: true };
         cluster.hand_over(voter, 1, Message::RequestVoteResponse(vote));
     }
     assert_eq!(cluster.raft(1).role(), Role::Follower);
@@ -34,21 +31,13 @@ fn heartbeats_of_an_old_leader_hold_nobody_up() {
     cluster.pass(2 * TIMEOUT_MIN);
     // Its term is over for the others, and it does not know.
     for id in 2..=5 {
-        let later = PreVoteResponse {
-            term: Term(4),
-            campaign_term: Term(4),
-            granted: false,
-        };
+        let later = PreVoteResponse { term: Term(4), campaign_term: Term(4), granted: false };
         cluster.hand_over(id % 5 + 1, id, Message::PreVoteResponse(later));
     }
     for _ in 0..3 {
         for id in 2..=5 {
             let deadline = cluster.raft(id).deadline();
-            let old = Heartbeat {
-                term: Term(1),
-                round: 99,
-                commit_index: LogIndex(0),
-            };
+            let old = Heartbeat { term: Term(1), round: 99, commit_index: LogIndex(0) };
             cluster.hand_over(1, id, Message::Heartbeat(old));
             assert_eq!(cluster.raft(id).deadline(), deadline);
         }
@@ -65,16 +54,9 @@ fn a_late_promise_of_a_vote_changes_nothing_for_a_leader() {
     cluster.elect(1);
     let term = cluster.raft(1).term();
     for campaign_term in [term, Term(term.0 + 1)] {
-        let promise = PreVoteResponse {
-            term,
-            campaign_term,
-            granted: true,
-        };
+        let promise = PreVoteResponse { term, campaign_term, granted: true };
         cluster.hand_over(2, 1, Message::PreVoteResponse(promise));
-        assert_eq!(
-            (cluster.raft(1).role(), cluster.raft(1).term()),
-            (Role::Leader, term)
-        );
+        assert_eq!((cluster.raft(1).role(), cluster.raft(1).term()), (Role::Leader, term));
     }
 }
 
@@ -114,10 +96,7 @@ fn a_term_and_the_entries_of_its_leader_are_one_write() {
     let server = cluster.server(2);
     let write = server.writes.back().unwrap();
     assert_eq!(write.hard_state.unwrap().term, Term(3));
-    assert_eq!(
-        write.entries.last().map(|entry| entry.id.term),
-        Some(Term(3))
-    );
+    assert_eq!(write.entries.last().map(|entry| entry.id.term), Some(Term(3)));
 }
 
 /// A transfer is not for a server that is about to lose its vote.
@@ -129,10 +108,7 @@ fn a_demoted_server_is_no_target_of_a_transfer() {
     let now = cluster.now;
     let demoted = Membership::new([1, 2].map(NodeId)).with_learners([NodeId(3)]);
     cluster.raft(1).change_membership(demoted, now).unwrap();
-    assert!(
-        cluster.raft(1).membership().is_voter(NodeId(3)),
-        "until the change is over"
-    );
+    assert!(cluster.raft(1).membership().is_voter(NodeId(3)), "until the change is over");
     assert_eq!(
         cluster.raft(1).transfer_leadership(NodeId(3), now),
         Err(TransferError::CannotLead(NodeId(3)))

@@ -1,11 +1,7 @@
 //! The protocol's rules, each as a short story: who times out, which message arrives, what each
 //! server then believes.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod answers;
 mod bounds;

@@ -34,9 +34,7 @@ fn led(size: u64, waiting: &[u64]) -> Cluster {
 }
 
 fn accepted(index: u64) -> AppendResult {
-    AppendResult::Accepted {
-        match_index: LogIndex(index),
-    }
+    AppendResult::Accepted { match_index: LogIndex(index) }
 }
 
 fn is_membership(message: &Message) -> bool {
@@ -67,9 +65,7 @@ fn all_servers_are_replaced_at_once() {
     change(&mut cluster, 1, voters(&[4, 5, 6])).unwrap();
     cluster.settle(1);
     assert_eq!(cluster.raft(1).role(), Role::Follower, "the leader left");
-    let leader = (4..=6)
-        .find(|id| cluster.raft(*id).role() == Role::Leader)
-        .unwrap();
+    let leader = (4..=6).find(|id| cluster.raft(*id).role() == Role::Leader).unwrap();
     cluster.propose(leader, "b");
     cluster.deliver_among(&[4, 5, 6]);
     assert_eq!(cluster.commands(leader), ["a", "b"]);
@@ -96,20 +92,14 @@ fn a_joint_membership_needs_both_majorities() {
     cluster.deliver_among(&[1, 2, 3]);
     cluster.beat(1);
     cluster.deliver_among(&[1, 2, 3]);
-    assert!(
-        cluster.raft(1).commit_index() < joint.index,
-        "only the old half"
-    );
+    assert!(cluster.raft(1).commit_index() < joint.index, "only the old half");
     for _ in 0..4 {
         cluster.beat(1);
         cluster.deliver_where(|from, to, message| {
             is_membership(message) || (from, to) == (1, 4) || (from, to) == (4, 1)
         });
     }
-    assert!(
-        cluster.raft(1).commit_index() < joint.index,
-        "one of the new half"
-    );
+    assert!(cluster.raft(1).commit_index() < joint.index, "one of the new half");
     cluster.settle(1);
     assert!((4..=6).any(|id| cluster.raft(id).commit_index() > joint.index));
 }
@@ -164,9 +154,8 @@ fn a_new_leader_finishes_the_change_that_it_finds() {
             from == 1 || !matches!(message, Message::AppendEntriesResponse(_))
         });
     }
-    let caught_up: Vec<_> = (1..=5)
-        .filter(|id| cluster.raft(*id).last_log().index >= joint.index)
-        .collect();
+    let caught_up: Vec<_> =
+        (1..=5).filter(|id| cluster.raft(*id).last_log().index >= joint.index).collect();
     assert!(caught_up.contains(&2), "{caught_up:?}");
     cluster.pass(2 * TIMEOUT_MIN);
     cluster.time_out(2);
@@ -183,11 +172,7 @@ fn a_new_leader_finishes_the_change_that_it_finds() {
         let is_membership = |entry: &&Entry| matches!(entry.payload, Payload::Membership(_));
         entries.filter(is_membership).count()
     };
-    assert_eq!(
-        membership_entries(&mut cluster, 2),
-        2,
-        "into it and out of it"
-    );
+    assert_eq!(membership_entries(&mut cluster, 2), 2, "into it and out of it");
     assert_eq!(*cluster.raft(4).membership(), voters(&[1, 4, 5]));
 }
 
@@ -222,31 +207,18 @@ fn a_leader_begins_no_change_before_it_has_committed_in_its_term() {
 fn changes_are_refused_with_a_reason() {
     let mut cluster = led(3, &[4]);
     let leader = Some(NodeId(1));
-    assert_eq!(
-        change(&mut cluster, 2, voters(&[1])),
-        Err(ChangeError::NotLeader { leader })
-    );
+    assert_eq!(change(&mut cluster, 2, voters(&[1])), Err(ChangeError::NotLeader { leader }));
     assert_eq!(
         change(&mut cluster, 1, Membership::default()),
         Err(ChangeError::Invalid(MembershipError::NoVoters))
     );
+    assert_eq!(change(&mut cluster, 1, voters(&[1, 2, 3])), Err(ChangeError::NoChange));
     assert_eq!(
-        change(&mut cluster, 1, voters(&[1, 2, 3])),
-        Err(ChangeError::NoChange)
-    );
-    assert_eq!(
-        change(
-            &mut cluster,
-            1,
-            voters(&[1, 2, 3]).with_witnesses(nodes(&[3]))
-        ),
+        change(&mut cluster, 1, voters(&[1, 2, 3]).with_witnesses(nodes(&[3]))),
         Err(ChangeError::WitnessChanged(NodeId(3)))
     );
     change(&mut cluster, 1, voters(&[1, 2, 3, 4])).unwrap();
-    assert_eq!(
-        change(&mut cluster, 1, voters(&[1, 2])),
-        Err(ChangeError::ChangeUnderWay)
-    );
+    assert_eq!(change(&mut cluster, 1, voters(&[1, 2])), Err(ChangeError::ChangeUnderWay));
 }
 
 #[test]
@@ -258,10 +230,7 @@ fn a_removed_leader_does_not_count_itself_and_steps_down() {
     cluster.beat(1);
     cluster.deliver_where(|from, to, _| from != 3 && to != 3);
     assert_eq!(cluster.raft(1).role(), Role::Leader);
-    assert!(
-        cluster.raft(1).membership().is_joint(),
-        "one of two new voters is no majority"
-    );
+    assert!(cluster.raft(1).membership().is_joint(), "one of two new voters is no majority");
     cluster.settle(1);
     assert_eq!(cluster.raft(1).role(), Role::Follower);
     assert_eq!(cluster.raft(1).deadline(), None, "it never stands again");
@@ -280,11 +249,7 @@ fn a_removed_server_does_not_disturb() {
     for _ in 0..20 {
         cluster.beat(1);
         cluster.deliver_where(|from, to, _| from != 4 && to != 4);
-        if cluster
-            .raft(4)
-            .deadline()
-            .is_some_and(|deadline| deadline <= cluster.now)
-        {
+        if cluster.raft(4).deadline().is_some_and(|deadline| deadline <= cluster.now) {
             let now = cluster.now;
             cluster.raft(4).elapse(now);
         }
@@ -311,12 +276,7 @@ fn learners_have_the_log_and_no_say() {
 #[test]
 fn a_learner_votes_for_who_counts_it() {
     let mut cluster = led(3, &[4]);
-    change(
-        &mut cluster,
-        1,
-        voters(&[1, 2, 3]).with_learners(nodes(&[4])),
-    )
-    .unwrap();
+    change(&mut cluster, 1, voters(&[1, 2, 3]).with_learners(nodes(&[4]))).unwrap();
     cluster.settle(1);
     change(&mut cluster, 1, voters(&[2, 3, 4])).unwrap();
     cluster.deliver_where(|_, to, _| to != 4);
@@ -475,11 +435,7 @@ fn a_server_that_does_not_know_the_members_yet_takes_no_snapshot() {
     let joins = |cluster: &mut Cluster, leader, id| {
         cluster.add(id, Membership::default());
         let now = cluster.now;
-        let target = cluster
-            .raft(leader)
-            .membership()
-            .clone()
-            .with_joining([NodeId(id)]);
+        let target = cluster.raft(leader).membership().clone().with_joining([NodeId(id)]);
         cluster.raft(leader).change_membership(target, now).unwrap();
     };
     joins(&mut cluster, 1, 4);
@@ -500,8 +456,5 @@ fn a_server_that_does_not_know_the_members_yet_takes_no_snapshot() {
     for _ in 0..50 {
         cluster.settle(4);
     }
-    assert_eq!(
-        cluster.raft(5).commit_index(),
-        cluster.raft(4).commit_index()
-    );
+    assert_eq!(cluster.raft(5).commit_index(), cluster.raft(4).commit_index());
 }

@@ -30,16 +30,10 @@ fn a_read_is_confirmed_by_a_round_that_began_after_it() {
         cluster.hand_over(2, 1, message);
     }
     cluster.drain();
-    assert!(
-        cluster.server(1).reads.is_empty(),
-        "an answer to the earlier round confirms nothing"
-    );
+    assert!(cluster.server(1).reads.is_empty(), "an answer to the earlier round confirms nothing");
     cluster.deliver();
     let read_index = cluster.raft(1).commit_index();
-    assert_eq!(
-        cluster.server(1).reads,
-        [ReadOutcome::Ready { id, read_index }]
-    );
+    assert_eq!(cluster.server(1).reads, [ReadOutcome::Ready { id, read_index }]);
 }
 
 #[test]
@@ -107,10 +101,7 @@ fn a_forged_round_confirms_nothing() {
     cluster.raft(1).read(ReadMode::Quorum, now).unwrap();
     cluster.drain();
     cluster.mail.clear();
-    let response = HeartbeatResponse {
-        term: Term(1),
-        round: 99,
-    };
+    let response = HeartbeatResponse { term: Term(1), round: 99 };
     cluster.hand_over(2, 1, Message::HeartbeatResponse(response));
     cluster.drain();
     assert!(cluster.server(1).reads.is_empty());
@@ -120,19 +111,14 @@ fn a_forged_round_confirms_nothing() {
 fn reads_are_refused_with_a_reason() {
     let mut cluster = Cluster::configured(3, |config| config.reads_max = 2);
     let now = cluster.now;
-    assert_eq!(
-        cluster.raft(1).read(ReadMode::Quorum, now),
-        Err(ReadError::NoLeader)
-    );
+    assert_eq!(cluster.raft(1).read(ReadMode::Quorum, now), Err(ReadError::NoLeader));
     cluster.elect(1);
     let now = cluster.now;
     cluster.raft(1).read(ReadMode::Quorum, now).unwrap();
     cluster.raft(1).read(ReadMode::Quorum, now).unwrap();
     for id in [1, 2] {
         let reads = [(); 3].map(|()| cluster.raft(id).read(ReadMode::Quorum, now));
-        let refused = reads
-            .iter()
-            .filter(|read| **read == Err(ReadError::Overloaded));
+        let refused = reads.iter().filter(|read| **read == Err(ReadError::Overloaded));
         assert_eq!(refused.count(), if id == 1 { 3 } else { 1 });
     }
 }
@@ -153,10 +139,7 @@ fn a_follower_asks_its_leader() {
     let id = cluster.read(2, ReadMode::Quorum);
     cluster.deliver();
     let read_index = proposed.index;
-    assert_eq!(
-        outcome(&mut cluster, 2, id),
-        Some(ReadOutcome::Ready { id, read_index })
-    );
+    assert_eq!(outcome(&mut cluster, 2, id), Some(ReadOutcome::Ready { id, read_index }));
 }
 
 #[test]
@@ -167,10 +150,7 @@ fn a_followers_question_that_was_lost_is_asked_again() {
     cluster.deliver_where(|_, _, message| !matches!(message, Message::ReadIndex(_)));
     assert_eq!(outcome(&mut cluster, 2, id), None);
     cluster.settle(1);
-    assert!(matches!(
-        outcome(&mut cluster, 2, id),
-        Some(ReadOutcome::Ready { .. })
-    ));
+    assert!(matches!(outcome(&mut cluster, 2, id), Some(ReadOutcome::Ready { .. })));
 }
 
 /// An answer to a question from before a restart is too old for what is asked now.
@@ -195,10 +175,7 @@ fn a_followers_restart_voids_the_answers_on_the_way() {
     cluster.drain();
     assert_eq!(outcome(&mut cluster, 2, id), None);
     cluster.settle(1);
-    assert!(matches!(
-        outcome(&mut cluster, 2, id),
-        Some(ReadOutcome::Ready { .. })
-    ));
+    assert!(matches!(outcome(&mut cluster, 2, id), Some(ReadOutcome::Ready { .. })));
 }
 
 #[test]
@@ -210,10 +187,7 @@ fn a_new_leader_ends_a_followers_reads() {
     cluster.pass(TIMEOUT_MIN);
     cluster.time_out(3);
     cluster.deliver_among(&[2, 3]);
-    assert_eq!(
-        outcome(&mut cluster, 2, id),
-        Some(ReadOutcome::Aborted { id })
-    );
+    assert_eq!(outcome(&mut cluster, 2, id), Some(ReadOutcome::Aborted { id }));
 }
 
 /// A server that cannot stand for election gives up its leader all the same.
@@ -292,17 +266,10 @@ fn a_leader_with_a_lease_answers_at_once() {
     let id = cluster.read(1, ReadMode::Lease);
     cluster.drain();
     let read_index = cluster.raft(1).commit_index();
-    assert_eq!(
-        outcome(&mut cluster, 1, id),
-        Some(ReadOutcome::Ready { id, read_index })
-    );
+    assert_eq!(outcome(&mut cluster, 1, id), Some(ReadOutcome::Ready { id, read_index }));
     let id = cluster.read(1, ReadMode::Quorum);
     cluster.drain();
-    assert_eq!(
-        outcome(&mut cluster, 1, id),
-        None,
-        "who asks for more gets more"
-    );
+    assert_eq!(outcome(&mut cluster, 1, id), None, "who asks for more gets more");
 }
 
 /// With clocks that may be wrong by a tenth, 9/11 of the promised second remain.
@@ -313,11 +280,7 @@ fn a_lease_is_shorter_than_the_promise_by_twice_the_drift() {
         cluster.pass(Duration::from_millis(millis));
         let id = cluster.read(1, ReadMode::Lease);
         cluster.drain();
-        assert_eq!(
-            outcome(&mut cluster, 1, id).is_some(),
-            is_answered,
-            "{millis}"
-        );
+        assert_eq!(outcome(&mut cluster, 1, id).is_some(), is_answered, "{millis}");
     }
 }
 
@@ -369,10 +332,7 @@ fn a_leader_that_hands_over_has_no_lease_even_if_it_goes_on() {
     cluster.drain();
     assert_eq!(outcome(&mut cluster, 1, id), None);
     cluster.deliver();
-    assert!(matches!(
-        outcome(&mut cluster, 1, id),
-        Some(ReadOutcome::Ready { .. })
-    ));
+    assert!(matches!(outcome(&mut cluster, 1, id), Some(ReadOutcome::Ready { .. })));
 }
 
 /// A server that restarts has forgotten the leader that it heard, and the leader's lease.
@@ -381,11 +341,8 @@ fn a_server_that_has_just_started_grants_no_vote() {
     let mut cluster = leased(3);
     cluster.crash_and_restart(3);
     cluster.pass(Duration::from_millis(500));
-    let request = RequestVote {
-        term: Term(2),
-        last_log: cluster.raft(2).last_log(),
-        transfer: false,
-    };
+    let request =
+        RequestVote { term: Term(2), last_log: cluster.raft(2).last_log(), transfer: false };
     cluster.hand_over(2, 3, Message::RequestVote(request.clone()));
     cluster.deliver_among(&[3]);
     assert_eq!(cluster.server(3).disk.hard_state.vote, Some(NodeId(1)));
@@ -399,18 +356,12 @@ fn a_server_that_has_just_started_grants_no_vote() {
 #[test]
 fn a_later_term_does_not_end_the_promise_to_a_leader() {
     let mut cluster = leased(3);
-    let answer = raft_core::PreVoteResponse {
-        term: Term(5),
-        campaign_term: Term(5),
-        granted: false,
-    };
+    let answer =
+        raft_core::PreVoteResponse { term: Term(5), campaign_term: Term(5), granted: false };
     cluster.hand_over(2, 3, Message::PreVoteResponse(answer));
     assert_eq!(cluster.raft(3).term(), Term(5));
-    let request = RequestVote {
-        term: Term(6),
-        last_log: cluster.raft(2).last_log(),
-        transfer: false,
-    };
+    let request =
+        RequestVote { term: Term(6), last_log: cluster.raft(2).last_log(), transfer: false };
     cluster.hand_over(2, 3, Message::RequestVote(request));
     cluster.deliver_among(&[3]);
     assert_eq!(cluster.server(3).disk.hard_state.vote, None);
@@ -430,10 +381,7 @@ fn a_quorum_read_of_a_follower_is_not_answered_by_a_lease() {
     cluster.read(2, ReadMode::Lease);
     // Nobody confirms that the leader leads.
     cluster.deliver_where(|_, _, message| {
-        !matches!(
-            message,
-            Message::Heartbeat(_) | Message::HeartbeatResponse(_)
-        )
+        !matches!(message, Message::Heartbeat(_) | Message::HeartbeatResponse(_))
     });
     let is_it =
         |outcome: &ReadOutcome| matches!(outcome, ReadOutcome::Ready { id, .. } if *id == quorum);

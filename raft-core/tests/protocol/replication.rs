@@ -45,13 +45,7 @@ fn commands_that_wait_share_a_write_and_a_message() {
     cluster.drain();
     assert_eq!(cluster.server(1).writes.len(), 1);
     let sent = cluster.take_mail(1, 2);
-    assert_eq!(
-        appends(&sent)
-            .iter()
-            .map(|append| append.entries.len())
-            .collect::<Vec<_>>(),
-        [3]
-    );
+    assert_eq!(appends(&sent).iter().map(|append| append.entries.len()).collect::<Vec<_>>(), [3]);
 }
 
 #[test]
@@ -107,11 +101,7 @@ fn an_old_terms_entry_is_committed_only_by_one_of_the_leaders_own() {
     }
     assert_eq!(cluster.raft(1).term(), Term(4));
     for id in [1, 2, 3] {
-        assert_eq!(
-            cluster.terms(id)[..2],
-            [1, 2],
-            "the entry of term 2 is on a majority"
-        );
+        assert_eq!(cluster.terms(id)[..2], [1, 2], "the entry of term 2 is on a majority");
     }
     assert_eq!(cluster.raft(1).commit_index(), LogIndex(0));
     cluster.beat(1);
@@ -140,19 +130,11 @@ fn every_log_of_figure_7_is_repaired() {
     );
     cluster.time_out(1);
     cluster.deliver();
-    assert_eq!(
-        cluster.raft(1).role(),
-        Role::Leader,
-        "elected by the servers with shorter logs"
-    );
+    assert_eq!(cluster.raft(1).role(), Role::Leader, "elected by the servers with shorter logs");
     cluster.beat(1);
     cluster.deliver();
     for id in 2..=7 {
-        assert_eq!(
-            cluster.terms(id),
-            [1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 8],
-            "server {id}"
-        );
+        assert_eq!(cluster.terms(id), [1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 8], "server {id}");
     }
 }
 
@@ -167,20 +149,10 @@ fn backtracking_skips_whole_terms() {
     cluster.deliver();
     cluster.beat(1);
     cluster.deliver();
-    let backtracks = |event: &&Event| {
-        matches!(
-            event,
-            Event::Backtracked {
-                follower: NodeId(2),
-                ..
-            }
-        )
-    };
+    let backtracks =
+        |event: &&Event| matches!(event, Event::Backtracked { follower: NodeId(2), .. });
     let count = cluster.server(1).events.iter().filter(backtracks).count();
-    assert!(
-        (1..=2).contains(&count),
-        "one refusal for each term at most, not {count}"
-    );
+    assert!((1..=2).contains(&count), "one refusal for each term at most, not {count}");
     assert_eq!(cluster.terms(2), cluster.terms(1));
 }
 
@@ -280,10 +252,7 @@ fn a_server_that_lost_what_it_acknowledged_stops() {
     cluster.crash_and_restart(2);
     cluster.beat(1);
     cluster.deliver();
-    let reason = StopReason::LogLost {
-        acknowledged: proposed.index,
-        last: LogIndex(0),
-    };
+    let reason = StopReason::LogLost { acknowledged: proposed.index, last: LogIndex(0) };
     assert_eq!(cluster.raft(2).stopped(), Some(reason));
     cluster.propose(1, "b");
     cluster.settle(1);
@@ -309,12 +278,9 @@ fn a_server_that_restarts_applies_what_it_has_when_it_hears_that_it_is_committed
 #[test]
 fn malformed_entries_are_ignored() {
     let mut cluster = Cluster::new(3);
-    for entries in [
-        vec![entry(1, 2)],
-        vec![entry(1, 1), entry(1, 3)],
-        vec![entry(2, 1)],
-        vec![entry(0, 1)],
-    ] {
+    for entries in
+        [vec![entry(1, 2)], vec![entry(1, 1), entry(1, 3)], vec![entry(2, 1)], vec![entry(0, 1)]]
+    {
         let request = AppendEntries {
             term: Term(1),
             prev_log: LogId::default(),
@@ -357,29 +323,15 @@ fn proposals_are_refused_with_a_reason() {
     let propose = |cluster: &mut Cluster, id, bytes| {
         cluster.raft(id).propose(Bytes::from(vec![0; bytes]), now)
     };
-    assert_eq!(
-        propose(&mut cluster, 1, 1),
-        Err(ProposeError::NotLeader { leader: None })
-    );
+    assert_eq!(propose(&mut cluster, 1, 1), Err(ProposeError::NotLeader { leader: None }));
     cluster.elect(1);
     let leader = Some(NodeId(1));
-    assert_eq!(
-        propose(&mut cluster, 2, 1),
-        Err(ProposeError::NotLeader { leader })
-    );
-    let too_large = ProposeError::TooLarge {
-        bytes: 1001,
-        bytes_max: 1000,
-    };
+    assert_eq!(propose(&mut cluster, 2, 1), Err(ProposeError::NotLeader { leader }));
+    let too_large = ProposeError::TooLarge { bytes: 1001, bytes_max: 1000 };
     assert_eq!(propose(&mut cluster, 1, 1001), Err(too_large));
-    let taken = (0..100)
-        .take_while(|_| propose(&mut cluster, 1, 1000).is_ok())
-        .count();
+    let taken = (0..100).take_while(|_| propose(&mut cluster, 1, 1000).is_ok()).count();
     assert_eq!(taken, 3);
-    assert!(matches!(
-        propose(&mut cluster, 1, 1),
-        Err(ProposeError::Overloaded { .. })
-    ));
+    assert!(matches!(propose(&mut cluster, 1, 1), Err(ProposeError::Overloaded { .. })));
     cluster.deliver();
     assert!(propose(&mut cluster, 1, 1000).is_ok());
 }
@@ -444,12 +396,7 @@ fn a_state_machine_far_behind_is_served_from_the_durable_log() {
         }
         cluster.deliver();
     }
-    let applied: Vec<_> = cluster
-        .server(1)
-        .applied
-        .iter()
-        .map(|entry| entry.id.index.0)
-        .collect();
+    let applied: Vec<_> = cluster.server(1).applied.iter().map(|entry| entry.id.index.0).collect();
     assert_eq!(applied, (1..=22).collect::<Vec<_>>());
 }
 
@@ -488,9 +435,7 @@ fn a_refused_request_is_contact_with_the_leader() {
     assert_eq!(cluster.raft(2).leader(), Some(NodeId(1)));
     cluster.drain();
     let answers = cluster.take_mail(2, 1);
-    let [Message::AppendEntriesResponse(response)] = &answers[..] else {
-        panic!("{answers:?}")
-    };
+    let [Message::AppendEntriesResponse(response)] = &answers[..] else { panic!("{answers:?}") };
     assert!(
         matches!(response.result, AppendResult::Rejected { prev_log, .. } if prev_log.index == LogIndex(7))
     );
@@ -513,9 +458,7 @@ fn an_acknowledgement_of_an_earlier_term_counts_for_nothing() {
     cluster.mail.clear();
     let late = AppendEntriesResponse {
         term: Term(1),
-        result: AppendResult::Accepted {
-            match_index: proposed,
-        },
+        result: AppendResult::Accepted { match_index: proposed },
     };
     cluster.hand_over(2, 1, Message::AppendEntriesResponse(late));
     assert!(cluster.raft(1).commit_index() < proposed);

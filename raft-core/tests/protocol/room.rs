@@ -35,14 +35,10 @@ fn a_leader_without_room_hands_over_to_one_with_room() {
     fill(&mut cluster, &[1]);
     assert_eq!(propose(&mut cluster, 1), Err(ProposeError::DiskFull));
     let now = cluster.now;
-    let change = cluster
-        .raft(1)
-        .change_membership(Membership::new([NodeId(1), NodeId(2)]), now);
+    let change = cluster.raft(1).change_membership(Membership::new([NodeId(1), NodeId(2)]), now);
     assert_eq!(change, Err(ChangeError::DiskFull));
     beats(&mut cluster, 1, 2);
-    let leaders: Vec<_> = (1..=3)
-        .filter(|id| cluster.raft(*id).role() == Role::Leader)
-        .collect();
+    let leaders: Vec<_> = (1..=3).filter(|id| cluster.raft(*id).role() == Role::Leader).collect();
     assert!(leaders == [2] || leaders == [3], "{leaders:?}");
     // Its disk gets room, and it has what it missed.
     let entry = propose(&mut cluster, leaders[0]).unwrap();
@@ -57,16 +53,7 @@ fn a_leader_without_room_hands_over_to_one_with_room() {
 /// All have everything, so any of them would do, but one of them does not take over.
 #[test]
 fn a_leader_without_room_does_not_insist_on_an_heir() {
-    for (dead, deaf) in [
-        (2, 0),
-        (3, 0),
-        (4, 0),
-        (5, 0),
-        (0, 2),
-        (0, 3),
-        (0, 4),
-        (0, 5),
-    ] {
+    for (dead, deaf) in [(2, 0), (3, 0), (4, 0), (5, 0), (0, 2), (0, 3), (0, 4), (0, 5)] {
         let mut cluster = Cluster::new(5);
         cluster.elect(1);
         cluster.settle(1);
@@ -118,16 +105,10 @@ fn a_follower_without_room_promises_nothing() {
     cluster.raft(1).transfer_leadership(NodeId(3), now).unwrap();
     beats(&mut cluster, 1, 1);
     assert_eq!(cluster.raft(1).role(), Role::Leader);
-    let ignored = Event::MessageIgnored {
-        from: NodeId(1),
-        reason: IgnoreReason::DiskFull,
-    };
+    let ignored = Event::MessageIgnored { from: NodeId(1), reason: IgnoreReason::DiskFull };
     assert!(cluster.server(3).events.contains(&ignored));
     let term = cluster.raft(3).term();
     cluster.time_out(3);
     cluster.deliver();
-    assert_eq!(
-        (cluster.raft(3).role(), cluster.raft(3).term()),
-        (Role::Follower, term)
-    );
+    assert_eq!((cluster.raft(3).role(), cluster.raft(3).term()), (Role::Follower, term));
 }

@@ -94,11 +94,7 @@ fn a_lost_piece_is_sent_again_and_the_others_are_not() {
     }
     assert_eq!(cluster.commands(3), ABC);
     let size = cluster.server(1).disk.snapshot.as_ref().unwrap().0.size as usize;
-    assert!(
-        sent.get() <= 2 * size,
-        "{} messages for {size} pieces",
-        sent.get()
-    );
+    assert!(sent.get() <= 2 * size, "{} messages for {size} pieces", sent.get());
 }
 
 #[test]
@@ -122,9 +118,7 @@ fn a_read_of_a_snapshot_is_asked_for_once_however_long_it_takes() {
     assert_eq!(reads[1].offset, 0);
     // The late answer comes to nothing. The other has a whole interval, and is lost.
     let now = cluster.now;
-    cluster
-        .raft(1)
-        .snapshot_piece(reads.remove(0), "a".into(), now);
+    cluster.raft(1).snapshot_piece(reads.remove(0), "a".into(), now);
     let latest = reads.remove(0);
     let piece = Bytes::from_static(b"a");
     cluster.raft(1).snapshot_piece(latest, piece, now);
@@ -162,10 +156,7 @@ fn a_snapshot_is_acknowledged_when_it_is_installed() {
     assert!(cluster.server(3).install.is_some());
     let match_index = |cluster: &mut Cluster| {
         let status = cluster.raft(1).status();
-        let follower = status
-            .followers
-            .iter()
-            .find(|follower| follower.id == NodeId(3));
+        let follower = status.followers.iter().find(|follower| follower.id == NodeId(3));
         follower.unwrap().match_index
     };
     assert_eq!(match_index(&mut cluster), LogIndex(0));
@@ -194,17 +185,8 @@ fn nothing_is_applied_while_a_snapshot_is_installed() {
     let now = cluster.now;
     cluster.server(3).install(now);
     cluster.drain();
-    let applied: Vec<_> = cluster
-        .server(3)
-        .applied
-        .iter()
-        .map(|entry| entry.id.index.0)
-        .collect();
-    assert_eq!(
-        applied,
-        [5],
-        "what comes after the snapshot, and the log kept it"
-    );
+    let applied: Vec<_> = cluster.server(3).applied.iter().map(|entry| entry.id.index.0).collect();
+    assert_eq!(applied, [5], "what comes after the snapshot, and the log kept it");
 }
 
 #[test]
@@ -224,12 +206,7 @@ fn piece(last: LogId, identity: u64, size: u64, offset: u64, data: &'static [u8]
     let membership = Membership::new([1, 2, 3].map(NodeId));
     Message::InstallSnapshot(Box::new(InstallSnapshot {
         term: Term(1),
-        snapshot: Snapshot {
-            last,
-            membership,
-            identity,
-            size,
-        },
+        snapshot: Snapshot { last, membership, identity, size },
         offset,
         data: Bytes::from_static(data),
     }))
@@ -299,10 +276,7 @@ fn a_snapshot_leaves_what_comes_after_it() {
     cluster.hand_over(1, 2, piece(at(2), 1, 1, 0, b"z"));
     cluster.drain();
     assert_eq!(cluster.raft(2).last_log(), at(3));
-    assert_eq!(
-        (cluster.raft(2).log_start(), cluster.raft(2).commit_index()),
-        (at(2), LogIndex(2))
-    );
+    assert_eq!((cluster.raft(2).log_start(), cluster.raft(2).commit_index()), (at(2), LogIndex(2)));
     assert_eq!(cluster.server(2).disk.log.len(), 1);
 }
 
@@ -399,9 +373,7 @@ fn entries_that_build_on_what_is_compacted_are_accepted() {
     cluster.hand_over(1, 2, Message::AppendEntries(request));
     cluster.drain();
     let answers = cluster.take_mail(2, 1);
-    let accepted = AppendResult::Accepted {
-        match_index: LogIndex(4),
-    };
+    let accepted = AppendResult::Accepted { match_index: LogIndex(4) };
     assert!(
         matches!(&answers[..], [Message::AppendEntriesResponse(r)] if r.result == accepted),
         "{answers:?}"
@@ -427,16 +399,10 @@ fn a_leader_that_wants_to_replace_what_is_compacted_is_wrong() {
             .collect(),
         leader_commit: LogIndex(0),
     };
-    let request = AppendEntries {
-        term: Term(2),
-        ..request
-    };
+    let request = AppendEntries { term: Term(2), ..request };
     cluster.hand_over(3, 2, Message::AppendEntries(request));
     let index = LogIndex(2);
-    assert_eq!(
-        cluster.raft(2).stopped(),
-        Some(StopReason::CommittedEntryConflict { index })
-    );
+    assert_eq!(cluster.raft(2).stopped(), Some(StopReason::CommittedEntryConflict { index }));
 }
 
 #[test]
@@ -481,19 +447,13 @@ fn a_follower_that_caught_up_otherwise_leaves_the_snapshot_behind() {
     cluster.deliver_where(|_, _, message| !matches!(message, Message::InstallSnapshot(_)));
     let response = raft_core::AppendEntriesResponse {
         term: Term(1),
-        result: AppendResult::Accepted {
-            match_index: LogIndex(4),
-        },
+        result: AppendResult::Accepted { match_index: LogIndex(4) },
     };
     cluster.hand_over(3, 1, Message::AppendEntriesResponse(response));
     cluster.propose(1, "d");
     cluster.drain();
     let sent = cluster.take_mail(1, 3);
-    assert!(
-        sent.iter()
-            .any(|message| matches!(message, Message::AppendEntries(_))),
-        "{sent:?}"
-    );
+    assert!(sent.iter().any(|message| matches!(message, Message::AppendEntries(_))), "{sent:?}");
 }
 
 /// Found by the campaign: messages overtook each other, and the leader did not see that its log would do.
@@ -528,17 +488,10 @@ fn a_snapshot_of_what_was_not_applied_stops_the_server() {
     cluster.elect(1);
     let now = cluster.now;
     let last = at(9);
-    let snapshot = Snapshot {
-        last,
-        membership: Membership::new([NodeId(1)]),
-        identity: 0,
-        size: 0,
-    };
+    let snapshot =
+        Snapshot { last, membership: Membership::new([NodeId(1)]), identity: 0, size: 0 };
     cluster.raft(1).snapshot_taken(snapshot, LogIndex(9), now);
-    assert_eq!(
-        cluster.raft(1).stopped(),
-        Some(StopReason::SnapshotNotOfThisLog { last })
-    );
+    assert_eq!(cluster.raft(1).stopped(), Some(StopReason::SnapshotNotOfThisLog { last }));
 }
 
 #[test]

@@ -23,10 +23,7 @@ fn a_leader_hands_over_at_once() {
     cluster.settle(1);
     transfer(&mut cluster, 1, 3).unwrap();
     cluster.deliver();
-    assert_eq!(
-        (cluster.raft(3).role(), cluster.raft(3).term()),
-        (Role::Leader, Term(2))
-    );
+    assert_eq!((cluster.raft(3).role(), cluster.raft(3).term()), (Role::Leader, Term(2)));
     assert_eq!(cluster.raft(1).leader(), Some(NodeId(3)));
 }
 
@@ -45,12 +42,7 @@ fn the_target_is_told_when_it_has_the_whole_log() {
     };
     cluster.beat(1);
     cluster.drain();
-    assert!(
-        !cluster
-            .mail
-            .iter()
-            .any(|(.., message)| matches!(message, Message::TimeoutNow(_)))
-    );
+    assert!(!cluster.mail.iter().any(|(.., message)| matches!(message, Message::TimeoutNow(_))));
     cluster.settle(1);
     assert!(told(&mut cluster));
     assert_eq!(cluster.raft(3).role(), Role::Leader);
@@ -63,20 +55,12 @@ fn meanwhile_no_commands_are_taken_and_afterwards_they_are() {
     cluster.elect(1);
     transfer(&mut cluster, 1, 3).unwrap();
     let to = NodeId(3);
-    assert_eq!(
-        propose(&mut cluster, 1),
-        Err(ProposeError::Transferring { to })
-    );
+    assert_eq!(propose(&mut cluster, 1), Err(ProposeError::Transferring { to }));
     for _ in 0..20 {
         cluster.beat(1);
         cluster.deliver_where(|from, to, _| from != 3 && to != 3);
     }
-    assert!(
-        cluster
-            .server(1)
-            .events
-            .contains(&Event::TransferAbandoned { to })
-    );
+    assert!(cluster.server(1).events.contains(&Event::TransferAbandoned { to }));
     propose(&mut cluster, 1).unwrap();
 }
 
@@ -113,28 +97,16 @@ fn only_a_voter_can_take_over() {
     let target = Membership::new([1, 2, 3].map(NodeId)).with_learners([NodeId(4)]);
     cluster.raft(1).change_membership(target, now).unwrap();
     cluster.settle(1);
-    assert_eq!(
-        transfer(&mut cluster, 1, 4),
-        Err(TransferError::CannotLead(NodeId(4)))
-    );
-    assert_eq!(
-        transfer(&mut cluster, 1, 1),
-        Err(TransferError::LeadsAlready)
-    );
+    assert_eq!(transfer(&mut cluster, 1, 4), Err(TransferError::CannotLead(NodeId(4))));
+    assert_eq!(transfer(&mut cluster, 1, 1), Err(TransferError::LeadsAlready));
     let leader = Some(NodeId(1));
-    assert_eq!(
-        transfer(&mut cluster, 2, 3),
-        Err(TransferError::NotLeader { leader })
-    );
+    assert_eq!(transfer(&mut cluster, 2, 3), Err(TransferError::NotLeader { leader }));
     let term = cluster.raft(4).term();
     cluster.hand_over(1, 4, Message::TimeoutNow(TimeoutNow { term }));
     assert_eq!(cluster.raft(4).role(), Role::Follower);
     transfer(&mut cluster, 1, 2).unwrap();
     let to = NodeId(2);
-    assert_eq!(
-        transfer(&mut cluster, 1, 3),
-        Err(TransferError::Transferring { to })
-    );
+    assert_eq!(transfer(&mut cluster, 1, 3), Err(TransferError::Transferring { to }));
 }
 
 /// A server with a handicap leads only if the others do not.
@@ -145,9 +117,7 @@ fn a_server_with_a_handicap_stands_last() {
             config.election_handicap = TIMEOUT_MIN;
         }
     });
-    let deadlines: Vec<_> = (1..=3)
-        .map(|id| cluster.raft(id).deadline().unwrap())
-        .collect();
+    let deadlines: Vec<_> = (1..=3).map(|id| cluster.raft(id).deadline().unwrap()).collect();
     assert!(deadlines[1] < deadlines[0] && deadlines[1] < deadlines[2]);
     assert!(deadlines[0].0 >= 2_000_000);
 }
@@ -182,11 +152,7 @@ fn a_leader_whose_disk_hangs_steps_down() {
 fn in_the_last_term_nobody_stands_for_whatever_reason() {
     let mut cluster = Cluster::new(3);
     let term = Term(u64::MAX);
-    let request = RequestVote {
-        term,
-        last_log: LogId::default(),
-        transfer: true,
-    };
+    let request = RequestVote { term, last_log: LogId::default(), transfer: true };
     cluster.hand_over(1, 2, Message::RequestVote(request));
     cluster.drain();
     cluster.hand_over(1, 2, Message::TimeoutNow(TimeoutNow { term }));
@@ -209,8 +175,5 @@ fn a_server_whose_disk_is_stalled_deposes_nobody() {
     cluster.hand_over(1, 2, Message::TimeoutNow(TimeoutNow { term }));
     cluster.beat(1);
     cluster.deliver();
-    assert_eq!(
-        (cluster.raft(1).role(), cluster.raft(1).term()),
-        (Role::Leader, term)
-    );
+    assert_eq!((cluster.raft(1).role(), cluster.raft(1).term()), (Role::Leader, term));
 }

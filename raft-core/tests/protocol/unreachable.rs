@@ -36,10 +36,7 @@ fn a_change_to_servers_that_are_nowhere_is_completed_by_starting_them() {
     cluster.propose(1, "a");
     settle(&mut cluster, 1, &founders);
     assert_eq!(cluster.raft(1).commit_index(), committed);
-    assert_eq!(
-        change(&mut cluster, voters(&[1, 2, 3])),
-        Err(ChangeError::ChangeUnderWay)
-    );
+    assert_eq!(change(&mut cluster, voters(&[1, 2, 3])), Err(ChangeError::ChangeUnderWay));
     // The leader gives up, and nobody can be elected.
     cluster.pass(4 * TIMEOUT_MIN);
     let now = cluster.now;
@@ -48,11 +45,7 @@ fn a_change_to_servers_that_are_nowhere_is_completed_by_starting_them() {
         cluster.time_out(id);
         cluster.deliver_among(&founders);
     }
-    assert!(
-        founders
-            .iter()
-            .all(|id| cluster.raft(*id).role() != Role::Leader)
-    );
+    assert!(founders.iter().all(|id| cluster.raft(*id).role() != Role::Leader));
     // One of them is enough for a majority of the new voters.
     let there = [1, 2, 3, 7];
     cluster.add(7, Membership::default());

@@ -251,9 +251,8 @@ fn no_death_of_a_leader_stops_those_who_are_well() {
             }
             cluster.drain();
             if !cluster.mail.is_empty() {
-                let (from, to, message) = cluster
-                    .mail
-                    .remove(next(cluster.mail.len() as u64) as usize);
+                let (from, to, message) =
+                    cluster.mail.remove(next(cluster.mail.len() as u64) as usize);
                 cluster.hand_over(from, to, message);
             }
             cluster.drain();
@@ -279,10 +278,8 @@ fn a_witness_gets_no_more_than_was_fetched_for_it() {
         cluster.deliver_among(&[1, 5]);
     }
     let fetches = std::mem::take(&mut cluster.server(1).fetches);
-    let fetch = fetches
-        .into_iter()
-        .find(|f| f.purpose == FetchPurpose::Follower(NodeId(5)))
-        .unwrap();
+    let fetch =
+        fetches.into_iter().find(|f| f.purpose == FetchPurpose::Follower(NodeId(5))).unwrap();
     let log = cluster.server(1).disk.log.clone();
     let mut bytes = 0;
     let answer: Vec<Entry> = log

@@ -88,9 +88,7 @@ impl World {
             ["deliver", "first", link, ref kinds @ ..] => {
                 let chosen = choice(link, kinds)?;
                 let delivered = self.deliver_one(chosen)?;
-                delivered
-                    .then_some(())
-                    .ok_or("there is nothing to deliver".into())
+                delivered.then_some(()).ok_or("there is nothing to deliver".into())
             }
             ["deliver", link, ref kinds @ ..] => self.deliver_now(link, kinds),
             ["lose", link, ref kinds @ ..] => {
@@ -259,9 +257,7 @@ impl World {
         } else {
             let id = server(link)?;
             let others = self.servers.keys().filter(|other| **other != id);
-            others
-                .flat_map(|other| [(id, *other), (*other, id)])
-                .collect()
+            others.flat_map(|other| [(id, *other), (*other, id)]).collect()
         };
         self.cuts.extend(pairs);
         let cuts = self.cuts.clone();
@@ -341,12 +337,7 @@ pub fn server(word: &str) -> Result<u64, String> {
 /// Which messages are meant: `n1>n2`, `n1>`, `>n2` or `>`, and of which kinds, if not of any.
 pub fn choice(link: &str, kinds: &[&str]) -> Result<impl Fn(&Letter) -> bool + use<>, String> {
     let (from, to) = link.split_once('>').ok_or("a link is like n1>n2")?;
-    let end = |word: &str| {
-        Some(word)
-            .filter(|word| !word.is_empty())
-            .map(server)
-            .transpose()
-    };
+    let end = |word: &str| Some(word).filter(|word| !word.is_empty()).map(server).transpose();
     let (from, to) = (end(from)?, end(to)?);
     if let Some(kind) = kinds.iter().find(|kind| !words::KINDS.contains(kind)) {
         return Err(format!("`{kind}` is no kind of message"));
@@ -355,10 +346,7 @@ pub fn choice(link: &str, kinds: &[&str]) -> Result<impl Fn(&Letter) -> bool + u
     Ok(move |letter: &Letter| {
         from.is_none_or(|from| from == letter.from)
             && to.is_none_or(|to| to == letter.to)
-            && (kinds.is_empty()
-                || kinds
-                    .iter()
-                    .any(|kind| *kind == words::kind(&letter.message)))
+            && (kinds.is_empty() || kinds.iter().any(|kind| *kind == words::kind(&letter.message)))
     })
 }
 

@@ -76,11 +76,9 @@ impl World {
                 let candidate = NodeId(crate::commands::server(candidate)?);
                 same(status.vote, Some(candidate), "the vote")
             }
-            ["log", "begins", "after", index] => same(
-                raft.log_start().index.0,
-                number(index)?,
-                "the log's beginning",
-            ),
+            ["log", "begins", "after", index] => {
+                same(raft.log_start().index.0, number(index)?, "the log's beginning")
+            }
             ["log", terms @ ..] => {
                 let terms: Result<Vec<_>, _> = terms.iter().map(|term| number(term)).collect();
                 same(self.terms(id)?, terms?, "the log")
@@ -110,11 +108,9 @@ impl World {
                     other => Err(format!("of that read there is {other:?}")),
                 }
             }
-            ["read", read, "waits"] => same(
-                server.reads.contains_key(&number(read)?),
-                false,
-                "whether it ended",
-            ),
+            ["read", read, "waits"] => {
+                same(server.reads.contains_key(&number(read)?), false, "whether it ended")
+            }
             ["read", read, "is", "given", "up"] => match server.reads.get(&number(read)?) {
                 Some(ReadOutcome::Aborted { .. }) => Ok(()),
                 other => Err(format!("of that read there is {other:?}")),
@@ -125,9 +121,7 @@ impl World {
                 let (least, most) = range.split_once("..").ok_or("a range is like 1000..2000")?;
                 let range = number(least)?..number(most)?;
                 let found = range.contains(&millis);
-                found
-                    .then_some(())
-                    .ok_or(format!("it runs for {millis} ms"))
+                found.then_some(()).ok_or(format!("it runs for {millis} ms"))
             }
             ["knows", "of", follower, rest @ ..] => {
                 let follower = NodeId(crate::commands::server(follower)?);
@@ -142,17 +136,13 @@ impl World {
 
 fn expect_known(follower: &FollowerStatus, words: &[&str]) -> Result<(), String> {
     match words {
-        ["equal", "up", "to", index] => same(
-            follower.match_index.0,
-            number(index)?,
-            "up to where it is equal",
-        ),
+        ["equal", "up", "to", index] => {
+            same(follower.match_index.0, number(index)?, "up to where it is equal")
+        }
         ["next", index] => same(follower.next_index.0, number(index)?, "the next entry"),
-        ["on", "the", "way", count] => same(
-            follower.in_flight as u64,
-            number(count)?,
-            "the messages on the way",
-        ),
+        ["on", "the", "way", count] => {
+            same(follower.in_flight as u64, number(count)?, "the messages on the way")
+        }
         ["streams"] => same(follower.probing, false, "whether it searches"),
         ["searches"] => same(follower.probing, true, "whether it searches"),
         _ => Err("it is no expectation".into()),

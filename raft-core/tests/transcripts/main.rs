@@ -4,11 +4,7 @@
 //! `RAFT_REWRITE=1 cargo test -p raft-core --test transcripts` writes the traces anew. What a transcript expects in so many
 //! words (`expect …`, `refused …`) must hold then, too, so a new trace cannot turn a behaviour round unseen.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod commands;
 #[path = "../disk/mod.rs"]
@@ -62,11 +58,7 @@ fn every_transcript_is_what_happens() {
         };
         if let Some(Failure { line, why }) = failure {
             let last: Vec<_> = played.lines().rev().take(12).collect();
-            let last: String = last
-                .iter()
-                .rev()
-                .map(|line| format!("  | {line}\n"))
-                .collect();
+            let last: String = last.iter().rev().map(|line| format!("  | {line}\n")).collect();
             writeln!(failures, "{}:{line}: {why}, after\n{last}", name(&file)).unwrap();
         } else if played != text && rewrite {
             fs::write(&file, played).unwrap();
@@ -91,9 +83,7 @@ fn the_documentation_lists_every_transcript() {
     }
     for link in text.split("](../").skip(1) {
         let target = link.split(')').next().unwrap();
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("..")
-            .join(target);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(target);
         assert!(path.exists(), "docs/transcripts.md names {target}");
     }
 }
@@ -138,19 +128,10 @@ fn the_documentation_says_which_broken_rules_are_noticed() {
             [] => "–".to_owned(),
             [first] => first.trim_end_matches(".txt").to_owned(),
             [first, others @ ..] => {
-                format!(
-                    "{} and {} more",
-                    first.trim_end_matches(".txt"),
-                    others.len()
-                )
+                format!("{} and {} more", first.trim_end_matches(".txt"), others.len())
             }
         };
-        let row = format!(
-            "| {} | {} | {} |",
-            rule.name(),
-            cell(&expected),
-            cell(&traced)
-        );
+        let row = format!("| {} | {} | {} |", rule.name(), cell(&expected), cell(&traced));
         table.push_str(&row);
         table.push('\n');
     }
@@ -166,9 +147,6 @@ fn the_documentation_says_which_broken_rules_are_noticed() {
     if std::env::var_os("RAFT_REWRITE").is_some() {
         fs::write(documentation(), &renewed).unwrap();
     } else {
-        assert!(
-            renewed == text,
-            "docs/transcripts.md is to say:\n{summary}{table}"
-        );
+        assert!(renewed == text, "docs/transcripts.md is to say:\n{summary}{table}");
     }
 }

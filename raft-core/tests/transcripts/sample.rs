@@ -20,9 +20,8 @@ impl World {
         clusters: u64,
         size: u64,
     ) -> Result<(), String> {
-        let all: Result<Vec<_>, _> = (0..clusters)
-            .map(|cluster| self.timeouts(of, cluster * size, size))
-            .collect();
+        let all: Result<Vec<_>, _> =
+            (0..clusters).map(|cluster| self.timeouts(of, cluster * size, size)).collect();
         match how {
             "evenly" => self.expect_evenly(&all?.concat()),
             "apart" => self.expect_apart(&all?),
@@ -39,20 +38,12 @@ impl World {
         for millis in timeouts {
             let position = millis.checked_sub(min).ok_or("a timeout is too short")?;
             let part = position * PARTS as u64 / (max - min);
-            *parts
-                .get_mut(part as usize)
-                .ok_or("a timeout is too long")? += 1;
+            *parts.get_mut(part as usize).ok_or("a timeout is too long")? += 1;
         }
         let drawn: Vec<_> = parts.iter().map(usize::to_string).collect();
-        self.say(format!(
-            "in each tenth of {min} to {max} ms: {}",
-            drawn.join(" ")
-        ));
+        self.say(format!("in each tenth of {min} to {max} ms: {}", drawn.join(" ")));
         let fair = timeouts.len() / PARTS;
-        if !parts
-            .iter()
-            .all(|part| (fair * 4 / 5..fair * 5 / 4).contains(part))
-        {
+        if !parts.iter().all(|part| (fair * 4 / 5..fair * 5 / 4).contains(part)) {
             return Err("not every tenth is drawn by about a tenth".into());
         }
         Ok(())
@@ -65,9 +56,7 @@ impl World {
             sorted[1] - sorted[0] < CLOSE
         };
         let (close, all) = (clusters.iter().filter(is_close).count(), clusters.len());
-        self.say(format!(
-            "the first two of a cluster come within {CLOSE} ms in {close} of {all}"
-        ));
+        self.say(format!("the first two of a cluster come within {CLOSE} ms in {close} of {all}"));
         if close * 10 > all {
             return Err("two servers often time out at once".into());
         }

@@ -39,9 +39,7 @@ impl<'a> Transcript<'a> {
             None | Some('#') => Line::Words(text),
             Some(_) => Line::Command { number, text },
         });
-        Ok(Self {
-            lines: lines.collect(),
-        })
+        Ok(Self { lines: lines.collect() })
     }
 
     /// Carries the commands out. Returns the transcript with the traces that they brought about, and
@@ -68,10 +66,8 @@ impl<'a> Transcript<'a> {
                 played.push('\n');
             }
         }
-        let nothing = (expectations == 0).then(|| Failure {
-            line: 1,
-            why: "it expects nothing".into(),
-        });
+        let nothing =
+            (expectations == 0).then(|| Failure { line: 1, why: "it expects nothing".into() });
         (played, nothing)
     }
 }
@@ -82,9 +78,7 @@ pub fn first_difference(expected: &str, played: &str) -> String {
     let same = common.take_while(|(left, right)| left == right).count();
     let show = |text: &str, sign: &str| {
         let lines = text.lines().skip(same).take(4);
-        lines
-            .map(|line| format!("{sign}{line}\n"))
-            .collect::<String>()
+        lines.map(|line| format!("{sign}{line}\n")).collect::<String>()
     };
     let before: String = expected
         .lines()

@@ -59,11 +59,7 @@ pub fn message(message: &Message) -> String {
             "vote for me in term {}; my log ends with {}{}",
             request.term,
             position(request.last_log),
-            if request.transfer {
-                "; the leader told me to stand"
-            } else {
-                ""
-            }
+            if request.transfer { "; the leader told me to stand" } else { "" }
         ),
         Message::RequestVoteResponse(response) if response.granted => {
             format!("you have my vote in term {}", response.term)
@@ -73,10 +69,9 @@ pub fn message(message: &Message) -> String {
         }
         Message::AppendEntries(request) => append(request),
         Message::AppendEntriesResponse(response) => match response.result {
-            AppendResult::Accepted { match_index } => format!(
-                "in term {} my log is yours up to {match_index}, on disk",
-                response.term
-            ),
+            AppendResult::Accepted { match_index } => {
+                format!("in term {} my log is yours up to {match_index}, on disk", response.term)
+            }
             AppendResult::Rejected { prev_log, .. } if prev_log == LogId::default() => {
                 format!("no, it is term {}", response.term)
             }
@@ -95,10 +90,7 @@ pub fn message(message: &Message) -> String {
             format!("it is term {}", response.term)
         }
         Message::HeartbeatResponse(response) => {
-            format!(
-                "I heard round {}, in term {}",
-                response.round, response.term
-            )
+            format!("I heard round {}, in term {}", response.round, response.term)
         }
         Message::InstallSnapshot(request) => snapshot(request),
         Message::InstallSnapshotResponse(response) => format!(
@@ -108,20 +100,13 @@ pub fn message(message: &Message) -> String {
             position(response.last)
         ),
         Message::TimeoutNow(request) => {
-            format!(
-                "stand for election at once, in the place of me, term {}",
-                request.term
-            )
+            format!("stand for election at once, in the place of me, term {}", request.term)
         }
         Message::ReadIndex(request) => format!(
             "how far must a read see? question {}, in term {}{}",
             request.batch,
             request.term,
-            if request.lease {
-                ", a lease will do"
-            } else {
-                ""
-            }
+            if request.lease { ", a lease will do" } else { "" }
         ),
         Message::ReadIndexResponse(response) => format!(
             "as far as {}, to question {}, in term {}",
@@ -224,11 +209,7 @@ pub fn follower(leader: &Status, follower: &FollowerStatus) -> String {
         "  {} knows of {}: {} up to {}, next {}, {} on the way",
         leader.id,
         follower.id,
-        if follower.probing {
-            "searches, equal"
-        } else {
-            "streams, equal"
-        },
+        if follower.probing { "searches, equal" } else { "streams, equal" },
         follower.match_index,
         follower.next_index,
         follower.in_flight

@@ -214,13 +214,7 @@ impl World {
                 self.say(format!("n{id} {verb}: {}", write.what));
             }
             self.server_mut(id)?.writes.extend(write);
-            self.post(
-                id,
-                effects
-                    .messages
-                    .drain(..)
-                    .map(|sent| (sent.to.0, sent.message)),
-            );
+            self.post(id, effects.messages.drain(..).map(|sent| (sent.to.0, sent.message)));
             let committed = effects.committed.iter().flatten().cloned();
             self.apply(id, &committed.collect::<Vec<_>>())?;
             for fetch in effects.fetches.drain(..) {
@@ -254,10 +248,7 @@ impl World {
     fn read_ended(&mut self, id: u64, outcome: ReadOutcome) -> Result<(), String> {
         let (ReadOutcome::Ready { id: read, .. } | ReadOutcome::Aborted { id: read }) = outcome;
         if let ReadOutcome::Aborted { .. } = outcome {
-            self.say(format!(
-                "n{id} gives up read {}: ask the next leader",
-                read.0
-            ));
+            self.say(format!("n{id} gives up read {}: ask the next leader", read.0));
         }
         self.server_mut(id)?.reads.insert(read.0, outcome);
         Ok(())
@@ -290,10 +281,7 @@ impl World {
         let (lost, kept): (Vec<_>, Vec<_>) = self.mail.drain(..).partition(chosen);
         self.mail = kept;
         for Letter { from, to, message } in &lost {
-            self.say(format!(
-                "lost: n{from} → n{to}: {}",
-                words::message(message)
-            ));
+            self.say(format!("lost: n{from} → n{to}: {}", words::message(message)));
         }
         lost.len()
     }
@@ -363,10 +351,7 @@ impl World {
     }
 
     fn fetch(&mut self, id: u64, fetch: Fetch) -> Result<(), String> {
-        self.say(format!(
-            "n{id} reads entries {} to {} from its disk",
-            fetch.from, fetch.through
-        ));
+        self.say(format!("n{id} reads entries {} to {} from its disk", fetch.from, fetch.through));
         let now = self.now;
         let wanted = fetch.from..=fetch.through;
         let log = &self.server(id)?.disk.log;

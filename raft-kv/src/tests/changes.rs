@@ -32,12 +32,7 @@ fn told(log: &Log, request: &ChangesRequest) -> (Vec<Row>, i64) {
     assert_eq!(found.revision, log.kv.revision());
     let tell = |event: &Event| {
         let kv = &event.kv;
-        (
-            kv.mod_revision,
-            event.kind,
-            kv.key.to_vec(),
-            kv.value.to_vec(),
-        )
+        (kv.mod_revision, event.kind, kv.key.to_vec(), kv.value.to_vec())
     };
     let events = found.revisions.iter().flat_map(|changes| {
         assert!(!changes.events.is_empty());
@@ -71,10 +66,7 @@ fn every_change_is_told_in_order() {
     let later = ChangesRequest::new(KeyRange::all(), 4);
     assert_eq!(told(&log(), &later), (everything[2..].to_vec(), 6));
     let only_a = ChangesRequest::new(KeyRange::key("a"), 3);
-    assert_eq!(
-        told(&log(), &only_a),
-        (vec![put(4, "a", "2"), gone(5, "a")], 6)
-    );
+    assert_eq!(told(&log(), &only_a), (vec![put(4, "a", "2"), gone(5, "a")], 6));
 }
 
 #[test]
@@ -112,10 +104,7 @@ fn a_change_tells_what_was_there_before() {
         })
         .collect();
     let was = |value: &str, revision| Some((value.into(), revision));
-    assert_eq!(
-        before,
-        [None, was("1", 2), was("1", 3), was("2", 4), was("1", 4)]
-    );
+    assert_eq!(before, [None, was("1", 2), was("1", 3), was("2", 4), was("1", 4)]);
 }
 
 #[test]
@@ -124,10 +113,7 @@ fn who_has_seen_all_waits_and_who_has_seen_more_is_told_so() {
     let from = |revision| ChangesRequest::new(KeyRange::all(), revision);
     assert_eq!(told(&log, &from(6)), (vec![], 6));
     for requested in [7, i64::MAX] {
-        let future = ReadError::FutureRevision {
-            requested,
-            current: 5,
-        };
+        let future = ReadError::FutureRevision { requested, current: 5 };
         assert_eq!(log.kv.changes(&from(requested)), Err(future));
     }
     for requested in [0, -1, i64::MIN] {

@@ -124,15 +124,9 @@ fn the_bytes_of_a_put_are_fixed() {
 
 #[test]
 fn the_bytes_of_leases_in_the_log_are_fixed() {
-    let expiry = Some(Expiry {
-        term: 3,
-        granted_at: 4,
-    });
+    let expiry = Some(Expiry { term: 3, granted_at: 4 });
     let cases: [(&[u8], Command); 4] = [
-        (
-            b"\x08\x02\x32\x04\x08\x07\x10\x3c",
-            Command::new(Grant { id: 7, ttl: 60 }),
-        ),
+        (b"\x08\x02\x32\x04\x08\x07\x10\x3c", Command::new(Grant { id: 7, ttl: 60 })),
         (b"\x08\x02\x3a\x02\x08\x07", Command::new(Revoke::new(7))),
         (
             b"\x08\x02\x3a\x08\x08\x07\x12\x04\x08\x03\x10\x04",
@@ -163,11 +157,7 @@ fn a_command_names_the_earliest_version_that_says_all_of_it() {
     };
     let put = || Put::new("a", "b");
     let delete = Delete::new(KeyRange::all());
-    for request in [
-        put().into(),
-        delete.clone().into(),
-        txn(Op::Put(put()), Operand::Version(1)),
-    ] {
+    for request in [put().into(), delete.clone().into(), txn(Op::Put(put()), Operand::Version(1))] {
         assert_eq!(version(request), [8, 1]);
     }
     for request in [

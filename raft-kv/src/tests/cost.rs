@@ -34,9 +34,7 @@ impl ReadStore for Metered {
         to: &[u8],
         order: Order,
     ) -> impl Iterator<Item = Result<(Bytes, Bytes), Infallible>> {
-        self.inner
-            .scan(from, to, order)
-            .inspect(|_| self.steps.set(self.steps.get() + 1))
+        self.inner.scan(from, to, order).inspect(|_| self.steps.set(self.steps.get() + 1))
     }
 }
 
@@ -62,11 +60,8 @@ fn spent(kv: &mut Kv<Metered>) -> (usize, usize, usize, usize) {
 fn put(index: u64, key: u64, session: bool) -> Entry {
     let mut command = Command::new(Put::new(std::format!("key{key:03}"), "v"));
     if session {
-        command = command.with_session(Session {
-            client: u128::from(key),
-            sequence: index,
-            since: 0,
-        });
+        command =
+            command.with_session(Session { client: u128::from(key), sequence: index, since: 0 });
     }
     Entry::command(index, 1, command.encode())
 }
@@ -74,10 +69,8 @@ fn put(index: u64, key: u64, session: bool) -> Entry {
 /// A state machine with 100 keys of one version each, then one key with 100 more.
 fn filled() -> Kv<Metered> {
     let mut kv = Kv::open(Metered::default()).unwrap();
-    kv.apply_batch((1..=100).map(|index| put(index, index, false)))
-        .unwrap();
-    kv.apply_batch((101..=200).map(|index| put(index, 50, false)))
-        .unwrap();
+    kv.apply_batch((1..=100).map(|index| put(index, index, false))).unwrap();
+    kv.apply_batch((101..=200).map(|index| put(index, 50, false))).unwrap();
     spent(&mut kv);
     kv
 }
@@ -85,8 +78,7 @@ fn filled() -> Kv<Metered> {
 #[test]
 fn a_put_is_one_read_and_three_writes_and_a_batch_one_commit() {
     let mut kv = filled();
-    kv.apply_batch((201..=210).map(|index| put(index, index, false)))
-        .unwrap();
+    kv.apply_batch((201..=210).map(|index| put(index, index, false))).unwrap();
     // And one write for the counters.
     assert_eq!(spent(&mut kv), (10, 0, 31, 1));
 }
@@ -113,9 +105,7 @@ fn reading_a_key_now_is_one_read_and_in_the_past_two() {
 #[test]
 fn a_page_reads_no_further_than_its_limit() {
     let mut kv = filled();
-    let page = RangeRequest::new(KeyRange::all())
-        .limit(10)
-        .counting(Counting::Returned);
+    let page = RangeRequest::new(KeyRange::all()).limit(10).counting(Counting::Returned);
     assert_eq!(kv.range(&page).unwrap().kvs.len(), 10);
     assert_eq!(spent(&mut kv), (0, 11, 0, 0));
     kv.range(&page.counting(Counting::WholeRange)).unwrap();

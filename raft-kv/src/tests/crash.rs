@@ -31,11 +31,7 @@ struct Failing {
 
 impl Failing {
     fn new(inner: MemoryStore) -> Self {
-        Self {
-            inner,
-            commits_fail: false,
-            reads_left: Cell::new(u32::MAX),
-        }
+        Self { inner, commits_fail: false, reads_left: Cell::new(u32::MAX) }
     }
 
     fn read(&self) -> Result<(), DiskError> {
@@ -69,11 +65,7 @@ impl ReadStore for Failing {
 impl Store for Failing {
     fn commit(&mut self, batch: Batch) -> Result<(), DiskError> {
         self.inner.commit(batch).unwrap();
-        if self.commits_fail {
-            Err(DiskError)
-        } else {
-            Ok(())
-        }
+        if self.commits_fail { Err(DiskError) } else { Ok(()) }
     }
 }
 

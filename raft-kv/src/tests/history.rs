@@ -27,16 +27,10 @@ fn a_key_keeps_its_creation_until_it_is_deleted() {
     log.run(Put::new("a", "1"));
     log.run(Put::new("b", "x"));
     log.run(Put::new("a", "2"));
-    assert_eq!(
-        log.all(None),
-        [row("a", "2", 2, 4, 2), row("b", "x", 3, 3, 1)]
-    );
+    assert_eq!(log.all(None), [row("a", "2", 2, 4, 2), row("b", "x", 3, 3, 1)]);
     log.run(Delete::new(KeyRange::key("a")));
     log.run(Put::new("a", "3"));
-    assert_eq!(
-        log.all(None),
-        [row("a", "3", 6, 6, 1), row("b", "x", 3, 3, 1)]
-    );
+    assert_eq!(log.all(None), [row("a", "3", 6, 6, 1), row("b", "x", 3, 3, 1)]);
 }
 
 #[test]
@@ -59,10 +53,7 @@ fn every_past_revision_can_be_read() {
 fn the_future_and_what_was_before_history_are_errors() {
     let mut log = Log::new();
     log.run(Put::new("a", "1"));
-    let future = ReadError::FutureRevision {
-        requested: 3,
-        current: 2,
-    };
+    let future = ReadError::FutureRevision { requested: 3, current: 2 };
     assert_eq!(log.kv.get(b"a", Some(3)), Err(future.clone()));
     let request = RangeRequest::new(KeyRange::all());
     assert_eq!(log.kv.range(&request.clone().at_revision(3)), Err(future));
@@ -118,15 +109,7 @@ fn a_put_returns_what_was_there_if_asked() {
 #[test]
 fn ranges_mean_what_they_mean_in_etcd() {
     let mut log = Log::new();
-    for key in [
-        &b"\0"[..],
-        b"a",
-        b"a\0",
-        b"a\xff",
-        b"b",
-        b"\xff",
-        b"\xff\xff",
-    ] {
+    for key in [&b"\0"[..], b"a", b"a\0", b"a\xff", b"b", b"\xff", b"\xff\xff"] {
         log.run(Put::new(key, "v"));
     }
     let before = log.kv.revision();
@@ -142,10 +125,7 @@ fn ranges_mean_what_they_mean_in_etcd() {
     assert_eq!(keys(KeyRange::key("a")), ["a"]);
     assert_eq!(keys(KeyRange::key("nothing")), [""; 0]);
     assert_eq!(keys(KeyRange::prefix("a")), [&b"a"[..], b"a\0", b"a\xff"]);
-    assert_eq!(
-        keys(KeyRange::prefix(&b"\xff"[..])),
-        [&b"\xff"[..], b"\xff\xff"]
-    );
+    assert_eq!(keys(KeyRange::prefix(&b"\xff"[..])), [&b"\xff"[..], b"\xff\xff"]);
     assert_eq!(keys(KeyRange::prefix("")).len(), 7);
     assert_eq!(keys(KeyRange::all()).len(), 7);
     assert_eq!(keys(KeyRange::from_key("b")).len(), 3);
@@ -165,36 +145,17 @@ fn limit_order_projection_and_counting() {
     for request in [request.clone(), request.at_revision(6)] {
         let answer = log.kv.range(&request).unwrap();
         let keys: Vec<_> = answer.kvs.iter().map(|kv| kv.key.clone()).collect();
-        assert_eq!(
-            (keys, answer.more, answer.count),
-            (["a", "c"].map(Into::into).into(), true, 3)
-        );
-        let down = log
-            .kv
-            .range(&request.clone().order(Order::Descending))
-            .unwrap();
+        assert_eq!((keys, answer.more, answer.count), (["a", "c"].map(Into::into).into(), true, 3));
+        let down = log.kv.range(&request.clone().order(Order::Descending)).unwrap();
         let keys: Vec<_> = down.kvs.iter().map(|kv| kv.key.clone()).collect();
         assert_eq!(keys, ["d", "c"]);
-        let page = log
-            .kv
-            .range(&request.clone().counting(Counting::Returned))
-            .unwrap();
+        let page = log.kv.range(&request.clone().counting(Counting::Returned)).unwrap();
         assert_eq!((page.more, page.count), (true, 2));
         let whole = log.kv.range(&request.clone().limit(3)).unwrap();
         assert_eq!((whole.kvs.len(), whole.more, whole.count), (3, false, 3));
-        let keys = log
-            .kv
-            .range(&request.clone().projection(Projection::Keys))
-            .unwrap();
-        assert!(
-            keys.kvs
-                .iter()
-                .all(|kv| kv.value.is_empty() && kv.version == 1)
-        );
-        let count = log
-            .kv
-            .range(&request.projection(Projection::Count))
-            .unwrap();
+        let keys = log.kv.range(&request.clone().projection(Projection::Keys)).unwrap();
+        assert!(keys.kvs.iter().all(|kv| kv.value.is_empty() && kv.version == 1));
+        let count = log.kv.range(&request.projection(Projection::Count)).unwrap();
         assert_eq!((count.kvs.len(), count.more, count.count), (0, false, 3));
     }
 }
@@ -223,11 +184,7 @@ fn the_fingerprint_is_the_same_on_every_platform_and_in_every_release() {
 #[test]
 fn the_bytes_of_a_store_are_fixed() {
     let mut log = Log::new();
-    let session = crate::Session {
-        client: 7,
-        sequence: 3,
-        since: 0,
-    };
+    let session = crate::Session { client: 7, sequence: 3, since: 0 };
     log.apply(&crate::Command::new(Put::new("k\0", "v")).with_session(session));
     log.run(Delete::new(KeyRange::all()));
     log.run(Put::new("l", "w"));
@@ -258,21 +215,13 @@ fn the_bytes_of_a_store_are_fixed() {
 #[test]
 fn an_audit_finds_what_was_lost_or_changed() {
     let mut log = Log::new();
-    let session = crate::Session {
-        client: 1,
-        sequence: 1,
-        since: 0,
-    };
+    let session = crate::Session { client: 1, sequence: 1, since: 0 };
     log.apply(&crate::Command::new(Put::new("a", "1")).with_session(session));
     log.run(Put::new("a", "2"));
     log.run(Put::new("b", "2"));
     log.run(Delete::new(KeyRange::key("b")));
-    let pairs: Vec<_> = log
-        .kv
-        .store()
-        .iter()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+    let pairs: Vec<_> =
+        log.kv.store().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     for lost in 0..pairs.len() {
         let mut fewer = pairs.clone();
         let (key, _) = fewer.remove(lost);

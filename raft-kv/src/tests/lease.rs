@@ -23,11 +23,7 @@ fn grant(log: &mut Log, id: i64) -> Lease {
 fn refused(log: &mut Log, request: impl Into<Request>) -> Rejection {
     let before = log.kv.fingerprint();
     let outcome = log.apply(&Command::new(request));
-    assert_eq!(
-        log.kv.fingerprint(),
-        before,
-        "what is refused changes nothing"
-    );
+    assert_eq!(log.kv.fingerprint(), before, "what is refused changes nothing");
     match outcome {
         Outcome::Rejected(rejection) => rejection,
         other => panic!("not refused: {other:?}"),
@@ -69,10 +65,7 @@ fn a_lease_takes_its_keys_with_it_in_one_revision() {
     let gone = |key: &'static str| (EventKind::Delete, Bytes::from(key));
     assert_eq!(events, [gone("a"), gone("b"), gone("c")]);
     assert_eq!(keys(&log, 7), [""; 0]);
-    assert_eq!(
-        refused(&mut log, Revoke::new(7)),
-        Rejection::LeaseNotFound { id: 7 }
-    );
+    assert_eq!(refused(&mut log, Revoke::new(7)), Rejection::LeaseNotFound { id: 7 });
 }
 
 #[test]
@@ -96,10 +89,7 @@ fn a_key_hangs_on_the_lease_of_its_last_put_alone() {
     log.run(Delete::new(KeyRange::key("deleted")));
     log.run(hang("again", 1));
     log.run(hang("again", 1));
-    assert_eq!(
-        (keys(&log, 1), keys(&log, 2)),
-        (vec!["again".into()], vec!["moved".into()])
-    );
+    assert_eq!((keys(&log, 1), keys(&log, 2)), (vec!["again".into()], vec!["moved".into()]));
     log.run(Revoke::new(1));
     let left: Vec<_> = log.all(None).into_iter().map(|row| row.0).collect();
     assert_eq!(left, [&b"freed"[..], b"moved"]);
@@ -154,11 +144,7 @@ fn a_chosen_number_was_never_chosen_before() {
     let mut log = Log::new();
     grant(&mut log, 2);
     assert_eq!(grant(&mut log, 0).id, 3, "2 is taken");
-    assert_eq!(
-        grant(&mut log, 0).id,
-        4,
-        "as the number of its entry is again"
-    );
+    assert_eq!(grant(&mut log, 0).id, 4, "as the number of its entry is again");
     log.run(Revoke::new(4));
     assert_eq!(grant(&mut log, 0).id, 5);
     grant(&mut log, 7);
@@ -192,13 +178,8 @@ fn a_lease_lives_for_a_second_at_least_and_not_for_ever() {
 
 #[test]
 fn there_are_only_so_many_leases() {
-    let capacity = Capacity {
-        sessions: 1,
-        leases: 2,
-    };
-    let mut log = Log {
-        kv: Kv::open_with(MemoryStore::new(), capacity).unwrap(),
-    };
+    let capacity = Capacity { sessions: 1, leases: 2 };
+    let mut log = Log { kv: Kv::open_with(MemoryStore::new(), capacity).unwrap() };
     grant(&mut log, 0);
     grant(&mut log, 8);
     let more = Grant { id: 0, ttl: 1 };
@@ -218,10 +199,7 @@ fn an_expiry_holds_in_its_term_and_for_its_lease_alone() {
     log.run(hang("a", 7));
     let expired = |term, lease: Lease| Revoke {
         id: 7,
-        expiry: Some(Expiry {
-            term,
-            granted_at: lease.granted_at,
-        }),
+        expiry: Some(Expiry { term, granted_at: lease.granted_at }),
     };
     let alive = Rejection::LeaseNotExpired { id: 7 };
     for term in [0, 2] {
@@ -235,21 +213,13 @@ fn an_expiry_holds_in_its_term_and_for_its_lease_alone() {
 #[test]
 fn a_retry_of_a_grant_is_answered_alike_and_grants_nothing() {
     let mut log = Log::new();
-    let session = Session {
-        client: 1,
-        sequence: 1,
-        since: 0,
-    };
+    let session = Session { client: 1, sequence: 1, since: 0 };
     let command = Command::new(Grant { id: 0, ttl: 10 }).with_session(session);
     let first = log.apply(&command);
     assert_eq!(log.apply(&command), first);
     assert_eq!(log.kv.view().leases().unwrap().len(), 1);
     log.run(Revoke::new(1));
-    assert_eq!(
-        log.apply(&command),
-        first,
-        "it was granted once, and is gone"
-    );
+    assert_eq!(log.apply(&command), first, "it was granted once, and is gone");
     assert_eq!(log.kv.view().leases().unwrap(), []);
 }
 
@@ -292,10 +262,7 @@ fn the_format_is_raised_by_the_first_lease_and_not_before() {
     });
     assert_eq!(
         Kv::open(later.collect::<MemoryStore>()).err(),
-        Some(OpenError::UnknownFormat {
-            found: 3,
-            supported: 2
-        })
+        Some(OpenError::UnknownFormat { found: 3, supported: 2 })
     );
 }
 
@@ -333,9 +300,8 @@ fn an_audit_misses_no_part_of_a_lease() {
     grant(&mut log, 1);
     grant(&mut log, 2);
     log.run(hang("a", 1));
-    let pairs: Vec<_> = { log.kv.store().iter() }
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+    let pairs: Vec<_> =
+        { log.kv.store().iter() }.map(|(key, value)| (key.clone(), value.clone())).collect();
     let is_found =
         |pairs: Vec<(Bytes, Bytes)>| match Kv::open(pairs.into_iter().collect::<MemoryStore>()) {
             Ok(kv) => kv.audit().is_err(),

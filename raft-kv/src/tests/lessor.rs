@@ -66,16 +66,10 @@ fn a_lease_ends_when_nobody_keeps_it_alive() {
     let over: [Revoke; 1] = over.try_into().unwrap();
     assert_eq!(over[0].id, 1);
     // From its time on, whether somebody has found it or not.
-    assert_eq!(
-        leader.lessor.renew(1, s(110)),
-        Err(RenewError::Expired { id: 1 })
-    );
+    assert_eq!(leader.lessor.renew(1, s(110)), Err(RenewError::Expired { id: 1 }));
     leader.apply(&Command::new(over[0]), s(111));
     assert_eq!(leader.log.all(None), []);
-    assert_eq!(
-        leader.lessor.renew(1, s(111)),
-        Err(RenewError::NotFound { id: 1 })
-    );
+    assert_eq!(leader.lessor.renew(1, s(111)), Err(RenewError::NotFound { id: 1 }));
     assert_eq!(leader.lessor.remaining(1, s(111)), None);
 }
 
@@ -111,11 +105,7 @@ fn a_new_leader_gives_every_lease_all_of_its_time() {
 #[test]
 fn an_answer_that_is_repeated_is_no_news() {
     let mut leader = Leader::new();
-    let session = |sequence| Session {
-        client: 1,
-        sequence,
-        since: 0,
-    };
+    let session = |sequence| Session { client: 1, sequence, since: 0 };
     let grant = Command::new(Grant { id: 7, ttl: 5 }).with_session(session(1));
     leader.apply(&grant, s(0));
     // A retry does not keep it alive.

@@ -37,45 +37,17 @@ fn what_does_not_follow_is_refused_and_changes_nothing() {
     kv.apply_batch([Entry::noop(1, 2), put(2, 2)]).unwrap();
     let before = kv.clone();
     let refusals = [
-        (
-            put(4, 2),
-            ApplyError::Gap {
-                index: 4,
-                applied: 2,
-            },
-        ),
-        (
-            put(2, 2),
-            ApplyError::AlreadyApplied {
-                index: 2,
-                applied: 2,
-            },
-        ),
-        (
-            put(0, 2),
-            ApplyError::AlreadyApplied {
-                index: 0,
-                applied: 2,
-            },
-        ),
-        (
-            put(3, 1),
-            ApplyError::TermWentBack {
-                index: 3,
-                term: 1,
-                applied: 2,
-            },
-        ),
+        (put(4, 2), ApplyError::Gap { index: 4, applied: 2 }),
+        (put(2, 2), ApplyError::AlreadyApplied { index: 2, applied: 2 }),
+        (put(0, 2), ApplyError::AlreadyApplied { index: 0, applied: 2 }),
+        (put(3, 1), ApplyError::TermWentBack { index: 3, term: 1, applied: 2 }),
     ];
     for (entry, refusal) in refusals {
         assert_eq!(kv.apply(entry.clone()), Err(refusal.clone()));
         assert_eq!(kv, before);
     }
     // Of a batch, nothing is applied.
-    let gap = ApplyError::Gap {
-        index: 5,
-        applied: 3,
-    };
+    let gap = ApplyError::Gap { index: 5, applied: 3 };
     assert_eq!(kv.apply_batch([put(3, 2), put(5, 2)]), Err(gap));
     assert_eq!(kv, before);
     assert_eq!(kv.apply_batch([]), Ok(vec![]));
@@ -100,11 +72,7 @@ fn a_command_of_a_later_version_stops_the_state_machine() {
     // Field 1, the version, as 3.
     let mut later = vec![0x08, 3];
     later.extend_from_slice(&Command::new(Put::new("a", "v")).encode()[2..]);
-    let stop = ApplyError::UnknownCommand {
-        index: 1,
-        found: 3,
-        supported: 2,
-    };
+    let stop = ApplyError::UnknownCommand { index: 1, found: 3, supported: 2 };
     assert_eq!(kv.apply(Entry::command(1, 1, later)), Err(stop));
     assert_eq!((kv.applied_index(), kv.revision()), (0, 1));
 }
@@ -117,17 +85,12 @@ fn entries_of_a_batch_see_those_before_them() {
     let entries = [
         command(1, Command::new(Put::new("a", "1"))),
         command(2, Command::new(Put::new("a", "2").returning_previous())),
-        command(
-            3,
-            Command::new(Delete::new(KeyRange::all()).returning_previous()),
-        ),
+        command(3, Command::new(Delete::new(KeyRange::all()).returning_previous())),
         command(4, Command::new(Put::new("a", "3").returning_previous())),
         Entry::noop(5, 1),
     ];
-    let one_by_one: Vec<_> = entries
-        .iter()
-        .map(|entry| apart.apply(entry.clone()).unwrap())
-        .collect();
+    let one_by_one: Vec<_> =
+        entries.iter().map(|entry| apart.apply(entry.clone()).unwrap()).collect();
     assert_eq!(together.apply_batch(entries).unwrap(), one_by_one);
     assert_eq!(together, apart);
     together.audit().unwrap();
@@ -158,20 +121,11 @@ fn a_later_format_or_a_foreign_store_is_refused() {
         let record = FormatRecord { version }.encode_to_vec().into();
         Kv::open(store(layout::FORMAT_KEY, record))
     };
-    let unknown = OpenError::UnknownFormat {
-        found: 3,
-        supported: 2,
-    };
+    let unknown = OpenError::UnknownFormat { found: 3, supported: 2 };
     assert_eq!(format(3).unwrap_err(), unknown);
     for version in [0, 1, 2] {
-        let damaged = matches!(
-            format(version),
-            Err(OpenError::Fault(StoreFault::Damaged(_)))
-        );
+        let damaged = matches!(format(version), Err(OpenError::Fault(StoreFault::Damaged(_))));
         assert!(damaged, "format {version} without counters was opened");
     }
-    assert_eq!(
-        Kv::open(store(b"somebody's", Bytes::new())).unwrap_err(),
-        OpenError::Foreign
-    );
+    assert_eq!(Kv::open(store(b"somebody's", Bytes::new())).unwrap_err(), OpenError::Foreign);
 }

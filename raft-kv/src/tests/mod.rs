@@ -27,9 +27,7 @@ struct Log {
 
 impl Log {
     fn new() -> Self {
-        Self {
-            kv: Kv::open(MemoryStore::new()).unwrap(),
-        }
+        Self { kv: Kv::open(MemoryStore::new()).unwrap() }
     }
 
     fn apply(&mut self, command: &Command) -> Outcome {

@@ -78,25 +78,18 @@ impl Model {
             }
             Some(_) => {}
             None if session.since < self.horizon => {
-                return Outcome::SessionUnknown {
-                    since: self.horizon,
-                };
+                return Outcome::SessionUnknown { since: self.horizon };
             }
             None => {}
         }
         let command_id = (session.client, session.sequence);
-        assert!(
-            !self.carried_out.contains(&command_id),
-            "{command_id:?} is carried out twice"
-        );
+        assert!(!self.carried_out.contains(&command_id), "{command_id:?} is carried out twice");
         self.carried_out.push(command_id);
         let outcome = self.execute(index, &command.request);
         let is_new = !self.sessions.contains_key(&session.client);
         if is_new && self.sessions.len() == self.sessions_max {
             let oldest = self.sessions.iter().min_by_key(|(_, (_, _, used))| *used);
-            let (client, used) = oldest
-                .map(|(client, (_, _, used))| (*client, *used))
-                .unwrap();
+            let (client, used) = oldest.map(|(client, (_, _, used))| (*client, *used)).unwrap();
             self.sessions.remove(&client);
             self.horizon = used;
         }
@@ -182,10 +175,7 @@ impl Model {
                 OpResult::Range(_) => panic!("no request is a range"),
             },
         };
-        Outcome::Done(Response {
-            revision: self.revision(),
-            result,
-        })
+        Outcome::Done(Response { revision: self.revision(), result })
     }
 
     fn grant(&mut self, index: u64, grant: Grant) -> Outcome {
@@ -205,11 +195,7 @@ impl Model {
             self.chosen = id;
         }
         self.leases.insert(id, (grant.ttl, index));
-        let lease = Lease {
-            id,
-            ttl: grant.ttl,
-            granted_at: index,
-        };
+        let lease = Lease { id, ttl: grant.ttl, granted_at: index };
         Outcome::Done(Response {
             revision: self.revision(),
             result: RequestResult::Grant(GrantResult { lease }),
@@ -233,11 +219,7 @@ impl Model {
         if deleted > 0 {
             self.revisions.push(state);
         }
-        let lease = Lease {
-            id,
-            ttl,
-            granted_at,
-        };
+        let lease = Lease { id, ttl, granted_at };
         Outcome::Done(Response {
             revision: self.revision(),
             result: RequestResult::Revoke(RevokeResult { lease, deleted }),
@@ -329,10 +311,7 @@ fn holds(state: &State, compare: &Compare) -> bool {
         version: 0,
         lease: 0,
     };
-    let mut found: Vec<_> = state
-        .values()
-        .filter(|kv| within(&compare.keys, &kv.key))
-        .collect();
+    let mut found: Vec<_> = state.values().filter(|kv| within(&compare.keys, &kv.key)).collect();
     if found.is_empty() {
         if matches!(compare.operand, Operand::Value(_)) {
             return false;
@@ -367,29 +346,19 @@ fn do_put(state: &mut State, put: &Put, revision: i64) -> PutResult {
         lease: put.lease,
     };
     state.insert(put.key.clone(), kv);
-    PutResult {
-        prev_kv: if put.prev_kv { previous } else { None },
-    }
+    PutResult { prev_kv: if put.prev_kv { previous } else { None } }
 }
 
 fn do_range(state: &State, request: &RangeRequest, revision: i64) -> RangeResponse {
-    let mut kvs: Vec<_> = state
-        .values()
-        .filter(|kv| within(&request.keys, &kv.key))
-        .cloned()
-        .collect();
+    let mut kvs: Vec<_> =
+        state.values().filter(|kv| within(&request.keys, &kv.key)).cloned().collect();
     if request.order == Order::Descending {
         kvs.reverse();
     }
     let in_range = kvs.len();
     if request.projection == Projection::Count {
         kvs.clear();
-        return RangeResponse {
-            kvs,
-            more: false,
-            count: in_range as u64,
-            revision,
-        };
+        return RangeResponse { kvs, more: false, count: in_range as u64, revision };
     }
     if let Some(limit) = request.limit {
         kvs.truncate(limit as usize);

@@ -13,10 +13,7 @@ use crate::{
     RevisionChanges, Session,
 };
 
-const CAPACITY: Capacity = Capacity {
-    sessions: 3,
-    leases: 4,
-};
+const CAPACITY: Capacity = Capacity { sessions: 3, leases: 4 };
 
 fn open(store: MemoryStore) -> Kv<MemoryStore> {
     Kv::open_with(store, CAPACITY).unwrap()

@@ -10,21 +10,12 @@ use crate::{
 };
 
 fn command(client: u128, sequence: u64, since: u64) -> Command {
-    Command::new(Put::new("a", "v")).with_session(Session {
-        client,
-        sequence,
-        since,
-    })
+    Command::new(Put::new("a", "v")).with_session(Session { client, sequence, since })
 }
 
 fn bounded(sessions: u64) -> Log {
-    let capacity = Capacity {
-        sessions,
-        leases: 1,
-    };
-    Log {
-        kv: Kv::open_with(MemoryStore::new(), capacity).unwrap(),
-    }
+    let capacity = Capacity { sessions, leases: 1 };
+    Log { kv: Kv::open_with(MemoryStore::new(), capacity).unwrap() }
 }
 
 fn is_done(outcome: &Outcome) -> bool {
@@ -39,9 +30,7 @@ fn a_retry_returns_the_first_outcome_and_changes_nothing() {
     assert_eq!(log.apply(&command(7, 1, 0)), first);
     assert_eq!(log.kv.revision(), 3);
     assert_eq!(log.kv.applied_index(), 3);
-    let mut reopened = Log {
-        kv: Kv::open(log.kv.into_store()).unwrap(),
-    };
+    let mut reopened = Log { kv: Kv::open(log.kv.into_store()).unwrap() };
     assert_eq!(reopened.apply(&command(7, 1, 0)), first);
 }
 
@@ -49,11 +38,7 @@ fn a_retry_returns_the_first_outcome_and_changes_nothing() {
 fn a_failed_comparison_is_an_outcome_that_a_retry_gets_too() {
     let mut log = Log::new();
     let cas = Txn::put_if_unchanged(Put::new("a", "1"), 2);
-    let cas = Command::new(cas).with_session(Session {
-        client: 1,
-        sequence: 1,
-        since: 0,
-    });
+    let cas = Command::new(cas).with_session(Session { client: 1, sequence: 1, since: 0 });
     let refused = log.apply(&cas);
     // It would hold now.
     log.run(Put::new("a", "0"));
@@ -71,16 +56,9 @@ fn a_refusal_that_depends_on_the_state_is_final_too() {
         ],
         ..Txn::default()
     };
-    let read = Command::new(read).with_session(Session {
-        client: 1,
-        sequence: 1,
-        since: 0,
-    });
+    let read = Command::new(read).with_session(Session { client: 1, sequence: 1, since: 0 });
     let refused = log.apply(&read);
-    assert!(matches!(
-        refused,
-        Outcome::Rejected(Rejection::FutureRevision { .. })
-    ));
+    assert!(matches!(refused, Outcome::Rejected(Rejection::FutureRevision { .. })));
     log.run(Put::new("a", "0"));
     assert_eq!(log.apply(&read), refused);
     assert_eq!(log.kv.revision(), 2);
@@ -136,10 +114,7 @@ fn after_the_first_forgotten_session_a_new_one_says_since_when_it_is_new() {
     assert_eq!(since, 1);
     assert!(is_done(&log.apply(&command(4, 1, since))));
     // The refused attempts left nothing behind, and 4 pushed out 2, which was used at index 2.
-    assert_eq!(
-        log.apply(&command(2, 1, 0)),
-        Outcome::SessionUnknown { since: 2 }
-    );
+    assert_eq!(log.apply(&command(2, 1, 0)), Outcome::SessionUnknown { since: 2 });
     assert!(is_done(&log.apply(&command(4, 1, since))));
 }
 
@@ -148,11 +123,7 @@ fn an_outcome_too_large_to_keep_is_still_carried_out_once() {
     let mut log = Log::new();
     log.run(Put::new("a", vec![0; SESSION_OUTCOME_BYTES_MAX]));
     let put = Put::new("a", "small").returning_previous();
-    let put = Command::new(put).with_session(Session {
-        client: 1,
-        sequence: 1,
-        since: 0,
-    });
+    let put = Command::new(put).with_session(Session { client: 1, sequence: 1, since: 0 });
     assert!(is_done(&log.apply(&put)));
     assert_eq!(log.apply(&put), Outcome::AlreadyDone { revision: 3 });
     assert_eq!(log.kv.revision(), 3);

@@ -14,18 +14,8 @@ use crate::{
 };
 
 /// Among them those whose order an encoding could get wrong.
-const KEYS: [&[u8]; 10] = [
-    b"\0",
-    b"\0\0",
-    b"a",
-    b"a\0",
-    b"a\0\xff",
-    b"a\x01",
-    b"aa",
-    b"b",
-    b"\xff",
-    b"\xff\xff",
-];
+const KEYS: [&[u8]; 10] =
+    [b"\0", b"\0\0", b"a", b"a\0", b"a\0\xff", b"a\x01", b"aa", b"b", b"\xff", b"\xff\xff"];
 
 pub(super) fn key() -> impl Strategy<Value = Bytes> {
     select(&KEYS[..]).prop_map(Bytes::from_static)
@@ -112,14 +102,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn compare() -> impl Strategy<Value = Compare> {
-    let relation = select(
-        &[
-            Relation::Equal,
-            Relation::NotEqual,
-            Relation::Greater,
-            Relation::Less,
-        ][..],
-    );
+    let relation =
+        select(&[Relation::Equal, Relation::NotEqual, Relation::Greater, Relation::Less][..]);
     let operand = prop_oneof![
         (0..3_i64).prop_map(Operand::Version),
         (0..9_i64).prop_map(Operand::CreateRevision),
@@ -150,11 +134,7 @@ fn request() -> impl Strategy<Value = Request> {
 /// Sessions as clients use them: a client is told an applied index when it begins (here, 0 for
 /// those with low numbers and its own number for the others, before which it is not used).
 fn session() -> impl Strategy<Value = Session> {
-    (0..6_u128, 0..5_u64).prop_map(|(client, sequence)| Session {
-        client,
-        sequence,
-        since: 0,
-    })
+    (0..6_u128, 0..5_u64).prop_map(|(client, sequence)| Session { client, sequence, since: 0 })
 }
 
 pub(super) fn command() -> impl Strategy<Value = Command> {

@@ -9,10 +9,7 @@ use crate::{
 };
 
 fn holds(log: &mut Log, compare: Compare) -> bool {
-    let txn = Txn {
-        compare: vec![compare],
-        ..Txn::default()
-    };
+    let txn = Txn { compare: vec![compare], ..Txn::default() };
     txn_of(log.run(txn)).succeeded
 }
 
@@ -24,11 +21,9 @@ fn comparisons_compare() {
     log.run(Put::new("a", "m"));
     // The key a: created at 3, changed at 4, version 2.
     let create_revision: fn(i64) -> Operand = Operand::CreateRevision;
-    for (operand, stored) in [
-        (create_revision, 3),
-        (Operand::ModRevision, 4),
-        (Operand::Version, 2),
-    ] {
+    for (operand, stored) in
+        [(create_revision, 3), (Operand::ModRevision, 4), (Operand::Version, 2)]
+    {
         for (relation, below, equal, above) in [
             (Relation::Equal, false, true, false),
             (Relation::NotEqual, true, false, true),
@@ -59,23 +54,11 @@ fn comparisons_compare() {
 fn an_absent_key_has_zeros_for_numbers_and_no_value() {
     let mut log = Log::new();
     let absent = |relation, operand| Compare::key("a", relation, operand);
-    assert!(holds(
-        &mut log,
-        absent(Relation::Equal, Operand::Version(0))
-    ));
-    assert!(holds(
-        &mut log,
-        absent(Relation::Equal, Operand::CreateRevision(0))
-    ));
-    assert!(holds(
-        &mut log,
-        absent(Relation::Less, Operand::ModRevision(1))
-    ));
+    assert!(holds(&mut log, absent(Relation::Equal, Operand::Version(0))));
+    assert!(holds(&mut log, absent(Relation::Equal, Operand::CreateRevision(0))));
+    assert!(holds(&mut log, absent(Relation::Less, Operand::ModRevision(1))));
     for relation in [Relation::Equal, Relation::NotEqual, Relation::Less] {
-        assert!(!holds(
-            &mut log,
-            absent(relation, Operand::Value("".into()))
-        ));
+        assert!(!holds(&mut log, absent(relation, Operand::Value("".into()))));
     }
 }
 
@@ -84,27 +67,11 @@ fn a_comparison_of_a_range_must_hold_for_every_key() {
     let mut log = Log::new();
     log.run(Put::new("a1", "x"));
     log.run(Put::new("a2", "x"));
-    let compare = |relation, operand| Compare {
-        keys: KeyRange::prefix("a"),
-        relation,
-        operand,
-    };
-    assert!(holds(
-        &mut log,
-        compare(Relation::Equal, Operand::Value("x".into()))
-    ));
-    assert!(!holds(
-        &mut log,
-        compare(Relation::Equal, Operand::ModRevision(2))
-    ));
-    assert!(!holds(
-        &mut log,
-        compare(Relation::Equal, Operand::ModRevision(3))
-    ));
-    assert!(holds(
-        &mut log,
-        compare(Relation::Less, Operand::ModRevision(4))
-    ));
+    let compare = |relation, operand| Compare { keys: KeyRange::prefix("a"), relation, operand };
+    assert!(holds(&mut log, compare(Relation::Equal, Operand::Value("x".into()))));
+    assert!(!holds(&mut log, compare(Relation::Equal, Operand::ModRevision(2))));
+    assert!(!holds(&mut log, compare(Relation::Equal, Operand::ModRevision(3))));
+    assert!(holds(&mut log, compare(Relation::Less, Operand::ModRevision(4))));
 }
 
 #[test]
@@ -126,12 +93,8 @@ fn all_changes_make_one_revision_and_operations_see_those_before_them() {
     });
     assert_eq!(response.revision, 3);
     let txn = txn_of(response);
-    let [
-        OpResult::Range(before),
-        ..,
-        OpResult::Range(after),
-        OpResult::Range(past),
-    ] = &txn.results[..]
+    let [OpResult::Range(before), .., OpResult::Range(after), OpResult::Range(past)] =
+        &txn.results[..]
     else {
         panic!("not the operations asked for: {txn:?}");
     };
@@ -183,14 +146,8 @@ fn a_key_changed_twice_is_refused_in_either_order() {
         vec![delete(KeyRange::all()), put()],
         vec![delete(KeyRange::between("Z", "b")), put()],
     ] {
-        let failing = Txn {
-            failure: ops.clone(),
-            ..Txn::default()
-        };
-        let succeeding = Txn {
-            success: ops,
-            ..Txn::default()
-        };
+        let failing = Txn { failure: ops.clone(), ..Txn::default() };
+        let succeeding = Txn { success: ops, ..Txn::default() };
         for txn in [succeeding, failing] {
             let refused = Outcome::Rejected(Rejection::Malformed(Malformed::DuplicateKey));
             assert_eq!(log.apply(&Command::new(txn)), refused);
@@ -216,10 +173,7 @@ fn a_read_in_the_future_refuses_the_whole_transaction() {
         ],
         ..Txn::default()
     };
-    let refused = Outcome::Rejected(Rejection::FutureRevision {
-        requested: 2,
-        current: 1,
-    });
+    let refused = Outcome::Rejected(Rejection::FutureRevision { requested: 2, current: 1 });
     assert_eq!(log.apply(&Command::new(txn)), refused);
     assert_eq!((log.kv.revision(), log.kv.applied_index()), (1, 1));
 }

@@ -8,12 +8,7 @@ use crate::{
 };
 
 fn limits() -> Limits {
-    Limits {
-        key_bytes_max: 4,
-        value_bytes_max: 8,
-        txn_ops_max: 2,
-        request_bytes_max: 48,
-    }
+    Limits { key_bytes_max: 4, value_bytes_max: 8, txn_ops_max: 2, request_bytes_max: 48 }
 }
 
 fn check(request: impl Into<crate::Request>) -> Result<(), ValidateError> {
@@ -26,27 +21,18 @@ fn keys_and_values_up_to_the_limit_pass() {
     let key = ValidateError::KeyTooLong { bytes: 5, max: 4 };
     assert_eq!(check(Put::new("fives", "1")), Err(key));
     assert_eq!(check(Delete::new(KeyRange::key("fives"))), Err(key));
-    assert_eq!(
-        check(Delete::new(KeyRange::between("a", "fives"))),
-        Err(key)
-    );
+    assert_eq!(check(Delete::new(KeyRange::between("a", "fives"))), Err(key));
     let value = ValidateError::ValueTooLong { bytes: 9, max: 8 };
     assert_eq!(check(Put::new("a", "123456789")), Err(value));
     let compare = Compare::key("a", Relation::Equal, Operand::Value("123456789".into()));
-    let txn = Txn {
-        compare: vec![compare],
-        ..Txn::default()
-    };
+    let txn = Txn { compare: vec![compare], ..Txn::default() };
     assert_eq!(check(txn), Err(value));
     for op in [
         Op::Put(Put::new("fives", "1")),
         Op::Delete(Delete::new(KeyRange::key("fives"))),
         Op::Range(RangeRequest::new(KeyRange::key("fives"))),
     ] {
-        let failure = Txn {
-            failure: vec![op],
-            ..Txn::default()
-        };
+        let failure = Txn { failure: vec![op], ..Txn::default() };
         assert_eq!(check(failure), Err(key));
     }
 }
@@ -55,11 +41,7 @@ fn keys_and_values_up_to_the_limit_pass() {
 fn a_transaction_has_a_limit_on_each_of_its_parts() {
     let op = || Op::Range(RangeRequest::new(KeyRange::key("a")));
     let compare = || Compare::key("a", Relation::Equal, Operand::Version(0));
-    let two = Txn {
-        compare: vec![],
-        success: vec![op(), op()],
-        failure: vec![op(), op()],
-    };
+    let two = Txn { compare: vec![], success: vec![op(), op()], failure: vec![op(), op()] };
     assert_eq!(check(two.clone()), Ok(()));
     let many = Err(ValidateError::TooManyOps { ops: 3, max: 2 });
     let mut three = two.clone();
@@ -68,20 +50,14 @@ fn a_transaction_has_a_limit_on_each_of_its_parts() {
     let mut three = two.clone();
     three.failure.push(op());
     assert_eq!(check(three), many);
-    let three = Txn {
-        compare: vec![compare(), compare(), compare()],
-        ..Txn::default()
-    };
+    let three = Txn { compare: vec![compare(), compare(), compare()], ..Txn::default() };
     assert_eq!(check(three), many);
 }
 
 #[test]
 fn a_request_has_a_limit_as_a_whole() {
     let txn = Txn {
-        success: vec![
-            Op::Put(Put::new("aaaa", "12345678")),
-            Op::Put(Put::new("bbbb", "12345678")),
-        ],
+        success: vec![Op::Put(Put::new("aaaa", "12345678")), Op::Put(Put::new("bbbb", "12345678"))],
         ..Txn::default()
     };
     let command = Command::new(txn);
@@ -90,25 +66,17 @@ fn a_request_has_a_limit_as_a_whole() {
     limits.request_bytes_max = bytes;
     assert_eq!(command.validate(&limits), Ok(()));
     limits.request_bytes_max = bytes - 1;
-    let large = ValidateError::RequestTooLarge {
-        bytes,
-        max: bytes - 1,
-    };
+    let large = ValidateError::RequestTooLarge { bytes, max: bytes - 1 };
     assert_eq!(command.validate(&limits), Err(large));
 }
 
 #[test]
 fn what_no_replica_could_carry_out_is_refused_before_and_after_the_log() {
-    let large = Limits {
-        key_bytes_max: usize::MAX,
-        request_bytes_max: usize::MAX,
-        ..Limits::default()
-    };
+    let large =
+        Limits { key_bytes_max: usize::MAX, request_bytes_max: usize::MAX, ..Limits::default() };
     let long = || vec![b'k'; KEY_BYTES_MAX + 1];
     let read = |revision| Txn {
-        success: vec![Op::Range(
-            RangeRequest::new(KeyRange::key("a")).at_revision(revision),
-        )],
+        success: vec![Op::Range(RangeRequest::new(KeyRange::key("a")).at_revision(revision))],
         ..Txn::default()
     };
     let twice = Txn {
@@ -117,15 +85,9 @@ fn what_no_replica_could_carry_out_is_refused_before_and_after_the_log() {
     };
     let malformed = [
         (Command::new(Put::new("", "1")), Malformed::EmptyKey),
-        (
-            Command::new(Delete::new(KeyRange::key(""))),
-            Malformed::EmptyKey,
-        ),
+        (Command::new(Delete::new(KeyRange::key(""))), Malformed::EmptyKey),
         (Command::new(Put::new(long(), "1")), Malformed::KeyTooLong),
-        (
-            Command::new(Delete::new(KeyRange::between("a", long()))),
-            Malformed::KeyTooLong,
-        ),
+        (Command::new(Delete::new(KeyRange::between("a", long()))), Malformed::KeyTooLong),
         (Command::new(read(0)), Malformed::RevisionNotPositive),
         (Command::new(read(-5)), Malformed::RevisionNotPositive),
         (Command::new(twice), Malformed::DuplicateKey),

@@ -230,9 +230,7 @@ impl Command {
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let message = CommandMessage::decode(bytes).map_err(|_| DecodeError::Undecodable)?;
         if message.version > COMMAND_VERSION {
-            return Err(DecodeError::UnknownVersion {
-                found: message.version,
-            });
+            return Err(DecodeError::UnknownVersion { found: message.version });
         }
         let version = message.version;
         Self::from_message(message)
@@ -277,10 +275,9 @@ impl Command {
                     success: txn.success.iter().map(Into::into).collect(),
                     failure: txn.failure.iter().map(Into::into).collect(),
                 }),
-                Request::Grant(grant) => RequestMessage::Grant(GrantMessage {
-                    id: grant.id,
-                    ttl: grant.ttl,
-                }),
+                Request::Grant(grant) => {
+                    RequestMessage::Grant(GrantMessage { id: grant.id, ttl: grant.ttl })
+                }
                 Request::Revoke(revoke) => RequestMessage::Revoke(RevokeMessage {
                     id: revoke.id,
                     expiry: revoke.expiry.map(|expiry| ExpiryMessage {
@@ -311,16 +308,14 @@ impl Command {
                     success: read_all(txn.success, OpMessage::read)?,
                     failure: read_all(txn.failure, OpMessage::read)?,
                 }),
-                RequestMessage::Grant(grant) => Request::Grant(Grant {
-                    id: grant.id,
-                    ttl: grant.ttl,
-                }),
+                RequestMessage::Grant(grant) => {
+                    Request::Grant(Grant { id: grant.id, ttl: grant.ttl })
+                }
                 RequestMessage::Revoke(revoke) => Request::Revoke(Revoke {
                     id: revoke.id,
-                    expiry: revoke.expiry.map(|expiry| Expiry {
-                        term: expiry.term,
-                        granted_at: expiry.granted_at,
-                    }),
+                    expiry: revoke
+                        .expiry
+                        .map(|expiry| Expiry { term: expiry.term, granted_at: expiry.granted_at }),
                 }),
             },
         })
@@ -333,19 +328,13 @@ fn read_all<M, T>(messages: Vec<M>, read: fn(M) -> Option<T>) -> Option<Vec<T>> 
 
 impl From<&KeyRange> for KeyRangeMessage {
     fn from(keys: &KeyRange) -> Self {
-        Self {
-            start: keys.start.clone(),
-            end: keys.end.clone(),
-        }
+        Self { start: keys.start.clone(), end: keys.end.clone() }
     }
 }
 
 impl From<KeyRangeMessage> for KeyRange {
     fn from(message: KeyRangeMessage) -> Self {
-        Self {
-            start: message.start,
-            end: message.end,
-        }
+        Self { start: message.start, end: message.end }
     }
 }
 
@@ -373,19 +362,13 @@ impl From<PutMessage> for Put {
 
 impl From<&Delete> for DeleteMessage {
     fn from(delete: &Delete) -> Self {
-        Self {
-            keys: Some((&delete.keys).into()),
-            prev_kv: delete.prev_kv,
-        }
+        Self { keys: Some((&delete.keys).into()), prev_kv: delete.prev_kv }
     }
 }
 
 impl DeleteMessage {
     fn read(self) -> Option<Delete> {
-        Some(Delete {
-            keys: self.keys?.into(),
-            prev_kv: self.prev_kv,
-        })
+        Some(Delete { keys: self.keys?.into(), prev_kv: self.prev_kv })
     }
 }
 

@@ -175,10 +175,7 @@ impl Outcome {
     /// # Errors
     /// The bytes are no outcome that this version knows.
     pub fn decode(bytes: Bytes) -> Result<Self, OutcomeDecodeError> {
-        OutcomeMessage::decode(bytes)
-            .ok()
-            .and_then(OutcomeMessage::read)
-            .ok_or(OutcomeDecodeError)
+        OutcomeMessage::decode(bytes).ok().and_then(OutcomeMessage::read).ok_or(OutcomeDecodeError)
     }
 }
 
@@ -286,15 +283,11 @@ impl ResponseMessage {
                 ResultMessage::Delete(delete) => RequestResult::Delete(delete.into()),
                 ResultMessage::Txn(txn) => RequestResult::Txn(TxnResult {
                     succeeded: txn.succeeded,
-                    results: txn
-                        .results
-                        .into_iter()
-                        .map(OpMessage::read)
-                        .collect::<Option<_>>()?,
+                    results: txn.results.into_iter().map(OpMessage::read).collect::<Option<_>>()?,
                 }),
-                ResultMessage::Grant(lease) => RequestResult::Grant(GrantResult {
-                    lease: lease.into(),
-                }),
+                ResultMessage::Grant(lease) => {
+                    RequestResult::Grant(GrantResult { lease: lease.into() })
+                }
                 ResultMessage::Revoke(revoke) => RequestResult::Revoke(RevokeResult {
                     lease: revoke.lease?.into(),
                     deleted: revoke.deleted,
@@ -338,17 +331,13 @@ impl OpMessage {
 
 impl From<&PutResult> for PutMessage {
     fn from(put: &PutResult) -> Self {
-        Self {
-            prev_kv: put.prev_kv.clone().map(Into::into),
-        }
+        Self { prev_kv: put.prev_kv.clone().map(Into::into) }
     }
 }
 
 impl From<PutMessage> for PutResult {
     fn from(message: PutMessage) -> Self {
-        Self {
-            prev_kv: message.prev_kv.map(Into::into),
-        }
+        Self { prev_kv: message.prev_kv.map(Into::into) }
     }
 }
 
@@ -372,20 +361,12 @@ impl From<DeleteMessage> for DeleteResult {
 
 impl From<Lease> for LeaseMessage {
     fn from(lease: Lease) -> Self {
-        Self {
-            id: lease.id,
-            ttl: lease.ttl,
-            granted_at: lease.granted_at,
-        }
+        Self { id: lease.id, ttl: lease.ttl, granted_at: lease.granted_at }
     }
 }
 
 impl From<LeaseMessage> for Lease {
     fn from(message: LeaseMessage) -> Self {
-        Self {
-            id: message.id,
-            ttl: message.ttl,
-            granted_at: message.granted_at,
-        }
+        Self { id: message.id, ttl: message.ttl, granted_at: message.granted_at }
     }
 }

@@ -21,9 +21,7 @@ impl FromRequest<Api> for Value {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         let bytes_max = api.node.limits().value_bytes_max;
-        read(request.into_body(), "a value", bytes_max)
-            .await
-            .map(Self)
+        read(request.into_body(), "a value", bytes_max).await.map(Self)
     }
 }
 
@@ -36,9 +34,7 @@ impl FromRequest<Api> for Document {
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         // Base64, or text with escapes, takes more room than what it stands for.
         let bytes_max = 2 * api.node.limits().request_bytes_max;
-        read(request.into_body(), "a request", bytes_max)
-            .await
-            .map(Self)
+        read(request.into_body(), "a request", bytes_max).await.map(Self)
     }
 }
 

@@ -38,9 +38,7 @@ pub(crate) async fn cluster(
     parameters: Result<Parameters, Problem>,
 ) -> Result<Json<Cluster>, Problem> {
     parameters?.finish()?;
-    Ok(Json(Cluster {
-        nodes: api.node.cluster().await,
-    }))
+    Ok(Json(Cluster { nodes: api.node.cluster().await }))
 }
 
 pub(crate) async fn log(
@@ -52,13 +50,9 @@ pub(crate) async fn log(
     let limit = parameters.number("limit")?.unwrap_or(LIMIT_DEFAULT);
     parameters.finish()?;
     if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(Problem::bad_request(format!(
-            "limit must be 1 to {LIMIT_MAX}"
-        )));
+        return Err(Problem::bad_request(format!("limit must be 1 to {LIMIT_MAX}")));
     }
-    Ok(Json(Log {
-        entries: api.node.log(from, limit as usize)?,
-    }))
+    Ok(Json(Log { entries: api.node.log(from, limit as usize)? }))
 }
 
 /// The process lives.
@@ -71,9 +65,6 @@ pub(crate) async fn ready(State(api): State<Api>) -> Result<&'static str, Proble
     if api.node.is_ready() {
         Ok("ok\n")
     } else {
-        Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "this node knows no leader",
-        ))
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "this node knows no leader"))
     }
 }

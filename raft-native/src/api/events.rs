@@ -34,7 +34,5 @@ pub(crate) async fn events(
 
 fn event(record: &EventRecord) -> Event {
     let described = Event::default().id(record.id.to_string()).event("decision");
-    described
-        .json_data(record)
-        .unwrap_or_else(|_| Event::default().comment("unreadable"))
+    described.json_data(record).unwrap_or_else(|_| Event::default().comment("unreadable"))
 }

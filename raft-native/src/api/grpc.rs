@@ -65,14 +65,9 @@ async fn report_health(mut api: Api, reporter: tonic_health::server::HealthRepor
             told = Some(ready);
             let status = if ready { Serving } else { NotServing };
             reporter.set_service_status("", status).await;
-            reporter
-                .set_service_status("raft.KeyValueService", status)
-                .await;
+            reporter.set_service_status("raft.KeyValueService", status).await;
         }
-        if tokio::time::timeout(INTERVAL, api.stopping.changed())
-            .await
-            .is_ok_and(|c| c.is_err())
-        {
+        if tokio::time::timeout(INTERVAL, api.stopping.changed()).await.is_ok_and(|c| c.is_err()) {
             return;
         }
     }
@@ -90,27 +85,15 @@ impl KeyValueService for Service {
         let command = match request.if_mod_revision {
             None => Command::new(put),
             Some(revision) if revision < 0 => {
-                return Err(Status::invalid_argument(
-                    "if_mod_revision must not be negative",
-                ));
+                return Err(Status::invalid_argument("if_mod_revision must not be negative"));
             }
             Some(revision) => Command::new(Txn::put_if_unchanged(put, revision)),
         };
-        let applied = self
-            .api
-            .node
-            .execute(command)
-            .await
-            .and_then(done)
-            .map_err(status)?;
+        let applied = self.api.node.execute(command).await.and_then(done).map_err(status)?;
         if matches!(&applied.result, RequestResult::Txn(txn) if !txn.succeeded) {
-            return Err(Status::failed_precondition(
-                "the key was changed since; nothing was done",
-            ));
+            return Err(Status::failed_precondition("the key was changed since; nothing was done"));
         }
-        Ok(Response::new(proto::PutResponse {
-            revision: applied.revision,
-        }))
+        Ok(Response::new(proto::PutResponse { revision: applied.revision }))
     }
 
     async fn get(
@@ -123,18 +106,10 @@ impl KeyValueService for Service {
             proto::Consistency::Stale => Consistency::Stale,
         };
         let range = RangeRequest::new(KeyRange::key(key(request.key, request.key_bytes)?));
-        let found = self
-            .api
-            .node
-            .read(&range, consistency)
-            .await
-            .map_err(status)?;
+        let found = self.api.node.read(&range, consistency).await.map_err(status)?;
         let revision = found.revision;
         let Some(kv) = found.kvs.into_iter().next() else {
-            return Ok(Response::new(proto::GetResponse {
-                revision,
-                ..Default::default()
-            }));
+            return Ok(Response::new(proto::GetResponse { revision, ..Default::default() }));
         };
         Ok(Response::new(proto::GetResponse {
             found: true,
@@ -154,21 +129,12 @@ impl KeyValueService for Service {
         let request = request.into_inner();
         let keys = KeyRange::key(key(request.key, request.key_bytes)?);
         let command = Command::new(Delete::new(keys));
-        let applied = self
-            .api
-            .node
-            .execute(command)
-            .await
-            .and_then(done)
-            .map_err(status)?;
+        let applied = self.api.node.execute(command).await.and_then(done).map_err(status)?;
         let deleted = match applied.result {
             RequestResult::Delete(result) => result.deleted,
             _ => 0,
         };
-        Ok(Response::new(proto::DeleteResponse {
-            deleted,
-            revision: applied.revision,
-        }))
+        Ok(Response::new(proto::DeleteResponse { deleted, revision: applied.revision }))
     }
 
     async fn get_cluster_status(
@@ -198,20 +164,12 @@ impl KeyValueService for Service {
 }
 
 fn bytes(text: String, bytes: Vec<u8>) -> Bytes {
-    if bytes.is_empty() {
-        text.into()
-    } else {
-        bytes.into()
-    }
+    if bytes.is_empty() { text.into() } else { bytes.into() }
 }
 
 fn key(text: String, binary: Vec<u8>) -> Result<Bytes, Status> {
     let key = bytes(text, binary);
-    if key.is_empty() {
-        Err(Status::invalid_argument("the key is empty"))
-    } else {
-        Ok(key)
-    }
+    if key.is_empty() { Err(Status::invalid_argument("the key is empty")) } else { Ok(key) }
 }
 
 fn status(error: RequestError) -> Status {

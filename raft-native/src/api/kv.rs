@@ -69,10 +69,7 @@ pub(crate) async fn get(
     let mut parameters = parameters?;
     let consistency = consistency(parameters.text("consistency")?.as_deref())?;
     parameters.finish()?;
-    let found = api
-        .node
-        .read(&RangeRequest::new(KeyRange::key(key)), consistency)
-        .await?;
+    let found = api.node.read(&RangeRequest::new(KeyRange::key(key)), consistency).await?;
     let revision = found.revision;
     match found.kvs.into_iter().next() {
         None => {
@@ -124,9 +121,7 @@ pub(crate) async fn delete(
 ) -> Result<Response, Problem> {
     parameters?.finish()?;
     if headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH) {
-        return Err(Problem::bad_request(
-            "conditions are possible with PUT only",
-        ));
+        return Err(Problem::bad_request("conditions are possible with PUT only"));
     }
     let command = Command::new(Delete::new(KeyRange::key(key_of(&uri)?)));
     let applied = done(api.node.execute(command).await?)?;
@@ -149,50 +144,28 @@ pub(crate) async fn list(
     let (prefix, after) = (parameters.bytes("prefix"), parameters.bytes("after"));
     parameters.finish()?;
     if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(Problem::bad_request(format!(
-            "limit must be 1 to {LIMIT_MAX}"
-        )));
+        return Err(Problem::bad_request(format!("limit must be 1 to {LIMIT_MAX}")));
     }
     let mut keys = KeyRange::prefix(prefix.unwrap_or_default());
     if let Some(after) = after {
         keys.start = keys.start.max(crate::handle::after(&after));
     }
     if keys.end.len() > 1 && keys.start >= keys.end {
-        let revision = api
-            .node
-            .read(&RangeRequest::new(KeyRange::key("-")), consistency)
-            .await?
-            .revision;
-        return Ok(Json(List {
-            revision,
-            more: false,
-            kvs: Vec::new(),
-        })
-        .into_response());
+        let revision =
+            api.node.read(&RangeRequest::new(KeyRange::key("-")), consistency).await?.revision;
+        return Ok(Json(List { revision, more: false, kvs: Vec::new() }).into_response());
     }
     let found = api.node.list(keys, limit, consistency).await?;
     let (revision, more) = (found.revision, found.more);
     let kvs = found.kvs.into_iter().map(Item::from).collect();
-    Ok(with_revision(
-        Json(List {
-            revision,
-            more,
-            kvs,
-        })
-        .into_response(),
-        revision,
-    ))
+    Ok(with_revision(Json(List { revision, more, kvs }).into_response(), revision))
 }
 
 /// The key in the path: any bytes, percent-encoded.
 fn key_of(uri: &Uri) -> Result<Vec<u8>, Problem> {
     let encoded = uri.path().strip_prefix(PREFIX).unwrap_or_default();
     let key = decoded(encoded)?;
-    if key.is_empty() {
-        Err(Problem::bad_request("the key is empty"))
-    } else {
-        Ok(key)
-    }
+    if key.is_empty() { Err(Problem::bad_request("the key is empty")) } else { Ok(key) }
 }
 
 fn consistency(wanted: Option<&str>) -> Result<Consistency, Problem> {
@@ -212,22 +185,20 @@ fn condition(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
     match (if_match, if_none_match) {
         (None, None) => Ok(None),
         (Some(value), None) => {
-            let revision = value
-                .to_str()
-                .ok()
-                .and_then(|text| text.trim().trim_matches('"').parse().ok());
+            let revision =
+                value.to_str().ok().and_then(|text| text.trim().trim_matches('"').parse().ok());
             let revision = revision.filter(|revision| *revision >= 0);
             let wrong =
                 || Problem::bad_request("If-Match must be a revision, as in the ETag of an answer");
             revision.map(Some).ok_or_else(wrong)
         }
         (None, Some(value)) if value.as_bytes() == b"*" => Ok(Some(0)),
-        (None, Some(_)) => Err(Problem::bad_request(
-            "If-None-Match can be * only: the key must not be there",
-        )),
-        (Some(_), Some(_)) => Err(Problem::bad_request(
-            "If-Match and If-None-Match exclude each other",
-        )),
+        (None, Some(_)) => {
+            Err(Problem::bad_request("If-None-Match can be * only: the key must not be there"))
+        }
+        (Some(_), Some(_)) => {
+            Err(Problem::bad_request("If-Match and If-None-Match exclude each other"))
+        }
     }
 }
 

@@ -36,15 +36,10 @@ struct PeerLabels {
 pub(crate) async fn count(State(api): State<Api>, request: Request, next: Next) -> Response {
     // Methods that nobody knows share a counter, so that a client cannot make up new ones.
     let known = ["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH"];
-    let method = known
-        .iter()
-        .find(|name| **name == request.method().as_str());
+    let method = known.iter().find(|name| **name == request.method().as_str());
     let method = method.map_or("other", |name| name).to_owned();
     let response = next.run(request).await;
-    let labels = RequestLabels {
-        method,
-        status: response.status().as_u16(),
-    };
+    let labels = RequestLabels { method, status: response.status().as_u16() };
     api.requests.0.get_or_create(&labels).inc();
     response
 }
@@ -58,59 +53,22 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
         registry.register(name, help, gauge);
     };
     gauge("term", "Current term", status.term);
-    gauge(
-        "is_leader",
-        "1 if this node leads",
-        u64::from(status.role == "leader"),
-    );
-    gauge(
-        "has_leader",
-        "1 if this node knows a leader",
-        u64::from(status.leader.is_some()),
-    );
-    gauge(
-        "commit_index",
-        "Last position of the log that is committed",
-        status.commit_index,
-    );
-    gauge(
-        "applied_index",
-        "Last position of the log that is applied",
-        status.applied_index,
-    );
+    gauge("is_leader", "1 if this node leads", u64::from(status.role == "leader"));
+    gauge("has_leader", "1 if this node knows a leader", u64::from(status.leader.is_some()));
+    gauge("commit_index", "Last position of the log that is committed", status.commit_index);
+    gauge("applied_index", "Last position of the log that is applied", status.applied_index);
     gauge("last_index", "End of the log", status.last_index);
-    gauge(
-        "durable_index",
-        "Last position of the log that is on this disk",
-        status.durable_index,
-    );
-    gauge(
-        "kv_revision",
-        "Revision of the key-value store",
-        status.revision.unsigned_abs(),
-    );
+    gauge("durable_index", "Last position of the log that is on this disk", status.durable_index);
+    gauge("kv_revision", "Revision of the key-value store", status.revision.unsigned_abs());
     let connected = Family::<PeerLabels, Gauge>::default();
     for (peer, is_connected) in api.node.peers() {
-        connected
-            .get_or_create(&PeerLabels { peer })
-            .set(i64::from(is_connected));
+        connected.get_or_create(&PeerLabels { peer }).set(i64::from(is_connected));
     }
-    registry.register(
-        "peer_connected",
-        "1 if there is a connection to the peer",
-        connected,
-    );
-    registry.register(
-        "http_requests",
-        "Requests answered",
-        (*api.requests.0).clone(),
-    );
+    registry.register("peer_connected", "1 if there is a connection to the peer", connected);
+    registry.register("http_requests", "Requests answered", (*api.requests.0).clone());
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_| {
-        Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the metrics cannot be written",
-        )
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written")
     })?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())

@@ -62,10 +62,7 @@ impl ClientServer {
     pub async fn bind(listen: IpAddr, port: u16) -> Result<TcpListener, StartError> {
         let bound = TcpListener::bind(SocketAddr::new(listen, port)).await;
         bound.map_err(|error| match error.kind() {
-            ErrorKind::AddrInUse => StartError::PortInUse {
-                port,
-                protocol: "TCP",
-            },
+            ErrorKind::AddrInUse => StartError::PortInUse { port, protocol: "TCP" },
             _ => StartError::Listen { port, error },
         })
     }
@@ -77,18 +74,12 @@ impl ClientServer {
     /// [`ClientServerError`].
     pub fn start(listener: TcpListener, node: Handle) -> Result<Self, ClientServerError> {
         let (stop, stopping) = watch::channel(false);
-        let api = Api {
-            node,
-            requests: Requests::default(),
-            stopping: stopping.clone(),
-        };
+        let api = Api { node, requests: Requests::default(), stopping: stopping.clone() };
         let router = router(api)?;
         let stopped = wait_for_stop(stopping);
         let task = tokio::spawn(async move {
             // It returns when it is told to stop, and never with an error.
-            let _ = axum::serve(listener, router)
-                .with_graceful_shutdown(stopped)
-                .await;
+            let _ = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
         });
         Ok(Self { stop, task })
     }
@@ -110,10 +101,7 @@ async fn wait_for_stop(mut stopping: watch::Receiver<bool>) {
 fn router(api: Api) -> Result<Router, ClientServerError> {
     let rest = Router::new()
         .route("/v1/kv", get(kv::list))
-        .route(
-            "/v1/kv/{*key}",
-            get(kv::get).put(kv::put).delete(kv::delete),
-        )
+        .route("/v1/kv/{*key}", get(kv::get).put(kv::put).delete(kv::delete))
         .route("/v1/txn", post(txn::execute))
         .route("/v1/status", get(cluster::status))
         .route("/v1/cluster", get(cluster::cluster))
@@ -143,10 +131,7 @@ pub(crate) fn nothing_here(request: &Request) -> Response {
         // Status 12 is UNIMPLEMENTED.
         let mut response = StatusCode::OK.into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/grpc"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from_static("12"));
         return response;
     }

@@ -27,17 +27,11 @@ const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; 
 pub(crate) async fn page_or_nothing(request: Request) -> Response {
     let path = request.uri().path();
     if path == "/playground" {
-        return (
-            StatusCode::PERMANENT_REDIRECT,
-            [(header::LOCATION, "/playground/")],
-        )
+        return (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, "/playground/")])
             .into_response();
     }
     // Both pages are the same files, so that their links can be relative.
-    let name = path
-        .strip_prefix("/playground/")
-        .or_else(|| path.strip_prefix('/'))
-        .unwrap_or(path);
+    let name = path.strip_prefix("/playground/").or_else(|| path.strip_prefix('/')).unwrap_or(path);
     let name = if name.is_empty() { "index.html" } else { name };
     let Some(file) = Files::get(name) else {
         if name.starts_with("pkg/") {
@@ -55,10 +49,8 @@ pub(crate) async fn page_or_nothing(request: Request) -> Response {
 }
 
 fn serve(request: &Request, name: &str, file: &EmbeddedFile) -> Response {
-    let tag: String = file.metadata.sha256_hash()[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let tag: String =
+        file.metadata.sha256_hash()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     let tag = format!("\"{tag}\"");
     let known = request.headers().get(header::IF_NONE_MATCH);
     let mut response = if known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
@@ -67,19 +59,10 @@ fn serve(request: &Request, name: &str, file: &EmbeddedFile) -> Response {
         file.data.clone().into_owned().into_response()
     };
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(content_type(name)),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(POLICY),
-    );
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(tag) = HeaderValue::try_from(tag) {
         headers.insert(header::ETAG, tag);
     }

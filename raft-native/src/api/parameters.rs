@@ -48,9 +48,9 @@ impl Parameters {
     pub(crate) fn finish(self) -> Result<(), Problem> {
         match self.0.first() {
             None => Ok(()),
-            Some((name, _)) => Err(Problem::bad_request(format!(
-                "there is no parameter {name:?} here"
-            ))),
+            Some((name, _)) => {
+                Err(Problem::bad_request(format!("there is no parameter {name:?} here")))
+            }
         }
     }
 }
@@ -66,16 +66,12 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
 /// Percent-encoded bytes. A percent sign that encodes nothing is refused, so that a key has one spelling only.
 pub(crate) fn decoded(text: &str) -> Result<Vec<u8>, Problem> {
     let follows = |rest: &str| {
-        rest.as_bytes()
-            .get(..2)
-            .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
     if text.split('%').skip(1).all(follows) {
         Ok(percent_decode_str(text).collect())
     } else {
-        Err(Problem::bad_request(
-            "a % must be followed by two hexadecimal digits; % itself is %25",
-        ))
+        Err(Problem::bad_request("a % must be followed by two hexadecimal digits; % itself is %25"))
     }
 }
 

@@ -20,12 +20,7 @@ pub(crate) struct Problem {
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self {
-            title,
-            status: status.as_u16(),
-            detail: detail.into(),
-            outcome: None,
-        }
+        Self { title, status: status.as_u16(), detail: detail.into(), outcome: None }
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
@@ -38,13 +33,9 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, axum::Json(&self)).into_response();
         let content_type = HeaderValue::from_static("application/problem+json");
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, content_type);
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
@@ -60,14 +51,7 @@ impl From<RequestError> for Problem {
             RequestError::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
             RequestError::Unknown => StatusCode::GATEWAY_TIMEOUT,
         };
-        let outcome = if error.is_definite() {
-            "not-done"
-        } else {
-            "unknown"
-        };
-        Self {
-            outcome: Some(outcome),
-            ..Self::new(status, error.to_string())
-        }
+        let outcome = if error.is_definite() { "not-done" } else { "unknown" };
+        Self { outcome: Some(outcome), ..Self::new(status, error.to_string()) }
     }
 }

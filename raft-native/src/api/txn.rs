@@ -106,9 +106,7 @@ pub(crate) async fn execute(
     parameters?.finish()?;
     if body.trim_ascii_start().starts_with(b"[") {
         // It would be taken for the members without their names.
-        return Err(Problem::bad_request(
-            "no transaction: it is an object, not an array",
-        ));
+        return Err(Problem::bad_request("no transaction: it is an object, not an array"));
     }
     let request: Request = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("no transaction: {error}")))?;
@@ -122,18 +120,13 @@ pub(crate) async fn execute(
         succeeded: txn.succeeded,
         results: txn.results.into_iter().map(Effect::from).collect(),
     };
-    Ok(with_revision(
-        Json(answer).into_response(),
-        applied.revision,
-    ))
+    Ok(with_revision(Json(answer).into_response(), applied.revision))
 }
 
 impl Request {
     fn txn(self) -> Result<Txn, Problem> {
         for side in [&self.success, &self.failure] {
-            let gets = side
-                .iter()
-                .filter(|operation| matches!(operation, Operation::Get(_)));
+            let gets = side.iter().filter(|operation| matches!(operation, Operation::Get(_)));
             if gets.count() > GETS_MAX {
                 return Err(Problem::bad_request(format!(
                     "a transaction can read {GETS_MAX} keys, not more"
@@ -159,12 +152,9 @@ impl Condition {
         let mut stated = [
             self.value.map(|value| value.operand(text)),
             self.value_base64.map(|value| value.operand(base64)),
-            self.version
-                .map(|number| number.operand(|n| Ok(Operand::Version(n)))),
-            self.create_revision
-                .map(|number| number.operand(|n| Ok(Operand::CreateRevision(n)))),
-            self.mod_revision
-                .map(|number| number.operand(|n| Ok(Operand::ModRevision(n)))),
+            self.version.map(|number| number.operand(|n| Ok(Operand::Version(n)))),
+            self.create_revision.map(|number| number.operand(|n| Ok(Operand::CreateRevision(n)))),
+            self.mod_revision.map(|number| number.operand(|n| Ok(Operand::ModRevision(n)))),
         ]
         .into_iter()
         .flatten();
@@ -218,12 +208,10 @@ impl From<OpResult> for Effect {
     fn from(result: OpResult) -> Self {
         match result {
             OpResult::Put(_) => Self::Put {},
-            OpResult::Delete(result) => Self::Delete {
-                deleted: result.deleted,
-            },
-            OpResult::Range(found) => Self::Get {
-                kv: found.kvs.into_iter().next().map(Item::from),
-            },
+            OpResult::Delete(result) => Self::Delete { deleted: result.deleted },
+            OpResult::Range(found) => {
+                Self::Get { kv: found.kvs.into_iter().next().map(Item::from) }
+            }
         }
     }
 }
@@ -232,9 +220,7 @@ fn bytes(text: Option<String>, base64: Option<String>, what: &str) -> Result<Vec
     match (text, base64) {
         (Some(text), None) => Ok(text.into_bytes()),
         (None, Some(base64)) => decoded(&base64, &format!("{what}_base64")),
-        _ => Err(Problem::bad_request(format!(
-            "give {what} or {what}_base64, one of the two"
-        ))),
+        _ => Err(Problem::bad_request(format!("give {what} or {what}_base64, one of the two"))),
     }
 }
 

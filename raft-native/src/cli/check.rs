@@ -57,10 +57,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
         FormatName::Jepsen => Format::Jepsen,
     });
     let history = parse(&text, format).map_err(|error| bad(error.to_string()))?;
-    let limits = Limits {
-        steps_max: args.steps,
-        bytes_max: args.memory.saturating_mul(1 << 20),
-    };
+    let limits = Limits { steps_max: args.steps, bytes_max: args.memory.saturating_mul(1 << 20) };
     let verdict = check_within(&history.operations, limits);
     let page = match &verdict {
         Verdict::Violation(contradiction) => Some(draw(args, contradiction)?),
@@ -119,10 +116,7 @@ fn read(file: &Path) -> std::io::Result<String> {
 /// A verdict is a verdict even where its picture cannot be written; but that is said.
 fn draw(args: &CheckArgs, contradiction: &Contradiction) -> Result<PathBuf, Failure> {
     let path = args.page.clone().unwrap_or_else(|| {
-        let stem = args
-            .file
-            .file_stem()
-            .filter(|_| args.file != Path::new("-"));
+        let stem = args.file.file_stem().filter(|_| args.file != Path::new("-"));
         let stem = stem.map_or("history".into(), std::ffi::OsStr::to_string_lossy);
         PathBuf::from(format!("{stem}.violation.html"))
     });

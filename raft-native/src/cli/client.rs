@@ -17,12 +17,7 @@ use super::{Failure, Output, say};
 #[derive(Args)]
 pub(crate) struct ClientArgs {
     /// The nodes to ask, as HOST:PORT, separated by commas; the first that answers is taken.
-    #[arg(
-        long,
-        env = "RAFT_ENDPOINTS",
-        value_delimiter = ',',
-        default_value = "localhost:50051"
-    )]
+    #[arg(long, env = "RAFT_ENDPOINTS", value_delimiter = ',', default_value = "localhost:50051")]
     endpoints: Vec<String>,
     /// How to print what is found.
     #[arg(long, env = "RAFT_OUTPUT", value_enum, default_value_t)]
@@ -79,9 +74,7 @@ enum Retry {
 
 pub(crate) fn put(args: &PutArgs) -> Result<ExitCode, Failure> {
     let response = args.client.ask(Retry::IfNotSent, |agent, endpoint| {
-        agent
-            .put(key_url(endpoint, &args.key))
-            .send(args.value.as_bytes())
+        agent.put(key_url(endpoint, &args.key)).send(args.value.as_bytes())
     })?;
     let revision = revision(&checked(response)?);
     match args.client.output {
@@ -101,15 +94,8 @@ pub(crate) fn get(args: &GetArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::Failed(format!("there is no key {:?}", args.key)));
     }
     let mut response = checked(response)?;
-    let (revision, header) = (
-        revision(&response),
-        header(&response, "x-raft-mod-revision"),
-    );
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(VALUE_BYTES_MAX)
-        .read_to_vec();
+    let (revision, header) = (revision(&response), header(&response, "x-raft-mod-revision"));
+    let body = response.body_mut().with_config().limit(VALUE_BYTES_MAX).read_to_vec();
     let value = body.map_err(|error| Failure::Failed(error.to_string()))?;
     match args.client.output {
         Output::Json => {
@@ -137,11 +123,7 @@ pub(crate) fn delete(args: &DeleteArgs) -> Result<ExitCode, Failure> {
         agent.delete(key_url(endpoint, &args.key)).call()
     })?;
     let deleted = response.status() != StatusCode::NOT_FOUND;
-    let response = if deleted {
-        checked(response)?
-    } else {
-        response
-    };
+    let response = if deleted { checked(response)? } else { response };
     match args.client.output {
         Output::Json => {
             say(format_args!(
@@ -160,10 +142,8 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
         agent.get(format!("http://{endpoint}/v1/cluster")).call()
     })?;
     let mut response = checked(response)?;
-    let cluster: Value = response
-        .body_mut()
-        .read_json()
-        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let cluster: Value =
+        response.body_mut().read_json().map_err(|error| Failure::Failed(error.to_string()))?;
     if args.client.output == Output::Json {
         say(format_args!("{cluster}"))?;
         return Ok(ExitCode::SUCCESS);
@@ -175,16 +155,10 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     for node in cluster["nodes"].as_array().into_iter().flatten() {
         let status = &node["status"];
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-        let number = |value: &Value| {
-            value
-                .as_u64()
-                .map_or("-".to_owned(), |number| number.to_string())
-        };
-        let role = if node["reachable"] == true {
-            text(&status["role"])
-        } else {
-            "no answer".into()
-        };
+        let number =
+            |value: &Value| value.as_u64().map_or("-".to_owned(), |number| number.to_string());
+        let role =
+            if node["reachable"] == true { text(&status["role"]) } else { "no answer".into() };
         say(format_args!(
             "{:<12} {:<22} {:<10} {:>6} {:>10} {:>10}",
             text(&status["node_id"]),
@@ -205,17 +179,13 @@ impl ClientArgs {
         retry: Retry,
         request: impl Fn(&Agent, &str) -> Result<Response<Body>, ureq::Error>,
     ) -> Result<Response<Body>, Failure> {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(TIMEOUT));
+        let config =
+            Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT));
         let agent: Agent = config.build().into();
         let mut problem =
             "--endpoints names nobody: name a node, such as localhost:50051".to_owned();
-        for endpoint in self
-            .endpoints
-            .iter()
-            .map(|endpoint| endpoint.trim())
-            .filter(|e| !e.is_empty())
+        for endpoint in
+            self.endpoints.iter().map(|endpoint| endpoint.trim()).filter(|e| !e.is_empty())
         {
             match request(&agent, endpoint) {
                 Ok(response) => return Ok(response),
@@ -242,10 +212,7 @@ fn is_not_sent(error: &ureq::Error) -> bool {
 }
 
 fn key_url(endpoint: &str, key: &str) -> String {
-    format!(
-        "http://{endpoint}/v1/kv/{}",
-        percent_encode(key.as_bytes(), NON_ALPHANUMERIC)
-    )
+    format!("http://{endpoint}/v1/kv/{}", percent_encode(key.as_bytes(), NON_ALPHANUMERIC))
 }
 
 /// The answer, or what is wrong, as the node says it.
@@ -255,23 +222,14 @@ fn checked(mut response: Response<Body>) -> Result<Response<Body>, Failure> {
     }
     let status = response.status();
     let problem: Option<Value> = response.body_mut().read_json().ok();
-    let detail = problem
-        .as_ref()
-        .and_then(|problem| problem["detail"].as_str())
-        .unwrap_or_default();
-    Err(Failure::Failed(
-        format!("{detail} ({status})").trim().to_owned(),
-    ))
+    let detail =
+        problem.as_ref().and_then(|problem| problem["detail"].as_str()).unwrap_or_default();
+    Err(Failure::Failed(format!("{detail} ({status})").trim().to_owned()))
 }
 
 fn header(response: &Response<Body>, name: &str) -> i64 {
-    let value = response
-        .headers()
-        .get(name)
-        .and_then(|value| value.to_str().ok());
-    value
-        .and_then(|value| value.parse().ok())
-        .unwrap_or_default()
+    let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
 fn revision(response: &Response<Body>) -> i64 {

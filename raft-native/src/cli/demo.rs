@@ -30,9 +30,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         let mut configs = Vec::new();
         for (number, port) in (1..).zip(&ports) {
             let others = ports.iter().filter(|other| *other != port);
-            let peers = others
-                .map(|port| Address::new("localhost", *port))
-                .collect();
+            let peers = others.map(|port| Address::new("localhost", *port)).collect();
             let name = format!("node{number}");
             let data_dir = directory.path().join(&name);
             configs.push(NodeConfig::new(&name, *port, peers, data_dir));
@@ -62,23 +60,14 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
 
 fn greet(ports: &[u16]) -> Result<(), Failure> {
     let first = ports.first().copied().unwrap_or_default();
-    say(format_args!(
-        "A cluster of {} nodes is running. Its data is temporary.",
-        ports.len()
-    ))?;
+    say(format_args!("A cluster of {} nodes is running. Its data is temporary.", ports.len()))?;
     say("")?;
     say(format_args!("  dashboard   http://localhost:{first}/"))?;
-    say(format_args!(
-        "  playground  http://localhost:{first}/playground/"
-    ))?;
+    say(format_args!("  playground  http://localhost:{first}/playground/"))?;
     for (number, port) in (1..).zip(ports) {
-        say(format_args!(
-            "  node{number}       localhost:{port} (REST, gRPC)"
-        ))?;
+        say(format_args!("  node{number}       localhost:{port} (REST, gRPC)"))?;
     }
     say("")?;
-    say(format_args!(
-        "Try: curl -X PUT --data hello http://localhost:{first}/v1/kv/greeting"
-    ))?;
+    say(format_args!("Try: curl -X PUT --data hello http://localhost:{first}/v1/kv/greeting"))?;
     say(format_args!("Ctrl-C stops it."))
 }

@@ -123,21 +123,10 @@ fn explain(error: &clap::Error) -> ExitCode {
         }
         _ => {
             let text = error.to_string();
-            let mut parts = text
-                .split("\n\n")
-                .next()
-                .unwrap_or_default()
-                .lines()
-                .map(str::trim);
-            let first = parts
-                .next()
-                .unwrap_or_default()
-                .trim_start_matches("error: ");
+            let mut parts = text.split("\n\n").next().unwrap_or_default().lines().map(str::trim);
+            let first = parts.next().unwrap_or_default().trim_start_matches("error: ");
             let rest: Vec<_> = parts.collect();
-            eprintln!(
-                "raft: {} (see raft --help)",
-                format!("{first} {}", rest.join(" ")).trim()
-            );
+            eprintln!("raft: {} (see raft --help)", format!("{first} {}", rest.join(" ")).trim());
             ExitCode::from(2)
         }
     }
@@ -160,18 +149,9 @@ mod tests {
             let args = std::iter::once("raft").chain(args.iter().copied());
             completed(args.map(OsString::from))
         };
-        assert_eq!(
-            completed(&["--port", "1"]),
-            ["raft", "serve", "--port", "1"]
-        );
+        assert_eq!(completed(&["--port", "1"]), ["raft", "serve", "--port", "1"]);
         assert_eq!(completed(&["-p"]), ["raft", "serve", "-p"]);
-        for unchanged in [
-            &[][..],
-            &["--help"],
-            &["-V"],
-            &["status"],
-            &["serve", "--port", "1"],
-        ] {
+        for unchanged in [&[][..], &["--help"], &["-V"], &["status"], &["serve", "--port", "1"]] {
             assert_eq!(completed(unchanged).len(), unchanged.len() + 1);
         }
     }

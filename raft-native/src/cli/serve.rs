@@ -79,11 +79,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
 
 fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
     let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
-    let given = args
-        .peers
-        .iter()
-        .map(|peer| peer.trim())
-        .filter(|peer| !peer.is_empty());
+    let given = args.peers.iter().map(|peer| peer.trim()).filter(|peer| !peer.is_empty());
     let peers = given
         .map(str::parse)
         .collect::<Result<Vec<Address>, _>>()
@@ -91,19 +87,15 @@ fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
     if peers.is_empty() {
         return Err(usage(&StartError::NoPeers));
     }
-    let data_dir = args
-        .data_dir
-        .unwrap_or_else(|| default_data_dir(&args.node_id));
+    let data_dir = args.data_dir.unwrap_or_else(|| default_data_dir(&args.node_id));
     let mut config = NodeConfig::new(&args.node_id, args.port, peers, data_dir);
     if let Some(advertise) = args.advertise {
         let parsed = advertise.parse();
         let advertise: Address =
             parsed.map_err(|error| Failure::Usage(format!("--advertise: {error}")))?;
         if advertise.port() != args.port {
-            let problem = format!(
-                "--advertise {advertise} must have the port of --port, {}",
-                args.port
-            );
+            let problem =
+                format!("--advertise {advertise} must have the port of --port, {}", args.port);
             return Err(Failure::Usage(problem));
         }
         config.advertise = advertise;
@@ -119,9 +111,7 @@ fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
 
 impl Served {
     pub(super) async fn start(config: NodeConfig, listener: TcpListener) -> Result<Self, Failure> {
-        let node = Node::start(config)
-            .await
-            .map_err(|error| Failure::Usage(error.to_string()))?;
+        let node = Node::start(config).await.map_err(|error| Failure::Usage(error.to_string()))?;
         let clients = ClientServer::start(listener, node.handle())
             .map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(Self { node, clients })
@@ -143,9 +133,7 @@ pub(super) async fn listen(config: &NodeConfig) -> Result<TcpListener, Failure> 
 }
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))
 }
 
@@ -168,10 +156,8 @@ pub(super) fn start_logging(default: &str) {
 pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(|error| Failure::Failed(error.to_string()));
-    let (mut interrupt, mut terminate) = (
-        listen(SignalKind::interrupt())?,
-        listen(SignalKind::terminate())?,
-    );
+    let (mut interrupt, mut terminate) =
+        (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -64,10 +64,7 @@ pub(crate) enum Refusal {
 impl Call {
     pub(crate) fn new(question: Question, patience: std::time::Duration) -> Self {
         let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        Self {
-            question: Some(question),
-            patience_ms,
-        }
+        Self { question: Some(question), patience_ms }
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {

@@ -120,12 +120,8 @@ mod tests {
 
     #[test]
     fn messages_are_found_however_the_bytes_arrive() {
-        let message = |round| {
-            Message::HeartbeatResponse(HeartbeatResponse {
-                term: Term(1),
-                round,
-            })
-        };
+        let message =
+            |round| Message::HeartbeatResponse(HeartbeatResponse { term: Term(1), round });
         let mut bytes = BytesMut::new();
         for round in [1, 1 << 40] {
             wire::put(&message(round), &mut bytes);
@@ -147,9 +143,6 @@ mod tests {
         let mut buffer = BytesMut::from(&[0xff; 10][..]);
         assert!(split_message(&mut buffer).is_err());
         let mut buffer = BytesMut::from(&[0xff, 0xff, 0xff, 0xff, 0x0f][..]);
-        assert!(matches!(
-            split_message(&mut buffer),
-            Err(WireError::TooLong(_))
-        ));
+        assert!(matches!(split_message(&mut buffer), Err(WireError::TooLong(_))));
     }
 }

@@ -41,13 +41,7 @@ impl Link {
         let (connection, watch) = watch::channel(None);
         tasks.spawn(write_lane(Lane::Control, control_queue, watch.clone()));
         tasks.spawn(write_lane(Lane::Bulk, bulk_queue, watch));
-        Self {
-            address,
-            control,
-            bulk,
-            connection,
-            names,
-        }
+        Self { address, control, bulk, connection, names }
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -73,17 +67,13 @@ impl Link {
             let bytes = receive.read_to_end(CALL_BYTES_MAX).await.ok()?;
             Answer::decode(&bytes[..]).ok()
         };
-        let answer = timeout(patience, exchange)
-            .await
-            .map_err(|_| CallError::NoAnswer)?;
+        let answer = timeout(patience, exchange).await.map_err(|_| CallError::NoAnswer)?;
         answer.ok_or(CallError::NoAnswer)
     }
 
     async fn learn_name(&self, node: NodeId) {
         let patience = Duration::from_secs(2);
-        let answer = self
-            .call(&Call::new(Question::Name(true), patience), patience)
-            .await;
+        let answer = self.call(&Call::new(Question::Name(true), patience), patience).await;
         if let Ok(Some(Reply::Name(name))) = answer.map(|answer| answer.reply) {
             self.names.learn(node, name);
         }
@@ -121,14 +111,10 @@ impl Link {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let (host, port) = (self.address.host(), self.address.port());
         let local_is_v4 = endpoint.local_addr().is_ok_and(|address| address.is_ipv4());
-        let mut found = tokio::net::lookup_host((host, port))
-            .await
-            .map_err(|e| text(&e))?;
-        let address = found
-            .find(|address| address.is_ipv4() == local_is_v4)
-            .ok_or_else(|| {
-                format!("{host} has no address of the kind that this node listens at")
-            })?;
+        let mut found = tokio::net::lookup_host((host, port)).await.map_err(|e| text(&e))?;
+        let address = found.find(|address| address.is_ipv4() == local_is_v4).ok_or_else(|| {
+            format!("{host} has no address of the kind that this node listens at")
+        })?;
         let connecting = match endpoint.connect(address, &server_name(node)) {
             Ok(connecting) => connecting,
             Err(quinn::ConnectError::EndpointStopping) => return Err(STOPPING.into()),
@@ -187,9 +173,7 @@ impl Link {
         }
         // A newer connection may have taken the place already.
         self.connection.send_if_modified(|current| {
-            let is_this = current
-                .as_ref()
-                .is_some_and(|c| c.stable_id() == connection.stable_id());
+            let is_this = current.as_ref().is_some_and(|c| c.stable_id() == connection.stable_id());
             if is_this {
                 *current = None;
             }

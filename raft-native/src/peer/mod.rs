@@ -71,10 +71,7 @@ impl Peers {
         let mut server = ServerConfig::with_crypto(Arc::new(crypto));
         server.transport_config(transport.clone());
         // Handshakes under way, and what they may send before they are known: members are few.
-        server
-            .max_incoming(64)
-            .incoming_buffer_size(64 << 10)
-            .incoming_buffer_size_total(1 << 20);
+        server.max_incoming(64).incoming_buffer_size(64 << 10).incoming_buffer_size_total(1 << 20);
         let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &identity.reset_key);
         let mut config = EndpointConfig::new(Arc::new(reset_key));
         // A packet of an earlier life is answered with a reset only if its connection has one of our names.
@@ -94,10 +91,7 @@ impl Peers {
             let link = Arc::new(Link::new(address.clone(), names.clone(), tasks));
             links.insert(address.node_id(), link);
         }
-        let peers = Self {
-            endpoint,
-            links: Arc::new(links),
-        };
+        let peers = Self { endpoint, links: Arc::new(links) };
         for (id, link) in peers.links.iter() {
             // Of each pair, the node with the smaller number calls.
             if me < *id {
@@ -220,9 +214,7 @@ fn why_not(error: &ConnectionError) -> String {
 /// The node that the peer's certificate names.
 pub(crate) fn peer_of(connection: &quinn::Connection) -> Option<NodeId> {
     let identity = connection.peer_identity()?;
-    let chain = identity
-        .downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>()
-        .ok()?;
+    let chain = identity.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok()?;
     node_of(chain.first()?)
 }
 

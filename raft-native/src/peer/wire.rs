@@ -191,14 +191,10 @@ struct AnswerIndex {
 
 /// Appends a message to a buffer, with its length before it.
 pub(crate) fn put(message: &Message, buffer: &mut BytesMut) {
-    let envelope = Envelope {
-        body: Some(to_body(message)),
-    };
-    envelope
-        .encode_length_delimited(buffer)
-        .unwrap_or_else(|error| {
-            unreachable!("a growing buffer has room: {error}");
-        });
+    let envelope = Envelope { body: Some(to_body(message)) };
+    envelope.encode_length_delimited(buffer).unwrap_or_else(|error| {
+        unreachable!("a growing buffer has room: {error}");
+    });
 }
 
 /// Reads a message from its bytes.
@@ -244,23 +240,14 @@ fn to_body(message: &Message) -> Body {
                     (None, Some(prev_log.into()), Some(hint.into()))
                 }
             };
-            Body::AppendEntriesResponse(AnswerAppend {
-                term: m.term.0,
-                match_index,
-                refused,
-                hint,
-            })
+            Body::AppendEntriesResponse(AnswerAppend { term: m.term.0, match_index, refused, hint })
         }
-        Message::Heartbeat(m) => Body::Heartbeat(Beat {
-            term: m.term.0,
-            round: m.round,
-            commit_index: m.commit_index.0,
-        }),
-        Message::HeartbeatResponse(m) => Body::HeartbeatResponse(Beat {
-            term: m.term.0,
-            round: m.round,
-            commit_index: 0,
-        }),
+        Message::Heartbeat(m) => {
+            Body::Heartbeat(Beat { term: m.term.0, round: m.round, commit_index: m.commit_index.0 })
+        }
+        Message::HeartbeatResponse(m) => {
+            Body::HeartbeatResponse(Beat { term: m.term.0, round: m.round, commit_index: 0 })
+        }
         Message::InstallSnapshot(m) => Body::InstallSnapshot(Piece {
             term: m.term.0,
             last: m.snapshot.last.into(),
@@ -294,10 +281,9 @@ fn to_body(message: &Message) -> Body {
 
 fn from_body(body: Body) -> Result<Message, WireError> {
     Ok(match body {
-        Body::PreVote(m) => Message::PreVote(PreVote {
-            campaign_term: Term(m.term),
-            last_log: m.last_log.into(),
-        }),
+        Body::PreVote(m) => {
+            Message::PreVote(PreVote { campaign_term: Term(m.term), last_log: m.last_log.into() })
+        }
         Body::PreVoteResponse(m) => Message::PreVoteResponse(PreVoteResponse {
             term: Term(m.term),
             campaign_term: Term(m.campaign_term),
@@ -320,29 +306,24 @@ fn from_body(body: Body) -> Result<Message, WireError> {
         }),
         Body::AppendEntriesResponse(m) => {
             let result = match (m.match_index, m.refused, m.hint) {
-                (Some(index), None, None) => AppendResult::Accepted {
-                    match_index: LogIndex(index),
-                },
-                (None, Some(prev_log), Some(hint)) => AppendResult::Rejected {
-                    prev_log: prev_log.into(),
-                    hint: hint.into(),
-                },
+                (Some(index), None, None) => {
+                    AppendResult::Accepted { match_index: LogIndex(index) }
+                }
+                (None, Some(prev_log), Some(hint)) => {
+                    AppendResult::Rejected { prev_log: prev_log.into(), hint: hint.into() }
+                }
                 _ => return Err(WireError::Unknown),
             };
-            Message::AppendEntriesResponse(AppendEntriesResponse {
-                term: Term(m.term),
-                result,
-            })
+            Message::AppendEntriesResponse(AppendEntriesResponse { term: Term(m.term), result })
         }
         Body::Heartbeat(m) => Message::Heartbeat(Heartbeat {
             term: Term(m.term),
             round: m.round,
             commit_index: LogIndex(m.commit_index),
         }),
-        Body::HeartbeatResponse(m) => Message::HeartbeatResponse(HeartbeatResponse {
-            term: Term(m.term),
-            round: m.round,
-        }),
+        Body::HeartbeatResponse(m) => {
+            Message::HeartbeatResponse(HeartbeatResponse { term: Term(m.term), round: m.round })
+        }
         Body::InstallSnapshot(m) => Message::InstallSnapshot(Box::new(InstallSnapshot {
             term: Term(m.term),
             snapshot: Snapshot {
@@ -382,25 +363,16 @@ fn entries(prev_log: Position, entries: Vec<LogEntry>) -> Vec<Entry> {
     let mut index = LogIndex(prev_log.index);
     let place = |entry: LogEntry| {
         index = index.next();
-        let parts = Parts {
-            command: entry.command,
-            members: entry.members,
-            withheld: entry.withheld,
-        };
-        Entry {
-            id: LogId::new(Term(entry.term), index),
-            payload: parts.into(),
-        }
+        let parts =
+            Parts { command: entry.command, members: entry.members, withheld: entry.withheld };
+        Entry { id: LogId::new(Term(entry.term), index), payload: parts.into() }
     };
     entries.into_iter().map(place).collect()
 }
 
 impl From<LogId> for Position {
     fn from(id: LogId) -> Self {
-        Self {
-            term: id.term.0,
-            index: id.index.0,
-        }
+        Self { term: id.term.0, index: id.index.0 }
     }
 }
 
@@ -434,15 +406,10 @@ mod tests {
 
     fn messages() -> Vec<Message> {
         let payloads = crate::payload::examples();
-        let entries = (6..).zip(payloads).map(|(index, payload)| Entry {
-            id: id(3, index),
-            payload,
-        });
+        let entries =
+            (6..).zip(payloads).map(|(index, payload)| Entry { id: id(3, index), payload });
         vec![
-            Message::PreVote(PreVote {
-                campaign_term: Term(3),
-                last_log: id(2, 5),
-            }),
+            Message::PreVote(PreVote { campaign_term: Term(3), last_log: id(2, 5) }),
             Message::PreVoteResponse(PreVoteResponse {
                 term: Term(2),
                 campaign_term: Term(3),
@@ -453,10 +420,7 @@ mod tests {
                 last_log: LogId::default(),
                 transfer: true,
             }),
-            Message::RequestVoteResponse(RequestVoteResponse {
-                term: Term(3),
-                granted: false,
-            }),
+            Message::RequestVoteResponse(RequestVoteResponse { term: Term(3), granted: false }),
             Message::AppendEntries(AppendEntries {
                 term: Term(3),
                 prev_log: id(2, 5),
@@ -465,26 +429,14 @@ mod tests {
             }),
             Message::AppendEntriesResponse(AppendEntriesResponse {
                 term: Term(3),
-                result: AppendResult::Accepted {
-                    match_index: LogIndex(0),
-                },
+                result: AppendResult::Accepted { match_index: LogIndex(0) },
             }),
             Message::AppendEntriesResponse(AppendEntriesResponse {
                 term: Term(3),
-                result: AppendResult::Rejected {
-                    prev_log: id(2, 5),
-                    hint: LogId::default(),
-                },
+                result: AppendResult::Rejected { prev_log: id(2, 5), hint: LogId::default() },
             }),
-            Message::Heartbeat(Heartbeat {
-                term: Term(3),
-                round: 9,
-                commit_index: LogIndex(4),
-            }),
-            Message::HeartbeatResponse(HeartbeatResponse {
-                term: Term(3),
-                round: 9,
-            }),
+            Message::Heartbeat(Heartbeat { term: Term(3), round: 9, commit_index: LogIndex(4) }),
+            Message::HeartbeatResponse(HeartbeatResponse { term: Term(3), round: 9 }),
             Message::InstallSnapshot(Box::new(InstallSnapshot {
                 term: Term(3),
                 snapshot: Snapshot {
@@ -503,12 +455,7 @@ mod tests {
                 received: 17,
             }),
             Message::TimeoutNow(TimeoutNow { term: Term(3) }),
-            Message::ReadIndex(ReadIndex {
-                term: Term(3),
-                boot: 8,
-                batch: 9,
-                lease: true,
-            }),
+            Message::ReadIndex(ReadIndex { term: Term(3), boot: 8, batch: 9, lease: true }),
             Message::ReadIndexResponse(ReadIndexResponse {
                 term: Term(3),
                 boot: 8,

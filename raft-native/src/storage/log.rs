@@ -41,10 +41,7 @@ struct EntryRecord {
 
 impl LogStore {
     pub(crate) fn new(keyspace: Keyspace, owner: &Address) -> Self {
-        Self {
-            keyspace,
-            owner: owner.node_id().0,
-        }
+        Self { keyspace, owner: owner.node_id().0 }
     }
 
     /// Adds entries to a batch. They replace the log from the first of them on; `last` is the
@@ -96,40 +93,28 @@ impl LogStore {
         for guard in self.keyspace.iter() {
             let entry = self.decode(guard, last.next())?;
             last = entry.id.index;
-            restored.push(entry).map_err(|error| DamagedEntry {
-                index: last.0,
-                reason: error.to_string(),
-            })?;
+            restored
+                .push(entry)
+                .map_err(|error| DamagedEntry { index: last.0, reason: error.to_string() })?;
         }
         Ok(last)
     }
 
     fn decode(&self, guard: fjall::Guard, expected: LogIndex) -> Result<Entry, DamagedEntry> {
-        let damaged = |reason: String| DamagedEntry {
-            index: expected.0,
-            reason,
-        };
-        let (found, bytes) = guard
-            .into_inner()
-            .map_err(|error| damaged(error.to_string()))?;
+        let damaged = |reason: String| DamagedEntry { index: expected.0, reason };
+        let (found, bytes) = guard.into_inner().map_err(|error| damaged(error.to_string()))?;
         if found[..] != key(expected) {
             return Err(damaged("it is missing".into()));
         }
         let record =
             EntryRecord::decode(Bytes::from(bytes)).map_err(|error| damaged(error.to_string()))?;
         let id = LogId::new(Term(record.term), expected);
-        let parts = Parts {
-            command: record.command,
-            members: record.members,
-            withheld: record.withheld,
-        };
+        let parts =
+            Parts { command: record.command, members: record.members, withheld: record.withheld };
         if record.checksum != self.checksum(id, &parts) {
             return Err(damaged("its checksum does not fit".into()));
         }
-        Ok(Entry {
-            id,
-            payload: parts.into(),
-        })
+        Ok(Entry { id, payload: parts.into() })
     }
 
     fn checksum(&self, id: LogId, parts: &Parts) -> u32 {
@@ -162,21 +147,13 @@ mod tests {
 
     fn entry(term: u64, index: u64) -> Entry {
         let payload = Payload::Command(Bytes::from(format!("{term}/{index}")));
-        Entry {
-            id: LogId::new(Term(term), LogIndex(index)),
-            payload,
-        }
+        Entry { id: LogId::new(Term(term), LogIndex(index)), payload }
     }
 
     fn open(path: &std::path::Path) -> (Database, LogStore) {
         let database = Database::builder(path).open().unwrap();
-        let keyspace = database
-            .keyspace("log", KeyspaceCreateOptions::default)
-            .unwrap();
-        (
-            database,
-            LogStore::new(keyspace, &Address::new("localhost", 1)),
-        )
+        let keyspace = database.keyspace("log", KeyspaceCreateOptions::default).unwrap();
+        (database, LogStore::new(keyspace, &Address::new("localhost", 1)))
     }
 
     fn write(database: &Database, log: &LogStore, entries: &[Entry], last: u64) {
@@ -187,17 +164,8 @@ mod tests {
 
     fn restore(log: &LogStore) -> Result<LogIndex, DamagedEntry> {
         let membership = Membership::new([NodeId(1)]);
-        let hard_state = HardState {
-            term: Term(9),
-            vote: None,
-        };
-        log.restore(&mut Restored::new(
-            1,
-            membership,
-            hard_state,
-            LogIndex(0),
-            0,
-        ))
+        let hard_state = HardState { term: Term(9), vote: None };
+        log.restore(&mut Restored::new(1, membership, hard_state, LogIndex(0), 0))
     }
 
     #[test]
@@ -211,10 +179,7 @@ mod tests {
         assert_eq!(restore(&log), Ok(LogIndex(2)));
         let read = log.read(LogIndex(1), LogIndex(9), usize::MAX).unwrap();
         assert_eq!(read, [entry(1, 1), entry(2, 2)]);
-        assert_eq!(
-            log.read(LogIndex(1), LogIndex(9), 1).unwrap(),
-            [entry(1, 1)]
-        );
+        assert_eq!(log.read(LogIndex(1), LogIndex(9), 1).unwrap(), [entry(1, 1)]);
     }
 
     #[test]

@@ -24,10 +24,7 @@ impl Reached {
     pub(crate) fn forgotten_by(&self, stored: HardState) -> Option<String> {
         let HardState { term, vote } = self.hard_state;
         if stored.term < term {
-            Some(format!(
-                "it is of term {}, and had been in term {term}",
-                stored.term
-            ))
+            Some(format!("it is of term {}, and had been in term {term}", stored.term))
         } else if stored.term == term && vote.is_some() && stored.vote != vote {
             Some(format!("it lacks the vote that was given in term {term}"))
         } else {
@@ -46,12 +43,8 @@ const BYTES: usize = 29;
 impl Mark {
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         let path = directory.join("mark");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = [0; BYTES];
         let reached = match file.read_exact_at(&mut bytes, 0) {
             Ok(()) => decode(&bytes).unwrap_or_default(),
@@ -84,9 +77,7 @@ impl Mark {
         let known = self.reached.hard_state;
         let reached = Reached {
             last: self.reached.last.max(last),
-            hard_state: hard_state
-                .filter(|new| new.term >= known.term)
-                .unwrap_or(known),
+            hard_state: hard_state.filter(|new| new.term >= known.term).unwrap_or(known),
         };
         if reached == self.reached {
             return Ok(());
@@ -134,17 +125,11 @@ mod tests {
     }
 
     fn voted(term: u64, vote: u64) -> HardState {
-        HardState {
-            term: Term(term),
-            vote: Some(NodeId(vote)),
-        }
+        HardState { term: Term(term), vote: Some(NodeId(vote)) }
     }
 
     fn in_term(term: u64) -> HardState {
-        HardState {
-            term: Term(term),
-            vote: None,
-        }
+        HardState { term: Term(term), vote: None }
     }
 
     #[test]
@@ -163,12 +148,7 @@ mod tests {
         for lost in [in_term(3), voted(3, 1)] {
             assert!(reached.forgotten_by(lost).unwrap().contains("vote"));
         }
-        assert!(
-            reached
-                .forgotten_by(voted(2, 0))
-                .unwrap()
-                .contains("term 2")
-        );
+        assert!(reached.forgotten_by(voted(2, 0)).unwrap().contains("term 2"));
     }
 
     #[test]

@@ -68,10 +68,7 @@ impl Storage {
     /// Opens the node's data directory, and makes it if it is not there.
     pub(crate) fn open(config: &NodeConfig) -> Result<Self, StartError> {
         let path = &config.data_dir;
-        let unusable = |reason: String| StartError::DataDir {
-            path: path.clone(),
-            reason,
-        };
+        let unusable = |reason: String| StartError::DataDir { path: path.clone(), reason };
         fs::create_dir_all(path).map_err(|error| unusable(error.to_string()))?;
         let lock = lock(path)?;
         let database = Database::builder(path.join("data"))
@@ -86,10 +83,7 @@ impl Storage {
         };
         let (meta, log, state) = (keyspace("meta")?, keyspace("log")?, keyspace("state")?);
         let boot = claim(config, &database, &meta)?;
-        let damaged = |reason: String| StartError::Damaged {
-            path: path.clone(),
-            reason,
-        };
+        let damaged = |reason: String| StartError::Damaged { path: path.clone(), reason };
         let hard_state = read_hard_state(&meta).map_err(damaged)?;
         let mark = Mark::open(path).map_err(|error| unusable(error.to_string()))?;
         if let Some(reason) = mark.reached().forgotten_by(hard_state) {
@@ -97,40 +91,26 @@ impl Storage {
         }
         let log = LogStore::new(log, &config.advertise);
         let state = StateStore::new(database.clone(), state);
-        Ok(Self {
-            database,
-            meta,
-            log,
-            state,
-            hard_state,
-            mark,
-            boot,
-            lock: Box::new(lock),
-        })
+        Ok(Self { database, meta, log, state, hard_state, mark, boot, lock: Box::new(lock) })
     }
 }
 
 impl HardStateRecord {
     pub(crate) fn put(batch: &mut fjall::OwnedWriteBatch, meta: &Keyspace, hard_state: HardState) {
-        let record = Self {
-            term: hard_state.term.0,
-            vote: hard_state.vote.map(|candidate| candidate.0),
-        };
+        let record =
+            Self { term: hard_state.term.0, vote: hard_state.vote.map(|candidate| candidate.0) };
         batch.insert(meta, HARD_STATE, record.encode_to_vec());
     }
 }
 
 fn lock(path: &Path) -> Result<fs::File, StartError> {
-    let unusable = |reason: String| StartError::DataDir {
-        path: path.to_owned(),
-        reason,
-    };
+    let unusable = |reason: String| StartError::DataDir { path: path.to_owned(), reason };
     let file = fs::File::create(path.join("lock")).map_err(|error| unusable(error.to_string()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(StartError::DataDirInUse {
-            path: path.to_owned(),
-        }),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(StartError::DataDirInUse { path: path.to_owned() })
+        }
         Err(fs::TryLockError::Error(error)) => Err(unusable(error.to_string())),
     }
 }
@@ -148,11 +128,9 @@ fn claim(config: &NodeConfig, database: &Database, meta: &Keyspace) -> Result<u6
     let boots = match meta.get(IDENTITY).map_err(unusable)? {
         None => 0,
         Some(bytes) => {
-            let found =
-                IdentityRecord::decode(&bytes[..]).map_err(|error| StartError::Damaged {
-                    path: path.clone(),
-                    reason: error.to_string(),
-                })?;
+            let found = IdentityRecord::decode(&bytes[..]).map_err(|error| {
+                StartError::Damaged { path: path.clone(), reason: error.to_string() }
+            })?;
             if found.format > FORMAT {
                 let reason = format!(
                     "it was written by a later version (format {}, this one knows {FORMAT}): update this program",
@@ -168,29 +146,16 @@ fn claim(config: &NodeConfig, database: &Database, meta: &Keyspace) -> Result<u6
                 let describe = |members: &[String], own: &str| {
                     format!("{} (this node: {own})", members.join(", "))
                 };
-                let (found, expected) = (
-                    describe(&found.members, &found.address),
-                    describe(&members, &address),
-                );
-                return Err(StartError::OtherCluster {
-                    path,
-                    found,
-                    expected,
-                });
+                let (found, expected) =
+                    (describe(&found.members, &found.address), describe(&members, &address));
+                return Err(StartError::OtherCluster { path, found, expected });
             }
             found.boots
         }
     };
     let name = config.name.clone();
-    let record = IdentityRecord {
-        format: FORMAT,
-        name,
-        members,
-        boots: boots + 1,
-        address,
-    };
-    meta.insert(IDENTITY, record.encode_to_vec())
-        .map_err(unusable)?;
+    let record = IdentityRecord { format: FORMAT, name, members, boots: boots + 1, address };
+    meta.insert(IDENTITY, record.encode_to_vec()).map_err(unusable)?;
     database.persist(PersistMode::SyncAll).map_err(unusable)?;
     Ok(boots + 1)
 }
@@ -200,10 +165,7 @@ fn read_hard_state(meta: &Keyspace) -> Result<HardState, String> {
         return Ok(HardState::default());
     };
     let record = HardStateRecord::decode(&bytes[..]).map_err(|error| error.to_string())?;
-    Ok(HardState {
-        term: Term(record.term),
-        vote: record.vote.map(NodeId),
-    })
+    Ok(HardState { term: Term(record.term), vote: record.vote.map(NodeId) })
 }
 
 /// Where a node of this name keeps its data if it is not told.

@@ -31,17 +31,11 @@ impl StateStore {
 
     /// Something that makes readers.
     pub(crate) fn share(&self) -> Self {
-        Self {
-            database: self.database.clone(),
-            keyspace: self.keyspace.clone(),
-        }
+        Self { database: self.database.clone(), keyspace: self.keyspace.clone() }
     }
 
     pub(crate) fn reader(&self) -> StateReader {
-        StateReader {
-            snapshot: self.database.snapshot(),
-            keyspace: self.keyspace.clone(),
-        }
+        StateReader { snapshot: self.database.snapshot(), keyspace: self.keyspace.clone() }
     }
 }
 

@@ -55,11 +55,7 @@ fn main() -> ExitCode {
     let wanted =
         |rule: &&Rule| cli.rules.is_empty() || cli.rules.iter().any(|name| name == rule.name());
     let rules: Vec<_> = Rule::ALL.iter().filter(wanted).copied().collect();
-    if cli
-        .rules
-        .iter()
-        .any(|name| Rule::ALL.iter().all(|rule| name != rule.name()))
-    {
+    if cli.rules.iter().any(|name| Rule::ALL.iter().all(|rule| name != rule.name())) {
         let names: Vec<_> = Rule::ALL.iter().map(|rule| rule.name()).collect();
         eprintln!("there is no such rule; there are {}", names.join(", "));
         return ExitCode::from(2);
@@ -67,10 +63,7 @@ fn main() -> ExitCode {
     match failing_tests(None) {
         Ok(failing) if failing.is_empty() => {}
         Ok(failing) => {
-            eprintln!(
-                "protocol tests fail without any broken rule: {}",
-                failing.join(", ")
-            );
+            eprintln!("protocol tests fail without any broken rule: {}", failing.join(", "));
             return ExitCode::FAILURE;
         }
         Err(problem) => {
@@ -101,18 +94,12 @@ fn main() -> ExitCode {
         eprintln!("cannot write {}: {error}", path.display());
         return ExitCode::FAILURE;
     }
-    if worlds + tests == rules.len() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if worlds + tests == rules.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Breaks the rules, several at once, and says what it finds as soon as it does.
 fn try_all(rules: &[Rule], cli: &Cli) -> Vec<Guard> {
-    let jobs = cli
-        .jobs
-        .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let jobs = cli.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     // A server that contradicts itself may panic; that is a find, and needs no stack trace.
     let loud = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
@@ -121,9 +108,7 @@ fn try_all(rules: &[Rule], cli: &Cli) -> Vec<Guard> {
     let work = || {
         loop {
             let place = {
-                let mut next = next
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut next = next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 *next += 1;
                 *next - 1
             };
@@ -132,9 +117,7 @@ fn try_all(rules: &[Rule], cli: &Cli) -> Vec<Guard> {
             };
             let guard = guard_of(*rule, cli);
             println!("{}", row(*rule, &guard));
-            let mut found = found
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             found.push((place, guard));
         }
     };
@@ -144,9 +127,7 @@ fn try_all(rules: &[Rule], cli: &Cli) -> Vec<Guard> {
         }
     });
     std::panic::set_hook(loud);
-    let mut found = found
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     found.sort_by_key(|(place, _)| *place);
     found.into_iter().map(|(_, guard)| guard).collect()
 }
@@ -168,12 +149,7 @@ fn guard_of(rule: Rule, cli: &Cli) -> Guard {
 fn row(rule: Rule, guard: &Guard) -> String {
     let (name, source) = (rule.name(), rule.source());
     match guard {
-        Guard::World {
-            seeds,
-            took,
-            fell,
-            actions,
-        } => {
+        Guard::World { seeds, took, fell, actions } => {
             let actions = actions.map_or("–".into(), |actions| actions.to_string());
             let took = took.as_secs_f64();
             format!("| {name} | {source} | {fell} | {seeds} | {took:.1} | {actions} |")
@@ -183,10 +159,7 @@ fn row(rule: Rule, guard: &Guard) -> String {
                 0 => String::new(),
                 more => format!(", and {more} more"),
             };
-            format!(
-                "| {name} | {source} | test `{}`{more} | – | – | – |",
-                tests[0]
-            )
+            format!("| {name} | {source} | test `{}`{more} | – | – | – |", tests[0])
         }
         Guard::Nothing => format!("| {name} | {source} | nothing | – | – | – |"),
     }
@@ -199,20 +172,13 @@ fn search(rule: Rule, cli: &Cli) -> Option<Guard> {
         if began.elapsed().as_secs_f64() > cli.seconds {
             return None;
         }
-        let run = || -> Report {
-            Campaign::new(seed)
-                .breaking(BrokenRules::default().and(rule))
-                .run()
-        };
+        let run =
+            || -> Report { Campaign::new(seed).breaking(BrokenRules::default().and(rule)).run() };
         let (fell, violated) = match catch_unwind(run) {
-            Ok(Report {
-                violation: None, ..
-            }) => continue,
-            Ok(Report {
-                violation: Some(violation),
-                script,
-                ..
-            }) => (violation.invariant.to_string(), Some((script, violation))),
+            Ok(Report { violation: None, .. }) => continue,
+            Ok(Report { violation: Some(violation), script, .. }) => {
+                (violation.invariant.to_string(), Some((script, violation)))
+            }
             Err(_) => ("a server contradicts itself".to_owned(), None),
         };
         let took = began.elapsed();
@@ -237,23 +203,14 @@ fn failing_tests(rule: Option<Rule>) -> Result<Vec<String>, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args([
-            "test",
-            "--quiet",
-            "--package",
-            "raft-core",
-            "--features",
-            "sabotage",
-        ])
+        .args(["test", "--quiet", "--package", "raft-core", "--features", "sabotage"])
         .args(["--test", "protocol", "--", "--format", "pretty"])
         .env("RUST_BACKTRACE", "0");
     match rule {
         Some(rule) => command.env("RAFT_BROKEN_RULE", rule.name()),
         None => command.env_remove("RAFT_BROKEN_RULE"),
     };
-    let output = command
-        .output()
-        .map_err(|error| format!("cannot start cargo: {error}"))?;
+    let output = command.output().map_err(|error| format!("cannot start cargo: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     if !text.contains("test result: ") {
         let problem = String::from_utf8_lossy(&output.stderr);

@@ -67,11 +67,7 @@ fn tell(cli: &Cli) -> Result<Played, Box<dyn std::error::Error>> {
     let expected = if cli.without.is_empty() {
         scenario.expected.get(variant).copied()
     } else {
-        scenario
-            .broken
-            .iter()
-            .find(known)
-            .map(|known| known.expected)
+        scenario.broken.iter().find(known).map(|known| known.expected)
     };
     let script = scenario.script_without(*variant, &cli.without)?;
     let mut run = Run::new(script.clone())?;

@@ -12,10 +12,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let lasts: u64 = std::env::args()
-        .nth(1)
-        .ok_or("how many microseconds?")?
-        .parse()?;
+    let lasts: u64 = std::env::args().nth(1).ok_or("how many microseconds?")?.parse()?;
     let script: Script = serde_json::from_reader(io::stdin())?;
     // A world that jumps to the end keeps no checkpoints on its way but those that are asked for.
     let before = Region::new(ALLOCATOR);

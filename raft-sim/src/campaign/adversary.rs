@@ -16,11 +16,7 @@ use crate::world::World;
 pub(super) enum Adversary {
     /// Lets two servers stand at once, and crashes every voter whose vote is not on its disk yet: if such a vote
     /// counted, it would be given twice. A leader's own vote is one of them.
-    ContestedVotes {
-        next_at: u64,
-        until: u64,
-        candidates: [u64; 2],
-    },
+    ContestedVotes { next_at: u64, until: u64, candidates: [u64; 2] },
     /// Lets each leader reach only some followers, crashes it in the midst of replicating, and chooses the next one:
     /// so Figure 8 comes about.
     LeaderChain {
@@ -41,11 +37,7 @@ pub(super) enum Adversary {
 
 impl Adversary {
     pub(super) fn contested_votes() -> Self {
-        Self::ContestedVotes {
-            next_at: 0,
-            until: 0,
-            candidates: [0, 0],
-        }
+        Self::ContestedVotes { next_at: 0, until: 0, candidates: [0, 0] }
     }
 
     pub(super) fn old_leader() -> Self {
@@ -78,11 +70,7 @@ impl Adversary {
     /// What it does now.
     pub(super) fn look(&mut self, world: &World, random: &mut Random) -> Vec<Action> {
         match self {
-            Self::ContestedVotes {
-                next_at,
-                until,
-                candidates,
-            } => {
+            Self::ContestedVotes { next_at, until, candidates } => {
                 if world.now() >= *next_at {
                     let pace = pace(world);
                     *until = world.now() + 2 * pace;
@@ -96,14 +84,7 @@ impl Adversary {
             }
             Self::OldLeader(old) => old.look(world, random),
             Self::LateAnswers(late) => late.look(world, random),
-            Self::LeaderChain {
-                changes,
-                waits,
-                term,
-                strike_at,
-                next_at,
-                returning,
-            } => {
+            Self::LeaderChain { changes, waits, term, strike_at, next_at, returning } => {
                 let now = world.now();
                 let mut actions = Vec::new();
                 returning.retain(|(at, node)| {
@@ -176,10 +157,7 @@ fn pace(world: &World) -> u64 {
 }
 
 pub(super) fn running(world: &World) -> Vec<u64> {
-    let runs = |node: &Node| {
-        node.running()
-            .is_some_and(|running| running.paused.is_none())
-    };
+    let runs = |node: &Node| node.running().is_some_and(|running| running.paused.is_none());
     let running = world.nodes.iter().filter(|node| runs(node));
     running.map(|node| node.id).collect()
 }
@@ -196,10 +174,8 @@ pub(super) fn leader(world: &World) -> Option<(u64, u64)> {
 /// The leader blinks, so that nobody leads, and two others stand.
 fn contest(world: &World, random: &mut Random, candidates: &mut [u64; 2]) -> Vec<Action> {
     let leader = leader(world).map(|(node, _)| node);
-    let mut others: Vec<_> = running(world)
-        .into_iter()
-        .filter(|node| Some(*node) != leader)
-        .collect();
+    let mut others: Vec<_> =
+        running(world).into_iter().filter(|node| Some(*node) != leader).collect();
     if others.len() < 2 {
         return Vec::new();
     }
@@ -248,9 +224,7 @@ fn is_ready(world: &World, term: u64) -> bool {
 
 /// Leaves a leader only some followers, and asks it to change the membership, if so.
 fn narrow(world: &World, leader: u64, changes: bool, random: &mut Random) -> Vec<Action> {
-    let mut unreached: Vec<_> = (1..=world.config().nodes)
-        .filter(|node| *node != leader)
-        .collect();
+    let mut unreached: Vec<_> = (1..=world.config().nodes).filter(|node| *node != leader).collect();
     for _ in 0..random.below(unreached.len() as u64) {
         unreached.swap_remove(random.below(unreached.len() as u64) as usize);
     }
@@ -278,11 +252,7 @@ fn change(world: &World, leader: u64, unreached: &[u64], random: &mut Random) ->
             *node == leader || with_all || unreached.contains(node) == random.chance(100)
         });
         let (voters, learners, joining) = (voters.collect(), Vec::new(), Vec::new());
-        changes.push(Action::ChangeMembership {
-            voters,
-            learners,
-            joining,
-        });
+        changes.push(Action::ChangeMembership { voters, learners, joining });
     }
     changes.retain(|_| random.chance(600));
     changes

@@ -69,10 +69,7 @@ mod tests {
             expired += ended.0;
             revoked += ended.1;
         }
-        assert!(
-            worlds > 10 && expired > 20 && revoked > 10,
-            "{worlds}, {expired}, {revoked}"
-        );
+        assert!(worlds > 10 && expired > 20 && revoked > 10, "{worlds}, {expired}, {revoked}");
     }
 
     /// What servers could do wrong about leases and watchers, and what falls.
@@ -92,9 +89,7 @@ mod tests {
                 let mut world = World::new(config).unwrap();
                 spoil(&mut world);
                 let (_, report) = campaign.run_in(world);
-                report
-                    .violation
-                    .is_some_and(|found| found.invariant == rule)
+                report.violation.is_some_and(|found| found.invariant == rule)
             })
         };
         for flaw in [Watch::Repeats, Watch::Skips] {

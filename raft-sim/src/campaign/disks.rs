@@ -65,11 +65,7 @@ impl Trouble {
             config.nodes = nodes + most;
             config.witnesses.clear();
         }
-        Self {
-            random,
-            kinds,
-            victims,
-        }
+        Self { random, kinds, victims }
     }
 
     /// Whether servers may have to be replaced.
@@ -102,10 +98,7 @@ impl Trouble {
                 add(
                     at,
                     match kind {
-                        Kind::Rot => Action::RotDisk {
-                            node,
-                            back: random.pick(&BACK),
-                        },
+                        Kind::Rot => Action::RotDisk { node, back: random.pick(&BACK) },
                         Kind::Misdirected => Action::MisdirectWrite {
                             node,
                             back: random.within(1..=MISDIRECTED_MAX),
@@ -131,11 +124,8 @@ pub(super) fn replace(world: &World) -> Option<Action> {
     let (leader, _) = super::adversary::leader(world)?;
     let membership = world.raft(leader)?.membership();
     let members: Vec<_> = membership.members().iter().map(|node| node.0).collect();
-    let gone: Vec<_> = members
-        .iter()
-        .copied()
-        .filter(|node| world.node(*node).is_some_and(is_ruined))
-        .collect();
+    let gone: Vec<_> =
+        members.iter().copied().filter(|node| world.node(*node).is_some_and(is_ruined)).collect();
     if gone.is_empty() {
         return None;
     }

@@ -217,11 +217,8 @@ fn world(seed: u64, random: &mut Random) -> WorldConfig {
     let latency_min = random.within(100..=5_000);
     let nodes = random.pick(&[1, 2, 3, 3, 3, 4, 5, 5, 5, 7]);
     let lease_drift_ppm = random.chance(300).then_some(DRIFT_PPM_MAX);
-    let witnesses = if nodes >= 3 && random.chance(150) {
-        vec![random.within(1..=nodes)]
-    } else {
-        Vec::new()
-    };
+    let witnesses =
+        if nodes >= 3 && random.chance(150) { vec![random.within(1..=nodes)] } else { Vec::new() };
     let some_found = nodes >= 3 && witnesses.is_empty() && random.chance(200);
     WorldConfig {
         nodes,
@@ -301,20 +298,8 @@ fn schedule(
             add(at + lasts, Action::Reconnect { node });
         }
         Fault::OneWayCut if nodes > 1 => {
-            add(
-                at,
-                Action::CutLink {
-                    from: node,
-                    to: other,
-                },
-            );
-            add(
-                at + lasts,
-                Action::HealLink {
-                    from: node,
-                    to: other,
-                },
-            );
+            add(at, Action::CutLink { from: node, to: other });
+            add(at + lasts, Action::HealLink { from: node, to: other });
         }
         Fault::Partition => {
             let mut groups = vec![Vec::new(), Vec::new()];
@@ -344,9 +329,8 @@ fn schedule(
             let period = random.within(5_000..=config.election_timeout.max + 100_000);
             let (mut time, mut cut) = (at, true);
             while time < at + 4 * lasts {
-                for (from, to) in [(node, other), (other, node)]
-                    .into_iter()
-                    .take(1 + usize::from(both_ways))
+                for (from, to) in
+                    [(node, other), (other, node)].into_iter().take(1 + usize::from(both_ways))
                 {
                     add(
                         time,
@@ -360,20 +344,8 @@ fn schedule(
                 cut = !cut;
                 time += period;
             }
-            add(
-                time,
-                Action::HealLink {
-                    from: node,
-                    to: other,
-                },
-            );
-            add(
-                time,
-                Action::HealLink {
-                    from: other,
-                    to: node,
-                },
-            );
+            add(time, Action::HealLink { from: node, to: other });
+            add(time, Action::HealLink { from: other, to: node });
         }
         Fault::SwizzleClog => {
             let step = lasts / (2 * nodes) + 1;
@@ -441,11 +413,7 @@ fn schedule(
                     _ => voters.push(other),
                 }
             }
-            let change = Action::ChangeMembership {
-                voters,
-                learners,
-                joining,
-            };
+            let change = Action::ChangeMembership { voters, learners, joining };
             add(at, change);
         }
         Fault::OneWayCut | Fault::Flapping => {}

@@ -148,10 +148,7 @@ impl LateAnswers {
         self.term = world.raft(self.leader).map_or(0, |raft| raft.term().0);
         let mut actions = Vec::new();
         if self.late == Late::Acknowledgements {
-            actions.push(Action::CutLink {
-                from: self.leader,
-                to: self.follower,
-            });
+            actions.push(Action::CutLink { from: self.leader, to: self.follower });
         }
         actions.push(Action::Timeout { node: self.rival });
         actions
@@ -183,10 +180,7 @@ impl LateAnswers {
         }
         self.stage = Stage::Returning;
         self.term = leader(world).map_or(0, |(_, term)| term);
-        vec![
-            self.to_follower(usual),
-            Action::Timeout { node: self.leader },
-        ]
+        vec![self.to_follower(usual), Action::Timeout { node: self.leader }]
     }
 
     fn leads(&self, world: &World) -> bool {
@@ -211,10 +205,7 @@ impl LateAnswers {
         let pair = [self.leader, self.friend];
         let mut actions = self.cut_off(world, &pair, &pair);
         // It hears the follower, and nobody hears it.
-        actions.push(Action::HealLink {
-            from: self.follower,
-            to: self.leader,
-        });
+        actions.push(Action::HealLink { from: self.follower, to: self.leader });
         actions.extend((0..2 * WRITES).map(|_| self.put(self.leader)));
         actions.push(Action::Timeout { node: self.rival });
         actions
@@ -241,10 +232,7 @@ impl LateAnswers {
         }
         self.stage = Stage::Reading;
         let (key, via) = (KEY.into(), Some(self.leader));
-        vec![Action::Request {
-            via,
-            request: Request::Get { key },
-        }]
+        vec![Action::Request { via, request: Request::Get { key } }]
     }
 
     fn value(&self) -> String {
@@ -253,10 +241,7 @@ impl LateAnswers {
 
     fn put(&self, node: u64) -> Action {
         let (key, value) = (KEY.into(), self.value());
-        Action::Request {
-            via: Some(node),
-            request: Request::Put { key, value },
-        }
+        Action::Request { via: Some(node), request: Request::Put { key, value } }
     }
 
     /// Nothing gets from these servers to any but `kept`, or back.
@@ -268,9 +253,7 @@ impl LateAnswers {
                 cuts.extend([(*one, other), (other, *one)]);
             }
         }
-        cuts.into_iter()
-            .map(|(from, to)| Action::CutLink { from, to })
-            .collect()
+        cuts.into_iter().map(|(from, to)| Action::CutLink { from, to }).collect()
     }
 
     fn to_leader(&self, latency: Span) -> Action {

@@ -142,39 +142,23 @@ impl Campaign {
     pub fn run_to_the_end(&self) -> (World, Report) {
         let world = match World::new(self.script.config.clone()) {
             Ok(world) => world,
-            Err(error) => unreachable!(
-                "the configuration of seed {} is drawn valid: {error}",
-                self.seed
-            ),
+            Err(error) => {
+                unreachable!("the configuration of seed {} is drawn valid: {error}", self.seed)
+            }
         };
         self.run_in(world)
     }
 
     fn run_in(&self, world: World) -> (World, Report) {
-        let mut stage = Stage {
-            world,
-            acted_at: None,
-            done: Vec::new(),
-            faults: BTreeMap::new(),
-        };
+        let mut stage = Stage { world, acted_at: None, done: Vec::new(), faults: BTreeMap::new() };
         self.break_things(&mut stage);
         stage.advance(self.healed_at);
         let violation = match stage.world.violation() {
             Some(violation) => Some(violation.clone()),
-            None => self
-                .goes_on(&mut stage)
-                .or_else(|| stage.world.judge_history(STEPS_MAX)),
+            None => self.goes_on(&mut stage).or_else(|| stage.world.judge_history(STEPS_MAX)),
         };
-        let Stage {
-            world,
-            done,
-            faults,
-            ..
-        } = stage;
-        let answered = world
-            .askings()
-            .filter(|asking| asking.returned.is_some())
-            .count() as u64;
+        let Stage { world, done, faults, .. } = stage;
+        let answered = world.askings().filter(|asking| asking.returned.is_some()).count() as u64;
         let report = Report {
             seed: self.seed,
             violation,
@@ -186,10 +170,7 @@ impl Campaign {
             answered,
             elections: world.elections(),
             timeouts: world.now() / self.script.config.election_timeout.max.max(1),
-            script: Script {
-                config: self.script.config.clone(),
-                actions: done,
-            },
+            script: Script { config: self.script.config.clone(), actions: done },
         };
         (world, report)
     }
@@ -222,9 +203,7 @@ impl Campaign {
             }
             if looks_at <= stop {
                 looks_at += looks_every;
-                disks::replace(&stage.world)
-                    .into_iter()
-                    .for_each(|action| stage.act(action));
+                disks::replace(&stage.world).into_iter().for_each(|action| stage.act(action));
             }
             if stop >= self.healed_at {
                 let left = adversary.map(|adversary| adversary.leave(&stage.world));
@@ -256,11 +235,7 @@ impl Campaign {
         let timeout = self.script.config.election_timeout.max;
         let missed = |stage: &Stage, text| {
             let (invariant, at) = (Invariant::Availability, stage.world.now());
-            Some(Violation {
-                invariant,
-                text,
-                at,
-            })
+            Some(Violation { invariant, text, at })
         };
         if self.replaces {
             // Whatever damage nobody has read yet is found now.
@@ -276,9 +251,7 @@ impl Campaign {
         if self.replaces {
             let deadline = stage.world.now() + TIMEOUTS_TO_REPLACE * timeout;
             while !is_complete(&stage.world) && stage.world.now() < deadline {
-                disks::replace(&stage.world)
-                    .into_iter()
-                    .for_each(|action| stage.act(action));
+                disks::replace(&stage.world).into_iter().for_each(|action| stage.act(action));
                 stage.advance(stage.world.now() + timeout);
                 if stage.world.violation().is_some() {
                     break;
@@ -382,10 +355,7 @@ impl Stage {
     }
 
     fn ask(&mut self) {
-        let request = Request::Put {
-            key: "mended".into(),
-            value: "yes".into(),
-        };
+        let request = Request::Put { key: "mended".into(), value: "yes".into() };
         let via = adversary::leader(&self.world).map(|(leader, _)| leader);
         self.act(Action::Request { via, request });
     }
@@ -436,18 +406,11 @@ fn repairs(world: &World) -> Vec<Action> {
     let latency = world.config().latency;
     let mut repairs = vec![
         Action::HealNetwork,
-        Action::SetNetwork {
-            latency,
-            loss_per_mille: 0,
-            duplicate_per_mille: 0,
-        },
+        Action::SetNetwork { latency, loss_per_mille: 0, duplicate_per_mille: 0 },
         Action::StopClients,
     ];
     for node in 1..=world.config().nodes {
-        repairs.push(Action::SetDisk {
-            node,
-            sync: Span::new(100, 5_000),
-        });
+        repairs.push(Action::SetDisk { node, sync: Span::new(100, 5_000) });
         if world.has_no_room(node) {
             repairs.push(Action::FreeDisk { node });
         }
@@ -529,10 +492,7 @@ mod tests {
             let counted = Campaign::new(seed).counted().run();
             let explained = Campaign::new(seed).explained().run();
             assert!(plain.branches.is_empty() && !counted.branches.is_empty());
-            assert_eq!(
-                [counted.trace_hash, explained.trace_hash],
-                [plain.trace_hash; 2]
-            );
+            assert_eq!([counted.trace_hash, explained.trace_hash], [plain.trace_hash; 2]);
         }
     }
 

@@ -81,26 +81,15 @@ impl OldLeader {
         let Some((old, _)) = leader(world) else {
             return Vec::new();
         };
-        let followers: Vec<_> = running(world)
-            .into_iter()
-            .filter(|node| *node != old)
-            .collect();
+        let followers: Vec<_> = running(world).into_iter().filter(|node| *node != old).collect();
         if followers.len() < 2 {
             return Vec::new();
         }
         let heir = random.pick(&followers);
-        let ways = [
-            Way::Isolation,
-            Way::DeafFollower,
-            Way::Restart,
-            Way::Transfer,
-        ];
+        let ways = [Way::Isolation, Way::DeafFollower, Way::Restart, Way::Transfer];
         let has_leases = world.config().lease_drift_ppm.is_some();
-        let way = if has_leases || random.chance(300) {
-            random.pick(&ways)
-        } else {
-            Way::LateAnswers
-        };
+        let way =
+            if has_leases || random.chance(300) { random.pick(&ways) } else { Way::LateAnswers };
         (self.old, self.heir, self.way) = (old, heir, way);
         self.stage = Stage::Luring;
         self.deadline = world.now() + 4 * world.config().election_timeout.max;
@@ -111,14 +100,8 @@ impl OldLeader {
                 vec![Action::Isolate { node: old }]
             }
             Way::DeafFollower | Way::Restart => vec![
-                Action::CutLink {
-                    from: old,
-                    to: heir,
-                },
-                Action::CutLink {
-                    from: heir,
-                    to: old,
-                },
+                Action::CutLink { from: old, to: heir },
+                Action::CutLink { from: heir, to: old },
             ],
             Way::Transfer => vec![Action::Transfer { to: heir }],
             Way::LateAnswers => Vec::new(),
@@ -150,9 +133,8 @@ impl OldLeader {
                 if self.way == Way::Transfer {
                     return vec![cut_off];
                 }
-                let others = running(world)
-                    .into_iter()
-                    .filter(|node| ![self.old, self.heir].contains(node));
+                let others =
+                    running(world).into_iter().filter(|node| ![self.old, self.heir].contains(node));
                 let mut actions = vec![cut_off];
                 actions.extend(others.flat_map(blink));
                 actions
@@ -182,10 +164,7 @@ impl OldLeader {
         let mut actions = vec![latency(world, world.config().latency)];
         let others = (1..=world.config().nodes).filter(|node| *node != self.old);
         actions.extend(others.map(|to| Action::CutLink { from: self.old, to }));
-        actions.push(Action::CutLink {
-            from: self.heir,
-            to: self.old,
-        });
+        actions.push(Action::CutLink { from: self.heir, to: self.old });
         actions
     }
 
@@ -200,14 +179,8 @@ impl OldLeader {
         };
         self.stage = Stage::Writing;
         self.written += 1;
-        let request = Request::Put {
-            key: KEY.into(),
-            value: self.value(),
-        };
-        vec![Action::Request {
-            via: Some(new),
-            request,
-        }]
+        let request = Request::Put { key: KEY.into(), value: self.value() };
+        vec![Action::Request { via: Some(new), request }]
     }
 
     fn value(&self) -> String {
@@ -243,9 +216,6 @@ fn clocks(world: &World, old: u64, without_leases: i32) -> Vec<Action> {
     let bound = world.config().lease_drift_ppm.map(|bound| bound as i32);
     let slow = bound.map_or(without_leases, |bound| -bound);
     let fast = bound.unwrap_or(0);
-    let set = |node| Action::SetClock {
-        node,
-        drift: if node == old { slow } else { fast },
-    };
+    let set = |node| Action::SetClock { node, drift: if node == old { slow } else { fast } };
     (1..=world.config().nodes).map(set).collect()
 }

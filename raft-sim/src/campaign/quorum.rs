@@ -56,11 +56,7 @@ pub(super) fn holds_out(stage: &mut Stage, random: &mut Random) -> Option<Result
             let names: Vec<_> = chosen.iter().map(|node| format!("n{node}")).collect();
             let text = too_late(&format!("{} are mended and are a quorum", names.join(", ")));
             let (invariant, at) = (Invariant::Availability, stage.world.now());
-            return Some(Err(Violation {
-                invariant,
-                text,
-                at,
-            }));
+            return Some(Err(Violation { invariant, text, at }));
         }
         if stage.world.now() > began {
             stage.turn_off_the_removed();
@@ -68,10 +64,7 @@ pub(super) fn holds_out(stage: &mut Stage, random: &mut Random) -> Option<Result
         let leader = super::adversary::leader(&stage.world).map(|(leader, _)| leader);
         stage.act(Action::Request {
             via: leader,
-            request: Request::Put {
-                key: KEY.into(),
-                value: "in part".into(),
-            },
+            request: Request::Put { key: KEY.into(), value: "in part".into() },
         });
         stage.advance(stage.world.now() + timeout);
     }

@@ -31,30 +31,18 @@ impl Campaign {
             let report = self.with(faults, healed_at)?;
             let violation = report.violation.filter(is_missing)?;
             self.is_kept_otherwise(faults, healed_at)
-                .then_some(Violation {
-                    at: healed_at,
-                    ..violation
-                })
+                .then_some(Violation { at: healed_at, ..violation })
         };
         let mut search = Search::new(&judge, Invariant::Availability, RUNS_MAX).patient(0);
         let (faults, ended) = search.run(&script, self.healed_at)?;
         let small = self.with(&faults, ended.at)?;
-        Some(Shrunk {
-            script: small.script,
-            violation: small.violation?,
-            runs: search.runs(),
-        })
+        Some(Shrunk { script: small.script, violation: small.violation?, runs: search.runs() })
     }
 
     /// The run with these faults and no others, after which all is mended. None if there is no such world.
     fn with(&self, faults: &Script, healed_at: u64) -> Option<Report> {
         let world = World::new(faults.config.clone()).ok()?;
-        let campaign = Self {
-            script: faults.clone(),
-            adversary: None,
-            healed_at,
-            ..self.clone()
-        };
+        let campaign = Self { script: faults.clone(), adversary: None, healed_at, ..self.clone() };
         Some(campaign.run_in(world).1)
     }
 

@@ -75,20 +75,14 @@ mod tests {
                     joining: Vec::new(),
                 })
                 .unwrap();
-            assert_eq!(
-                turn_off(&world),
-                [],
-                "it is a member until all is committed"
-            );
+            assert_eq!(turn_off(&world), [], "it is a member until all is committed");
             world.run_until(2_000_000);
             let expected: &[_] = match careful {
                 false => &[Action::Crash { node: 2 }],
                 true => &[],
             };
             assert_eq!(turn_off(&world), expected);
-            expected
-                .iter()
-                .for_each(|action| world.act(action).unwrap());
+            expected.iter().for_each(|action| world.act(action).unwrap());
             assert_eq!(turn_off(&world), [], "it is off");
         }
     }
@@ -96,12 +90,8 @@ mod tests {
     /// Seed 6522: two servers in reserve were turned off, and could not replace those whose disks were ruined.
     #[test]
     fn who_was_never_added_is_left_alone() {
-        let config = WorldConfig {
-            nodes: 5,
-            founders: Some(3),
-            pre_vote: false,
-            ..WorldConfig::default()
-        };
+        let config =
+            WorldConfig { nodes: 5, founders: Some(3), pre_vote: false, ..WorldConfig::default() };
         let mut world = World::new(config).unwrap();
         world.run_until(2_000_000);
         assert_eq!(turn_off(&world), []);

@@ -39,11 +39,7 @@ pub fn shrink(script: &Script, violation: &Violation) -> Option<Shrunk> {
 fn shrink_by(judge: &Judge, script: &Script, violation: &Violation) -> Option<Shrunk> {
     let mut search = Search::new(judge, violation.invariant, RUNS_MAX);
     let (script, violation) = search.run(script, violation.at)?;
-    Some(Shrunk {
-        script,
-        violation,
-        runs: search.runs,
-    })
+    Some(Shrunk { script, violation, runs: search.runs })
 }
 
 type Broken = (Script, Violation);
@@ -63,14 +59,7 @@ pub(super) struct Search<'a> {
 
 impl<'a> Search<'a> {
     pub(super) fn new(judge: &'a Judge<'a>, invariant: Invariant, runs_max: u32) -> Self {
-        Self {
-            judge,
-            invariant,
-            runs: 0,
-            runs_max,
-            seeds_of_many: 1,
-            patience: PATIENCE,
-        }
+        Self { judge, invariant, runs: 0, runs_max, seeds_of_many: 1, patience: PATIENCE }
     }
 
     pub(super) fn patient(self, patience: u64) -> Self {
@@ -130,9 +119,7 @@ impl<'a> Search<'a> {
         let mut position = 0;
         while position < best.0.actions.len() {
             let mut script = best.0.clone();
-            let before = position
-                .checked_sub(1)
-                .map_or(0, |before| script.actions[before].at);
+            let before = position.checked_sub(1).map_or(0, |before| script.actions[before].at);
             let gap = script.actions[position].at - before;
             let less = gap - gap.min(GAP);
             for timed in &mut script.actions[position..] {
@@ -297,11 +284,7 @@ fn without_node(script: &Script, gone: u64) -> Script {
                 groups.iter_mut().for_each(all);
                 true
             }
-            Action::ChangeMembership {
-                voters,
-                learners,
-                joining,
-            } => {
+            Action::ChangeMembership { voters, learners, joining } => {
                 [&mut *voters, learners, joining].into_iter().for_each(all);
                 !voters.is_empty()
             }
@@ -347,10 +330,7 @@ fn size(script: &Script) -> u64 {
 /// Plays a script, and looks whether a rule is broken.
 fn broken(script: &Script, until: u64) -> Option<Violation> {
     let world = play(script, until)?;
-    world
-        .violation()
-        .cloned()
-        .or_else(|| world.judge_history(super::STEPS_MAX))
+    world.violation().cloned().or_else(|| world.judge_history(super::STEPS_MAX))
 }
 
 fn play(script: &Script, until: u64) -> Option<World> {
@@ -407,26 +387,11 @@ mod tests {
         script.actions = actions.collect();
         let violation = both(&script, 4_000_000).unwrap();
         let small = shrink_by(&both, &script, &violation).unwrap();
-        let left: Vec<_> = small
-            .script
-            .actions
-            .iter()
-            .map(|timed| &timed.action)
-            .collect();
-        assert_eq!(
-            left,
-            [&Action::Crash { node: 1 }, &Action::Isolate { node: 2 }]
-        );
-        assert!(
-            small.script.actions[1].at <= 2 * GAP,
-            "{:?}",
-            small.script.actions
-        );
-        let usual = WorldConfig {
-            nodes: 2,
-            seed: small.script.config.seed,
-            ..WorldConfig::default()
-        };
+        let left: Vec<_> = small.script.actions.iter().map(|timed| &timed.action).collect();
+        assert_eq!(left, [&Action::Crash { node: 1 }, &Action::Isolate { node: 2 }]);
+        assert!(small.script.actions[1].at <= 2 * GAP, "{:?}", small.script.actions);
+        let usual =
+            WorldConfig { nodes: 2, seed: small.script.config.seed, ..WorldConfig::default() };
         let constant = WorldConfig {
             keys: 1,
             latency: Span::new(5_000, 5_000),
@@ -466,16 +431,9 @@ mod tests {
         let config = &smaller.config;
         assert_eq!((config.nodes, config.founders), (3, Some(2)));
         assert_eq!(config.witnesses, [2]);
-        let left: Vec<_> = smaller
-            .actions
-            .into_iter()
-            .map(|timed| timed.action)
-            .collect();
-        let change = Action::ChangeMembership {
-            voters: vec![1],
-            learners: vec![3],
-            joining: vec![],
-        };
+        let left: Vec<_> = smaller.actions.into_iter().map(|timed| timed.action).collect();
+        let change =
+            Action::ChangeMembership { voters: vec![1], learners: vec![3], joining: vec![] };
         assert_eq!(
             left,
             [
@@ -531,11 +489,8 @@ mod tests {
 
     #[test]
     fn a_run_that_breaks_nothing_is_not_shrunk() {
-        let violation = Violation {
-            invariant: Invariant::ElectionSafety,
-            text: String::new(),
-            at: 1_000_000,
-        };
+        let violation =
+            Violation { invariant: Invariant::ElectionSafety, text: String::new(), at: 1_000_000 };
         assert!(shrink(&Script::default(), &violation).is_none());
     }
 }

@@ -23,12 +23,9 @@ impl Campaign {
             time(&mut span.max);
         };
         let config = &mut self.script.config;
-        for range in [
-            &mut config.election_timeout,
-            &mut config.latency,
-            &mut config.sync,
-            &mut config.think,
-        ] {
+        for range in
+            [&mut config.election_timeout, &mut config.latency, &mut config.sync, &mut config.think]
+        {
             span(range);
         }
         for duration in [
@@ -77,9 +74,7 @@ mod tests {
 
     #[test]
     fn seeds_draw_factors_of_all_sizes() {
-        let factors: Vec<_> = (0..2_000)
-            .map(|seed| Campaign::stretch_of(seed, 10_000))
-            .collect();
+        let factors: Vec<_> = (0..2_000).map(|seed| Campaign::stretch_of(seed, 10_000)).collect();
         let share = |from: u64, to: u64| {
             let within = factors.iter().filter(|factor| (from..to).contains(factor));
             within.count() as f64 / factors.len() as f64

@@ -175,10 +175,7 @@ mod tests {
             it.loss_per_mille = 500;
             it.stable = true;
         };
-        assert!(
-            measured(stable).share > lossy.share,
-            "a leader that is heard stays"
-        );
+        assert!(measured(stable).share > lossy.share, "a leader that is heard stays");
         // The fastest clock leads after a while, and keeps the others quiet.
         let drifting = |it: &mut Availability| {
             it.drift_ppm = 900_000;

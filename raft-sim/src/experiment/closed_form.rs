@@ -30,9 +30,7 @@ pub fn split_vote(cluster: u32, servers: u32, latency: f64) -> f64 {
 }
 
 fn choose(n: u32, k: u32) -> f64 {
-    (0..k)
-        .map(|i| f64::from(n - i) / f64::from(i + 1))
-        .product()
+    (0..k).map(|i| f64::from(n - i) / f64::from(i + 1)).product()
 }
 
 #[cfg(test)]

@@ -56,10 +56,7 @@ mod tests {
         let quantiles = [0.0, 0.25, 0.5, 0.625, 1.0].map(|p| times.quantile(p));
         assert_eq!(quantiles, [1.0, 2.0, 3.0, 3.5, 5.0]);
         assert_eq!(times.mean(), 3.0);
-        assert_eq!(
-            [0.9, 1.0, 2.5].map(|ms| times.share_until(ms)),
-            [0.0, 0.2, 0.4]
-        );
+        assert_eq!([0.9, 1.0, 2.5].map(|ms| times.share_until(ms)), [0.0, 0.2, 0.4]);
     }
 
     #[test]

@@ -150,9 +150,7 @@ impl Election {
     pub fn hold(&self, trials: usize, seed: u64) -> Result<Vec<u64>, ElectionError> {
         let lengths = self.lengths()?;
         let mut random = Random::new(seed);
-        (0..trials)
-            .map(|_| self.trial(&lengths, random.next()))
-            .collect()
+        (0..trials).map(|_| self.trial(&lengths, random.next())).collect()
     }
 
     /// The same, as a distribution.
@@ -174,11 +172,8 @@ impl Election {
         if left < needed {
             return Err(ElectionError::NoMajority { left, needed });
         }
-        let spans = [
-            ("latency", self.latency),
-            ("disk", self.disk),
-            ("crash_after", self.crash_after),
-        ];
+        let spans =
+            [("latency", self.latency), ("disk", self.disk), ("crash_after", self.crash_after)];
         if let Some((name, _)) = spans.iter().find(|(_, span)| span.min > span.max) {
             return Err(ElectionError::EmptyRange(name));
         }
@@ -197,9 +192,9 @@ impl Election {
         }
         let mut lengths: Vec<u64> = match &self.logs {
             Logs::Same => vec![0; left as usize],
-            Logs::Behind(behind) if *behind < left => (0..left)
-                .map(|server| u64::from(server >= *behind))
-                .collect(),
+            Logs::Behind(behind) if *behind < left => {
+                (0..left).map(|server| u64::from(server >= *behind)).collect()
+            }
             Logs::AllDifferent => (0..left).collect(),
             Logs::Lengths(lengths) if lengths.len() as u64 == left => {
                 let shortest = lengths.iter().min().copied().unwrap_or(0);
@@ -229,10 +224,7 @@ impl Election {
         }
         Err(match world.violation() {
             Some(violation) => ElectionError::Violation(violation.to_string()),
-            None => ElectionError::NoLeader {
-                seed,
-                timeouts: TIMEOUTS_MAX,
-            },
+            None => ElectionError::NoLeader { seed, timeouts: TIMEOUTS_MAX },
         })
     }
 
@@ -271,10 +263,7 @@ impl Election {
             for (node, _) in self.left().zip(lengths).filter(|(_, has)| **has < length) {
                 act(&mut world, Action::Isolate { node });
             }
-            let request = Request::Put {
-                key: "x".into(),
-                value: length.to_string(),
-            };
+            let request = Request::Put { key: "x".into(), value: length.to_string() };
             let via = Some(1);
             act(&mut world, Action::Request { via, request });
         }
@@ -445,10 +434,7 @@ mod tests {
         assert!(mean(|election| election.terms_ahead = vec![10, 20, 30, 40]) > plain * 1.08);
         assert!(mean(|election| election.loss_per_mille = 500) > plain * 1.5);
         let drifting = mean(|election| election.drift_ppm = 500_000);
-        assert!(
-            (plain * 0.5..plain * 0.95).contains(&drifting),
-            "the fastest clock decides"
-        );
+        assert!((plain * 0.5..plain * 0.95).contains(&drifting), "the fastest clock decides");
         let slow_way = |election: &mut Election| {
             let others = (2..=5).flat_map(|node| [(1, node), (node, 1)]);
             let latency = Span::new(200_000, 200_000);
@@ -486,10 +472,7 @@ mod tests {
             election.hold(1, 1).unwrap_err()
         };
         let no_majority = refused(|election| election.failed = 3);
-        assert_eq!(
-            no_majority,
-            ElectionError::NoMajority { left: 2, needed: 3 }
-        );
+        assert_eq!(no_majority, ElectionError::NoMajority { left: 2, needed: 3 });
         let ahead = refused(|election| election.terms_ahead = vec![1; 5]);
         assert_eq!(ahead, ElectionError::TermsAhead);
         assert_eq!(

@@ -35,29 +35,13 @@ pub struct Row {
 /// A line of [`ROWS`].
 const fn row(timeout: (u64, u64), times: [f64; 7]) -> Row {
     let [min, p10, p50, p90, p99, max, mean] = times;
-    Row {
-        timeout_min: timeout.0,
-        timeout_max: timeout.1,
-        min,
-        p10,
-        p50,
-        p90,
-        p99,
-        max,
-        mean,
-    }
+    Row { timeout_min: timeout.0, timeout_max: timeout.1, min, p10, p50, p90, p99, max, mean }
 }
 
 /// The figure's lines: first those of its upper half, then those of its lower half.
 pub const ROWS: [Row; 9] = [
-    row(
-        (150, 151),
-        [86.2, 434.4, 1198.6, 3132.3, 6012.6, 8231.0, 1536.4],
-    ),
-    row(
-        (150, 155),
-        [85.3, 119.2, 287.3, 609.4, 1242.2, 2143.0, 345.1],
-    ),
+    row((150, 151), [86.2, 434.4, 1198.6, 3132.3, 6012.6, 8231.0, 1536.4]),
+    row((150, 155), [85.3, 119.2, 287.3, 609.4, 1242.2, 2143.0, 345.1]),
     row((150, 175), [84.4, 106.8, 141.0, 291.2, 466.8, 610.0, 163.8]),
     row((150, 200), [87.1, 110.5, 146.5, 193.5, 352.0, 512.4, 156.0]),
     row((150, 300), [92.7, 124.7, 171.3, 244.3, 414.6, 603.3, 180.7]),
@@ -154,15 +138,9 @@ mod tests {
             for (found, published) in compared(row, &times) {
                 let ratio = found / published;
                 if row.timeout_max - row.timeout_min < 5 {
-                    assert!(
-                        (0.3..3.0).contains(&ratio),
-                        "{row:?}: {found} for {published}"
-                    );
+                    assert!((0.3..3.0).contains(&ratio), "{row:?}: {found} for {published}");
                 } else if row.timeout_max - row.timeout_min > 5 {
-                    assert!(
-                        (0.8..1.25).contains(&ratio),
-                        "{row:?}: {found} for {published}"
-                    );
+                    assert!((0.8..1.25).contains(&ratio), "{row:?}: {found} for {published}");
                     ratios.push((ratio - 1.0).abs());
                 }
             }

@@ -33,9 +33,7 @@ const TOP: f64 = 40.0;
 const PLOT_WIDTH: f64 = 560.0;
 const PLOT_HEIGHT: f64 = 210.0;
 /// Colours that people who are colour-blind tell apart (Okabe and Ito); the marks differ, too.
-const COLOURS: [&str; 6] = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000",
-];
+const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000"];
 const DASHES: [&str; 6] = ["none", "6 3", "2 2", "8 2 2 2", "10 4", "4 4"];
 
 /// Draws panels one below the other. Lines are measured, circles are published.
@@ -51,11 +49,7 @@ pub fn draw(title: &str, panels: &[Panel<'_>]) -> String {
         escaped(title)
     );
     for (position, panel) in panels.iter().enumerate() {
-        let _ = write!(
-            svg,
-            "<g transform=\"translate(0 {})\">",
-            position as f64 * HEIGHT
-        );
+        let _ = write!(svg, "<g transform=\"translate(0 {})\">", position as f64 * HEIGHT);
         draw_panel(&mut svg, panel);
         svg.push_str("</g>");
     }
@@ -121,10 +115,7 @@ fn draw_panel(svg: &mut String, panel: &Panel<'_>) {
                 y(*share)
             );
         }
-        let (line, text) = (
-            LEFT + PLOT_WIDTH + 12.0,
-            TOP + 12.0 + position as f64 * 20.0,
-        );
+        let (line, text) = (LEFT + PLOT_WIDTH + 12.0, TOP + 12.0 + position as f64 * 20.0);
         let _ = write!(
             svg,
             "<line x1=\"{line:.1}\" x2=\"{:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\" stroke-width=\"1.6\" stroke-dasharray=\"{dashes}\"/>\
@@ -155,35 +146,17 @@ mod tests {
     #[test]
     fn a_curve_rises_from_left_to_right_and_names_are_text() {
         let times = Distribution::new(vec![10_000, 20_000, 40_000]).unwrap();
-        let curve = Curve {
-            name: "a<b".into(),
-            times: &times,
-            published: vec![(0.5, 20.0)],
-        };
-        let panel = Panel {
-            title: "x & y",
-            millis: (10.0, 100.0),
-            curves: vec![curve],
-        };
+        let curve = Curve { name: "a<b".into(), times: &times, published: vec![(0.5, 20.0)] };
+        let panel = Panel { title: "x & y", millis: (10.0, 100.0), curves: vec![curve] };
         let svg = draw("t", &[panel]);
         assert!(svg.contains("a&lt;b") && svg.contains("x &amp; y"));
-        let line = svg
-            .split("points=\"")
-            .nth(1)
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap();
+        let line = svg.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
         let points: Vec<(f64, f64)> = line
             .split(' ')
             .map(|point| point.split_once(',').unwrap())
             .map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()))
             .collect();
-        assert!(
-            points
-                .windows(2)
-                .all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 >= pair[1].1)
-        );
+        assert!(points.windows(2).all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 >= pair[1].1));
         assert_eq!(points[0], (LEFT, TOP + PLOT_HEIGHT));
         // A published point on the measured curve lies on it.
         let circle = format!("cx=\"{:.1}\" cy=\"{:.1}\"", points[100].0, points[100].1);

@@ -51,21 +51,14 @@ pub(super) struct Pairing {
 
 impl Pairing {
     pub(super) fn take(&mut self, line: usize, event: Event) -> Result<(), HistoryError> {
-        let Event {
-            process,
-            key,
-            function,
-            what,
-        } = event;
+        let Event { process, key, function, what } = event;
         let bad = |text: String| Err(HistoryError::at(line, text));
         let said = match what {
             What::Invoke(call) => {
                 let index = self.operations.len();
                 let open = Open { index, function };
                 if self.open.insert(process, open).is_some() {
-                    return bad(format!(
-                        "process {process} asks again before it was answered"
-                    ));
+                    return bad(format!("process {process} asks again before it was answered"));
                 }
                 self.operations.push(Operation {
                     client: process,
@@ -79,16 +72,11 @@ impl Pairing {
             What::Answer(ref call) | What::Failed(ref call) | What::Unknown(ref call) => call,
         };
         let Some(open) = self.open.remove(&process) else {
-            return bad(format!(
-                "process {process} is answered, and has asked for nothing"
-            ));
+            return bad(format!("process {process} is answered, and has asked for nothing"));
         };
         let operation = &mut self.operations[open.index];
         if operation.key != key {
-            return bad(format!(
-                "process {process} asked about key {:?}",
-                operation.key
-            ));
+            return bad(format!("process {process} asked about key {:?}", operation.key));
         }
         let repeats = said.as_ref().is_none_or(|said| asks(said, &operation.call));
         if open.function != function || !repeats {
@@ -117,11 +105,7 @@ impl Pairing {
             index += 1;
             !failed.contains(&(index - 1))
         });
-        History {
-            operations: self.operations,
-            failed: failed.len(),
-            skipped,
-        }
+        History { operations: self.operations, failed: failed.len(), skipped }
     }
 }
 
@@ -129,16 +113,9 @@ impl Pairing {
 fn asks(one: &Call, other: &Call) -> bool {
     match (one, other) {
         (Call::Get { .. }, Call::Get { .. }) => true,
-        (
-            Call::Cas {
-                expected, value, ..
-            },
-            Call::Cas {
-                expected: other,
-                value: another,
-                ..
-            },
-        ) => (expected, value) == (other, another),
+        (Call::Cas { expected, value, .. }, Call::Cas { expected: other, value: another, .. }) => {
+            (expected, value) == (other, another)
+        }
         _ => one == other,
     }
 }

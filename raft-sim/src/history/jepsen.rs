@@ -69,31 +69,18 @@ fn read(event: &str) -> Option<Event> {
         (":info", _) => What::Unknown(asked()?),
         _ => return None,
     };
-    Some(Event {
-        process: process.parse().ok()?,
-        key: "register".to_owned(),
-        function,
-        what,
-    })
+    Some(Event { process: process.parse().ok()?, key: "register".to_owned(), function, what })
 }
 
 fn call(function: Function, value: &str, succeeded: bool) -> Option<Call> {
     Some(match function {
         Function::Read if value == "nil" => Call::Get { found: None },
-        Function::Read => Call::Get {
-            found: Some(number(value)?),
-        },
-        Function::Write => Call::Put {
-            value: number(value)?,
-        },
+        Function::Read => Call::Get { found: Some(number(value)?) },
+        Function::Write => Call::Put { value: number(value)? },
         Function::Cas => {
             let pair = value.strip_prefix('[')?.strip_suffix(']')?;
             let (expected, new) = pair.split_once(' ')?;
-            Call::Cas {
-                expected: Some(number(expected)?),
-                value: number(new)?,
-                succeeded,
-            }
+            Call::Cas { expected: Some(number(expected)?), value: number(new)?, succeeded }
         }
         Function::Append | Function::Delete => return None,
     })

@@ -52,11 +52,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<A
 }
 
 pub(super) fn parse(text: &str) -> Result<History, HistoryError> {
-    let mut history = History {
-        operations: Vec::new(),
-        failed: 0,
-        skipped: 0,
-    };
+    let mut history = History { operations: Vec::new(), failed: 0, skipped: 0 };
     for (number, text) in (1..).zip(text.lines()) {
         if text.trim().is_empty() {
             continue;

@@ -91,17 +91,11 @@ fn guess(text: &str) -> Option<Format> {
 
 impl HistoryError {
     fn of_file(problem: &str) -> Self {
-        Self {
-            line: None,
-            problem: problem.to_owned(),
-        }
+        Self { line: None, problem: problem.to_owned() }
     }
 
     fn at(line: usize, problem: impl Into<String>) -> Self {
-        Self {
-            line: Some(line),
-            problem: problem.into(),
-        }
+        Self { line: Some(line), problem: problem.into() }
     }
 }
 

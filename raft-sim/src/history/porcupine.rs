@@ -64,21 +64,14 @@ fn read(map: &BTreeMap<String, Value>) -> Result<Event, String> {
         ("info", _) => What::Unknown(call(function, value.filter(Option::is_some))),
         _ => return Err(format!("there is no :{kind} of :{name}")),
     };
-    Ok(Event {
-        process,
-        key: key.clone(),
-        function,
-        what,
-    })
+    Ok(Event { process, key: key.clone(), function, what })
 }
 
 /// What a line asks for, or repeats; none if it says no value.
 fn call(function: Function, value: Option<Option<String>>) -> Option<Call> {
     Some(match (function, value?) {
         (Function::Read, found) => Call::Get { found },
-        (Function::Append, value) => Call::Append {
-            value: value.unwrap_or_default(),
-        },
+        (Function::Append, value) => Call::Append { value: value.unwrap_or_default() },
         (Function::Write, Some(value)) => Call::Put { value },
         (Function::Write, None) | (Function::Delete | Function::Cas, _) => Call::Delete,
     })

@@ -33,22 +33,14 @@ const JSON: &str = r#"
 #[test]
 fn our_own_format() {
     let history = parse(JSON, None).unwrap();
-    assert_eq!(
-        (history.operations.len(), history.failed, history.skipped),
-        (8, 1, 0)
-    );
+    assert_eq!((history.operations.len(), history.failed, history.skipped), (8, 1, 0));
     assert!(is_ok(JSON));
-    assert!(
-        !is_ok(&JSON.replace("\"bc\"", "\"never\"")),
-        "what failed did not happen"
-    );
+    assert!(!is_ok(&JSON.replace("\"bc\"", "\"never\"")), "what failed did not happen");
     assert!(
         is_ok(&JSON.replace("\"result\": \"bc\"", "\"result\": \"lost\"")),
         "it may have happened late"
     );
-    assert!(!is_ok(
-        &JSON.replace("\"result\": \"bc\"", "\"result\": \"b\"")
-    ));
+    assert!(!is_ok(&JSON.replace("\"result\": \"bc\"", "\"result\": \"b\"")));
 }
 
 #[test]
@@ -81,21 +73,11 @@ const PORCUPINE: &str = r#"{:process 0, :type :invoke, :f :put, :key "0", :value
 fn porcupines_format() {
     let history = parse(PORCUPINE, None).unwrap();
     assert_eq!(history.operations.len(), 5);
-    assert_eq!(
-        history.operations[0].call,
-        Call::Put {
-            value: "x 0".into()
-        }
-    );
+    assert_eq!(history.operations[0].call, Call::Put { value: "x 0".into() });
     assert!(is_ok(PORCUPINE));
-    assert!(
-        is_ok(&PORCUPINE.replace("\"x 0 y\"", "\"x 0\"")),
-        "the append may have come first"
-    );
+    assert!(is_ok(&PORCUPINE.replace("\"x 0 y\"", "\"x 0\"")), "the append may have come first");
     assert!(!is_ok(&PORCUPINE.replace("\"x 0 y\"", "\"y\"")));
-    assert!(!is_ok(
-        &PORCUPINE.replace(":key \"1\", :value \"\"", ":key \"1\", :value \"z\"")
-    ));
+    assert!(!is_ok(&PORCUPINE.replace(":key \"1\", :value \"\"", ":key \"1\", :value \"z\"")));
     assert!(
         problem(&PORCUPINE.replace(":process 2", ":process 0"))
             .starts_with("line 3: process 0 asks again")
@@ -127,17 +109,10 @@ fn jepsens_format() {
     let history = parse(JEPSEN, None).unwrap();
     assert_eq!((history.operations.len(), history.skipped), (6, 1));
     assert!(is_ok(JEPSEN));
-    assert!(
-        is_ok(&JEPSEN.replace(":read\t1", ":read\t2")),
-        "the write may have happened"
-    );
+    assert!(is_ok(&JEPSEN.replace(":read\t1", ":read\t2")), "the write may have happened");
     assert!(!is_ok(&JEPSEN.replace(":read\t1", ":read\t4")));
     // A refusal is an answer: the register did not hold 1 or, later, 2.
-    assert!(!is_ok(
-        &JEPSEN
-            .replace("[3 0]", "[1 0]")
-            .replace(":write\t2", ":write\t1")
-    ));
+    assert!(!is_ok(&JEPSEN.replace("[3 0]", "[1 0]").replace(":write\t2", ":write\t1")));
     assert!(problem(&JEPSEN.replace(":ok\t:cas", ":ok\t:swap")).starts_with("line 8: "));
     let swapped = JEPSEN.replace(":ok\t:read\tnil", ":ok\t:write\t4");
     assert!(problem(&swapped).starts_with("line 4: the answer is not one to what process 0"));
@@ -179,10 +154,7 @@ fn an_answer_to_something_else_is_refused() {
     ] {
         let line = "INFO  jepsen.util - 0\t";
         let history = format!("{line}:invoke\t{asked}\n{line}{answer}\n");
-        assert!(
-            problem(&history).starts_with("line 2: the answer is not one"),
-            "{history}"
-        );
+        assert!(problem(&history).starts_with("line 2: the answer is not one"), "{history}");
     }
 }
 
@@ -194,10 +166,7 @@ fn an_answer_may_leave_out_what_was_asked_for_and_not_what_was_found() {
     );
     assert_ne!(without, PORCUPINE);
     assert_eq!(parse(&without, None), parse(PORCUPINE, None));
-    for (line, value) in [
-        ("line 8", ", :value \"x 0 y\""),
-        ("line 2", ", :value \" y\""),
-    ] {
+    for (line, value) in [("line 8", ", :value \"x 0 y\""), ("line 2", ", :value \" y\"")] {
         let mute = PORCUPINE.replacen(value, "", 1);
         assert!(problem(&mute).starts_with(line), "{}", problem(&mute));
         assert!(problem(&mute).contains("needs a :value"));
@@ -219,31 +188,21 @@ fn a_history_without_an_answer_is_not_judged() {
 #[test]
 fn a_long_history_of_failures_is_put_together_in_a_moment() {
     let mut pairing = Pairing::default();
-    let call = |put: usize| Call::Put {
-        value: put.to_string(),
-    };
+    let call = |put: usize| Call::Put { value: put.to_string() };
     for put in 0..200_000 {
         let answer = match put % 2 {
             0 => What::Failed(None),
             _ => What::Answer(None),
         };
         for what in [What::Invoke(call(put)), answer] {
-            let event = Event {
-                process: 0,
-                key: "x".into(),
-                function: Function::Write,
-                what,
-            };
+            let event = Event { process: 0, key: "x".into(), function: Function::Write, what };
             pairing.take(put, event).unwrap();
         }
     }
     let began = Instant::now();
     let history = pairing.history(0);
     let took = began.elapsed();
-    assert_eq!(
-        (history.operations.len(), history.failed),
-        (100_000, 100_000)
-    );
+    assert_eq!((history.operations.len(), history.failed), (100_000, 100_000));
     let mut left = (0..).zip(&history.operations);
     assert!(left.all(|(index, operation)| operation.call == call(2 * index + 1)));
     assert!(took.as_secs() < 5, "{took:?}");

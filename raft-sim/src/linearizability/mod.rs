@@ -111,10 +111,7 @@ pub struct Limits {
 impl Default for Limits {
     /// Some minutes, and half a gibibyte.
     fn default() -> Self {
-        Self {
-            steps_max: 1_000_000_000,
-            bytes_max: 512 << 20,
-        }
+        Self { steps_max: 1_000_000_000, bytes_max: 512 << 20 }
     }
 }
 
@@ -125,10 +122,7 @@ impl Default for Limits {
 /// Never; a history that contradicts itself (an answer before its question) is a violation.
 #[must_use]
 pub fn check(history: &[Operation], steps_max: u64) -> Verdict {
-    let limits = Limits {
-        steps_max,
-        ..Limits::default()
-    };
+    let limits = Limits { steps_max, ..Limits::default() };
     check_within(history, limits)
 }
 
@@ -161,9 +155,7 @@ pub fn check_within(history: &[Operation], limits: Limits) -> Verdict {
     }
     match by_key.keys().next() {
         None => Verdict::Linearizable,
-        Some(key) => Verdict::GaveUp {
-            key: (*key).to_owned(),
-        },
+        Some(key) => Verdict::GaveUp { key: (*key).to_owned() },
     }
 }
 
@@ -176,9 +168,7 @@ pub(crate) fn earliest(
 ) -> (u64, Box<Contradiction>) {
     let key = found.key.clone();
     let at_key = || history.iter().filter(|operation| operation.key == key);
-    let mut answers: Vec<_> = at_key()
-        .filter_map(|operation| operation.returned)
-        .collect();
+    let mut answers: Vec<_> = at_key().filter_map(|operation| operation.returned).collect();
     answers.sort_unstable();
     let (mut first, mut last) = (0, answers.len().saturating_sub(1));
     let mut earliest = found;
@@ -188,10 +178,7 @@ pub(crate) fn earliest(
         let until = answers[middle];
         let beginning: Vec<_> = at_key()
             .filter(|operation| {
-                operation
-                    .invoked
-                    .min(operation.returned.unwrap_or(u64::MAX))
-                    <= until
+                operation.invoked.min(operation.returned.unwrap_or(u64::MAX)) <= until
             })
             .cloned()
             .map(|mut operation| {
@@ -209,11 +196,8 @@ pub(crate) fn earliest(
 
 fn check_key(key: &str, operations: &[&Operation], limits: Limits) -> Verdict {
     let silent = silent(operations);
-    let mut operations: Vec<_> = operations
-        .iter()
-        .copied()
-        .filter(|operation| !silent(operation))
-        .collect();
+    let mut operations: Vec<_> =
+        operations.iter().copied().filter(|operation| !silent(operation)).collect();
     // In order of invocation, those that were not answered last.
     operations.sort_by_key(|operation| (operation.returned.is_none(), operation.invoked));
     let mut register = Register::default();
@@ -224,39 +208,26 @@ fn check_key(key: &str, operations: &[&Operation], limits: Limits) -> Verdict {
     let stuck = match Search::new(&operations, &steps).run(&mut register, limits) {
         Found::Order => return Verdict::Linearizable,
         Found::Nothing => {
-            return Verdict::GaveUp {
-                key: key.to_owned(),
-            };
+            return Verdict::GaveUp { key: key.to_owned() };
         }
         Found::NoOrder(stuck) => stuck,
     };
     let shown = Search::new(&operations, &steps).explain(&mut register);
-    let stuck = shown
-        .filter(|shown| shown.order.len() >= stuck.order.len())
-        .unwrap_or(stuck);
+    let stuck = shown.filter(|shown| shown.order.len() >= stuck.order.len()).unwrap_or(stuck);
     let mut placed = vec![false; operations.len()];
     let named = |indexes: &[usize]| -> Vec<Operation> {
-        indexes
-            .iter()
-            .map(|index| operations[*index].clone())
-            .collect()
+        indexes.iter().map(|index| operations[*index].clone()).collect()
     };
     let order: Vec<_> = stuck.order.iter().map(|(index, _)| *index).collect();
     for index in order.iter().chain(&stuck.waiting) {
         placed[*index] = true;
     }
-    let mut later: Vec<_> = (0..operations.len())
-        .filter(|index| !placed[*index])
-        .collect();
+    let mut later: Vec<_> = (0..operations.len()).filter(|index| !placed[*index]).collect();
     later.sort_by_key(|index| operations[*index].invoked);
     Verdict::Violation(Box::new(Contradiction {
         key: key.to_owned(),
         order: named(&order),
-        values: stuck
-            .order
-            .iter()
-            .map(|(_, value)| register.value(*value))
-            .collect(),
+        values: stuck.order.iter().map(|(_, value)| register.value(*value)).collect(),
         stuck: named(&stuck.waiting),
         culprit: operations[stuck.culprit].clone(),
         later: named(&later),
@@ -274,14 +245,7 @@ fn silent(operations: &[&Operation]) -> impl Fn(&Operation) -> bool + use<> {
             (Call::Get { found: Some(found) }, Some(_)) => {
                 told.insert(found.clone());
             }
-            (
-                Call::Cas {
-                    expected,
-                    succeeded,
-                    ..
-                },
-                answered,
-            ) => {
+            (Call::Cas { expected, succeeded, .. }, answered) => {
                 told.extend(expected.clone());
                 any_may_matter |= answered.is_some() && !succeeded;
             }
@@ -315,11 +279,7 @@ impl fmt::Display for Operation {
             Call::Delete => f.write_str("delete"),
             Call::Get { found } if answered => write!(f, "get: {}", or_nothing(found)),
             Call::Get { .. } => f.write_str("get"),
-            Call::Cas {
-                expected,
-                value,
-                succeeded,
-            } => {
+            Call::Cas { expected, value, succeeded } => {
                 let answer = match (answered, succeeded) {
                     (true, true) => ": done",
                     (true, false) => ": refused",
@@ -339,22 +299,12 @@ impl fmt::Display for Verdict {
                 write!(f, "not decided: the search at key {key:?} was given up")
             }
             Self::Violation(contradiction) => {
-                let Contradiction {
-                    key, stuck, values, ..
-                } = &**contradiction;
+                let Contradiction { key, stuck, values, .. } = &**contradiction;
                 let value = values.last().cloned().flatten();
                 let value = value.map_or("no value".to_owned(), |value| format!("{value:?}"));
-                writeln!(
-                    f,
-                    "not linearizable: at key {key:?} no order explains these answers:"
-                )?;
+                writeln!(f, "not linearizable: at key {key:?} no order explains these answers:")?;
                 for operation in stuck {
-                    let Operation {
-                        client,
-                        invoked,
-                        returned,
-                        ..
-                    } = operation;
+                    let Operation { client, invoked, returned, .. } = operation;
                     let returned = returned.map_or("never".into(), |at| at.to_string());
                     writeln!(f, "  client {client}, {invoked} to {returned}: {operation}")?;
                 }

@@ -31,14 +31,7 @@ enum Place {
 /// client, the end of the longest order, and the operation that cannot be placed.
 #[must_use]
 pub fn picture(contradiction: &Contradiction) -> String {
-    let Contradiction {
-        key,
-        order,
-        values,
-        stuck,
-        culprit,
-        later,
-    } = contradiction;
+    let Contradiction { key, order, values, stuck, culprit, later } = contradiction;
     let hidden = order.len().saturating_sub(BEFORE_MAX);
     let mut shown: Vec<(&Operation, Place)> = order
         .iter()
@@ -48,21 +41,9 @@ pub fn picture(contradiction: &Contradiction) -> String {
         .collect();
     shown.extend(stuck.iter().map(|operation| {
         let is_culprit = operation == culprit;
-        (
-            operation,
-            if is_culprit {
-                Place::Culprit
-            } else {
-                Place::Stuck
-            },
-        )
+        (operation, if is_culprit { Place::Culprit } else { Place::Stuck })
     }));
-    shown.extend(
-        later
-            .iter()
-            .take(LATER_MAX)
-            .map(|operation| (operation, Place::Later)),
-    );
+    shown.extend(later.iter().take(LATER_MAX).map(|operation| (operation, Place::Later)));
     let value = value_text(values.last().cloned().flatten().as_deref());
     let mut page = String::new();
     let _ = write!(
@@ -94,10 +75,7 @@ pub fn picture(contradiction: &Contradiction) -> String {
 }
 
 fn lanes(shown: &[(&Operation, Place)]) -> String {
-    let mut clients: Vec<u64> = shown
-        .iter()
-        .map(|(operation, _)| operation.client)
-        .collect();
+    let mut clients: Vec<u64> = shown.iter().map(|(operation, _)| operation.client).collect();
     clients.sort_unstable();
     clients.dedup();
     let moments = shown
@@ -144,9 +122,7 @@ fn lanes(shown: &[(&Operation, Place)]) -> String {
             "<g><title>client {}, {} to {}: {text}</title><rect x=\"{from}\" y=\"{y}\" width=\"{length}\" height=\"{}\" rx=\"4\" fill=\"{fill}\" stroke=\"{border}\"{style}/>",
             operation.client,
             operation.invoked,
-            operation
-                .returned
-                .map_or("never".into(), |at| at.to_string()),
+            operation.returned.map_or("never".into(), |at| at.to_string()),
             LANE - 8
         );
         if operation.returned.is_none() {
@@ -171,10 +147,7 @@ fn table(contradiction: &Contradiction, hidden: usize) -> String {
         "<h2>The longest order</h2><table><tr><th>#</th><th>client</th><th>asked</th><th>answered</th><th>operation</th><th>value after it</th></tr>",
     );
     if hidden > 0 {
-        let _ = write!(
-            table,
-            "<tr><td colspan=\"6\">… {hidden} before these</td></tr>"
-        );
+        let _ = write!(table, "<tr><td colspan=\"6\">… {hidden} before these</td></tr>");
     }
     let row = |table: &mut String,
                class: &str,
@@ -186,9 +159,7 @@ fn table(contradiction: &Contradiction, hidden: usize) -> String {
             "<tr class=\"{class}\"><td>{number}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             operation.client,
             operation.invoked,
-            operation
-                .returned
-                .map_or("never".into(), |at| at.to_string()),
+            operation.returned.map_or("never".into(), |at| at.to_string()),
             escaped(&operation.to_string()),
             escaped(value)
         );
@@ -196,21 +167,9 @@ fn table(contradiction: &Contradiction, hidden: usize) -> String {
     let ordered = contradiction.order.iter().zip(&contradiction.values);
     for (position, (operation, value)) in ordered.enumerate().skip(hidden) {
         let value = value_text(value.as_deref());
-        row(
-            &mut table,
-            "",
-            &(position + 1).to_string(),
-            operation,
-            &value,
-        );
+        row(&mut table, "", &(position + 1).to_string(), operation, &value);
     }
-    row(
-        &mut table,
-        "culprit",
-        "✗",
-        &contradiction.culprit,
-        "does not fit",
-    );
+    row(&mut table, "culprit", "✗", &contradiction.culprit, "does not fit");
     table.push_str("</table>");
     table
 }
@@ -220,11 +179,7 @@ fn fits(operation: &Operation, value: Option<&str>) -> bool {
     match &operation.call {
         Call::Put { .. } | Call::Append { .. } | Call::Delete => true,
         Call::Get { found } => found.as_deref() == value,
-        Call::Cas {
-            expected,
-            succeeded,
-            ..
-        } => (expected.as_deref() == value) == *succeeded,
+        Call::Cas { expected, succeeded, .. } => (expected.as_deref() == value) == *succeeded,
     }
 }
 
@@ -233,7 +188,5 @@ fn value_text(value: Option<&str>) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }

@@ -17,11 +17,7 @@ pub(super) enum Step {
     /// The value is this one.
     Is(Value),
     /// The value becomes `new` if it is `expected`; whether it was, if that is known.
-    Swap {
-        expected: Value,
-        new: Value,
-        answer: Option<bool>,
-    },
+    Swap { expected: Value, new: Value, answer: Option<bool> },
 }
 
 /// All values that the register can have.
@@ -41,11 +37,7 @@ impl Register {
             Call::Append { value } => Step::Append(self.number(Some(value))),
             Call::Delete => Step::Set(0),
             Call::Get { found } => Step::Is(self.number(found.as_deref())),
-            Call::Cas {
-                expected,
-                value,
-                succeeded,
-            } => Step::Swap {
+            Call::Cas { expected, value, succeeded } => Step::Swap {
                 expected: self.number(expected.as_deref()),
                 new: self.number(Some(value)),
                 answer: answered.then_some(*succeeded),
@@ -59,11 +51,7 @@ impl Register {
             Step::Set(new) => Some(new),
             Step::Is(found) => (found == value).then_some(value),
             Step::Append(text) => Some(self.append(value, text)),
-            Step::Swap {
-                expected,
-                new,
-                answer,
-            } => {
+            Step::Swap { expected, new, answer } => {
                 let matches = expected == value;
                 let fits = answer.is_none_or(|answer| answer == matches);
                 fits.then_some(if matches { new } else { value })

@@ -100,12 +100,7 @@ impl<'a> Search<'a> {
             }
         }
         moments.sort_unstable();
-        let head = Entry {
-            operation: 0,
-            mate: NEVER,
-            previous: END,
-            next: END,
-        };
+        let head = Entry { operation: 0, mate: NEVER, previous: END, next: END };
         let mut entries = vec![head];
         let mut calls = vec![END; operations.len()];
         for (_, kind, operation) in moments {
@@ -122,18 +117,9 @@ impl<'a> Search<'a> {
                 }
                 RETURN
             };
-            entries.push(Entry {
-                operation,
-                mate,
-                previous: position - 1,
-                next: END,
-            });
+            entries.push(Entry { operation, mate, previous: position - 1, next: END });
         }
-        Self {
-            steps,
-            answered,
-            entries,
-        }
+        Self { steps, answered, entries }
     }
 
     /// Looks for an order.
@@ -149,10 +135,7 @@ impl<'a> Search<'a> {
         let mut state = State::new(self.steps, self.answered);
         state.left = None;
         state.invented.clear();
-        let limits = Limits {
-            steps_max: EXPLANATION_STEPS,
-            ..Limits::default()
-        };
+        let limits = Limits { steps_max: EXPLANATION_STEPS, ..Limits::default() };
         let (found, stuck) = self.search(register, limits, state);
         match found {
             Found::NoOrder(stuck) => Some(stuck),
@@ -235,11 +218,7 @@ impl<'a> Search<'a> {
 
     fn stuck(&self, order: &[Taken], value: Value, at: u32) -> Stuck {
         let operation = |taken: &Taken| self.entry(taken.position).operation as usize;
-        let afterwards = order
-            .iter()
-            .skip(1)
-            .map(|taken| taken.before)
-            .chain([value]);
+        let afterwards = order.iter().skip(1).map(|taken| taken.before).chain([value]);
         let mut waiting = Vec::new();
         let mut position = self.entry(HEAD).next;
         while position != at && position != END {
@@ -249,10 +228,7 @@ impl<'a> Search<'a> {
         Stuck {
             order: order.iter().map(operation).zip(afterwards).collect(),
             waiting,
-            culprit: self
-                .entries
-                .get(at as usize)
-                .map_or(0, |entry| entry.operation as usize),
+            culprit: self.entries.get(at as usize).map_or(0, |entry| entry.operation as usize),
         }
     }
 
@@ -307,9 +283,7 @@ impl State {
             state.count(*step, 1);
         }
         let values = 1..state.left.as_ref().map_or(0, Vec::len) as Value;
-        state.invented = values
-            .filter(|value| state.is_last_chance(*value))
-            .collect();
+        state.invented = values.filter(|value| state.is_last_chance(*value)).collect();
         state
     }
 
@@ -322,11 +296,7 @@ impl State {
                 add(&mut left.told, change);
                 add(&mut left.needed, change);
             }),
-            Step::Swap {
-                expected,
-                new,
-                answer,
-            } => {
+            Step::Swap { expected, new, answer } => {
                 self.change(expected, |left| {
                     add(&mut left.told, change);
                     match answer {
@@ -368,8 +338,7 @@ impl State {
 
     /// Whether the value is still needed, and gone for ever once it is replaced.
     fn is_last_chance(&self, value: Value) -> bool {
-        self.left(value)
-            .is_some_and(|left| left.needed > 0 && left.writers == 0)
+        self.left(value).is_some_and(|left| left.needed > 0 && left.writers == 0)
     }
 
     /// Whether something without an answer can be of use where it was placed: it makes a value that
@@ -382,11 +351,7 @@ impl State {
 
     /// Whether nobody wrote the value that the answer of this operation tells.
     fn is_invented(&self, step: Step) -> bool {
-        let (Step::Is(value)
-        | Step::Swap {
-            expected: value, ..
-        }) = step
-        else {
+        let (Step::Is(value) | Step::Swap { expected: value, .. }) = step else {
             return false;
         };
         self.invented.contains(&value)
@@ -415,12 +380,7 @@ impl State {
             }
             Step::Append(_) => false,
         };
-        Some(Taken {
-            position,
-            before,
-            highest: self.done.set(operation),
-            forced,
-        })
+        Some(Taken { position, before, highest: self.done.set(operation), forced })
     }
 
     fn take_back(&mut self, operation: usize, step: Step, taken: &Taken) {

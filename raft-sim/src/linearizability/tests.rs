@@ -3,33 +3,19 @@
 use super::*;
 
 fn op(client: u64, call: Call, invoked: u64, returned: Option<u64>) -> Operation {
-    Operation {
-        client,
-        key: "k".into(),
-        call,
-        invoked,
-        returned,
-    }
+    Operation { client, key: "k".into(), call, invoked, returned }
 }
 
 fn put(value: &str) -> Call {
-    Call::Put {
-        value: value.into(),
-    }
+    Call::Put { value: value.into() }
 }
 
 fn get(found: Option<&str>) -> Call {
-    Call::Get {
-        found: found.map(Into::into),
-    }
+    Call::Get { found: found.map(Into::into) }
 }
 
 fn cas(expected: Option<&str>, value: &str, succeeded: bool) -> Call {
-    Call::Cas {
-        expected: expected.map(Into::into),
-        value: value.into(),
-        succeeded,
-    }
+    Call::Cas { expected: expected.map(Into::into), value: value.into(), succeeded }
 }
 
 fn is_ok(history: &[Operation]) -> bool {
@@ -43,18 +29,9 @@ fn is_ok(history: &[Operation]) -> bool {
 #[test]
 fn one_after_the_other() {
     assert!(is_ok(&[]));
-    assert!(is_ok(&[
-        op(1, put("a"), 0, Some(1)),
-        op(1, get(Some("a")), 2, Some(3))
-    ]));
-    assert!(!is_ok(&[
-        op(1, put("a"), 0, Some(1)),
-        op(1, get(None), 2, Some(3))
-    ]));
-    assert!(!is_ok(&[
-        op(1, get(Some("a")), 0, Some(1)),
-        op(1, put("a"), 2, Some(3))
-    ]));
+    assert!(is_ok(&[op(1, put("a"), 0, Some(1)), op(1, get(Some("a")), 2, Some(3))]));
+    assert!(!is_ok(&[op(1, put("a"), 0, Some(1)), op(1, get(None), 2, Some(3))]));
+    assert!(!is_ok(&[op(1, get(Some("a")), 0, Some(1)), op(1, put("a"), 2, Some(3))]));
 }
 
 #[test]
@@ -133,11 +110,9 @@ fn an_unanswered_write_may_happen_late_or_never() {
         op(2, get(None), 5, Some(6)),
         op(2, get(Some("a")), 7, Some(8)),
     ]));
-    assert!(!is_ok(&[
-        unanswered,
-        op(2, get(Some("a")), 5, Some(6)),
-        op(2, get(None), 7, Some(8)),
-    ]));
+    assert!(!is_ok(
+        &[unanswered, op(2, get(Some("a")), 5, Some(6)), op(2, get(None), 7, Some(8)),]
+    ));
 }
 
 #[test]
@@ -168,15 +143,9 @@ fn keys_are_judged_apart() {
 fn a_search_without_steps_or_memory_says_that_it_gave_up() {
     let history = [op(1, put("a"), 0, Some(1))];
     assert_eq!(check(&history, 0), Verdict::GaveUp { key: "k".into() });
-    let limits = Limits {
-        bytes_max: 10,
-        ..Limits::default()
-    };
+    let limits = Limits { bytes_max: 10, ..Limits::default() };
     let history = [history[0].clone(), op(1, put("b"), 2, Some(3))];
-    assert_eq!(
-        check_within(&history, limits),
-        Verdict::GaveUp { key: "k".into() }
-    );
+    assert_eq!(check_within(&history, limits), Verdict::GaveUp { key: "k".into() });
 }
 
 /// A key that is too much must not hide another one that contradicts itself.
@@ -191,19 +160,12 @@ fn a_contradiction_counts_more_than_a_search_that_was_given_up() {
         panic!("the second key contradicts itself");
     };
     assert_eq!(found.key, "k");
-    assert_eq!(
-        check(&history[..400], 50),
-        Verdict::GaveUp {
-            key: "first".into()
-        }
-    );
+    assert_eq!(check(&history[..400], 50), Verdict::GaveUp { key: "first".into() });
 }
 
 #[test]
 fn appends_add_up() {
-    let append = |value: &str| Call::Append {
-        value: value.into(),
-    };
+    let append = |value: &str| Call::Append { value: value.into() };
     let history = [
         op(1, append("a"), 0, Some(9)),
         op(2, append("b"), 0, Some(9)),
@@ -230,23 +192,14 @@ fn a_contradiction_names_who_cannot_be_placed() {
         panic!("a stale read");
     };
     // The write of c can still come before the read; that does not help it.
-    assert_eq!(
-        found.order,
-        [history[0].clone(), history[1].clone(), history[3].clone()]
-    );
-    assert_eq!(
-        found.values,
-        [Some("a".into()), Some("b".into()), Some("c".into())]
-    );
+    assert_eq!(found.order, [history[0].clone(), history[1].clone(), history[3].clone()]);
+    assert_eq!(found.values, [Some("a".into()), Some("b".into()), Some("c".into())]);
     assert_eq!(found.culprit, history[2]);
     assert_eq!(found.stuck, [history[2].clone()]);
     assert_eq!(found.later, [history[4].clone()]);
     let page = picture(&found);
     assert!(page.contains("✗ get: &quot;a&quot;") && page.contains("3: put &quot;c&quot;"));
-    assert!(
-        !page.contains("src=") && !page.contains("href="),
-        "the page needs no other file"
-    );
+    assert!(!page.contains("src=") && !page.contains("href="), "the page needs no other file");
 }
 
 /// A history that did happen: clients that overlap, one register, `loss` of a hundred unanswered.
@@ -261,13 +214,7 @@ fn one_register(operations: u64, clients: u64, loss: u64) -> Vec<Operation> {
         let returned = takes_effect + random.below(100);
         free_at[client as usize] = returned + 1;
         let answered = random.below(100) >= loss;
-        planned.push((
-            takes_effect,
-            invoked,
-            answered.then_some(returned),
-            client,
-            number,
-        ));
+        planned.push((takes_effect, invoked, answered.then_some(returned), client, number));
     }
     planned.sort_unstable();
     let mut value: Option<String> = None;
@@ -279,23 +226,16 @@ fn one_register(operations: u64, clients: u64, loss: u64) -> Vec<Operation> {
             4..7 => put(&new),
             7 => Call::Delete,
             _ => {
-                let expected = if random.below(2) == 0 {
-                    value.clone()
-                } else {
-                    Some("7".into())
-                };
+                let expected = if random.below(2) == 0 { value.clone() } else { Some("7".into()) };
                 cas(expected.as_deref(), &new, expected == value)
             }
         };
         // Half of what was not answered did not happen.
         if returned.is_some() || random.below(2) == 0 {
             value = match &call {
-                Call::Put { value }
-                | Call::Cas {
-                    value,
-                    succeeded: true,
-                    ..
-                } => Some(value.clone()),
+                Call::Put { value } | Call::Cas { value, succeeded: true, .. } => {
+                    Some(value.clone())
+                }
                 Call::Delete => None,
                 _ => value,
             };
@@ -330,9 +270,8 @@ fn ten_thousand_operations_on_one_register_are_judged() {
             Call::Put { value } => Some(value.clone()),
             _ => None,
         });
-        let stale = broken
-            .iter_mut()
-            .find(|operation| operation.call == get(Some("never written")));
+        let stale =
+            broken.iter_mut().find(|operation| operation.call == get(Some("never written")));
         stale.unwrap().call = get(old.as_deref());
         assert!(matches!(check(&broken, 3_000_000), Verdict::Violation(_)));
     }
@@ -350,13 +289,7 @@ fn agrees_with_trying_every_order() {
         cas(Some("a"), "b", false),
         Call::Delete,
     ];
-    let windows = [
-        (0, Some(3)),
-        (1, Some(2)),
-        (2, Some(5)),
-        (4, Some(6)),
-        (1, None),
-    ];
+    let windows = [(0, Some(3)), (1, Some(2)), (2, Some(5)), (4, Some(6)), (1, None)];
     let mut histories = vec![Vec::new()];
     for client in 0..3 {
         let mut longer = Vec::new();
@@ -370,11 +303,7 @@ fn agrees_with_trying_every_order() {
             }
         }
         for history in &longer {
-            assert_eq!(
-                is_ok(history),
-                some_order_explains(history, None),
-                "{history:?}"
-            );
+            assert_eq!(is_ok(history), some_order_explains(history, None), "{history:?}");
         }
         histories = longer;
     }
@@ -385,11 +314,9 @@ fn some_order_explains(left: &[Operation], value: Option<&str>) -> bool {
     left.iter().all(|operation| operation.returned.is_none())
         || (0..left.len()).any(|first| {
             let candidate = &left[first];
-            let in_time = left.iter().all(|other| {
-                other
-                    .returned
-                    .is_none_or(|returned| candidate.invoked <= returned)
-            });
+            let in_time = left
+                .iter()
+                .all(|other| other.returned.is_none_or(|returned| candidate.invoked <= returned));
             let rest: Vec<_> = left
                 .iter()
                 .enumerate()
@@ -409,11 +336,7 @@ fn apply<'a>(operation: &'a Operation, value: Option<&'a str>) -> Option<Option<
         Call::Delete => Some(None),
         Call::Append { .. } => unreachable!("not among those that are tried"),
         Call::Get { found } => (!answered || found.as_deref() == value).then_some(value),
-        Call::Cas {
-            expected,
-            value: new,
-            succeeded,
-        } => {
+        Call::Cas { expected, value: new, succeeded } => {
             let matches = expected.as_deref() == value;
             let fits = !answered || *succeeded == matches;
             fits.then_some(if matches { Some(new.as_str()) } else { value })

@@ -23,12 +23,7 @@ pub enum Awaited {
 
 impl Awaited {
     /// In the order in which a campaign awaits them.
-    const ALL: [Self; 4] = [
-        Self::Answer,
-        Self::Replacement,
-        Self::Leases,
-        Self::Watchers,
-    ];
+    const ALL: [Self; 4] = [Self::Answer, Self::Replacement, Self::Leases, Self::Watchers];
 
     /// What is missing first.
     pub(super) fn first_missing(world: &World) -> Option<Self> {

@@ -27,9 +27,7 @@ impl Scenario {
         let bad = |problem: String| Err(ScenarioError::Format(problem));
         let Watch { from, until } = self.watch;
         if !(0.0..=SECONDS_MAX).contains(&from) || !(0.0..=SECONDS_MAX).contains(&until) {
-            return bad(format!(
-                "watch: a moment lies between 0 and {SECONDS_MAX} seconds"
-            ));
+            return bad(format!("watch: a moment lies between 0 and {SECONDS_MAX} seconds"));
         }
         if until < from {
             return bad("watch: it must begin before it ends".into());
@@ -62,9 +60,8 @@ impl Scenario {
     /// The worlds of the variants that the file names must make sense, or those of some, if it names none.
     fn check_worlds(&self) -> Result<(), ScenarioError> {
         let named = self.expected.keys().chain(self.serves.keys()).copied();
-        let mut named: Vec<_> = named
-            .chain(self.broken.iter().map(|broken| broken.variant))
-            .collect();
+        let mut named: Vec<_> =
+            named.chain(self.broken.iter().map(|broken| broken.variant)).collect();
         if named.is_empty() && self.variants().is_empty() {
             named.extend(super::Variant::ALL);
         }
@@ -79,16 +76,9 @@ impl Scenario {
 
     fn problem_of(&self, step: &Step, written: &Table) -> Option<String> {
         let end = self.watch.until;
-        let Step {
-            at,
-            every,
-            until,
-            action,
-        } = step;
+        let Step { at, every, until, action } = step;
         if !(0.0..=end).contains(at) {
-            return Some(format!(
-                "at = {at}: it happens between 0 and {end}, when the watch ends"
-            ));
+            return Some(format!("at = {at}: it happens between 0 and {end}, when the watch ends"));
         }
         match (every, until) {
             (None, None) => {}
@@ -118,11 +108,7 @@ impl Scenario {
         if let Err(error) = action.check(&self.config) {
             return Some(error.to_string());
         }
-        action
-            .membership(&self.config)?
-            .validate()
-            .err()
-            .map(|error| error.to_string())
+        action.membership(&self.config)?.validate().err().map(|error| error.to_string())
     }
 
     /// What is demanded of the end must be something that there can be.
@@ -139,11 +125,7 @@ impl Scenario {
         if let Some(problem) = missing {
             return bad(problem);
         }
-        if let Some(share) = self
-            .serves
-            .values()
-            .find(|share| !(0.0..=1.0).contains(*share))
-        {
+        if let Some(share) = self.serves.values().find(|share| !(0.0..=1.0).contains(*share)) {
             return bad(format!("serves: {share} is no share, between 0 and 1"));
         }
         let mut names = self.taken.iter().chain(&self.not_taken);

@@ -110,10 +110,7 @@ impl<'de> Deserialize<'de> for Ending {
         let found = named.iter().find(|(other, _)| *other == name);
         found.map(|(_, ending)| *ending).ok_or_else(|| {
             let names: Vec<_> = named.into_iter().map(|(name, _)| name).collect();
-            D::Error::custom(format!(
-                "there is no ending {name:?}; there are {}",
-                names.join(", ")
-            ))
+            D::Error::custom(format!("there is no ending {name:?}; there are {}", names.join(", ")))
         })
     }
 }
@@ -272,10 +269,7 @@ impl Scenario {
         rules: &[String],
     ) -> Result<Script, ScenarioError> {
         let mut script = self.script(variant);
-        match rules
-            .iter()
-            .find(|name| !break_rule(&mut script.config, name))
-        {
+        match rules.iter().find(|name| !break_rule(&mut script.config, name)) {
             Some(name) => Err(ScenarioError::NoSuchRule(name.clone())),
             None => Ok(script),
         }
@@ -309,10 +303,7 @@ impl Scenario {
         }
         let mut at = micros(self.watch.from);
         while at < micros(self.watch.until) {
-            let request = Request::Put {
-                key: PROBE_KEY.into(),
-                value: (at / 1000).to_string(),
-            };
+            let request = Request::Put { key: PROBE_KEY.into(), value: (at / 1000).to_string() };
             let action = Action::Request { via: None, request };
             actions.push(Timed { at, action });
             at += PROBE_EVERY;

@@ -71,17 +71,10 @@ impl Scenario {
             }
         }
         let world = run.world();
-        let probes = || {
-            world
-                .askings()
-                .filter(|asking| asking.request.key() == PROBE_KEY)
-        };
+        let probes = || world.askings().filter(|asking| asking.request.key() == PROBE_KEY);
         let answered = probes().filter(|asking| asking.returned.is_some()).count();
-        let soon = |asking: &&crate::Asking| {
-            asking
-                .returned
-                .is_some_and(|at| at - asking.invoked <= SOON)
-        };
+        let soon =
+            |asking: &&crate::Asking| asking.returned.is_some_and(|at| at - asking.invoked <= SOON);
         let answered_soon = probes().filter(soon).count();
         let served = probes().any(|asking| asking.invoked > calm_from && asking.returned.is_some());
         let outcome = match (served, changes, late_changes) {
@@ -90,11 +83,8 @@ impl Scenario {
             (true, ..) => Outcome::Recovers,
             (false, ..) => Outcome::Stuck,
         };
-        let violation = world
-            .violation()
-            .cloned()
-            .or(missing)
-            .or_else(|| world.judge_history(STEPS_MAX));
+        let violation =
+            world.violation().cloned().or(missing).or_else(|| world.judge_history(STEPS_MAX));
         let ending = match &violation {
             Some(violation) => Ending::Falls(violation.invariant),
             None => Ending::Safe(outcome),
@@ -109,9 +99,9 @@ impl Scenario {
             violation,
         };
         match (&played.violation, expected) {
-            (_, Some(expected)) if expected != ending => played
-                .surprises
-                .push(format!("{expected} was expected, and it was {ending}")),
+            (_, Some(expected)) if expected != ending => {
+                played.surprises.push(format!("{expected} was expected, and it was {ending}"))
+            }
             (Some(violation), None) => played.surprises.push(violation.to_string()),
             _ => {}
         }
@@ -158,9 +148,7 @@ impl Scenario {
             for (key, expected) in &self.keys {
                 let held = held(key).map_or("", |held| &held.value);
                 if held != expected {
-                    surprises.push(format!(
-                        "n{node} holds {held:?} at {key:?}, not {expected:?}"
-                    ));
+                    surprises.push(format!("n{node} holds {held:?} at {key:?}, not {expected:?}"));
                 }
             }
             for (key, expected) in &self.writes {

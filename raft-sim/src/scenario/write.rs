@@ -41,10 +41,7 @@ impl Scenario {
                 ..script.config.clone()
             },
             schedule: schedule.collect(),
-            watch: Watch {
-                from: at,
-                until: at + if is_missing { WATCHED } else { 0.0 },
-            },
+            watch: Watch { from: at, until: at + if is_missing { WATCHED } else { 0.0 } },
             awaited: None,
             expected: BTreeMap::new(),
             broken: Vec::new(),
@@ -72,11 +69,7 @@ impl Scenario {
         };
         scenario.expected.insert(variant, ending);
         if !rules.is_empty() {
-            let mut broken = Broken {
-                rules,
-                variant,
-                expected: falls,
-            };
+            let mut broken = Broken { rules, variant, expected: falls };
             if is_missing && let Ok(played) = scenario.play_broken(&broken) {
                 broken.expected = played.ending;
             }

@@ -17,9 +17,7 @@ const BAR: f64 = 14.0;
 const TITLE: f64 = 34.0;
 /// Colours that people who are colour-blind tell apart (Okabe and Ito). Each bar has its name beside
 /// it, too.
-const COLOURS: [&str; 6] = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000",
-];
+const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000"];
 
 /// Draws groups one below the other, each with a scale of its own, because the bars of different
 /// groups measure different things.
@@ -33,11 +31,7 @@ pub fn draw(title: &str, names: &[&str], groups: &[Group]) -> String {
     );
     for (position, group) in groups.iter().enumerate() {
         let top = position as f64 * group_height + TITLE;
-        let longest = group
-            .values
-            .iter()
-            .copied()
-            .fold(f64::MIN_POSITIVE, f64::max);
+        let longest = group.values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         let _ = writeln!(
             svg,
             "<text x=\"{LEFT}\" y=\"{:.1}\" font-weight=\"bold\">{}</text>",
@@ -68,11 +62,7 @@ pub fn draw(title: &str, names: &[&str], groups: &[Group]) -> String {
 
 /// A number of commits per second as a person says it.
 pub fn per_second(value: f64) -> String {
-    if value >= 1e6 {
-        format!("{:.2} M", value / 1e6)
-    } else {
-        format!("{:.0} k", value / 1e3)
-    }
+    if value >= 1e6 { format!("{:.2} M", value / 1e6) } else { format!("{:.0} k", value / 1e3) }
 }
 
 #[cfg(test)]
@@ -81,10 +71,7 @@ mod tests {
 
     #[test]
     fn the_longest_bar_fills_the_plot_and_the_others_are_in_proportion() {
-        let group = Group {
-            title: "one".into(),
-            values: vec![2e6, 500e3],
-        };
+        let group = Group { title: "one".into(), values: vec![2e6, 500e3] };
         let svg = draw("t", &["a", "b"], &[group]);
         assert!(svg.contains(&format!("width=\"{PLOT_WIDTH:.1}\"")));
         assert!(svg.contains(&format!("width=\"{:.1}\"", PLOT_WIDTH / 4.0)));

@@ -28,12 +28,7 @@ pub fn count<A: std::alloc::GlobalAlloc>(
     let mut cluster = warmed_up(core, case, &mut commands)?;
     let messages = cluster.messages();
     let region = Region::new(allocator);
-    let commits = commit(
-        cluster.as_mut(),
-        &mut commands,
-        case.in_flight,
-        case.commits / 4,
-    )?;
+    let commits = commit(cluster.as_mut(), &mut commands, case.in_flight, case.commits / 4)?;
     let change = region.change();
     let messages = cluster.messages() - messages;
     check(cluster.as_mut())?;

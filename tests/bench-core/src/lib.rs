@@ -64,13 +64,7 @@ pub struct Core {
 }
 
 /// Ours comes first.
-pub const CORES: &[Core] = &[
-    ours::CORE,
-    tikv::CORE,
-    rafter::CORE,
-    sailing::CORE,
-    noraft::CORE,
-];
+pub const CORES: &[Core] = &[ours::CORE, tikv::CORE, rafter::CORE, sailing::CORE, noraft::CORE];
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,11 +89,7 @@ pub const CASES: [Case; 6] = [
 
 impl Case {
     const fn new(bytes: usize, in_flight: usize, commits: usize) -> Self {
-        Self {
-            bytes,
-            in_flight,
-            commits,
-        }
+        Self { bytes, in_flight, commits }
     }
 }
 
@@ -150,10 +140,7 @@ impl Commands {
             .collect();
         let memory = Bytes::from(memory);
         let pool = (0..Self::POOL).map(|at| memory.slice(at * bytes..(at + 1) * bytes));
-        Self {
-            pool: pool.collect(),
-            next: 0,
-        }
+        Self { pool: pool.collect(), next: 0 }
     }
 
     fn batch(&mut self, count: usize) -> &[Bytes] {
@@ -191,22 +178,14 @@ pub fn commit(
 pub fn check(cluster: &mut dyn Cluster) -> Result<()> {
     cluster.settle()?;
     let applied = cluster.applied();
-    ensure!(
-        applied.windows(2).all(|pair| pair[0] == pair[1]),
-        "the servers differ: {applied:?}"
-    );
+    ensure!(applied.windows(2).all(|pair| pair[0] == pair[1]), "the servers differ: {applied:?}");
     Ok(())
 }
 
 /// Makes a cluster and lets it run until its buffers have their size.
 pub fn warmed_up(core: &Core, case: &Case, commands: &mut Commands) -> Result<Box<dyn Cluster>> {
     let mut cluster = (core.elect)(case).with_context(|| format!("{}: cannot elect", core.name))?;
-    commit(
-        cluster.as_mut(),
-        commands,
-        case.in_flight,
-        2 * ENTRIES_KEPT.max(case.in_flight),
-    )
-    .with_context(|| core.name)?;
+    commit(cluster.as_mut(), commands, case.in_flight, 2 * ENTRIES_KEPT.max(case.in_flight))
+        .with_context(|| core.name)?;
     Ok(cluster)
 }

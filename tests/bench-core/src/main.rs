@@ -22,11 +22,7 @@ fn main() -> Result<()> {
     let mut directory = None;
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        let mut value = || {
-            arguments
-                .next()
-                .with_context(|| format!("{argument} what?"))
-        };
+        let mut value = || arguments.next().with_context(|| format!("{argument} what?"));
         match argument.as_str() {
             "--repetitions" => repetitions = value()?.parse().context("not a number")?,
             "--write" => directory = Some(PathBuf::from(value()?)),
@@ -40,14 +36,8 @@ fn main() -> Result<()> {
     let report = Report {
         counts: counts()?,
         speeds: speed::measure(repetitions)?,
-        members: MEMBERS
-            .into_iter()
-            .map(scaling::members)
-            .collect::<Result<_>>()?,
-        catch_ups: BEHIND
-            .into_iter()
-            .map(scaling::catch_up)
-            .collect::<Result<_>>()?,
+        members: MEMBERS.into_iter().map(scaling::members).collect::<Result<_>>()?,
+        catch_ups: BEHIND.into_iter().map(scaling::catch_up).collect::<Result<_>>()?,
         repetitions,
     };
     print!("{}", report.tables());
@@ -68,11 +58,7 @@ fn counts() -> Result<Vec<Vec<Counts>>> {
     let output = Command::new(&program)
         .output()
         .with_context(|| format!("cannot start {}", program.display()))?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut lines = std::str::from_utf8(&output.stdout)?.lines().map(|line| {
         let [allocations, bytes, messages] = *line.split(' ').collect::<Vec<_>>() else {
             bail!("three numbers in a line");
@@ -84,9 +70,7 @@ fn counts() -> Result<Vec<Vec<Counts>>> {
         })
     });
     let mut of_a_case = || {
-        let cores = CORES
-            .iter()
-            .map(|_| lines.next().context("a line for each core")?);
+        let cores = CORES.iter().map(|_| lines.next().context("a line for each core")?);
         cores.collect()
     };
     CASES.iter().map(|_| of_a_case()).collect()

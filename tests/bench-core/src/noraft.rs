@@ -40,12 +40,7 @@ struct Noraft {
 
 impl Server {
     fn new(id: NodeId) -> Self {
-        Self {
-            node: Node::start(id),
-            commands: VecDeque::new(),
-            first: 1,
-            applied_index: 0,
-        }
+        Self { node: Node::start(id), commands: VecDeque::new(), first: 1, applied_index: 0 }
     }
 
     /// Puts a command where an entry of the log is.

@@ -58,9 +58,7 @@ impl Report {
         let names: Vec<_> = CORES.iter().map(|core| core.name).collect();
         let groups = CASES.iter().enumerate().map(|(case, what)| Group {
             title: format!("{} bytes, {} in flight", what.bytes, what.in_flight),
-            values: (0..CORES.len())
-                .map(|core| self.speeds.median(case, core))
-                .collect(),
+            values: (0..CORES.len()).map(|core| self.speeds.median(case, core)).collect(),
         });
         let groups: Vec<_> = groups.collect();
         bars::draw("Commits per second", &names, &groups)
@@ -81,9 +79,7 @@ impl Report {
             row(&mut table, core.name, cells);
         }
         let groups: [(_, Among); 2] = [
-            ("**ours ÷ fastest other that ships commands**", |core| {
-                core.ships
-            }),
+            ("**ours ÷ fastest other that ships commands**", |core| core.ships),
             ("**ours ÷ fastest other**", |_| true),
         ];
         for (title, among) in groups {
@@ -117,11 +113,7 @@ impl Report {
         for members in &self.members {
             let cells = [
                 time(members.acknowledgement),
-                format!(
-                    "{} ({})",
-                    time(members.heartbeat_round),
-                    members.heartbeat_messages
-                ),
+                format!("{} ({})", time(members.heartbeat_round), members.heartbeat_messages),
                 format!("{} ({})", time(members.election), members.election_messages),
             ];
             row(&mut table, &members.members.to_string(), cells);

@@ -132,11 +132,7 @@ impl LogStore for Log {
     }
 
     fn restore(&mut self, last: Index, term: Term) {
-        *self = Self {
-            start: last,
-            start_term: term,
-            ..Self::default()
-        };
+        *self = Self { start: last, start_term: term, ..Self::default() };
     }
 
     fn poll(&mut self) -> Option<Result<LogDone, Infallible>> {
@@ -279,15 +275,8 @@ impl Sailing {
     }
 
     fn carry_out(&mut self, at: usize) -> Result<()> {
-        let Server {
-            endpoint,
-            log,
-            stable,
-        } = &mut self.servers[at];
-        while endpoint
-            .handle_storage(self.now, log, stable)
-            .is_more_pending()
-        {}
+        let Server { endpoint, log, stable } = &mut self.servers[at];
+        while endpoint.handle_storage(self.now, log, stable).is_more_pending() {}
         endpoint.flush_appends(self.now, log, stable);
         let from = endpoint.id();
         while let Some(sent) = endpoint.poll_message() {
@@ -307,9 +296,7 @@ impl Cluster for Sailing {
         let server = &mut self.servers[LEADER];
         for command in commands {
             let (log, command) = (&mut server.log, Command(command.clone()));
-            let proposed = server
-                .endpoint
-                .propose(self.now, log, &server.stable, &command);
+            let proposed = server.endpoint.propose(self.now, log, &server.stable, &command);
             proposed.map_err(|error| anyhow!("{error}"))?;
         }
         Ok(())
@@ -317,11 +304,7 @@ impl Cluster for Sailing {
 
     fn turn(&mut self) -> Result<()> {
         for at in 0..SERVERS {
-            let Server {
-                endpoint,
-                log,
-                stable,
-            } = &mut self.servers[at];
+            let Server { endpoint, log, stable } = &mut self.servers[at];
             for (from, message) in self.inboxes[at].drain(..) {
                 endpoint.handle_message(self.now, log, stable, from, message);
             }

@@ -132,11 +132,7 @@ pub fn catch_up(entries: usize) -> Result<CatchUp> {
         times.push(processor_time()? - started);
         messages = cluster.messages - before;
     }
-    Ok(CatchUp {
-        entries,
-        time: median(times),
-        messages,
-    })
+    Ok(CatchUp { entries, time: median(times), messages })
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -35,10 +35,8 @@ impl Speeds {
     #[must_use]
     pub fn ratio(&self, case: usize, among: Among) -> (f64, usize) {
         let others = (1..CORES.len()).filter(|other| among(&CORES[*other]));
-        let fastest = others.max_by(|one, other| {
-            self.median(case, *one)
-                .total_cmp(&self.median(case, *other))
-        });
+        let fastest = others
+            .max_by(|one, other| self.median(case, *one).total_cmp(&self.median(case, *other)));
         let fastest = fastest.unwrap_or(0);
         let measured = &self.measured[case];
         let pairs = measured[0].iter().zip(&measured[fastest]);
@@ -65,12 +63,7 @@ fn run(core: &Core, case: &Case) -> Result<f64> {
     let mut commands = Commands::new(case.bytes);
     let mut cluster = warmed_up(core, case, &mut commands)?;
     let started = processor_time()?;
-    let commits = commit(
-        cluster.as_mut(),
-        &mut commands,
-        case.in_flight,
-        case.commits,
-    )?;
+    let commits = commit(cluster.as_mut(), &mut commands, case.in_flight, case.commits)?;
     let seconds = (processor_time()? - started).as_secs_f64();
     check(cluster.as_mut())?;
     Ok(commits as f64 / seconds)

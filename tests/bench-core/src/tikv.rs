@@ -107,16 +107,12 @@ impl Tikv {
 
 impl Cluster for Tikv {
     fn propose(&mut self, commands: &[Bytes]) -> Result<()> {
-        let entries = commands.iter().map(|command| Entry {
-            data: command.clone().into(),
-            ..Entry::default()
-        });
+        let entries = commands
+            .iter()
+            .map(|command| Entry { data: command.clone().into(), ..Entry::default() });
         let leader = &mut self.servers[LEADER];
-        let mut proposal = Message {
-            from: leader.raft.id,
-            entries: entries.collect(),
-            ..Message::default()
-        };
+        let mut proposal =
+            Message { from: leader.raft.id, entries: entries.collect(), ..Message::default() };
         proposal.set_msg_type(MessageType::MsgPropose);
         leader.step(proposal)?;
         Ok(())

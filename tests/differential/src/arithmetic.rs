@@ -47,12 +47,7 @@ impl Members {
 
     /// What leads from here to `target`, in their words.
     fn changes(&self, target: &Self) -> Vec<ConfChangeSingle> {
-        let all = [
-            &self.voters,
-            &self.learners,
-            &target.voters,
-            &target.learners,
-        ];
+        let all = [&self.voters, &self.learners, &target.voters, &target.learners];
         let all: Nodes = all.into_iter().flatten().copied().collect();
         let kind = |node: &u64| {
             if target.voters.contains(node) {
@@ -70,10 +65,7 @@ impl Members {
     /// Their tracker with these members.
     fn theirs(&self) -> Result<ProgressTracker> {
         let mut tracker = ProgressTracker::new(1);
-        let voters = self
-            .voters
-            .iter()
-            .map(|node| (node, ConfChangeType::AddNode));
+        let voters = self.voters.iter().map(|node| (node, ConfChangeType::AddNode));
         let learners = self.learners.iter();
         let learners = learners.map(|node| (node, ConfChangeType::AddLearnerNode));
         for (node, kind) in voters.chain(learners) {
@@ -85,11 +77,7 @@ impl Members {
 }
 
 fn change(node: u64, kind: ConfChangeType) -> ConfChangeSingle {
-    ConfChangeSingle {
-        node_id: node,
-        change_type: kind,
-        ..ConfChangeSingle::default()
-    }
+    ConfChangeSingle { node_id: node, change_type: kind, ..ConfChangeSingle::default() }
 }
 
 fn set(nodes: &[u64]) -> Nodes {
@@ -116,14 +104,11 @@ pub fn compare_majorities(seed: u64, number: u64) -> Result<()> {
         let new = Members::draw(&mut chance, size);
         let (joint, changes) = Changer::new(&tracker).enter_joint(false, &old.changes(&new))?;
         tracker.apply_conf(joint, changes, 1);
-        ours = new
-            .ours()
-            .with_outgoing(old.voters.iter().copied().map(NodeId));
+        ours = new.ours().with_outgoing(old.voters.iter().copied().map(NodeId));
     }
     let matched: Vec<u64> = (0..=size).map(|_| chance.below(6) as u64).collect();
-    let votes: Vec<_> = (0..=size)
-        .map(|_| [None, Some(true), Some(false)][chance.below(3)])
-        .collect();
+    let votes: Vec<_> =
+        (0..=size).map(|_| [None, Some(true), Some(false)][chance.below(3)]).collect();
     for node in 1..=size {
         if let Some(progress) = tracker.get_mut(node) {
             progress.matched = matched[node as usize];
@@ -187,10 +172,7 @@ pub fn compare_change(seed: u64, number: u64, rules: Rules) -> Result<()> {
         same_voters || agree(&entered, &their_entered),
         "{from:?} to {target:?}: ours enters {entered:?}, theirs {their_entered:?}"
     );
-    ensure!(
-        same_voters != entered.is_joint(),
-        "{from:?} to {target:?}: ours enters {entered:?}"
-    );
+    ensure!(same_voters != entered.is_joint(), "{from:?} to {target:?}: ours enters {entered:?}");
     ensure!(
         agree(&left, &their_left) && !left.is_joint(),
         "{from:?} to {target:?}: ours leaves {left:?}, theirs {their_left:?}"

@@ -93,12 +93,8 @@ pub fn compare(schedule: &Schedule, rules: Rules) -> Result<Outcome> {
         let our_views = play(&mut ours, event, &links).context("ours")?;
         let their_views = play(&mut theirs, event, &links).context("theirs")?;
         let place = || format!("event {number}, {event:?}");
-        our_safety
-            .check(&our_views)
-            .with_context(|| format!("ours, {}", place()))?;
-        their_safety
-            .check(&their_views)
-            .with_context(|| format!("theirs, {}", place()))?;
+        our_safety.check(&our_views).with_context(|| format!("ours, {}", place()))?;
+        their_safety.check(&their_views).with_context(|| format!("theirs, {}", place()))?;
         for (at, (our, their)) in our_views.iter().zip(&their_views).enumerate() {
             ensure!(
                 our == their,
@@ -107,10 +103,7 @@ pub fn compare(schedule: &Schedule, rules: Rules) -> Result<Outcome> {
             );
         }
     }
-    Ok(Outcome {
-        leaders: our_safety.leaders.len(),
-        committed: our_safety.committed.len(),
-    })
+    Ok(Outcome { leaders: our_safety.leaders.len(), committed: our_safety.committed.len() })
 }
 
 /// Carries an event out, and waits until all is quiet.
@@ -145,10 +138,7 @@ impl Safety {
             ensure!(view.commit <= view.log.len(), "what is committed is there");
             let committed = &view.log[..view.commit];
             let common = committed.len().min(self.committed.len());
-            ensure!(
-                committed[..common] == self.committed[..common],
-                "a committed entry was lost"
-            );
+            ensure!(committed[..common] == self.committed[..common], "a committed entry was lost");
             self.committed.extend_from_slice(&committed[common..]);
         }
         Ok(())

@@ -91,25 +91,14 @@ impl Ours {
     }
 
     fn carry_out(&mut self, at: usize) {
-        let Server {
-            raft,
-            hard_state,
-            log,
-            applied,
-            ..
-        } = &mut self.servers[at];
+        let Server { raft, hard_state, log, applied, .. } = &mut self.servers[at];
         let from = raft.id();
         loop {
             raft.drain(&mut self.effects);
             for sent in self.effects.messages.drain(..) {
                 self.mail.push((sent.to.0 as usize - 1, from, sent.message));
             }
-            for entry in self
-                .effects
-                .committed
-                .drain(..)
-                .flat_map(|piece| piece.to_vec())
-            {
+            for entry in self.effects.committed.drain(..).flat_map(|piece| piece.to_vec()) {
                 *applied = entry.id.index;
             }
             let Some(write) = self.effects.write.take() else {

@@ -21,10 +21,7 @@ impl Theirs {
             let members = ConfState::from((voters.clone(), vec![]));
             start(*id, MemStorage::new_with_conf_state(members), 0)
         });
-        Ok(Self {
-            servers: nodes.collect::<Result<_>>()?,
-            mail: Vec::new(),
-        })
+        Ok(Self { servers: nodes.collect::<Result<_>>()?, mail: Vec::new() })
     }
 
     /// As the crate's documentation says, in its order.
@@ -56,11 +53,7 @@ impl Theirs {
 }
 
 fn start(id: u64, storage: MemStorage, applied: u64) -> Result<RawNode<MemStorage>> {
-    let config = Config {
-        applied,
-        max_size_per_msg: 1 << 20,
-        ..Config::new(id)
-    };
+    let config = Config { applied, max_size_per_msg: 1 << 20, ..Config::new(id) };
     let logger = slog::Logger::root(slog::Discard, slog::o!());
     Ok(RawNode::new(&config, storage, &logger)?)
 }
@@ -92,11 +85,8 @@ impl Cluster for Theirs {
         while !self.mail.is_empty() {
             for mut message in std::mem::take(&mut self.mail) {
                 let kind = message.get_msg_type();
-                if [
-                    MessageType::MsgRequestVote,
-                    MessageType::MsgRequestVoteResponse,
-                ]
-                .contains(&kind)
+                if [MessageType::MsgRequestVote, MessageType::MsgRequestVoteResponse]
+                    .contains(&kind)
                 {
                     // Only theirs tells in an election what is committed.
                     message.commit = 0;

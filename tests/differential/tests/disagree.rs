@@ -8,19 +8,13 @@ use raft_core::{BrokenRules, Rule};
 const SCHEDULES: u64 = 2_000;
 
 fn broken(rule: Rule) -> Rules {
-    Rules {
-        broken: BrokenRules::default().and(rule),
-    }
+    Rules { broken: BrokenRules::default().and(rule) }
 }
 
 fn disagree(rule: Rule) {
     let differ = |number: &u64| compare(&Schedule::draw(0, *number), broken(rule)).is_err();
     let first = (0..SCHEDULES).find(differ);
-    assert!(
-        first.is_some(),
-        "{} is broken, and nobody notices",
-        rule.name()
-    );
+    assert!(first.is_some(), "{} is broken, and nobody notices", rule.name());
 }
 
 #[test]

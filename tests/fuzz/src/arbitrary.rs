@@ -84,11 +84,7 @@ impl Source<'_> {
             .map(|_| {
                 let step = u64::from(self.chance.once_in(4));
                 let term = last.term.0.saturating_add(step).max(1);
-                let index = if self.chance.once_in(40) {
-                    self.index()
-                } else {
-                    last.index.next()
-                };
+                let index = if self.chance.once_in(40) { self.index() } else { last.index.next() };
                 last = LogId::new(Term(term), index);
                 let payload = self.payload();
                 Entry { id: last, payload }
@@ -112,10 +108,7 @@ impl Source<'_> {
     pub fn message(&mut self) -> Message {
         let term = self.term();
         match self.chance.below(14) {
-            0 => Message::PreVote(PreVote {
-                campaign_term: term,
-                last_log: self.log_id(),
-            }),
+            0 => Message::PreVote(PreVote { campaign_term: term, last_log: self.log_id() }),
             1 => Message::PreVoteResponse(PreVoteResponse {
                 term,
                 campaign_term: self.term(),
@@ -141,26 +134,20 @@ impl Source<'_> {
             }
             5 => Message::AppendEntriesResponse(AppendEntriesResponse {
                 term,
-                result: AppendResult::Accepted {
-                    match_index: self.index(),
-                },
+                result: AppendResult::Accepted { match_index: self.index() },
             }),
             6 => Message::AppendEntriesResponse(AppendEntriesResponse {
                 term,
-                result: AppendResult::Rejected {
-                    prev_log: self.log_id(),
-                    hint: self.log_id(),
-                },
+                result: AppendResult::Rejected { prev_log: self.log_id(), hint: self.log_id() },
             }),
             7 => Message::Heartbeat(Heartbeat {
                 term,
                 round: self.chance.number(),
                 commit_index: self.index(),
             }),
-            8 => Message::HeartbeatResponse(HeartbeatResponse {
-                term,
-                round: self.chance.number(),
-            }),
+            8 => {
+                Message::HeartbeatResponse(HeartbeatResponse { term, round: self.chance.number() })
+            }
             9 => Message::InstallSnapshot(Box::new(self.piece(term))),
             10 => Message::InstallSnapshotResponse(InstallSnapshotResponse {
                 term,
@@ -194,19 +181,9 @@ impl Source<'_> {
             snapshot.size = data.len() as u64;
             snapshot.membership = Membership::new((1..=3).map(NodeId));
             let offset = 0;
-            return InstallSnapshot {
-                term,
-                snapshot,
-                offset,
-                data,
-            };
+            return InstallSnapshot { term, snapshot, offset, data };
         }
-        InstallSnapshot {
-            term,
-            snapshot,
-            offset: self.chance.number(),
-            data,
-        }
+        InstallSnapshot { term, snapshot, offset: self.chance.number(), data }
     }
 
     fn data(&mut self) -> Bytes {

@@ -49,14 +49,7 @@ pub fn play(seed: u64, number: u64, rules: Rules, tally: &mut Tally) {
     let now = Instant(chance.below(1 << 40));
     let servers = (1..=size).map(|id| Server::new(NodeId(id), &founders, rules, &mut chance, now));
     let servers = servers.collect();
-    let mut episode = Episode {
-        chance,
-        servers,
-        mail: Vec::new(),
-        sent: Vec::new(),
-        now,
-        tally,
-    };
+    let mut episode = Episode { chance, servers, mail: Vec::new(), sent: Vec::new(), now, tally };
     // Episodes with nothing but garbage get nowhere; with nothing but true messages, all goes well.
     let lies =
         episode.chance.below(64) * episode.chance.below(64) * episode.chance.below(64) / (64 * 64);
@@ -72,10 +65,7 @@ pub fn play(seed: u64, number: u64, rules: Rules, tally: &mut Tally) {
         let bytes = after.bytes_allocated - before.bytes_allocated;
         assert!(bytes <= STEP_BYTES_MAX, "one step allocates {bytes} bytes");
         let count = after.allocations - before.allocations;
-        assert!(
-            count <= STEP_ALLOCATIONS_MAX,
-            "one step allocates {count} times"
-        );
+        assert!(count <= STEP_ALLOCATIONS_MAX, "one step allocates {count} times");
         let held = live().saturating_sub(base);
         assert!(held <= limit, "{held} bytes are held, of {limit}");
         episode.tally.held_most(held);
@@ -228,16 +218,9 @@ impl Episode<'_> {
             (false, 1..) => {
                 self.tally.count(Count::True);
                 // Mostly it arrives once, and about in order.
-                let place = if chance.once_in(4) {
-                    chance.place(self.mail.len()).unwrap_or(0)
-                } else {
-                    0
-                };
-                if chance.once_in(8) {
-                    self.mail[place].clone()
-                } else {
-                    self.mail.remove(place)
-                }
+                let place =
+                    if chance.once_in(4) { chance.place(self.mail.len()).unwrap_or(0) } else { 0 };
+                if chance.once_in(8) { self.mail[place].clone() } else { self.mail.remove(place) }
             }
             (true, 1..) if chance.once_in(2) => {
                 self.tally.count(Count::Mutated);

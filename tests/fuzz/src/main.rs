@@ -42,11 +42,7 @@ struct Cli {
 const PROGRESS: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    let Cli {
-        steps,
-        seed,
-        episode,
-    } = Cli::parse();
+    let Cli { steps, seed, episode } = Cli::parse();
     let began = Instant::now();
     let mut told = began;
     let mut tally = Tally::default();
@@ -69,10 +65,7 @@ fn main() -> ExitCode {
     let seconds = began.elapsed().as_secs_f64();
     print!("{tally}");
     let done = episodes * STEPS;
-    println!(
-        "{done} steps, seed {seed}, nothing fell, {:.0} a second",
-        done as f64 / seconds
-    );
+    println!("{done} steps, seed {seed}, nothing fell, {:.0} a second", done as f64 / seconds);
     let missing = tally.missing();
     if done >= 1_000_000 && !missing.is_empty() {
         eprintln!("it never came to {}", missing.join(", "));

@@ -118,18 +118,9 @@ impl Server {
         assert!(raft.term() >= self.term, "terms grow");
         assert!(raft.commit_index() >= self.commit, "commit indexes grow");
         let last = raft.last_log().index;
-        assert!(
-            raft.commit_index() <= last,
-            "what is committed is in the log"
-        );
-        assert!(
-            raft.durable_index() <= last,
-            "what is durable is in the log"
-        );
-        assert!(
-            raft.log_start().index <= last,
-            "a log starts before it ends"
-        );
+        assert!(raft.commit_index() <= last, "what is committed is in the log");
+        assert!(raft.durable_index() <= last, "what is durable is in the log");
+        assert!(raft.log_start().index <= last, "a log starts before it ends");
         self.term = raft.term();
         self.commit = raft.commit_index();
     }
@@ -183,10 +174,7 @@ impl Server {
         let window = self.config.window_bytes_max;
         let limit = window.max(window / 16 + self.largest_batch);
         let stopped = self.raft.stopped();
-        assert!(
-            held <= limit || stopped.is_some(),
-            "{held} bytes are held, of {limit}"
-        );
+        assert!(held <= limit || stopped.is_some(), "{held} bytes are held, of {limit}");
     }
 
     /// What a server may hold of its log in memory, and send.
@@ -224,16 +212,8 @@ impl Server {
             return;
         }
         let in_order = !chance.once_in(4);
-        let place = if in_order {
-            0
-        } else {
-            chance.below(4) as usize
-        };
-        let Some(token) = self
-            .writes
-            .get_mut(place)
-            .and_then(|write| write.token.take())
-        else {
+        let place = if in_order { 0 } else { chance.below(4) as usize };
+        let Some(token) = self.writes.get_mut(place).and_then(|write| write.token.take()) else {
             return;
         };
         if self.old_tokens.len() < 8 {
@@ -242,12 +222,7 @@ impl Server {
         let done = self.writes.iter().take_while(|write| write.token.is_none());
         let done = done.count();
         for write in self.writes.drain(..done) {
-            store(
-                &mut self.hard_state,
-                &mut self.log_start,
-                &mut self.log,
-                write,
-            );
+            store(&mut self.hard_state, &mut self.log_start, &mut self.log, write);
         }
         self.raft.persisted(token, now);
     }
@@ -265,12 +240,7 @@ impl Server {
     pub fn restart(&mut self, chance: &mut Chance, now: Instant) {
         let survive = chance.below(self.writes.len() as u64 + 1) as usize;
         for write in self.writes.drain(..).take(survive) {
-            store(
-                &mut self.hard_state,
-                &mut self.log_start,
-                &mut self.log,
-                write,
-            );
+            store(&mut self.hard_state, &mut self.log_start, &mut self.log, write);
         }
         self.boot += 1;
         let applied = self.snapshot.as_ref().map(|snapshot| snapshot.last.index);
@@ -309,10 +279,7 @@ impl Server {
         let wanted = fetch.from..=fetch.through;
         let right = || {
             let entries = self.log.iter();
-            entries
-                .filter(|entry| wanted.contains(&entry.id.index))
-                .cloned()
-                .collect()
+            entries.filter(|entry| wanted.contains(&entry.id.index)).cloned().collect()
         };
         let entries = wrong.unwrap_or_else(right);
         self.raft.fetched(fetch, entries, now);

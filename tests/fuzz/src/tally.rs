@@ -115,10 +115,7 @@ impl Tally {
     /// The same without what other threads have a part in.
     #[cfg(test)]
     pub fn without_memory(self) -> Self {
-        Self {
-            held_most: 0,
-            ..self
-        }
+        Self { held_most: 0, ..self }
     }
 
     /// What was never tried.
@@ -127,9 +124,7 @@ impl Tally {
         let messages = MESSAGES.iter().zip(&self.messages);
         let roles = ROLES.iter().zip(&self.roles);
         let all = counts.chain(messages).chain(roles);
-        all.filter(|(_, count)| **count == 0)
-            .map(|(name, _)| *name)
-            .collect()
+        all.filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect()
     }
 }
 

@@ -55,10 +55,8 @@ impl Report {
 #[must_use]
 pub fn check(bounds: Bounds, order: Order, threads: usize, steps_max: Option<usize>) -> Report {
     let began = Instant::now();
-    let mut builder = Servers::new(bounds)
-        .checker()
-        .threads(threads)
-        .finish_when(HasDiscoveries::AnyFailures);
+    let mut builder =
+        Servers::new(bounds).checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
     if let Some(steps_max) = steps_max {
         builder = builder.target_state_count(steps_max);
     }
@@ -97,8 +95,5 @@ fn report(checker: &impl Checker<Servers>, began: Instant, steps_max: Option<usi
 
 fn story(model: &Servers, path: Path<State, Action>) -> Vec<String> {
     let actions = path.into_actions();
-    actions
-        .iter()
-        .map(|action| model.format_action(action))
-        .collect()
+    actions.iter().map(|action| model.format_action(action)).collect()
 }

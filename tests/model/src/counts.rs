@@ -78,13 +78,9 @@ fn renewed(text: &str, rows: &[String]) -> Result<String> {
 
 /// What is before the rows, the rows, and what is behind them.
 fn parts(text: &str) -> Result<(&str, &str, &str)> {
-    let head = text
-        .find(HEAD)
-        .context("docs/model.md has no table of the small models")?;
+    let head = text.find(HEAD).context("docs/model.md has no table of the small models")?;
     let (before, rest) = text.split_at(head + HEAD.len());
-    let lines = rest
-        .split_inclusive('\n')
-        .take_while(|line| line.starts_with('|'));
+    let lines = rest.split_inclusive('\n').take_while(|line| line.starts_with('|'));
     let (table, after) = rest.split_at(lines.map(str::len).sum());
     Ok((before, table, after))
 }
@@ -94,10 +90,7 @@ mod tests {
     use super::*;
 
     fn page(rows: &str) -> Page {
-        Page {
-            path: PathBuf::new(),
-            text: format!("before\n\n{HEAD}{rows}\nafter\n"),
-        }
+        Page { path: PathBuf::new(), text: format!("before\n\n{HEAD}{rows}\nafter\n") }
     }
 
     fn rows(counts: &[&str]) -> Vec<String> {

@@ -38,11 +38,7 @@ struct Cli {
 
 fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
-    let mut models = if cli.short {
-        Bounds::short()
-    } else {
-        Bounds::long()
-    };
+    let mut models = if cli.short { Bounds::short() } else { Bounds::long() };
     for name in &cli.names {
         if !models.iter().any(|bounds| bounds.name == name) {
             bail!("there is no model {name}; --list says which there are");
@@ -54,11 +50,7 @@ fn main() -> Result<ExitCode> {
         models.iter().for_each(|bounds| println!("{bounds:#?}"));
         return Ok(ExitCode::SUCCESS);
     }
-    let order = if cli.shortest {
-        Order::BreadthFirst
-    } else {
-        Order::DepthFirst
-    };
+    let order = if cli.shortest { Order::BreadthFirst } else { Order::DepthFirst };
     println!("| model | states | steps | longest path | states of a server | messages | seconds |");
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
     let (mut held, mut rows) = (0, Vec::new());
@@ -72,15 +64,8 @@ fn main() -> Result<ExitCode> {
         rows.push(counts::row(name, &report));
     }
     let is_known = !cli.short || cli.steps_max.is_some() || held < count || is_known(&cli, &rows)?;
-    println!(
-        "{held} of {count} models hold, in {} states",
-        grouped(states)
-    );
-    Ok(if held == count && is_known {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    println!("{held} of {count} models hold, in {} states", grouped(states));
+    Ok(if held == count && is_known { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Whether the small models counted what they are known to have; it is made known if that is asked for.

@@ -176,11 +176,7 @@ impl Servers {
     fn compute(&self, before: &Server, step: Step) -> Option<Taken> {
         let from = before.raft.id().0 as u8 - 1;
         let outcome = before.step(&self.bounds, self.input(step.kind), step.drain)?;
-        let Outcome {
-            server,
-            sent,
-            applied,
-        } = outcome;
+        let Outcome { server, sent, applied } = outcome;
         if server.raft.term().0 > self.bounds.last_term {
             return None;
         }
@@ -240,15 +236,12 @@ impl Servers {
     /// What was committed in an earlier term is in the log of every leader (§5.4).
     fn leaders_are_complete(&self, state: &State) -> bool {
         let history = self.history(state);
-        self.facts(state)
-            .iter()
-            .filter(|facts| facts.leads)
-            .all(|leader| {
-                let mut committed = history.committed.iter().enumerate();
-                committed.all(|(place, (entry, term))| {
-                    *term >= leader.term || leader.log.get(place) == Some(entry)
-                })
+        self.facts(state).iter().filter(|facts| facts.leads).all(|leader| {
+            let mut committed = history.committed.iter().enumerate();
+            committed.all(|(place, (entry, term))| {
+                *term >= leader.term || leader.log.get(place) == Some(entry)
             })
+        })
     }
 
     fn committed(&self, state: &State, wanted: fn(&Entry, u64) -> bool) -> bool {
@@ -287,11 +280,7 @@ impl Servers {
             Kind::Crash(survive) => format!(" crashes, and {survive} writes survive"),
             Kind::Drain => " is drained".to_owned(),
         };
-        let later = if action.step.drain {
-            ""
-        } else {
-            ", and is drained later"
-        };
+        let later = if action.step.drain { "" } else { ", and is drained later" };
         format!("{at}{what}{later}")
     }
 }
@@ -320,28 +309,10 @@ impl Model for Servers {
 
     fn init_states(&self) -> Vec<State> {
         let servers = founded(&self.bounds).map(|server| self.know(server));
-        let Bounds {
-            timeouts,
-            heartbeats,
-            commands,
-            crashes,
-            changes,
-            transfers,
-            ..
-        } = self.bounds;
-        let left = Left {
-            timeouts,
-            heartbeats,
-            commands,
-            crashes,
-            changes,
-            transfers,
-        };
-        let alike = if self.bounds.are_alike() {
-            Alike::All
-        } else {
-            Alike::None
-        };
+        let Bounds { timeouts, heartbeats, commands, crashes, changes, transfers, .. } =
+            self.bounds;
+        let left = Left { timeouts, heartbeats, commands, crashes, changes, transfers };
+        let alike = if self.bounds.are_alike() { Alike::All } else { Alike::None };
         vec![State {
             servers,
             mail: Vec::new(),
@@ -358,15 +329,9 @@ impl Model for Servers {
         let mut add = |at: u8, kind| {
             let undrained = facts[at as usize].undrained;
             let step = |drain| Step { kind, drain };
-            actions.push(Action {
-                at,
-                step: step(true),
-            });
+            actions.push(Action { at, step: step(true) });
             if bounds.late_drains && !undrained && !matches!(kind, Kind::Crash(_) | Kind::Drain) {
-                actions.push(Action {
-                    at,
-                    step: step(false),
-                });
+                actions.push(Action { at, step: step(false) });
             }
         };
         for at in (0..SERVERS as u8).filter(|at| self.may_act(*at, state.alike)) {
@@ -491,9 +456,7 @@ impl Model for Servers {
             Property::always("leader append-only", |model: &Self, state| {
                 model.no_fault(state, Fault::LeaderAppendOnly)
             }),
-            Property::always("log matching", |model: &Self, state| {
-                model.logs_match(state)
-            }),
+            Property::always("log matching", |model: &Self, state| model.logs_match(state)),
             Property::always("leader completeness", |model: &Self, state| {
                 model.leaders_are_complete(state)
             }),
@@ -517,10 +480,10 @@ impl Model for Servers {
             }),
         ];
         if self.bounds.commands > 0 {
-            properties.push(Property::sometimes(
-                "a command is committed",
-                |model: &Self, state| model.committed(state, |entry, _| is_command(entry)),
-            ));
+            properties
+                .push(Property::sometimes("a command is committed", |model: &Self, state| {
+                    model.committed(state, |entry, _| is_command(entry))
+                }));
         }
         if self.bounds.last_term > 1 {
             properties.push(Property::sometimes(
@@ -538,10 +501,9 @@ impl Model for Servers {
             ));
         }
         if self.bounds.changes > 0 {
-            properties.push(Property::sometimes(
-                "a change is completed",
-                |model: &Self, state| model.committed(state, |entry, _| ends_change(entry)),
-            ));
+            properties.push(Property::sometimes("a change is completed", |model: &Self, state| {
+                model.committed(state, |entry, _| ends_change(entry))
+            }));
         }
         properties
     }

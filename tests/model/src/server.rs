@@ -74,10 +74,7 @@ impl Server {
             payload: Payload::Noop,
         };
         let term = bounds.logs.iter().flat_map(|log| log.iter()).max();
-        let hard_state = HardState {
-            term: Term(term.copied().unwrap_or(0)),
-            vote: None,
-        };
+        let hard_state = HardState { term: Term(term.copied().unwrap_or(0)), vote: None };
         let log: Vec<_> = (1..).zip(terms).map(entry).collect();
         Self {
             raft: start(bounds, id, hard_state, &log),
@@ -94,10 +91,7 @@ impl Server {
     pub fn step(&self, bounds: &Bounds, input: Input, drain: bool) -> Option<Outcome> {
         let mut server = self.clone();
         let Config {
-            election_timeout_min: min,
-            election_timeout_max: max,
-            heartbeat_interval,
-            ..
+            election_timeout_min: min, election_timeout_max: max, heartbeat_interval, ..
         } = bounds.config(self.raft.id());
         let raft = &mut server.raft;
         match input {
@@ -114,20 +108,14 @@ impl Server {
             Input::Crash(survive) => server.crash(bounds, survive)?,
             Input::Drain => {}
         }
-        let mut outcome = Outcome {
-            server,
-            sent: Vec::new(),
-            applied: Vec::new(),
-        };
+        let mut outcome = Outcome { server, sent: Vec::new(), applied: Vec::new() };
         if drain {
             outcome.drain(bounds);
         }
         let server = &mut outcome.server;
         server.undrained = !drain;
         let tokens = server.writes.iter_mut();
-        server
-            .raft
-            .at_rest(tokens.filter_map(|write| write.token.as_mut()));
+        server.raft.at_rest(tokens.filter_map(|write| write.token.as_mut()));
         Some(outcome)
     }
 

@@ -9,26 +9,10 @@ impl Bounds {
     #[must_use]
     pub fn short() -> Vec<Self> {
         vec![
-            Self {
-                last_term: 2,
-                ..Self::new("elections")
-            },
-            Self {
-                commands: 1,
-                crashes: 1,
-                disk: Disk::InOrder,
-                ..Self::new("durability")
-            },
-            Self {
-                last_term: 3,
-                logs: [&[1], &[2], &[]],
-                ..Self::new("conflicts")
-            },
-            Self {
-                commands: 1,
-                late_drains: true,
-                ..Self::new("late drains")
-            },
+            Self { last_term: 2, ..Self::new("elections") },
+            Self { commands: 1, crashes: 1, disk: Disk::InOrder, ..Self::new("durability") },
+            Self { last_term: 3, logs: [&[1], &[2], &[]], ..Self::new("conflicts") },
+            Self { commands: 1, late_drains: true, ..Self::new("late drains") },
             Self {
                 pre_vote: true,
                 check_quorum: true,
@@ -36,11 +20,7 @@ impl Bounds {
                 heartbeats: 1,
                 ..Self::new("pre-vote")
             },
-            Self {
-                changes: 1,
-                targets: voters(&[&[1], &[1, 2], &[2, 3]]),
-                ..Self::new("changes")
-            },
+            Self { changes: 1, targets: voters(&[&[1], &[1, 2], &[2, 3]]), ..Self::new("changes") },
         ]
     }
 
@@ -48,21 +28,9 @@ impl Bounds {
     #[must_use]
     pub fn long() -> Vec<Self> {
         vec![
-            Self {
-                last_term: 2,
-                crashes: 1,
-                ..Self::new("elections and a crash")
-            },
-            Self {
-                last_term: 2,
-                commands: 1,
-                ..Self::new("elections and a command")
-            },
-            Self {
-                last_term: 2,
-                disk: Disk::InOrder,
-                ..Self::new("elections with slow disks")
-            },
+            Self { last_term: 2, crashes: 1, ..Self::new("elections and a crash") },
+            Self { last_term: 2, commands: 1, ..Self::new("elections and a command") },
+            Self { last_term: 2, disk: Disk::InOrder, ..Self::new("elections with slow disks") },
             Self {
                 commands: 1,
                 crashes: 1,
@@ -70,17 +38,8 @@ impl Bounds {
                 disk: Disk::AnyOrder,
                 ..Self::new("durability")
             },
-            Self {
-                last_term: 4,
-                logs: [&[1], &[2], &[]],
-                ..Self::new("Figure 8")
-            },
-            Self {
-                commands: 1,
-                crashes: 1,
-                late_drains: true,
-                ..Self::new("late drains")
-            },
+            Self { last_term: 4, logs: [&[1], &[2], &[]], ..Self::new("Figure 8") },
+            Self { commands: 1, crashes: 1, late_drains: true, ..Self::new("late drains") },
             Self {
                 pre_vote: true,
                 check_quorum: true,
@@ -119,7 +78,5 @@ impl Bounds {
 }
 
 fn voters(sets: &[&[u64]]) -> Vec<BTreeSet<u64>> {
-    sets.iter()
-        .map(|set| set.iter().copied().collect())
-        .collect()
+    sets.iter().map(|set| set.iter().copied().collect()).collect()
 }

@@ -23,10 +23,7 @@ struct Numbers {
 
 impl<T: Eq + Hash> Table<T> {
     pub fn new() -> Self {
-        Self {
-            chunks: [const { OnceLock::new() }; u32::BITS as usize],
-            numbers: Mutex::default(),
-        }
+        Self { chunks: [const { OnceLock::new() }; u32::BITS as usize], numbers: Mutex::default() }
     }
 
     pub fn number(&self, value: T) -> u32 {
@@ -42,9 +39,7 @@ impl<T: Eq + Hash> Table<T> {
         alike.push(number);
         let (chunk, place) = locate(number);
         let empty = || (0..1_usize << chunk).map(|_| OnceLock::new()).collect();
-        let is_new = self.chunks[chunk].get_or_init(empty)[place]
-            .set(value)
-            .is_ok();
+        let is_new = self.chunks[chunk].get_or_init(empty)[place].set(value).is_ok();
         assert!(is_new, "a number is given once");
         number
     }
@@ -60,9 +55,7 @@ impl<T> Index<u32> for Table<T> {
 
     fn index(&self, number: u32) -> &T {
         let (chunk, place) = locate(number);
-        let value = self.chunks[chunk]
-            .get()
-            .and_then(|chunk| chunk[place].get());
+        let value = self.chunks[chunk].get().and_then(|chunk| chunk[place].get());
         value.unwrap_or_else(|| unreachable!("only numbers of this table are asked for"))
     }
 }

@@ -4,10 +4,7 @@ use raft_model::{Bounds, Disk, Network, Order, check};
 
 #[test]
 fn one_term_with_a_crash_holds() {
-    let bounds = Bounds {
-        crashes: 1,
-        ..Bounds::new("one term with a crash")
-    };
+    let bounds = Bounds { crashes: 1, ..Bounds::new("one term with a crash") };
     let report = check(bounds, Order::DepthFirst, 1, None);
     assert!(report.holds(), "{report:#?}");
 }
@@ -16,11 +13,7 @@ fn one_term_with_a_crash_holds() {
 #[test]
 fn a_network_that_delivers_once_reaches_no_other_servers() {
     let servers = |network| {
-        let bounds = Bounds {
-            network,
-            disk: Disk::InOrder,
-            ..Bounds::new("one term")
-        };
+        let bounds = Bounds { network, disk: Disk::InOrder, ..Bounds::new("one term") };
         let report = check(bounds, Order::DepthFirst, 1, None);
         assert!(report.holds(), "{report:#?}");
         report.servers
@@ -31,10 +24,7 @@ fn a_network_that_delivers_once_reaches_no_other_servers() {
 /// A check that was stopped, or in which nothing happens, proves nothing and says so.
 #[test]
 fn an_empty_model_does_not_hold() {
-    let empty = Bounds {
-        timeouts: 0,
-        ..Bounds::new("nobody stands")
-    };
+    let empty = Bounds { timeouts: 0, ..Bounds::new("nobody stands") };
     let report = check(empty, Order::DepthFirst, 1, None);
     assert!(!report.holds());
     assert!(report.never.contains(&"a leader is elected"));

@@ -9,37 +9,23 @@ use raft_model::{Bounds, Disk, Order, check};
 const STEPS_MAX: usize = 10_000_000;
 
 fn falls(rule: Rule, bounds: Bounds, property: &str) {
-    let bounds = Bounds {
-        broken: Some(rule),
-        ..bounds
-    };
+    let bounds = Bounds { broken: Some(rule), ..bounds };
     let report = check(bounds, Order::BreadthFirst, 1, Some(STEPS_MAX));
     let fell = report.fell.iter().any(|(name, _)| *name == property);
     assert!(fell, "{} is broken: {report:#?}", rule.name());
 }
 
 fn crash() -> Bounds {
-    Bounds {
-        crashes: 1,
-        disk: Disk::InOrder,
-        ..Bounds::new("a crash")
-    }
+    Bounds { crashes: 1, disk: Disk::InOrder, ..Bounds::new("a crash") }
 }
 
 fn two_terms() -> Bounds {
-    Bounds {
-        last_term: 2,
-        ..Bounds::new("two terms")
-    }
+    Bounds { last_term: 2, ..Bounds::new("two terms") }
 }
 
 /// The situation of Figure 8, as far as (b).
 fn conflict() -> Bounds {
-    Bounds {
-        last_term: 3,
-        logs: [&[1], &[2], &[]],
-        ..Bounds::new("a conflict")
-    }
+    Bounds { last_term: 3, logs: [&[1], &[2], &[]], ..Bounds::new("a conflict") }
 }
 
 #[test]
@@ -59,17 +45,10 @@ fn votes_are_counted_as_the_paper_says() {
 
 #[test]
 fn entries_are_taken_as_the_paper_says() {
-    falls(
-        Rule::StaleLeaderIsRefused,
-        two_terms(),
-        "leader append-only",
-    );
+    falls(Rule::StaleLeaderIsRefused, two_terms(), "leader append-only");
     falls(Rule::PreviousEntryMatches, conflict(), "log matching");
     falls(Rule::ConflictIsRemoved, two_terms(), "durable commit");
-    let commands = Bounds {
-        commands: 1,
-        ..conflict()
-    };
+    let commands = Bounds { commands: 1, ..conflict() };
     falls(Rule::OnlyConflictIsRemoved, commands, "durable commit");
 }
 
@@ -78,48 +57,28 @@ fn what_is_committed_is_on_the_disks_of_a_majority() {
     falls(Rule::MajorityCommits, two_terms(), "durable commit");
     falls(Rule::LeaderCountsDurable, crash(), "durable commit");
     falls(Rule::AcknowledgeDurable, crash(), "durable commit");
-    let any_order = Bounds {
-        commands: 1,
-        disk: Disk::AnyOrder,
-        ..crash()
-    };
+    let any_order = Bounds { commands: 1, disk: Disk::AnyOrder, ..crash() };
     falls(Rule::WritesCompleteInOrder, any_order, "durable commit");
 }
 
 #[test]
 fn followers_believe_only_what_they_can_know() {
-    let beat = Bounds {
-        heartbeats: 1,
-        ..conflict()
-    };
+    let beat = Bounds { heartbeats: 1, ..conflict() };
     falls(Rule::HeartbeatWithinMatch, beat, "state machine safety");
-    let probe = Bounds {
-        heartbeats: 2,
-        logs: [&[1], &[1, 2], &[]],
-        ..conflict()
-    };
+    let probe = Bounds { heartbeats: 2, logs: [&[1], &[1, 2], &[]], ..conflict() };
     falls(Rule::CommitWhatMatches, probe, "state machine safety");
 }
 
 /// Figure 8 of the paper, found from (b) on.
 #[test]
 fn an_entry_of_an_old_term_is_not_committed_by_counting() {
-    let figure = Bounds {
-        last_term: 4,
-        batches: false,
-        ..conflict()
-    };
+    let figure = Bounds { last_term: 4, batches: false, ..conflict() };
     falls(Rule::CommitOwnTerm, figure, "leader completeness");
 }
 
 fn change(targets: &[&[u64]]) -> Bounds {
     let voters = |target: &&[u64]| target.iter().copied().collect();
-    Bounds {
-        timeouts: 2,
-        changes: 1,
-        targets: targets.iter().map(voters).collect(),
-        ..two_terms()
-    }
+    Bounds { timeouts: 2, changes: 1, targets: targets.iter().map(voters).collect(), ..two_terms() }
 }
 
 #[test]
@@ -127,20 +86,9 @@ fn memberships_change_as_the_paper_says() {
     falls(Rule::MembershipOnAppend, change(&[&[1]]), "durable commit");
     falls(Rule::ChangeIsJoint, change(&[&[1]]), "leader completeness");
     falls(Rule::JointNeedsBoth, change(&[&[1]]), "leader completeness");
-    falls(
-        Rule::JointIsCommitted,
-        change(&[&[1]]),
-        "leader completeness",
-    );
-    let two_at_once = Bounds {
-        changes: 2,
-        ..change(&[&[1, 2], &[1]])
-    };
+    falls(Rule::JointIsCommitted, change(&[&[1]]), "leader completeness");
+    let two_at_once = Bounds { changes: 2, ..change(&[&[1, 2], &[1]]) };
     falls(Rule::OneChangeAtATime, two_at_once, "leader completeness");
-    let one_term = Bounds {
-        last_term: 1,
-        timeouts: 1,
-        ..change(&[&[2, 3]])
-    };
+    let one_term = Bounds { last_term: 1, timeouts: 1, ..change(&[&[2, 3]]) };
     falls(Rule::RemovedLeaderDoesNotCount, one_term, "durable commit");
 }

@@ -30,18 +30,10 @@ pub fn fuzz(workspace: &Workspace) -> Result<Note> {
 
 /// Some schedules and configurations; and that broken rules are noticed.
 pub fn differential(workspace: &Workspace) -> Result<Note> {
-    Step::cargo(
-        workspace,
-        "fmt --check --manifest-path tests/differential/Cargo.toml",
-    )?
-    .run()?;
+    Step::cargo(workspace, "fmt --check --manifest-path tests/differential/Cargo.toml")?.run()?;
     let same = differential::compare(
         workspace,
-        &Args {
-            schedules: 500,
-            configurations: 100_000,
-            seed: 0,
-        },
+        &Args { schedules: 500, configurations: 100_000, seed: 0 },
     )?;
     if !same.ends_with(": the same") {
         bail!("the program doesn't say what it has compared");

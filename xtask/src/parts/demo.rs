@@ -89,18 +89,12 @@ fn free_ports() -> Result<u16> {
 fn get(port: u16, path: &str) -> Result<String> {
     let mut stream =
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).context("the demo does not listen")?;
-    stream
-        .set_read_timeout(Some(DEADLINE))
-        .context("no timeout can be set")?;
+    stream.set_read_timeout(Some(DEADLINE)).context("no timeout can be set")?;
     let request =
         format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n");
-    stream
-        .write_all(request.as_bytes())
-        .with_context(|| format!("cannot ask for {path}"))?;
+    stream.write_all(request.as_bytes()).with_context(|| format!("cannot ask for {path}"))?;
     let mut answer = Vec::new();
-    stream
-        .read_to_end(&mut answer)
-        .with_context(|| format!("no answer for {path}"))?;
+    stream.read_to_end(&mut answer).with_context(|| format!("no answer for {path}"))?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     if !answer.starts_with("HTTP/1.1 200 ") {
         bail!("{path}: {answer}");

@@ -74,8 +74,7 @@ type Note = Option<String>;
 
 impl Part {
     fn name(self) -> String {
-        self.to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_owned())
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     /// What must be on the machine.
@@ -170,11 +169,7 @@ pub fn run(workspace: &Workspace, named: &[Part]) -> ExitCode {
         } else if let Outcome::Failed(error) = &outcome {
             eprintln!("error: {}: {error}", part.name());
         }
-        rows.push(Row {
-            name: part.name(),
-            outcome,
-            time,
-        });
+        rows.push(Row { name: part.name(), outcome, time });
     }
     summary::print(&rows, started.elapsed());
     if rows.iter().all(|row| matches!(row.outcome, Outcome::Ok(_))) {
@@ -187,16 +182,9 @@ pub fn run(workspace: &Workspace, named: &[Part]) -> ExitCode {
 /// The named parts with those they build upon, in the order they run in.
 fn selection(named: &[Part]) -> Vec<Part> {
     let wanted = |part: &Part| {
-        named.is_empty()
-            || named
-                .iter()
-                .any(|name| name == part || name.after().contains(part))
+        named.is_empty() || named.iter().any(|name| name == part || name.after().contains(part))
     };
-    Part::value_variants()
-        .iter()
-        .copied()
-        .filter(wanted)
-        .collect()
+    Part::value_variants().iter().copied().filter(wanted).collect()
 }
 
 /// Meets the needs of all parts; returns what could not be met beside the line for the summary.
@@ -225,26 +213,15 @@ fn set_up(workspace: &Workspace, parts: &[Part]) -> (Row, HashMap<String, String
     } else {
         Outcome::Failed(missing.values().cloned().collect::<Vec<_>>().join("; "))
     };
-    let row = Row {
-        name: "set-up".to_owned(),
-        outcome,
-        time: began.elapsed(),
-    };
+    let row = Row { name: "set-up".to_owned(), outcome, time: began.elapsed() };
     (row, missing)
 }
 
 /// Why a part cannot run.
 fn obstacle(part: Part, missing: &HashMap<String, String>, succeeded: &[Part]) -> Option<String> {
-    let need = part
-        .needs()
-        .iter()
-        .map(|need| format!("{need:?}"))
-        .find(|need| missing.contains_key(need));
-    let before = || {
-        part.after()
-            .iter()
-            .find(|before| !succeeded.contains(before))
-    };
+    let need =
+        part.needs().iter().map(|need| format!("{need:?}")).find(|need| missing.contains_key(need));
+    let before = || part.after().iter().find(|before| !succeeded.contains(before));
     need.map(|need| format!("needs {need}, see set-up"))
         .or_else(|| before().map(|before| format!("needs `{}` to succeed", before.name())))
 }
@@ -265,10 +242,7 @@ mod tests {
         for part in Part::value_variants() {
             for before in part.after() {
                 assert!(
-                    before
-                        .after()
-                        .iter()
-                        .all(|first| part.after().contains(first)),
+                    before.after().iter().all(|first| part.after().contains(first)),
                     "{part:?}"
                 );
             }
@@ -277,10 +251,7 @@ mod tests {
 
     #[test]
     fn naming_a_part_selects_what_it_builds_upon() {
-        assert_eq!(
-            selection(&[Part::Browser]),
-            [Part::Page, Part::Build, Part::Browser]
-        );
+        assert_eq!(selection(&[Part::Browser]), [Part::Page, Part::Build, Part::Browser]);
         assert_eq!(selection(&[]).len(), Part::value_variants().len());
     }
 

@@ -49,12 +49,8 @@ pub fn run(workspace: &Workspace) -> Result<Note> {
     let mut count = 0;
     let mut servers = Vec::new();
     for block in &blocks {
-        let commands: Vec<&str> = block
-            .commands
-            .iter()
-            .map(String::as_str)
-            .filter(|line| *line != THIS)
-            .collect();
+        let commands: Vec<&str> =
+            block.commands.iter().map(String::as_str).filter(|line| *line != THIS).collect();
         count += commands.len();
         if block.is_server {
             stop(&mut servers)?;
@@ -141,9 +137,7 @@ fn succeed(
 }
 
 fn stop(servers: &mut Vec<Server>) -> Result<()> {
-    servers
-        .drain(..)
-        .try_for_each(|server| server.interrupt(To::Group, DEADLINE))
+    servers.drain(..).try_for_each(|server| server.interrupt(To::Group, DEADLINE))
 }
 
 /// A fenced block whose commands are run.
@@ -163,10 +157,7 @@ fn blocks(markdown: &str) -> Vec<Block> {
         let inside: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
         let is_server = language == "sh server";
         if is_server || language == "sh" {
-            blocks.push(Block {
-                is_server,
-                commands: commands(&inside),
-            });
+            blocks.push(Block { is_server, commands: commands(&inside) });
         }
     }
     blocks

@@ -63,25 +63,20 @@ pub fn no_std(workspace: &Workspace) -> Result<Note> {
 
 /// The same trace as the dev profile's, which is among [`test()`]'s, and the browser's, which is among raft-wasm's.
 pub fn golden(workspace: &Workspace) -> Result<Note> {
-    let passed = run_tests(Step::cargo(
-        workspace,
-        "test --package raft-sim --lib --release golden",
-    )?)?;
+    let passed =
+        run_tests(Step::cargo(workspace, "test --package raft-sim --lib --release golden")?)?;
     Ok(Some(format!("{passed} passed")))
 }
 
 pub fn campaign(workspace: &Workspace) -> Result<Note> {
     let mut last = String::new();
-    Step::cargo(
-        workspace,
-        "run --package raft-sim --bin simulate --release -- --seeds",
-    )?
-    .arg(CAMPAIGN_SEEDS.to_string())
-    .run_reading(|line| {
-        if line.contains(" seeds, ") {
-            last = line.to_owned();
-        }
-    })?;
+    Step::cargo(workspace, "run --package raft-sim --bin simulate --release -- --seeds")?
+        .arg(CAMPAIGN_SEEDS.to_string())
+        .run_reading(|line| {
+            if line.contains(" seeds, ") {
+                last = line.to_owned();
+            }
+        })?;
     if !last.starts_with(&format!("{CAMPAIGN_SEEDS} seeds, ")) {
         bail!("the simulator doesn't say that it ran {CAMPAIGN_SEEDS} seeds");
     }

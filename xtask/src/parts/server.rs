@@ -40,20 +40,14 @@ impl Server {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {command:?}"))?;
-        Ok(Self {
-            child,
-            log: log.to_path_buf(),
-            stopped: false,
-        })
+        Ok(Self { child, log: log.to_path_buf(), stopped: false })
     }
 
     /// What it has said.
     pub fn said(&self) -> String {
         // What a program says may be cut within a character while it says it.
-        std::fs::read(&self.log).map_or_else(
-            |_| String::new(),
-            |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-        )
+        std::fs::read(&self.log)
+            .map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Waits until it has said something.
@@ -151,20 +145,16 @@ mod tests {
 
     #[test]
     fn an_orderly_end_is_accepted() {
-        let mut server = shell(
-            "trap 'exit 0' INT; echo ready; while :; do sleep 0.1; done",
-            "orderly",
-        );
+        let mut server =
+            shell("trap 'exit 0' INT; echo ready; while :; do sleep 0.1; done", "orderly");
         server.wait_until_said("ready", SOON).unwrap();
         server.interrupt(To::Group, SOON).unwrap();
     }
 
     #[test]
     fn an_end_with_an_error_is_not() {
-        let mut server = shell(
-            "trap 'exit 3' INT; echo ready; while :; do sleep 0.1; done",
-            "error",
-        );
+        let mut server =
+            shell("trap 'exit 3' INT; echo ready; while :; do sleep 0.1; done", "error");
         server.wait_until_said("ready", SOON).unwrap();
         let error = server.interrupt(To::Group, SOON).unwrap_err();
         assert!(error.to_string().contains('3'), "{error}");

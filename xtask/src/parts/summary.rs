@@ -36,12 +36,7 @@ pub fn print(rows: &[Row], total: Duration) {
 }
 
 fn render(rows: &[Row], total: Duration) -> String {
-    let width = rows
-        .iter()
-        .map(|row| row.name.len())
-        .max()
-        .unwrap_or(0)
-        .max(5);
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max(5);
     let mut table = String::new();
     for row in rows {
         let (result, note) = match &row.outcome {
@@ -59,21 +54,13 @@ fn render(rows: &[Row], total: Duration) -> String {
         table.push_str(line.trim_end());
         table.push('\n');
     }
-    let failures = rows
-        .iter()
-        .filter(|row| !matches!(row.outcome, Outcome::Ok(_)))
-        .count();
+    let failures = rows.iter().filter(|row| !matches!(row.outcome, Outcome::Ok(_))).count();
     let verdict = if failures == 0 {
         "everything holds".to_owned()
     } else {
         format!("{failures} of {} did not succeed", rows.len())
     };
-    let line = format!(
-        "{:width$}  {:7}  {:>11}  {verdict}",
-        "total",
-        "",
-        elapsed(total)
-    );
+    let line = format!("{:width$}  {:7}  {:>11}  {verdict}", "total", "", elapsed(total));
     table.push_str(&line);
     table.push('\n');
     table
@@ -92,14 +79,8 @@ mod tests {
         };
         let rows = [
             row("fmt", Outcome::Ok(None)),
-            row(
-                "clippy",
-                Outcome::Failed("`cargo clippy` failed\nand so on".to_owned()),
-            ),
-            row(
-                "test",
-                Outcome::NotRun("needs `page` to succeed".to_owned()),
-            ),
+            row("clippy", Outcome::Failed("`cargo clippy` failed\nand so on".to_owned())),
+            row("test", Outcome::NotRun("needs `page` to succeed".to_owned())),
         ];
         let expected = "\
 fmt     ok        1 min 01 s

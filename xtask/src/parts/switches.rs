@@ -24,15 +24,9 @@ pub fn run(workspace: &Workspace) -> Result<Note> {
     fs::create_dir_all(&source).with_context(|| format!("cannot create {}", source.display()))?;
     let manifest = alone(&read(&workspace.path("Cargo.toml"))?)?;
     write(&copy.join("Cargo.toml"), &manifest)?;
-    write(
-        &copy.join("Cargo.lock"),
-        &read(&workspace.path("Cargo.lock"))?,
-    )?;
+    write(&copy.join("Cargo.lock"), &read(&workspace.path("Cargo.lock"))?)?;
     let core = "raft-core/Cargo.toml";
-    write(
-        &copy.join(core),
-        &library_alone(&read(&workspace.path(core))?),
-    )?;
+    write(&copy.join(core), &library_alone(&read(&workspace.path(core))?))?;
 
     copy_source(workspace, &source, |text| Ok((text.to_owned(), 0)))?;
     let as_it_is = assembly(workspace, &copy, "as-it-is")?;
@@ -44,25 +38,15 @@ pub fn run(workspace: &Workspace) -> Result<Note> {
         bail!("a switch of `sabotage` is left in a build without that feature:\n{difference}");
     }
     let lines = as_it_is.lines().count();
-    Ok(Some(format!(
-        "{replaced} switches leave nothing in {lines} lines of assembly"
-    )))
+    Ok(Some(format!("{replaced} switches leave nothing in {lines} lines of assembly")))
 }
 
 /// The workspace's manifest with raft-core as the only member.
 fn alone(manifest: &str) -> Result<String> {
-    let (before, rest) = manifest
-        .split_once("members = [")
-        .context("Cargo.toml has no members")?;
+    let (before, rest) = manifest.split_once("members = [").context("Cargo.toml has no members")?;
     let (_, after) = rest.split_once(']').context("the members never end")?;
-    let after: Vec<_> = after
-        .lines()
-        .filter(|line| !line.starts_with("default-members"))
-        .collect();
-    Ok(format!(
-        "{before}members = [\"raft-core\"]{}\n",
-        after.join("\n")
-    ))
+    let after: Vec<_> = after.lines().filter(|line| !line.starts_with("default-members")).collect();
+    Ok(format!("{before}members = [\"raft-core\"]{}\n", after.join("\n")))
 }
 
 /// A package's manifest without its examples, tests and the like.
@@ -117,9 +101,7 @@ fn without_switches(text: &str) -> Result<(String, usize)> {
     let mut count = 0;
     while let Some(dot) = changed.find(QUESTION) {
         let begin = path_begin(&changed[..dot]);
-        let end = changed[dot..]
-            .find(')')
-            .context("a question does not end")?;
+        let end = changed[dot..].find(')').context("a question does not end")?;
         let end = dot + end + 1;
         let mut answer = String::from("true");
         let rest = changed[begin..end].chars().skip(answer.len());
@@ -127,10 +109,7 @@ fn without_switches(text: &str) -> Result<(String, usize)> {
         changed.replace_range(begin..end, &answer);
         count += 1;
     }
-    ensure!(
-        !changed.contains("keeps("),
-        "a question is not asked as `….keeps(Rule::…)`"
-    );
+    ensure!(!changed.contains("keeps("), "a question is not asked as `….keeps(Rule::…)`");
     Ok((changed, count))
 }
 
@@ -147,17 +126,14 @@ fn path_begin(text: &str) -> usize {
 /// Compiles the copy as it ships, in one piece, and returns its assembly.
 fn assembly(workspace: &Workspace, copy: &Path, name: &str) -> Result<String> {
     let file = workspace.target(&format!("switches/{name}.s"));
-    Step::cargo(
-        workspace,
-        "rustc --quiet --release --lib --package raft-core --target-dir",
-    )?
-    .arg(workspace.target("switches/build"))
-    .args(["--", "--cap-lints", "allow", "--emit"])
-    .arg(format!("asm={}", file.display()))
-    .directory(copy)
-    .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
-    .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
-    .run()?;
+    Step::cargo(workspace, "rustc --quiet --release --lib --package raft-core --target-dir")?
+        .arg(workspace.target("switches/build"))
+        .args(["--", "--cap-lints", "allow", "--emit"])
+        .arg(format!("asm={}", file.display()))
+        .directory(copy)
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+        .run()?;
     read(&file)
 }
 

@@ -10,18 +10,9 @@ use crate::workspace::Workspace;
 
 /// wasm-pack finds wasm-bindgen's test runner on `PATH`, and is given the driver, so that it downloads nothing.
 pub fn wasm(workspace: &Workspace) -> Result<Note> {
-    let driver = workspace
-        .which("chromedriver")
-        .context("set-up found no chromedriver")?;
+    let driver = workspace.which("chromedriver").context("set-up found no chromedriver")?;
     let step = Step::new(workspace, "wasm-pack")?
-        .args([
-            "test",
-            "--headless",
-            "--chrome",
-            "--mode",
-            "no-install",
-            "--chromedriver",
-        ])
+        .args(["test", "--headless", "--chrome", "--mode", "no-install", "--chromedriver"])
         .arg(driver)
         .arg("raft-wasm")
         // In seconds; the code is not optimized, and 200 worlds full of faults are among the tests.
@@ -33,20 +24,15 @@ pub fn wasm(workspace: &Workspace) -> Result<Note> {
 /// The page is checked by the compiler that the tests have: it has no packages of its own.
 pub fn types(workspace: &Workspace) -> Result<Note> {
     npm(workspace, "types")?.run()?;
-    Step::new(
-        workspace,
-        workspace.path("tests/browser/node_modules/.bin/tsc"),
-    )?
-    .arg("--project")
-    .arg(workspace.path("www"))
-    .run()?;
+    Step::new(workspace, workspace.path("tests/browser/node_modules/.bin/tsc"))?
+        .arg("--project")
+        .arg(workspace.path("www"))
+        .run()?;
     Ok(None)
 }
 
 pub fn browser(workspace: &Workspace) -> Result<Note> {
-    let chromium = workspace
-        .which("chromium")
-        .context("set-up found no chromium")?;
+    let chromium = workspace.which("chromium").context("set-up found no chromium")?;
     let mut passed = 0;
     npm(workspace, "test")?
         .env("CHROMIUM", chromium)

@@ -62,7 +62,5 @@ impl Need {
 
 /// Ensures several needs; the first that cannot be met is the error.
 pub fn ensure(workspace: &Workspace, needs: &[Need]) -> Result<()> {
-    needs
-        .iter()
-        .try_for_each(|need| need.ensure(workspace).map(drop))
+    needs.iter().try_for_each(|need| need.ensure(workspace).map(drop))
 }

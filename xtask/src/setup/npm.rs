@@ -26,7 +26,5 @@ pub fn ensure(workspace: &Workspace) -> Result<Option<String>> {
         .run()?;
     fs::write(&copy, &wanted).with_context(|| format!("cannot write {}", copy.display()))?;
     let packages = "npm packages".to_owned();
-    Ok(Some(node.map_or(packages.clone(), |node| {
-        format!("{node}, {packages}")
-    })))
+    Ok(Some(node.map_or(packages.clone(), |node| format!("{node}, {packages}"))))
 }

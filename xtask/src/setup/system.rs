@@ -9,10 +9,7 @@ use crate::workspace::Workspace;
 type Program = (&'static str, &'static str);
 
 /// A browser and its WebDriver server, which must be of one version: Debian's are.
-pub const CHROMIUM: &[Program] = &[
-    ("chromium", "chromium"),
-    ("chromedriver", "chromium-driver"),
-];
+pub const CHROMIUM: &[Program] = &[("chromium", "chromium"), ("chromedriver", "chromium-driver")];
 
 /// Node.js and its package manager.
 pub const NODE: &[Program] = &[("node", "nodejs"), ("npm", "npm")];
@@ -43,17 +40,12 @@ pub fn ensure(workspace: &Workspace, programs: &[Program]) -> Result<Option<Stri
     announce(&format!("installing {names}"));
     let apt = || -> Result<Step> {
         let mut words =
-            root.iter()
-                .copied()
-                .chain(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+            root.iter().copied().chain(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
         let program = words.next().unwrap_or("env");
         Ok(Step::new(workspace, program)?.args(words))
     };
     apt()?.args(["update", "--quiet"]).run()?;
-    apt()?
-        .args(["install", "--quiet", "--yes", "--no-install-recommends"])
-        .args(&missing)
-        .run()?;
+    apt()?.args(["install", "--quiet", "--yes", "--no-install-recommends"]).args(&missing).run()?;
     Ok(Some(names))
 }
 
@@ -63,9 +55,6 @@ fn become_root(workspace: &Workspace) -> Result<Option<&'static [&'static str]>>
         return Ok(Some(&[]));
     }
     let sudo = workspace.which("sudo").is_some()
-        && Step::new(workspace, "sudo")?
-            .args(["-n", "true"])
-            .output()
-            .is_ok();
+        && Step::new(workspace, "sudo")?.args(["-n", "true"]).output().is_ok();
     Ok(sudo.then_some(&["sudo", "-n"]))
 }

@@ -89,10 +89,7 @@ impl Tool {
                 .is_ok_and(|answer| is_version(&answer, version))
         };
         let (first, others) = self.programs.split_first().unwrap_or((&self.package, &[]));
-        answers(first)
-            && others
-                .iter()
-                .all(|program| workspace.which(program).is_some())
+        answers(first) && others.iter().all(|program| workspace.which(program).is_some())
     }
 
     fn install(&self, workspace: &Workspace, version: &str, lock: &[&str]) -> Result<()> {
@@ -130,10 +127,7 @@ mod tests {
     #[test]
     fn versions_are_compared_whole() {
         assert!(is_version("wasm-bindgen 0.2.130\n", "0.2.130"));
-        assert!(is_version(
-            "wasm-bindgen 0.2.130 (abcdef 2026-01-01)\n",
-            "0.2.130"
-        ));
+        assert!(is_version("wasm-bindgen 0.2.130 (abcdef 2026-01-01)\n", "0.2.130"));
         assert!(!is_version("wasm-bindgen 0.2.1300\n", "0.2.130"));
         assert!(!is_version("", "0.2.130"));
     }

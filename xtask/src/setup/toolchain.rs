@@ -24,13 +24,7 @@ pub fn ensure(workspace: &Workspace) -> Result<Option<String>> {
     let wanted = parse(&text).context("rust-toolchain.toml is not written as xtask reads it")?;
 
     let list = Step::new(workspace, "rustup")?
-        .args([
-            "component",
-            "list",
-            "--installed",
-            "--toolchain",
-            &wanted.channel,
-        ])
+        .args(["component", "list", "--installed", "--toolchain", &wanted.channel])
         .output();
     let missing = match &list {
         Ok(list) => wanted.missing_from(list),
@@ -51,9 +45,7 @@ pub fn ensure(workspace: &Workspace) -> Result<Option<String>> {
     for target in &wanted.targets {
         install = install.args(["--target", target]);
     }
-    install
-        .run()
-        .context("the toolchain is installed by rustup, see https://rustup.rs")?;
+    install.run().context("the toolchain is installed by rustup, see https://rustup.rs")?;
     Ok(Some(missing))
 }
 
@@ -65,16 +57,9 @@ impl Toolchain {
                 .lines()
                 .any(|line| line == component || line.starts_with(&format!("{component}-")))
         };
-        let components = self
-            .components
-            .iter()
-            .filter(|component| !has(component))
-            .cloned();
-        let targets = self
-            .targets
-            .iter()
-            .filter(|target| !has(&format!("rust-std-{target}")))
-            .cloned();
+        let components = self.components.iter().filter(|component| !has(component)).cloned();
+        let targets =
+            self.targets.iter().filter(|target| !has(&format!("rust-std-{target}"))).cloned();
         components.chain(targets).collect()
     }
 }
@@ -112,18 +97,8 @@ mod tests {
     #[test]
     fn the_file_in_the_tree_is_understood() {
         let toolchain = parse(include_str!("../../../rust-toolchain.toml")).unwrap();
-        assert!(
-            toolchain
-                .components
-                .iter()
-                .any(|component| component == "clippy")
-        );
-        assert!(
-            toolchain
-                .targets
-                .iter()
-                .any(|target| target == "wasm32-unknown-unknown")
-        );
+        assert!(toolchain.components.iter().any(|component| component == "clippy"));
+        assert!(toolchain.targets.iter().any(|target| target == "wasm32-unknown-unknown"));
     }
 
     #[test]
@@ -131,10 +106,7 @@ mod tests {
         let toolchain = Toolchain {
             channel: "1.95.0".into(),
             components: vec!["clippy".into(), "rustfmt".into()],
-            targets: vec![
-                "wasm32-unknown-unknown".into(),
-                "thumbv7em-none-eabi".into(),
-            ],
+            targets: vec!["wasm32-unknown-unknown".into(), "thumbv7em-none-eabi".into()],
         };
         let installed = "clippy-x86_64-unknown-linux-gnu\nrust-std-wasm32-unknown-unknown\nrust-std-thumbv7em-none-eabihf\n";
         let missing = toolchain.missing_from(installed);

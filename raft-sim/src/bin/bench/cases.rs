@@ -25,12 +25,7 @@ const HOUR: u64 = 3600 * SECOND;
 pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     for timing in [Timing::Etcd, Timing::Paper] {
-        for (nodes, lasts) in [
-            (3, HOUR),
-            (5, 2 * HOUR),
-            (51, 240 * SECOND),
-            (101, 80 * SECOND),
-        ] {
+        for (nodes, lasts) in [(3, HOUR), (5, 2 * HOUR), (51, 240 * SECOND), (101, 80 * SECOND)] {
             cases.push(case(nodes, timing, lasts, false));
         }
     }
@@ -44,11 +39,7 @@ pub fn weighed(story: bool) -> Case {
 }
 
 fn case(nodes: u64, timing: Timing, lasts: u64, story: bool) -> Case {
-    let service = Service {
-        nodes,
-        timing,
-        seed: 1,
-    };
+    let service = Service { nodes, timing, seed: 1 };
     let mut script = service.script(lasts);
     script.config.story = story;
     let told = if story { ", with its story" } else { "" };

@@ -28,14 +28,8 @@ pub fn native(case: &Case) -> Result<(Measured, u64), Box<dyn Error>> {
         return Err(format!("{}: {violation}", case.name).into());
     }
     let (trace_hash, events) = (run.world().trace_hash(), run.world().events());
-    let back_seconds = case
-        .back_to
-        .map_or(0.0, |moment| timed(|| run.seek(moment)));
-    let measured = Measured {
-        seconds,
-        back_seconds,
-        trace_hash,
-    };
+    let back_seconds = case.back_to.map_or(0.0, |moment| timed(|| run.seek(moment)));
+    let measured = Measured { seconds, back_seconds, trace_hash };
     Ok((measured, events))
 }
 
@@ -65,10 +59,7 @@ fn timed(work: impl FnOnce()) -> f64 {
 
 fn processor_time() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(
-        u64::try_from(now.tv_sec).unwrap_or(0),
-        u32::try_from(now.tv_nsec).unwrap_or(0),
-    )
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 /// The one in the middle.

@@ -103,21 +103,12 @@ impl Report {
             ("{jumps}", self.jumps()),
         ];
         let page = include_str!("page.md").to_owned();
-        parts.into_iter().fold(page, |page, (mark, text)| {
-            page.replace(mark, text.trim_end())
-        })
+        parts.into_iter().fold(page, |page, (mark, text)| page.replace(mark, text.trim_end()))
     }
 
     /// All tables, for the terminal.
     pub fn tables(&self) -> String {
-        [
-            self.marks(),
-            self.speeds(),
-            self.campaign(),
-            self.weights(),
-            self.jumps(),
-        ]
-        .join("\n")
+        [self.marks(), self.speeds(), self.campaign(), self.weights(), self.jumps()].join("\n")
     }
 
     fn seconds(&self, place: usize, case: usize) -> f64 {
@@ -127,10 +118,7 @@ impl Report {
     /// Simulated seconds a second: the median, the least and the most.
     fn speed(&self, place: usize, case: usize) -> (f64, f64, f64) {
         let simulated = self.cases[case].lasts as f64 / 1e6;
-        let speeds = self.measured[place]
-            .1
-            .iter()
-            .map(|run| simulated / run[case].seconds);
+        let speeds = self.measured[place].1.iter().map(|run| simulated / run[case].seconds);
         let least = speeds.clone().fold(f64::INFINITY, f64::min);
         let most = speeds.clone().fold(0.0, f64::max);
         (median(speeds), least, most)
@@ -262,23 +250,14 @@ fn weigh(case: &Case) -> Result<Weight, Box<dyn Error>> {
         .spawn()
         .map_err(|error| format!("{}: {error}", program.display()))?;
     let script = serde_json::to_vec(&case.script)?;
-    child
-        .stdin
-        .take()
-        .ok_or("standard input was piped")?
-        .write_all(&script)?;
+    child.stdin.take().ok_or("standard input was piped")?.write_all(&script)?;
     let output = child.wait_with_output()?;
     let text = String::from_utf8(output.stdout)?;
     let numbers: Result<Vec<u64>, _> = text.split_whitespace().map(str::parse).collect();
     let [checkpoint, copy, world, checkpoints] = numbers?[..] else {
         return Err(format!("{} says {text:?}", program.display()).into());
     };
-    Ok(Weight {
-        checkpoint,
-        copy,
-        world,
-        checkpoints,
-    })
+    Ok(Weight { checkpoint, copy, world, checkpoints })
 }
 
 fn kib(bytes: u64) -> String {

@@ -142,9 +142,7 @@ impl FromStr for Millis {
         let (min, max) = text.split_once(['-', '–']).unwrap_or((text, text));
         let micros = |text: &str| {
             let millis: f64 = text.trim().parse().ok()?;
-            (0.0..1e12)
-                .contains(&millis)
-                .then_some((millis * 1000.0).round() as u64)
+            (0.0..1e12).contains(&millis).then_some((millis * 1000.0).round() as u64)
         };
         match (micros(min), micros(max)) {
             (Some(min), Some(max)) if min <= max => Ok(Self(Span::new(min, max))),
@@ -218,11 +216,7 @@ fn election(args: &ElectionArgs) -> Result<(), Box<dyn Error>> {
             End::Heard => Until::Heard,
         },
         terms_ahead: args.terms_ahead.clone(),
-        links: args
-            .links
-            .iter()
-            .map(|Link(from, to, latency)| (*from, *to, *latency))
-            .collect(),
+        links: args.links.iter().map(|Link(from, to, latency)| (*from, *to, *latency)).collect(),
         loss_per_mille: parts(args.loss, 100.0, 10.0)?,
         drift_ppm: parts(args.drift, 90.0, 10_000.0)?,
         pre_vote: args.pre_vote,
@@ -231,9 +225,8 @@ fn election(args: &ElectionArgs) -> Result<(), Box<dyn Error>> {
     let times = election.measure(args.repeat.trials, args.repeat.seed)?;
     match args.format {
         Format::Table => {
-            let (head, row): (Vec<_>, Vec<_>) = summary(&times)
-                .map(|(name, value)| (name, format!("{value:.1}")))
-                .unzip();
+            let (head, row): (Vec<_>, Vec<_>) =
+                summary(&times).map(|(name, value)| (name, format!("{value:.1}"))).unzip();
             println!("| {} |\n|{}", head.join(" | "), "---|".repeat(head.len()));
             println!("| {} |", row.join(" | "));
             println!("\n{} elections, in milliseconds", times.count());
@@ -277,9 +270,7 @@ fn local_network(args: &LanArgs) -> Result<(), Box<dyn Error>> {
         );
         return Ok(());
     }
-    let disk = args
-        .disk
-        .map_or(lan::DISK, |millis| (millis * 1000.0) as u64);
+    let disk = args.disk.map_or(lan::DISK, |millis| (millis * 1000.0) as u64);
     let lines: Vec<_> = lan::ROWS
         .iter()
         .map(|row| Ok((row, lan::election(row, disk).measure(trials, seed)?)))
@@ -303,9 +294,7 @@ fn lan_table(lines: &[(&lan::Row, Distribution)]) -> String {
         "| timeouts (ms) | | min | p10 | p50 | p90 | p99 | max | mean |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     for (row, times) in lines {
-        let published = [
-            row.min, row.p10, row.p50, row.p90, row.p99, row.max, row.mean,
-        ];
+        let published = [row.min, row.p10, row.p50, row.p90, row.p99, row.max, row.mean];
         let quantiles = [0.0, 0.1, 0.5, 0.9, 0.99, 1.0].map(|share| times.quantile(share));
         let cells = |values: &[f64]| {
             let cells: Vec<_> = values.iter().map(|value| format!("{value:.1}")).collect();
@@ -352,8 +341,5 @@ fn lan_plot(lines: &[(&lan::Row, Distribution)]) -> String {
             curves: lower.iter().map(curve).collect(),
         },
     ];
-    plot::draw(
-        "Time without a leader: lines are ours, circles were published",
-        &panels,
-    )
+    plot::draw("Time without a leader: lines are ours, circles were published", &panels)
 }

@@ -113,27 +113,12 @@ fn lines(question: Question, stable: bool) -> Vec<Line> {
                 ("all alike", usual.clone()),
                 (
                     "one way slow",
-                    links(&|from, to| {
-                        Some(if from < to {
-                            millis(5, 10)
-                        } else {
-                            millis(55, 70)
-                        })
-                    }),
+                    links(&|from, to| Some(if from < to { millis(5, 10) } else { millis(55, 70) })),
                 ),
                 ("one hears late", links(&|_, to| (to == 5).then_some(far))),
-                (
-                    "one is heard late",
-                    links(&|from, _| (from == 5).then_some(far)),
-                ),
-                (
-                    "one is far away",
-                    links(&|from, to| (from == 5 || to == 5).then_some(far)),
-                ),
-                (
-                    "two are far away",
-                    links(&|from, to| ((from > 3) != (to > 3)).then_some(far)),
-                ),
+                ("one is heard late", links(&|from, _| (from == 5).then_some(far))),
+                ("one is far away", links(&|from, to| (from == 5 || to == 5).then_some(far))),
+                ("two are far away", links(&|from, to| ((from > 3) != (to > 3)).then_some(far))),
             ]
         }
         Question::Loss => {
@@ -178,11 +163,7 @@ fn table(measured: &[(&str, Vec<(&str, Distribution)>)]) -> String {
 fn picture(measured: &[(&str, Vec<(&str, Distribution)>)]) -> String {
     let longest = measured.iter().flat_map(|(_, lines)| lines);
     let longest = longest.map(|(_, times)| times.quantile(0.99));
-    let end = if longest.fold(0.0, f64::max) > 5_000.0 {
-        50_000.0
-    } else {
-        5_000.0
-    };
+    let end = if longest.fold(0.0, f64::max) > 5_000.0 { 50_000.0 } else { 5_000.0 };
     let panels: Vec<_> = measured
         .iter()
         .map(|(variant, lines)| plot::Panel {

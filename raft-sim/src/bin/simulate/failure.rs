@@ -55,10 +55,7 @@ impl Failure {
             most => format!(" --stretch {most}"),
         };
         let seed = self.seed();
-        format!(
-            "cargo xtask simulate --seed {seed}{stretch}{}",
-            option("broken", cli)
-        )
+        format!("cargo xtask simulate --seed {seed}{stretch}{}", option("broken", cli))
     }
 }
 
@@ -89,11 +86,7 @@ fn explain(report: &Report, violation: &Violation, cli: &Cli, shrinks: bool) {
     };
     let (script, violation) = match small {
         None => (report.script.clone(), violation.clone()),
-        Some(Shrunk {
-            script,
-            violation,
-            runs,
-        }) => {
+        Some(Shrunk { script, violation, runs }) => {
             let (before, after) = (&report.script, &script);
             println!(
                 "  shrunk in {runs} runs: {} actions to {}, {} nodes to {}, {} clients to {}: {violation}",

@@ -62,13 +62,10 @@ struct Cli {
 #[cfg(feature = "sabotage")]
 fn rule(name: &str) -> Result<raft_core::Rule, String> {
     let all = raft_core::Rule::ALL;
-    all.iter()
-        .find(|rule| rule.name() == name)
-        .copied()
-        .ok_or_else(|| {
-            let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
-            format!("there is no such rule; there are {}", names.join(", "))
-        })
+    all.iter().find(|rule| rule.name() == name).copied().ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
+        format!("there is no such rule; there are {}", names.join(", "))
+    })
 }
 
 /// How long somebody may run worlds, for whom minutes are named.
@@ -162,8 +159,7 @@ fn replay(seed: u64, cli: &Cli) -> ExitCode {
 fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload: Box<dyn Any + Send>| {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-        text.or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_default()
+        text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
     })
 }
 
@@ -182,13 +178,9 @@ impl Seeds<'_> {
     fn take(&self) -> Option<u64> {
         let is_over = self.enough.load(Ordering::Relaxed)
             || self.interrupted.load(Ordering::Relaxed)
-            || self
-                .deadline
-                .is_some_and(|deadline| Instant::now() >= deadline);
+            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let next = |seed| (!is_over && seed < self.end).then(|| seed + 1);
-        let taken = self
-            .next
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let taken = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         taken.ok()
     }
 }
@@ -208,16 +200,10 @@ fn campaign(cli: &Cli, interrupted: &AtomicBool) -> ExitCode {
         (None, None) => most.min(1_000),
     };
     let Some(end) = cli.start.checked_add(count).filter(|_| count > 0) else {
-        eprintln!(
-            "there are no {count} seeds from {} on: the last is {}",
-            cli.start,
-            u64::MAX - 1
-        );
+        eprintln!("there are no {count} seeds from {} on: the last is {}", cli.start, u64::MAX - 1);
         return ExitCode::from(2);
     };
-    let deadline = cli
-        .minutes
-        .map(|minutes| began + Duration::from_secs_f64(minutes * 60.0));
+    let deadline = cli.minutes.map(|minutes| began + Duration::from_secs_f64(minutes * 60.0));
     let jobs = cli.jobs.map(usize::from);
     let jobs = jobs.or_else(|| thread::available_parallelism().ok().map(usize::from));
     let jobs = jobs.unwrap_or(1);

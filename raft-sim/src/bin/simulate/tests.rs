@@ -39,10 +39,7 @@ fn a_world_that_panics_is_one_failing_seed() {
     let [failure] = &*totals.failures else {
         panic!("one seed failed, and not {}", totals.failures.len());
     };
-    assert_eq!(
-        failure.to_string(),
-        "seed 2: panicked: a server has lost its mind"
-    );
+    assert_eq!(failure.to_string(), "seed 2: panicked: a server has lost its mind");
     let ended = conclude(&totals, &cli, 2, Instant::now(), &nobody);
     assert_eq!(ended, ExitCode::FAILURE);
     let (totals, _) = run_until_the_end(&[], u64::MAX, &nobody, panics);

@@ -87,10 +87,8 @@ impl Totals {
             &format!("branches of the protocol (every {COUNTED_EVERY}th seed)"),
             &self.branches,
         );
-        let missing: Vec<_> = REACHABLE
-            .iter()
-            .filter(|name| !self.branches.contains_key(*name))
-            .collect();
+        let missing: Vec<_> =
+            REACHABLE.iter().filter(|name| !self.branches.contains_key(*name)).collect();
         if !missing.is_empty() {
             println!("no seed took these branches: {missing:?}");
         }

@@ -13,11 +13,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 fn main() -> Result<()> {
     for case in &CASES {
         for core in CORES {
-            let Counts {
-                allocations,
-                bytes,
-                messages,
-            } = count(ALLOCATOR, core, case)?;
+            let Counts { allocations, bytes, messages } = count(ALLOCATOR, core, case)?;
             println!("{allocations} {bytes} {messages}");
         }
     }
