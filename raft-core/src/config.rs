@@ -1,10 +1,10 @@
 //! What a caller chooses.
 
-use core::fmt;
 use core::time::Duration;
 
 use crate::id::NodeId;
 use crate::membership::MembershipError;
+use crate::words::in_words;
 
 /// How a server behaves. All servers of a cluster should use the same values, except for `id`,
 /// `election_handicap`, `witness` and `explain`. How to choose them is told in the
@@ -81,31 +81,37 @@ pub struct Config {
     pub broken: crate::BrokenRules,
 }
 
-/// Why a [`Config`] or a [`Restored`](crate::Restored) was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// `election_timeout_min` must be less than `election_timeout_max`.
-    EmptyElectionRange,
-    /// `heartbeat_interval` must be positive and less than `election_timeout_min`.
-    HeartbeatNotBelowElectionTimeout,
-    /// This limit must not be zero.
-    ZeroLimit(&'static str),
-    /// `lease_drift_ppm` needs `check_quorum`, and must be less than a million.
-    LeaseImpossible,
-    /// The membership makes no sense.
-    Membership(MembershipError),
-    /// What is applied lies beyond the end of the log.
-    AppliedBeyondLog,
-    /// What is applied lies before the end of the snapshot, or the log starts behind it: something
-    /// is missing in between.
-    SnapshotDoesNotFit,
-    /// The last entry of the log has a later term than the hard state: they are of different ages.
-    LogNewerThanTerm,
-    /// The snapshot was added after entries: [`Restored::with_snapshot`](crate::Restored::with_snapshot) comes first.
-    SnapshotAfterEntries,
-    /// The membership names this server a witness, or a voter that is none, and [`Config::witness`] says otherwise.
-    WitnessMismatch,
+in_words! {
+    /// Why a [`Config`] or a [`Restored`](crate::Restored) was refused.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[non_exhaustive]
+    pub enum ConfigError: core::error::Error {
+        /// `election_timeout_min` must be less than `election_timeout_max`.
+        EmptyElectionRange => "election_timeout_min must be less than election_timeout_max";
+        /// `heartbeat_interval` must be positive and less than `election_timeout_min`.
+        HeartbeatNotBelowElectionTimeout =>
+            "heartbeat_interval must be positive and less than election_timeout_min";
+        /// This limit must not be zero.
+        ZeroLimit(name: &'static str) => "{name} must not be zero";
+        /// `lease_drift_ppm` needs `check_quorum`, and must be less than a million.
+        LeaseImpossible =>
+            "reads by lease need check_quorum, and a clock drift of less than a million ppm";
+        /// The membership makes no sense.
+        Membership(error: MembershipError) => "{error}";
+        /// What is applied lies beyond the end of the log.
+        AppliedBeyondLog => "what is applied lies beyond the end of the log";
+        /// What is applied lies before the end of the snapshot, or the log starts behind it: something
+        /// is missing in between.
+        SnapshotDoesNotFit =>
+            "entries are missing between the snapshot and the log or what is applied";
+        /// The last entry of the log has a later term than the hard state: they are of different ages.
+        LogNewerThanTerm => "the log ends in a later term than the hard state names";
+        /// The snapshot was added after entries: [`Restored::with_snapshot`](crate::Restored::with_snapshot) comes first.
+        SnapshotAfterEntries => "the snapshot must be added before the entries of the log";
+        /// The membership names this server a witness, or a voter that is none, and [`Config::witness`] says otherwise.
+        WitnessMismatch =>
+            "the membership and the configuration disagree on whether this server is a witness";
+    }
 }
 
 impl Config {
@@ -171,39 +177,6 @@ impl Config {
         }
     }
 }
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EmptyElectionRange => {
-                f.write_str("election_timeout_min must be less than election_timeout_max")
-            }
-            Self::HeartbeatNotBelowElectionTimeout => f.write_str(
-                "heartbeat_interval must be positive and less than election_timeout_min",
-            ),
-            Self::ZeroLimit(name) => write!(f, "{name} must not be zero"),
-            Self::LeaseImpossible => f.write_str(
-                "reads by lease need check_quorum, and a clock drift of less than a million ppm",
-            ),
-            Self::Membership(error) => error.fmt(f),
-            Self::AppliedBeyondLog => f.write_str("what is applied lies beyond the end of the log"),
-            Self::SnapshotDoesNotFit => f.write_str(
-                "entries are missing between the snapshot and the log or what is applied",
-            ),
-            Self::LogNewerThanTerm => {
-                f.write_str("the log ends in a later term than the hard state names")
-            }
-            Self::SnapshotAfterEntries => {
-                f.write_str("the snapshot must be added before the entries of the log")
-            }
-            Self::WitnessMismatch => f.write_str(
-                "the membership and the configuration disagree on whether this server is a witness",
-            ),
-        }
-    }
-}
-
-impl core::error::Error for ConfigError {}
 
 #[cfg(test)]
 mod tests {

@@ -142,7 +142,6 @@ mod election;
 mod entries;
 mod entry;
 mod event;
-mod explain;
 mod fetch;
 #[cfg(any(doc, doctest))]
 pub mod guide;
@@ -166,6 +165,7 @@ mod status;
 mod timer;
 mod transfer;
 mod window;
+mod words;
 
 pub use config::{Config, ConfigError};
 pub use effects::{

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::id::NodeId;
+use crate::words::in_words;
 
 /// The members of a cluster and what each of them is for.
 ///
@@ -22,18 +23,20 @@ pub struct Membership {
     witnesses: Vec<NodeId>,
 }
 
-/// Why a membership makes no sense.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum MembershipError {
-    /// Nobody could decide anything.
-    NoVoters,
-    /// A majority might consist of witnesses alone, and then nobody has what it committed.
-    TooManyWitnesses,
-    /// A witness has a vote, and this one has none.
-    WitnessWithoutVote(NodeId),
-    /// A server is a voter or a learner, not both.
-    VoterAndLearner(NodeId),
+in_words! {
+    /// Why a membership makes no sense.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[non_exhaustive]
+    pub enum MembershipError: core::error::Error {
+        /// Nobody could decide anything.
+        NoVoters => "a cluster needs at least one voter";
+        /// A majority might consist of witnesses alone, and then nobody has what it committed.
+        TooManyWitnesses => "a majority of the voters could consist of witnesses alone";
+        /// A witness has a vote, and this one has none.
+        WitnessWithoutVote(node: NodeId) => "{node} is to be a witness and no voter";
+        /// A server is a voter or a learner, not both.
+        VoterAndLearner(node: NodeId) => "{node} is to be a voter and a learner";
+    }
 }
 
 /// Where a vote stands.
@@ -332,21 +335,6 @@ impl fmt::Display for Membership {
         Ok(())
     }
 }
-
-impl fmt::Display for MembershipError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoVoters => f.write_str("a cluster needs at least one voter"),
-            Self::TooManyWitnesses => {
-                f.write_str("a majority of the voters could consist of witnesses alone")
-            }
-            Self::WitnessWithoutVote(node) => write!(f, "{node} is to be a witness and no voter"),
-            Self::VoterAndLearner(node) => write!(f, "{node} is to be a voter and a learner"),
-        }
-    }
-}
-
-impl core::error::Error for MembershipError {}
 
 #[cfg(test)]
 mod tests {

@@ -1,45 +1,48 @@
 //! Commands that clients propose (§5.3).
 
-use core::fmt;
-
 use bytes::Bytes;
 
 use crate::entry::{Entry, Payload};
 use crate::event::Event;
 use crate::id::{Instant, LogId, NodeId};
 use crate::raft::{Raft, RoleState};
+use crate::words::in_words;
 
-/// Why a command was not taken. It is certainly in no log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum ProposeError {
-    /// Only a leader takes commands.
-    NotLeader {
-        /// Where to ask instead, if known.
-        leader: Option<NodeId>,
-    },
-    /// The command exceeds [`Config::command_bytes_max`](crate::Config::command_bytes_max).
-    TooLarge {
-        /// Its size.
-        bytes: usize,
-        /// The limit.
-        bytes_max: usize,
-    },
-    /// Too much is uncommitted, or not on the leader's disk; ask again later
-    /// ([`Config::uncommitted_bytes_max`](crate::Config::uncommitted_bytes_max)).
-    Overloaded {
-        /// What is uncommitted, or not durable.
-        uncommitted_bytes: usize,
-    },
-    /// There is no room on the leader's disk.
-    DiskFull,
-    /// The leader is handing over; ask the next one.
-    Transferring {
-        /// Who is to lead.
-        to: NodeId,
-    },
-    /// The server stopped for good.
-    Stopped,
+in_words! {
+    /// Why a command was not taken. It is certainly in no log.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[non_exhaustive]
+    pub enum ProposeError: core::error::Error {
+        /// Only a leader takes commands.
+        NotLeader {
+            /// Where to ask instead, if known.
+            leader: Option<NodeId>,
+        } =>
+            if (let Some(leader) = leader) "only the leader takes commands: ask {leader}";
+            else "only a leader takes commands, and none is known: ask again later";
+        /// The command exceeds [`Config::command_bytes_max`](crate::Config::command_bytes_max).
+        TooLarge {
+            /// Its size.
+            bytes: usize,
+            /// The limit.
+            bytes_max: usize,
+        } => "the command has {bytes} bytes, more than the limit of {bytes_max}";
+        /// Too much is uncommitted, or not on the leader's disk; ask again later
+        /// ([`Config::uncommitted_bytes_max`](crate::Config::uncommitted_bytes_max)).
+        Overloaded {
+            /// What is uncommitted, or not durable.
+            uncommitted_bytes: usize,
+        } => "{uncommitted_bytes} bytes wait to be committed and written: ask again later";
+        /// There is no room on the leader's disk.
+        DiskFull => "there is no room on the leader's disk";
+        /// The leader is handing over; ask the next one.
+        Transferring {
+            /// Who is to lead.
+            to: NodeId,
+        } => "leadership is being handed over to {to}";
+        /// The server stopped for good.
+        Stopped => "the server has stopped for good";
+    }
 }
 
 impl Raft {
@@ -91,30 +94,3 @@ impl Raft {
         id
     }
 }
-
-impl fmt::Display for ProposeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotLeader { leader: Some(leader) } => {
-                write!(f, "only the leader takes commands: ask {leader}")
-            }
-            Self::NotLeader { leader: None } => {
-                f.write_str("only a leader takes commands, and none is known: ask again later")
-            }
-            Self::TooLarge { bytes, bytes_max } => {
-                write!(f, "the command has {bytes} bytes, more than the limit of {bytes_max}")
-            }
-            Self::Overloaded { uncommitted_bytes } => {
-                write!(
-                    f,
-                    "{uncommitted_bytes} bytes wait to be committed and written: ask again later"
-                )
-            }
-            Self::DiskFull => f.write_str("there is no room on the leader's disk"),
-            Self::Transferring { to } => write!(f, "leadership is being handed over to {to}"),
-            Self::Stopped => f.write_str("the server has stopped for good"),
-        }
-    }
-}
-
-impl core::error::Error for ProposeError {}

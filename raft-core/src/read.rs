@@ -2,7 +2,6 @@
 //! 6.4) or by a lease (6.4.1), at the leader and at its followers.
 
 use alloc::collections::VecDeque;
-use core::fmt;
 use core::time::Duration;
 
 use crate::config::Config;
@@ -12,6 +11,7 @@ use crate::id::{Instant, LogIndex, NodeId};
 use crate::message::{Message, ReadIndex, ReadIndexResponse};
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
+use crate::words::in_words;
 
 /// How a read makes sure that it sees every write that was acknowledged before it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -70,19 +70,21 @@ pub(crate) struct Questions {
     again: bool,
 }
 
-/// Why a read was not accepted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// No leader is known that could tell what is committed; ask again later.
-    NoLeader,
-    /// A witness has nothing to read; ask another server.
-    Witness,
-    /// Too many reads wait already; ask again later
-    /// ([`Config::reads_max`](crate::Config::reads_max)).
-    Overloaded,
-    /// The server stopped for good.
-    Stopped,
+in_words! {
+    /// Why a read was not accepted.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[non_exhaustive]
+    pub enum ReadError: core::error::Error {
+        /// No leader is known that could tell what is committed; ask again later.
+        NoLeader => "no leader is known that could tell what is committed: ask again later";
+        /// A witness has nothing to read; ask another server.
+        Witness => "a witness has nothing to read: ask another server";
+        /// Too many reads wait already; ask again later
+        /// ([`Config::reads_max`](crate::Config::reads_max)).
+        Overloaded => "too many reads wait already: ask again later";
+        /// The server stopped for good.
+        Stopped => "the server has stopped for good";
+    }
 }
 
 /// Rounds whose beginning is remembered for the lease. They span the whole time for which one can
@@ -343,18 +345,3 @@ impl Raft {
         }
     }
 }
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoLeader => {
-                f.write_str("no leader is known that could tell what is committed: ask again later")
-            }
-            Self::Witness => f.write_str("a witness has nothing to read: ask another server"),
-            Self::Overloaded => f.write_str("too many reads wait already: ask again later"),
-            Self::Stopped => f.write_str("the server has stopped for good"),
-        }
-    }
-}
-
-impl core::error::Error for ReadError {}

@@ -3,7 +3,6 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::fmt;
 
 use crate::entry::Payload;
 use crate::event::{Event, StepDownReason};
@@ -13,40 +12,46 @@ use crate::message::{Message, TimeoutNow};
 use crate::progress::Progress;
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
+use crate::words::in_words;
 
 /// The membership that the log begins with, and those that entries of the log brought.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Memberships(Vec<(LogIndex, Membership)>);
 
-/// Why the membership was not changed. The change is certainly in no log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum ChangeError {
-    /// Only a leader changes the membership.
-    NotLeader {
-        /// Where to ask instead, if known.
-        leader: Option<NodeId>,
-    },
-    /// The membership that is asked for makes no sense.
-    Invalid(MembershipError),
-    /// It is what is in force already.
-    NoChange,
-    /// A member was a witness and is to be none, or the other way round: what it lacks would be
-    /// missing for ever. Remove it, and add it under a new identity.
-    WitnessChanged(NodeId),
-    /// Another change is not committed yet; ask again later.
-    ChangeUnderWay,
-    /// The leader has not committed an entry of its own term yet; ask again later.
-    NotReady,
-    /// There is no room on the leader's disk.
-    DiskFull,
-    /// The leader is handing over; ask the next one.
-    Transferring {
-        /// Who is to lead.
-        to: NodeId,
-    },
-    /// The server stopped for good.
-    Stopped,
+in_words! {
+    /// Why the membership was not changed. The change is certainly in no log.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[non_exhaustive]
+    pub enum ChangeError: core::error::Error {
+        /// Only a leader changes the membership.
+        NotLeader {
+            /// Where to ask instead, if known.
+            leader: Option<NodeId>,
+        } =>
+            if (let Some(leader) = leader) "only the leader changes the membership: ask {leader}";
+            else "only a leader changes the membership, and none is known: ask again later";
+        /// The membership that is asked for makes no sense.
+        Invalid(error: MembershipError) => "{error}";
+        /// It is what is in force already.
+        NoChange => "the membership is that already";
+        /// A member was a witness and is to be none, or the other way round: what it lacks would be
+        /// missing for ever. Remove it, and add it under a new identity.
+        WitnessChanged(node: NodeId) =>
+            "{node} cannot become a witness or cease to be one: remove it, and add it under a new identity";
+        /// Another change is not committed yet; ask again later.
+        ChangeUnderWay => "another change of the membership is not committed: ask again later";
+        /// The leader has not committed an entry of its own term yet; ask again later.
+        NotReady => "the leader has only just been elected: ask again later";
+        /// There is no room on the leader's disk.
+        DiskFull => "there is no room on the leader's disk";
+        /// The leader is handing over; ask the next one.
+        Transferring {
+            /// Who is to lead.
+            to: NodeId,
+        } => "leadership is being handed over to {to}";
+        /// The server stopped for good.
+        Stopped => "the server has stopped for good";
+    }
 }
 
 impl Memberships {
@@ -280,31 +285,3 @@ impl Raft {
         self.enter(target);
     }
 }
-
-impl fmt::Display for ChangeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotLeader { leader: Some(leader) } => {
-                write!(f, "only the leader changes the membership: ask {leader}")
-            }
-            Self::NotLeader { leader: None } => f.write_str(
-                "only a leader changes the membership, and none is known: ask again later",
-            ),
-            Self::Invalid(error) => error.fmt(f),
-            Self::NoChange => f.write_str("the membership is that already"),
-            Self::WitnessChanged(node) => write!(
-                f,
-                "{node} cannot become a witness or cease to be one: remove it, and add it under a new identity"
-            ),
-            Self::ChangeUnderWay => {
-                f.write_str("another change of the membership is not committed: ask again later")
-            }
-            Self::NotReady => f.write_str("the leader has only just been elected: ask again later"),
-            Self::DiskFull => f.write_str("there is no room on the leader's disk"),
-            Self::Transferring { to } => write!(f, "leadership is being handed over to {to}"),
-            Self::Stopped => f.write_str("the server has stopped for good"),
-        }
-    }
-}
-
-impl core::error::Error for ChangeError {}

@@ -1,12 +1,11 @@
 //! What a server brings along from its disk.
 
-use core::fmt;
-
 use crate::entry::{Entry, HardState, Payload, Snapshot};
 use crate::id::{LogId, LogIndex};
 use crate::log::Log;
 use crate::membership::Membership;
 use crate::reconfiguration::Memberships;
+use crate::words::in_words;
 
 /// The durable state that a server starts from. A server that starts for the first time pushes no
 /// entries and has the default [`HardState`].
@@ -26,17 +25,21 @@ pub struct Restored {
     pub(crate) is_misordered: bool,
 }
 
-/// The durable log is damaged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum RestoreError {
-    /// An entry does not follow the one before it.
-    Gap {
-        /// The entry before.
-        last: LogId,
-        /// The entry that does not follow.
-        found: LogId,
-    },
+in_words! {
+    /// The durable log is damaged.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[non_exhaustive]
+    pub enum RestoreError: core::error::Error {
+        /// An entry does not follow the one before it.
+        Gap {
+            /// The entry before.
+            last: LogId,
+            /// The entry that does not follow.
+            found: LogId,
+        } =>
+            "the stored log is damaged: after entry {} of term {} comes entry {} of term {}",
+                last.index, last.term, found.index, found.term;
+    }
 }
 
 impl Restored {
@@ -103,17 +106,3 @@ impl Restored {
         Ok(())
     }
 }
-
-impl fmt::Display for RestoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Gap { last, found } => write!(
-                f,
-                "the stored log is damaged: after entry {} of term {} comes entry {} of term {}",
-                last.index, last.term, found.index, found.term
-            ),
-        }
-    }
-}
-
-impl core::error::Error for RestoreError {}

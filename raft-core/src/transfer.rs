@@ -1,13 +1,13 @@
 //! Leadership transfer (dissertation 3.10).
 
 use core::cmp::Reverse;
-use core::fmt;
 
 use crate::event::{Event, IgnoreReason};
 use crate::id::{Instant, NodeId, Term};
 use crate::message::{Message, TimeoutNow};
 use crate::progress::Progress;
 use crate::raft::{Raft, RoleState};
+use crate::words::in_words;
 
 /// A transfer that is under way.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -25,26 +25,30 @@ impl Transfer {
     }
 }
 
-/// Why leadership was not transferred.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum TransferError {
-    /// Only a leader hands over.
-    NotLeader {
-        /// Where to ask instead, if known.
-        leader: Option<NodeId>,
-    },
-    /// The target leads already.
-    LeadsAlready,
-    /// The target is no voter, or will be none after the change that is under way, or is a witness.
-    CannotLead(NodeId),
-    /// Another transfer is under way.
-    Transferring {
-        /// Who is to lead.
-        to: NodeId,
-    },
-    /// The server stopped for good.
-    Stopped,
+in_words! {
+    /// Why leadership was not transferred.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[non_exhaustive]
+    pub enum TransferError: core::error::Error {
+        /// Only a leader hands over.
+        NotLeader {
+            /// Where to ask instead, if known.
+            leader: Option<NodeId>,
+        } =>
+            if (let Some(leader) = leader) "only the leader can hand over: ask {leader}";
+            else "only a leader can hand over, and none is known: ask again later";
+        /// The target leads already.
+        LeadsAlready => "that server leads already";
+        /// The target is no voter, or will be none after the change that is under way, or is a witness.
+        CannotLead(target: NodeId) => "{target} cannot lead: it is no voter, or a witness";
+        /// Another transfer is under way.
+        Transferring {
+            /// Who is to lead.
+            to: NodeId,
+        } => "leadership is being handed over to {to}";
+        /// The server stopped for good.
+        Stopped => "the server has stopped for good";
+    }
 }
 
 impl Raft {
@@ -167,24 +171,3 @@ impl Raft {
         }
     }
 }
-
-impl fmt::Display for TransferError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotLeader { leader: Some(leader) } => {
-                write!(f, "only the leader can hand over: ask {leader}")
-            }
-            Self::NotLeader { leader: None } => {
-                f.write_str("only a leader can hand over, and none is known: ask again later")
-            }
-            Self::LeadsAlready => f.write_str("that server leads already"),
-            Self::CannotLead(target) => {
-                write!(f, "{target} cannot lead: it is no voter, or a witness")
-            }
-            Self::Transferring { to } => write!(f, "leadership is being handed over to {to}"),
-            Self::Stopped => f.write_str("the server has stopped for good"),
-        }
-    }
-}
-
-impl core::error::Error for TransferError {}
