@@ -120,15 +120,20 @@ impl Raft {
         let void_if_replaced = self.config.keeps(Rule::ReplacedWriteIsVoid);
         let durability = &mut self.durability;
         durability.synced(&token, in_order);
-        while let Some(write) = durability.on_the_way.pop_front_if(|write| write.synced) {
+        while let Some(write) = durability.on_the_way.front()
+            && write.synced
+        {
             durability.durable = write.hard_state;
             if let Some(last) = write.last
                 && self.log.persisted(last, void_if_replaced)
             {
                 through = Some(last);
             }
+            durability.on_the_way.pop_front();
         }
         if let Some(through) = through {
+            let last = token.entries.last().map(|entry| entry.id);
+            self.returned = last.filter(|last| *last == through).map(|last| (last, token.entries));
             self.explain(|| Event::LogPersisted { through });
             if let RoleState::Leader(_) = self.role {
                 self.settle(self.commit_index.min(through.index));
@@ -160,16 +165,17 @@ impl Raft {
         let sequence = durability.next_sequence;
         durability.next_sequence += 1;
         durability.written = self.hard_state;
-        let token = Durable { server: durability.server, boot: durability.boot, sequence };
-        let log_start = self.log.take_start();
-        let entries = self.log.take_unwritten();
+        let (server, boot) = (durability.server, durability.boot);
         self.durability.on_the_way.push_back(OnTheWay {
             hard_state: self.hard_state,
-            last: entries.last().map(|entry| entry.id),
+            last: self.log.last_unwritten(),
             handed_out: self.now,
             synced: false,
         });
-        effects.write = Some(Write { token, hard_state, log_start, entries });
+        let log_start = self.log.take_start();
+        let entries = self.log.take_unwritten();
+        let token = Durable { server, boot, sequence, entries };
+        effects.write = Some(Write { token, hard_state, log_start });
     }
 
     /// Sends the vote and the acknowledgement that waited for a write, if it is durable.
@@ -198,8 +204,9 @@ impl Raft {
         };
         if let Some(match_index) = follower.ack.take(durable) {
             let result = AppendResult::Accepted { match_index };
-            let response = AppendEntriesResponse { term, result };
-            self.send(leader, Message::AppendEntriesResponse(response));
+            self.send_controlled(leader, || {
+                Message::AppendEntriesResponse(AppendEntriesResponse { term, result })
+            });
         }
     }
 }

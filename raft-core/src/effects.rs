@@ -86,7 +86,8 @@ pub struct Outbound {
 /// Nor can a token be made from nothing, from a write that is only borrowed, or twice:
 ///
 /// ```compile_fail,E0451
-/// let token = raft_core::Durable { server: raft_core::NodeId(1), boot: 1, sequence: 1 };
+/// let (server, boot, sequence, entries) = (raft_core::NodeId(1), 1, 1, [].into());
+/// let token = raft_core::Durable { server, boot, sequence, entries };
 /// ```
 ///
 /// ```compile_fail,E0507
@@ -115,7 +116,6 @@ pub struct Write {
     pub(crate) token: Durable,
     pub(crate) hard_state: Option<HardState>,
     pub(crate) log_start: Option<LogId>,
-    pub(crate) entries: Entries,
 }
 
 /// Says that a [`Write`] is durable. Only [`Write::synced`] makes one.
@@ -125,6 +125,8 @@ pub struct Durable {
     pub(crate) server: NodeId,
     pub(crate) boot: u64,
     pub(crate) sequence: u64,
+    /// What was written comes back: the state machine is mostly what it goes to next.
+    pub(crate) entries: Entries,
 }
 
 /// Asks for a piece of this server's own snapshot, for a follower. It is asked for once, however
@@ -240,13 +242,13 @@ impl Write {
     /// of the first of them on; nothing of the old log may stay behind the last of them.
     #[must_use]
     pub fn entries(&self) -> &Entries {
-        &self.entries
+        &self.token.entries
     }
 
     /// The last entry to store.
     #[must_use]
     pub fn last(&self) -> Option<LogId> {
-        self.entries.last().map(|entry| entry.id)
+        self.token.entries.last().map(|entry| entry.id)
     }
 
     /// Says that everything in this write, and in all writes before it, survives a loss of power.
@@ -274,7 +276,7 @@ impl fmt::Debug for Write {
             .field("sequence", &self.token.sequence)
             .field("hard_state", &self.hard_state)
             .field("log_start", &self.log_start)
-            .field("entries", &self.entries.len())
+            .field("entries", &self.token.entries.len())
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,5 @@
 //! Entries that have left memory, and come back from the durable log.
 
-use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use crate::effects::{Fetch, FetchPurpose};
@@ -9,7 +8,7 @@ use crate::event::StopReason;
 use crate::id::{Instant, LogIndex, NodeId};
 use crate::progress::Mode;
 use crate::raft::{Raft, RoleState};
-use crate::replication::Batch;
+use crate::window::Piece;
 
 impl Raft {
     /// Entries come back from the durable log, in answer to a [`Fetch`].
@@ -52,7 +51,7 @@ impl Raft {
             return;
         };
         let (_, mut progress) = leader.followers[position].clone();
-        self.send_append(follower, &mut progress, Batch::new(Cow::Owned(entries.into())));
+        self.send_append(follower, &mut progress, Piece::new(entries.into()));
         if let RoleState::Leader(leader) = &mut self.role {
             leader.followers[position].1 = progress;
         }

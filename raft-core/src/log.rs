@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::id::{LogId, LogIndex, Term};
-use crate::window::Window;
+use crate::window::{Piece, Window};
 
 /// A window over the durable log.
 ///
@@ -137,6 +137,11 @@ impl Log {
         self.window.piece(from, through)
     }
 
+    /// The entries that came last, if they are ready to be handed on.
+    pub(crate) fn newest(&self) -> Option<&Piece> {
+        self.window.newest()
+    }
+
     /// The entries of the window from `from` to `through`, up to `bytes_max` but at least one if
     /// there is one.
     pub(crate) fn batch(&self, from: LogIndex, through: LogIndex, bytes_max: usize) -> Entries {
@@ -199,6 +204,11 @@ impl Log {
         self.written < self.last.index || self.start_unwritten
     }
 
+    /// The last of the entries that were in no write so far.
+    pub(crate) fn last_unwritten(&self) -> Option<LogId> {
+        (self.written < self.last.index).then_some(self.last)
+    }
+
     /// The entries that were in no write so far, for a write.
     pub(crate) fn take_unwritten(&mut self) -> Entries {
         debug_assert!(
@@ -208,7 +218,7 @@ impl Log {
         self.window.share();
         let from = self.written.next();
         let entries = match self.window.newest() {
-            Some((first, piece)) if first == from => piece.clone(),
+            Some(piece) if piece.first == from => piece.entries.clone(),
             _ => self.together(from, (self.last.index - self.written) as usize),
         };
         self.written = self.last.index;

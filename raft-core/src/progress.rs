@@ -98,6 +98,13 @@ impl Progress {
         }
     }
 
+    /// Whether the follower was sent all of a log that ends with `last`, and is owed nothing else.
+    #[inline]
+    pub(crate) fn has_all(&self, last: LogIndex) -> bool {
+        let is_owed = self.heartbeat_due || self.probe_due || self.next_index <= last;
+        self.mode == Mode::Pipeline && !is_owed
+    }
+
     /// Whether another AppendEntries with entries may leave.
     pub(crate) fn may_send(&self, messages_max: usize, bytes_max: usize) -> bool {
         match self.mode {

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::iter;
 use core::time::Duration;
 
 use crate::config::{Config, ConfigError};
@@ -50,6 +51,9 @@ pub struct Raft {
     outbox: Vec<Outbound>,
     /// Committed entries that came back from the durable log.
     pub(crate) refetched: Option<Entries>,
+    /// The entries of the latest durable write, and the last of them. They are mostly what is committed next, and
+    /// are handed out again instead of being shared once more.
+    pub(crate) returned: Option<(LogId, Entries)>,
     /// Whether committed entries are awaited from the durable log.
     pub(crate) refetching: bool,
     /// The latest durable snapshot of the state machine.
@@ -201,6 +205,7 @@ impl Raft {
             grant: None,
             outbox: Vec::new(),
             refetched: None,
+            returned: None,
             refetching: false,
             snapshot,
             incoming: None,
@@ -395,13 +400,15 @@ impl Raft {
     /// Answers a message, or asks for votes.
     pub(crate) fn send(&mut self, to: NodeId, message: Message) {
         if self.outbox.len() < OUTBOX_MAX {
-            self.send_controlled(to, message);
+            self.send_controlled(to, || message);
         }
     }
 
     /// Sends what flow control has already bounded.
-    pub(crate) fn send_controlled(&mut self, to: NodeId, message: Message) {
-        self.outbox.push(Outbound { to, message });
+    #[inline(always)]
+    pub(crate) fn send_controlled(&mut self, to: NodeId, message: impl FnOnce() -> Message) {
+        // Made where it stays, a message is not written twice.
+        self.outbox.extend(iter::once_with(|| Outbound { to, message: message() }));
     }
 
     pub(crate) fn explain(&mut self, event: impl FnOnce() -> Event) {
@@ -469,6 +476,17 @@ impl Raft {
         {
             self.delivered = last.id.index;
             effects.committed.push(refetched);
+        }
+        if let Some((last, entries)) = &self.returned
+            && last.index <= through
+        {
+            let is_next = self.delivered.0 + entries.len() as u64 == last.index.0;
+            if is_next && self.log.contains(*last) {
+                self.delivered = last.index;
+                effects.committed.extend(self.returned.take().map(|(_, entries)| entries));
+            } else {
+                self.returned = None;
+            }
         }
         while self.delivered < through {
             let Some(piece) = self.log.piece(self.delivered.next(), through) else {

@@ -1,10 +1,9 @@
 //! Log replication, the leader's side (§5.3, §5.4.2), pipelined and batched (dissertation 10.2).
 
-use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::effects::{Effects, Fetch, FetchPurpose, Write};
+use crate::effects::{Effects, Fetch, FetchPurpose};
 use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::event::{Event, IgnoreReason, StepDownReason};
@@ -15,19 +14,7 @@ use crate::message::{
 use crate::progress::{Mode, Progress};
 use crate::raft::{Leader, Raft, RoleState};
 use crate::sabotage::Rule;
-
-/// Entries to send, and how much they count against the limits.
-#[derive(Clone, Default)]
-pub(crate) struct Batch<'a> {
-    entries: Cow<'a, Entries>,
-    bytes: usize,
-}
-
-impl<'a> Batch<'a> {
-    pub(crate) fn new(entries: Cow<'a, Entries>) -> Self {
-        Self { bytes: entries.iter().map(Entry::bytes).sum(), entries }
-    }
-}
+use crate::window::Piece;
 
 impl Raft {
     /// A heartbeat interval has passed: the leader checks that it can still lead, and makes itself
@@ -84,6 +71,7 @@ impl Raft {
         self.start_read_round();
         self.hand_over();
         let (term, commit_index) = (self.term(), self.commit_index);
+        let last = self.log.last().index;
         let log_start = self.log.start().index;
         let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.last);
         self.notice_who_keeps_up();
@@ -94,10 +82,11 @@ impl Raft {
         // The role is lent out of the server while messages are sent from it.
         let mut followers = core::mem::take(&mut leader.followers);
         let round = leader.round;
-        // Most followers need the same entries, which are those of the leader's own write.
-        let written = effects.write.as_ref().map(Write::entries);
-        let mut batch = written.map(|entries| Batch::new(Cow::Borrowed(entries)));
+        let mut batch = None;
         for (follower, progress) in &mut followers {
+            if progress.has_all(last) {
+                continue;
+            }
             if core::mem::take(&mut progress.heartbeat_due) {
                 let commit_index = if self.config.keeps(Rule::HeartbeatWithinMatch) {
                     commit_index.min(progress.match_index)
@@ -120,7 +109,7 @@ impl Raft {
                 self.explain(|| Event::SnapshotSent { to, last });
             }
             if core::mem::take(&mut progress.probe_due) {
-                self.send_append(*follower, progress, Batch::default());
+                self.send_append(*follower, progress, None);
             }
             self.send_entries(*follower, progress, for_witnesses, &mut batch, &mut effects.fetches);
             self.send_snapshot(*follower, progress, &mut effects.snapshot_reads);
@@ -174,7 +163,7 @@ impl Raft {
         follower: NodeId,
         progress: &mut Progress,
         for_witnesses: LogIndex,
-        batch: &mut Option<Batch<'_>>,
+        batch: &mut Option<Piece>,
         fetches: &mut Vec<Fetch>,
     ) {
         let (messages_max, bytes_max) =
@@ -188,7 +177,7 @@ impl Raft {
             let pipeline = progress.mode == Mode::Pipeline;
             if progress.next_index > through {
                 if !pipeline {
-                    self.send_append(follower, progress, Batch::default());
+                    self.send_append(follower, progress, None);
                 }
                 return;
             }
@@ -202,16 +191,16 @@ impl Raft {
                 });
             }
             let (next, bytes_max) = (progress.next_index, self.config.append_bytes_max);
-            let fits = |Batch { entries, bytes }: &&Batch| {
-                let is_next = entries.first().is_some_and(|first| first.id.index == next);
-                let is_allowed = entries.last().is_some_and(|last| last.id.index <= through);
-                is_next && is_allowed && (*bytes <= bytes_max || entries.len() == 1)
+            // Most followers lack what came last, and others the same as the one before them.
+            let fits = |piece: &&Piece| {
+                let is_small = piece.bytes <= bytes_max || piece.entries.len() == 1;
+                piece.first == next && piece.last() <= through && is_small
             };
-            let due = match batch.as_ref().filter(fits) {
-                Some(batch) => batch.clone(),
+            let due = match self.log.newest().filter(fits).or(batch.as_ref().filter(fits)) {
+                Some(piece) => Some(piece.clone()),
                 None => {
-                    let built = Batch::new(Cow::Owned(self.log.batch(next, through, bytes_max)));
-                    batch.insert(built).clone()
+                    *batch = Piece::new(self.log.batch(next, through, bytes_max));
+                    batch.clone()
                 }
             };
             self.send_append(follower, progress, due);
@@ -222,28 +211,27 @@ impl Raft {
         &mut self,
         follower: NodeId,
         progress: &mut Progress,
-        batch: Batch<'_>,
+        batch: Option<Piece>,
     ) {
-        let (bytes, mut entries) = (batch.bytes, batch.entries.into_owned());
         let prev_index = progress.next_index.previous();
         let Some(prev_term) = self.log.term_at(prev_index) else {
             debug_assert!(false, "a leader sends entries of its own log");
             return;
         };
-        let last = entries.last().map_or(prev_index, |entry| entry.id.index);
-        if !entries.is_empty() || matches!(progress.mode, Mode::Probe { .. }) {
+        let (last, bytes) =
+            batch.as_ref().map_or((prev_index, 0), |piece| (piece.last(), piece.bytes));
+        if batch.is_some() || matches!(progress.mode, Mode::Probe { .. }) {
             progress.sent(last, bytes);
         }
+        let mut entries = batch.map_or_else(Entries::default, |piece| piece.entries);
         if self.membership().is_witness(follower) {
             entries = entries.iter().map(Entry::withheld).collect();
         }
-        let request = AppendEntries {
-            term: self.term(),
-            prev_log: LogId::new(prev_term, prev_index),
-            entries,
-            leader_commit: self.commit_index,
-        };
-        self.send_controlled(follower, Message::AppendEntries(request));
+        let (term, leader_commit) = (self.term(), self.commit_index);
+        let prev_log = LogId::new(prev_term, prev_index);
+        self.send_controlled(follower, || {
+            Message::AppendEntries(AppendEntries { term, prev_log, entries, leader_commit })
+        });
     }
 
     pub(crate) fn on_append_entries_response(

@@ -2,6 +2,7 @@
 //! and no part of the interface.
 
 use crate::effects::Durable;
+use crate::entries::Entries;
 use crate::id::Instant;
 use crate::raft::{Leader, Raft, RoleState};
 use crate::read::Lease;
@@ -33,8 +34,11 @@ impl Raft {
         self.silent_until = REST;
         self.timer.rest(REST);
         self.questions.rest(REST);
+        self.returned = None;
         let earlier = self.durability.rest(REST);
         for token in tokens {
+            // What comes back with it spares a counter, and decides nothing.
+            token.entries = Entries::default();
             // One of a write that others have overtaken becomes one of none.
             token.sequence = token.sequence.saturating_sub(earlier);
         }

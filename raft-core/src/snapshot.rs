@@ -133,7 +133,7 @@ impl Raft {
 
     fn send_piece(&mut self, follower: NodeId, snapshot: Snapshot, offset: u64, data: Bytes) {
         let request = InstallSnapshot { term: self.term(), snapshot, offset, data };
-        self.send_controlled(follower, Message::InstallSnapshot(Box::new(request)));
+        self.send_controlled(follower, || Message::InstallSnapshot(Box::new(request)));
     }
 
     /// A piece of the snapshot, in answer to a [`SnapshotRead`]. Late answers are dropped.

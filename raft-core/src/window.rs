@@ -22,10 +22,10 @@ pub(crate) struct Window {
 
 /// Some entries, and what is asked so often that they should not be looked at for it.
 #[derive(Clone, Debug)]
-struct Piece {
-    first: LogIndex,
-    bytes: usize,
-    entries: Entries,
+pub(crate) struct Piece {
+    pub(crate) first: LogIndex,
+    pub(crate) bytes: usize,
+    pub(crate) entries: Entries,
 }
 
 impl Window {
@@ -142,9 +142,9 @@ impl Window {
         size
     }
 
-    /// The piece that came last, and where it begins.
-    pub(crate) fn newest(&self) -> Option<(LogIndex, &Entries)> {
-        self.shared.back().map(|piece| (piece.first, &piece.entries))
+    /// The piece that came last.
+    pub(crate) fn newest(&self) -> Option<&Piece> {
+        self.shared.back()
     }
 
     /// The piece in which `from` is, or the nearest one.
@@ -165,11 +165,11 @@ impl Window {
 
 impl Piece {
     #[inline(always)]
-    fn new(entries: Entries) -> Option<Self> {
+    pub(crate) fn new(entries: Entries) -> Option<Self> {
         Some(Self { first: entries.first()?.id.index, bytes: bytes(&entries), entries })
     }
 
-    fn last(&self) -> LogIndex {
+    pub(crate) fn last(&self) -> LogIndex {
         LogIndex(self.first.0 + (self.entries.len() as u64 - 1))
     }
 

@@ -56,6 +56,30 @@ fn a_token_of_an_earlier_boot_changes_nothing() {
     assert_eq!(cluster.raft(1).role(), Role::Candidate, "the vote of this boot is not durable");
 }
 
+/// The entries of a write come back with its token, to be applied. Not if they were replaced since, however many there are.
+#[test]
+fn what_comes_back_with_a_token_is_applied_only_if_it_is_still_in_the_log() {
+    let mut cluster = Cluster::new(3);
+    cluster.sync = false;
+    let append = |term, prev_log, leader_commit, entries| {
+        let (term, leader_commit) = (Term(term), LogIndex(leader_commit));
+        Message::AppendEntries(AppendEntries { term, prev_log, entries, leader_commit })
+    };
+    let now = cluster.now;
+    let (first, replaced, replacement) = (entry(1, 1), entry(1, 2), entry(2, 2));
+    let built_on = first.id;
+    cluster.hand_over(1, 2, append(1, LogId::default(), 0, [first.clone(), replaced].into()));
+    cluster.drain();
+    cluster.hand_over(3, 2, append(2, built_on, 2, [replacement.clone()].into()));
+    cluster.drain();
+    let late = cluster.server(2).writes.pop_front().unwrap().token;
+    let early = cluster.server(2).writes.pop_front().unwrap().token;
+    cluster.raft(2).persisted(early, now);
+    cluster.raft(2).persisted(late, now);
+    cluster.drain();
+    assert_eq!(cluster.server(2).applied, [first, replacement]);
+}
+
 /// Append, truncate, append again: the first completion must not acknowledge the new entries.
 #[test]
 fn a_token_of_replaced_entries_acknowledges_nothing() {
