@@ -345,10 +345,18 @@ in_words! {
         FromItself => "it carries my own name";
         /// It answers a question that is no longer asked.
         LateAnswer => "it answers a question that is no longer asked";
+        /// It asks this server what a leader knows, and it does not lead, or not any more.
+        NotLeader => "it asks what a leader knows, and I do not lead";
+        /// It asks what a read must see, and too many reads wait already.
+        Overloaded => "it asks for a read, and too many wait already";
         /// It asks this server to lead, which has no vote.
         NotAVoter => "it asks me to lead, and I have no vote";
+        /// It hands over the lead of another term than this server's.
+        OtherTerm => "it asks me to lead after a term that is not mine";
+        /// It asks this server to lead, and there is no later term to lead in.
+        LastTerm => "it asks me to lead, and there is no later term";
         /// It asks this server to lead, whose disk has no room for its vote, or does not come to write it.
-        DiskFull => "it asks me to lead, and I have no room to write down my vote";
+        DiskFull => "it asks me to lead, and I cannot write down my vote";
         /// Its entries have gaps, or terms that fall or exceed the sender's.
         MalformedEntries => "its entries are not a piece of any log";
         /// It speaks of entries that this server does not have.

@@ -313,8 +313,10 @@ impl Raft {
         let reader = Reader::There { node: from, boot: request.boot, batch: request.batch };
         let mode = if request.lease { ReadMode::Lease } else { ReadMode::Quorum };
         // Who cannot be answered asks again.
-        if self.take_read(reader, mode).is_err() {
-            self.ignore(from, IgnoreReason::LateAnswer);
+        match self.take_read(reader, mode) {
+            Ok(()) => {}
+            Err(ReadError::Overloaded) => self.ignore(from, IgnoreReason::Overloaded),
+            Err(_) => self.ignore(from, IgnoreReason::NotLeader),
         }
     }
 

@@ -153,13 +153,13 @@ impl Raft {
 
     pub(crate) fn on_timeout_now(&mut self, from: NodeId, request: &TimeoutNow) {
         if request.term != self.term() {
-            return self.ignore(from, IgnoreReason::LateAnswer);
+            return self.ignore(from, IgnoreReason::OtherTerm);
         }
         if !self.may_stand() {
             return self.ignore(from, IgnoreReason::NotAVoter);
         }
         if self.term() == Term(u64::MAX) {
-            return self.ignore(from, IgnoreReason::LateAnswer);
+            return self.ignore(from, IgnoreReason::LastTerm);
         }
         if self.disk_is_full || self.disk_is_stalled() {
             return self.ignore(from, IgnoreReason::DiskFull);

@@ -91,8 +91,15 @@ impl Journal {
 
 fn kind_of(event: &Event) -> &'static str {
     match event {
-        // The network is slow, and nothing is wrong.
-        Event::MessageIgnored { reason: IgnoreReason::LateAnswer, .. } => "replication",
+        // The network is slow, or the leader busy, and nothing is wrong.
+        Event::MessageIgnored {
+            reason:
+                IgnoreReason::LateAnswer
+                | IgnoreReason::NotLeader
+                | IgnoreReason::OtherTerm
+                | IgnoreReason::Overloaded,
+            ..
+        } => "replication",
         Event::CommitAdvanced { .. } => "commit",
         Event::ReadRoundStarted { .. } | Event::ReadConfirmed { .. } => "read",
         Event::Stopped { .. } | Event::DiskFull { .. } | Event::MessageIgnored { .. } => "fault",

@@ -31,7 +31,7 @@ pub const REACHABLE: [&str; 43] = [
     "storage failed",
     "read round started",
     "read confirmed",
-    "ignored: late answer",
+    "ignored: late",
     "step down: disk stalled",
     "step down: removed",
     "vote refused: just started",
@@ -120,7 +120,9 @@ pub(crate) fn branch_of(event: &Event) -> &'static str {
         Event::SnapshotInstalled { .. } => "snapshot installed",
         Event::SnapshotDamaged { .. } => "snapshot damaged",
         Event::MessageIgnored { reason, .. } => match reason {
-            IgnoreReason::LateAnswer => "ignored: late answer",
+            IgnoreReason::LateAnswer | IgnoreReason::NotLeader | IgnoreReason::OtherTerm => {
+                "ignored: late"
+            }
             IgnoreReason::BeyondLog => "ignored: beyond log",
             _ => "ignored: another reason",
         },

@@ -81,8 +81,15 @@ impl Story {
 pub(crate) fn kind_of(event: &raft_core::Event) -> Kind {
     use raft_core::{Event, IgnoreReason};
     match event {
-        // The network is slow, and nothing is wrong.
-        Event::MessageIgnored { reason: IgnoreReason::LateAnswer, .. } => Kind::Replication,
+        // The network is slow, or the leader busy, and nothing is wrong.
+        Event::MessageIgnored {
+            reason:
+                IgnoreReason::LateAnswer
+                | IgnoreReason::NotLeader
+                | IgnoreReason::OtherTerm
+                | IgnoreReason::Overloaded,
+            ..
+        } => Kind::Replication,
         Event::CommitAdvanced { .. } => Kind::Commit,
         Event::ReadRoundStarted { .. } | Event::ReadConfirmed { .. } => Kind::Read,
         Event::Stopped { .. } | Event::DiskFull { .. } | Event::MessageIgnored { .. } => {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{
-    Config, Effects, Entry, Event, Fetch, Install, Instant, LogId, LogIndex, Membership, Message,
-    NodeId, Payload, Raft, ReadId, ReadMode, ReadOutcome, Role, Snapshot, SnapshotRead, Term,
+    Config, Effects, Entry, Event, Fetch, IgnoreReason, Install, Instant, LogId, LogIndex,
+    Membership, Message, NodeId, Payload, Raft, ReadId, ReadMode, ReadOutcome, Role, Snapshot,
+    SnapshotRead, Term,
 };
 
 use crate::disk::{Disk, Pending};
@@ -207,6 +208,15 @@ impl Cluster {
     }
 
     /// Takes the messages on the way from one server to another.
+    /// Why a server ignored the last message that it ignored.
+    pub fn ignored(&mut self, id: u64) -> Option<IgnoreReason> {
+        self.drain();
+        self.server(id).events.iter().rev().find_map(|event| match event {
+            Event::MessageIgnored { reason, .. } => Some(*reason),
+            _ => None,
+        })
+    }
+
     pub fn take_mail(&mut self, from: u64, to: u64) -> Vec<Message> {
         let mail = std::mem::take(&mut self.mail);
         let (taken, left) = mail.into_iter().partition(|(f, t, _)| (*f, *t) == (from, to));

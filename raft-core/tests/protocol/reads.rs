@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, TIMEOUT_MIN};
 use raft_core::{
-    Config, HeartbeatResponse, Membership, Message, NodeId, ReadError, ReadId, ReadMode,
-    ReadOutcome, RequestVote, Role, Term,
+    Config, HeartbeatResponse, IgnoreReason, Membership, Message, NodeId, ReadError, ReadId,
+    ReadIndex, ReadMode, ReadOutcome, RequestVote, Role, Term,
 };
 
 #[test]
@@ -105,6 +105,23 @@ fn a_forged_round_confirms_nothing() {
     cluster.hand_over(2, 1, Message::HeartbeatResponse(response));
     cluster.drain();
     assert!(cluster.server(1).reads.is_empty());
+}
+
+/// It is no answer that came too late.
+#[test]
+fn a_question_that_cannot_be_taken_is_ignored_with_a_reason() {
+    let mut cluster = Cluster::configured(3, |config| config.reads_max = 1);
+    cluster.elect(1);
+    cluster.settle(1);
+    let mut ask = |leader| {
+        let question = ReadIndex { term: Term(1), boot: 1, batch: 1, lease: false };
+        cluster.hand_over(3, leader, Message::ReadIndex(question));
+    };
+    ask(1);
+    ask(1);
+    ask(2);
+    assert_eq!(cluster.ignored(1), Some(IgnoreReason::Overloaded));
+    assert_eq!(cluster.ignored(2), Some(IgnoreReason::NotLeader));
 }
 
 #[test]

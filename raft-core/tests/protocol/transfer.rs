@@ -2,8 +2,8 @@
 
 use crate::cluster::{Cluster, TIMEOUT_MIN};
 use raft_core::{
-    Event, LogId, Membership, Message, NodeId, ProposeError, RequestVote, Role, Term, TimeoutNow,
-    TransferError,
+    Event, IgnoreReason, LogId, Membership, Message, NodeId, ProposeError, RequestVote, Role, Term,
+    TimeoutNow, TransferError,
 };
 
 fn transfer(cluster: &mut Cluster, from: u64, to: u64) -> Result<(), TransferError> {
@@ -84,6 +84,7 @@ fn a_word_of_another_term_is_ignored() {
         let word = TimeoutNow { term: Term(term) };
         cluster.hand_over(1, 2, Message::TimeoutNow(word));
         assert_eq!(cluster.raft(2).role(), Role::Follower);
+        assert_eq!(cluster.ignored(2), Some(IgnoreReason::OtherTerm));
     }
 }
 
@@ -156,7 +157,7 @@ fn in_the_last_term_nobody_stands_for_whatever_reason() {
     cluster.hand_over(1, 2, Message::RequestVote(request));
     cluster.drain();
     cluster.hand_over(1, 2, Message::TimeoutNow(TimeoutNow { term }));
-    cluster.drain();
+    assert_eq!(cluster.ignored(2), Some(IgnoreReason::LastTerm));
     assert_eq!(cluster.server(2).disk.hard_state.vote, Some(NodeId(1)));
 }
 
@@ -173,6 +174,10 @@ fn a_server_whose_disk_is_stalled_deposes_nobody() {
     }
     let term = cluster.raft(1).term();
     cluster.hand_over(1, 2, Message::TimeoutNow(TimeoutNow { term }));
+    let reason = cluster.ignored(2).unwrap();
+    assert_eq!(reason, IgnoreReason::DiskFull);
+    // Its disk has room.
+    assert_eq!(reason.to_string(), "it asks me to lead, and I cannot write down my vote");
     cluster.beat(1);
     cluster.deliver();
     assert_eq!((cluster.raft(1).role(), cluster.raft(1).term()), (Role::Leader, term));
