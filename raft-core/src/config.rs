@@ -154,6 +154,8 @@ impl Config {
             return Err(ConfigError::HeartbeatNotBelowElectionTimeout);
         }
         let limits = [
+            // Every write would have taken too long from its beginning.
+            ("write_stall_max", usize::from(!self.write_stall_max.is_zero())),
             ("command_bytes_max", self.command_bytes_max),
             ("append_bytes_max", self.append_bytes_max),
             ("in_flight_messages_max", self.in_flight_messages_max),
@@ -166,10 +168,6 @@ impl Config {
             && (!self.check_quorum || ppm >= 1_000_000)
         {
             return Err(ConfigError::LeaseImpossible);
-        }
-        if self.write_stall_max.is_zero() {
-            // Every write would have taken too long from its beginning.
-            return Err(ConfigError::ZeroLimit("write_stall_max"));
         }
         match limits.iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(ConfigError::ZeroLimit(name)),

@@ -32,6 +32,21 @@ impl Raft {
         !self.config.witness && (latest.is_voter(me) || (may_be_reverted && had_vote()))
     }
 
+    /// Why this server would not stand for election if it were asked to.
+    pub(crate) fn cannot_stand(&self) -> Option<IgnoreReason> {
+        if !self.may_stand() {
+            Some(IgnoreReason::NotAVoter)
+        } else if self.term() == Term(u64::MAX) {
+            // Only a broken peer can have brought it here.
+            Some(IgnoreReason::LastTerm)
+        } else if self.disk_is_full || self.disk_is_stalled() {
+            // It could not even vote for itself.
+            Some(IgnoreReason::DiskFull)
+        } else {
+            None
+        }
+    }
+
     /// When a server that does not lead stands for election or, if it may not, gives up its leader.
     pub(crate) fn timer_is_due(&self) -> Option<Instant> {
         let follows =
@@ -52,15 +67,7 @@ impl Raft {
     /// The election timer fired.
     pub(crate) fn stand(&mut self) {
         self.arm_timer();
-        if !self.may_stand() {
-            return self.give_up_leader();
-        }
-        if self.term() == Term(u64::MAX) {
-            // Only a broken peer can have brought it here; there is no later term to stand in.
-            return self.give_up_leader();
-        }
-        if self.disk_is_full || self.disk_is_stalled() {
-            // It could not even vote for itself.
+        if self.cannot_stand().is_some() {
             return self.give_up_leader();
         }
         self.abort_reads();
@@ -110,9 +117,7 @@ impl Raft {
             return;
         }
         let (me, term, last_log) = (self.id(), self.term(), self.log.last());
-        let RoleState::Candidate(ballot) = &mut self.role else {
-            return;
-        };
+        let RoleState::Candidate(ballot) = &mut self.role else { return };
         ballot.requested = true;
         ballot.answers.push((me, true));
         let transfer = ballot.transfer;
@@ -153,7 +158,7 @@ impl Raft {
         match &mut self.role {
             RoleState::PreCandidate(ballot) if current => {
                 if ballot.record(from, response.granted) {
-                    self.explain_count(from, response.granted, true);
+                    self.explain_count(from, response.granted);
                     self.count_ballot();
                 }
             }
@@ -165,27 +170,23 @@ impl Raft {
         // A server that hears its leader doesn't even adopt the candidate's term: whoever cannot
         // hear the leader must not depose it. Nor does it vote in that term if it has learned of it
         // otherwise: what it answered the leader keeps the leader's lease.
-        let is_stale = request.term < self.term();
-        let bound = if self.config.check_quorum && !request.transfer && !is_stale {
-            self.bound_to_leader()
-        } else {
-            None
-        };
-        let refusal = if bound.is_some() {
-            bound
-        } else if is_stale {
+        let is_deposing = self.config.check_quorum && !request.transfer;
+        let bound = self.bound_to_leader().filter(|_| is_deposing);
+        let refusal = if request.term < self.term() {
             Some(VoteRefusal::StaleTerm { ours: self.term() })
+        } else if bound.is_some() {
+            bound
         } else {
             if request.term > self.term() {
                 self.adopt_term(request.term, from);
             }
-            let taken = self
-                .hard_state
-                .vote
-                .filter(|candidate| *candidate != from && self.config.keeps(Rule::OneVotePerTerm));
-            taken
-                .map(|candidate| VoteRefusal::AlreadyVoted { candidate })
-                .or_else(|| self.log_behind(request.last_log))
+            let once = self.config.keeps(Rule::OneVotePerTerm);
+            match self.hard_state.vote {
+                Some(candidate) if candidate != from && once => {
+                    Some(VoteRefusal::AlreadyVoted { candidate })
+                }
+                _ => self.log_behind(request.last_log),
+            }
         };
         self.explain_vote(from, request.term, false, refusal);
         if refusal.is_some() {
@@ -215,7 +216,7 @@ impl Raft {
             RoleState::Candidate(ballot) if ballot.requested && current => {
                 if ballot.record(from, response.granted) || !once {
                     ballot.repeated += usize::from(!once && response.granted);
-                    self.explain_count(from, response.granted, false);
+                    self.explain_count(from, response.granted);
                     self.count_ballot();
                 }
             }
@@ -224,11 +225,7 @@ impl Raft {
     }
 
     fn count_ballot(&mut self) {
-        let (ballot, pre_vote) = match &self.role {
-            RoleState::PreCandidate(ballot) => (ballot, true),
-            RoleState::Candidate(ballot) => (ballot, false),
-            RoleState::Follower(_) | RoleState::Leader(_) => return,
-        };
+        let Some((ballot, pre_vote)) = self.role.ballot() else { return };
         let mut tally = if self.config.keeps(Rule::JointNeedsBoth) {
             self.membership().tally(|voter| ballot.answer(voter))
         } else {
@@ -256,12 +253,9 @@ impl Raft {
         let first_index = self.log.last().index.next();
         let settled = self.commit_index.min(self.log.durable());
         let uncommitted = self.log.iter_from(settled.next()).map(Entry::bytes).sum();
-        let mut others = self.membership().members();
-        others.retain(|member| *member != me);
-        let followers =
-            others.into_iter().map(|id| (id, Progress::new(first_index, self.now))).collect();
+        let others = self.membership().members().into_iter().filter(|member| *member != me);
         self.role = RoleState::Leader(Box::new(Leader {
-            followers,
+            followers: others.map(|id| (id, Progress::new(first_index, self.now))).collect(),
             heartbeat_deadline: self.now + self.config.heartbeat_interval,
             round: 0,
             first_index,
@@ -312,12 +306,10 @@ impl Raft {
         });
     }
 
-    fn explain_count(&mut self, voter: NodeId, granted: bool, pre_vote: bool) {
+    fn explain_count(&mut self, voter: NodeId, granted: bool) {
         let needed = self.membership().majority();
-        let votes = match &self.role {
-            RoleState::PreCandidate(ballot) | RoleState::Candidate(ballot) => ballot.granted(),
-            RoleState::Follower(_) | RoleState::Leader(_) => 0,
-        };
+        let Some((ballot, pre_vote)) = self.role.ballot() else { return };
+        let votes = ballot.granted();
         self.explain(|| Event::VoteCounted { voter, granted, pre_vote, votes, needed });
     }
 }

@@ -75,6 +75,13 @@ impl Entry {
     }
 }
 
+impl Snapshot {
+    /// Whether it is the very one.
+    pub(crate) fn is(&self, last: LogId, identity: u64) -> bool {
+        (self.last, self.identity) == (last, identity)
+    }
+}
+
 impl Payload {
     fn len(&self) -> usize {
         match self {

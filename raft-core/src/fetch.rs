@@ -1,13 +1,14 @@
 //! Entries that have left memory, and come back from the durable log.
 
 use alloc::vec::Vec;
+use core::iter;
 
 use crate::effects::{Fetch, FetchPurpose};
 use crate::entry::Entry;
 use crate::event::StopReason;
 use crate::id::{Instant, LogIndex, NodeId};
 use crate::progress::Mode;
-use crate::raft::{Raft, RoleState};
+use crate::raft::Raft;
 use crate::window::Piece;
 
 impl Raft {
@@ -28,18 +29,10 @@ impl Raft {
     }
 
     fn fetched_for_follower(&mut self, follower: NodeId, asked: LogIndex, entries: Vec<Entry>) {
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
-        let Some(position) = leader.followers.iter().position(|(id, _)| *id == follower) else {
-            return;
-        };
-        let progress = &mut leader.followers[position].1;
-        let Mode::Fetching { pipeline } = progress.mode else {
-            return;
-        };
+        let Some(progress) = self.role.progress_of(follower) else { return };
+        let Mode::Fetching { pipeline } = progress.mode else { return };
         progress.mode = if pipeline { Mode::Pipeline } else { Mode::Probe { awaiting: false } };
-        let from = progress.next_index;
+        let (from, mut progress) = (progress.next_index, progress.clone());
         if asked != from || from <= self.log.start().index {
             // It answers an earlier question, or one whose answer has been compacted away since.
             return;
@@ -47,13 +40,9 @@ impl Raft {
         if let Some(index) = self.wrong_entry(from, &entries) {
             return self.stop(StopReason::FetchedWrongEntries { index });
         }
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
-        let (_, mut progress) = leader.followers[position].clone();
         self.send_append(follower, &mut progress, Piece::new(entries.into()));
-        if let RoleState::Leader(leader) = &mut self.role {
-            leader.followers[position].1 = progress;
+        if let Some(known) = self.role.progress_of(follower) {
+            *known = progress;
         }
     }
 
@@ -61,15 +50,12 @@ impl Raft {
         if asked != self.delivered.next() || !core::mem::take(&mut self.refetching) {
             return;
         }
-        match self.wrong_entry(self.delivered.next(), &entries) {
-            Some(index) => self.stop(StopReason::FetchedWrongEntries { index }),
-            None => {
-                let through = self.commit_index.min(self.log.durable());
-                let committed = entries.into_iter();
-                let committed = committed.take_while(|entry| entry.id.index <= through);
-                self.refetched = Some(committed.collect());
-            }
+        if let Some(index) = self.wrong_entry(asked, &entries) {
+            return self.stop(StopReason::FetchedWrongEntries { index });
         }
+        let through = self.commit_index.min(self.log.durable());
+        let committed = entries.into_iter().take_while(|entry| entry.id.index <= through);
+        self.refetched = Some(committed.collect());
     }
 
     /// Asks for committed entries that the state machine lacks and memory no longer has.
@@ -87,16 +73,11 @@ impl Raft {
 
     /// The first position at which `entries` are not the log's own from `from` on.
     fn wrong_entry(&self, from: LogIndex, entries: &[Entry]) -> Option<LogIndex> {
-        if entries.is_empty() {
-            return Some(from);
-        }
-        let mut expected = from;
-        for entry in entries {
-            if entry.id.index != expected || !self.log.contains(entry.id) {
-                return Some(expected);
-            }
-            expected = expected.next();
-        }
-        None
+        let positions = iter::successors(Some(from), |index| Some(index.next()));
+        let is_wrong = |(index, entry): &(LogIndex, &Entry)| {
+            entry.id.index != *index || !self.log.contains(entry.id)
+        };
+        let wrong = positions.zip(entries).find(is_wrong).map(|(index, _)| index);
+        wrong.or(entries.is_empty().then_some(from))
     }
 }

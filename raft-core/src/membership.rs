@@ -132,6 +132,11 @@ impl Membership {
         has(&self.witnesses, node)
     }
 
+    /// Whether `node` is a voter that can lead, and will be one after the change that is under way.
+    pub(crate) fn can_lead(&self, node: NodeId) -> bool {
+        has(&self.voters, node) && !self.is_witness(node)
+    }
+
     /// Whether a change is under way (§6).
     #[must_use]
     pub fn is_joint(&self) -> bool {

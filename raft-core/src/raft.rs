@@ -78,6 +78,26 @@ pub(crate) enum RoleState {
     Leader(Box<Leader>),
 }
 
+impl RoleState {
+    /// What a leader knows of a follower.
+    #[inline]
+    pub(crate) fn progress_of(&mut self, follower: NodeId) -> Option<&mut Progress> {
+        match self {
+            Self::Leader(leader) => leader.follower_mut(follower),
+            _ => None,
+        }
+    }
+
+    /// The answers to a candidacy, and whether they are only promises.
+    pub(crate) fn ballot(&self) -> Option<(&Ballot, bool)> {
+        match self {
+            Self::PreCandidate(ballot) => Some((ballot, true)),
+            Self::Candidate(ballot) => Some((ballot, false)),
+            Self::Follower(_) | Self::Leader(_) => None,
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Follower {
     /// The leader of this term.

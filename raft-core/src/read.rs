@@ -65,7 +65,7 @@ pub(crate) struct Questions {
     asked: u64,
     /// Whether a read waits that no lease may answer.
     needs_quorum: bool,
-    asked_at: Instant,
+    pub(crate) asked_at: Instant,
     /// Whether the latest batch is to be asked again.
     again: bool,
 }
@@ -90,13 +90,6 @@ in_words! {
 /// Rounds whose beginning is remembered for the lease. They span the whole time for which one can
 /// make a lease: what is older is worth nothing.
 const ROUNDS_MAX: u32 = 64;
-
-#[cfg(feature = "model")]
-impl Questions {
-    pub(crate) fn rest(&mut self, at: Instant) {
-        self.asked_at = at;
-    }
-}
 
 impl Lease {
     /// Notes when a round began, unless one began so little before that it can stand for this one.
@@ -167,12 +160,11 @@ impl Raft {
             return Err(ReadError::NoLeader);
         }
         let id = ReadId(self.next_read);
-        let reads_max = self.config.reads_max;
         if let RoleState::Leader(_) = self.role {
             self.take_read(Reader::Here(id), mode)?;
         } else {
             let questions = &mut self.questions;
-            if questions.waiting.len() >= reads_max {
+            if questions.waiting.len() >= self.config.reads_max {
                 return Err(ReadError::Overloaded);
             }
             let is_quorum = mode == ReadMode::Quorum;
@@ -185,39 +177,35 @@ impl Raft {
     }
 
     fn take_read(&mut self, reader: Reader, mode: ReadMode) -> Result<(), ReadError> {
-        let (now, commit_index) = (self.now, self.commit_index);
-        let reads_max = self.config.reads_max;
-        let own_term_first = self.config.keeps(Rule::ReadAfterOwnTerm);
-        let is_confirmed = self.config.keeps(Rule::ReadIsConfirmed);
-        let later_round = u64::from(self.config.keeps(Rule::ReadRoundIsLater));
         let RoleState::Leader(leader) = &mut self.role else {
             return Err(ReadError::NoLeader);
         };
-        let knows_commit = commit_index >= leader.first_index || !own_term_first;
+        let first = if self.config.keeps(Rule::ReadAfterOwnTerm) {
+            leader.first_index
+        } else {
+            LogIndex(0)
+        };
+        let read_index = self.commit_index.max(first);
         let has_lease = mode == ReadMode::Lease
-            && now < leader.lease.until
+            && self.now < leader.lease.until
             && !(leader.lease.forfeited && self.config.keeps(Rule::LeaseEndsWithTransfer));
-        if knows_commit && (has_lease || !is_confirmed) {
-            self.answer_read(reader, commit_index);
+        let is_confirmed = has_lease || !self.config.keeps(Rule::ReadIsConfirmed);
+        if is_confirmed && read_index == self.commit_index {
+            self.answer_read(reader, read_index);
             return Ok(());
         }
-        if leader.reads.waiting.len() >= reads_max {
+        if leader.reads.waiting.len() >= self.config.reads_max {
             return Err(ReadError::Overloaded);
         }
-        let first = if own_term_first { leader.first_index } else { LogIndex(0) };
-        leader.reads.waiting.push_back(Read {
-            reader,
-            read_index: commit_index.max(first),
-            round: leader.round + later_round,
-        });
+        let round = leader.round + u64::from(self.config.keeps(Rule::ReadRoundIsLater));
+        leader.reads.waiting.push_back(Read { reader, read_index, round });
         Ok(())
     }
 
     fn answer_read(&mut self, reader: Reader, read_index: LogIndex) {
         match reader {
             Reader::Here(id) => {
-                let outcome = ReadOutcome::Ready { id, read_index };
-                self.read_outcomes.push(outcome);
+                self.read_outcomes.push(ReadOutcome::Ready { id, read_index });
                 self.explain(|| Event::ReadConfirmed { id, read_index });
             }
             Reader::There { node, boot, batch } => {
@@ -229,14 +217,11 @@ impl Raft {
 
     /// Begins a round of heartbeats for the reads that no round covers yet.
     pub(crate) fn start_read_round(&mut self) {
-        let now = self.now;
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
+        let RoleState::Leader(leader) = &mut self.role else { return };
         if leader.reads.waiting.back().is_none_or(|read| read.round <= leader.round) {
             return;
         }
-        leader.begin_round(now, self.config.lease_rounds_apart());
+        leader.begin_round(self.now, self.config.lease_rounds_apart());
         let round = leader.round;
         self.explain(|| Event::ReadRoundStarted { round });
         self.confirm_reads();
@@ -246,18 +231,14 @@ impl Raft {
     pub(crate) fn confirm_reads(&mut self) {
         let lease_length = self.config.lease_length();
         let own_term_first = self.config.keeps(Rule::ReadAfterOwnTerm);
-        let RoleState::Leader(leader) = &self.role else {
-            return;
-        };
+        let RoleState::Leader(leader) = &self.role else { return };
         if leader.reads.waiting.is_empty() && lease_length.is_none() {
             return;
         }
         let acked =
             |voter| leader.follower(voter).map_or(leader.round, |progress| progress.acked_round);
         let confirmed = self.reached(acked).unwrap_or(0);
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
+        let RoleState::Leader(leader) = &mut self.role else { return };
         if let Some(length) = lease_length {
             leader.lease.round_confirmed(confirmed, length);
         }
@@ -286,12 +267,8 @@ impl Raft {
         // An answer is one for all that wait.
         let lease = is_new && !questions.needs_quorum;
         let batch = questions.asked;
-        let RoleState::Follower(_) = self.role else {
-            return;
-        };
-        let Some(leader) = self.leader() else {
-            return;
-        };
+        let RoleState::Follower(_) = self.role else { return };
+        let Some(leader) = self.leader() else { return };
         let request = ReadIndex { term: self.term(), boot: self.durability.boot(), batch, lease };
         self.send(leader, Message::ReadIndex(request));
     }
@@ -325,12 +302,9 @@ impl Raft {
         if response.boot != self.durability.boot() || response.batch > self.questions.asked {
             return self.ignore(from, IgnoreReason::LateAnswer);
         }
-        let read_index = response.read_index;
-        while let Some((id, _)) =
-            self.questions.waiting.pop_front_if(|(_, batch)| *batch <= response.batch)
-        {
-            self.read_outcomes.push(ReadOutcome::Ready { id, read_index });
-            self.explain(|| Event::ReadConfirmed { id, read_index });
+        let is_answered = |(_, batch): &mut (ReadId, u64)| *batch <= response.batch;
+        while let Some((id, _)) = self.questions.waiting.pop_front_if(is_answered) {
+            self.answer_read(Reader::Here(id), response.read_index);
         }
     }
 

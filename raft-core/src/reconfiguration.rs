@@ -147,12 +147,12 @@ impl Raft {
         if *current == target {
             return Err(ChangeError::NoChange);
         }
-        let changed = |node: &&NodeId| current.is_witness(**node) != target.is_witness(**node);
-        let members = current.members();
         let stays = target.members();
-        let staying = members.iter().filter(|node| stays.contains(node));
-        if let Some(node) = staying.into_iter().find(changed) {
-            return Err(ChangeError::WitnessChanged(*node));
+        let changed = |node: &NodeId| {
+            stays.contains(node) && current.is_witness(*node) != target.is_witness(*node)
+        };
+        if let Some(node) = current.members().into_iter().find(changed) {
+            return Err(ChangeError::WitnessChanged(node));
         }
         if self.config.keeps(Rule::OneChangeAtATime) {
             if self.commit_index < leader.first_index {
@@ -200,15 +200,13 @@ impl Raft {
     /// The log got or lost a membership, or what is committed reached one.
     pub(crate) fn membership_changed(&mut self) {
         let membership = self.membership().clone();
-        let now = self.now;
-        let next_index = self.log.last().index.next();
         let me = self.id();
         if let RoleState::Leader(leader) = &mut self.role {
             let members = membership.members();
             leader.followers.retain(|(id, _)| members.binary_search(id).is_ok());
             for member in members {
                 if member != me && leader.follower(member).is_none() {
-                    let progress = Progress::new(next_index, now);
+                    let progress = Progress::new(self.log.last().index.next(), self.now);
                     leader.followers.push((member, progress));
                 }
             }
@@ -262,9 +260,7 @@ impl Raft {
 
     fn promote_joining(&mut self) {
         let (since, current) = self.memberships.latest();
-        let RoleState::Leader(leader) = &self.role else {
-            return;
-        };
+        let RoleState::Leader(leader) = &self.role else { return };
         let is_open = current.is_joint()
             || since > self.commit_index
             || leader.first_index > self.commit_index;

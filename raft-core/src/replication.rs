@@ -29,10 +29,9 @@ impl Raft {
         self.check_transfer();
         self.yield_to_room();
         self.promote();
-        let now = self.now;
         if let RoleState::Leader(leader) = &mut self.role {
-            leader.heartbeat_deadline = now + self.config.heartbeat_interval;
-            leader.begin_round(now, self.config.lease_rounds_apart());
+            leader.heartbeat_deadline = self.now + self.config.heartbeat_interval;
+            leader.begin_round(self.now, self.config.lease_rounds_apart());
             for (_, progress) in &mut leader.followers {
                 progress.beat();
             }
@@ -76,9 +75,7 @@ impl Raft {
         let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.last);
         self.notice_who_keeps_up();
         let for_witnesses = self.safe_for_witnesses();
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
+        let RoleState::Leader(leader) = &mut self.role else { return };
         // The role is lent out of the server while messages are sent from it.
         let mut followers = core::mem::take(&mut leader.followers);
         let round = leader.round;
@@ -244,12 +241,7 @@ impl Raft {
         }
         let (now, last) = (self.now, self.log.last().index);
         let timeout = self.config.election_timeout_min;
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
-        let Some(progress) = leader.follower_mut(from) else {
-            return;
-        };
+        let Some(progress) = self.role.progress_of(from) else { return };
         progress.last_contact = now;
         match response.result {
             AppendResult::Accepted { match_index } if match_index > last => {
@@ -284,18 +276,13 @@ impl Raft {
         if !self.answers_this_term(from, response.term) {
             return;
         }
-        let now = self.now;
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
+        let RoleState::Leader(leader) = &mut self.role else { return };
         let current_round = leader.round;
-        let Some(progress) = leader.follower_mut(from) else {
-            return;
-        };
+        let Some(progress) = leader.follower_mut(from) else { return };
         if response.round > current_round {
             return self.ignore(from, IgnoreReason::LateAnswer);
         }
-        progress.last_contact = now;
+        progress.last_contact = self.now;
         progress.acked_round = progress.acked_round.max(response.round);
         self.confirm_reads();
     }
@@ -320,9 +307,7 @@ impl Raft {
     /// an entry of the leader's own term: an older entry on a majority can still be replaced
     /// (§5.4.2, Figure 8).
     pub(crate) fn advance_commit(&mut self, matched: LogIndex) {
-        let RoleState::Leader(leader) = &self.role else {
-            return;
-        };
+        let RoleState::Leader(leader) = &self.role else { return };
         if matched <= self.commit_index {
             return;
         }
@@ -352,9 +337,7 @@ impl Raft {
             reached =
                 self.reached(|voter| if Some(voter) == last { durable } else { matched(voter) });
         }
-        let Some(reached) = reached else {
-            return;
-        };
+        let Some(reached) = reached else { return };
         let is_own = reached >= leader.first_index || !self.config.keeps(Rule::CommitOwnTerm);
         if is_own && reached > self.commit_index {
             self.commit_through(reached);
@@ -394,9 +377,7 @@ impl Raft {
         if self.begin(now) {
             return;
         }
-        if let RoleState::Leader(leader) = &mut self.role
-            && let Some(progress) = leader.follower_mut(peer)
-        {
+        if let Some(progress) = self.role.progress_of(peer) {
             progress.unreachable();
         }
     }

@@ -33,7 +33,7 @@ impl Raft {
         self.now = REST;
         self.silent_until = REST;
         self.timer.rest(REST);
-        self.questions.rest(REST);
+        self.questions.asked_at = REST;
         self.returned = None;
         let earlier = self.durability.rest(REST);
         for token in tokens {
@@ -62,7 +62,7 @@ impl Leader {
             progress.rest(REST);
         }
         if let Some(transfer) = &mut self.transfer {
-            transfer.rest(transfer_deadline);
+            transfer.deadline = transfer_deadline;
         }
     }
 }

@@ -35,12 +35,6 @@ enum IncomingState {
 /// Pieces that are kept until the next drain.
 const PIECES_MAX: usize = 4;
 
-impl Incoming {
-    fn is(&self, snapshot: &Snapshot) -> bool {
-        self.snapshot.last == snapshot.last && self.snapshot.identity == snapshot.identity
-    }
-}
-
 impl Raft {
     /// A snapshot of the state machine is durable, together with its [`Snapshot`], in the place of
     /// earlier ones. The entries up to `retain_after` are removed from the log; followers that
@@ -106,9 +100,7 @@ impl Raft {
         else {
             return;
         };
-        let Some(snapshot) = &self.snapshot else {
-            return;
-        };
+        let Some(snapshot) = &self.snapshot else { return };
         let snapshot = self.snapshot_for(follower, snapshot);
         let left = snapshot.size.saturating_sub(*offset);
         if left == 0 {
@@ -142,24 +134,13 @@ impl Raft {
             return;
         }
         let SnapshotRead { to, snapshot, offset: begin, bytes } = read;
-        let RoleState::Leader(leader) = &mut self.role else {
+        let Some(progress) = self.role.progress_of(to) else { return };
+        let Mode::Snapshot { last, offset, awaited } = &mut progress.mode else { return };
+        if (*last, *offset, *awaited) != (snapshot.last, begin, Awaited::Read) {
             return;
-        };
-        let Some(progress) = leader.follower_mut(to) else {
-            return;
-        };
-        let awaited = match &mut progress.mode {
-            Mode::Snapshot { last, offset, awaited: awaited @ Awaited::Read }
-                if *last == snapshot.last && *offset == begin =>
-            {
-                awaited
-            }
-            _ => return,
-        };
-        let is_current = self.snapshot.as_ref().is_some_and(|current| {
-            current.last == snapshot.last && current.identity == snapshot.identity
-        });
-        if !is_current {
+        }
+        let current = self.snapshot.as_ref();
+        if !current.is_some_and(|current| current.is(snapshot.last, snapshot.identity)) {
             return;
         }
         if data.is_empty() || data.len() > bytes {
@@ -175,42 +156,45 @@ impl Raft {
         let (last, identity) = (snapshot.last, snapshot.identity);
         if term < self.term() {
             // The answer says the term, and nothing of a snapshot.
-            let response = InstallSnapshotResponse {
-                term: self.term(),
-                last: LogId::default(),
-                identity: 0,
-                received: 0,
-            };
-            return self.send(from, Message::InstallSnapshotResponse(response));
+            return self.answer_piece(from, LogId::default(), 0, 0);
         }
         if !self.recognize_leader(from, term) {
             return;
         }
-        let received = if last.index == LogIndex(0)
+        if last.index == LogIndex(0)
             || last.index > LogIndex::LAST
             || last.term.0 == 0
             || last.term > term
             || snapshot.membership.validate().is_err()
         {
-            return self.ignore(from, IgnoreReason::MalformedSnapshot);
+            self.ignore(from, IgnoreReason::MalformedSnapshot);
         } else if last.index <= self.commit_index && self.config.keeps(Rule::SnapshotIsAhead) {
             // It has all that, and says so as soon as it is on disk.
-            if let RoleState::Follower(follower) = &mut self.role {
-                follower.ack.reached(LogIndex(0), last.index);
-            }
-            return;
+            self.acknowledge_snapshot(last);
         } else {
-            self.take_piece(from, snapshot, offset, data)
-        };
+            let received = self.take_piece(from, snapshot, offset, data);
+            self.answer_piece(from, last, identity, received);
+        }
+    }
+
+    fn answer_piece(&mut self, leader: NodeId, last: LogId, identity: u64, received: u64) {
         let response = InstallSnapshotResponse { term: self.term(), last, identity, received };
-        self.send(from, Message::InstallSnapshotResponse(response));
+        self.send(leader, Message::InstallSnapshotResponse(response));
+    }
+
+    /// What a snapshot includes is here, however little of it came as entries.
+    fn acknowledge_snapshot(&mut self, last: LogId) {
+        if let RoleState::Follower(follower) = &mut self.role {
+            follower.ack.reached(LogIndex(0), last.index);
+        }
     }
 
     /// Takes a piece if it is the next one; how much there is of the snapshot then.
     fn take_piece(&mut self, leader: NodeId, snapshot: Snapshot, offset: u64, data: Bytes) -> u64 {
         let known = self.incoming.as_ref();
         let is_known = known.is_some_and(|incoming| {
-            incoming.is(&snapshot) || !self.config.keeps(Rule::PiecesOfOneSnapshot)
+            incoming.snapshot.is(snapshot.last, snapshot.identity)
+                || !self.config.keeps(Rule::PiecesOfOneSnapshot)
         });
         if known.is_some_and(|incoming| incoming.state != IncomingState::Receiving) {
             return if is_known { snapshot.size } else { 0 };
@@ -218,10 +202,7 @@ impl Raft {
         if !is_known && offset > 0 {
             return 0;
         }
-        let received = match &self.incoming {
-            Some(incoming) if is_known => incoming.received,
-            _ => 0,
-        };
+        let received = known.filter(|_| is_known).map_or(0, |incoming| incoming.received);
         let end = offset.checked_add(data.len() as u64);
         let Some(end) = end.filter(|end| *end <= snapshot.size) else {
             self.ignore(leader, IgnoreReason::MalformedSnapshot);
@@ -285,12 +266,9 @@ impl Raft {
         }
         let awaited = self.incoming.take_if(|incoming| {
             incoming.state == IncomingState::Installing
-                && incoming.snapshot.last == token.last
-                && incoming.snapshot.identity == token.identity
+                && incoming.snapshot.is(token.last, token.identity)
         });
-        let Some(Incoming { snapshot, .. }) = awaited else {
-            return;
-        };
+        let Some(Incoming { snapshot, .. }) = awaited else { return };
         let last = snapshot.last;
         self.settle(last.index);
         let conflicts = !self.log.contains(last)
@@ -300,8 +278,7 @@ impl Raft {
         let leads = matches!(self.role, RoleState::Leader(_));
         let replaces_committed = last.index <= self.commit_index || leads;
         if conflicts && replaces_committed && self.config.keeps(Rule::SnapshotIsAhead) {
-            let index = last.index;
-            return self.stop(StopReason::CommittedEntryConflict { index });
+            return self.stop(StopReason::CommittedEntryConflict { index: last.index });
         }
         if conflicts || !self.config.keeps(Rule::SnapshotKeepsSuffix) {
             let membership = if self.config.keeps(Rule::SnapshotHasMembership) {
@@ -328,9 +305,7 @@ impl Raft {
             self.delivered = last.index;
         }
         self.explain(|| Event::SnapshotInstalled { last });
-        if let RoleState::Follower(follower) = &mut self.role {
-            follower.ack.reached(LogIndex(0), last.index);
-        }
+        self.acknowledge_snapshot(last);
     }
 
     /// The snapshot that was to be installed is damaged. It is fetched again.
@@ -351,18 +326,11 @@ impl Raft {
         if !self.answers_this_term(from, response.term) {
             return;
         }
-        let current = self.snapshot.as_ref().filter(|snapshot| {
-            snapshot.last == response.last && snapshot.identity == response.identity
-        });
-        let size = current.map(|snapshot| self.snapshot_for(from, snapshot).size);
-        let now = self.now;
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
-        let Some(progress) = leader.follower_mut(from) else {
-            return;
-        };
-        progress.last_contact = now;
+        let is_meant = |snapshot: &&Snapshot| snapshot.is(response.last, response.identity);
+        let meant = self.snapshot.as_ref().filter(is_meant);
+        let size = meant.map(|snapshot| self.snapshot_for(from, snapshot).size);
+        let Some(progress) = self.role.progress_of(from) else { return };
+        progress.last_contact = self.now;
         match &mut progress.mode {
             Mode::Snapshot { last, offset, awaited }
                 if *last == response.last && size.is_some_and(|size| response.received <= size) =>
@@ -370,11 +338,8 @@ impl Raft {
                 if *offset != response.received {
                     *offset = response.received;
                     // When all is there, the acknowledgement of the entries comes by itself.
-                    *awaited = if size == Some(response.received) {
-                        Awaited::Answer
-                    } else {
-                        Awaited::Nothing
-                    };
+                    let is_all = size == Some(response.received);
+                    *awaited = if is_all { Awaited::Answer } else { Awaited::Nothing };
                     progress.progressed();
                 }
             }

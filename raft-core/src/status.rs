@@ -113,14 +113,10 @@ impl Raft {
             snapshot: self.snapshot_progress(*id, progress),
             caught_up: progress.has_caught_up(self.now, self.config.election_timeout_min),
         };
-        let (votes, followers) = match &self.role {
-            RoleState::Follower(_) => (Vec::new(), Vec::new()),
-            RoleState::PreCandidate(ballot) | RoleState::Candidate(ballot) => {
-                (ballot.answers.clone(), Vec::new())
-            }
-            RoleState::Leader(leader) => {
-                (Vec::new(), leader.followers.iter().map(follower).collect())
-            }
+        let ballot = self.role.ballot();
+        let followers = match &self.role {
+            RoleState::Leader(leader) => leader.followers.iter().map(follower).collect(),
+            _ => Vec::new(),
         };
         Status {
             id: self.id(),
@@ -135,7 +131,7 @@ impl Raft {
             election_timer: self
                 .election_is_due()
                 .map(|deadline| Timer { started: self.timer.started(), deadline }),
-            votes,
+            votes: ballot.map_or_else(Vec::new, |(ballot, _)| ballot.answers.clone()),
             followers,
             stopped: self.stopped,
         }
@@ -145,11 +141,7 @@ impl Raft {
         let Mode::Snapshot { last, offset, .. } = progress.mode else {
             return None;
         };
-        let snapshot = self.snapshot()?;
-        Some(SnapshotProgress {
-            last,
-            received: offset,
-            size: self.snapshot_for(follower, snapshot).size,
-        })
+        let size = self.snapshot_for(follower, self.snapshot()?).size;
+        Some(SnapshotProgress { last, received: offset, size })
     }
 }

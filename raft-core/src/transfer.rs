@@ -3,7 +3,7 @@
 use core::cmp::Reverse;
 
 use crate::event::{Event, IgnoreReason};
-use crate::id::{Instant, NodeId, Term};
+use crate::id::{Instant, NodeId};
 use crate::message::{Message, TimeoutNow};
 use crate::progress::Progress;
 use crate::raft::{Raft, RoleState};
@@ -13,16 +13,9 @@ use crate::words::in_words;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Transfer {
     pub(crate) target: NodeId,
-    deadline: Instant,
+    pub(crate) deadline: Instant,
     /// Whether the target was told to stand since the last heartbeat.
     pub(crate) told: bool,
-}
-
-#[cfg(feature = "model")]
-impl Transfer {
-    pub(crate) fn rest(&mut self, deadline: Instant) {
-        self.deadline = deadline;
-    }
 }
 
 in_words! {
@@ -69,8 +62,7 @@ impl Raft {
             return Err(TransferError::Stopped);
         }
         let hint = self.leader();
-        let membership = self.membership();
-        let can_lead = membership.voters().contains(&target) && !membership.is_witness(target);
+        let can_lead = self.membership().can_lead(target);
         let (me, deadline) = (self.id(), self.now + self.config.election_timeout_max);
         let RoleState::Leader(leader) = &mut self.role else {
             return Err(TransferError::NotLeader { leader: hint });
@@ -91,14 +83,11 @@ impl Raft {
 
     /// A heartbeat interval has passed: the transfer is given up, or tried again.
     pub(crate) fn check_transfer(&mut self) {
-        let now = self.now;
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
+        let RoleState::Leader(leader) = &mut self.role else { return };
         if let Some(transfer) = &mut leader.transfer {
             transfer.told = false;
             let to = transfer.target;
-            if now >= transfer.deadline {
+            if self.now >= transfer.deadline {
                 leader.transfer = None;
                 if let Some(heir) = leader.follower_mut(to) {
                     heir.transfers_failed = heir.transfers_failed.saturating_add(1);
@@ -115,36 +104,28 @@ impl Raft {
             return None;
         };
         let (membership, timeout) = (self.membership(), self.config.election_timeout_min);
-        let followers = leader.followers.iter();
-        let heirs = followers
-            .filter(|(id, _)| membership.voters().contains(id) && !membership.is_witness(*id));
+        let heirs = leader.followers.iter().filter(|(id, _)| membership.can_lead(*id));
         let fitness = |progress: &Progress| {
             let is_heard = progress.was_heard(self.now, timeout);
             let failed = Reverse(progress.transfers_failed);
             (is_heard, failed, progress.match_index)
         };
-        let best = heirs.max_by_key(|(_, progress)| fitness(progress));
-        best.map(|(id, _)| *id)
+        heirs.max_by_key(|(_, progress)| fitness(progress)).map(|(id, _)| *id)
     }
 
     /// Tells the target to stand for election, if it has the whole log: with less it could not win,
     /// and would only disturb.
     pub(crate) fn hand_over(&mut self) {
         let (term, last) = (self.term(), self.log.last().index);
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
-        let Some(transfer) = &leader.transfer else {
-            return;
-        };
+        let RoleState::Leader(leader) = &mut self.role else { return };
+        let Some(transfer) = &mut leader.transfer else { return };
         let target = transfer.target;
-        let has_all = leader.follower(target).is_some_and(|progress| progress.match_index == last);
-        if transfer.told || !has_all {
+        let has_all =
+            |(id, progress): &(NodeId, Progress)| *id == target && progress.match_index == last;
+        if transfer.told || !leader.followers.iter().any(has_all) {
             return;
         }
-        if let Some(transfer) = &mut leader.transfer {
-            transfer.told = true;
-        }
+        transfer.told = true;
         // From here on the target may win at any moment of this term, however late the message
         // arrives, and followers help it although they hear this leader.
         leader.lease.forfeit();
@@ -155,14 +136,8 @@ impl Raft {
         if request.term != self.term() {
             return self.ignore(from, IgnoreReason::OtherTerm);
         }
-        if !self.may_stand() {
-            return self.ignore(from, IgnoreReason::NotAVoter);
-        }
-        if self.term() == Term(u64::MAX) {
-            return self.ignore(from, IgnoreReason::LastTerm);
-        }
-        if self.disk_is_full || self.disk_is_stalled() {
-            return self.ignore(from, IgnoreReason::DiskFull);
+        if let Some(reason) = self.cannot_stand() {
+            return self.ignore(from, reason);
         }
         if let RoleState::Follower(_) = self.role {
             self.explain(|| Event::ToldToStand { by: from });
