@@ -1,5 +1,6 @@
 //! Applying entries: a batch under construction, and what commands do to it.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
@@ -11,6 +12,7 @@ use crate::entry::{Entry, EntryId, Payload};
 use crate::error::{ApplyError, StoreFault};
 use crate::fingerprint;
 use crate::layout::{self, Revision};
+use crate::lease::Stored;
 use crate::outcome::{
     DeleteResult, OpResult, Outcome, PutResult, Rejection, RequestResult, Response, TxnResult,
 };
@@ -20,7 +22,10 @@ use crate::read;
 use crate::store::{Batch, ReadStore};
 use crate::validate::{Malformed, check_structure};
 use crate::view;
-use crate::wire::{self, COMMAND_VERSION, DecodeError, FORMAT_VERSION, StateRecord, VersionRecord};
+use crate::wire::{
+    self, COMMAND_VERSION, DecodeError, FORMAT_VERSION, KEYS_BOUND_SINCE, StateRecord,
+    VersionRecord,
+};
 
 type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
 
@@ -30,18 +35,22 @@ pub(crate) struct Transition<'a, R> {
     pub(crate) overlay: Overlay<'a, R>,
     pub(crate) state: StateRecord,
     pub(crate) capacity: Capacity,
+    /// How many keys may hang on a lease by the entry that is being applied; nothing says how many if it is of a version
+    /// that knew no bound.
+    pub(crate) lease_keys_max: Option<u64>,
 }
 
-/// How many sessions and leases there may be.
+/// How many sessions and leases there may be, and how many keys on each lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Capacity {
     pub(crate) sessions: u64,
     pub(crate) leases: u64,
+    pub(crate) lease_keys: u64,
 }
 
 impl<'a, R: ReadStore> Transition<'a, R> {
     pub(crate) fn new(store: &'a R, state: StateRecord, capacity: Capacity) -> Self {
-        Self { overlay: Overlay::new(store), state, capacity }
+        Self { overlay: Overlay::new(store), state, capacity, lease_keys_max: None }
     }
 
     /// The counters after the batch, and the batch, which contains them.
@@ -68,8 +77,12 @@ impl<'a, R: ReadStore> Transition<'a, R> {
         }
         let outcome = match entry.payload {
             Payload::Noop => Outcome::Noop,
-            Payload::Command(bytes) => match Command::decode(bytes) {
-                Ok(command) => self.command(entry.id, &command)?,
+            Payload::Command(bytes) => match Command::decode_versioned(bytes) {
+                Ok((command, version)) => {
+                    let is_bound = version >= KEYS_BOUND_SINCE;
+                    self.lease_keys_max = is_bound.then_some(self.capacity.lease_keys);
+                    self.command(entry.id, &command)?
+                }
                 Err(DecodeError::Undecodable) => {
                     Outcome::Rejected(Rejection::Malformed(Malformed::Undecodable))
                 }
@@ -108,11 +121,12 @@ impl<'a, R: ReadStore> Transition<'a, R> {
     pub(crate) fn execute(&mut self, entry: EntryId, request: &Request) -> Result<Outcome, R> {
         let revision = self.state.revision;
         let next = revision.checked_add(1).ok_or(StoreFault::Damaged("the revision is absurd"))?;
-        let mut changes = Changes { transition: self, next: Revision::first_of(next) };
+        let mut changes =
+            Changes { transition: self, next: Revision::first_of(next), leases: BTreeMap::new() };
         let result = match request {
-            Request::Put(put) => match changes.transition.is_lease(put.lease)? {
-                true => Ok(RequestResult::Put(changes.put(put)?)),
-                false => Err(Rejection::LeaseNotFound { id: put.lease }),
+            Request::Put(put) => match changes.refuses_put(put)? {
+                None => Ok(RequestResult::Put(changes.put(put)?)),
+                Some(rejection) => Err(rejection),
             },
             Request::Delete(delete) => Ok(RequestResult::Delete(changes.delete(delete)?)),
             Request::Txn(txn) => changes.txn(txn)?.map(RequestResult::Txn),
@@ -124,11 +138,12 @@ impl<'a, R: ReadStore> Transition<'a, R> {
                 changes.revoke(entry.term, revoke)?.map(RequestResult::Revoke)
             }
         };
+        let revision = changes.revision();
+        changes.store_leases();
         let result = match result {
             Ok(result) => result,
             Err(rejection) => return Ok(Outcome::Rejected(rejection)),
         };
-        let revision = changes.revision();
         self.state.revision = revision;
         Ok(Outcome::Done(Response { revision, result }))
     }
@@ -187,6 +202,8 @@ pub(crate) struct Changes<'t, 'a, R> {
     pub(crate) transition: &'t mut Transition<'a, R>,
     /// The revision of the next change.
     next: Revision,
+    /// The leases that the request has to do with, as its changes so far leave them.
+    pub(crate) leases: BTreeMap<i64, Stored>,
 }
 
 impl<R: ReadStore> Changes<'_, '_, R> {
@@ -204,6 +221,15 @@ impl<R: ReadStore> Changes<'_, '_, R> {
                 return Ok(Err(rejection));
             }
         }
+        let puts: Vec<_> = { ops.iter() }
+            .filter_map(|op| if let Op::Put(put) = op { Some(put) } else { None })
+            .collect();
+        let deletes: Vec<_> = { ops.iter() }
+            .filter_map(|op| if let Op::Delete(delete) = op { Some(&delete.keys) } else { None })
+            .collect();
+        if let Some(rejection) = self.crowds(&puts, &deletes)? {
+            return Ok(Err(rejection));
+        }
         let mut results = Vec::with_capacity(ops.len());
         for op in ops {
             results.push(self.op(op)?);
@@ -211,10 +237,20 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         Ok(Ok(TxnResult { succeeded, results }))
     }
 
-    fn refuses(&self, op: &Op) -> Result<Option<Rejection>, R> {
+    fn refuses_put(&mut self, put: &Put) -> Result<Option<Rejection>, R> {
+        if put.lease == 0 {
+            return Ok(None);
+        }
+        if self.lease(put.lease)?.is_none() {
+            return Ok(Some(Rejection::LeaseNotFound { id: put.lease }));
+        }
+        self.crowds(&[put], &[])
+    }
+
+    fn refuses(&mut self, op: &Op) -> Result<Option<Rejection>, R> {
         let current = self.transition.state.revision;
         Ok(match op {
-            Op::Put(put) if !self.transition.is_lease(put.lease)? => {
+            Op::Put(put) if put.lease != 0 && self.lease(put.lease)?.is_none() => {
                 Some(Rejection::LeaseNotFound { id: put.lease })
             }
             Op::Range(range) => match range.revision {
@@ -263,7 +299,7 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         let current = layout::current_key(&put.key);
         self.transition.overlay.put(current, record.clone());
         let hung_on = prev_kv.as_ref().map_or(0, |kv| kv.lease);
-        self.transition.move_key(&put.key, hung_on, put.lease);
+        self.move_key(&put.key, hung_on, put.lease)?;
         self.record(&put.key, record, VersionRecord { removed: false });
         Ok(PutResult { prev_kv: prev_kv.filter(|_| put.prev_kv) })
     }
@@ -275,7 +311,7 @@ impl<R: ReadStore> Changes<'_, '_, R> {
             ControlFlow::Continue(())
         })?;
         for kv in &removed {
-            self.remove(kv);
+            self.remove(kv)?;
         }
         Ok(DeleteResult {
             deleted: removed.len() as u64,
@@ -284,7 +320,7 @@ impl<R: ReadStore> Changes<'_, '_, R> {
     }
 
     /// Removes a key that is there.
-    pub(crate) fn remove(&mut self, kv: &KeyValue) {
+    pub(crate) fn remove(&mut self, kv: &KeyValue) -> Result<(), R> {
         let tombstone = wire::KeyValue {
             key: kv.key.clone(),
             mod_revision: self.next.main,
@@ -292,9 +328,10 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         };
         let current = layout::current_key(&kv.key);
         self.transition.overlay.delete(current);
-        self.transition.move_key(&kv.key, kv.lease, 0);
+        self.move_key(&kv.key, kv.lease, 0)?;
         let tombstone = tombstone.encode_to_vec().into();
         self.record(&kv.key, tombstone, VersionRecord { removed: true });
+        Ok(())
     }
 
     /// Writes a change into history.

@@ -11,11 +11,13 @@ use prost::Message;
 use crate::error::StoreFault;
 use crate::fingerprint;
 use crate::layout::{self, Revision};
-use crate::lease;
+use crate::lease::{self, Stored};
 use crate::range::KeyRange;
 use crate::read;
 use crate::store::{Order, ReadStore};
-use crate::wire::{KeyValue, LeaseRecord, SessionRecord, SessionUse, StateRecord, VersionRecord};
+use crate::wire::{
+    KEYS_COUNTED_SINCE, KeyValue, SessionRecord, SessionUse, StateRecord, VersionRecord,
+};
 
 type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
 
@@ -24,7 +26,7 @@ pub(crate) fn audit<R: ReadStore>(store: &R, state: &StateRecord) -> Result<(), 
     let present = versions(store, changes)?;
     let (from, to) = layout::current_span(&KeyRange::all());
     require::<R>(
-        count(store, &from, &to)? == present,
+        read::count(store, &from, &to)? == present,
         "the number of newest records is not that of keys present",
     )?;
     let session_digest = sessions(store, state)?;
@@ -151,7 +153,7 @@ fn sessions<R: ReadStore>(store: &R, state: &StateRecord) -> Result<u64, R> {
     }
     require::<R>(seen == state.sessions, "the number of sessions is not as counted")?;
     let (from, to) = layout::session_uses_after(0);
-    require::<R>(count(store, &from, &to)? == seen, "there are uses without a session")?;
+    require::<R>(read::count(store, &from, &to)? == seen, "there are uses without a session")?;
     Ok(digest)
 }
 
@@ -162,12 +164,18 @@ fn leases<R: ReadStore>(store: &R, state: &StateRecord) -> Result<u64, R> {
     let (from, to) = layout::leases();
     for entry in store.scan(&from, &to, Order::Ascending) {
         let (key, bytes) = entry.map_err(StoreFault::Store)?;
-        digest = digest.wrapping_add(fingerprint::of_pair(&key, &bytes));
-        let record: LeaseRecord = read::decode(bytes, "a lease does not decode")?;
-        require::<R>(
-            record.granted_at <= state.applied_index,
-            "a lease was granted in the future",
-        )?;
+        let Stored { lease, keys, .. } = lease::of_entry(&key, bytes)?;
+        digest = digest.wrapping_add(lease.digest());
+        require::<R>(lease.granted_at <= state.applied_index, "a lease was granted in the future")?;
+        if let Some(keys) = keys {
+            require::<R>(
+                state.format >= KEYS_COUNTED_SINCE,
+                "the keys of a lease are counted in a format without counts",
+            )?;
+            let (from, to) = layout::lease_keys_of(lease.id);
+            let hanging = read::count(store, &from, &to)?;
+            require::<R>(keys == hanging, "the keys of a lease are not as counted")?;
+        }
         seen += 1;
     }
     require::<R>(seen == state.leases, "the number of leases is not as counted")?;
@@ -192,15 +200,6 @@ fn leases<R: ReadStore>(store: &R, state: &StateRecord) -> Result<u64, R> {
     })?;
     require::<R>(leased == hanging, "a lease misses a key that hangs on it")?;
     Ok(digest)
-}
-
-fn count<R: ReadStore>(store: &R, from: &[u8], to: &[u8]) -> Result<u64, R> {
-    let mut count = 0;
-    for entry in store.scan(from, to, Order::Ascending) {
-        entry.map_err(StoreFault::Store)?;
-        count += 1;
-    }
-    Ok(count)
 }
 
 fn require<R: ReadStore>(holds: bool, otherwise: &'static str) -> Result<(), R> {

@@ -117,7 +117,8 @@ pub(crate) fn changes<R: ReadStore>(
         match found.revisions.last_mut() {
             Some(last) if last.revision == main => last.events.push(event),
             _ => {
-                found.revisions.push(RevisionChanges { revision: main, events: Vec::from([event]) })
+                let events = Vec::from([event]);
+                found.revisions.push(RevisionChanges { revision: main, events });
             }
         }
     }

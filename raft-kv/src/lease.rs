@@ -5,6 +5,8 @@
 //! found by the leader, whose [`Lessor`](crate::Lessor) has a clock, and put into the log like any other command,
 //! so that all replicas agree on when it ended, and on what was written before and after.
 
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map;
 use alloc::vec::Vec;
 use core::result::Result as Either;
 
@@ -12,11 +14,12 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::apply::{Changes, Transition};
-use crate::command::{Grant, Revoke};
+use crate::command::{Grant, Put, Revoke};
 use crate::error::StoreFault;
 use crate::fingerprint;
 use crate::layout;
 use crate::outcome::{GrantResult, Rejection, RevokeResult};
+use crate::range::KeyRange;
 use crate::read;
 use crate::store::{Order, ReadStore};
 use crate::wire::LeaseRecord;
@@ -27,6 +30,13 @@ pub const LEASE_TTL_MAX: i64 = 9_000_000_000;
 /// The number of leases that there may be. The same on every replica, so not configurable; it bounds the memory of a
 /// [`Lessor`](crate::Lessor).
 pub const LEASES_MAX: u64 = 100_000;
+
+/// The number of keys that may hang on a lease. The same on every replica, so not configurable; it bounds the entry in which
+/// the lease ends, since all its keys go in one revision. A put after which more would hang is refused with
+/// [`Rejection::TooManyKeys`]: more keys need more leases.
+///
+/// What replicas before this bound put on a lease hangs there still.
+pub const LEASE_KEYS_MAX: u64 = 10_000;
 
 /// A lease, as every replica knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,12 +49,23 @@ pub struct Lease {
     pub granted_at: u64,
 }
 
+/// A lease as it stands in the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    pub(crate) lease: Lease,
+    /// How many keys hang on it, if that was ever counted.
+    pub(crate) keys: Option<u64>,
+    /// What the store says of that.
+    keys_stored: Option<u64>,
+}
+
+const MISCOUNTED: &str = "the keys of a lease are not as counted";
+
 type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
 
 impl<R: ReadStore> Transition<'_, R> {
-    /// Whether keys may hang on it; they may hang on none.
-    pub(crate) fn is_lease(&self, id: i64) -> Result<bool, R> {
-        Ok(id == 0 || get(&self.overlay, id)?.is_some())
+    fn is_lease(&self, id: i64) -> Result<bool, R> {
+        Ok(get(&self.overlay, id)?.is_some())
     }
 
     pub(crate) fn grant(
@@ -64,10 +85,9 @@ impl<R: ReadStore> Transition<'_, R> {
             id => id,
         };
         let lease = Lease { id, ttl: grant.ttl, granted_at: index };
-        let (key, record) = lease.stored();
         let digest = &mut self.state.digest;
-        *digest = digest.wrapping_add(fingerprint::of_pair(&key, &record));
-        self.overlay.put(key, record);
+        *digest = digest.wrapping_add(lease.digest());
+        self.overlay.put(layout::lease_key(id), lease.record(Some(0)));
         self.state.leases += 1;
         Ok(Ok(GrantResult { lease }))
     }
@@ -85,30 +105,128 @@ impl<R: ReadStore> Transition<'_, R> {
         self.state.lease_assigned = id;
         Ok(id)
     }
-
-    /// A key that hung on one lease hangs on another; 0 is none.
-    pub(crate) fn move_key(&mut self, key: &[u8], from: i64, to: i64) {
-        if from == to {
-            return;
-        }
-        if from != 0 {
-            self.overlay.delete(layout::lease_key_key(from, key));
-        }
-        if to != 0 {
-            let hangs = layout::lease_key_key(to, key);
-            self.overlay.put(hangs, Bytes::new());
-        }
-    }
 }
 
 impl<R: ReadStore> Changes<'_, '_, R> {
+    /// A lease, as the request's changes so far leave it.
+    pub(crate) fn lease(&mut self, id: i64) -> Result<Option<&mut Stored>, R> {
+        Ok(match self.leases.entry(id) {
+            btree_map::Entry::Occupied(held) => Some(held.into_mut()),
+            btree_map::Entry::Vacant(place) => {
+                get(&self.transition.overlay, id)?.map(|stored| place.insert(stored))
+            }
+        })
+    }
+
+    /// Why a request must not do these puts and delete these ranges, if more keys would hang on a lease then than may. It is
+    /// a matter of what they come to, not of their order: all make one revision.
+    pub(crate) fn crowds(
+        &mut self,
+        puts: &[&Put],
+        deletes: &[&KeyRange],
+    ) -> Result<Option<Rejection>, R> {
+        let Some(max) = self.transition.lease_keys_max else {
+            return Ok(None);
+        };
+        let mut hung: BTreeMap<i64, u64> = BTreeMap::new();
+        for put in puts.iter().filter(|put| put.lease != 0) {
+            *hung.entry(put.lease).or_default() += 1;
+        }
+        for (id, hung) in hung {
+            let before = self.count_keys(id)?;
+            // As a rule there is room, wherever the keys hung before.
+            let most = before.saturating_add(hung);
+            if most <= max {
+                continue;
+            }
+            let after = most.saturating_sub(self.taken_off(id, puts, deletes)?);
+            // Where there were too many before there was a bound, what adds none is not refused.
+            if after > max && after > before {
+                return Ok(Some(Rejection::TooManyKeys { lease: id, max }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many keys hang on a lease that is there.
+    fn count_keys(&mut self, id: i64) -> Result<u64, R> {
+        let gone = StoreFault::Damaged("a lease went while it was asked for");
+        let Some(keys) = self.lease(id)?.map(|stored| stored.keys) else {
+            return Err(gone);
+        };
+        if let Some(keys) = keys {
+            return Ok(keys);
+        }
+        // It is from before keys were counted. From here on they are.
+        let (from, to) = layout::lease_keys_of(id);
+        let keys = read::count(&self.transition.overlay, &from, &to)?;
+        if let Some(stored) = self.lease(id)? {
+            stored.keys = Some(keys);
+        }
+        Ok(keys)
+    }
+
+    /// How many of the keys that hang on a lease are put again, wherever they hang then, or deleted. No request puts a key
+    /// twice, or puts and deletes it.
+    fn taken_off(&self, id: i64, puts: &[&Put], deletes: &[&KeyRange]) -> Result<u64, R> {
+        let overlay = &self.transition.overlay;
+        let mut taken = 0;
+        for put in puts {
+            let held = read::latest(overlay, &put.key)?;
+            taken += u64::from(held.is_some_and(|kv| kv.lease == id));
+        }
+        if !deletes.is_empty() {
+            let is_deleted = |key: &&Bytes| deletes.iter().any(|keys| keys.contains(key));
+            let keys = keys_of(overlay, id, usize::MAX)?;
+            taken += keys.iter().filter(is_deleted).count() as u64;
+        }
+        Ok(taken)
+    }
+
+    /// A key that hung on one lease hangs on another; 0 is none.
+    pub(crate) fn move_key(&mut self, key: &[u8], from: i64, to: i64) -> Result<(), R> {
+        if from == to {
+            return Ok(());
+        }
+        if from != 0 {
+            self.transition.overlay.delete(layout::lease_key_key(from, key));
+            self.count(from, |keys| keys.checked_sub(1))?;
+        }
+        if to != 0 {
+            self.transition.overlay.put(layout::lease_key_key(to, key), Bytes::new());
+            self.count(to, |keys| keys.checked_add(1))?;
+        }
+        Ok(())
+    }
+
+    /// Changes how many keys hang on a lease, if that is known.
+    fn count(&mut self, id: i64, change: impl FnOnce(u64) -> Option<u64>) -> Result<(), R> {
+        let Some(stored) = self.lease(id)? else {
+            return Err(StoreFault::Damaged("a key hangs on a lease that is gone"));
+        };
+        if let Some(keys) = stored.keys {
+            stored.keys = Some(change(keys).ok_or(StoreFault::Damaged(MISCOUNTED))?);
+        }
+        Ok(())
+    }
+
+    /// Writes how many keys hang on the leases where that has changed.
+    pub(crate) fn store_leases(self) {
+        for (id, stored) in self.leases {
+            if stored.keys != stored.keys_stored {
+                let record = stored.lease.record(stored.keys);
+                self.transition.overlay.put(layout::lease_key(id), record);
+            }
+        }
+    }
+
     pub(crate) fn revoke(
         &mut self,
         term: u64,
         revoke: &Revoke,
     ) -> Result<Either<RevokeResult, Rejection>, R> {
         let id = revoke.id;
-        let Some(lease) = get(&self.transition.overlay, id)? else {
+        let Some(Stored { lease, keys: counted, .. }) = self.lease(id)?.copied() else {
             return Ok(Err(Rejection::LeaseNotFound { id }));
         };
         if let Some(expiry) = revoke.expiry
@@ -117,47 +235,62 @@ impl<R: ReadStore> Changes<'_, '_, R> {
             return Ok(Err(Rejection::LeaseNotExpired { id }));
         }
         let keys = keys_of(&self.transition.overlay, id, usize::MAX)?;
+        if counted.is_some_and(|counted| counted != keys.len() as u64) {
+            return Err(StoreFault::Damaged(MISCOUNTED));
+        }
         for key in &keys {
             let kv = read::latest(&self.transition.overlay, key)?
                 .ok_or(StoreFault::Damaged("a lease has a key that is not there"))?;
-            self.remove(&kv);
+            self.remove(&kv)?;
         }
+        self.leases.remove(&id);
         let Transition { overlay, state, .. } = self.transition;
-        let (key, record) = lease.stored();
         let digest = &mut state.digest;
-        *digest = digest.wrapping_sub(fingerprint::of_pair(&key, &record));
-        overlay.delete(key);
+        *digest = digest.wrapping_sub(lease.digest());
+        overlay.delete(layout::lease_key(id));
         state.leases = state.leases.saturating_sub(1);
         Ok(Ok(RevokeResult { lease, deleted: keys.len() as u64 }))
     }
 }
 
 impl Lease {
-    /// Its record, and where it stands.
-    fn stored(&self) -> (Bytes, Bytes) {
-        let record = LeaseRecord { ttl: self.ttl, granted_at: self.granted_at };
-        (layout::lease_key(self.id), record.encode_to_vec().into())
+    fn record(&self, keys: Option<u64>) -> Bytes {
+        LeaseRecord { ttl: self.ttl, granted_at: self.granted_at, keys }.encode_to_vec().into()
     }
 
-    fn of_record<E>(id: i64, record: Bytes) -> Either<Self, StoreFault<E>> {
-        let LeaseRecord { ttl, granted_at } = read::decode(record, "a lease does not decode")?;
-        Ok(Self { id, ttl, granted_at })
+    /// Its part in the digest: without its number of keys, which follows from history, and which not every replica has
+    /// counted.
+    pub(crate) fn digest(&self) -> u64 {
+        fingerprint::of_pair(&layout::lease_key(self.id), &self.record(None))
     }
 }
 
-pub(crate) fn get<R: ReadStore>(store: &R, id: i64) -> Result<Option<Lease>, R> {
+impl Stored {
+    fn of_record<E>(id: i64, record: Bytes) -> Either<Self, StoreFault<E>> {
+        let LeaseRecord { ttl, granted_at, keys } =
+            read::decode(record, "a lease does not decode")?;
+        Ok(Self { lease: Lease { id, ttl, granted_at }, keys, keys_stored: keys })
+    }
+}
+
+pub(crate) fn get<R: ReadStore>(store: &R, id: i64) -> Result<Option<Stored>, R> {
     let record = store.get(&layout::lease_key(id));
-    record.map_err(StoreFault::Store)?.map(|record| Lease::of_record(id, record)).transpose()
+    record.map_err(StoreFault::Store)?.map(|record| Stored::of_record(id, record)).transpose()
 }
 
 pub(crate) fn all<R: ReadStore>(store: &R) -> Result<Vec<Lease>, R> {
     let (from, to) = layout::leases();
     let entries = store.scan(&from, &to, Order::Ascending).map(|entry| {
         let (key, record) = entry.map_err(StoreFault::Store)?;
-        let id = layout::lease_id(&key).ok_or(StoreFault::Damaged("a key of the leases is short"));
-        Lease::of_record(id?, record)
+        of_entry(&key, record).map(|stored| stored.lease)
     });
     entries.collect()
+}
+
+/// A lease of an entry of `leases`.
+pub(crate) fn of_entry<E>(key: &[u8], record: Bytes) -> Either<Stored, StoreFault<E>> {
+    let id = layout::lease_id(key).ok_or(StoreFault::Damaged("a key of the leases is short"));
+    Stored::of_record(id?, record)
 }
 
 pub(crate) fn keys_of<R: ReadStore>(store: &R, id: i64, limit: usize) -> Result<Vec<Bytes>, R> {

@@ -16,7 +16,8 @@
 //!   creation and of its last change, and its version. Reads at older revisions see what was there.
 //! - **A lease ends in the log.** A key may hang on a lease. When its [`Revoke`] is applied, all its
 //!   keys go in one revision, on every replica at the same place. That its time is over is found by the
-//!   leader, whose [`Lessor`] is the only thing here that is told the time.
+//!   leader, whose [`Lessor`] is the only thing here that is told the time. No more than [`LEASE_KEYS_MAX`] keys
+//!   hang on a lease, so the entry that ends it is bounded.
 //! - **History can be followed.** What watches a range of keys is told every change once, in the order of
 //!   revisions, and can go on at any replica: [`View::changes`].
 //! - **Nothing in the log can break it.** A malformed command is refused by every replica alike, with an
@@ -95,7 +96,7 @@ pub use command::{
 pub use entry::{Entry, EntryId, Payload};
 pub use error::{ApplyError, OpenError, ReadError, StoreFault};
 pub use kv::Kv;
-pub use lease::{LEASE_TTL_MAX, LEASES_MAX, Lease};
+pub use lease::{LEASE_KEYS_MAX, LEASE_TTL_MAX, LEASES_MAX, Lease};
 pub use lessor::{Lessor, RenewError};
 pub use memory::MemoryStore;
 pub use outcome::{

@@ -75,6 +75,15 @@ pub enum Rejection {
         /// How many there may be.
         max: u64,
     },
+    /// More than [`LEASE_KEYS_MAX`](crate::LEASE_KEYS_MAX) keys would hang on the lease. Be granted another one, and hang
+    /// the next keys on that.
+    #[error("no more than {max} keys may hang on lease {lease}: be granted another one for more")]
+    TooManyKeys {
+        /// The lease.
+        lease: i64,
+        /// How many keys may hang on it.
+        max: u64,
+    },
 }
 
 /// The response to a command that was carried out.

@@ -70,6 +70,16 @@ pub(crate) fn visit_latest<R: ReadStore>(
     Ok(())
 }
 
+/// How many pairs the store has in a span.
+pub(crate) fn count<R: ReadStore>(store: &R, from: &[u8], to: &[u8]) -> Result<u64, R> {
+    let mut count = 0;
+    for entry in store.scan(from, to, Order::Ascending) {
+        entry.map_err(StoreFault::Store)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// Answers a range request at a past revision, or at the latest if `revision` is `None`; whether
 /// that revision may be read has been checked. `shown` is the revision to report.
 pub(crate) fn range<R: ReadStore>(

@@ -124,7 +124,7 @@ impl<R: ReadStore> View<R> {
     /// # Errors
     /// The store failed or is damaged.
     pub fn lease(&self, id: i64) -> Result<Option<Lease>, StoreFault<R::Error>> {
-        lease::get(&self.store, id)
+        Ok(lease::get(&self.store, id)?.map(|stored| stored.lease))
     }
 
     /// All leases, in the order of their numbers.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::model::Model;
 use super::strategy::{command, key, keys};
+use crate::apply::Capacity;
 use crate::layout::{self, Revision};
 use crate::{
     Command, Compare, DecodeError, Delete, Expiry, Grant, KeyRange, Limits, Malformed, Op, Operand,
@@ -24,7 +25,7 @@ proptest! {
 
     #[test]
     fn outcomes_come_back(commands in vec(command(), 1..20)) {
-        let mut model = Model::new(3, 3);
+        let mut model = Model::new(Capacity { sessions: 3, leases: 3, lease_keys: 2 });
         for (index, command) in (1..).zip(commands) {
             let outcome = model.apply(index, &command);
             prop_assert_eq!(Outcome::decode(outcome.encode()), Ok(outcome));
@@ -88,6 +89,7 @@ fn rare_outcomes_come_back() {
             Rejection::LeaseExists { id: 7 },
             Rejection::LeaseNotExpired { id: i64::MAX },
             Rejection::TooManyLeases { max: 3 },
+            Rejection::TooManyKeys { lease: -7, max: 3 },
         ]
         .map(Outcome::Rejected),
     );
@@ -115,8 +117,8 @@ fn the_bytes_of_a_put_are_fixed() {
     assert_eq!(Command::decode(Bytes::from_static(bytes)), Ok(put.clone()));
     assert_eq!(put.encode(), &bytes[..]);
     assert_eq!(
-        Command::decode(Bytes::from_static(b"\x08\x03")),
-        Err(DecodeError::UnknownVersion { found: 3 })
+        Command::decode(Bytes::from_static(b"\x08\x04")),
+        Err(DecodeError::UnknownVersion { found: 4 })
     );
     let unversioned = Bytes::from_static(&bytes[2..]);
     assert_eq!(Command::decode(unversioned), Err(DecodeError::Undecodable));
@@ -133,7 +135,7 @@ fn the_bytes_of_leases_in_the_log_are_fixed() {
             Command::new(Revoke { id: 7, expiry }),
         ),
         (
-            b"\x08\x02\x1a\x08\x0a\x01a\x12\x01b\x20\x07",
+            b"\x08\x03\x1a\x08\x0a\x01a\x12\x01b\x20\x07",
             Command::new(Put::new("a", "b").with_lease(7)),
         ),
     ];
@@ -160,18 +162,22 @@ fn a_command_names_the_earliest_version_that_says_all_of_it() {
     for request in [put().into(), delete.clone().into(), txn(Op::Put(put()), Operand::Version(1))] {
         assert_eq!(version(request), [8, 1]);
     }
-    for request in [
-        Request::Put(put().with_lease(1)),
-        Grant { id: 1, ttl: 1 }.into(),
-        Revoke::new(1).into(),
-        txn(Op::Put(put().with_lease(-1)), Operand::Version(1)),
-        txn(Op::Delete(delete), Operand::Lease(0)),
+    for (request, since) in [
+        (Grant { id: 1, ttl: 1 }.into(), 2),
+        (Revoke::new(1).into(), 2),
+        (txn(Op::Delete(delete), Operand::Lease(0)), 2),
+        (put().with_lease(1).into(), 3),
+        (txn(Op::Put(put().with_lease(-1)), Operand::Version(1)), 3),
+        (txn(Op::Put(put().with_lease(-1)), Operand::Lease(0)), 3),
     ] {
-        assert_eq!(version(request.clone()), [8, 2]);
-        // Under the name of version 1 it is nothing: nobody ever wrote it.
-        let mut bytes = Command::new(request).encode().to_vec();
-        bytes[1] = 1;
-        let decoded = Command::decode(bytes.into());
-        assert_eq!(decoded, Err(DecodeError::Undecodable));
+        assert_eq!(version(request.clone()), [8, since]);
+        let named = |version| {
+            let mut bytes = Command::new(request.clone()).encode().to_vec();
+            bytes[1] = version;
+            Command::decode(bytes.into())
+        };
+        // Under the name of version 1 it is nothing: nobody ever wrote it. In version 2 the bound on puts was unknown.
+        assert_eq!(named(1), Err(DecodeError::Undecodable));
+        assert_eq!(named(2), Ok(Command::new(request.clone())));
     }
 }

@@ -178,7 +178,7 @@ fn a_lease_lives_for_a_second_at_least_and_not_for_ever() {
 
 #[test]
 fn there_are_only_so_many_leases() {
-    let capacity = Capacity { sessions: 1, leases: 2 };
+    let capacity = Capacity { sessions: 1, leases: 2, lease_keys: 1 };
     let mut log = Log { kv: Kv::open_with(MemoryStore::new(), capacity).unwrap() };
     grant(&mut log, 0);
     grant(&mut log, 8);
@@ -248,7 +248,7 @@ fn the_format_is_raised_by_the_first_lease_and_not_before() {
     assert_eq!(format(&log), &b"\x08\x01"[..]);
     // A refusal may stand in a session from then on.
     refused(&mut log, Revoke::new(1));
-    assert_eq!(format(&log), &b"\x08\x02"[..]);
+    assert_eq!(format(&log), &b"\x08\x03"[..]);
     let mut at_once = Kv::open(MemoryStore::new()).unwrap();
     let command =
         |index, request: Request| Entry::command(index, 1, Command::new(request).encode());
@@ -257,12 +257,12 @@ fn the_format_is_raised_by_the_first_lease_and_not_before() {
     at_once.apply_batch([put, revoke]).unwrap();
     assert_eq!(at_once.store(), log.kv.store());
     let later = log.kv.store().iter().map(|(key, value)| match &key[..] {
-        b"\0f" => (key.clone(), Bytes::from_static(b"\x08\x03")),
+        b"\0f" => (key.clone(), Bytes::from_static(b"\x08\x04")),
         _ => (key.clone(), value.clone()),
     });
     assert_eq!(
         Kv::open(later.collect::<MemoryStore>()).err(),
-        Some(OpenError::UnknownFormat { found: 3, supported: 2 })
+        Some(OpenError::UnknownFormat { found: 4, supported: 3 })
     );
 }
 
@@ -280,13 +280,13 @@ fn the_bytes_of_a_store_with_leases_are_fixed() {
     assert_eq!(
         pairs,
         [
-            r"\x00f: \x08\x02".into(),
+            r"\x00f: \x08\x03".into(),
             std::format!(r"\x00s: {}", pairs[1].split_once(": ").unwrap().1),
             std::format!(r"\x10k: {record}"),
             r" k\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00: ".into(),
             std::format!(r"0\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00: {record}"),
-            r"P\x7f\xff\xff\xff\xff\xff\xff\xfe: \x08\n\x10\x02".into(),
-            r"P\x80\x00\x00\x00\x00\x00\x00\x01: \x08\n\x10\x01".into(),
+            r"P\x7f\xff\xff\xff\xff\xff\xff\xfe: \x08\n\x10\x02\x18\x01".into(),
+            r"P\x80\x00\x00\x00\x00\x00\x00\x01: \x08\n\x10\x01\x18\x00".into(),
             r"Q\x7f\xff\xff\xff\xff\xff\xff\xfek: ".into(),
         ]
     );
@@ -317,5 +317,14 @@ fn an_audit_misses_no_part_of_a_lease() {
         let mut more = pairs.clone();
         more.push((Bytes::from_static(wrong), Bytes::new()));
         assert!(is_found(more), "{wrong:?} is too much");
+    }
+    // Lease 1 has one key, lease 2 none.
+    for (at, keys) in [(0, 0), (0, 2), (1, 1)] {
+        let mut miscounted = pairs.clone();
+        let lease = miscounted.iter().position(|(key, _)| key[0] == b'P').unwrap() + at;
+        let mut record = miscounted[lease].1.to_vec();
+        *record.last_mut().unwrap() = keys;
+        miscounted[lease].1 = record.into();
+        assert!(is_found(miscounted), "lease {} has no {keys} keys", at + 1);
     }
 }

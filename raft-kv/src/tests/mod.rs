@@ -4,6 +4,7 @@ mod cost;
 mod crash;
 mod history;
 mod lease;
+mod lease_keys;
 mod lessor;
 mod log;
 mod model;

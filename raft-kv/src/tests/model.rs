@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::apply::Capacity;
 use crate::{
     Command, Compare, Counting, DeleteResult, Event, EventKind, Expiry, Grant, GrantResult,
     KeyRange, KeyValue, Lease, Malformed, Op, OpResult, Operand, Order, Outcome, Projection, Put,
@@ -25,6 +26,7 @@ pub(super) struct Model {
     /// Time to live and granting entry of each lease.
     leases: BTreeMap<i64, (i64, u64)>,
     leases_max: usize,
+    lease_keys_max: usize,
     /// The greatest number that was chosen for a lease.
     chosen: i64,
     /// Every command of a session that was ever carried out.
@@ -32,14 +34,15 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(sessions_max: usize, leases_max: usize) -> Self {
+    pub(super) fn new(capacity: Capacity) -> Self {
         Self {
             revisions: vec![State::new()],
             sessions: BTreeMap::new(),
             horizon: 0,
-            sessions_max,
+            sessions_max: capacity.sessions as usize,
             leases: BTreeMap::new(),
-            leases_max,
+            leases_max: capacity.leases as usize,
+            lease_keys_max: capacity.lease_keys as usize,
             chosen: 0,
             carried_out: Vec::new(),
         }
@@ -164,6 +167,12 @@ impl Model {
                 }
             });
         }
+        let crowded = { self.leases.keys() }
+            .find(|lease| hanging(&state, **lease).count() > self.lease_keys_max);
+        if let Some(lease) = crowded {
+            let max = self.lease_keys_max as u64;
+            return Outcome::Rejected(Rejection::TooManyKeys { lease: *lease, max });
+        }
         if changed {
             self.revisions.push(state);
         }
@@ -236,9 +245,7 @@ impl Model {
     }
 
     pub(super) fn lease_keys(&self, id: i64) -> Vec<Bytes> {
-        let hangs = |kv: &&KeyValue| kv.lease == id;
-        let state = self.at(self.revision()).values().filter(hangs);
-        state.map(|kv| kv.key.clone()).collect()
+        hanging(self.at(self.revision()), id).cloned().collect()
     }
 
     /// What changed in a range from a revision on, key by key: the differences of the whole maps.
@@ -281,6 +288,11 @@ impl Model {
         let at = request.revision.unwrap_or(self.revision());
         do_range(self.at(at), request, self.revision())
     }
+}
+
+/// The keys that hang on a lease.
+fn hanging(state: &State, lease: i64) -> impl Iterator<Item = &Bytes> {
+    state.values().filter(move |kv| kv.lease == lease).map(|kv| &kv.key)
 }
 
 /// Not `KeyRange::contains`, which is under test itself.

@@ -13,15 +13,15 @@ use crate::{
     RevisionChanges, Session,
 };
 
-const CAPACITY: Capacity = Capacity { sessions: 3, leases: 4 };
+pub(super) const CAPACITY: Capacity = Capacity { sessions: 3, leases: 4, lease_keys: 2 };
 
 fn open(store: MemoryStore) -> Kv<MemoryStore> {
     Kv::open_with(store, CAPACITY).unwrap()
 }
 
 /// The log that the steps describe, and what the model makes of it.
-fn run_model(steps: &[Step]) -> (Model, Vec<Entry>, Vec<Outcome>) {
-    let mut model = Model::new(CAPACITY.sessions as usize, CAPACITY.leases as usize);
+pub(super) fn run_model(steps: &[Step]) -> (Model, Vec<Entry>, Vec<Outcome>) {
+    let mut model = Model::new(CAPACITY);
     let mut commands: Vec<Command> = Vec::new();
     let mut entries = Vec::new();
     let mut outcomes = Vec::new();
@@ -165,7 +165,7 @@ proptest! {
             let mut kv = open(MemoryStore::new());
             match kv.apply(Entry::command(1, 1, bytes)) {
                 Ok(_) => prop_assert_eq!(kv.applied_index(), 1),
-                Err(crate::ApplyError::UnknownCommand { found, .. }) => prop_assert!(found > 2),
+                Err(crate::ApplyError::UnknownCommand { found, .. }) => prop_assert!(found > 3),
                 Err(other) => prop_assert!(false, "{other}"),
             }
             kv.audit().unwrap();

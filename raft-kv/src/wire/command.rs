@@ -12,8 +12,12 @@ use crate::command::{
 use crate::range::{Counting, KeyRange, Projection, RangeRequest};
 use crate::store::Order;
 
-/// The command language of this version of the crate. Version 2 added leases.
-pub(crate) const COMMAND_VERSION: u32 = 2;
+/// The command language of this version of the crate. Version 2 added leases; since version 3 only so many keys hang on one.
+pub(crate) const COMMAND_VERSION: u32 = 3;
+const LEASES_SINCE: u32 = 2;
+/// Puts that hang keys on a lease are bound by [`LEASE_KEYS_MAX`](crate::LEASE_KEYS_MAX) from this version on. What an
+/// earlier one put into the log was carried out without that bound, and must be by every replica.
+pub(crate) const KEYS_BOUND_SINCE: u32 = 3;
 
 /// Why bytes are not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -228,6 +232,11 @@ impl Command {
     /// # Errors
     /// The bytes are no command, or one from a later version.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        Self::decode_versioned(bytes).map(|(command, _)| command)
+    }
+
+    /// A command, and the version that it was proposed in.
+    pub(crate) fn decode_versioned(bytes: Bytes) -> Result<(Self, u32), DecodeError> {
         let message = CommandMessage::decode(bytes).map_err(|_| DecodeError::Undecodable)?;
         if message.version > COMMAND_VERSION {
             return Err(DecodeError::UnknownVersion { found: message.version });
@@ -235,23 +244,24 @@ impl Command {
         let version = message.version;
         Self::from_message(message)
             // What a replica that knows nothing later would read otherwise is nothing that this crate wrote.
-            .filter(|command| command.version() <= version)
+            .filter(|command| command.version().min(LEASES_SINCE) <= version)
+            .map(|command| (command, version))
             .ok_or(DecodeError::Undecodable)
     }
 
     /// The earliest version that says all of it.
     pub(crate) fn version(&self) -> u32 {
-        let has_lease = |op: &Op| matches!(op, Op::Put(put) if put.lease != 0);
-        let needs_leases = match &self.request {
-            Request::Put(put) => put.lease != 0,
-            Request::Delete(_) => false,
-            Request::Txn(txn) => {
-                txn.success.iter().chain(&txn.failure).any(has_lease) || { txn.compare.iter() }
-                    .any(|compare| matches!(compare.operand, Operand::Lease(_)))
+        let hangs = |op: &Op| matches!(op, Op::Put(put) if put.lease != 0);
+        let compares = |compare: &Compare| matches!(compare.operand, Operand::Lease(_));
+        match &self.request {
+            Request::Put(put) if put.lease != 0 => KEYS_BOUND_SINCE,
+            Request::Txn(txn) if txn.success.iter().chain(&txn.failure).any(hangs) => {
+                KEYS_BOUND_SINCE
             }
-            Request::Grant(_) | Request::Revoke(_) => true,
-        };
-        1 + u32::from(needs_leases)
+            Request::Txn(txn) if txn.compare.iter().any(compares) => LEASES_SINCE,
+            Request::Grant(_) | Request::Revoke(_) => LEASES_SINCE,
+            Request::Put(_) | Request::Delete(_) | Request::Txn(_) => 1,
+        }
     }
 
     pub(crate) fn encoded_len(&self) -> usize {

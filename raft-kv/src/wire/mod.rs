@@ -15,11 +15,11 @@ mod record;
 pub use command::DecodeError;
 pub use outcome::OutcomeDecodeError;
 
-pub(crate) use command::COMMAND_VERSION;
+pub(crate) use command::{COMMAND_VERSION, KEYS_BOUND_SINCE};
 pub(crate) use outcome::OutcomeMessage;
 pub(crate) use record::{
-    FORMAT_VERSION, FormatRecord, LeaseRecord, SessionRecord, SessionUse, StateRecord,
-    VersionRecord,
+    FORMAT_VERSION, FormatRecord, KEYS_COUNTED_SINCE, LeaseRecord, SessionRecord, SessionUse,
+    StateRecord, VersionRecord,
 };
 
 use bytes::Bytes;

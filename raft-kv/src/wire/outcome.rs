@@ -21,7 +21,7 @@ pub struct OutcomeDecodeError;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct OutcomeMessage {
-    #[prost(oneof = "OutcomeKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "OutcomeKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     kind: Option<OutcomeKind>,
 }
 
@@ -49,6 +49,8 @@ enum OutcomeKind {
     LeaseNotExpired(i64),
     #[prost(uint64, tag = "11")]
     TooManyLeases(u64),
+    #[prost(message, tag = "12")]
+    TooManyKeys(TooManyKeysMessage),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -60,6 +62,14 @@ struct FutureRevisionMessage {
     requested: i64,
     #[prost(int64, tag = "2")]
     current: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+struct TooManyKeysMessage {
+    #[prost(int64, tag = "1")]
+    lease: i64,
+    #[prost(uint64, tag = "2")]
+    max: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
@@ -216,6 +226,9 @@ impl From<&Outcome> for OutcomeMessage {
                 OutcomeKind::LeaseNotExpired(*id)
             }
             Outcome::Rejected(Rejection::TooManyLeases { max }) => OutcomeKind::TooManyLeases(*max),
+            Outcome::Rejected(Rejection::TooManyKeys { lease, max }) => {
+                OutcomeKind::TooManyKeys(TooManyKeysMessage { lease: *lease, max: *max })
+            }
         };
         Self { kind: Some(kind) }
     }
@@ -249,6 +262,9 @@ impl OutcomeMessage {
                 Outcome::Rejected(Rejection::LeaseNotExpired { id })
             }
             OutcomeKind::TooManyLeases(max) => Outcome::Rejected(Rejection::TooManyLeases { max }),
+            OutcomeKind::TooManyKeys(TooManyKeysMessage { lease, max }) => {
+                Outcome::Rejected(Rejection::TooManyKeys { lease, max })
+            }
         })
     }
 }

@@ -7,8 +7,11 @@ use super::outcome::OutcomeMessage;
 /// The latest layout and records that this crate reads and writes. It writes the earliest that will do: an older
 /// program can take a store back that never saw what it does not know.
 ///
-/// Format 2 is what commands of version 2 leave behind: leases, and outcomes that speak of them.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+/// Format 2 is what commands of version 2 leave behind: leases, and outcomes that speak of them. In format 3 a lease may
+/// say how many keys hang on it, which a program that doesn't know would let go wrong.
+pub(crate) const FORMAT_VERSION: u32 = 3;
+/// The first format in which leases may say how many keys hang on them.
+pub(crate) const KEYS_COUNTED_SINCE: u32 = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct FormatRecord {
@@ -52,6 +55,9 @@ pub(crate) struct LeaseRecord {
     /// The index of the entry that granted it.
     #[prost(uint64, tag = "2")]
     pub(crate) granted_at: u64,
+    /// How many keys hang on it; not said where format 2 left it and nobody has had to count them since.
+    #[prost(uint64, optional, tag = "3")]
+    pub(crate) keys: Option<u64>,
 }
 
 /// An entry of `versions`; empty for a key that was put.

@@ -1,0 +1,313 @@
+//! How many keys may hang on a lease, and how many do.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use prost::Message;
+
+use super::Log;
+use super::properties::{CAPACITY, run_model};
+use super::strategy::step;
+use crate::apply::Capacity;
+use crate::wire::{LeaseRecord, StateRecord};
+use crate::{
+    Command, Delete, Entry, Grant, KeyRange, Kv, LEASE_KEYS_MAX, MemoryStore, Op, Outcome, Put,
+    Rejection, Request, Revoke, Session, Txn,
+};
+
+const TWO: Capacity = Capacity { sessions: 9, leases: 9, lease_keys: 2 };
+
+/// Leases 7 and 8, on which two keys may hang each.
+fn two_leases() -> Log {
+    let mut log = Log { kv: Kv::open_with(MemoryStore::new(), TWO).unwrap() };
+    log.run(Grant { id: 7, ttl: 10 });
+    log.run(Grant { id: 8, ttl: 10 });
+    log
+}
+
+fn hang(key: &'static str, lease: i64) -> Put {
+    Put::new(key, "v").with_lease(lease)
+}
+
+fn txn(ops: impl IntoIterator<Item = Op>) -> Txn {
+    Txn { success: ops.into_iter().collect(), ..Txn::default() }
+}
+
+fn delete(keys: KeyRange) -> Op {
+    Op::Delete(Delete::new(keys))
+}
+
+/// That a request is refused because it would hang too many keys on a lease, and that it changes nothing.
+fn assert_crowded(log: &mut Log, lease: i64, request: impl Into<Request>) {
+    let (before, all) = (log.kv.fingerprint(), log.all(None));
+    let outcome = log.apply(&Command::new(request));
+    let is_crowded = |it: &Outcome| match it {
+        Outcome::Rejected(Rejection::TooManyKeys { lease: crowded, .. }) => *crowded == lease,
+        _ => false,
+    };
+    assert!(is_crowded(&outcome), "{outcome:?}");
+    assert_eq!((log.kv.fingerprint(), log.all(None)), (before, all));
+}
+
+fn keys(log: &Log, lease: i64) -> Vec<Bytes> {
+    log.kv.view().lease_keys(lease, 100).unwrap()
+}
+
+/// How many keys hang on each lease, as the store says.
+fn counted(log: &Log) -> Vec<Option<u8>> {
+    { log.kv.store().iter() }
+        .filter(|(key, _)| key[0] == b'P')
+        .map(|(_, record)| match record[..] {
+            [_, _, _, _, 0x18, keys] => Some(keys),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn only_so_many_keys_hang_on_a_lease() {
+    let mut log = two_leases();
+    log.run(hang("a", 7));
+    log.run(hang("b", 7));
+    assert_eq!(counted(&log), [Some(2), Some(0)]);
+    assert_crowded(&mut log, 7, hang("c", 7));
+    // What hangs there may be written again, and there is another lease.
+    log.run(hang("a", 7));
+    log.run(hang("c", 8));
+    assert_crowded(&mut log, 7, hang("c", 7));
+    assert_eq!(counted(&log), [Some(2), Some(1)]);
+    // A key that goes, or moves, or hangs on nothing any more, makes room.
+    log.run(Delete::new(KeyRange::key("a")));
+    log.run(hang("c", 7));
+    assert_crowded(&mut log, 7, hang("d", 7));
+    log.run(hang("c", 8));
+    log.run(hang("d", 7));
+    assert_crowded(&mut log, 7, hang("e", 7));
+    log.run(Put::new("d", "v"));
+    log.run(hang("e", 7));
+    assert_eq!((keys(&log, 7), keys(&log, 8)), (vec!["b".into(), "e".into()], vec!["c".into()]));
+    assert_eq!(counted(&log), [Some(2), Some(1)]);
+    log.run(Delete::new(KeyRange::all()));
+    assert_eq!(counted(&log), [Some(0), Some(0)]);
+    log.run(Revoke::new(7));
+    assert_eq!(counted(&log), [Some(0)]);
+}
+
+#[test]
+fn a_transaction_that_hangs_too_many_keys_on_a_lease_does_nothing_at_all() {
+    let mut log = two_leases();
+    log.run(hang("a", 7));
+    let more = [hang("b", 7), hang("free", 0), hang("c", 7)].map(Op::Put);
+    assert_crowded(&mut log, 7, txn(more.clone()));
+    // Deletes come first or last: it is the same.
+    let mut deletes = vec![delete(KeyRange::key("a"))];
+    deletes.extend(more.clone());
+    log.run(txn(deletes));
+    assert_eq!(keys(&log, 7), ["b", "c"]);
+    let mut deletes = [hang("d", 7), hang("e", 7)].map(Op::Put).to_vec();
+    deletes.push(delete(KeyRange::between("b", "d")));
+    // Two deletes that meet take a key off once.
+    deletes.push(delete(KeyRange::key("c")));
+    log.run(txn(deletes));
+    assert_eq!(keys(&log, 7), ["d", "e"]);
+    let meet = [delete(KeyRange::key("d")), delete(KeyRange::key("d"))];
+    assert_crowded(
+        &mut log,
+        7,
+        txn(meet.into_iter().chain([hang("f", 7), hang("g", 7)].map(Op::Put))),
+    );
+    // What is deleted elsewhere makes no room here.
+    let elsewhere = [delete(KeyRange::key("free")), Op::Put(hang("f", 7))];
+    assert_crowded(&mut log, 7, txn(elsewhere));
+    // The side that is not taken does not matter.
+    let other_side = Txn { failure: more.to_vec(), ..Txn::default() };
+    log.run(other_side);
+}
+
+#[test]
+fn full_leases_can_exchange_keys_in_one_transaction() {
+    let mut log = two_leases();
+    log.run(txn([hang("a", 7), hang("b", 7), hang("c", 8), hang("d", 8)].map(Op::Put)));
+    assert_crowded(&mut log, 8, txn([hang("a", 8), hang("b", 7)].map(Op::Put)));
+    log.run(txn([hang("a", 8), hang("c", 7), hang("d", 8)].map(Op::Put)));
+    assert_eq!(keys(&log, 7), ["b", "c"]);
+    assert_eq!(keys(&log, 8), ["a", "d"]);
+    assert_eq!(counted(&log), [Some(2), Some(2)]);
+    // Of several leases the first by its number is named.
+    let both = [hang("e", 8), hang("f", 7)].map(Op::Put);
+    assert_crowded(&mut log, 7, txn(both));
+}
+
+#[test]
+fn a_retry_of_a_put_that_was_refused_is_refused_though_there_is_room_since() {
+    let mut log = two_leases();
+    log.run(txn([hang("a", 7), hang("b", 7)].map(Op::Put)));
+    let session = Session { client: 1, sequence: 1, since: 0 };
+    let command = Command::new(hang("c", 7)).with_session(session);
+    let refused = log.apply(&command);
+    assert_eq!(refused, Outcome::Rejected(Rejection::TooManyKeys { lease: 7, max: 2 }));
+    log.run(Delete::new(KeyRange::key("a")));
+    assert_eq!(log.apply(&command), refused);
+}
+
+/// Entries of one batch see what those before them left.
+#[test]
+fn a_batch_counts_as_its_entries_would_one_by_one() {
+    let mut log = two_leases();
+    let puts = ["a", "b", "c", "d"].map(|key| Command::new(hang(key, 7)).encode());
+    let entries = (3..).zip(puts).map(|(index, put)| Entry::command(index, 1, put));
+    let outcomes = log.kv.apply_batch(entries).unwrap();
+    let is_done = outcomes.iter().map(|it| matches!(it, Outcome::Done(_)));
+    assert_eq!(is_done.collect::<Vec<_>>(), [true, true, false, false]);
+    log.kv.audit().unwrap();
+}
+
+#[test]
+fn as_many_keys_as_may_be_go_with_their_lease_in_one_entry() {
+    let mut log = Log::new();
+    log.run(Grant { id: 7, ttl: 10 });
+    let put = |number: u64| Op::Put(Put::new(std::format!("{number}"), "").with_lease(7));
+    let all = (1..=LEASE_KEYS_MAX).map(put);
+    assert_crowded(&mut log, 7, txn(all.clone().chain([put(0)])));
+    log.run(txn(all));
+    assert_crowded(&mut log, 7, hang("one more", 7));
+    log.run(Revoke::new(7));
+    assert_eq!(log.all(None), []);
+}
+
+/// A command as a program of version 2 put it into the log.
+fn of_version_2(log: &Log, request: impl Into<Request>) -> Entry {
+    let mut bytes = Command::new(request).encode().to_vec();
+    bytes[1] = 2;
+    Entry::command(log.kv.applied_index() + 1, 1, bytes)
+}
+
+/// What was carried out without a bound by replicas that knew none is carried out by all.
+#[test]
+fn a_put_of_version_2_has_no_bound() {
+    let mut log = two_leases();
+    for put in [hang("a", 7), hang("b", 7), hang("c", 7), hang("d", 7)] {
+        let entry = of_version_2(&log, put);
+        assert!(matches!(log.kv.apply(entry), Ok(Outcome::Done(_))));
+        log.kv.audit().unwrap();
+    }
+    assert_eq!(counted(&log), [Some(4), Some(0)]);
+    // From then on, whatever adds none may be done, and nothing else.
+    assert_crowded(&mut log, 7, hang("e", 7));
+    log.run(hang("a", 7));
+    log.run(txn([delete(KeyRange::key("b")), Op::Put(hang("e", 7))]));
+    log.run(txn([delete(KeyRange::between("c", "e")), Op::Put(hang("f", 7))]));
+    assert_eq!(keys(&log, 7), ["a", "e", "f"]);
+    assert_crowded(&mut log, 7, hang("g", 7));
+    log.run(Revoke::new(7));
+    assert_eq!(log.all(None), []);
+}
+
+/// The store as a program would have left it that knew format 2.
+fn in_format_2(store: &MemoryStore) -> MemoryStore {
+    let pairs = store.iter().map(|(key, value)| {
+        let value = match &key[..] {
+            b"\0f" if value == &b"\x08\x03"[..] => Bytes::from_static(b"\x08\x02"),
+            b"\0s" => {
+                let mut state = StateRecord::decode(value.clone()).unwrap();
+                state.format = state.format.min(2);
+                state.encode_to_vec().into()
+            }
+            [b'P', ..] => {
+                let mut lease = LeaseRecord::decode(value.clone()).unwrap();
+                lease.keys = None;
+                lease.encode_to_vec().into()
+            }
+            _ => value.clone(),
+        };
+        (key.clone(), value)
+    });
+    pairs.collect()
+}
+
+fn format(store: &MemoryStore) -> u8 {
+    let (_, record) = store.iter().find(|(key, _)| &key[..] == b"\0f").unwrap();
+    record[1]
+}
+
+/// What is on disk today is read by every later release. In this store are a lease that was chosen, and lease -2 with a key.
+#[test]
+fn a_store_of_format_2_is_read() {
+    let record = b"\n\x01k\x10\x02\x18\x02 \x01*\x01v0\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+    let pairs: [(&[u8], &[u8]); 8] = [
+        (b"\0f", b"\x08\x02"),
+        (b"\0s", b"\x08\x03\x10\x01\x18\x021\xf7\xd7l\x80\xd3*O\\8\x02@\x01H\x02"),
+        (b"\x10k", record),
+        (b" k\0\0\0\0\0\0\0\0\0\x02\0\0\0\0", b""),
+        (b"0\0\0\0\0\0\0\0\x02\0\0\0\0", record),
+        (b"P\x7f\xff\xff\xff\xff\xff\xff\xfe", b"\x08\n\x10\x02"),
+        (b"P\x80\0\0\0\0\0\0\x01", b"\x08\n\x10\x01"),
+        (b"Q\x7f\xff\xff\xff\xff\xff\xff\xfek", b""),
+    ];
+    let pairs = pairs.map(|(key, value)| (Bytes::from_static(key), Bytes::from_static(value)));
+    let mut log = Log { kv: Kv::open(pairs.into_iter().collect()).unwrap() };
+    log.kv.audit().unwrap();
+    assert_eq!(log.kv.fingerprint(), 11_594_964_549_121_619_944);
+    assert_eq!(keys(&log, -2), ["k"]);
+    assert_eq!(counted(&log), [None, None]);
+    // Whatever knew no leases leaves the format alone, and what it takes off a lease.
+    log.run(Delete::new(KeyRange::key("k")));
+    assert_eq!((counted(&log), format(log.kv.store())), (vec![None, None], 2));
+    log.run(hang("k", -2));
+    assert_eq!((counted(&log), format(log.kv.store())), (vec![Some(1), None], 3));
+    log.run(Revoke::new(1));
+    log.run(Revoke::new(-2));
+    assert_eq!(counted(&log), []);
+}
+
+/// Its keys are counted when more are to hang on it for the first time, and that is remembered even if they must not.
+#[test]
+fn a_lease_that_was_never_counted_is_counted_once() {
+    let mut log = two_leases();
+    for put in [hang("a", 7), hang("b", 7), hang("c", 7), hang("d", 8)] {
+        let entry = of_version_2(&log, put);
+        log.kv.apply(entry).unwrap();
+    }
+    let mut old = Log { kv: Kv::open_with(in_format_2(log.kv.store()), TWO).unwrap() };
+    old.kv.audit().unwrap();
+    assert_eq!((counted(&old), format(old.kv.store())), (vec![None, None], 2));
+    assert_eq!(old.kv.fingerprint(), log.kv.fingerprint());
+    let entry = of_version_2(&old, hang("d", 7));
+    old.kv.apply(entry.clone()).unwrap();
+    log.kv.apply(entry).unwrap();
+    assert_eq!(counted(&old), [None, None], "nobody had to know");
+    assert_crowded(&mut old, 7, hang("e", 7));
+    assert_crowded(&mut log, 7, hang("e", 7));
+    assert_eq!(counted(&old), [Some(4), None]);
+    old.run(hang("a", 8));
+    log.run(hang("a", 8));
+    assert_eq!(counted(&old), [Some(3), Some(1)]);
+    assert_eq!(old.kv.store(), log.kv.store());
+}
+
+proptest! {
+    /// A replica that has been upgraded does what one does that counted from the beginning.
+    #[test]
+    fn a_store_that_never_counted_goes_on_alike(
+        before in vec(step(), 0..30), after in vec(step(), 0..30),
+    ) {
+        let steps: Vec<_> = before.iter().chain(&after).cloned().collect();
+        let (_, mut entries, outcomes) = run_model(&steps);
+        let later = entries.split_off(before.len());
+        let mut counts = Kv::open_with(MemoryStore::new(), CAPACITY).unwrap();
+        counts.apply_batch(entries).unwrap();
+        let mut old = Kv::open_with(in_format_2(counts.store()), CAPACITY).unwrap();
+        old.audit().unwrap();
+        for (entry, outcome) in later.into_iter().zip(&outcomes[before.len()..]) {
+            prop_assert_eq!(&old.apply(entry.clone()).unwrap(), outcome);
+            counts.apply(entry).unwrap();
+            prop_assert_eq!(old.fingerprint(), counts.fingerprint());
+            old.audit().unwrap();
+        }
+        // What is counted is counted right; what is not has not been asked for.
+        prop_assert_eq!(in_format_2(old.store()), in_format_2(counts.store()));
+    }
+}
