@@ -20,7 +20,7 @@ const WORDS = new Map(/** @type {[string, [string, string]][]} */ ([
   ["quiescence", ["at rest", "After each event a server comes to rest: it does not go round in circles by itself."]],
   ["watch-order", ["watches", "Whoever watches keys is told of every change once, in the order of revisions, at whatever servers."]],
   ["lease-life", ["lease life", "A lease does not expire before its time has passed since it was granted or kept alive, whoever leads."]],
-  ["lease-keys", ["leased keys", "When a lease ends, all keys that hang on it go in one revision; and none hangs on a lease that is gone."]],
+  ["lease-keys", ["leased keys", "When a lease ends, all keys that hang on it go in one revision; none hangs on a lease that is gone, and no more than 10,000 on one."]],
 ]));
 
 /**

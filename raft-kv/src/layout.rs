@@ -10,7 +10,7 @@
 //! | history | revision | the record: every change ever made, in order |
 //! | sessions | client | latest sequence and its outcome |
 //! | session uses | log index | client; orders sessions by their last use |
-//! | leases | lease | how long it lives, and which entry granted it |
+//! | leases | lease | how long it lives, which entry granted it, and how many keys hang on it |
 //! | lease keys | lease, user key | nothing: the keys that hang on a lease |
 //!
 //! There is no index in memory, so opening is instant and memory does not grow with the number of

@@ -44,7 +44,7 @@ pub enum Invariant {
     WatchOrder,
     /// A lease does not expire before its time has passed since it was granted or kept alive.
     LeaseLife,
-    /// When a lease ends, all keys that hang on it go in one revision; and none hangs on a lease that is gone.
+    /// When a lease ends, all keys that hang on it go in one revision; none hangs on a lease that is gone, and not too many on one.
     LeaseKeys,
 }
 

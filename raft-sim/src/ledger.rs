@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft_kv::{
-    Changes, ChangesRequest, Command, Grant, KeyRange, KeyValue, Lease, Op, OpResult, Outcome, Put,
-    Request, RequestResult, Response, Revoke, TxnResult,
+    Changes, ChangesRequest, Command, Grant, KeyRange, KeyValue, LEASE_KEYS_MAX, Lease, Op,
+    OpResult, Outcome, Put, Request, RequestResult, Response, Revoke, TxnResult,
 };
 
 use crate::invariants::Invariant;
@@ -114,6 +114,7 @@ impl Ledger {
             (request, result) => {
                 let mut changes = Vec::new();
                 let reckoned = self.reckon(request, &mut changes)?;
+                self.may_hang_so_many(&changes)?;
                 self.made(changes, revision)?;
                 if reckoned.as_ref() != Some(result) {
                     let text = format!(
@@ -239,6 +240,20 @@ impl Ledger {
         let key = String::from_utf8_lossy(&put.key);
         let text = format!("{key} hangs on lease {}, which is gone", put.lease);
         Err((Invariant::LeaseKeys, text))
+    }
+
+    /// Only so many keys hang on the leases that these changes hang keys on.
+    fn may_hang_so_many(&self, changes: &[Change]) -> Checked<()> {
+        let hung = changes.iter().filter_map(|it| it.after.as_ref()).map(|kv| kv.lease);
+        let leases: BTreeSet<i64> = hung.filter(|lease| *lease != 0).collect();
+        for lease in leases {
+            let keys = self.keys.those(&KeyRange::all()).filter(|kv| kv.lease == lease).count();
+            if keys as u64 > LEASE_KEYS_MAX {
+                let text = format!("{keys} keys hang on lease {lease}");
+                return Err((Invariant::LeaseKeys, text));
+            }
+        }
+        Ok(())
     }
 
     /// A lease has ended: all its keys must have gone, and nothing else, and in one revision. How many they were.
@@ -491,6 +506,22 @@ mod tests {
             *request = hang("l3").into();
         });
         assert_eq!(late.unwrap_err().0, Invariant::LeaseKeys);
+    }
+
+    /// What a state machine without the bound would have carried out.
+    #[test]
+    fn a_lease_with_too_many_keys_is_found() {
+        let hang_all = |numbers: std::ops::Range<u64>| {
+            let hang = |number: u64| Op::Put(Put::new(format!("l{number}"), "v").with_lease(7));
+            Txn { success: numbers.map(hang).collect(), ..Txn::default() }
+        };
+        // Two keys hang there already, and are put again.
+        let full = 1..LEASE_KEYS_MAX + 1;
+        assert_eq!(both().apply_but(hang_all(full.clone()), |_, _| {}), Ok(Turn::Nothing));
+        let more = both().apply_but(hang_all(full), |request, _| {
+            *request = hang_all(0..LEASE_KEYS_MAX + 1).into();
+        });
+        assert_eq!(more.unwrap_err().0, Invariant::LeaseKeys);
     }
 
     /// What the state machine refuses must not have happened.

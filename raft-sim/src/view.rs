@@ -203,6 +203,16 @@ impl World {
         self.network.sent
     }
 
+    /// Judges what the state machine of each server that runs holds: its tables must agree with each other, and with what it
+    /// counts. What it holds was compared with what others hold when it was applied.
+    pub(crate) fn judge_stores(&self) -> Option<Violation> {
+        self.nodes.iter().find_map(|node| {
+            let error = node.running()?.kv.audit().err()?;
+            let text = format!("n{}: {error}", node.id);
+            Some(Violation { invariant: Invariant::StateMachineSafety, text, at: self.now })
+        })
+    }
+
     /// Judges the answers that clients got so far, as [`linearizability::check`] does. A violation happens with the first
     /// answer that no order explains.
     ///
@@ -240,5 +250,48 @@ fn describe(payload: &Payload) -> String {
             None => format!("end lease {}", revoke.id),
         },
         Err(_) => format!("{} bytes", bytes.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_kv::Kv;
+
+    use super::*;
+    use crate::config::WorldConfig;
+    use crate::store::SharedStore;
+
+    /// A lease that miscounts its keys does so on every server alike: no comparison of servers finds it.
+    #[test]
+    fn a_store_that_contradicts_itself_is_found() {
+        let config = WorldConfig { nodes: 1, holders: 1, ..WorldConfig::default() };
+        let mut world = World::new(config).unwrap();
+        let is_lease = |key: &[u8]| key.starts_with(b"P");
+        let store = |world: &World| {
+            let running = world.nodes[0].running();
+            running.map(|it| it.kv.store().clone()).unwrap_or_default()
+        };
+        while !store(&world).iter().any(|(key, _)| is_lease(key)) {
+            assert!(world.now() < 60_000_000, "no lease is ever granted");
+            world.step();
+        }
+        assert_eq!(world.judge_stores(), None);
+        let held = store(&world);
+        let miscounted = held.iter().map(|(key, value)| {
+            let mut value = value.to_vec();
+            if is_lease(key)
+                && let Some(keys) = value.last_mut()
+            {
+                *keys += 1;
+            }
+            (key.clone(), value.into())
+        });
+        let kv = Kv::open(miscounted.collect::<SharedStore>()).unwrap();
+        let fingerprint = kv.fingerprint();
+        let running = world.nodes[0].running_mut().unwrap();
+        assert_eq!(running.kv.fingerprint(), fingerprint);
+        running.kv = kv;
+        let found = world.judge_stores().map(|violation| violation.invariant);
+        assert_eq!(found, Some(Invariant::StateMachineSafety));
     }
 }

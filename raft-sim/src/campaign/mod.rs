@@ -155,7 +155,9 @@ impl Campaign {
         stage.advance(self.healed_at);
         let violation = match stage.world.violation() {
             Some(violation) => Some(violation.clone()),
-            None => self.goes_on(&mut stage).or_else(|| stage.world.judge_history(STEPS_MAX)),
+            None => { self.goes_on(&mut stage) }
+                .or_else(|| stage.world.judge_stores())
+                .or_else(|| stage.world.judge_history(STEPS_MAX)),
         };
         let Stage { world, done, faults, .. } = stage;
         let answered = world.askings().filter(|asking| asking.returned.is_some()).count() as u64;

@@ -330,7 +330,8 @@ fn size(script: &Script) -> u64 {
 /// Plays a script, and looks whether a rule is broken.
 fn broken(script: &Script, until: u64) -> Option<Violation> {
     let world = play(script, until)?;
-    world.violation().cloned().or_else(|| world.judge_history(super::STEPS_MAX))
+    let found = world.violation().cloned().or_else(|| world.judge_stores());
+    found.or_else(|| world.judge_history(super::STEPS_MAX))
 }
 
 fn play(script: &Script, until: u64) -> Option<World> {

@@ -83,8 +83,9 @@ impl Scenario {
             (true, ..) => Outcome::Recovers,
             (false, ..) => Outcome::Stuck,
         };
-        let violation =
-            world.violation().cloned().or(missing).or_else(|| world.judge_history(STEPS_MAX));
+        let violation = { world.violation().cloned().or(missing) }
+            .or_else(|| world.judge_stores())
+            .or_else(|| world.judge_history(STEPS_MAX));
         let ending = match &violation {
             Some(violation) => Ending::Falls(violation.invariant),
             None => Ending::Safe(outcome),
@@ -100,7 +101,8 @@ impl Scenario {
         };
         match (&played.violation, expected) {
             (_, Some(expected)) if expected != ending => {
-                played.surprises.push(format!("{expected} was expected, and it was {ending}"))
+                let text = format!("{expected} was expected, and it was {ending}");
+                played.surprises.push(text);
             }
             (Some(violation), None) => played.surprises.push(violation.to_string()),
             _ => {}
