@@ -155,9 +155,7 @@ impl Raft {
         } else {
             0
         };
-        let Some(first) = entries.get(old).map(|entry| entry.id.index) else {
-            return true;
-        };
+        let Some(first) = entries.get(old).map(|entry| entry.id.index) else { return true };
         if first <= self.log.last().index && !self.remove_conflict(leader, first) {
             return false;
         }

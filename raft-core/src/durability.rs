@@ -196,12 +196,8 @@ impl Raft {
         } else {
             self.log.last().index
         };
-        let RoleState::Follower(follower) = &mut self.role else {
-            return;
-        };
-        let Some(leader) = follower.leader.filter(|_| is_durable) else {
-            return;
-        };
+        let RoleState::Follower(follower) = &mut self.role else { return };
+        let Some(leader) = follower.leader.filter(|_| is_durable) else { return };
         if let Some(match_index) = follower.ack.take(durable) {
             let result = AppendResult::Accepted { match_index };
             self.send_controlled(leader, || {

@@ -105,9 +105,7 @@ impl Window {
     pub(crate) fn evict(&mut self, through: LogIndex, bytes_max: usize) {
         while self.bytes > bytes_max {
             let is_over = |piece: &mut Piece| piece.last() <= through;
-            let Some(piece) = self.shared.pop_front_if(is_over) else {
-                return;
-            };
+            let Some(piece) = self.shared.pop_front_if(is_over) else { return };
             self.bytes -= piece.bytes;
         }
     }
