@@ -161,10 +161,7 @@ impl Raft {
         }
         let mut changed = false;
         for entry in &entries[old..] {
-            if let Payload::Membership(membership) = &entry.payload {
-                self.memberships.append(entry.id.index, (**membership).clone());
-                changed = true;
-            }
+            changed |= self.memberships.append(entry);
         }
         self.log.append_batch(entries, old);
         let last = self.log.last();

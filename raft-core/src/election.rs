@@ -19,7 +19,7 @@ impl Raft {
         let stands = !matches!(self.role, RoleState::Leader(_))
             && self.may_stand()
             && self.stopped.is_none();
-        stands.then(|| self.timer.deadline())
+        stands.then_some(self.timer.deadline)
     }
 
     /// Whether this server may lead at all. One that is being removed may, until that is committed:
@@ -51,7 +51,7 @@ impl Raft {
     pub(crate) fn timer_is_due(&self) -> Option<Instant> {
         let follows =
             matches!(&self.role, RoleState::Follower(follower) if follower.leader.is_some());
-        let due = (follows && self.stopped.is_none()).then(|| self.timer.deadline());
+        let due = (follows && self.stopped.is_none()).then_some(self.timer.deadline);
         due.or_else(|| self.election_is_due())
     }
 
@@ -75,12 +75,9 @@ impl Raft {
             return self.campaign(false);
         }
         let campaign_term = self.term().next();
-        let me = self.id();
-        self.role = RoleState::PreCandidate(Ballot {
-            answers: [(me, true)].into(),
-            requested: true,
-            ..Ballot::default()
-        });
+        let answers = [(self.id(), true)].into();
+        self.role =
+            RoleState::PreCandidate(Ballot { answers, requested: true, ..Ballot::default() });
         self.explain(|| Event::BecamePreCandidate { campaign_term });
         let last_log = self.log.last();
         self.ask_voters(&Message::PreVote(PreVote { campaign_term, last_log }));
@@ -91,11 +88,8 @@ impl Raft {
     /// otherwise the server could forget it in a crash and vote for another one.
     pub(crate) fn campaign(&mut self, transfer: bool) {
         let from = self.term();
-        let term = if self.config.keeps(Rule::CandidacyIsNewTerm) || from == Term(0) {
-            from.next()
-        } else {
-            from
-        };
+        let is_new = self.config.keeps(Rule::CandidacyIsNewTerm) || from == Term(0);
+        let term = if is_new { from.next() } else { from };
         self.abort_reads();
         self.explain(|| Event::TermAdvanced { from, to: term, learned_from: None });
         self.hard_state = HardState { term, vote: Some(self.id()) };
@@ -134,17 +128,14 @@ impl Raft {
     }
 
     pub(crate) fn on_pre_vote(&mut self, from: NodeId, request: &PreVote) {
-        let refusal = if request.campaign_term <= self.term() {
-            Some(VoteRefusal::StaleTerm { ours: self.term() })
+        let (term, campaign_term) = (self.term(), request.campaign_term);
+        let refusal = if campaign_term <= term {
+            Some(VoteRefusal::StaleTerm { ours: term })
         } else {
             self.bound_to_leader().or_else(|| self.log_behind(request.last_log))
         };
-        self.explain_vote(from, request.campaign_term, true, refusal);
-        let response = PreVoteResponse {
-            term: self.term(),
-            campaign_term: request.campaign_term,
-            granted: refusal.is_none(),
-        };
+        self.explain_vote(from, campaign_term, true, refusal);
+        let response = PreVoteResponse { term, campaign_term, granted: refusal.is_none() };
         self.send(from, Message::PreVoteResponse(response));
     }
 
@@ -158,8 +149,7 @@ impl Raft {
         match &mut self.role {
             RoleState::PreCandidate(ballot) if current => {
                 if ballot.record(from, response.granted) {
-                    self.explain_count(from, response.granted);
-                    self.count_ballot();
+                    self.count_answer(from, response.granted);
                 }
             }
             _ => self.ignore(from, IgnoreReason::LateAnswer),
@@ -216,8 +206,7 @@ impl Raft {
             RoleState::Candidate(ballot) if ballot.requested && current => {
                 if ballot.record(from, response.granted) || !once {
                     ballot.repeated += usize::from(!once && response.granted);
-                    self.explain_count(from, response.granted);
-                    self.count_ballot();
+                    self.count_answer(from, response.granted);
                 }
             }
             _ => self.ignore(from, IgnoreReason::LateAnswer),
@@ -226,11 +215,7 @@ impl Raft {
 
     fn count_ballot(&mut self) {
         let Some((ballot, pre_vote)) = self.role.ballot() else { return };
-        let mut tally = if self.config.keeps(Rule::JointNeedsBoth) {
-            self.membership().tally(|voter| ballot.answer(voter))
-        } else {
-            self.membership().left().tally(|voter| ballot.answer(voter))
-        };
+        let mut tally = self.deciding().tally(|voter| ballot.answer(voter));
         let half = self.membership().majority() - 1;
         if (!self.config.keeps(Rule::MajorityElects) && ballot.granted() >= half.max(1))
             || ballot.repeated > half
@@ -306,11 +291,13 @@ impl Raft {
         });
     }
 
-    fn explain_count(&mut self, voter: NodeId, granted: bool) {
+    /// An answer came that is news, and is in the ballot.
+    fn count_answer(&mut self, voter: NodeId, granted: bool) {
         let needed = self.membership().majority();
         let Some((ballot, pre_vote)) = self.role.ballot() else { return };
         let votes = ballot.granted();
         self.explain(|| Event::VoteCounted { voter, granted, pre_vote, votes, needed });
+        self.count_ballot();
     }
 }
 

@@ -87,9 +87,7 @@ impl Raft {
         if let RoleState::Leader(leader) = &mut self.role {
             leader.uncommitted_bytes += entry.bytes();
         }
-        if let Payload::Membership(membership) = &entry.payload {
-            self.memberships.append(id.index, (**membership).clone());
-        }
+        self.memberships.append(&entry);
         self.log.append(entry);
         id
     }

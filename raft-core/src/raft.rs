@@ -157,20 +157,10 @@ impl Raft {
         now: Instant,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
-        let Restored {
-            boot,
-            mut memberships,
-            snapshot,
-            hard_state: stored,
-            applied,
-            mut log,
-            is_misordered,
-            ..
-        } = restored;
-        if is_misordered {
+        let Restored { mut memberships, snapshot, mut hard_state, applied, mut log, .. } = restored;
+        if restored.is_misordered {
             return Err(ConfigError::SnapshotAfterEntries);
         }
-        let mut hard_state = stored;
         let founders = memberships.latest().1;
         if *founders != Default::default() {
             founders.validate().map_err(ConfigError::Membership)?;
@@ -184,7 +174,7 @@ impl Raft {
                 // It was installed, and the log that it replaces was not removed any more.
                 log.replace(last);
                 memberships.restart(last.index, snapshot.membership.clone());
-                if last.term > stored.term {
+                if last.term > hard_state.term {
                     // Nor was the term in which it came stored, so no vote of that term was given.
                     hard_state = HardState { term: last.term, vote: None };
                 }
@@ -201,15 +191,13 @@ impl Raft {
         if latest.is_voter(config.id) && latest.is_witness(config.id) != config.witness {
             return Err(ConfigError::WitnessMismatch);
         }
-        let silence = match config.lease_drift_ppm {
-            Some(_) => config.election_timeout_min,
-            None => Duration::ZERO,
-        };
-        let id = config.id;
+        let silence =
+            config.lease_drift_ppm.map_or(Duration::ZERO, |_| config.election_timeout_min);
         let shortest = config.election_timeout_min.saturating_add(config.election_handicap);
         let range = config.election_timeout_max - config.election_timeout_min;
         let mut raft = Self {
             timer: ElectionTimer::new(seed, now, shortest, range),
+            durability: Durability::new(config.id, restored.boot, restored.hard_state),
             config,
             memberships,
             hard_state,
@@ -220,7 +208,6 @@ impl Raft {
             heard: None,
             silent_until: now + silence,
             now,
-            durability: Durability::new(id, boot, stored),
             disk_is_full: false,
             grant: None,
             outbox: Vec::new(),

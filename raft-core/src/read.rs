@@ -9,7 +9,7 @@ use crate::effects::{ReadId, ReadOutcome};
 use crate::event::{Event, IgnoreReason};
 use crate::id::{Instant, LogIndex, NodeId};
 use crate::message::{Message, ReadIndex, ReadIndexResponse};
-use crate::raft::{Raft, RoleState};
+use crate::raft::{Follower, Raft, RoleState};
 use crate::sabotage::Rule;
 use crate::words::in_words;
 
@@ -167,9 +167,8 @@ impl Raft {
             if questions.waiting.len() >= self.config.reads_max {
                 return Err(ReadError::Overloaded);
             }
-            let is_quorum = mode == ReadMode::Quorum;
-            questions.needs_quorum =
-                is_quorum || (questions.needs_quorum && !questions.waiting.is_empty());
+            questions.needs_quorum &= !questions.waiting.is_empty();
+            questions.needs_quorum |= mode == ReadMode::Quorum;
             questions.waiting.push_back((id, questions.asked + 1));
         }
         self.next_read += 1;
@@ -267,8 +266,7 @@ impl Raft {
         // An answer is one for all that wait.
         let lease = is_new && !questions.needs_quorum;
         let batch = questions.asked;
-        let RoleState::Follower(_) = self.role else { return };
-        let Some(leader) = self.leader() else { return };
+        let RoleState::Follower(Follower { leader: Some(leader), .. }) = self.role else { return };
         let request = ReadIndex { term: self.term(), boot: self.durability.boot(), batch, lease };
         self.send(leader, Message::ReadIndex(request));
     }

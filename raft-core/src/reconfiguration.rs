@@ -1,10 +1,11 @@
 //! Changes of the membership, through joint consensus (§6), with learners that become voters when
 //! they have caught up (dissertation 4.2.1).
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::entry::Payload;
+use crate::entry::{Entry, Payload};
 use crate::event::{Event, StepDownReason};
 use crate::id::{Instant, LogId, LogIndex, NodeId};
 use crate::membership::{Membership, MembershipError};
@@ -73,10 +74,14 @@ impl Memberships {
         &self.0[later.max(1) - 1].1
     }
 
-    pub(crate) fn append(&mut self, index: LogIndex, membership: Membership) {
-        if index > self.latest().0 {
-            self.0.push((index, membership));
+    /// Notes the membership that an entry brings; whether it brings one.
+    #[inline]
+    pub(crate) fn append(&mut self, entry: &Entry) -> bool {
+        let Payload::Membership(membership) = &entry.payload else { return false };
+        if entry.id.index > self.latest().0 {
+            self.0.push((entry.id.index, (**membership).clone()));
         }
+        true
     }
 
     pub(crate) fn truncate(&mut self, first: LogIndex) {
@@ -106,6 +111,16 @@ impl Raft {
             self.memberships.latest().1
         } else {
             self.memberships.at(self.commit_index)
+        }
+    }
+
+    /// The membership whose majorities decide.
+    #[inline(always)]
+    pub(crate) fn deciding(&self) -> Cow<'_, Membership> {
+        if self.config.keeps(Rule::JointNeedsBoth) {
+            Cow::Borrowed(self.membership())
+        } else {
+            Cow::Owned(self.membership().left())
         }
     }
 

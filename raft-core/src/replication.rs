@@ -50,11 +50,7 @@ impl Raft {
 
     /// The greatest value that a majority has reached.
     pub(crate) fn reached<T: Ord + Copy>(&self, reached: impl FnMut(NodeId) -> T) -> Option<T> {
-        if self.config.keeps(Rule::JointNeedsBoth) {
-            self.membership().reached_by_majority(reached)
-        } else {
-            self.membership().left().reached_by_majority(reached)
-        }
+        self.deciding().reached_by_majority(reached)
     }
 
     /// Sends every follower what it is due.

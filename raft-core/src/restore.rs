@@ -1,6 +1,6 @@
 //! What a server brings along from its disk.
 
-use crate::entry::{Entry, HardState, Payload, Snapshot};
+use crate::entry::{Entry, HardState, Snapshot};
 use crate::id::{LogId, LogIndex};
 use crate::log::Log;
 use crate::membership::Membership;
@@ -99,9 +99,7 @@ impl Restored {
         {
             return Err(RestoreError::Gap { last, found: entry.id });
         }
-        if let Payload::Membership(membership) = &entry.payload {
-            self.memberships.append(entry.id.index, (**membership).clone());
-        }
+        self.memberships.append(&entry);
         self.log.restore(entry, self.window_bytes_max);
         Ok(())
     }

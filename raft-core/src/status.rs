@@ -130,7 +130,7 @@ impl Raft {
             durable_index: self.log.durable(),
             election_timer: self
                 .election_is_due()
-                .map(|deadline| Timer { started: self.timer.started(), deadline }),
+                .map(|deadline| Timer { started: self.timer.started, deadline }),
             votes: ballot.map_or_else(Vec::new, |(ballot, _)| ballot.answers.clone()),
             followers,
             stopped: self.stopped,

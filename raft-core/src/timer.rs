@@ -18,8 +18,8 @@ pub(crate) struct ElectionTimer {
     /// In microseconds the shortest timeout, and by how much the longest exceeds it.
     min: u64,
     range: u64,
-    started: Instant,
-    deadline: Instant,
+    pub(crate) started: Instant,
+    pub(crate) deadline: Instant,
 }
 
 impl ElectionTimer {
@@ -47,14 +47,6 @@ impl ElectionTimer {
         self.started = now;
         self.deadline = Instant(now.0.saturating_add(self.min));
     }
-
-    pub(crate) fn started(&self) -> Instant {
-        self.started
-    }
-
-    pub(crate) fn deadline(&self) -> Instant {
-        self.deadline
-    }
 }
 
 #[cfg(test)]
@@ -68,7 +60,7 @@ mod tests {
         let mut buckets = [0_u32; 15];
         for _ in 0..15_000 {
             timer.arm(Instant(0));
-            let micros = timer.deadline().0;
+            let micros = timer.deadline.0;
             assert!((150_000..300_000).contains(&micros));
             buckets[((micros - 150_000) / 10_000) as usize] += 1;
         }
@@ -81,7 +73,7 @@ mod tests {
             let range = Duration::from_millis(150);
             let mut timer = ElectionTimer::new(seed, Instant(0), Duration::ZERO, range);
             timer.arm(Instant(0));
-            timer.deadline()
+            timer.deadline
         };
         assert_ne!(first(1), first(2));
         assert_eq!(first(1), first(1));
