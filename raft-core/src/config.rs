@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::id::NodeId;
 use crate::membership::MembershipError;
-use crate::words::in_words;
+use crate::words::{ensure, in_words};
 
 /// How a server behaves. All servers of a cluster should use the same values, except for `id`,
 /// `election_handicap`, `witness` and `explain`. How to choose them is told in the
@@ -146,13 +146,10 @@ impl Config {
     }
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        if self.election_timeout_min >= self.election_timeout_max {
-            return Err(ConfigError::EmptyElectionRange);
-        }
-        if self.heartbeat_interval.is_zero() || self.heartbeat_interval >= self.election_timeout_min
-        {
-            return Err(ConfigError::HeartbeatNotBelowElectionTimeout);
-        }
+        let (timeout, heartbeat) = (self.election_timeout_min, self.heartbeat_interval);
+        ensure!(timeout < self.election_timeout_max, ConfigError::EmptyElectionRange);
+        let is_below = !heartbeat.is_zero() && heartbeat < timeout;
+        ensure!(is_below, ConfigError::HeartbeatNotBelowElectionTimeout);
         let limits = [
             // Every write would have taken too long from its beginning.
             ("write_stall_max", usize::from(!self.write_stall_max.is_zero())),
@@ -164,11 +161,8 @@ impl Config {
             ("snapshot_piece_bytes_max", self.snapshot_piece_bytes_max),
             ("reads_max", self.reads_max),
         ];
-        if let Some(ppm) = self.lease_drift_ppm
-            && (!self.check_quorum || ppm >= 1_000_000)
-        {
-            return Err(ConfigError::LeaseImpossible);
-        }
+        let is_possible = |ppm| self.check_quorum && ppm < 1_000_000;
+        ensure!(self.lease_drift_ppm.is_none_or(is_possible), ConfigError::LeaseImpossible);
         match limits.iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(ConfigError::ZeroLimit(name)),
             None => Ok(()),

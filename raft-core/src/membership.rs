@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::id::NodeId;
-use crate::words::in_words;
+use crate::words::{ensure, in_words};
 
 /// The members of a cluster and what each of them is for.
 ///
@@ -161,9 +161,7 @@ impl Membership {
     ///
     /// [`MembershipError`].
     pub fn validate(&self) -> Result<(), MembershipError> {
-        if self.voters.is_empty() {
-            return Err(MembershipError::NoVoters);
-        }
+        ensure!(!self.voters.is_empty(), MembershipError::NoVoters);
         if let Some(both) = self.learners.iter().find(|node| has(&self.voters, **node)) {
             return Err(MembershipError::VoterAndLearner(*both));
         }
@@ -175,20 +173,16 @@ impl Membership {
             let witnesses = voters.iter().filter(|voter| self.is_witness(**voter));
             witnesses.count() >= majority(voters.len())
         };
-        if halves.into_iter().any(too_many) {
-            return Err(MembershipError::TooManyWitnesses);
-        }
+        ensure!(!halves.into_iter().any(too_many), MembershipError::TooManyWitnesses);
         Ok(())
     }
 
     /// The membership in which both this one and `target` decide.
     #[must_use]
     pub(crate) fn joint_with(&self, target: &Self) -> Self {
-        let mut joint = target.clone().with_outgoing(self.voters.iter().copied());
+        let joint = target.clone().with_outgoing(self.voters.iter().copied());
         // A witness that leaves is one until it has left.
-        let leaving = self.witnesses.iter().copied();
-        joint.witnesses = sorted(joint.witnesses.into_iter().chain(leaving));
-        joint
+        joint.with_witnesses(self.witnesses.iter().copied())
     }
 
     /// The membership after the change that is under way.

@@ -6,7 +6,7 @@ use crate::entry::{Entry, Payload};
 use crate::event::Event;
 use crate::id::{Instant, LogId, NodeId};
 use crate::raft::{Raft, RoleState};
-use crate::words::in_words;
+use crate::words::{ensure, in_words};
 
 in_words! {
     /// Why a command was not taken. It is certainly in no log.
@@ -55,26 +55,19 @@ impl Raft {
     ///
     /// [`ProposeError`]; the command is in no log then.
     pub fn propose(&mut self, command: Bytes, now: Instant) -> Result<LogId, ProposeError> {
-        if self.begin(now) {
-            return Err(ProposeError::Stopped);
-        }
+        ensure!(!self.begin(now), ProposeError::Stopped);
         let RoleState::Leader(leader) = &self.role else {
             return Err(ProposeError::NotLeader { leader: self.leader() });
         };
-        if self.disk_is_full {
-            return Err(ProposeError::DiskFull);
-        }
+        ensure!(!self.disk_is_full, ProposeError::DiskFull);
         if let Some(transfer) = &leader.transfer {
             return Err(ProposeError::Transferring { to: transfer.target });
         }
-        let bytes_max = self.config.command_bytes_max;
-        if command.len() > bytes_max {
-            return Err(ProposeError::TooLarge { bytes: command.len(), bytes_max });
-        }
+        let (bytes, bytes_max) = (command.len(), self.config.command_bytes_max);
+        ensure!(bytes <= bytes_max, ProposeError::TooLarge { bytes, bytes_max });
         let uncommitted_bytes = leader.uncommitted_bytes;
-        if uncommitted_bytes >= self.config.uncommitted_bytes_max {
-            return Err(ProposeError::Overloaded { uncommitted_bytes });
-        }
+        let has_room = uncommitted_bytes < self.config.uncommitted_bytes_max;
+        ensure!(has_room, ProposeError::Overloaded { uncommitted_bytes });
         let entry = self.append(Payload::Command(command));
         self.explain(|| Event::Proposed { entry });
         Ok(entry)

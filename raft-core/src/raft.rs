@@ -23,6 +23,7 @@ use crate::snapshot::Incoming;
 use crate::status::Role;
 use crate::timer::ElectionTimer;
 use crate::transfer::Transfer;
+use crate::words::ensure;
 
 /// One server of a Raft cluster. See the [crate documentation](crate) for the order of calls.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -158,18 +159,15 @@ impl Raft {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let Restored { mut memberships, snapshot, mut hard_state, applied, mut log, .. } = restored;
-        if restored.is_misordered {
-            return Err(ConfigError::SnapshotAfterEntries);
-        }
+        ensure!(!restored.is_misordered, ConfigError::SnapshotAfterEntries);
         let founders = memberships.latest().1;
         if *founders != Default::default() {
             founders.validate().map_err(ConfigError::Membership)?;
         }
         if let Some(snapshot) = &snapshot {
             let last = snapshot.last;
-            if applied < last.index || last.index < log.start().index {
-                return Err(ConfigError::SnapshotDoesNotFit);
-            }
+            let fits = log.start().index <= last.index && last.index <= applied;
+            ensure!(fits, ConfigError::SnapshotDoesNotFit);
             if !log.contains(last) {
                 // It was installed, and the log that it replaces was not removed any more.
                 log.replace(last);
@@ -181,16 +179,11 @@ impl Raft {
             }
         }
         log.restored();
-        if applied > log.last().index {
-            return Err(ConfigError::AppliedBeyondLog);
-        }
-        if log.last().term > hard_state.term {
-            return Err(ConfigError::LogNewerThanTerm);
-        }
+        ensure!(applied <= log.last().index, ConfigError::AppliedBeyondLog);
+        ensure!(log.last().term <= hard_state.term, ConfigError::LogNewerThanTerm);
         let latest = memberships.latest().1;
-        if latest.is_voter(config.id) && latest.is_witness(config.id) != config.witness {
-            return Err(ConfigError::WitnessMismatch);
-        }
+        let is_as_named = latest.is_witness(config.id) == config.witness;
+        ensure!(is_as_named || !latest.is_voter(config.id), ConfigError::WitnessMismatch);
         let silence =
             config.lease_drift_ppm.map_or(Duration::ZERO, |_| config.election_timeout_min);
         let shortest = config.election_timeout_min.saturating_add(config.election_handicap);

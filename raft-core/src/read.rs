@@ -11,7 +11,7 @@ use crate::id::{Instant, LogIndex, NodeId};
 use crate::message::{Message, ReadIndex, ReadIndexResponse};
 use crate::raft::{Follower, Raft, RoleState};
 use crate::sabotage::Rule;
-use crate::words::in_words;
+use crate::words::{ensure, in_words};
 
 /// How a read makes sure that it sees every write that was acknowledged before it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -150,23 +150,15 @@ impl Raft {
     ///
     /// [`ReadError`]; there is no outcome then.
     pub fn read(&mut self, mode: ReadMode, now: Instant) -> Result<ReadId, ReadError> {
-        if self.begin(now) {
-            return Err(ReadError::Stopped);
-        }
-        if self.config.witness {
-            return Err(ReadError::Witness);
-        }
-        if self.leader().is_none() {
-            return Err(ReadError::NoLeader);
-        }
+        ensure!(!self.begin(now), ReadError::Stopped);
+        ensure!(!self.config.witness, ReadError::Witness);
+        ensure!(self.leader().is_some(), ReadError::NoLeader);
         let id = ReadId(self.next_read);
         if let RoleState::Leader(_) = self.role {
             self.take_read(Reader::Here(id), mode)?;
         } else {
             let questions = &mut self.questions;
-            if questions.waiting.len() >= self.config.reads_max {
-                return Err(ReadError::Overloaded);
-            }
+            ensure!(questions.waiting.len() < self.config.reads_max, ReadError::Overloaded);
             questions.needs_quorum &= !questions.waiting.is_empty();
             questions.needs_quorum |= mode == ReadMode::Quorum;
             questions.waiting.push_back((id, questions.asked + 1));
@@ -176,9 +168,7 @@ impl Raft {
     }
 
     fn take_read(&mut self, reader: Reader, mode: ReadMode) -> Result<(), ReadError> {
-        let RoleState::Leader(leader) = &mut self.role else {
-            return Err(ReadError::NoLeader);
-        };
+        let RoleState::Leader(leader) = &mut self.role else { return Err(ReadError::NoLeader) };
         let first = if self.config.keeps(Rule::ReadAfterOwnTerm) {
             leader.first_index
         } else {
@@ -193,9 +183,7 @@ impl Raft {
             self.answer_read(reader, read_index);
             return Ok(());
         }
-        if leader.reads.waiting.len() >= self.config.reads_max {
-            return Err(ReadError::Overloaded);
-        }
+        ensure!(leader.reads.waiting.len() < self.config.reads_max, ReadError::Overloaded);
         let round = leader.round + u64::from(self.config.keeps(Rule::ReadRoundIsLater));
         leader.reads.waiting.push_back(Read { reader, read_index, round });
         Ok(())

@@ -13,7 +13,7 @@ use crate::message::{Message, TimeoutNow};
 use crate::progress::Progress;
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
-use crate::words::in_words;
+use crate::words::{ensure, in_words};
 
 /// The membership that the log begins with, and those that entries of the log brought.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -144,24 +144,18 @@ impl Raft {
         target: Membership,
         now: Instant,
     ) -> Result<LogId, ChangeError> {
-        if self.begin(now) {
-            return Err(ChangeError::Stopped);
-        }
+        ensure!(!self.begin(now), ChangeError::Stopped);
         let RoleState::Leader(leader) = &self.role else {
             return Err(ChangeError::NotLeader { leader: self.leader() });
         };
-        if self.disk_is_full {
-            return Err(ChangeError::DiskFull);
-        }
+        ensure!(!self.disk_is_full, ChangeError::DiskFull);
         if let Some(transfer) = &leader.transfer {
             return Err(ChangeError::Transferring { to: transfer.target });
         }
         let target = target.left();
         target.validate().map_err(ChangeError::Invalid)?;
         let (since, current) = self.memberships.latest();
-        if *current == target {
-            return Err(ChangeError::NoChange);
-        }
+        ensure!(*current != target, ChangeError::NoChange);
         let stays = target.members();
         let changed = |node: &NodeId| {
             stays.contains(node) && current.is_witness(*node) != target.is_witness(*node)
@@ -170,12 +164,9 @@ impl Raft {
             return Err(ChangeError::WitnessChanged(node));
         }
         if self.config.keeps(Rule::OneChangeAtATime) {
-            if self.commit_index < leader.first_index {
-                return Err(ChangeError::NotReady);
-            }
-            if self.commit_index < since || current.is_joint() {
-                return Err(ChangeError::ChangeUnderWay);
-            }
+            ensure!(leader.first_index <= self.commit_index, ChangeError::NotReady);
+            let is_over = since <= self.commit_index && !current.is_joint();
+            ensure!(is_over, ChangeError::ChangeUnderWay);
         }
         Ok(self.enter(target))
     }

@@ -39,9 +39,7 @@ impl Raft {
     }
 
     fn quorum_is_lost(&self) -> bool {
-        let RoleState::Leader(leader) = &self.role else {
-            return false;
-        };
+        let RoleState::Leader(leader) = &self.role else { return false };
         let heard =
             |voter| leader.follower(voter).map_or(self.now, |progress| progress.last_contact);
         let heard = self.reached(heard).unwrap_or(self.now);
@@ -129,9 +127,7 @@ impl Raft {
     fn safe_for_witnesses(&self) -> LogIndex {
         const ALL: LogIndex = LogIndex(u64::MAX);
         let (membership, durable) = (self.membership(), self.log.durable());
-        let RoleState::Leader(leader) = &self.role else {
-            return LogIndex(0);
-        };
+        let RoleState::Leader(leader) = &self.role else { return LogIndex(0) };
         if membership.witnesses().is_empty() {
             return durable;
         }

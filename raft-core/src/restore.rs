@@ -5,7 +5,7 @@ use crate::id::{LogId, LogIndex};
 use crate::log::Log;
 use crate::membership::Membership;
 use crate::reconfiguration::Memberships;
-use crate::words::in_words;
+use crate::words::{ensure, in_words};
 
 /// The durable state that a server starts from. A server that starts for the first time pushes no
 /// entries and has the default [`HardState`].
@@ -95,10 +95,10 @@ impl Restored {
         if entry.id.index <= self.log.start().index && last == self.log.start() {
             return Ok(());
         }
-        if entry.id.index != last.index.next() || entry.id.term < last.term || entry.id.term.0 == 0
-        {
-            return Err(RestoreError::Gap { last, found: entry.id });
-        }
+        let found = entry.id;
+        let is_next = found.index == last.index.next();
+        let is_no_older = found.term >= last.term && found.term.0 > 0;
+        ensure!(is_next && is_no_older, RestoreError::Gap { last, found });
         self.memberships.append(&entry);
         self.log.restore(entry, self.window_bytes_max);
         Ok(())

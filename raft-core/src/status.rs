@@ -138,9 +138,7 @@ impl Raft {
     }
 
     fn snapshot_progress(&self, follower: NodeId, progress: &Progress) -> Option<SnapshotProgress> {
-        let Mode::Snapshot { last, offset, .. } = progress.mode else {
-            return None;
-        };
+        let Mode::Snapshot { last, offset, .. } = progress.mode else { return None };
         let size = self.snapshot_for(follower, self.snapshot()?).size;
         Some(SnapshotProgress { last, received: offset, size })
     }

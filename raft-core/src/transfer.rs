@@ -7,7 +7,7 @@ use crate::id::{Instant, NodeId};
 use crate::message::{Message, TimeoutNow};
 use crate::progress::Progress;
 use crate::raft::{Raft, RoleState};
-use crate::words::in_words;
+use crate::words::{ensure, in_words};
 
 /// A transfer that is under way.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -58,21 +58,15 @@ impl Raft {
         target: NodeId,
         now: Instant,
     ) -> Result<(), TransferError> {
-        if self.begin(now) {
-            return Err(TransferError::Stopped);
-        }
+        ensure!(!self.begin(now), TransferError::Stopped);
         let hint = self.leader();
         let can_lead = self.membership().can_lead(target);
         let (me, deadline) = (self.id(), self.now + self.config.election_timeout_max);
         let RoleState::Leader(leader) = &mut self.role else {
             return Err(TransferError::NotLeader { leader: hint });
         };
-        if target == me {
-            return Err(TransferError::LeadsAlready);
-        }
-        if !can_lead {
-            return Err(TransferError::CannotLead(target));
-        }
+        ensure!(target != me, TransferError::LeadsAlready);
+        ensure!(can_lead, TransferError::CannotLead(target));
         if let Some(transfer) = &leader.transfer {
             return Err(TransferError::Transferring { to: transfer.target });
         }
@@ -100,9 +94,7 @@ impl Raft {
     /// Who can best take over, as far as a leader can tell: one that was heard of late, that let no
     /// more transfers come to nothing than the others, and that has most of the log.
     pub(crate) fn heir(&self) -> Option<NodeId> {
-        let RoleState::Leader(leader) = &self.role else {
-            return None;
-        };
+        let RoleState::Leader(leader) = &self.role else { return None };
         let (membership, timeout) = (self.membership(), self.config.election_timeout_min);
         let heirs = leader.followers.iter().filter(|(id, _)| membership.can_lead(*id));
         let fitness = |progress: &Progress| {

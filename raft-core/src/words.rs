@@ -44,4 +44,13 @@ macro_rules! in_words {
     )+};
 }
 
-pub(crate) use in_words;
+/// Returns an error unless a condition holds.
+macro_rules! ensure {
+    ($condition:expr, $error:expr $(,)?) => {
+        if !$condition {
+            return Err($error);
+        }
+    };
+}
+
+pub(crate) use {ensure, in_words};
