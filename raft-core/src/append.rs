@@ -161,7 +161,10 @@ impl Raft {
         }
         let mut changed = false;
         for entry in &entries[old..] {
-            changed |= self.memberships.append(entry);
+            if let Payload::Membership(membership) = &entry.payload {
+                self.memberships.append(entry.id.index, (**membership).clone());
+                changed = true;
+            }
         }
         self.log.append_batch(entries, old);
         let last = self.log.last();

@@ -80,7 +80,6 @@ impl Raft {
         if let RoleState::Leader(leader) = &mut self.role {
             leader.uncommitted_bytes += entry.bytes();
         }
-        self.memberships.append(&entry);
         self.log.append(entry);
         id
     }

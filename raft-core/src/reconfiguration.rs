@@ -5,7 +5,7 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::entry::{Entry, Payload};
+use crate::entry::Payload;
 use crate::event::{Event, StepDownReason};
 use crate::id::{Instant, LogId, LogIndex, NodeId};
 use crate::membership::{Membership, MembershipError};
@@ -74,14 +74,10 @@ impl Memberships {
         &self.0[later.max(1) - 1].1
     }
 
-    /// Notes the membership that an entry brings; whether it brings one.
-    #[inline]
-    pub(crate) fn append(&mut self, entry: &Entry) -> bool {
-        let Payload::Membership(membership) = &entry.payload else { return false };
-        if entry.id.index > self.latest().0 {
-            self.0.push((entry.id.index, (**membership).clone()));
+    pub(crate) fn append(&mut self, index: LogIndex, membership: Membership) {
+        if index > self.latest().0 {
+            self.0.push((index, membership));
         }
-        true
     }
 
     pub(crate) fn truncate(&mut self, first: LogIndex) {
@@ -197,7 +193,8 @@ impl Raft {
             let followers = leader.followers.iter_mut().filter(|(id, _)| joins(id));
             followers.for_each(|(_, progress)| progress.catch_up_anew());
         }
-        let id = self.append(Payload::Membership(Box::new(membership)));
+        let id = self.append(Payload::Membership(Box::new(membership.clone())));
+        self.memberships.append(id.index, membership);
         self.explain(|| Event::MembershipProposed { entry: id });
         self.membership_changed();
         id

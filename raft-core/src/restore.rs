@@ -1,6 +1,6 @@
 //! What a server brings along from its disk.
 
-use crate::entry::{Entry, HardState, Snapshot};
+use crate::entry::{Entry, HardState, Payload, Snapshot};
 use crate::id::{LogId, LogIndex};
 use crate::log::Log;
 use crate::membership::Membership;
@@ -99,7 +99,9 @@ impl Restored {
         let is_next = found.index == last.index.next();
         let is_no_older = found.term >= last.term && found.term.0 > 0;
         ensure!(is_next && is_no_older, RestoreError::Gap { last, found });
-        self.memberships.append(&entry);
+        if let Payload::Membership(membership) = &entry.payload {
+            self.memberships.append(entry.id.index, (**membership).clone());
+        }
         self.log.restore(entry, self.window_bytes_max);
         Ok(())
     }
