@@ -11,7 +11,7 @@ use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
 
 impl Raft {
-    pub(crate) fn on_heartbeat(&mut self, from: NodeId, request: &Heartbeat) {
+    pub(crate) fn on_heartbeat(&mut self, from: NodeId, request: Heartbeat) {
         if request.term >= self.term() && !self.recognize_leader(from, request.term) {
             return;
         }

@@ -191,11 +191,7 @@ impl Raft {
             let response = RequestVoteResponse { term, granted: true };
             self.send(candidate, Message::RequestVoteResponse(response));
         }
-        let durable = if self.config.keeps(Rule::AcknowledgeDurable) {
-            self.log.durable()
-        } else {
-            self.log.last().index
-        };
+        let durable = self.log.durable_or_all(self.config.keeps(Rule::AcknowledgeDurable));
         let RoleState::Follower(follower) = &mut self.role else { return };
         let Some(leader) = follower.leader.filter(|_| is_durable) else { return };
         if let Some(match_index) = follower.ack.take(durable) {

@@ -127,7 +127,7 @@ impl Raft {
         }
     }
 
-    pub(crate) fn on_pre_vote(&mut self, from: NodeId, request: &PreVote) {
+    pub(crate) fn on_pre_vote(&mut self, from: NodeId, request: PreVote) {
         let (term, campaign_term) = (self.term(), request.campaign_term);
         let refusal = if campaign_term <= term {
             Some(VoteRefusal::StaleTerm { ours: term })
@@ -139,7 +139,7 @@ impl Raft {
         self.send(from, Message::PreVoteResponse(response));
     }
 
-    pub(crate) fn on_pre_vote_response(&mut self, from: NodeId, response: &PreVoteResponse) {
+    pub(crate) fn on_pre_vote_response(&mut self, from: NodeId, response: PreVoteResponse) {
         // A refusal's later term must be adopted: the sender may hold a vote in a term that the
         // rest has not reached, and nobody could ever win against it otherwise (etcd #8501).
         if response.term > self.term() {
@@ -156,7 +156,7 @@ impl Raft {
         }
     }
 
-    pub(crate) fn on_request_vote(&mut self, from: NodeId, request: &RequestVote) {
+    pub(crate) fn on_request_vote(&mut self, from: NodeId, request: RequestVote) {
         // A server that hears its leader doesn't even adopt the candidate's term: whoever cannot
         // hear the leader must not depose it. Nor does it vote in that term if it has learned of it
         // otherwise: what it answered the leader keeps the leader's lease.
@@ -192,11 +192,7 @@ impl Raft {
         self.arm_timer();
     }
 
-    pub(crate) fn on_request_vote_response(
-        &mut self,
-        from: NodeId,
-        response: &RequestVoteResponse,
-    ) {
+    pub(crate) fn on_request_vote_response(&mut self, from: NodeId, response: RequestVoteResponse) {
         if response.term > self.term() {
             return self.adopt_term(response.term, from);
         }

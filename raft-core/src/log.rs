@@ -42,6 +42,12 @@ impl Log {
         self.durable
     }
 
+    /// What counts as durable: all there is, if nobody waits for the disk.
+    #[inline(always)]
+    pub(crate) fn durable_or_all(&self, waits: bool) -> LogIndex {
+        if waits { self.durable } else { self.last.index }
+    }
+
     /// The first position of the window; one past the end if the window is empty.
     pub(crate) fn window_start(&self) -> LogIndex {
         self.window.first().unwrap_or(self.last.index.next())

@@ -333,25 +333,25 @@ impl Raft {
             return self.ignore(from, IgnoreReason::FromItself);
         }
         match message {
-            Message::PreVote(request) => self.on_pre_vote(from, &request),
-            Message::PreVoteResponse(response) => self.on_pre_vote_response(from, &response),
-            Message::RequestVote(request) => self.on_request_vote(from, &request),
+            Message::PreVote(request) => self.on_pre_vote(from, request),
+            Message::PreVoteResponse(response) => self.on_pre_vote_response(from, response),
+            Message::RequestVote(request) => self.on_request_vote(from, request),
             Message::RequestVoteResponse(response) => {
-                self.on_request_vote_response(from, &response);
+                self.on_request_vote_response(from, response);
             }
             Message::AppendEntries(request) => self.on_append_entries(from, request),
             Message::AppendEntriesResponse(response) => {
-                self.on_append_entries_response(from, &response);
+                self.on_append_entries_response(from, response);
             }
-            Message::Heartbeat(request) => self.on_heartbeat(from, &request),
-            Message::HeartbeatResponse(response) => self.on_heartbeat_response(from, &response),
+            Message::Heartbeat(request) => self.on_heartbeat(from, request),
+            Message::HeartbeatResponse(response) => self.on_heartbeat_response(from, response),
             Message::InstallSnapshot(request) => self.on_install_snapshot(from, *request),
             Message::InstallSnapshotResponse(response) => {
-                self.on_install_snapshot_response(from, &response);
+                self.on_install_snapshot_response(from, response);
             }
-            Message::TimeoutNow(request) => self.on_timeout_now(from, &request),
-            Message::ReadIndex(request) => self.on_read_index(from, &request),
-            Message::ReadIndexResponse(response) => self.on_read_index_response(from, &response),
+            Message::TimeoutNow(request) => self.on_timeout_now(from, request),
+            Message::ReadIndex(request) => self.on_read_index(from, request),
+            Message::ReadIndexResponse(response) => self.on_read_index_response(from, response),
         }
     }
 

@@ -169,11 +169,8 @@ impl Raft {
 
     fn take_read(&mut self, reader: Reader, mode: ReadMode) -> Result<(), ReadError> {
         let RoleState::Leader(leader) = &mut self.role else { return Err(ReadError::NoLeader) };
-        let first = if self.config.keeps(Rule::ReadAfterOwnTerm) {
-            leader.first_index
-        } else {
-            LogIndex(0)
-        };
+        let own_term_first = self.config.keeps(Rule::ReadAfterOwnTerm);
+        let first = if own_term_first { leader.first_index } else { LogIndex(0) };
         let read_index = self.commit_index.max(first);
         let has_lease = mode == ReadMode::Lease
             && self.now < leader.lease.until
@@ -269,7 +266,7 @@ impl Raft {
             && questions.waiting.front().is_some_and(is_owed);
     }
 
-    pub(crate) fn on_read_index(&mut self, from: NodeId, request: &ReadIndex) {
+    pub(crate) fn on_read_index(&mut self, from: NodeId, request: ReadIndex) {
         if request.term > self.term() {
             return self.adopt_term(request.term, from);
         }
@@ -283,7 +280,7 @@ impl Raft {
         }
     }
 
-    pub(crate) fn on_read_index_response(&mut self, from: NodeId, response: &ReadIndexResponse) {
+    pub(crate) fn on_read_index_response(&mut self, from: NodeId, response: ReadIndexResponse) {
         // An answer from before a restart would be too old for the reads that wait now.
         if response.boot != self.durability.boot() || response.batch > self.questions.asked {
             return self.ignore(from, IgnoreReason::LateAnswer);

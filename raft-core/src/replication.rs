@@ -226,7 +226,7 @@ impl Raft {
     pub(crate) fn on_append_entries_response(
         &mut self,
         from: NodeId,
-        response: &AppendEntriesResponse,
+        response: AppendEntriesResponse,
     ) {
         if !self.answers_this_term(from, response.term) {
             return;
@@ -264,7 +264,7 @@ impl Raft {
         }
     }
 
-    pub(crate) fn on_heartbeat_response(&mut self, from: NodeId, response: &HeartbeatResponse) {
+    pub(crate) fn on_heartbeat_response(&mut self, from: NodeId, response: HeartbeatResponse) {
         if !self.answers_this_term(from, response.term) {
             return;
         }
@@ -303,11 +303,7 @@ impl Raft {
         if matched <= self.commit_index {
             return;
         }
-        let durable = if self.config.keeps(Rule::LeaderCountsDurable) {
-            self.log.durable()
-        } else {
-            self.log.last().index
-        };
+        let durable = self.log.durable_or_all(self.config.keeps(Rule::LeaderCountsDurable));
         // Mostly the leader's own disk is the first, and there is nothing to be counted yet.
         let needs_others =
             self.membership().majority() > 1 && self.config.keeps(Rule::MajorityCommits);
@@ -315,25 +311,29 @@ impl Raft {
         if needs_others && !leader.followers.iter().any(has_more) {
             return;
         }
-        let mut matched =
-            |voter| leader.follower(voter).map_or(durable, |progress| progress.match_index);
-        let mut reached = self.reached(&mut matched);
-        if !self.config.keeps(Rule::MajorityCommits) {
-            reached = Some(durable);
-        }
-        if !self.config.keeps(Rule::RemovedLeaderDoesNotCount)
-            && !self.membership().is_voter(self.id())
-        {
-            let voters = self.membership().voters();
-            let last = voters.iter().copied().min_by_key(|voter| matched(*voter));
-            reached =
-                self.reached(|voter| if Some(voter) == last { durable } else { matched(voter) });
-        }
-        let Some(reached) = reached else { return };
+        let Some(reached) = self.reached_by_logs(leader, durable) else { return };
         let is_own = reached >= leader.first_index || !self.config.keeps(Rule::CommitOwnTerm);
         if is_own && reached > self.commit_index {
             self.commit_through(reached);
             self.confirm_reads();
+        }
+    }
+
+    /// How much of the log a majority has, if the leader has it up to `durable`.
+    #[inline(always)]
+    fn reached_by_logs(&self, leader: &Leader, durable: LogIndex) -> Option<LogIndex> {
+        let matched =
+            |voter| leader.follower(voter).map_or(durable, |progress| progress.match_index);
+        let is_voter = || self.membership().is_voter(self.id());
+        if !self.config.keeps(Rule::RemovedLeaderDoesNotCount) && !is_voter() {
+            // It takes the place of whoever is last.
+            let voters = self.membership().voters();
+            let last = voters.iter().copied().min_by_key(|voter| matched(*voter));
+            self.reached(|voter| if Some(voter) == last { durable } else { matched(voter) })
+        } else if !self.config.keeps(Rule::MajorityCommits) {
+            Some(durable)
+        } else {
+            self.reached(matched)
         }
     }
 
@@ -386,13 +386,10 @@ impl Leader {
     }
 
     pub(crate) fn follower(&self, id: NodeId) -> Option<&Progress> {
-        self.followers.iter().find(|(follower, _)| *follower == id).map(|(_, progress)| progress)
+        self.followers.iter().find(|(known, _)| *known == id).map(|(_, progress)| progress)
     }
 
     pub(crate) fn follower_mut(&mut self, id: NodeId) -> Option<&mut Progress> {
-        self.followers
-            .iter_mut()
-            .find(|(follower, _)| *follower == id)
-            .map(|(_, progress)| progress)
+        self.followers.iter_mut().find(|(known, _)| *known == id).map(|(_, progress)| progress)
     }
 }

@@ -321,7 +321,7 @@ impl Raft {
     pub(crate) fn on_install_snapshot_response(
         &mut self,
         from: NodeId,
-        response: &InstallSnapshotResponse,
+        response: InstallSnapshotResponse,
     ) {
         if !self.answers_this_term(from, response.term) {
             return;

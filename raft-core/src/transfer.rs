@@ -124,7 +124,7 @@ impl Raft {
         self.send(target, Message::TimeoutNow(TimeoutNow { term }));
     }
 
-    pub(crate) fn on_timeout_now(&mut self, from: NodeId, request: &TimeoutNow) {
+    pub(crate) fn on_timeout_now(&mut self, from: NodeId, request: TimeoutNow) {
         if request.term != self.term() {
             return self.ignore(from, IgnoreReason::OtherTerm);
         }
