@@ -4,7 +4,10 @@ import { changeText } from "./membership.js";
 
 /** @import { View } from "./types.js" */
 
-/** @param {View} view */
+/**
+ * What it says first, and all of it.
+ * @param {View} view
+ */
 export function glance(view) {
   const up = view.nodes.filter((node) => node.process === "running");
   const leaders = up.filter((node) => node.role === "leader").sort((a, b) => b.term - a.term);
@@ -12,6 +15,7 @@ export function glance(view) {
   const parts = [leader ? `${leader.name} leads in term ${leader.term}` : "Nobody leads"];
   const others = leaders.slice(1).map((node) => `${node.name} still believes to lead in term ${node.term}`);
   parts.push(...others);
+  const leads = parts.join("; ");
   const committed = Math.max(0, ...view.nodes.map((node) => node.commit));
   parts.push(committed === 1 ? "1 entry is committed" : `${committed} entries are committed`);
   if (view.joint) parts.push(changeText(view.nodes));
@@ -24,5 +28,5 @@ export function glance(view) {
     if (nodes.length) parts.push(`${nodes.map((node) => node.name).join(", ")} ${nodes.length === 1 ? "is" : "are"} ${what}`);
   }
   if (view.cuts.size) parts.push(view.cuts.size === 1 ? "1 way is cut" : `${view.cuts.size} ways are cut`);
-  return `${parts.join("; ")}.`;
+  return { leads, sentence: `${parts.join("; ")}.` };
 }

@@ -14,7 +14,7 @@ import { createTheme } from "./theme.js";
 
 /** How long a notice stays, in milliseconds. */
 const TOAST_MS = 8000;
-/** The sentence at the top is read aloud; it changes at most this often, in milliseconds. */
+/** The sentence at the top is read aloud; it changes at most this often, in milliseconds, while the same nodes lead. */
 const GLANCE_MS = 250;
 
 /**
@@ -34,7 +34,15 @@ function createStage(live) {
     : (/** @type {number} */ at) => `${(at / 1e6).toFixed(3)} s`;
   let toastTimer = 0;
   let glanceTimer = 0;
-  let latest = "";
+  let latest = { leads: "", sentence: "" };
+  let told = latest.leads;
+
+  const tell = () => {
+    clearTimeout(glanceTimer);
+    glanceTimer = 0;
+    told = latest.leads;
+    say(byId("glance", HTMLElement), latest.sentence);
+  };
 
   const openTab = (/** @type {string} */ tab) => {
     document.body.dataset.tab = tab;
@@ -63,10 +71,9 @@ function createStage(live) {
     draw(view, selection) {
       ring.draw(view, selection);
       latest = glance(view);
-      glanceTimer ||= window.setTimeout(() => {
-        glanceTimer = 0;
-        say(byId("glance", HTMLElement), latest);
-      }, GLANCE_MS);
+      // Whoever gets the crown is named with it.
+      if (latest.leads !== told) tell();
+      else glanceTimer ||= window.setTimeout(tell, GLANCE_MS);
     },
     /** @param {string} text */
     toast(text) {

@@ -92,6 +92,30 @@ test("a cluster elects, commits a client's request, and survives the crash of it
   });
 });
 
+test("the sentence above the ring names whoever wears the crown, in every picture", async () => {
+  await withPage(browser, playground("nodes=5&seed=7"), {}, async (page) => {
+    const first = await leader(page);
+    await page.locator(`[data-node="${first.id}"]`).click();
+    await page.getByRole("button", { name: "Crash" }).click();
+    const [pictures, wrong] = await page.evaluate(async (term) => {
+      /** @type {string[]} */
+      const wrong = [];
+      for (let pictures = 1; ; pictures += 1) {
+        await new Promise((done) => requestAnimationFrame(done));
+        const leaders = [...document.querySelectorAll('[data-role="leader"][data-process="running"]')];
+        const terms = leaders.map((node) => Number(node.getAttribute("data-term")));
+        const latest = Math.max(0, ...terms);
+        const said = document.querySelector("#glance")?.textContent ?? "";
+        const expected = latest ? `n${leaders[terms.indexOf(latest)]?.getAttribute("data-node")} leads in term ${latest};` : "Nobody leads;";
+        if (!said.startsWith(expected)) wrong.push(`${expected} ${said}`);
+        if (latest > term) return /** @type {const} */ ([pictures, wrong]);
+      }
+    }, first.term);
+    assert.deepEqual(wrong, []);
+    assert.ok(pictures > 1, "nobody leads for a while");
+  });
+});
+
 test("the same address gives the same run", async () => {
   let address = "";
   /** @type {string[]} */
@@ -403,6 +427,10 @@ test("text is large enough to read, and none of it is cut off", async () => {
         if (viewport === PHONE) await page.getByRole("button", { name: "Safety" }).click();
         await page.locator('[data-rule="linearizability"]').waitFor();
         assert.equal(await page.locator("#safety button:visible").count(), 11);
+        if (viewport === LAPTOP) {
+          const tops = await page.locator("#safety button").evaluateAll((lights) => lights.map((light) => light.getBoundingClientRect().top));
+          assert.equal(new Set(tops).size, 1, "the lights stand in one row");
+        }
       });
     }
   }
