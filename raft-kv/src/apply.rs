@@ -1,6 +1,5 @@
 //! Applying entries: a batch under construction, and what commands do to it.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
@@ -12,7 +11,6 @@ use crate::entry::{Entry, EntryId, Payload};
 use crate::error::{ApplyError, StoreFault};
 use crate::fingerprint;
 use crate::layout::{self, Revision};
-use crate::lease::Stored;
 use crate::outcome::{
     DeleteResult, OpResult, Outcome, PutResult, Rejection, RequestResult, Response, TxnResult,
 };
@@ -121,10 +119,9 @@ impl<'a, R: ReadStore> Transition<'a, R> {
     pub(crate) fn execute(&mut self, entry: EntryId, request: &Request) -> Result<Outcome, R> {
         let revision = self.state.revision;
         let next = revision.checked_add(1).ok_or(StoreFault::Damaged("the revision is absurd"))?;
-        let mut changes =
-            Changes { transition: self, next: Revision::first_of(next), leases: BTreeMap::new() };
+        let mut changes = Changes { transition: self, next: Revision::first_of(next) };
         let result = match request {
-            Request::Put(put) => match changes.refuses_put(put)? {
+            Request::Put(put) => match changes.refuses_puts(&[put], &[])? {
                 None => Ok(RequestResult::Put(changes.put(put)?)),
                 Some(rejection) => Err(rejection),
             },
@@ -139,7 +136,6 @@ impl<'a, R: ReadStore> Transition<'a, R> {
             }
         };
         let revision = changes.revision();
-        changes.store_leases();
         let result = match result {
             Ok(result) => result,
             Err(rejection) => return Ok(Outcome::Rejected(rejection)),
@@ -202,8 +198,6 @@ pub(crate) struct Changes<'t, 'a, R> {
     pub(crate) transition: &'t mut Transition<'a, R>,
     /// The revision of the next change.
     next: Revision,
-    /// The leases that the request has to do with, as its changes so far leave them.
-    pub(crate) leases: BTreeMap<i64, Stored>,
 }
 
 impl<R: ReadStore> Changes<'_, '_, R> {
@@ -221,14 +215,19 @@ impl<R: ReadStore> Changes<'_, '_, R> {
                 return Ok(Err(rejection));
             }
         }
-        let puts: Vec<_> = { ops.iter() }
-            .filter_map(|op| if let Op::Put(put) = op { Some(put) } else { None })
-            .collect();
-        let deletes: Vec<_> = { ops.iter() }
-            .filter_map(|op| if let Op::Delete(delete) = op { Some(&delete.keys) } else { None })
-            .collect();
-        if let Some(rejection) = self.crowds(&puts, &deletes)? {
-            return Ok(Err(rejection));
+        // Most transactions hang no keys on leases, and are spared the lists.
+        if self.transition.lease_keys_max.is_some() {
+            let (mut puts, mut deletes) = (Vec::new(), Vec::new());
+            for op in ops {
+                match op {
+                    Op::Put(put) => puts.push(put),
+                    Op::Delete(delete) => deletes.push(&delete.keys),
+                    Op::Range(_) => {}
+                }
+            }
+            if let Some(rejection) = self.refuses_puts(&puts, &deletes)? {
+                return Ok(Err(rejection));
+            }
         }
         let mut results = Vec::with_capacity(ops.len());
         for op in ops {
@@ -237,20 +236,10 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         Ok(Ok(TxnResult { succeeded, results }))
     }
 
-    fn refuses_put(&mut self, put: &Put) -> Result<Option<Rejection>, R> {
-        if put.lease == 0 {
-            return Ok(None);
-        }
-        if self.lease(put.lease)?.is_none() {
-            return Ok(Some(Rejection::LeaseNotFound { id: put.lease }));
-        }
-        self.crowds(&[put], &[])
-    }
-
-    fn refuses(&mut self, op: &Op) -> Result<Option<Rejection>, R> {
+    fn refuses(&self, op: &Op) -> Result<Option<Rejection>, R> {
         let current = self.transition.state.revision;
         Ok(match op {
-            Op::Put(put) if put.lease != 0 && self.lease(put.lease)?.is_none() => {
+            Op::Put(put) if put.lease != 0 && !self.transition.is_lease(put.lease)? => {
                 Some(Rejection::LeaseNotFound { id: put.lease })
             }
             Op::Range(range) => match range.revision {

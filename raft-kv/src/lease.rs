@@ -5,8 +5,6 @@
 //! found by the leader, whose [`Lessor`](crate::Lessor) has a clock, and put into the log like any other command,
 //! so that all replicas agree on when it ended, and on what was written before and after.
 
-use alloc::collections::BTreeMap;
-use alloc::collections::btree_map;
 use alloc::vec::Vec;
 use core::result::Result as Either;
 
@@ -55,8 +53,6 @@ pub(crate) struct Stored {
     pub(crate) lease: Lease,
     /// How many keys hang on it, if that was ever counted.
     pub(crate) keys: Option<u64>,
-    /// What the store says of that.
-    keys_stored: Option<u64>,
 }
 
 const MISCOUNTED: &str = "the keys of a lease are not as counted";
@@ -64,7 +60,7 @@ const MISCOUNTED: &str = "the keys of a lease are not as counted";
 type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
 
 impl<R: ReadStore> Transition<'_, R> {
-    fn is_lease(&self, id: i64) -> Result<bool, R> {
+    pub(crate) fn is_lease(&self, id: i64) -> Result<bool, R> {
         Ok(get(&self.overlay, id)?.is_some())
     }
 
@@ -108,34 +104,27 @@ impl<R: ReadStore> Transition<'_, R> {
 }
 
 impl<R: ReadStore> Changes<'_, '_, R> {
-    /// A lease, as the request's changes so far leave it.
-    pub(crate) fn lease(&mut self, id: i64) -> Result<Option<&mut Stored>, R> {
-        Ok(match self.leases.entry(id) {
-            btree_map::Entry::Occupied(held) => Some(held.into_mut()),
-            btree_map::Entry::Vacant(place) => {
-                get(&self.transition.overlay, id)?.map(|stored| place.insert(stored))
-            }
-        })
-    }
-
-    /// Why a request must not do these puts and delete these ranges, if more keys would hang on a lease then than may. It is
-    /// a matter of what they come to, not of their order: all make one revision.
-    pub(crate) fn crowds(
+    /// Why a request must not do these puts and delete these ranges: a lease is not there, or more keys would hang on it than
+    /// may. It is a matter of what they come to, not of their order: all make one revision.
+    pub(crate) fn refuses_puts(
         &mut self,
         puts: &[&Put],
         deletes: &[&KeyRange],
     ) -> Result<Option<Rejection>, R> {
-        let Some(max) = self.transition.lease_keys_max else {
-            return Ok(None);
-        };
-        let mut hung: BTreeMap<i64, u64> = BTreeMap::new();
-        for put in puts.iter().filter(|put| put.lease != 0) {
-            *hung.entry(put.lease).or_default() += 1;
-        }
-        for (id, hung) in hung {
-            let before = self.count_keys(id)?;
+        let leases = puts.iter().map(|put| put.lease);
+        let mut leases: Vec<i64> = leases.filter(|lease| *lease != 0).collect();
+        leases.sort_unstable();
+        for hung in leases.chunk_by(|one, next| one == next) {
+            let id = hung[0];
+            let Some(stored) = get(&self.transition.overlay, id)? else {
+                return Ok(Some(Rejection::LeaseNotFound { id }));
+            };
+            let Some(max) = self.transition.lease_keys_max else {
+                continue;
+            };
+            let before = self.count_keys(stored)?;
             // As a rule there is room, wherever the keys hung before.
-            let most = before.saturating_add(hung);
+            let most = before.saturating_add(hung.len() as u64);
             if most <= max {
                 continue;
             }
@@ -148,21 +137,15 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         Ok(None)
     }
 
-    /// How many keys hang on a lease that is there.
-    fn count_keys(&mut self, id: i64) -> Result<u64, R> {
-        let gone = StoreFault::Damaged("a lease went while it was asked for");
-        let Some(keys) = self.lease(id)?.map(|stored| stored.keys) else {
-            return Err(gone);
-        };
+    /// How many keys hang on a lease. One from before keys were counted says so from here on.
+    fn count_keys(&mut self, Stored { lease, keys }: Stored) -> Result<u64, R> {
         if let Some(keys) = keys {
             return Ok(keys);
         }
-        // It is from before keys were counted. From here on they are.
-        let (from, to) = layout::lease_keys_of(id);
-        let keys = read::count(&self.transition.overlay, &from, &to)?;
-        if let Some(stored) = self.lease(id)? {
-            stored.keys = Some(keys);
-        }
+        let (from, to) = layout::lease_keys_of(lease.id);
+        let overlay = &mut self.transition.overlay;
+        let keys = read::count(overlay, &from, &to)?;
+        overlay.put(layout::lease_key(lease.id), lease.record(Some(keys)));
         Ok(keys)
     }
 
@@ -201,23 +184,15 @@ impl<R: ReadStore> Changes<'_, '_, R> {
 
     /// Changes how many keys hang on a lease, if that is known.
     fn count(&mut self, id: i64, change: impl FnOnce(u64) -> Option<u64>) -> Result<(), R> {
-        let Some(stored) = self.lease(id)? else {
+        let overlay = &mut self.transition.overlay;
+        let Some(Stored { lease, keys }) = get(overlay, id)? else {
             return Err(StoreFault::Damaged("a key hangs on a lease that is gone"));
         };
-        if let Some(keys) = stored.keys {
-            stored.keys = Some(change(keys).ok_or(StoreFault::Damaged(MISCOUNTED))?);
+        if let Some(keys) = keys {
+            let keys = change(keys).ok_or(StoreFault::Damaged(MISCOUNTED))?;
+            overlay.put(layout::lease_key(id), lease.record(Some(keys)));
         }
         Ok(())
-    }
-
-    /// Writes how many keys hang on the leases where that has changed.
-    pub(crate) fn store_leases(self) {
-        for (id, stored) in self.leases {
-            if stored.keys != stored.keys_stored {
-                let record = stored.lease.record(stored.keys);
-                self.transition.overlay.put(layout::lease_key(id), record);
-            }
-        }
     }
 
     pub(crate) fn revoke(
@@ -226,7 +201,7 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         revoke: &Revoke,
     ) -> Result<Either<RevokeResult, Rejection>, R> {
         let id = revoke.id;
-        let Some(Stored { lease, keys: counted, .. }) = self.lease(id)?.copied() else {
+        let Some(Stored { lease, keys: counted }) = get(&self.transition.overlay, id)? else {
             return Ok(Err(Rejection::LeaseNotFound { id }));
         };
         if let Some(expiry) = revoke.expiry
@@ -243,7 +218,6 @@ impl<R: ReadStore> Changes<'_, '_, R> {
                 .ok_or(StoreFault::Damaged("a lease has a key that is not there"))?;
             self.remove(&kv)?;
         }
-        self.leases.remove(&id);
         let Transition { overlay, state, .. } = self.transition;
         let digest = &mut state.digest;
         *digest = digest.wrapping_sub(lease.digest());
@@ -269,7 +243,7 @@ impl Stored {
     fn of_record<E>(id: i64, record: Bytes) -> Either<Self, StoreFault<E>> {
         let LeaseRecord { ttl, granted_at, keys } =
             read::decode(record, "a lease does not decode")?;
-        Ok(Self { lease: Lease { id, ttl, granted_at }, keys, keys_stored: keys })
+        Ok(Self { lease: Lease { id, ttl, granted_at }, keys })
     }
 }
 

@@ -113,7 +113,7 @@ fn a_page_reads_no_further_than_its_limit() {
 }
 
 #[test]
-fn a_lease_costs_a_put_one_read_and_two_writes_and_a_watch_reads_what_it_returns() {
+fn a_lease_costs_a_put_two_reads_and_two_writes_and_a_watch_reads_what_it_returns() {
     let mut kv = filled();
     let apply = |kv: &mut Kv<Metered>, index, request: Request| {
         let entry = Entry::command(index, 1, Command::new(request).encode());
@@ -125,13 +125,13 @@ fn a_lease_costs_a_put_one_read_and_two_writes_and_a_watch_reads_what_it_returns
     assert_eq!(apply(&mut kv, 201, grant.into()), (1, 0, 3, 1));
     let leased = |key| Request::Put(Put::new(key, "v").with_lease(7));
     // It hangs on the lease, and the lease counts it.
-    assert_eq!(apply(&mut kv, 202, leased("key001")), (2, 0, 1 + 3 + 2, 1));
+    assert_eq!(apply(&mut kv, 202, leased("key001")), (3, 0, 1 + 3 + 2, 1));
     // It hangs on the same lease already.
     assert_eq!(apply(&mut kv, 203, leased("key001")), (2, 0, 1 + 3, 1));
     apply(&mut kv, 204, leased("key002"));
-    // The lease; and for each of two keys a step, a read, and a write more than those of a delete.
+    // The lease, twice; and for each of two keys a step, a read, and a write more than those of a delete.
     let revoke = Revoke::new(7);
-    assert_eq!(apply(&mut kv, 205, revoke.into()), (3, 2, 1 + 1 + 8, 1));
+    assert_eq!(apply(&mut kv, 205, revoke.into()), (4, 2, 1 + 1 + 8, 1));
     let mut changes = ChangesRequest::new(KeyRange::all(), 150);
     changes.changes_max = 10;
     kv.changes(&changes).unwrap();
