@@ -6,7 +6,8 @@ use raft_core::Role;
 
 use super::late_answers::LateAnswers;
 use super::old_leader::OldLeader;
-use crate::action::Action;
+use crate::action::{Action, Request};
+use crate::client::AskingState;
 use crate::node::Node;
 use crate::random::{Random, Span};
 use crate::world::World;
@@ -169,6 +170,16 @@ pub(super) fn leader(world: &World) -> Option<(u64, u64)> {
         (raft.role() == Role::Leader).then(|| (node.id, raft.term().0))
     });
     servers.max_by_key(|(_, term)| *term)
+}
+
+/// Whether a client was told before this moment that the value is written: a read that begins in the moment in which the
+/// write ends may come before it.
+pub(super) fn is_written(world: &World, value: &str) -> bool {
+    world.clients.askings.values().rev().any(|asking| {
+        let is_it = matches!(&asking.request, Request::Put { value: put, .. } if put == value);
+        let is_done = matches!(asking.state, AskingState::Done { .. });
+        is_it && is_done && asking.returned < Some(world.now())
+    })
 }
 
 /// The leader blinks, so that nobody leads, and two others stand.

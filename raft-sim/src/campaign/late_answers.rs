@@ -1,8 +1,7 @@
 //! Messages of an earlier leadership that arrive when the same server leads again.
 
-use super::adversary::{leader, running};
+use super::adversary::{is_written, leader, running};
 use crate::action::{Action, Request};
-use crate::client::AskingState;
 use crate::random::{Random, Span};
 use crate::world::World;
 
@@ -221,13 +220,7 @@ impl LateAnswers {
     }
 
     fn read(&mut self, world: &World) -> Vec<Action> {
-        let value = self.value();
-        let is_done = world.clients.askings.values().rev().any(|asking| {
-            let is_it = matches!(&asking.request, Request::Put { value: put, .. } if *put == value);
-            let is_done = matches!(asking.state, AskingState::Done { .. });
-            is_it && is_done && asking.returned < Some(world.now())
-        });
-        if !is_done {
+        if !is_written(world, &self.value()) {
             return Vec::new();
         }
         self.stage = Stage::Reading;

@@ -2,9 +2,8 @@
 
 use raft_core::{Message, Role};
 
-use super::adversary::{blink, latency, leader, running};
+use super::adversary::{blink, is_written, latency, leader, running};
 use crate::action::{Action, Request};
-use crate::client::AskingState;
 use crate::random::{Random, Span};
 use crate::world::World;
 
@@ -188,14 +187,7 @@ impl OldLeader {
     }
 
     fn read(&mut self, world: &World) -> Vec<Action> {
-        let value = self.value();
-        let is_done = world.clients.askings.values().rev().any(|asking| {
-            let is_it = matches!(&asking.request, Request::Put { value: put, .. } if *put == value);
-            let is_done = matches!(asking.state, AskingState::Done { .. });
-            // A read that begins in the moment in which the write ends may come before it.
-            is_it && is_done && asking.returned < Some(world.now())
-        });
-        if !is_done {
+        if !is_written(world, &self.value()) {
             return Vec::new();
         }
         // The old leader is left alone until its answer is there, or those to its heartbeat.
