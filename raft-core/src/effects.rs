@@ -285,6 +285,14 @@ impl Effects {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.write.is_none()
+            && self.messages.is_empty()
+            && self.committed.is_empty()
+            && self.fetches.is_empty()
+            && self.snapshot_reads.is_empty()
+            && self.snapshot_pieces.is_empty()
+            && self.install.is_none()
+            && self.reads.is_empty()
+            && self.events.is_empty()
     }
 }

@@ -422,3 +422,36 @@ impl Event {
         self.tell(|source, _| source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn the_source_of_a_decision_is_that_of_its_reason() {
+        let (candidate, term) = (NodeId(2), Term(7));
+        let refused = |reason| Event::VoteRefused { term, candidate, pre_vote: true, reason };
+        let sources = [VoteRefusal::StaleTerm { ours: term }, VoteRefusal::JustStarted]
+            .map(|reason| refused(reason).source());
+        assert_eq!(sources, ["§5.1", "dissertation 6.4.1"]);
+        let granted = |pre_vote| Event::VoteGranted { term, candidate, pre_vote }.source();
+        assert_eq!([granted(true), granted(false)], ["dissertation 9.6", "§5.2"]);
+    }
+
+    #[test]
+    fn words_depend_on_what_a_decision_carries() {
+        let [two, three] = [LogIndex(2), LogIndex(3)];
+        let committed = |from| format!("{}", Event::CommitAdvanced { from, to: LogIndex(4) });
+        assert_eq!(
+            [committed(two), committed(three)],
+            ["commits entries 3 to 4", "commits entry 4"]
+        );
+        let moved = |learned_from| {
+            format!("{}", Event::TermAdvanced { from: Term(1), to: Term(2), learned_from })
+        };
+        assert_eq!(moved(None), "moves from term 1 to term 2 to stand for election");
+        assert_eq!(moved(Some(NodeId(3))), "moves from term 1 to term 2, learned from n3");
+    }
+}
