@@ -233,7 +233,7 @@ impl Raft {
         let (term, me) = (self.term(), self.id());
         let first_index = self.log.last().index.next();
         let settled = self.commit_index.min(self.log.durable());
-        let uncommitted = self.log.iter_from(settled.next()).map(Entry::bytes).sum();
+        let uncommitted = self.log.window.iter_from(settled.next()).map(Entry::bytes).sum();
         let others = self.membership().members().into_iter().filter(|member| *member != me);
         self.role = RoleState::Leader(Box::new(Leader {
             followers: others.map(|id| (id, Progress::new(first_index, self.now))).collect(),

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::id::{LogId, LogIndex, Term};
-use crate::window::{Piece, Window};
+use crate::window::Window;
 
 /// A window over the durable log.
 ///
@@ -20,7 +20,7 @@ pub(crate) struct Log {
     /// The first position of each term that occurs, in ascending order.
     runs: VecDeque<LogId>,
     /// The entries up to `last`.
-    window: Window,
+    pub(crate) window: Window,
     last: LogId,
     /// Everything up to here was handed out in a write.
     written: LogIndex,
@@ -127,33 +127,12 @@ impl Log {
         self.durable = self.durable.min(keep);
     }
 
-    /// The entries of the window from `from` on.
-    pub(crate) fn iter_from(&self, from: LogIndex) -> impl Iterator<Item = &Entry> {
-        self.window.iter_from(from)
-    }
-
-    /// The size of the entries of the window after `from`, up to `to`, that are ready to be handed on.
-    pub(crate) fn bytes_between(&self, from: LogIndex, to: LogIndex) -> usize {
-        self.window.bytes_between(from, to)
-    }
-
-    /// The entry of the window at `from`, and those up to `through` that are in one piece with it, if it is
-    /// ready to be handed on.
-    pub(crate) fn piece(&self, from: LogIndex, through: LogIndex) -> Option<Entries> {
-        self.window.piece(from, through)
-    }
-
-    /// The entries that came last, if they are ready to be handed on.
-    pub(crate) fn newest(&self) -> Option<&Piece> {
-        self.window.newest()
-    }
-
     /// The entries of the window from `from` to `through`, up to `bytes_max` but at least one if
     /// there is one.
     pub(crate) fn batch(&self, from: LogIndex, through: LogIndex, bytes_max: usize) -> Entries {
         let most = usize::try_from(through - from.previous()).unwrap_or(usize::MAX);
         let (mut count, mut bytes) = (0, 0);
-        for entry in self.iter_from(from).take(most) {
+        for entry in self.window.iter_from(from).take(most) {
             bytes += entry.bytes();
             if count > 0 && bytes > bytes_max {
                 break;
@@ -166,9 +145,9 @@ impl Log {
     /// `count` entries of the window from `from` on, which are shared if they are in one piece.
     fn together(&self, from: LogIndex, count: usize) -> Entries {
         let through = LogIndex(from.0.saturating_add((count as u64).saturating_sub(1)));
-        match self.piece(from, through) {
+        match self.window.piece(from, through) {
             Some(piece) if piece.len() == count => piece,
-            _ => self.iter_from(from).take(count).cloned().collect(),
+            _ => self.window.iter_from(from).take(count).cloned().collect(),
         }
     }
 
@@ -257,11 +236,6 @@ impl Log {
             durable: start.index,
             ..Self::default()
         };
-    }
-
-    /// All that is on disk has been taken: it can be handed on.
-    pub(crate) fn restored(&mut self) {
-        self.window.share();
     }
 
     /// Takes an entry that is on disk already.
@@ -399,7 +373,8 @@ mod tests {
                         );
                     }
                 }
-                let left: Vec<_> = compacted.iter_from(LogIndex(1)).map(|e| e.id.index.0).collect();
+                let left: Vec<_> =
+                    compacted.window.iter_from(LogIndex(1)).map(|e| e.id.index.0).collect();
                 assert_eq!(left, (start + 1..=6).collect::<Vec<_>>());
                 assert_eq!(compacted.take_start(), Some(id(terms[start as usize - 1], start)));
                 compacted.append(entry(9, 7));
@@ -415,7 +390,7 @@ mod tests {
         log.persisted(id(2, 3), true);
         log.compact(id(3, 2));
         assert_eq!((log.start(), log.last(), log.durable()), (id(3, 2), id(3, 2), LogIndex(2)));
-        assert_eq!(log.iter_from(LogIndex(1)).count(), 0);
+        assert_eq!(log.window.iter_from(LogIndex(1)).count(), 0);
         log.append(entry(3, 3));
         assert_eq!(log.last(), id(3, 3));
     }
@@ -430,7 +405,7 @@ mod tests {
         log.truncate(LogIndex(2));
         assert_eq!((log.last(), log.window_start()), (id(1, 1), LogIndex(2)));
         log.append(entry(2, 2));
-        let window: Vec<_> = log.iter_from(LogIndex(1)).map(|entry| entry.id).collect();
+        let window: Vec<_> = log.window.iter_from(LogIndex(1)).map(|entry| entry.id).collect();
         assert_eq!(window, [id(2, 2)]);
     }
 
@@ -456,7 +431,7 @@ mod tests {
         assert_eq!(*log.take_unwritten(), [entry(1, last.0)]);
         assert_eq!(log.batch(last, last, 1), [entry(1, last.0)].into());
         assert_eq!(log.batch(LogIndex(before), last, 1000).len(), 1);
-        assert_eq!(log.iter_from(last).count(), 1);
+        assert_eq!(log.window.iter_from(last).count(), 1);
         log.truncate(last);
         assert_eq!(log.last(), id(1, before));
     }
@@ -466,8 +441,8 @@ mod tests {
     fn what_comes_after_more_entries_than_memory_can_hold_is_not_there() {
         let log = log(&[1, 1, 1]);
         for from in [1 << 32, (1 << 32) + 1, u64::MAX] {
-            assert_eq!(log.iter_from(LogIndex(from)).count(), 0);
-            assert_eq!(log.bytes_between(LogIndex(3), LogIndex(from)), 0);
+            assert_eq!(log.window.iter_from(LogIndex(from)).count(), 0);
+            assert_eq!(log.window.bytes_between(LogIndex(3), LogIndex(from)), 0);
         }
     }
 

@@ -178,7 +178,8 @@ impl Raft {
                 }
             }
         }
-        log.restored();
+        // All that is on disk has been taken: it can be handed on.
+        log.window.share();
         ensure!(applied <= log.last().index, ConfigError::AppliedBeyondLog);
         ensure!(log.last().term <= hard_state.term, ConfigError::LogNewerThanTerm);
         let latest = memberships.latest().1;
@@ -285,7 +286,7 @@ impl Raft {
 
     /// The entries from `from` on that are in memory. The first of them may be a later one.
     pub fn entries(&self, from: LogIndex) -> impl Iterator<Item = &Entry> {
-        self.log.iter_from(from)
+        self.log.window.iter_from(from)
     }
 
     /// Why the server stopped for good, if it did. It answers nothing any more; end the process.
@@ -489,7 +490,7 @@ impl Raft {
             }
         }
         while self.delivered < through {
-            let Some(piece) = self.log.piece(self.delivered.next(), through) else {
+            let Some(piece) = self.log.window.piece(self.delivered.next(), through) else {
                 return self.refetch(&mut effects.fetches);
             };
             self.delivered.0 += piece.len() as u64;

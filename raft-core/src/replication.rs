@@ -185,7 +185,7 @@ impl Raft {
                 let is_small = piece.bytes <= bytes_max || piece.entries.len() == 1;
                 piece.first == next && piece.last() <= through && is_small
             };
-            let due = match self.log.newest().filter(fits).or(batch.as_ref().filter(fits)) {
+            let due = match self.log.window.newest().filter(fits).or(batch.as_ref().filter(fits)) {
                 Some(piece) => Some(piece.clone()),
                 None => {
                     *batch = Piece::new(self.log.batch(next, through, bytes_max));
@@ -357,7 +357,7 @@ impl Raft {
         if let RoleState::Leader(leader) = &mut self.role
             && through > leader.settled
         {
-            let settled = self.log.bytes_between(leader.settled, through);
+            let settled = self.log.window.bytes_between(leader.settled, through);
             leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(settled);
             leader.settled = through;
         }
