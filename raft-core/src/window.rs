@@ -10,7 +10,7 @@ use crate::id::LogIndex;
 
 /// Entries without gaps, held in the pieces in which they came, so that they can be handed on
 /// without being copied. How they are cut into pieces is nobody's business: windows with the same
-/// entries are equal.
+/// entries are equal. Only what leaves memory leaves it by pieces, so after that they may differ.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Window {
     shared: VecDeque<Piece>,
