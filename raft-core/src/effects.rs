@@ -118,8 +118,8 @@ pub struct Write {
     pub(crate) log_start: Option<LogId>,
 }
 
-/// Says that a [`Write`] is durable. Only [`Write::synced`] makes one.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+/// Says that a [`Write`] is durable. Only [`Write::synced`] makes one. What was written stays in memory with it.
+#[derive(Clone, PartialEq, Eq, Hash)]
 #[must_use = "hand it to Raft::persisted"]
 pub struct Durable {
     pub(crate) server: NodeId,
@@ -278,6 +278,13 @@ impl fmt::Debug for Write {
             .field("log_start", &self.log_start)
             .field("entries", &self.token.entries.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Durable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, boot, sequence, .. } = self;
+        write!(f, "write {sequence} of boot {boot} of {server}")
     }
 }
 

@@ -480,6 +480,7 @@ impl Raft {
         }
         if let Some((last, entries)) = &self.returned
             && last.index <= through
+            && !self.refetching
         {
             let is_next = self.delivered.0 + entries.len() as u64 == last.index.0;
             if is_next && self.log.contains(*last) {

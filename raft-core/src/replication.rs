@@ -152,7 +152,7 @@ impl Raft {
         follower: NodeId,
         progress: &mut Progress,
         for_witnesses: LogIndex,
-        batch: &mut Option<Piece>,
+        batch: &mut Option<(LogIndex, Piece)>,
         fetches: &mut Vec<Fetch>,
     ) {
         let (messages_max, bytes_max) =
@@ -181,15 +181,18 @@ impl Raft {
             }
             let (next, bytes_max) = (progress.next_index, self.config.append_bytes_max);
             // Most followers lack what came last, and others the same as the one before them.
-            let fits = |piece: &&Piece| {
+            let newest = self.log.window.newest().filter(|piece| {
                 let is_small = piece.bytes <= bytes_max || piece.entries.len() == 1;
                 piece.first == next && piece.last() <= through && is_small
-            };
-            let due = match self.log.window.newest().filter(fits).or(batch.as_ref().filter(fits)) {
+            });
+            let built =
+                batch.as_ref().filter(|(until, piece)| (*until, piece.first) == (through, next));
+            let due = match newest.or(built.map(|(_, piece)| piece)) {
                 Some(piece) => Some(piece.clone()),
                 None => {
-                    *batch = Piece::new(self.log.batch(next, through, bytes_max));
-                    batch.clone()
+                    let piece = Piece::new(self.log.batch(next, through, bytes_max));
+                    *batch = piece.clone().map(|piece| (through, piece));
+                    piece
                 }
             };
             self.send_append(follower, progress, due);

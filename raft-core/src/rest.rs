@@ -37,7 +37,7 @@ impl Raft {
         self.returned = None;
         let earlier = self.durability.rest(REST);
         for token in tokens {
-            // What comes back with it spares a counter, and decides nothing.
+            // What comes back with it spares work, and decides nothing.
             token.entries = Entries::default();
             // One of a write that others have overtaken becomes one of none.
             token.sequence = token.sequence.saturating_sub(earlier);

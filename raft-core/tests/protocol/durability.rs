@@ -2,8 +2,9 @@
 
 use crate::cluster::{Cluster, entry};
 use raft_core::{
-    AppendEntries, AppendResult, Entry, Heartbeat, LogId, LogIndex, Message, ProposeError,
-    ReadError, ReadMode, RequestVote, Role, StopReason, Term,
+    AppendEntries, AppendResult, Config, Effects, Entry, HardState, Heartbeat, InstallSnapshot,
+    Instant, LogId, LogIndex, Membership, Message, NodeId, ProposeError, Raft, ReadError, ReadMode,
+    RequestVote, Restored, Role, Snapshot, StopReason, Term,
 };
 
 #[test]
@@ -80,6 +81,75 @@ fn what_comes_back_with_a_token_is_applied_only_if_it_is_still_in_the_log() {
     assert_eq!(cluster.server(2).applied, [first, replacement]);
 }
 
+/// While entries that left memory are asked for, those that come back with a token wait: otherwise nobody would wait for
+/// the answer, and nothing more would ever be asked for.
+#[test]
+fn what_comes_back_with_a_token_does_not_overtake_what_is_fetched() {
+    let (members, now) = (Membership::new([1, 2, 3].map(NodeId)), Instant(1));
+    let mut config = Config::new(NodeId(2));
+    config.window_bytes_max = 0;
+    let fresh = Restored::new(1, members.clone(), HardState::default(), LogIndex(0), 0);
+    let mut raft = Raft::new(config, fresh, 7, Instant(0)).unwrap();
+    let append = |raft: &mut Raft, entries: &[u64], commit| {
+        let prev_log = raft.last_log();
+        let entries = entries.iter().map(|index| entry(2, *index)).collect();
+        let (term, leader_commit) = (Term(2), LogIndex(commit));
+        let request = AppendEntries { term, prev_log, entries, leader_commit };
+        raft.receive(NodeId(3), Message::AppendEntries(request), now);
+    };
+    let drain = |raft: &mut Raft| {
+        let mut effects = Effects::default();
+        raft.drain(&mut effects);
+        if let Some(write) = effects.write.take() {
+            raft.persisted(write.synced(), now);
+        }
+        effects
+    };
+    let answer = |raft: &mut Raft, effects: Effects| {
+        for fetch in effects.fetches {
+            let entries = (fetch.from.0..=fetch.through.0).map(|index| entry(2, index));
+            raft.fetched(fetch, entries.collect(), now);
+        }
+    };
+    // A snapshot that is being installed keeps what is committed from being handed out, and turns out damaged.
+    let begin_to_install = |raft: &mut Raft, leader, term| {
+        let last = LogId::new(Term(1), LogIndex(10));
+        let snapshot = Snapshot { last, membership: members.clone(), identity: 1, size: 1 };
+        let (offset, data) = (0, vec![1].into());
+        let request = InstallSnapshot { term: Term(term), snapshot, offset, data };
+        raft.receive(NodeId(leader), Message::InstallSnapshot(Box::new(request)), now);
+        drain(raft).install.unwrap()
+    };
+    let install = begin_to_install(&mut raft, 1, 1);
+    append(&mut raft, &[1], 0);
+    append(&mut raft, &[2, 3], 0);
+    drain(&mut raft);
+    append(&mut raft, &[], 1);
+    drain(&mut raft);
+    raft.snapshot_damaged(install, now);
+    let asked = drain(&mut raft);
+    append(&mut raft, &[], 3);
+    drain(&mut raft);
+    answer(&mut raft, asked);
+    for _ in 0..2 {
+        let asked = drain(&mut raft);
+        answer(&mut raft, asked);
+    }
+    assert_eq!(raft.delivered_index(), LogIndex(3));
+    let install = begin_to_install(&mut raft, 3, 2);
+    for index in [4, 5] {
+        append(&mut raft, &[index], index);
+        drain(&mut raft);
+        drain(&mut raft);
+    }
+    raft.snapshot_damaged(install, now);
+    for _ in 0..3 {
+        let asked = drain(&mut raft);
+        answer(&mut raft, asked);
+    }
+    assert_eq!(raft.delivered_index(), LogIndex(5));
+}
+
 /// Append, truncate, append again: the first completion must not acknowledge the new entries.
 #[test]
 fn a_token_of_replaced_entries_acknowledges_nothing() {
@@ -146,7 +216,7 @@ fn a_storage_fault_silences_the_server() {
 #[should_panic(expected = "the write of the previous drain was not taken")]
 fn a_write_cannot_be_overwritten_by_the_next_drain() {
     let mut cluster = Cluster::new(1);
-    let mut effects = raft_core::Effects::default();
+    let mut effects = Effects::default();
     cluster.time_out(1);
     cluster.raft(1).drain(&mut effects);
     cluster.raft(1).drain(&mut effects);
