@@ -37,6 +37,8 @@ export async function startPlayground(stage) {
   /** @type {Selection | null} */
   let selection = null;
   let detailed = 0;
+  /** So that the details are those of the last picture, too, after which time may stand still. */
+  let detailTimer = 0;
   let asked = 0;
   /** What is judged, and when the next judgement may begin, by the clock of the page. */
   const judged = { at: -1, run: 0, busy: false, restUntil: 0, timer: 0 };
@@ -51,6 +53,7 @@ export async function startPlayground(stage) {
     considerJudging(next);
     const time = performance.now();
     if (time - detailed > DETAIL_MS || !transport.isPlaying()) detail();
+    else detailTimer ||= window.setTimeout(detail, DETAIL_MS);
   }
 
   /** @param {Violation | undefined} violation */
@@ -94,6 +97,8 @@ export async function startPlayground(stage) {
   }
 
   async function detail() {
+    clearTimeout(detailTimer);
+    detailTimer = 0;
     detailed = performance.now();
     if (!view) return;
     const current = view;
@@ -113,9 +118,9 @@ export async function startPlayground(stage) {
     if (!latest) return say(byId("answer", HTMLOutputElement), "");
     const { state, request } = latest;
     const key = request.key;
-    const done = request.op === "get" ? `= ${"found" in state ? state.found : "nothing"}` : ": done";
+    const done = request.op === "get" ? ` = ${"found" in state ? state.found : "nothing"}` : ": done";
     const text = state.state === "waiting" ? `${request.op} ${key}: waiting, asked n${latest.node}`
-      : state.state === "unknown" ? `${request.op} ${key}: no answer; it may have been done` : `${request.op} ${key} ${done}`;
+      : state.state === "unknown" ? `${request.op} ${key}: no answer; it may have been done` : `${request.op} ${key}${done}`;
     say(byId("answer", HTMLOutputElement), text);
   }
 

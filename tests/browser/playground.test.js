@@ -74,7 +74,7 @@ test("a cluster elects, commits a client's request, and survives the crash of it
     await page.locator("#key").fill("colour");
     await page.locator("#value").fill("blue");
     await page.getByRole("button", { name: "Send" }).click();
-    await page.getByText("put colour : done").waitFor();
+    await page.getByText("put colour: done").waitFor();
     for (let id = 1; id <= 5; id += 1) {
       await page.locator(`[data-node="${id}"]`).click();
       await page.locator("[data-keys]").getByText("blue").waitFor();
@@ -89,6 +89,35 @@ test("a cluster elects, commits a client's request, and survives the crash of it
     await page.locator(`[data-node="${first.id}"][data-process="running"][data-term="${second.term}"]`).waitFor();
     await page.locator("[data-keys]").getByText("blue").waitFor();
     assert.equal(await page.locator("#safety .broken").count(), 0);
+  });
+});
+
+test("what became of a request is told however soon time is stopped", async () => {
+  await withPage(browser, playground("nodes=3&seed=7"), {}, async (page) => {
+    await leader(page);
+    for (const value of ["1", "2", "3"]) {
+      await page.locator("#key").fill("x");
+      await page.locator("#value").fill(value);
+      await page.getByRole("button", { name: "Send" }).click();
+      await page.getByText(`put x = ${value} is answered: done`).waitFor();
+      await page.getByRole("button", { name: "Pause", exact: true }).click();
+      await page.locator("#answer").getByText("put x: done").waitFor({ timeout: 5_000 });
+      await page.getByRole("button", { name: "Run", exact: true }).click();
+    }
+  });
+});
+
+test("the name of a leader that is paused can be read", async () => {
+  await withPage(browser, playground("nodes=3&seed=7"), {}, async (page) => {
+    await fast(page);
+    const first = await leader(page);
+    await page.locator(`[data-node="${first.id}"]`).click();
+    await page.locator("#inspector").getByRole("button", { name: "Pause" }).click();
+    const paused = page.locator(`[data-node="${first.id}"][data-process="paused"]`);
+    await paused.waitFor();
+    /** @param {import("playwright-core").Locator} node */
+    const colour = (node) => node.locator(".name").evaluate((name) => getComputedStyle(name).fill);
+    assert.equal(await colour(paused), await colour(page.locator('[data-role="follower"]').first()), "on hatching the name is as dark as on paper");
   });
 });
 
