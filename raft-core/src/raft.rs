@@ -405,7 +405,7 @@ impl Raft {
         }
     }
 
-    /// Sends what flow control has already bounded.
+    /// Sends what is bounded already: by flow control, or because there is one of a kind in a drain.
     #[inline(always)]
     pub(crate) fn send_controlled(&mut self, to: NodeId, message: impl FnOnce() -> Message) {
         // Made where it stays, a message is not written twice.
@@ -478,6 +478,7 @@ impl Raft {
             self.delivered = last.id.index;
             effects.committed.push(refetched);
         }
+        // An answer that is awaited comes first: it says where it continues, and is lost if it doesn't.
         if let Some((last, entries)) = &self.returned
             && last.index <= through
             && !self.refetching
