@@ -20,7 +20,7 @@ fn library() -> Vec<(String, Scenario)> {
     scenarios
 }
 
-/// What the library must show, by the names of `docs/scenarios.md`. Some are more than one file: `flapping-link-0.3`.
+/// What the library must show, by the names of `docs/verification/scenarios.md`. Some are more than one file: `flapping-link-0.3`.
 const SUBJECTS: [&str; 34] = [
     "first-election",
     "split-vote",
@@ -61,7 +61,7 @@ const SUBJECTS: [&str; 34] = [
 #[test]
 fn every_subject_has_a_scenario_and_is_documented() {
     let names: Vec<String> = library().into_iter().map(|(name, _)| name).collect();
-    let documented = include_str!("../../docs/scenarios.md");
+    let documented = include_str!("../../docs/verification/scenarios.md");
     for subject in SUBJECTS {
         let is_about = |name: &String| {
             let rest = name.strip_prefix(subject);

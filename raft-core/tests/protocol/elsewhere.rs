@@ -1,5 +1,5 @@
 //! Bugs that other implementations had, as far as no other test is about the same rule:
-//! docs/bugs.md lists all of them.
+//! docs/verification/bugs.md lists all of them.
 
 use crate::cluster::{Cluster, TIMEOUT_MIN, entry};
 use raft_core::{

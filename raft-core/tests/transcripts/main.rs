@@ -1,5 +1,5 @@
 //! Plays the transcripts in `paper/`, `interaction/` and `ours/`: each is a file of commands, and below each command stands what it must
-//! bring about. The format, and which behaviours there are, is told in `docs/transcripts.md`.
+//! bring about. The format, and which behaviours there are, is told in `docs/verification/transcripts.md`.
 //!
 //! `RAFT_REWRITE=1 cargo test -p raft-core --test transcripts` writes the traces anew. What a transcript expects in so many
 //! words (`expect …`, `refused …`) must hold then, too, so a new trace cannot turn a behaviour round unseen.
@@ -26,7 +26,7 @@ fn directory() -> PathBuf {
 }
 
 fn documentation() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/transcripts.md")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/verification/transcripts.md")
 }
 
 /// The files of all transcripts, below this directory, in order.
@@ -78,13 +78,13 @@ fn every_transcript_is_what_happens() {
 fn the_documentation_lists_every_transcript() {
     let text = fs::read_to_string(documentation()).unwrap();
     for file in files() {
-        let link = format!("(../raft-core/tests/transcripts/{})", name(&file));
-        assert!(text.contains(&link), "docs/transcripts.md lacks {link}");
+        let link = format!("(../../raft-core/tests/transcripts/{})", name(&file));
+        assert!(text.contains(&link), "docs/verification/transcripts.md lacks {link}");
     }
-    for link in text.split("](../").skip(1) {
+    for link in text.split("](../../").skip(1) {
         let target = link.split(')').next().unwrap();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(target);
-        assert!(path.exists(), "docs/transcripts.md names {target}");
+        assert!(path.exists(), "docs/verification/transcripts.md names {target}");
     }
 }
 
@@ -147,6 +147,6 @@ fn the_documentation_says_which_broken_rules_are_noticed() {
     if std::env::var_os("RAFT_REWRITE").is_some() {
         fs::write(documentation(), &renewed).unwrap();
     } else {
-        assert!(renewed == text, "docs/transcripts.md is to say:\n{summary}{table}");
+        assert!(renewed == text, "docs/verification/transcripts.md is to say:\n{summary}{table}");
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Failure, Output, say};
 
-/// What a judged history is told from an unread one by: see the table in docs/histories.md.
+/// What a judged history is told from an unread one by: see the table in docs/verification/linearizability.md.
 const NOT_LINEARIZABLE: u8 = 1;
 const GAVE_UP: u8 = 3;
 

@@ -3,7 +3,7 @@
 //!
 //! Three formats are read: our own, with one JSON object a line ([`Format::Json`]), the text that Porcupine's
 //! key-value histories are written in ([`Format::Porcupine`]), and Jepsen's log of an etcd register
-//! ([`Format::Jepsen`]). `docs/histories.md` describes them.
+//! ([`Format::Jepsen`]). `docs/verification/linearizability.md` describes them.
 
 mod edn;
 mod events;

@@ -1,6 +1,6 @@
 //! Scenarios: short runs with a lesson, as files that a person can read and write.
 //!
-//! `docs/scenarios.md` describes the format; `raft-sim/scenarios/` holds the library. A scenario is played in variants, which differ
+//! `docs/verification/scenarios.md` describes the format; `raft-sim/scenarios/` holds the library. A scenario is played in variants, which differ
 //! in two settings of the servers, and each variant has an expected [`Ending`]. Under the feature `sabotage` it is played with broken
 //! rules, too.
 

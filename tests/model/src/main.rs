@@ -19,7 +19,7 @@ struct Cli {
     /// The small set, which a run of all checks includes.
     #[arg(long)]
     short: bool,
-    /// Writes what the small set counts into docs/model.md, with which a later run compares it.
+    /// Writes what the small set counts into docs/verification/model-checking.md, with which a later run compares it.
     #[arg(long, requires = "short", conflicts_with_all = ["names", "steps_max", "list"])]
     renew: bool,
     /// Says which models there are.
@@ -81,7 +81,7 @@ fn is_known(cli: &Cli, rows: &[String]) -> Result<bool> {
     }
     if !differences.is_empty() {
         println!(
-            "the models have other states than docs/model.md says: if the core was meant to change, \
+            "the models have other states than docs/verification/model-checking.md says: if the core was meant to change, \
              `cargo xtask model --short --renew` renews the table"
         );
     }
