@@ -21,8 +21,8 @@ use crate::store::{Batch, ReadStore};
 use crate::validate::{Malformed, check_structure};
 use crate::view;
 use crate::wire::{
-    self, COMMAND_VERSION, DecodeError, FORMAT_VERSION, KEYS_BOUND_SINCE, StateRecord,
-    VersionRecord,
+    self, ANSWER_BOUND_SINCE, COMMAND_VERSION, DecodeError, FORMAT_VERSION, KEYS_BOUND_SINCE,
+    StateRecord, VersionRecord,
 };
 
 type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
@@ -36,19 +36,25 @@ pub(crate) struct Transition<'a, R> {
     /// How many keys may hang on a lease by the entry that is being applied; nothing says how many if it is of a version
     /// that knew no bound.
     pub(crate) lease_keys_max: Option<u64>,
+    /// The size of the answer to the entry that is being applied, in bytes; unbounded if it is of a
+    /// version without that limit.
+    answer_bytes_max: u64,
 }
 
-/// How many sessions and leases there may be, and how many keys on each lease.
+/// How many sessions and leases there may be, how many keys on each lease, and how large an answer
+/// may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Capacity {
     pub(crate) sessions: u64,
     pub(crate) leases: u64,
     pub(crate) lease_keys: u64,
+    pub(crate) answer_bytes: u64,
 }
 
 impl<'a, R: ReadStore> Transition<'a, R> {
     pub(crate) fn new(store: &'a R, state: StateRecord, capacity: Capacity) -> Self {
-        Self { overlay: Overlay::new(store), state, capacity, lease_keys_max: None }
+        let overlay = Overlay::new(store);
+        Self { overlay, state, capacity, lease_keys_max: None, answer_bytes_max: u64::MAX }
     }
 
     /// The counters after the batch, and the batch, which contains them.
@@ -79,6 +85,9 @@ impl<'a, R: ReadStore> Transition<'a, R> {
                 Ok((command, version)) => {
                     let is_bound = version >= KEYS_BOUND_SINCE;
                     self.lease_keys_max = is_bound.then_some(self.capacity.lease_keys);
+                    let is_bound = version >= ANSWER_BOUND_SINCE;
+                    self.answer_bytes_max =
+                        if is_bound { self.capacity.answer_bytes } else { u64::MAX };
                     self.command(entry.id, &command)?
                 }
                 Err(DecodeError::Undecodable) => {
@@ -115,11 +124,29 @@ impl<'a, R: ReadStore> Transition<'a, R> {
         }
     }
 
-    /// Carries out a request.
+    /// Carries out a request, or changes nothing if it is refused.
     pub(crate) fn execute(&mut self, entry: EntryId, request: &Request) -> Result<Outcome, R> {
+        if !request.returns_pairs() {
+            return self.carry_out(entry, request);
+        }
+        // How large the answer is comes out only when it is complete.
+        let state = self.state;
+        self.overlay.set_savepoint();
+        let outcome = self.carry_out(entry, request)?;
+        if matches!(outcome, Outcome::Rejected(_)) {
+            self.overlay.roll_back();
+            self.state = state;
+        } else {
+            self.overlay.release_savepoint();
+        }
+        Ok(outcome)
+    }
+
+    fn carry_out(&mut self, entry: EntryId, request: &Request) -> Result<Outcome, R> {
         let revision = self.state.revision;
         let next = revision.checked_add(1).ok_or(StoreFault::Damaged("the revision is absurd"))?;
-        let mut changes = Changes { transition: self, next: Revision::first_of(next) };
+        let mut changes =
+            Changes { transition: self, next: Revision::first_of(next), answer_bytes: 0 };
         let result = match request {
             Request::Put(put) => match changes.refuses_puts(&[put], &[])? {
                 None => Ok(RequestResult::Put(changes.put(put)?)),
@@ -136,7 +163,12 @@ impl<'a, R: ReadStore> Transition<'a, R> {
             }
         };
         let revision = changes.revision();
+        let is_too_large = changes.answer_is_too_large();
         let result = match result {
+            Ok(_) if is_too_large => {
+                let max = self.answer_bytes_max;
+                return Ok(Outcome::Rejected(Rejection::AnswerTooLarge { max }));
+            }
             Ok(result) => result,
             Err(rejection) => return Ok(Outcome::Rejected(rejection)),
         };
@@ -198,6 +230,8 @@ pub(crate) struct Changes<'t, 'a, R> {
     pub(crate) transition: &'t mut Transition<'a, R>,
     /// The revision of the next change.
     next: Revision,
+    /// The size of the pairs that the request returns so far.
+    answer_bytes: u64,
 }
 
 impl<R: ReadStore> Changes<'_, '_, R> {
@@ -232,6 +266,9 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         let mut results = Vec::with_capacity(ops.len());
         for op in ops {
             results.push(self.op(op)?);
+            if self.answer_is_too_large() {
+                break;
+            }
         }
         Ok(Ok(TxnResult { succeeded, results }))
     }
@@ -256,13 +293,28 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         Ok(match op {
             Op::Put(put) => OpResult::Put(self.put(put)?),
             Op::Delete(delete) => OpResult::Delete(self.delete(delete)?),
-            Op::Range(range) => OpResult::Range(read::range(
-                &self.transition.overlay,
-                range,
-                range.revision,
-                self.revision(),
-            )?),
+            Op::Range(range) => {
+                let left = self.transition.answer_bytes_max.saturating_sub(self.answer_bytes);
+                let (found, bytes) = read::range_within(
+                    &self.transition.overlay,
+                    range,
+                    range.revision,
+                    self.revision(),
+                    left,
+                )?;
+                self.answer_bytes = self.answer_bytes.saturating_add(bytes);
+                OpResult::Range(found)
+            }
         })
+    }
+
+    fn answer_is_too_large(&self) -> bool {
+        self.answer_bytes > self.transition.answer_bytes_max
+    }
+
+    /// Adds a pair to the answer.
+    fn returns(&mut self, kv: &KeyValue) {
+        self.answer_bytes = self.answer_bytes.saturating_add(kv.answer_bytes());
     }
 
     fn put(&mut self, put: &Put) -> Result<PutResult, R> {
@@ -290,7 +342,11 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         let hung_on = prev_kv.as_ref().map_or(0, |kv| kv.lease);
         self.move_key(&put.key, hung_on, put.lease)?;
         self.record(&put.key, record, VersionRecord { removed: false });
-        Ok(PutResult { prev_kv: prev_kv.filter(|_| put.prev_kv) })
+        let prev_kv = prev_kv.filter(|_| put.prev_kv);
+        if let Some(kv) = &prev_kv {
+            self.returns(kv);
+        }
+        Ok(PutResult { prev_kv })
     }
 
     fn delete(&mut self, delete: &Delete) -> Result<DeleteResult, R> {
@@ -301,6 +357,9 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         })?;
         for kv in &removed {
             self.remove(kv)?;
+            if delete.prev_kv {
+                self.returns(kv);
+            }
         }
         Ok(DeleteResult {
             deleted: removed.len() as u64,

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::range::{KeyRange, RangeRequest};
+use crate::range::{KeyRange, Projection, RangeRequest};
 
 /// A command: a request, and the session that makes a retry of it apply once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +60,23 @@ pub enum Request {
     Grant(Grant),
     /// End a lease.
     Revoke(Revoke),
+}
+
+impl Request {
+    /// Returns true if the response can hold keys and values.
+    pub(crate) fn returns_pairs(&self) -> bool {
+        let returns = |op: &Op| match op {
+            Op::Put(put) => put.prev_kv,
+            Op::Delete(delete) => delete.prev_kv,
+            Op::Range(_) => true,
+        };
+        match self {
+            Self::Put(put) => put.prev_kv,
+            Self::Delete(delete) => delete.prev_kv,
+            Self::Txn(txn) => txn.success.iter().chain(&txn.failure).any(returns),
+            Self::Grant(_) | Self::Revoke(_) => false,
+        }
+    }
 }
 
 /// Sets a key to a value.
@@ -134,7 +151,8 @@ pub struct Txn {
 
 impl Txn {
     /// Puts `put` only if its key was last changed at `mod_revision`, 0 meaning that the key is not
-    /// there: compare-and-set. Otherwise reads the key, so that the caller learns what stands there.
+    /// there: compare-and-set. Otherwise reads the key without its value, so that the caller learns
+    /// its present revision. The result is small enough for a session to keep.
     #[must_use]
     pub fn put_if_unchanged(put: Put, mod_revision: i64) -> Self {
         let keys = KeyRange::key(put.key.clone());
@@ -145,7 +163,7 @@ impl Txn {
                 operand: Operand::ModRevision(mod_revision),
             }]),
             success: Vec::from([Op::Put(put)]),
-            failure: Vec::from([Op::Range(RangeRequest::new(keys))]),
+            failure: Vec::from([Op::Range(RangeRequest::new(keys).projection(Projection::Keys))]),
         }
     }
 }

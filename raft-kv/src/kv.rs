@@ -10,7 +10,7 @@ use crate::entry::{Entry, EntryId};
 use crate::error::{ApplyError, OpenError, ReadError, StoreFault};
 use crate::layout;
 use crate::lease::{LEASE_KEYS_MAX, LEASES_MAX};
-use crate::outcome::Outcome;
+use crate::outcome::{ANSWER_BYTES_MAX, Outcome};
 use crate::range::{KeyValue, RangeRequest, RangeResponse};
 use crate::session::SESSIONS_MAX;
 use crate::store::{Batch, Store};
@@ -25,7 +25,8 @@ pub struct Kv<S> {
     state: StateRecord,
     /// Whether a commit failed, so that the store may hold more than `state` says.
     stopped: bool,
-    /// [`SESSIONS_MAX`], [`LEASES_MAX`] and [`LEASE_KEYS_MAX`], except in tests of what happens beyond them.
+    /// [`SESSIONS_MAX`], [`LEASES_MAX`], [`LEASE_KEYS_MAX`] and [`ANSWER_BYTES_MAX`], except in tests
+    /// of what happens beyond them.
     capacity: Capacity,
 }
 
@@ -35,8 +36,12 @@ impl<S: Store> Kv<S> {
     /// # Errors
     /// The store cannot be read, is damaged, has a later format or belongs to something else.
     pub fn open(store: S) -> Result<Self, OpenError<S::Error>> {
-        let capacity =
-            Capacity { sessions: SESSIONS_MAX, leases: LEASES_MAX, lease_keys: LEASE_KEYS_MAX };
+        let capacity = Capacity {
+            sessions: SESSIONS_MAX,
+            leases: LEASES_MAX,
+            lease_keys: LEASE_KEYS_MAX,
+            answer_bytes: ANSWER_BYTES_MAX,
+        };
         Self::open_with(store, capacity)
     }
 

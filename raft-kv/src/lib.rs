@@ -100,8 +100,8 @@ pub use lease::{LEASE_KEYS_MAX, LEASE_TTL_MAX, LEASES_MAX, Lease};
 pub use lessor::{Lessor, RenewError};
 pub use memory::MemoryStore;
 pub use outcome::{
-    DeleteResult, GrantResult, OpResult, Outcome, PutResult, Rejection, RequestResult, Response,
-    RevokeResult, TxnResult,
+    ANSWER_BYTES_MAX, DeleteResult, GrantResult, OpResult, Outcome, PutResult, Rejection,
+    RequestResult, Response, RevokeResult, TxnResult,
 };
 pub use range::{Counting, KeyRange, KeyValue, Projection, RangeRequest, RangeResponse};
 pub use session::{SESSION_OUTCOME_BYTES_MAX, SESSIONS_MAX};

@@ -84,7 +84,18 @@ pub enum Rejection {
         /// How many keys may hang on it.
         max: u64,
     },
+    /// The pairs that the request returns are more than [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX).
+    #[error("the answer is too large: more than {max} bytes; read fewer keys at once")]
+    AnswerTooLarge {
+        /// The limit in bytes.
+        max: u64,
+    },
 }
+
+/// The largest answer of a request: the keys and values that it returns, with up to 64 bytes more
+/// for each pair. A larger answer could not travel from the leader to the node that was asked. The
+/// same on every replica, so not configurable.
+pub const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// The response to a command that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

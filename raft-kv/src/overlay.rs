@@ -6,6 +6,8 @@
 use core::cmp::Ordering;
 use core::iter::Peekable;
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use crate::store::{Batch, Order, ReadStore, Write};
@@ -13,19 +15,45 @@ use crate::store::{Batch, Order, ReadStore, Write};
 pub(crate) struct Overlay<'a, R> {
     base: &'a R,
     batch: Batch,
+    /// The pending writes that were replaced since the savepoint, oldest first; `None` without a savepoint.
+    replaced: Option<Vec<(Bytes, Option<Write>)>>,
 }
 
 impl<'a, R: ReadStore> Overlay<'a, R> {
     pub(crate) fn new(base: &'a R) -> Self {
-        Self { base, batch: Batch::default() }
+        Self { base, batch: Batch::default(), replaced: None }
     }
 
     pub(crate) fn put(&mut self, key: Bytes, value: Bytes) {
-        self.batch.put(key, value);
+        self.write(key, Write::Put(value));
     }
 
     pub(crate) fn delete(&mut self, key: Bytes) {
-        self.batch.delete(key);
+        self.write(key, Write::Delete);
+    }
+
+    fn write(&mut self, key: Bytes, write: Write) {
+        let before = self.batch.set(key.clone(), Some(write));
+        if let Some(replaced) = &mut self.replaced {
+            replaced.push((key, before));
+        }
+    }
+
+    /// Marks the state to which [`roll_back`](Self::roll_back) returns.
+    pub(crate) fn set_savepoint(&mut self) {
+        self.replaced = Some(Vec::new());
+    }
+
+    /// Forgets the savepoint and keeps the writes since then.
+    pub(crate) fn release_savepoint(&mut self) {
+        self.replaced = None;
+    }
+
+    /// Undoes all writes since the savepoint.
+    pub(crate) fn roll_back(&mut self) {
+        for (key, before) in self.replaced.take().into_iter().flatten().rev() {
+            self.batch.set(key, before);
+        }
     }
 
     pub(crate) fn into_batch(self) -> Batch {

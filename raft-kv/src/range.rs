@@ -23,6 +23,16 @@ pub struct KeyValue {
     pub lease: i64,
 }
 
+/// An upper bound of the encoded size of a pair without its key and its value.
+const PAIR_OVERHEAD_BYTES: u64 = 64;
+
+impl KeyValue {
+    /// What the pair contributes to the size of an answer.
+    pub(crate) fn answer_bytes(&self) -> u64 {
+        self.key.len() as u64 + self.value.len() as u64 + PAIR_OVERHEAD_BYTES
+    }
+}
+
 /// A set of keys in etcd's notation: `start` alone when `end` is empty, every key from `start` on
 /// when `end` is the single byte 0, otherwise `start..end`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

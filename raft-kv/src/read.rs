@@ -88,9 +88,23 @@ pub(crate) fn range<R: ReadStore>(
     revision: Option<i64>,
     shown: i64,
 ) -> Result<RangeResponse, R> {
+    range_within(store, request, revision, shown, u64::MAX).map(|(response, _)| response)
+}
+
+/// The same as [`range`], with the size of the answer. The read stops at the pair with which the
+/// answer exceeds `bytes_max`, so that its memory is bounded; the answer is then incomplete.
+pub(crate) fn range_within<R: ReadStore>(
+    store: &R,
+    request: &RangeRequest,
+    revision: Option<i64>,
+    shown: i64,
+    bytes_max: u64,
+) -> Result<(RangeResponse, u64), R> {
     let mut answer = Answer {
         request,
         response: RangeResponse { kvs: Vec::new(), more: false, count: 0, revision: shown },
+        bytes: 0,
+        bytes_max,
     };
     match (revision, request.keys.stop()) {
         (None, End::Single) => {
@@ -114,7 +128,7 @@ pub(crate) fn range<R: ReadStore>(
         }
         (Some(revision), _) => past_range(store, revision, &mut answer)?,
     }
-    Ok(answer.response)
+    Ok((answer.response, answer.bytes))
 }
 
 /// Walks the versions of all keys of the range. Of each key it takes the newest version that is not
@@ -184,6 +198,8 @@ impl Version {
 struct Answer<'r> {
     request: &'r RangeRequest,
     response: RangeResponse,
+    bytes: u64,
+    bytes_max: u64,
 }
 
 impl Answer<'_> {
@@ -212,8 +228,13 @@ impl Answer<'_> {
             kv.value = Bytes::new();
         }
         self.response.count += 1;
+        self.bytes = self.bytes.saturating_add(kv.answer_bytes());
         self.response.kvs.push(kv);
-        Ok(ControlFlow::Continue(()))
+        Ok(if self.bytes > self.bytes_max {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
     }
 
     fn offer_version<R: ReadStore>(

@@ -106,6 +106,14 @@ impl Batch {
         self.writes.get(key)
     }
 
+    /// Replaces the write to `key`, or removes it with `None`; returns the write that was there.
+    pub(crate) fn set(&mut self, key: Bytes, write: Option<Write>) -> Option<Write> {
+        match write {
+            Some(write) => self.writes.insert(key, write),
+            None => self.writes.remove(&key),
+        }
+    }
+
     pub(crate) fn scan<'a>(
         &'a self,
         from: &[u8],

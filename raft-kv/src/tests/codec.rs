@@ -25,7 +25,7 @@ proptest! {
 
     #[test]
     fn outcomes_come_back(commands in vec(command(), 1..20)) {
-        let mut model = Model::new(Capacity { sessions: 3, leases: 3, lease_keys: 2 });
+        let mut model = Model::new(Capacity { sessions: 3, leases: 3, lease_keys: 2, answer_bytes: 1 << 20 });
         for (index, command) in (1..).zip(commands) {
             let outcome = model.apply(index, &command);
             prop_assert_eq!(Outcome::decode(outcome.encode()), Ok(outcome));
@@ -90,6 +90,7 @@ fn rare_outcomes_come_back() {
             Rejection::LeaseNotExpired { id: i64::MAX },
             Rejection::TooManyLeases { max: 3 },
             Rejection::TooManyKeys { lease: -7, max: 3 },
+            Rejection::AnswerTooLarge { max: 5 },
         ]
         .map(Outcome::Rejected),
     );
@@ -117,8 +118,8 @@ fn the_bytes_of_a_put_are_fixed() {
     assert_eq!(Command::decode(Bytes::from_static(bytes)), Ok(put.clone()));
     assert_eq!(put.encode(), &bytes[..]);
     assert_eq!(
-        Command::decode(Bytes::from_static(b"\x08\x04")),
-        Err(DecodeError::UnknownVersion { found: 4 })
+        Command::decode(Bytes::from_static(b"\x08\x05")),
+        Err(DecodeError::UnknownVersion { found: 5 })
     );
     let unversioned = Bytes::from_static(&bytes[2..]);
     assert_eq!(Command::decode(unversioned), Err(DecodeError::Undecodable));

@@ -178,7 +178,7 @@ fn a_lease_lives_for_a_second_at_least_and_not_for_ever() {
 
 #[test]
 fn there_are_only_so_many_leases() {
-    let capacity = Capacity { sessions: 1, leases: 2, lease_keys: 1 };
+    let capacity = Capacity { sessions: 1, leases: 2, lease_keys: 1, answer_bytes: 1 << 20 };
     let mut log = Log { kv: Kv::open_with(MemoryStore::new(), capacity).unwrap() };
     grant(&mut log, 0);
     grant(&mut log, 8);
@@ -248,7 +248,7 @@ fn the_format_is_raised_by_the_first_lease_and_not_before() {
     assert_eq!(format(&log), &b"\x08\x01"[..]);
     // A refusal may stand in a session from then on.
     refused(&mut log, Revoke::new(1));
-    assert_eq!(format(&log), &b"\x08\x03"[..]);
+    assert_eq!(format(&log), &b"\x08\x04"[..]);
     let mut at_once = Kv::open(MemoryStore::new()).unwrap();
     let command =
         |index, request: Request| Entry::command(index, 1, Command::new(request).encode());
@@ -257,12 +257,12 @@ fn the_format_is_raised_by_the_first_lease_and_not_before() {
     at_once.apply_batch([put, revoke]).unwrap();
     assert_eq!(at_once.store(), log.kv.store());
     let later = log.kv.store().iter().map(|(key, value)| match &key[..] {
-        b"\0f" => (key.clone(), Bytes::from_static(b"\x08\x04")),
+        b"\0f" => (key.clone(), Bytes::from_static(b"\x08\x05")),
         _ => (key.clone(), value.clone()),
     });
     assert_eq!(
         Kv::open(later.collect::<MemoryStore>()).err(),
-        Some(OpenError::UnknownFormat { found: 4, supported: 3 })
+        Some(OpenError::UnknownFormat { found: 5, supported: 4 })
     );
 }
 
@@ -280,7 +280,7 @@ fn the_bytes_of_a_store_with_leases_are_fixed() {
     assert_eq!(
         pairs,
         [
-            r"\x00f: \x08\x03".into(),
+            r"\x00f: \x08\x04".into(),
             std::format!(r"\x00s: {}", pairs[1].split_once(": ").unwrap().1),
             std::format!(r"\x10k: {record}"),
             r" k\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00: ".into(),

@@ -18,7 +18,7 @@ use crate::{
     Rejection, Request, Revoke, Session, Txn,
 };
 
-const TWO: Capacity = Capacity { sessions: 9, leases: 9, lease_keys: 2 };
+const TWO: Capacity = Capacity { sessions: 9, leases: 9, lease_keys: 2, answer_bytes: 1 << 20 };
 
 /// Leases 7 and 8, on which two keys may hang each.
 fn two_leases() -> Log {
@@ -210,7 +210,7 @@ fn a_put_of_version_2_has_no_bound() {
 fn in_format_2(store: &MemoryStore) -> MemoryStore {
     let pairs = store.iter().map(|(key, value)| {
         let value = match &key[..] {
-            b"\0f" if value == &b"\x08\x03"[..] => Bytes::from_static(b"\x08\x02"),
+            b"\0f" if value == &b"\x08\x04"[..] => Bytes::from_static(b"\x08\x02"),
             b"\0s" => {
                 let mut state = StateRecord::decode(value.clone()).unwrap();
                 state.format = state.format.min(2);
@@ -257,7 +257,7 @@ fn a_store_of_format_2_is_read() {
     log.run(Delete::new(KeyRange::key("k")));
     assert_eq!((counted(&log), format(log.kv.store())), (vec![None, None], 2));
     log.run(hang("k", -2));
-    assert_eq!((counted(&log), format(log.kv.store())), (vec![Some(1), None], 3));
+    assert_eq!((counted(&log), format(log.kv.store())), (vec![Some(1), None], 4));
     log.run(Revoke::new(1));
     log.run(Revoke::new(-2));
     assert_eq!(counted(&log), []);

@@ -69,10 +69,10 @@ fn what_is_not_a_command_is_refused_and_the_log_goes_on() {
 #[test]
 fn a_command_of_a_later_version_stops_the_state_machine() {
     let mut kv = Kv::open(MemoryStore::new()).unwrap();
-    // Field 1, the version, as 4.
-    let mut later = vec![0x08, 4];
+    // Field 1, the version, as 5.
+    let mut later = vec![0x08, 5];
     later.extend_from_slice(&Command::new(Put::new("a", "v")).encode()[2..]);
-    let stop = ApplyError::UnknownCommand { index: 1, found: 4, supported: 3 };
+    let stop = ApplyError::UnknownCommand { index: 1, found: 5, supported: 4 };
     assert_eq!(kv.apply(Entry::command(1, 1, later)), Err(stop));
     assert_eq!((kv.applied_index(), kv.revision()), (0, 1));
 }
@@ -121,9 +121,9 @@ fn a_later_format_or_a_foreign_store_is_refused() {
         let record = FormatRecord { version }.encode_to_vec().into();
         Kv::open(store(layout::FORMAT_KEY, record))
     };
-    let unknown = OpenError::UnknownFormat { found: 4, supported: 3 };
-    assert_eq!(format(4).unwrap_err(), unknown);
-    for version in [0, 1, 2, 3] {
+    let unknown = OpenError::UnknownFormat { found: 5, supported: 4 };
+    assert_eq!(format(5).unwrap_err(), unknown);
+    for version in [0, 1, 2, 3, 4] {
         let damaged = matches!(format(version), Err(OpenError::Fault(StoreFault::Damaged(_))));
         assert!(damaged, "format {version} without counters was opened");
     }

@@ -1,3 +1,4 @@
+mod answer_limit;
 mod changes;
 mod codec;
 mod cost;

@@ -13,7 +13,8 @@ use crate::{
     RevisionChanges, Session,
 };
 
-pub(super) const CAPACITY: Capacity = Capacity { sessions: 3, leases: 4, lease_keys: 2 };
+pub(super) const CAPACITY: Capacity =
+    Capacity { sessions: 3, leases: 4, lease_keys: 2, answer_bytes: 1 << 20 };
 
 fn open(store: MemoryStore) -> Kv<MemoryStore> {
     Kv::open_with(store, CAPACITY).unwrap()

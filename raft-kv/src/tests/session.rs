@@ -14,7 +14,7 @@ fn command(client: u128, sequence: u64, since: u64) -> Command {
 }
 
 fn bounded(sessions: u64) -> Log {
-    let capacity = Capacity { sessions, leases: 1, lease_keys: 1 };
+    let capacity = Capacity { sessions, leases: 1, lease_keys: 1, answer_bytes: 1 << 20 };
     Log { kv: Kv::open_with(MemoryStore::new(), capacity).unwrap() }
 }
 

@@ -12,12 +12,16 @@ use crate::command::{
 use crate::range::{Counting, KeyRange, Projection, RangeRequest};
 use crate::store::Order;
 
-/// The command language of this version of the crate. Version 2 added leases; since version 3 only so many keys hang on one.
-pub(crate) const COMMAND_VERSION: u32 = 3;
+/// The command language of this version of the crate. Version 2 added leases; since version 3 only so many keys hang on
+/// one; since version 4 an answer is only so large.
+pub(crate) const COMMAND_VERSION: u32 = 4;
 const LEASES_SINCE: u32 = 2;
 /// Puts that hang keys on a lease are bound by [`LEASE_KEYS_MAX`](crate::LEASE_KEYS_MAX) from this version on. What an
 /// earlier one put into the log was carried out without that bound, and must be by every replica.
 pub(crate) const KEYS_BOUND_SINCE: u32 = 3;
+/// Answers are bound by [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX) from this version on. Every
+/// replica must carry out commands of earlier versions without that bound.
+pub(crate) const ANSWER_BOUND_SINCE: u32 = 4;
 
 /// Why bytes are not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -244,23 +248,39 @@ impl Command {
         let version = message.version;
         Self::from_message(message)
             // What a replica that knows nothing later would read otherwise is nothing that this crate wrote.
-            .filter(|command| command.version().min(LEASES_SINCE) <= version)
+            .filter(|command| command.expressible_since() <= version)
             .map(|command| (command, version))
             .ok_or(DecodeError::Undecodable)
     }
 
-    /// The earliest version that says all of it.
+    /// The version that the command is written with: the earliest that says all of it and bounds it.
     pub(crate) fn version(&self) -> u32 {
-        let hangs = |op: &Op| matches!(op, Op::Put(put) if put.lease != 0);
+        if self.request.returns_pairs() {
+            ANSWER_BOUND_SINCE
+        } else if self.hangs_keys() {
+            KEYS_BOUND_SINCE
+        } else {
+            self.expressible_since()
+        }
+    }
+
+    /// The earliest version that says all of it.
+    fn expressible_since(&self) -> u32 {
         let compares = |compare: &Compare| matches!(compare.operand, Operand::Lease(_));
         match &self.request {
-            Request::Put(put) if put.lease != 0 => KEYS_BOUND_SINCE,
-            Request::Txn(txn) if txn.success.iter().chain(&txn.failure).any(hangs) => {
-                KEYS_BOUND_SINCE
-            }
             Request::Txn(txn) if txn.compare.iter().any(compares) => LEASES_SINCE,
             Request::Grant(_) | Request::Revoke(_) => LEASES_SINCE,
+            _ if self.hangs_keys() => LEASES_SINCE,
             Request::Put(_) | Request::Delete(_) | Request::Txn(_) => 1,
+        }
+    }
+
+    fn hangs_keys(&self) -> bool {
+        let hangs = |op: &Op| matches!(op, Op::Put(put) if put.lease != 0);
+        match &self.request {
+            Request::Put(put) => put.lease != 0,
+            Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(hangs),
+            Request::Delete(_) | Request::Grant(_) | Request::Revoke(_) => false,
         }
     }
 

@@ -15,7 +15,7 @@ mod record;
 pub use command::DecodeError;
 pub use outcome::OutcomeDecodeError;
 
-pub(crate) use command::{COMMAND_VERSION, KEYS_BOUND_SINCE};
+pub(crate) use command::{ANSWER_BOUND_SINCE, COMMAND_VERSION, KEYS_BOUND_SINCE};
 pub(crate) use outcome::OutcomeMessage;
 pub(crate) use record::{
     FORMAT_VERSION, FormatRecord, KEYS_COUNTED_SINCE, LeaseRecord, SessionRecord, SessionUse,

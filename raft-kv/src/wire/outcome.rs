@@ -21,7 +21,7 @@ pub struct OutcomeDecodeError;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct OutcomeMessage {
-    #[prost(oneof = "OutcomeKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "OutcomeKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     kind: Option<OutcomeKind>,
 }
 
@@ -51,6 +51,8 @@ enum OutcomeKind {
     TooManyLeases(u64),
     #[prost(message, tag = "12")]
     TooManyKeys(TooManyKeysMessage),
+    #[prost(uint64, tag = "13")]
+    AnswerTooLarge(u64),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -229,6 +231,9 @@ impl From<&Outcome> for OutcomeMessage {
             Outcome::Rejected(Rejection::TooManyKeys { lease, max }) => {
                 OutcomeKind::TooManyKeys(TooManyKeysMessage { lease: *lease, max: *max })
             }
+            Outcome::Rejected(Rejection::AnswerTooLarge { max }) => {
+                OutcomeKind::AnswerTooLarge(*max)
+            }
         };
         Self { kind: Some(kind) }
     }
@@ -264,6 +269,9 @@ impl OutcomeMessage {
             OutcomeKind::TooManyLeases(max) => Outcome::Rejected(Rejection::TooManyLeases { max }),
             OutcomeKind::TooManyKeys(TooManyKeysMessage { lease, max }) => {
                 Outcome::Rejected(Rejection::TooManyKeys { lease, max })
+            }
+            OutcomeKind::AnswerTooLarge(max) => {
+                Outcome::Rejected(Rejection::AnswerTooLarge { max })
             }
         })
     }

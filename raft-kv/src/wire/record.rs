@@ -8,8 +8,9 @@ use super::outcome::OutcomeMessage;
 /// program can take a store back that never saw what it does not know.
 ///
 /// Format 2 is what commands of version 2 leave behind: leases, and outcomes that speak of them. In format 3 a lease may
-/// say how many keys hang on it, which a program that doesn't know would let go wrong.
-pub(crate) const FORMAT_VERSION: u32 = 3;
+/// say how many keys hang on it, which a program that doesn't know would let go wrong. In format 4 a session may keep
+/// the rejection of an answer that is too large.
+pub(crate) const FORMAT_VERSION: u32 = 4;
 /// The first format in which leases may say how many keys hang on them.
 pub(crate) const KEYS_COUNTED_SINCE: u32 = 3;
 
