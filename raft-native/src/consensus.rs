@@ -78,6 +78,19 @@ const BACKLOG_BYTES_MAX: usize = 64 << 20;
 impl Consensus {
     /// Runs until it is told to stop, or the server stops for good.
     pub(crate) async fn run(mut self) {
+        self.run_until_stopped().await;
+        // Without an answer, the clients would have to assume that these may be done.
+        self.inputs.close();
+        while let Ok(input) = self.inputs.try_recv() {
+            match input {
+                Input::Propose { reply, .. } => drop(reply.send(Proposed::Stopped)),
+                Input::Read { reply } => drop(reply.send(ReadReply::Stopped)),
+                _ => {}
+            }
+        }
+    }
+
+    async fn run_until_stopped(&mut self) {
         let mut effects = Effects::default();
         loop {
             self.carry_out(&mut effects);

@@ -139,24 +139,28 @@ impl Handle {
     /// have been carried out all the same.
     pub async fn execute(&self, command: Command) -> Result<Outcome, RequestError> {
         command.validate(&self.limits()).map_err(invalid)?;
+        let deadline = Instant::now() + self.parts.config.request_timeout;
         if command.session.is_some() {
-            return self.send_until_answered(command).await;
+            return self.send_until_answered(command, deadline).await;
         }
         loop {
             let Some(lent) = self.sessions.lend(*self.parts.applied.borrow()) else {
-                return self.send_until_answered(command).await;
+                return self.send_until_answered(command, deadline).await;
             };
             let mut once = command.clone();
             once.session = Some(lent.session());
-            let outcome = self.send_until_answered(once).await;
+            let outcome = self.send_until_answered(once, deadline).await;
             match outcome {
                 // Only so many sessions are remembered, and this one has rested for too long. What came under it was
                 // refused, and is sent again under a new one.
                 Ok(Outcome::SessionUnknown { since }) => {
                     lent.forgotten();
                     let mut applied = self.parts.applied.clone();
-                    if applied.wait_for(|applied| *applied >= since).await.is_err() {
-                        return Err(RequestError::Stopping);
+                    let is_applied = applied.wait_for(|applied| *applied >= since);
+                    match timeout_at(deadline, is_applied).await {
+                        Ok(Ok(_)) => {}
+                        Ok(Err(_)) => return Err(RequestError::Stopping),
+                        Err(_) => return Err(RequestError::Overloaded),
                     }
                 }
                 outcome => return outcome,
@@ -165,9 +169,12 @@ impl Handle {
     }
 
     /// Sends a command to whoever leads, again if its session allows that, until there is an answer.
-    async fn send_until_answered(&self, command: Command) -> Result<Outcome, RequestError> {
+    async fn send_until_answered(
+        &self,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<Outcome, RequestError> {
         let bytes = command.encode();
-        let deadline = Instant::now() + self.parts.config.request_timeout;
         // Once an attempt may have been carried out, no later one makes it certain that none was.
         let mut in_doubt = false;
         let failed = |in_doubt: bool, reason| {
@@ -224,8 +231,10 @@ impl Handle {
     async fn propose(&self, command: Bytes, deadline: Instant) -> Attempt {
         let (reply, answer) = oneshot::channel();
         let sent = timeout_at(deadline, self.parts.inputs.send(Input::Propose { command, reply }));
-        if !matches!(sent.await, Ok(Ok(()))) {
-            return Attempt::NotDone(RequestError::Overloaded);
+        match sent.await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Attempt::NotDone(RequestError::Stopping),
+            Err(_) => return Attempt::NotDone(RequestError::Overloaded),
         }
         match timeout_at(deadline, answer).await {
             Ok(Ok(Proposed::Applied(outcome))) => Attempt::Done(outcome),
@@ -278,7 +287,8 @@ impl Handle {
     }
 
     /// Reads many keys: the first ones of a range, up to `limit` of them, and no more than a few
-    /// mebibytes, so that no answer takes all memory.
+    /// mebibytes, so that no answer takes all memory. All are read at `at_revision`, or at the
+    /// revision of the response if that is `None`.
     ///
     /// # Errors
     ///
@@ -287,6 +297,7 @@ impl Handle {
         &self,
         keys: KeyRange,
         limit: u64,
+        at_revision: Option<i64>,
         consistency: Consistency,
     ) -> Result<RangeResponse, RequestError> {
         if consistency == Consistency::Linearizable {
@@ -302,9 +313,10 @@ impl Handle {
                 RangeResponse { kvs: Vec::new(), more: false, count: 0, revision: view.revision() };
             loop {
                 let left = limit - found.kvs.len() as u64;
-                let request = RangeRequest::new(keys.clone())
+                let mut request = RangeRequest::new(keys.clone())
                     .limit(left.min(LIST_STEP))
                     .counting(Counting::Returned);
+                request.revision = at_revision;
                 let step = view.range(&request).map_err(not_found)?;
                 found.more = step.more;
                 found.count += step.count;
@@ -359,8 +371,10 @@ impl Handle {
     async fn read_index(&self, deadline: Instant) -> Result<u64, RequestError> {
         let (reply, answer) = oneshot::channel();
         let sent = timeout_at(deadline, self.parts.inputs.send(Input::Read { reply }));
-        if !matches!(sent.await, Ok(Ok(()))) {
-            return Err(RequestError::Overloaded);
+        match sent.await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(RequestError::Stopping),
+            Err(_) => return Err(RequestError::Overloaded),
         }
         match timeout_at(deadline, answer).await {
             Ok(Ok(ReadReply::Ready(index))) => Ok(index),
@@ -521,6 +535,7 @@ where
 {
     match error {
         raft_kv::ReadError::Fault(fault) => RequestError::Storage(fault.to_string()),
+        raft_kv::ReadError::KeyTooLong => RequestError::TooLarge(error.to_string()),
         other => RequestError::Invalid(other.to_string()),
     }
 }

@@ -203,9 +203,13 @@ async fn rest_send(
     }
 }
 
-/// Whether the node itself says that the request was not carried out.
+/// Whether the node itself says that the request was not carried out. That a key is missing or a
+/// condition does not hold is a result.
 fn was_not_done(answer: &Answer) -> bool {
+    let is_result = answer.status == StatusCode::PRECONDITION_FAILED
+        || answer.problem_type() == Some("/problems/key-not-found".to_owned());
     !answer.status.is_success()
+        && !is_result
         && answer.json().is_ok_and(|problem| problem["outcome"] == "not-done")
 }
 

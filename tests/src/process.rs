@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -137,9 +138,32 @@ pub async fn run(
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     within: Duration,
 ) -> Result<Output> {
+    run_with_input(arguments, b"", within).await
+}
+
+/// Runs `raft` with these arguments to its end, with this on its standard input.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn run_with_input(
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    input: &[u8],
+    within: Duration,
+) -> Result<Output> {
     let mut command = raft()?;
     command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-    timeout(within, command.output())
+    let exchange = async {
+        if !input.is_empty() {
+            command.stdin(Stdio::piped());
+        }
+        let mut child = command.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input).await?;
+        }
+        child.wait_with_output().await
+    };
+    timeout(within, exchange)
         .await
         .with_context(|| format!("`raft` hangs: still there after {within:?}"))?
         .context("cannot run raft")

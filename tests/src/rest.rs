@@ -139,6 +139,12 @@ impl Answer {
         serde_json::from_slice(&self.body).with_context(|| format!("no JSON: {}", self.text()))
     }
 
+    /// The type of the problem that the body describes.
+    #[must_use]
+    pub fn problem_type(&self) -> Option<String> {
+        self.json().ok()?["type"].as_str().map(str::to_owned)
+    }
+
     /// The body as text, to be shown.
     #[must_use]
     pub fn text(&self) -> String {

@@ -89,10 +89,11 @@ fn check_problem(answer: &Answer, status: StatusCode) -> Result<()> {
     );
     let problem = answer.json()?;
     ensure!(problem["status"] == status.as_u16(), "{}", case());
-    for member in ["title", "detail"] {
+    for member in ["type", "title", "detail"] {
         let said = problem[member].as_str().unwrap_or_default();
         ensure!(!said.is_empty(), "no {member}: {}", case());
     }
+    ensure!(["not-done", "unknown"].iter().any(|known| problem["outcome"] == *known), "{}", case());
     Ok(())
 }
 
@@ -100,13 +101,18 @@ fn check_problem(answer: &Answer, status: StatusCode) -> Result<()> {
 async fn keys_and_values_over_the_limit() -> Result<()> {
     let subject = Subject::start().await?;
     let key = format!("/v1/kv/{}", "k".repeat(KEY_BYTES_MAX + 1));
-    for method in [Method::PUT, Method::DELETE] {
-        let answer =
-            subject.refuses_plain(StatusCode::PAYLOAD_TOO_LARGE, method, &key, b"").await?;
-        ensure!(answer.text().contains(&KEY_BYTES_MAX.to_string()), "{}", answer.text());
+    let longer = format!("/v1/kv/{}", "k".repeat(30_000));
+    for path in [&key, &longer] {
+        for method in [Method::PUT, Method::DELETE, Method::GET] {
+            let answer = subject.refuses_plain(StatusCode::URI_TOO_LONG, method, path, b"").await?;
+            ensure!(answer.text().contains(&KEY_BYTES_MAX.to_string()), "{}", answer.text());
+            assert_eq!(answer.problem_type().as_deref(), Some("/problems/key-too-long"));
+        }
     }
-    // There can be no such key.
-    subject.refuses_plain(StatusCode::NOT_FOUND, Method::GET, &key, b"").await?;
+    for parameter in ["prefix", "after"] {
+        let path = format!("/v1/kv?{parameter}={}", "k".repeat(KEY_BYTES_MAX + 1));
+        subject.refuses_plain(StatusCode::URI_TOO_LONG, Method::GET, &path, b"").await?;
+    }
     // One byte over the limit, and far beyond whatever is read at once.
     for bytes in [VALUE_BYTES_MAX + 1, 16 * VALUE_BYTES_MAX] {
         let value = Bytes::from(vec![b'v'; bytes]);
@@ -119,7 +125,18 @@ async fn keys_and_values_over_the_limit() -> Result<()> {
             .await?;
         ensure!(answer.text().contains(&VALUE_BYTES_MAX.to_string()), "{}", answer.text());
     }
-    subject.refuses_plain(StatusCode::NOT_FOUND, Method::PUT, "/v1/kv/", b"no key").await?;
+    subject.finish().await
+}
+
+/// N23
+#[tokio::test]
+async fn empty_key_is_refused_as_invalid() -> Result<()> {
+    let subject = Subject::start().await?;
+    for method in [Method::GET, Method::PUT, Method::DELETE] {
+        let answer =
+            subject.refuses_plain(StatusCode::BAD_REQUEST, method, "/v1/kv/", b"no key").await?;
+        ensure!(answer.text().contains("the key is empty"), "{}", answer.text());
+    }
     subject.finish().await
 }
 
@@ -226,10 +243,16 @@ async fn parameters_that_make_no_sense() -> Result<()> {
         "/v1/kv?limit=99999999999999999999999",
         "/v1/log?from=here",
         "/v1/log?limit=1.5",
+        "/v1/kv?revision=-1",
+        "/v1/kv?revision=0",
+        "/v1/kv?revision=9223372036854775808",
+        "/v1/kv?revision=1000000",
+        "/v1/kv?prefix=k&after=z&revision=1000000",
+        "/v1/kv/kept?revision=1000000",
     ] {
         subject.refuses_plain(StatusCode::BAD_REQUEST, Method::GET, path, b"").await?;
     }
-    for revision in ["soon", "\"", "\"-1\"", "\"99999999999999999999999\""] {
+    for revision in ["soon", "7", "\"", "\"7", "*, \"7\"", ","] {
         subject
             .refuses(StatusCode::BAD_REQUEST, || {
                 let mut put = request(Method::PUT, "/v1/kv/kept", b"changed")?;
@@ -245,9 +268,11 @@ async fn parameters_that_make_no_sense() -> Result<()> {
 #[tokio::test]
 async fn routes_and_methods_that_are_none() -> Result<()> {
     let subject = Subject::start().await?;
-    for path in ["/v1/nothing", "/v2/kv/kept", "/v1/kv/kept/../..", "/etc/passwd"] {
-        subject.refuses_plain(StatusCode::NOT_FOUND, Method::GET, path, b"").await?;
+    for path in ["/v1/nothing", "/v2/kv/kept", "/etc/passwd", "/problems/nothing"] {
+        let answer = subject.refuses_plain(StatusCode::NOT_FOUND, Method::GET, path, b"").await?;
+        assert_eq!(answer.problem_type().as_deref(), Some("/problems/path-not-found"));
     }
+    subject.refuses_plain(StatusCode::NOT_FOUND, Method::GET, "/v1/kv/kept/../..", b"").await?;
     for (method, path) in [
         (Method::POST, "/v1/kv/kept"),
         (Method::PUT, "/v1/status"),
@@ -266,7 +291,14 @@ async fn routes_and_methods_that_are_none() -> Result<()> {
 #[tokio::test]
 async fn a_key_that_is_not_there() -> Result<()> {
     let subject = Subject::start().await?;
-    subject.refuses_plain(StatusCode::NOT_FOUND, Method::GET, "/v1/kv/missing", b"").await?;
+    for method in [Method::GET, Method::DELETE] {
+        let answer =
+            subject.refuses_plain(StatusCode::NOT_FOUND, method, "/v1/kv/missing", b"").await?;
+        let kind = answer.problem_type().context("no type")?;
+        assert_eq!(kind, "/problems/key-not-found");
+        let described = subject.cluster.rest(0).json(&kind).await?;
+        assert_eq!(described["status"], 404);
+    }
     subject.finish().await
 }
 
@@ -448,5 +480,43 @@ async fn a_list_of_large_values_comes_in_parts() -> Result<()> {
     }
     assert_eq!(keys, COUNT);
     ensure!(parts > 1, "{parts} parts");
+    cluster.finish().await
+}
+
+/// N31: the node took no notice of `grpc-timeout`.
+#[tokio::test]
+async fn grpc_timeout_ends_call() -> Result<()> {
+    const DEADLINE_EXCEEDED: &str = "4";
+    const INVALID_ARGUMENT: &str = "3";
+    let mut cluster = Cluster::start(&["--request-timeout-ms", "20000"]).await?;
+    // Key k, value v.
+    let put = b"\0\0\0\0\x06\x0a\x01k\x12\x01v";
+    let call = async |rest: &mut Rest, time: &str| {
+        let mut call = request(Method::POST, "/raft.KeyValueService/Put", put)?;
+        call.headers_mut().insert("content-type", "application/grpc".parse()?);
+        call.headers_mut().insert("te", "trailers".parse()?);
+        call.headers_mut().insert("grpc-timeout", time.parse()?);
+        anyhow::Ok(rest.send(call).await?)
+    };
+    let code = |answer: &Answer| answer.header("grpc-status").map(str::to_owned);
+    let outcome = |answer: &Answer| answer.header("raft-outcome").map(str::to_owned);
+    for (time, expected) in
+        [("1n", DEADLINE_EXCEEDED), ("0S", DEADLINE_EXCEEDED), ("5", INVALID_ARGUMENT)]
+    {
+        let answer = call(&mut cluster.rest(0), time).await?;
+        ensure!(code(&answer).as_deref() == Some(expected), "{time}: {:?}", answer.headers);
+        ensure!(outcome(&answer).as_deref() == Some("not-done"), "{:?}", answer.headers);
+    }
+    let read = cluster.rest(0).ask(Method::GET, "/v1/kv/k", b"").await?;
+    assert_eq!(read.status, StatusCode::NOT_FOUND);
+    let answer = call(&mut cluster.rest(0), "20S").await?;
+    ensure!(code(&answer).is_none_or(|code| code == "0"), "{:?}", answer.headers);
+    // Without a majority a call ends with its deadline, long before that of the node.
+    for node in 1..NODES {
+        cluster.kill(node).await?;
+    }
+    let answer = call(&mut Rest::new(cluster.port(0), AT_ONCE), "500m").await?;
+    ensure!(code(&answer).as_deref() == Some(DEADLINE_EXCEEDED), "{:?}", answer.headers);
+    ensure!(outcome(&answer).as_deref() == Some("unknown"), "{:?}", answer.headers);
     cluster.finish().await
 }

@@ -2,12 +2,11 @@
 
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
 use bytes::BytesMut;
 use futures_util::StreamExt;
 
 use super::Api;
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 
 /// What is read of a value over the limit, only to be dropped. Many clients look for an answer when they have sent
 /// everything, and a connection that is closed on what they still send takes the answer with it.
@@ -47,7 +46,7 @@ async fn read(body: Body, what: &str, bytes_max: usize) -> Result<Bytes, Problem
         if value.len() + chunk.len() > bytes_max {
             discard(chunks).await;
             let detail = format!("{what} is over the limit of {bytes_max} bytes");
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+            return Err(Problem::of(Kind::TooLarge, detail));
         }
         value.extend_from_slice(&chunk);
     }

@@ -1,12 +1,15 @@
 //! The key-value store over gRPC, with reflection and health.
 
-use axum::Router;
+use axum::{Router, middleware};
 use bytes::Bytes;
-use raft_kv::{Command, Delete, KeyRange, Put, RangeRequest, RequestResult, Txn};
+use raft_kv::{
+    Command, Delete, KeyRange, OpResult, Put, RangeRequest, RequestResult, Txn, TxnResult,
+};
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-use super::kv::done;
-use super::{Api, ClientServerError};
+use super::done::Done;
+use super::{Api, ClientServerError, deadline};
 use crate::handle::{Consistency, RequestError};
 
 mod proto {
@@ -51,7 +54,8 @@ pub(crate) fn routes(api: Api) -> Result<Router, ClientServerError> {
         .route_service(
             "/grpc.reflection.v1alpha.ServerReflection/{*method}",
             reflection().build_v1alpha().map_err(built)?,
-        ))
+        )
+        .layer(middleware::from_fn(deadline::enforce)))
 }
 
 /// Keeps the health service told whether requests have a chance here.
@@ -85,15 +89,15 @@ impl KeyValueService for Service {
         let command = match request.if_mod_revision {
             None => Command::new(put),
             Some(revision) if revision < 0 => {
-                return Err(Status::invalid_argument("if_mod_revision must not be negative"));
+                return Err(invalid("if_mod_revision must not be negative"));
             }
             Some(revision) => Command::new(Txn::put_if_unchanged(put, revision)),
         };
-        let applied = self.api.node.execute(command).await.and_then(done).map_err(status)?;
-        if matches!(&applied.result, RequestResult::Txn(txn) if !txn.succeeded) {
-            return Err(Status::failed_precondition("the key was changed since; nothing was done"));
+        let done = self.execute(command).await?;
+        match done.result {
+            Some(RequestResult::Txn(txn)) if !txn.succeeded => Err(condition_failed(&txn)),
+            _ => Ok(Response::new(proto::PutResponse { revision: done.revision })),
         }
-        Ok(Response::new(proto::PutResponse { revision: applied.revision }))
     }
 
     async fn get(
@@ -129,12 +133,17 @@ impl KeyValueService for Service {
         let request = request.into_inner();
         let keys = KeyRange::key(key(request.key, request.key_bytes)?);
         let command = Command::new(Delete::new(keys));
-        let applied = self.api.node.execute(command).await.and_then(done).map_err(status)?;
-        let deleted = match applied.result {
-            RequestResult::Delete(result) => result.deleted,
-            _ => 0,
-        };
-        Ok(Response::new(proto::DeleteResponse { deleted, revision: applied.revision }))
+        let done = self.execute(command).await?;
+        match done.result {
+            Some(RequestResult::Delete(result)) => Ok(Response::new(proto::DeleteResponse {
+                deleted: result.deleted,
+                revision: done.revision,
+            })),
+            _ => Err(Status::data_loss(format!(
+                "the key was deleted before revision {}; the result was not kept",
+                done.revision
+            ))),
+        }
     }
 
     async fn get_cluster_status(
@@ -163,23 +172,60 @@ impl KeyValueService for Service {
     }
 }
 
+impl Service {
+    async fn execute(&self, command: Command) -> Result<Done, Status> {
+        self.api.node.execute(command).await.and_then(Done::try_from).map_err(status)
+    }
+}
+
+/// The metadata with the present revision of the key whose condition does not hold.
+const MOD_REVISION: &str = "raft-mod-revision";
+
+fn condition_failed(txn: &TxnResult) -> Status {
+    let present = txn.results.first().and_then(|result| match result {
+        OpResult::Range(found) => found.kvs.first(),
+        _ => None,
+    });
+    let mod_revision = present.map_or(0, |kv| kv.mod_revision);
+    let is = match mod_revision {
+        0 => "the key is not there".to_owned(),
+        revision => format!("the key was last changed at revision {revision}"),
+    };
+    let text = format!("the condition does not hold: {is}; nothing was changed, read it again");
+    let mut status = with_outcome(Status::failed_precondition(text), "not-done");
+    status.metadata_mut().insert(MOD_REVISION, mod_revision.into());
+    status
+}
+
 fn bytes(text: String, bytes: Vec<u8>) -> Bytes {
     if bytes.is_empty() { text.into() } else { bytes.into() }
 }
 
 fn key(text: String, binary: Vec<u8>) -> Result<Bytes, Status> {
     let key = bytes(text, binary);
-    if key.is_empty() { Err(Status::invalid_argument("the key is empty")) } else { Ok(key) }
+    if key.is_empty() { Err(invalid("the key is empty; give at least one byte")) } else { Ok(key) }
+}
+
+fn invalid(text: &str) -> Status {
+    status(RequestError::Invalid(text.to_owned()))
 }
 
 fn status(error: RequestError) -> Status {
     let text = error.to_string();
-    match error {
+    let outcome = if error.is_definite() { "not-done" } else { "unknown" };
+    let status = match error {
         RequestError::Invalid(_) | RequestError::TooLarge(_) => Status::invalid_argument(text),
         RequestError::Overloaded => Status::resource_exhausted(text),
         RequestError::NoLeader | RequestError::Stopping => Status::unavailable(text),
         RequestError::Storage(_) => Status::internal(text),
         // Not UNAVAILABLE: clients take that for "certainly not done" and repeat it.
         RequestError::Unknown => Status::deadline_exceeded(text),
-    }
+    };
+    with_outcome(status, outcome)
+}
+
+/// Adds to a failed call whether it may have been carried out: `not-done` or `unknown`.
+pub(crate) fn with_outcome(mut status: Status, outcome: &'static str) -> Status {
+    status.metadata_mut().insert("raft-outcome", MetadataValue::from_static(outcome));
+    status
 }

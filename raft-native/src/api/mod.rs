@@ -2,6 +2,9 @@
 
 mod body;
 mod cluster;
+mod conditions;
+mod deadline;
+mod done;
 mod events;
 mod grpc;
 mod kv;
@@ -28,7 +31,7 @@ use tokio::task::JoinHandle;
 use crate::config::StartError;
 use crate::handle::Handle;
 use metrics::Requests;
-use problem::Problem;
+use problem::{Kind, Problem};
 
 /// Something that stops the server for clients from being built: a defect of this program.
 #[derive(Debug, thiserror::Error)]
@@ -102,12 +105,15 @@ fn router(api: Api) -> Result<Router, ClientServerError> {
     let rest = Router::new()
         .route("/v1/kv", get(kv::list))
         .route("/v1/kv/{*key}", get(kv::get).put(kv::put).delete(kv::delete))
+        // The empty key is refused as a key, not as a path.
+        .route("/v1/kv/", get(kv::get).put(kv::put).delete(kv::delete))
         .route("/v1/txn", post(txn::execute))
         .route("/v1/status", get(cluster::status))
         .route("/v1/cluster", get(cluster::cluster))
         .route("/v1/log", get(cluster::log))
         .route("/v1/events", get(events::events))
         .route("/metrics", get(metrics::metrics))
+        .route("/problems/{name}", get(problem::describe))
         .route("/livez", get(cluster::live))
         .route("/readyz", get(cluster::ready))
         .method_not_allowed_fallback(wrong_method)
@@ -119,7 +125,7 @@ fn router(api: Api) -> Result<Router, ClientServerError> {
 
 async fn wrong_method(request: Request) -> Response {
     let detail = format!("{} is not possible here", request.method());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).into_response()
+    Problem::of(Kind::MethodNotAllowed, detail).into_response()
 }
 
 /// What is said about a path that nothing is at.
@@ -136,5 +142,5 @@ pub(crate) fn nothing_here(request: &Request) -> Response {
         return response;
     }
     let detail = format!("there is nothing at {}", request.uri().path());
-    Problem::new(StatusCode::NOT_FOUND, detail).into_response()
+    Problem::of(Kind::PathNotFound, detail).into_response()
 }

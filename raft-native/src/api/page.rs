@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use super::nothing_here;
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 
 #[derive(RustEmbed)]
 #[folder = "../www"]
@@ -37,13 +37,13 @@ pub(crate) async fn page_or_nothing(request: Request) -> Response {
         if name.starts_with("pkg/") {
             let detail =
                 "this program was built without the playground: build it with cargo xtask demo";
-            return Problem::new(StatusCode::NOT_FOUND, detail).into_response();
+            return Problem::of(Kind::PathNotFound, detail).into_response();
         }
         return nothing_here(&request);
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let detail = format!("{} is not possible here", request.method());
-        return Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).into_response();
+        return Problem::of(Kind::MethodNotAllowed, detail).into_response();
     }
     serve(&request, name, &file)
 }

@@ -1,37 +1,148 @@
 //! Errors, as problem details (RFC 9457).
 
+use axum::Json;
+use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::handle::RequestError;
 
 /// What went wrong, for programs and for people.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
     title: &'static str,
     status: u16,
     detail: String,
-    /// For a write that failed: `not-done`, or `unknown` if it may have been done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<&'static str>,
+    /// `not-done` if the request certainly changed nothing, `unknown` if it may have been done.
+    outcome: &'static str,
+}
+
+/// The kinds of problems that a client may want to tell apart. Where the status alone says enough,
+/// the type is `about:blank`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    InvalidRequest,
+    KeyNotFound,
+    PathNotFound,
+    MethodNotAllowed,
+    ConditionFailed,
+    KeyTooLong,
+    TooLarge,
+    Overloaded,
+    NoLeader,
+    Stopping,
+    StorageFailed,
+    OutcomeUnknown,
+}
+
+impl Kind {
+    const ALL: [Self; 12] = [
+        Self::InvalidRequest,
+        Self::KeyNotFound,
+        Self::PathNotFound,
+        Self::MethodNotAllowed,
+        Self::ConditionFailed,
+        Self::KeyTooLong,
+        Self::TooLarge,
+        Self::Overloaded,
+        Self::NoLeader,
+        Self::Stopping,
+        Self::StorageFailed,
+        Self::OutcomeUnknown,
+    ];
+
+    /// The last part of the type's URI, the status, and the title.
+    fn parts(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Self::InvalidRequest => {
+                ("invalid-request", StatusCode::BAD_REQUEST, "The request is invalid")
+            }
+            Self::KeyNotFound => ("key-not-found", StatusCode::NOT_FOUND, "The key is not there"),
+            Self::PathNotFound => ("path-not-found", StatusCode::NOT_FOUND, "Unknown path"),
+            Self::MethodNotAllowed => (
+                "method-not-allowed",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "The path has no such method",
+            ),
+            Self::ConditionFailed => (
+                "condition-failed",
+                StatusCode::PRECONDITION_FAILED,
+                "A condition of the request does not hold",
+            ),
+            Self::KeyTooLong => ("key-too-long", StatusCode::URI_TOO_LONG, "The key is too long"),
+            Self::TooLarge => (
+                "too-large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The request or its answer is too large",
+            ),
+            Self::Overloaded => {
+                ("overloaded", StatusCode::TOO_MANY_REQUESTS, "The node is overloaded")
+            }
+            Self::NoLeader => ("no-leader", StatusCode::SERVICE_UNAVAILABLE, "No leader is known"),
+            Self::Stopping => ("stopping", StatusCode::SERVICE_UNAVAILABLE, "The node is stopping"),
+            Self::StorageFailed => {
+                ("storage-failed", StatusCode::INTERNAL_SERVER_ERROR, "The store cannot be read")
+            }
+            Self::OutcomeUnknown => (
+                "outcome-unknown",
+                StatusCode::GATEWAY_TIMEOUT,
+                "The request may have been carried out",
+            ),
+        }
+    }
+
+    /// The type's URI, relative to the node.
+    fn uri(self) -> String {
+        format!("/problems/{}", self.parts().0)
+    }
 }
 
 impl Problem {
+    /// A problem of which the status says the kind.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { title, status: status.as_u16(), detail: detail.into(), outcome: None }
+        Self {
+            kind: "about:blank".into(),
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            outcome: "not-done",
+        }
+    }
+
+    pub(crate) fn of(kind: Kind, detail: impl Into<String>) -> Self {
+        let (_, status, title) = kind.parts();
+        Self { kind: kind.uri(), title, ..Self::new(status, detail) }
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, detail)
+        Self::of(Kind::InvalidRequest, detail)
     }
+
+    /// The same problem of a request that may have been carried out.
+    pub(crate) fn with_unknown_outcome(self) -> Self {
+        Self { outcome: "unknown", ..self }
+    }
+}
+
+/// Describes a kind of problem at its URI.
+pub(crate) async fn describe(Path(name): Path<String>) -> Result<Response, Problem> {
+    let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.parts().0 == name) else {
+        return Err(Problem::of(Kind::PathNotFound, format!("unknown problem type: {name:?}")));
+    };
+    let (_, status, title) = kind.parts();
+    let described = json!({ "type": kind.uri(), "title": title, "status": status.as_u16() });
+    Ok(Json(described).into_response())
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, axum::Json(&self)).into_response();
+        let mut response = (status, Json(&self)).into_response();
         let content_type = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -43,15 +154,37 @@ impl IntoResponse for Problem {
 
 impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Self {
-        let status = match error {
-            RequestError::Invalid(_) => StatusCode::BAD_REQUEST,
-            RequestError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            RequestError::Overloaded => StatusCode::TOO_MANY_REQUESTS,
-            RequestError::NoLeader | RequestError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            RequestError::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            RequestError::Unknown => StatusCode::GATEWAY_TIMEOUT,
+        let kind = match error {
+            RequestError::Invalid(_) => Kind::InvalidRequest,
+            RequestError::TooLarge(_) => Kind::TooLarge,
+            RequestError::Overloaded => Kind::Overloaded,
+            RequestError::NoLeader => Kind::NoLeader,
+            RequestError::Stopping => Kind::Stopping,
+            RequestError::Storage(_) => Kind::StorageFailed,
+            RequestError::Unknown => Kind::OutcomeUnknown,
         };
-        let outcome = if error.is_definite() { "not-done" } else { "unknown" };
-        Self { outcome: Some(outcome), ..Self::new(status, error.to_string()) }
+        let problem = Self::of(kind, error.to_string());
+        if error.is_definite() { problem } else { problem.with_unknown_outcome() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_uri() {
+        let uris: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.uri()).collect();
+        assert_eq!(uris.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn only_unknown_error_has_unknown_outcome() {
+        let outcome = |error: RequestError| Problem::from(error).outcome;
+        assert_eq!(outcome(RequestError::Unknown), "unknown");
+        assert_eq!(outcome(RequestError::NoLeader), "not-done");
+        assert_eq!(Problem::new(StatusCode::FORBIDDEN, "no").outcome, "not-done");
     }
 }

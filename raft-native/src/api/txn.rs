@@ -12,7 +12,8 @@ use raft_kv::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::kv::{Item, done, with_revision};
+use super::done::{Done, without_result};
+use super::kv::{Item, with_revision};
 use super::parameters::Parameters;
 use super::problem::Problem;
 use super::{Api, body};
@@ -110,17 +111,23 @@ pub(crate) async fn execute(
     }
     let request: Request = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("no transaction: {error}")))?;
-    let applied = done(api.node.execute(Command::new(request.txn()?)).await?)?;
-    let RequestResult::Txn(txn) = applied.result else {
-        let detail = "a transaction was answered with something else";
-        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail));
+    let done = Done::try_from(api.node.execute(Command::new(request.txn()?)).await?)?;
+    let revision = done.revision;
+    let txn = match done.result {
+        Some(RequestResult::Txn(txn)) => txn,
+        Some(_) => {
+            let detail = "a transaction was answered with something else";
+            let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail);
+            return Err(problem.with_unknown_outcome());
+        }
+        None => return Ok(without_result(revision)),
     };
     let answer = Answer {
-        revision: applied.revision,
+        revision,
         succeeded: txn.succeeded,
         results: txn.results.into_iter().map(Effect::from).collect(),
     };
-    Ok(with_revision(Json(answer).into_response(), applied.revision))
+    Ok(with_revision(Json(answer).into_response(), revision))
 }
 
 impl Request {

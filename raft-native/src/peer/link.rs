@@ -7,12 +7,12 @@ use quinn::{Connection, Endpoint};
 use raft_core::{Message, NodeId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::call::{Answer, Call, Question, Reply};
 use super::lane::{Lane, read_lane, write_lane};
-use super::{CallError, REPLACED, Receiver, peer_of, why_not};
+use super::{CLOSED, CallError, REPLACED, Receiver, peer_of, why_not};
 use crate::address::Address;
 use crate::identity::server_name;
 use crate::names::Names;
@@ -59,16 +59,23 @@ impl Link {
     }
 
     pub(crate) async fn call(&self, call: &Call, patience: Duration) -> Result<Answer, CallError> {
+        let deadline = Instant::now() + patience;
         let connection = self.connection.borrow().clone().ok_or(CallError::NotSent)?;
-        let (mut send, mut receive) = connection.open_bi().await.map_err(|_| CallError::NotSent)?;
-        let exchange = async {
-            send.write_all(&call.to_bytes()).await.ok()?;
-            send.finish().ok()?;
-            let bytes = receive.read_to_end(CALL_BYTES_MAX).await.ok()?;
-            Answer::decode(&bytes[..]).ok()
+        let opened = timeout_at(deadline, connection.open_bi()).await;
+        let Ok(Ok((mut send, mut receive))) = opened else {
+            return Err(CallError::NotSent);
         };
-        let answer = timeout(patience, exchange).await.map_err(|_| CallError::NoAnswer)?;
-        answer.ok_or(CallError::NoAnswer)
+        let bytes = call.to_bytes();
+        let written = timeout_at(deadline, send.write_all(&bytes)).await;
+        if !matches!(written, Ok(Ok(()))) || send.finish().is_err() {
+            // The peer takes no question without its end, which a mere drop would send.
+            let _ = send.reset(CLOSED);
+            return Err(CallError::NotSent);
+        }
+        match timeout_at(deadline, receive.read_to_end(CALL_BYTES_MAX)).await {
+            Ok(Ok(bytes)) => Answer::decode(&bytes[..]).map_err(|_| CallError::NoAnswer),
+            _ => Err(CallError::NoAnswer),
+        }
     }
 
     async fn learn_name(&self, node: NodeId) {
