@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::error;
 
 use crate::storage::StateStore;
+use crate::timings::{Timings, timed};
 
 /// What a proposer is told.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub(crate) struct Applier {
     pub(crate) kv: Kv<StateStore>,
     pub(crate) applied: watch::Sender<u64>,
     pub(crate) backlog: Backlog,
+    pub(crate) timings: Timings,
 }
 
 /// Entries applied in one commit of the store.
@@ -73,7 +75,8 @@ impl Applier {
                 .into_iter()
                 .map(|committed| (to_kv(committed.entry), committed.reply))
                 .unzip();
-            let outcomes = match self.kv.apply_batch(entries) {
+            let applied = timed(&self.timings.apply, || self.kv.apply_batch(entries));
+            let outcomes = match applied {
                 Ok(outcomes) => outcomes,
                 Err(problem) => {
                     error!(%problem, "the state machine failed; this node stops");

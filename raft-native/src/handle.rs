@@ -22,6 +22,7 @@ use crate::peer::{Answer, Call, CallError, Peers, Question, Refusal, Reply};
 use crate::session::Sessions;
 use crate::status::{ClusterMember, FollowerView, LogEntry, NodeStatus, role_name};
 use crate::storage::{LogStore, StateStore};
+use crate::timings::Timings;
 
 /// A running node as clients use it.
 #[derive(Clone)]
@@ -41,6 +42,7 @@ pub(crate) struct Parts {
     pub(crate) log: LogStore,
     pub(crate) journal: Arc<Journal>,
     pub(crate) names: Names,
+    pub(crate) timings: Timings,
 }
 
 /// How fresh a read has to be.
@@ -507,6 +509,11 @@ impl Handle {
     #[must_use]
     pub fn leader(&self) -> Option<String> {
         self.parts.glance.borrow().leader.map(|leader| self.parts.names.of(leader))
+    }
+
+    /// How long the threads of the node take for their work.
+    pub(crate) fn timings(&self) -> &Timings {
+        &self.parts.timings
     }
 
     /// The other members, and whether there is a connection to them.

@@ -30,6 +30,7 @@ mod peer;
 mod session;
 mod status;
 mod storage;
+mod timings;
 mod writer;
 
 pub use address::{Address, AddressError};

@@ -24,6 +24,7 @@ use crate::journal::Journal;
 use crate::names::Names;
 use crate::peer::{Answer, Call, Peers, Receiver};
 use crate::storage::Storage;
+use crate::timings::Timings;
 use crate::writer::{Finished, Job, Writer};
 
 /// A running node. Dropping it without [`shutdown`](Node::shutdown) abandons it.
@@ -83,6 +84,7 @@ impl Node {
         let (applied, applied_watch) = watch::channel(kv.applied_index());
         let (failed, failed_watch) = watch::channel(false);
         let backlog = Backlog::default();
+        let timings = Timings::default();
         let names = config.members().into_iter().map(|address| {
             let name =
                 if address == config.advertise { config.name.clone() } else { address.to_string() };
@@ -107,10 +109,11 @@ impl Node {
             log: log.clone(),
             journal: journal.clone(),
             names: names.clone(),
+            timings: timings.clone(),
         });
         receiver.handle.send_replace(Some(handle.clone()));
 
-        let writer = Writer { database, meta, log, last, mark };
+        let writer = Writer { database, meta, log, last, mark, timings: timings.clone() };
         let finished = inputs.clone();
         let writer_failed = failed.clone();
         let writer = spawn_thread("raft-disk", move || {
@@ -127,7 +130,7 @@ impl Node {
                 let _ = finished.blocking_send(input);
             });
         })?;
-        let applier = Applier { kv, applied, backlog: backlog.clone() };
+        let applier = Applier { kv, applied, backlog: backlog.clone(), timings };
         let applier_failed = failed.clone();
         let applier_inputs = inputs.clone();
         let applier = spawn_thread("raft-apply", move || {

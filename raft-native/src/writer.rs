@@ -10,6 +10,7 @@ use raft_core::{Durable, Entry, Fetch, LogIndex, Write};
 use tracing::error;
 
 use crate::storage::{HardStateRecord, LogStore, Mark};
+use crate::timings::{Timings, timed};
 
 /// Work for the disk.
 pub(crate) enum Job {
@@ -41,6 +42,7 @@ pub(crate) struct Writer {
     /// Where the log on the disk ends.
     pub(crate) last: LogIndex,
     pub(crate) mark: Mark,
+    pub(crate) timings: Timings,
 }
 
 impl Writer {
@@ -55,7 +57,11 @@ impl Writer {
                     Job::Fetch(fetch) => fetches.push(fetch),
                 }
             }
-            if let Err(problem) = self.write(&writes) {
+            let written = match &writes[..] {
+                [] => Ok(()),
+                writes => timed(&self.timings.clone().log_write, || self.write(writes)),
+            };
+            if let Err(problem) = written {
                 error!(%problem, "the disk failed; this node stops, and does not try again");
                 return finished(Finished::Failed);
             }
@@ -75,9 +81,6 @@ impl Writer {
     }
 
     fn write(&mut self, writes: &[Write]) -> Result<(), WriteError> {
-        if writes.is_empty() {
-            return Ok(());
-        }
         let mut batch = self.database.batch();
         let mut latest = None;
         for write in writes {

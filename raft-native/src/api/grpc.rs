@@ -9,7 +9,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use super::done::Done;
-use super::{Api, ClientServerError, deadline};
+use super::{Api, ClientServerError, deadline, metrics};
 use crate::handle::{Consistency, RequestError};
 
 mod proto {
@@ -43,6 +43,7 @@ pub(crate) fn routes(api: Api) -> Result<Router, ClientServerError> {
     let service = KeyValueServiceServer::new(Service { api: api.clone() })
         .max_decoding_message_size(bytes_max);
     let (reporter, health) = tonic_health::server::health_reporter();
+    let counted = api.clone();
     tokio::spawn(report_health(api, reporter));
     Ok(Router::new()
         .route_service("/raft.KeyValueService/{*method}", service)
@@ -55,7 +56,8 @@ pub(crate) fn routes(api: Api) -> Result<Router, ClientServerError> {
             "/grpc.reflection.v1alpha.ServerReflection/{*method}",
             reflection().build_v1alpha().map_err(built)?,
         )
-        .layer(middleware::from_fn(deadline::enforce)))
+        .layer(middleware::from_fn(deadline::enforce))
+        .layer(middleware::from_fn_with_state(counted, metrics::count_grpc)))
 }
 
 /// Keeps the health service told whether requests have a chance here.

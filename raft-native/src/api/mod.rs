@@ -6,12 +6,15 @@ mod conditions;
 mod deadline;
 mod done;
 mod events;
+mod exposition;
 mod grpc;
 mod kv;
 mod metrics;
 mod page;
 mod parameters;
 mod problem;
+#[cfg(target_os = "linux")]
+mod process;
 mod txn;
 
 use std::io::ErrorKind;

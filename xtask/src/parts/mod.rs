@@ -79,9 +79,12 @@ impl Part {
 
     /// What must be on the machine.
     fn needs(self) -> &'static [Need] {
-        use Need::{CargoDeny, Chromium, Curl, NodePackages, Toolchain, WasmBindgen, WasmPack};
+        use Need::{
+            CargoDeny, Chromium, Curl, NodePackages, Promtool, Toolchain, WasmBindgen, WasmPack,
+        };
         match self {
-            Self::Fmt | Self::Clippy | Self::Doc | Self::Build | Self::Test => &[Toolchain],
+            Self::Fmt | Self::Clippy | Self::Doc | Self::Build => &[Toolchain],
+            Self::Test => &[Toolchain, Promtool],
             Self::NoStd | Self::Switches | Self::Golden => &[Toolchain],
             Self::Campaign | Self::Sabotage | Self::Model | Self::Fuzz => &[Toolchain],
             Self::Differential => &[Toolchain],

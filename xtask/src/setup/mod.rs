@@ -24,6 +24,8 @@ pub enum Need {
     Chromium,
     /// Node.js with npm, and the packages of tests/browser.
     NodePackages,
+    /// Checks the metrics of a node.
+    Promtool,
     /// README.md's client, on a machine that got rustup in another way.
     Curl,
     /// Builds one of the cores that ours is compared with.
@@ -42,6 +44,7 @@ impl Need {
         Self::CargoDeny,
         Self::Chromium,
         Self::NodePackages,
+        Self::Promtool,
         Self::Curl,
     ];
 
@@ -54,6 +57,7 @@ impl Need {
             Self::CargoDeny => tool::CARGO_DENY.ensure(workspace),
             Self::Chromium => system::ensure(workspace, system::CHROMIUM),
             Self::NodePackages => npm::ensure(workspace),
+            Self::Promtool => system::ensure(workspace, system::PROMTOOL),
             Self::Curl => system::ensure(workspace, system::CURL),
             Self::Protoc => system::ensure(workspace, system::PROTOC),
         }

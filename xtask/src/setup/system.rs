@@ -14,6 +14,9 @@ pub const CHROMIUM: &[Program] = &[("chromium", "chromium"), ("chromedriver", "c
 /// Node.js and its package manager.
 pub const NODE: &[Program] = &[("node", "nodejs"), ("npm", "npm")];
 
+/// The checker of metrics that comes with Prometheus.
+pub const PROMTOOL: &[Program] = &[("promtool", "prometheus")];
+
 /// An HTTP client for the command line.
 pub const CURL: &[Program] = &[("curl", "curl")];
 
