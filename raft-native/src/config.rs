@@ -83,6 +83,16 @@ pub enum StartError {
     Damaged { path: PathBuf, reason: String },
     #[error("cannot make an identity: {0}")]
     Identity(String),
+    #[error("invalid {flag}: 0; give at least 1")]
+    ZeroTimeout { flag: &'static str },
+    #[error(
+        "invalid --heartbeat-ms: {heartbeat_ms}; give less than --election-timeout-min-ms, {min_ms}"
+    )]
+    HeartbeatTooLong { heartbeat_ms: u128, min_ms: u128 },
+    #[error(
+        "invalid --election-timeout-max-ms: {max_ms}; give more than --election-timeout-min-ms, {min_ms}"
+    )]
+    ElectionTimeouts { min_ms: u128, max_ms: u128 },
     #[error("the timing makes no sense: {0}")]
     Timing(raft_core::ConfigError),
 }
@@ -126,11 +136,34 @@ impl NodeConfig {
                 }
             }
         }
+        self.validate_timeouts()?;
         match &self.cluster_secret {
             None if !self.listen.is_loopback() => Err(StartError::SecretNeeded(self.listen)),
             Some(secret) if secret.len() < 16 => Err(StartError::SecretTooShort(secret.len())),
             _ => Ok(()),
         }
+    }
+
+    fn validate_timeouts(&self) -> Result<(), StartError> {
+        for (flag, timeout) in [
+            ("--request-timeout-ms", self.request_timeout),
+            ("--heartbeat-ms", self.heartbeat_interval),
+            ("--election-timeout-min-ms", self.election_timeout_min),
+        ] {
+            if timeout.is_zero() {
+                return Err(StartError::ZeroTimeout { flag });
+            }
+        }
+        let min_ms = self.election_timeout_min.as_millis();
+        if self.heartbeat_interval >= self.election_timeout_min {
+            let heartbeat_ms = self.heartbeat_interval.as_millis();
+            return Err(StartError::HeartbeatTooLong { heartbeat_ms, min_ms });
+        }
+        if self.election_timeout_min >= self.election_timeout_max {
+            let max_ms = self.election_timeout_max.as_millis();
+            return Err(StartError::ElectionTimeouts { min_ms, max_ms });
+        }
+        Ok(())
     }
 
     /// All nodes of the cluster, this one first.
@@ -166,5 +199,17 @@ mod tests {
         }
         assert!(problem(|config| config.listen = [0, 0, 0, 0].into()).contains("--cluster-secret"));
         assert!(problem(|config| config.cluster_secret = Some("short".into())).contains("16"));
+    }
+
+    #[test]
+    fn impossible_timeout_is_refused_with_its_flag() {
+        let zero = Duration::ZERO;
+        assert!(problem(|c| c.request_timeout = zero).contains("--request-timeout-ms"));
+        assert!(problem(|c| c.heartbeat_interval = zero).contains("--heartbeat-ms"));
+        assert!(problem(|c| c.election_timeout_min = zero).contains("--election-timeout-min-ms"));
+        let second = Duration::from_secs(1);
+        assert!(problem(|c| c.heartbeat_interval = second).contains("--heartbeat-ms: 1000"));
+        let shorter = problem(|c| c.election_timeout_min = second);
+        assert!(shorter.contains("--election-timeout-max-ms: 600"), "{shorter}");
     }
 }

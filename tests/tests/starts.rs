@@ -207,7 +207,23 @@ async fn flags_that_make_no_sense() -> Result<()> {
 #[tokio::test]
 async fn election_timeouts_that_no_cluster_can_live_with() -> Result<()> {
     let plan = Plan::new()?.with("--election-timeout-min-ms", "500");
-    plan.with("--election-timeout-max-ms", "100").is_refused(&["election_timeout"]).await
+    plan.with("--election-timeout-max-ms", "100").is_refused(&["--election-timeout-max-ms"]).await
+}
+
+/// N32
+#[tokio::test]
+async fn impossible_timeout_is_refused_with_its_flag() -> Result<()> {
+    for flag in [
+        "--request-timeout-ms",
+        "--heartbeat-ms",
+        "--election-timeout-min-ms",
+        "--election-timeout-max-ms",
+    ] {
+        for value in ["0", "-1", "18446744073709551615"] {
+            Plan::new()?.with(flag, value).is_refused(&[flag]).await?;
+        }
+    }
+    Plan::new()?.with("--heartbeat-ms", "300").is_refused(&["--heartbeat-ms"]).await
 }
 
 #[tokio::test]
@@ -217,7 +233,7 @@ async fn nobody_there_to_talk_to() -> Result<()> {
     let arguments = ["get", "key", "--endpoints", &endpoint];
     let output = process::run(arguments, PATIENCE).await?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
+    ensure!(output.status.code() == Some(5), "{}: {said}", output.status);
     ensure!(said.lines().count() == 1 && said.contains(&endpoint), "{said}");
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! The commands of a client: they talk to any node over REST.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,27 +11,48 @@ use base64::prelude::BASE64_STANDARD;
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use serde_json::{Value, json};
-use ureq::http::{Response, StatusCode};
-use ureq::{Agent, Body};
+use ureq::http::StatusCode;
 
-use super::{Failure, Output, say};
+use super::Output;
+use super::endpoints::{Access, Answer, Endpoints};
+use super::failure::ClientError;
 
 #[derive(Args)]
 pub(crate) struct ClientArgs {
-    /// The nodes to ask, as HOST:PORT, separated by commas; the first that answers is taken.
+    /// The nodes to ask, as HOST:PORT, separated by commas. The next one is asked if one is away or
+    /// knows no leader.
     #[arg(long, env = "RAFT_ENDPOINTS", value_delimiter = ',', default_value = "localhost:50051")]
     endpoints: Vec<String>,
-    /// How to print what is found.
+    /// How to print results and errors.
     #[arg(long, env = "RAFT_OUTPUT", value_enum, default_value_t)]
     output: Output,
+    /// How long a node may take for its answer, in milliseconds. Longer than --request-timeout-ms of
+    /// the node, or the outcome of a slow write is unknown.
+    #[arg(long, env = "RAFT_TIMEOUT_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    timeout_ms: u64,
 }
 
 #[derive(Args)]
 pub(crate) struct PutArgs {
     /// The key.
+    #[arg(value_parser = key)]
     key: String,
-    /// The value.
-    value: String,
+    /// The value; - reads it from the standard input.
+    #[arg(
+        required_unless_present = "file",
+        conflicts_with = "file",
+        allow_negative_numbers = true
+    )]
+    value: Option<String>,
+    /// Read the value from this file.
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// Only if the key was last changed at this revision.
+    #[arg(long, conflicts_with = "if_absent", value_parser = clap::value_parser!(u64).range(1..))]
+    if_revision: Option<u64>,
+    /// Only if the key is not there.
+    #[arg(long)]
+    if_absent: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -37,10 +60,14 @@ pub(crate) struct PutArgs {
 #[derive(Args)]
 pub(crate) struct GetArgs {
     /// The key.
+    #[arg(value_parser = key)]
     key: String,
     /// Take what the asked node knows, which may be old.
     #[arg(long)]
     stale: bool,
+    /// Read the key as it was at this revision of the store.
+    #[arg(long)]
+    revision: Option<u64>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -48,7 +75,32 @@ pub(crate) struct GetArgs {
 #[derive(Args)]
 pub(crate) struct DeleteArgs {
     /// The key.
+    #[arg(value_parser = key)]
     key: String,
+    /// Only if the key was last changed at this revision.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    if_revision: Option<u64>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct ListArgs {
+    /// Only keys that begin with this.
+    #[arg(long, default_value = "")]
+    prefix: String,
+    /// Not more keys than this.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Print the keys without their values.
+    #[arg(long)]
+    keys_only: bool,
+    /// Take what the asked node knows, which may be old.
+    #[arg(long)]
+    stale: bool,
+    /// Read the keys as they were at this revision of the store.
+    #[arg(long)]
+    revision: Option<u64>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -59,96 +111,215 @@ pub(crate) struct StatusArgs {
     client: ClientArgs,
 }
 
-/// Longer than a node takes to give up a request.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// A key has at least one byte.
+#[derive(Debug, thiserror::Error)]
+#[error("the key is empty; give at least one byte")]
+struct EmptyKey;
+
+fn key(text: &str) -> Result<String, EmptyKey> {
+    if text.is_empty() { Err(EmptyKey) } else { Ok(text.to_owned()) }
+}
+
+/// More than a node takes, so that the node says what its limit is.
 const VALUE_BYTES_MAX: u64 = 16 << 20;
+/// Keys that are asked for at once.
+const PAGE: u64 = 1000;
 
-/// What to do with the next endpoint if one cannot be reached.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Retry {
-    /// Ask it: reading twice does no harm.
-    Always,
-    /// Ask it only if nothing was sent: a write may have been done.
-    IfNotSent,
+pub(crate) fn put(args: &PutArgs) -> ExitCode {
+    args.client.report(try_put(args))
 }
 
-pub(crate) fn put(args: &PutArgs) -> Result<ExitCode, Failure> {
-    let response = args.client.ask(Retry::IfNotSent, |agent, endpoint| {
-        agent.put(key_url(endpoint, &args.key)).send(args.value.as_bytes())
+pub(crate) fn get(args: &GetArgs) -> ExitCode {
+    args.client.report(try_get(args))
+}
+
+pub(crate) fn delete(args: &DeleteArgs) -> ExitCode {
+    args.client.report(try_delete(args))
+}
+
+pub(crate) fn list(args: &ListArgs) -> ExitCode {
+    args.client.report(try_list(args))
+}
+
+pub(crate) fn status(args: &StatusArgs) -> ExitCode {
+    args.client.report(try_status(args))
+}
+
+fn try_put(args: &PutArgs) -> Result<(), ClientError> {
+    let value = value(args)?;
+    let answer = args.client.endpoints()?.ask(Access::Write, |agent, endpoint| {
+        let mut request = agent.put(key_url(endpoint, &args.key));
+        if args.if_absent {
+            request = request.header("if-none-match", "*");
+        }
+        if let Some(revision) = args.if_revision {
+            request = request.header("if-match", format!("\"{revision}\""));
+        }
+        request.send(&value[..])
     })?;
-    let revision = revision(&checked(response)?);
+    let revision = checked(answer, &args.key)?.revision();
     match args.client.output {
-        Output::Json => say(format_args!("{}", json!({ "revision": revision })))?,
-        Output::Text => say(format_args!("ok (revision {revision})"))?,
+        Output::Json => print(format_args!("{}", json!({ "revision": revision }))),
+        Output::Text => print(format_args!("ok (revision {revision})")),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn get(args: &GetArgs) -> Result<ExitCode, Failure> {
-    let consistency = if args.stale { "stale" } else { "linearizable" };
-    let response = args.client.ask(Retry::Always, |agent, endpoint| {
-        let url = format!("{}?consistency={consistency}", key_url(endpoint, &args.key));
-        agent.get(url).call()
-    })?;
-    if response.status() == StatusCode::NOT_FOUND {
-        return Err(Failure::Failed(format!("there is no key {:?}", args.key)));
+/// The value to put: from the command line, a file, or the standard input.
+fn value(args: &PutArgs) -> Result<Vec<u8>, ClientError> {
+    let read = |from: &mut dyn Read, name: &Path| {
+        let mut value = Vec::new();
+        match from.take(VALUE_BYTES_MAX + 1).read_to_end(&mut value) {
+            Ok(_) if value.len() as u64 > VALUE_BYTES_MAX => Err(ClientError::Usage(format!(
+                "the value is too large: {} has more than {VALUE_BYTES_MAX} bytes; split it",
+                name.display()
+            ))),
+            Ok(_) => Ok(value),
+            Err(error) => Err(ClientError::Usage(format!(
+                "cannot read the value from {}: {error}; check the file",
+                name.display()
+            ))),
+        }
+    };
+    match (&args.file, &args.value) {
+        (Some(path), _) => match File::open(path) {
+            Ok(mut file) => read(&mut file, path),
+            Err(error) => Err(ClientError::Usage(format!(
+                "cannot open {}: {error}; check --file",
+                path.display()
+            ))),
+        },
+        (None, Some(value)) if value == "-" => {
+            read(&mut std::io::stdin().lock(), Path::new("the standard input"))
+        }
+        (None, value) => Ok(value.clone().unwrap_or_default().into_bytes()),
     }
-    let mut response = checked(response)?;
-    let (revision, header) = (revision(&response), header(&response, "x-raft-mod-revision"));
-    let body = response.body_mut().with_config().limit(VALUE_BYTES_MAX).read_to_vec();
-    let value = body.map_err(|error| Failure::Failed(error.to_string()))?;
+}
+
+fn try_get(args: &GetArgs) -> Result<(), ClientError> {
+    let query = query(args.stale, args.revision);
+    let answer = args.client.endpoints()?.ask(Access::Read, |agent, endpoint| {
+        agent.get(format!("{}?{query}", key_url(endpoint, &args.key))).call()
+    })?;
+    let answer = checked(answer, &args.key)?;
+    let (revision, mod_revision) = (answer.revision(), answer.number("x-raft-mod-revision"));
     match args.client.output {
         Output::Json => {
             let mut found =
-                json!({ "key": args.key, "mod_revision": header, "revision": revision });
-            match String::from_utf8(value) {
+                json!({ "key": args.key, "mod_revision": mod_revision, "revision": revision });
+            match String::from_utf8(answer.body) {
                 Ok(text) => found["value"] = text.into(),
                 Err(bytes) => {
                     found["value_base64"] = BASE64_STANDARD.encode(bytes.as_bytes()).into();
                 }
             }
-            say(format_args!("{found}"))?;
+            print(format_args!("{found}"))
         }
-        Output::Text => {
-            let mut out = std::io::stdout().lock();
-            let written = out.write_all(&value).and_then(|()| out.write_all(b"\n"));
-            written.map_err(|error| Failure::Failed(error.to_string()))?;
-        }
+        Output::Text => write([&answer.body[..], b"\n"]),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn delete(args: &DeleteArgs) -> Result<ExitCode, Failure> {
-    let response = args.client.ask(Retry::IfNotSent, |agent, endpoint| {
-        agent.delete(key_url(endpoint, &args.key)).call()
+fn try_delete(args: &DeleteArgs) -> Result<(), ClientError> {
+    let answer = args.client.endpoints()?.ask(Access::Write, |agent, endpoint| {
+        let mut request = agent.delete(key_url(endpoint, &args.key));
+        if let Some(revision) = args.if_revision {
+            request = request.header("if-match", format!("\"{revision}\""));
+        }
+        request.call()
     })?;
-    let deleted = response.status() != StatusCode::NOT_FOUND;
-    let response = if deleted { checked(response)? } else { response };
+    let revision = checked(answer, &args.key)?.revision();
     match args.client.output {
-        Output::Json => {
-            say(format_args!(
-                "{}",
-                json!({ "deleted": u64::from(deleted), "revision": revision(&response) })
-            ))?;
-        }
-        Output::Text if deleted => say(format_args!("deleted (revision {})", revision(&response)))?,
-        Output::Text => say(format_args!("there was no key {:?}", args.key))?,
+        Output::Json => print(format_args!("{}", json!({ "deleted": 1, "revision": revision }))),
+        Output::Text => print(format_args!("deleted (revision {revision})")),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
-    let response = args.client.ask(Retry::Always, |agent, endpoint| {
+/// Prints all pages, each at the revision of the first one.
+fn try_list(args: &ListArgs) -> Result<(), ClientError> {
+    let endpoints = args.client.endpoints()?;
+    let prefix = percent_encode(args.prefix.as_bytes(), NON_ALPHANUMERIC).to_string();
+    let mut revision = args.revision;
+    let mut left = args.limit.unwrap_or(u64::MAX);
+    let mut after = String::new();
+    loop {
+        let query = query(args.stale, revision);
+        let limit = left.min(PAGE);
+        let page = endpoints.ask(Access::Read, |agent, endpoint| {
+            let url =
+                format!("http://{endpoint}/v1/kv?prefix={prefix}&limit={limit}{after}&{query}");
+            agent.get(url).call()
+        })?;
+        let page = checked(page, &args.prefix)?.json();
+        let items = page["kvs"].as_array().cloned().unwrap_or_default();
+        for item in &items {
+            let key = bytes(item, "key");
+            after = format!("&after={}", percent_encode(&key, NON_ALPHANUMERIC));
+            args.print_item(item, &key)?;
+        }
+        left = left.saturating_sub(items.len() as u64);
+        revision = revision.or(page["revision"].as_u64());
+        if page["more"] != true || items.is_empty() || left == 0 {
+            return Ok(());
+        }
+    }
+}
+
+impl ListArgs {
+    fn print_item(&self, item: &Value, key: &[u8]) -> Result<(), ClientError> {
+        match (self.client.output, self.keys_only) {
+            (Output::Json, false) => print(format_args!("{item}")),
+            (Output::Json, true) => {
+                let mut item = item.clone();
+                if let Some(members) = item.as_object_mut() {
+                    members.retain(|name, _| !name.starts_with("value"));
+                }
+                print(format_args!("{item}"))
+            }
+            (Output::Text, true) => write([key, b"\n"]),
+            (Output::Text, false) => write([key, b"\t", &bytes(item, "value"), b"\n"]),
+        }
+    }
+}
+
+/// A key or a value of a list: text, or in base64.
+fn bytes(item: &Value, name: &str) -> Vec<u8> {
+    match item[name].as_str() {
+        Some(text) => text.as_bytes().to_vec(),
+        None => {
+            let encoded = item[format!("{name}_base64")].as_str().unwrap_or_default();
+            BASE64_STANDARD.decode(encoded).unwrap_or_default()
+        }
+    }
+}
+
+fn try_status(args: &StatusArgs) -> Result<(), ClientError> {
+    let answer = args.client.endpoints()?.ask(Access::Read, |agent, endpoint| {
         agent.get(format!("http://{endpoint}/v1/cluster")).call()
     })?;
-    let mut response = checked(response)?;
-    let cluster: Value =
-        response.body_mut().read_json().map_err(|error| Failure::Failed(error.to_string()))?;
-    if args.client.output == Output::Json {
-        say(format_args!("{cluster}"))?;
-        return Ok(ExitCode::SUCCESS);
+    let cluster = checked(answer, "")?.json();
+    match args.client.output {
+        Output::Json => print(format_args!("{cluster}"))?,
+        Output::Text => print_members(&cluster)?,
     }
-    say(format_args!(
+    if has_leader(&cluster) {
+        Ok(())
+    } else {
+        let problem = "no leader is known: the cluster has no majority, or is about to elect; \
+                       start the missing nodes or try again";
+        Err(ClientError::Unavailable(problem.into()))
+    }
+}
+
+/// Returns true if a member leads in the latest term that any member has reached.
+fn has_leader(cluster: &Value) -> bool {
+    let members = cluster["nodes"].as_array().into_iter().flatten();
+    let statuses = members.filter(|member| member["reachable"] == true).map(|it| &it["status"]);
+    let term = |status: &&Value| status["term"].as_u64().unwrap_or_default();
+    let latest = statuses.clone().map(|status| term(&status)).max().unwrap_or_default();
+    statuses.filter(|status| term(status) == latest).any(|status| status["role"] == "leader")
+}
+
+fn print_members(cluster: &Value) -> Result<(), ClientError> {
+    print(format_args!(
         "{:<12} {:<22} {:<10} {:>6} {:>10} {:>10}",
         "NODE", "ADDRESS", "ROLE", "TERM", "COMMITTED", "APPLIED"
     ))?;
@@ -159,7 +330,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
             |value: &Value| value.as_u64().map_or("-".to_owned(), |number| number.to_string());
         let role =
             if node["reachable"] == true { text(&status["role"]) } else { "no answer".into() };
-        say(format_args!(
+        print(format_args!(
             "{:<12} {:<22} {:<10} {:>6} {:>10} {:>10}",
             text(&status["node_id"]),
             text(&node["address"]),
@@ -169,45 +340,19 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
             number(&status["applied_index"])
         ))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 impl ClientArgs {
-    /// Asks one endpoint after the other.
-    fn ask(
-        &self,
-        retry: Retry,
-        request: impl Fn(&Agent, &str) -> Result<Response<Body>, ureq::Error>,
-    ) -> Result<Response<Body>, Failure> {
-        let config =
-            Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT));
-        let agent: Agent = config.build().into();
-        let mut problem =
-            "--endpoints names nobody: name a node, such as localhost:50051".to_owned();
-        for endpoint in
-            self.endpoints.iter().map(|endpoint| endpoint.trim()).filter(|e| !e.is_empty())
-        {
-            match request(&agent, endpoint) {
-                Ok(response) => return Ok(response),
-                Err(error) => {
-                    problem = format!("{endpoint} cannot be asked: {error}");
-                    if retry == Retry::IfNotSent && !is_not_sent(&error) {
-                        let hint = "the request may have been carried out";
-                        return Err(Failure::Failed(format!("{problem}; {hint}")));
-                    }
-                }
-            }
-        }
-        Err(Failure::Failed(problem))
+    fn endpoints(&self) -> Result<Endpoints, ClientError> {
+        Endpoints::new(&self.endpoints, Duration::from_millis(self.timeout_ms))
     }
-}
 
-/// Whether no connection was made, so that nothing can have been done.
-fn is_not_sent(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-        ureq::Error::HostNotFound | ureq::Error::BadUri(_) | ureq::Error::ConnectionFailed => true,
-        _ => false,
+    fn report(&self, result: Result<(), ClientError>) -> ExitCode {
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => error.report(self.output),
+        }
     }
 }
 
@@ -215,23 +360,50 @@ fn key_url(endpoint: &str, key: &str) -> String {
     format!("http://{endpoint}/v1/kv/{}", percent_encode(key.as_bytes(), NON_ALPHANUMERIC))
 }
 
+fn query(stale: bool, revision: Option<u64>) -> String {
+    let consistency = if stale { "stale" } else { "linearizable" };
+    let revision = revision.map(|revision| format!("&revision={revision}")).unwrap_or_default();
+    format!("consistency={consistency}{revision}")
+}
+
 /// The answer, or what is wrong, as the node says it.
-fn checked(mut response: Response<Body>) -> Result<Response<Body>, Failure> {
-    if response.status().is_success() {
-        return Ok(response);
+fn checked(answer: Answer, key: &str) -> Result<Answer, ClientError> {
+    match answer.status {
+        status if status.is_success() => Ok(answer),
+        StatusCode::NOT_FOUND if answer.is_problem("key-not-found") => {
+            Err(ClientError::KeyNotFound(key.to_owned()))
+        }
+        StatusCode::PRECONDITION_FAILED => Err(ClientError::ConditionFailed(answer.problem())),
+        _ => Err(ClientError::Refused(answer.problem())),
     }
-    let status = response.status();
-    let problem: Option<Value> = response.body_mut().read_json().ok();
-    let detail =
-        problem.as_ref().and_then(|problem| problem["detail"].as_str()).unwrap_or_default();
-    Err(Failure::Failed(format!("{detail} ({status})").trim().to_owned()))
 }
 
-fn header(response: &Response<Body>, name: &str) -> i64 {
-    let value = response.headers().get(name).and_then(|value| value.to_str().ok());
-    value.and_then(|value| value.parse().ok()).unwrap_or_default()
+fn print(line: impl std::fmt::Display) -> Result<(), ClientError> {
+    write([line.to_string().as_bytes(), b"\n"])
 }
 
-fn revision(response: &Response<Body>) -> i64 {
-    header(response, "x-raft-revision")
+/// Prints bytes as they are. A reader that has gone away has seen enough.
+fn write<const N: usize>(parts: [&[u8]; N]) -> Result<(), ClientError> {
+    match std::io::stdout().write_all(&parts.concat()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(ClientError::Refused(format!("cannot print: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_leader_of_latest_term_counts() {
+        let member = |reachable: bool, role: &str, term: u64| json!({ "reachable": reachable, "status": { "role": role, "term": term } });
+        let has_leader = |members: &[Value]| has_leader(&json!({ "nodes": members }));
+        assert!(has_leader(&[member(true, "leader", 2), member(true, "follower", 2)]));
+        assert!(!has_leader(&[member(true, "follower", 2), member(false, "leader", 2)]));
+        assert!(!has_leader(&[member(true, "leader", 1), member(true, "follower", 2)]));
+        assert!(!has_leader(&[json!({ "reachable": false, "status": null })]));
+        assert!(!has_leader(&[]));
+    }
 }

@@ -3,6 +3,8 @@
 mod check;
 mod client;
 mod demo;
+mod endpoints;
+mod failure;
 mod serve;
 
 use std::ffi::OsString;
@@ -11,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
+use failure::{ClientError, EXIT_STATUS};
 
 /// A replicated key-value store that anybody can look into.
 #[derive(Parser)]
@@ -18,7 +21,7 @@ use clap::{Parser, Subcommand, ValueEnum};
     name = "raft",
     version,
     arg_required_else_help = true,
-    after_help = "raft --node-id … is short for raft serve --node-id …: see raft serve --help"
+    after_help = format!("raft --node-id … is short for raft serve --node-id …: see raft serve --help\n\n{EXIT_STATUS}")
 )]
 struct Cli {
     #[command(subcommand)]
@@ -32,12 +35,19 @@ enum Command {
     /// Start a whole cluster in this process, on a temporary directory, for a first look.
     Demo(demo::DemoArgs),
     /// Set a key.
+    #[command(after_help = EXIT_STATUS)]
     Put(client::PutArgs),
     /// Read a key.
+    #[command(after_help = EXIT_STATUS)]
     Get(client::GetArgs),
     /// Remove a key.
+    #[command(after_help = EXIT_STATUS)]
     Delete(client::DeleteArgs),
+    /// List keys in order, each with its value after a tab.
+    #[command(after_help = EXIT_STATUS)]
+    List(client::ListArgs),
     /// Show the members of the cluster and how they are.
+    #[command(after_help = EXIT_STATUS)]
     Status(client::StatusArgs),
     /// Judge a recorded history of operations: is it linearizable?
     CheckHistory(check::CheckArgs),
@@ -70,10 +80,11 @@ pub(crate) fn run() -> ExitCode {
     let result = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(&args),
-        Command::Put(args) => client::put(&args),
-        Command::Get(args) => client::get(&args),
-        Command::Delete(args) => client::delete(&args),
-        Command::Status(args) => client::status(&args),
+        Command::Put(args) => Ok(client::put(&args)),
+        Command::Get(args) => Ok(client::get(&args)),
+        Command::Delete(args) => Ok(client::delete(&args)),
+        Command::List(args) => Ok(client::list(&args)),
+        Command::Status(args) => Ok(client::status(&args)),
         Command::CheckHistory(args) => check::check(&args),
     };
     match result {
@@ -126,10 +137,20 @@ fn explain(error: &clap::Error) -> ExitCode {
             let mut parts = text.split("\n\n").next().unwrap_or_default().lines().map(str::trim);
             let first = parts.next().unwrap_or_default().trim_start_matches("error: ");
             let rest: Vec<_> = parts.collect();
-            eprintln!("raft: {} (see raft --help)", format!("{first} {}", rest.join(" ")).trim());
-            ExitCode::from(2)
+            let problem = format!("{first} {}", rest.join(" "));
+            let problem = format!("{} (see raft --help)", problem.trim());
+            ClientError::Usage(problem).report(wanted_output(std::env::args_os()))
         }
     }
+}
+
+/// How a command line that cannot be parsed wants its errors.
+fn wanted_output(args: impl Iterator<Item = OsString>) -> Output {
+    let args: Vec<_> = args.collect();
+    let is_given = args.iter().any(|arg| arg == "--output=json")
+        || args.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json");
+    let is_json = is_given || std::env::var_os("RAFT_OUTPUT").is_some_and(|value| value == "json");
+    if is_json { Output::Json } else { Output::Text }
 }
 
 #[cfg(test)]

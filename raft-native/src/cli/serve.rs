@@ -36,17 +36,22 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "RAFT_CLUSTER_SECRET", hide_env_values = true)]
     cluster_secret: Option<String>,
     /// The shortest election timeout, in milliseconds.
-    #[arg(long, env = "RAFT_ELECTION_TIMEOUT_MIN_MS", default_value_t = 300)]
+    #[arg(long, env = "RAFT_ELECTION_TIMEOUT_MIN_MS", default_value_t = 300, allow_negative_numbers = true, value_parser = timeout())]
     election_timeout_min_ms: u64,
     /// The longest election timeout, in milliseconds.
-    #[arg(long, env = "RAFT_ELECTION_TIMEOUT_MAX_MS", default_value_t = 600)]
+    #[arg(long, env = "RAFT_ELECTION_TIMEOUT_MAX_MS", default_value_t = 600, allow_negative_numbers = true, value_parser = timeout())]
     election_timeout_max_ms: u64,
     /// Time between two heartbeats, in milliseconds.
-    #[arg(long, env = "RAFT_HEARTBEAT_MS", default_value_t = 50)]
+    #[arg(long, env = "RAFT_HEARTBEAT_MS", default_value_t = 50, allow_negative_numbers = true, value_parser = timeout())]
     heartbeat_ms: u64,
     /// How long a client's request may take, in milliseconds.
-    #[arg(long, env = "RAFT_REQUEST_TIMEOUT_MS", default_value_t = 5000)]
+    #[arg(long, env = "RAFT_REQUEST_TIMEOUT_MS", default_value_t = 5000, allow_negative_numbers = true, value_parser = timeout())]
     request_timeout_ms: u64,
+}
+
+/// A timeout in milliseconds: not nothing, and at most an hour.
+fn timeout() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=3_600_000)
 }
 
 /// A node that runs, and its server for clients.

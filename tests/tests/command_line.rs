@@ -1,0 +1,290 @@
+//! The client commands: which node they ask, what they print, and how they end.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use hyper::Method;
+use raft_tests::cluster::{Cluster, NODES, PATIENCE};
+use raft_tests::port::Port;
+use raft_tests::process;
+use raft_tests::wait::until;
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+async fn raft(endpoints: &str, arguments: &[&str]) -> Result<Output> {
+    let all = [&["--endpoints", endpoints], arguments].concat();
+    let all = [&all[2..3], &all[..2], &all[3..]].concat();
+    process::run(all, PATIENCE).await
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The command ended with this status, and with one line of error unless that is 0.
+fn check(output: &Output, status: i32) -> Result<()> {
+    let lines = usize::from(status != 0);
+    ensure!(output.status.code() == Some(status), "not {status}: {output:?}");
+    ensure!(errors(output).lines().count() == lines, "{output:?}");
+    Ok(())
+}
+
+/// The endpoints of a cluster, this node first.
+fn endpoints_from(cluster: &Cluster, first: usize) -> String {
+    let ports = (0..NODES).map(|node| cluster.port((first + node) % NODES));
+    ports.map(|port| format!("localhost:{port}")).collect::<Vec<_>>().join(",")
+}
+
+/// N19
+#[tokio::test]
+async fn next_endpoint_is_asked_if_first_is_stopped() -> Result<()> {
+    let mut cluster = Cluster::start(&[]).await?;
+    let follower = (cluster.leader().await? + 1) % NODES;
+    let endpoints = endpoints_from(&cluster, follower);
+    cluster.signal(follower, Signal::STOP)?;
+    for arguments in [
+        ["put", "key", "value"].as_slice(),
+        &["get", "key"],
+        &["list"],
+        &["status"],
+        &["delete", "key"],
+    ] {
+        check(&raft(&endpoints, arguments).await?, 0).with_context(|| format!("{arguments:?}"))?;
+    }
+    cluster.signal(follower, Signal::CONT)?;
+    cluster.settled().await?;
+    cluster.finish().await
+}
+
+/// N19
+#[tokio::test]
+async fn next_endpoint_is_asked_if_first_knows_no_leader() -> Result<()> {
+    let mut lone = Cluster::start(&[]).await?;
+    for node in 1..NODES {
+        lone.kill(node).await?;
+    }
+    until("the node knows that it has no leader", PATIENCE, async || {
+        Ok(lone.status(0).await?.leader.is_none().then_some(()))
+    })
+    .await?;
+    let healthy = Cluster::start(&[]).await?;
+    let dead = Port::reserve()?;
+    let endpoints =
+        format!("localhost:{},localhost:{},{}", dead.number(), lone.port(0), healthy.endpoints());
+    for arguments in [["put", "key", "value"].as_slice(), &["get", "key"], &["status"]] {
+        check(&raft(&endpoints, arguments).await?, 0).with_context(|| format!("{arguments:?}"))?;
+    }
+    healthy.finish().await?;
+    lone.finish().await
+}
+
+/// N33, N40
+#[tokio::test]
+async fn exit_status_tells_what_happened() -> Result<()> {
+    let mut cluster = Cluster::start(&["--request-timeout-ms", "1000"]).await?;
+    let endpoints = cluster.endpoints();
+    check(&raft(&endpoints, &["put", "key", "value"]).await?, 0)?;
+    let read = raft(&endpoints, &["get", "key", "--output", "json"]).await?;
+    let revision = serde_json::from_str::<Value>(&said(&read))?["mod_revision"].to_string();
+    for (arguments, status) in [
+        (["get", "missing"].as_slice(), 3),
+        (&["delete", "missing"], 3),
+        (&["put", "key", "value", "--if-absent"], 4),
+        (&["put", "key", "value", "--if-revision", "1"], 4),
+        (&["delete", "key", "--if-revision", "1"], 4),
+        (&["put", "key", "value", "--if-revision", &revision], 0),
+        (&["put", "absent", "value", "--if-absent"], 0),
+        (&["get", ""], 2),
+        (&["put", "", "value"], 2),
+        (&["delete", ""], 2),
+        (&["get", "key", "--revision", "1000000"], 1),
+        (&["get", &"k".repeat(9000)], 1),
+    ] {
+        let output = raft(&endpoints, arguments).await?;
+        check(&output, status).with_context(|| format!("{arguments:.40?}"))?;
+        // The same as JSON.
+        if status != 0 {
+            let output = raft(&endpoints, &[arguments, &["--output", "json"]].concat()).await?;
+            check(&output, status)?;
+            ensure!(output.stdout.is_empty(), "{output:?}");
+            let error = &serde_json::from_str::<Value>(&errors(&output))?["error"];
+            assert_eq!(error["exit_status"], status, "{error}");
+            assert_eq!(error["outcome"], "not-done", "{error}");
+            ensure!(error["kind"].is_string() && error["message"].is_string(), "{error}");
+        }
+    }
+    let help = errors_or_help(&raft(&endpoints, &["put", "--help"]).await?);
+    ensure!(help.contains("Exit status"), "{help}");
+
+    for node in 1..NODES {
+        cluster.kill(node).await?;
+    }
+    until("the node knows that it has no leader", PATIENCE, async || {
+        Ok(cluster.status(0).await?.leader.is_none().then_some(()))
+    })
+    .await?;
+    let survivor = format!("localhost:{}", cluster.port(0));
+    for arguments in [["put", "key", "value"].as_slice(), &["get", "key"], &["list"], &["status"]] {
+        let output = raft(&survivor, arguments).await?;
+        check(&output, 5).with_context(|| format!("{arguments:?}"))?;
+    }
+    let status = raft(&survivor, &["status"]).await?;
+    ensure!(said(&status).contains("no answer"), "{status:?}");
+    check(&raft(&survivor, &["get", "key", "--stale"]).await?, 0)?;
+    let dead = format!("localhost:{}", cluster.port(1));
+    check(&raft(&dead, &["put", "key", "value"]).await?, 5)?;
+    check(&raft(",", &["get", "key"]).await?, 2)?;
+    cluster.finish().await
+}
+
+fn errors_or_help(output: &Output) -> String {
+    said(output) + &errors(output)
+}
+
+/// A server that is ready, answers each write with these bytes, and counts the writes.
+async fn fake_node(answer: &'static [u8]) -> Result<(String, Arc<AtomicUsize>)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let endpoint = listener.local_addr()?.to_string();
+    let writes = Arc::new(AtomicUsize::new(0));
+    let counter = writes.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let counter = counter.clone();
+            tokio::spawn(async move {
+                let mut buffer = Vec::new();
+                while stream.read_buf(&mut buffer).await.is_ok_and(|read| read > 0) {
+                    let is_probe = buffer.starts_with(b"GET /readyz ");
+                    let end: &[u8] = if is_probe { b"\r\n\r\n" } else { b"value" };
+                    if !buffer.ends_with(end) {
+                        continue;
+                    }
+                    buffer.clear();
+                    let ready = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n";
+                    counter.fetch_add(usize::from(!is_probe), Ordering::Relaxed);
+                    let answer = if is_probe { ready } else { answer };
+                    if stream.write_all(answer).await.is_err() || answer.is_empty() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    Ok((endpoint, writes))
+}
+
+/// N19: an unknown outcome is neither tried again nor called a failure; a write that certainly was
+/// not done is tried at the next node.
+#[tokio::test]
+async fn write_is_sent_again_only_if_it_was_not_done() -> Result<()> {
+    let cluster = Cluster::start(&[]).await?;
+    let not_done = br#"HTTP/1.1 503 Service Unavailable
+content-length: 22
+
+{"outcome":"not-done"}"#;
+    let overloaded = br#"HTTP/1.1 429 Too Many Requests
+content-length: 22
+
+{"outcome":"not-done"}"#;
+    let unknown = br#"HTTP/1.1 504 Gateway Timeout
+content-length: 21
+
+{"outcome":"unknown"}"#;
+    let unexplained = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+    for (answer, status) in [
+        (not_done.as_slice(), 0),
+        (overloaded, 0),
+        (unknown, 6),
+        (unexplained, 6),
+        // The connection is closed without an answer.
+        (b"", 6),
+    ] {
+        let (endpoint, writes) = fake_node(answer).await?;
+        let (second, second_writes) = fake_node(not_done).await?;
+        let endpoints = format!("{endpoint},{second},{}", cluster.endpoints());
+        let output = raft(&endpoints, &["put", "key", "value", "--output", "json"]).await?;
+        check(&output, status).with_context(|| String::from_utf8_lossy(answer).into_owned())?;
+        assert_eq!(writes.load(Ordering::Relaxed), 1);
+        assert_eq!(second_writes.load(Ordering::Relaxed), usize::from(status == 0));
+        if status == 6 {
+            let error = &serde_json::from_str::<Value>(&errors(&output))?["error"];
+            assert_eq!(error["outcome"], "unknown", "{error}");
+        }
+    }
+    cluster.finish().await
+}
+
+/// N34
+#[tokio::test]
+async fn value_comes_from_argument_file_or_input() -> Result<()> {
+    let cluster = Cluster::start(&[]).await?;
+    let endpoints = cluster.endpoints();
+    let bytes = [0, 255, b'\n', b'-'];
+    let file = cluster.directory().join("value");
+    fs::write(&file, bytes)?;
+    let file = file.display().to_string();
+    let stored = async |key: &str| {
+        let answer = cluster.rest(0).ask(Method::GET, &format!("/v1/kv/{key}"), b"").await?;
+        anyhow::Ok(answer.body)
+    };
+    check(&raft(&endpoints, &["put", "number", "-5"]).await?, 0)?;
+    assert_eq!(stored("number").await?, b"-5"[..]);
+    check(&raft(&endpoints, &["put", "file", "--file", &file]).await?, 0)?;
+    assert_eq!(stored("file").await?, bytes[..]);
+    let arguments = ["put", "input", "-", "--endpoints", &endpoints];
+    check(&process::run_with_input(arguments, &bytes, PATIENCE).await?, 0)?;
+    assert_eq!(stored("input").await?, bytes[..]);
+    check(&raft(&endpoints, &["put", "empty", ""]).await?, 0)?;
+    assert_eq!(stored("empty").await?, b""[..]);
+    for wrong in [
+        ["put", "key"].as_slice(),
+        &["put", "key", "value", "--file", &file],
+        &["put", "key", "--file", "/no/such/file"],
+        &["put", "key", "--mistyped"],
+    ] {
+        check(&raft(&endpoints, wrong).await?, 2).with_context(|| format!("{wrong:?}"))?;
+    }
+    cluster.finish().await
+}
+
+/// N34
+#[tokio::test]
+async fn list_prints_all_pages_of_prefix() -> Result<()> {
+    const COUNT: usize = 24;
+    let cluster = Cluster::start(&[]).await?;
+    let endpoints = cluster.endpoints();
+    let mut rest = cluster.rest(0);
+    // Too much for one answer.
+    let value = vec![b'v'; 512 * 1024];
+    for number in 0..COUNT {
+        let path = format!("/v1/kv/large%2F{number:02}");
+        let answer = rest.ask(Method::PUT, &path, &value).await?;
+        ensure!(answer.status.is_success(), "{}", answer.text());
+    }
+    rest.ask(Method::PUT, "/v1/kv/other", b"1").await?;
+    rest.ask(Method::PUT, "/v1/kv/other%FF", b"2").await?;
+    let keys = said(&raft(&endpoints, &["list", "--prefix", "large/", "--keys-only"]).await?);
+    let expected: Vec<_> = (0..COUNT).map(|number| format!("large/{number:02}")).collect();
+    assert_eq!(keys.lines().collect::<Vec<_>>(), expected);
+    let some = said(&raft(&endpoints, &["list", "--keys-only", "--limit", "3"]).await?);
+    assert_eq!(some.lines().count(), 3);
+    let output = raft(&endpoints, &["list", "--prefix", "other"]).await?;
+    assert_eq!(output.stdout, b"other\t1\nother\xff\t2\n");
+    let json = said(&raft(&endpoints, &["list", "--prefix", "other", "--output", "json"]).await?);
+    let items: Vec<Value> = json.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    assert_eq!((&items[0]["key"], &items[0]["value"]), (&"other".into(), &"1".into()));
+    assert_eq!(items[1]["key_base64"], "b3RoZXL/");
+    let nothing = raft(&endpoints, &["list", "--prefix", "nothing"]).await?;
+    check(&nothing, 0)?;
+    ensure!(nothing.stdout.is_empty(), "{nothing:?}");
+    cluster.finish().await
+}
