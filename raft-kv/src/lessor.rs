@@ -16,6 +16,10 @@ use crate::view::View;
 /// Every `now` is a reading of the same monotonic clock, from whatever origin. What is decided here takes effect when it
 /// has gone through the log.
 ///
+/// The lessor's time never goes back: a reading that is earlier than a previous one counts as the
+/// previous one. Without this, a reading that another thread took earlier could revive a lease that
+/// [`expired`](Lessor::expired) has returned, or shorten a lease that was kept alive.
+///
 /// # What a client is promised
 ///
 /// A lease lives for its time to live, by the leader's clock, since the client first sent the request to grant it or the
@@ -25,7 +29,9 @@ use crate::view::View;
 ///
 /// # The order of calls
 ///
-/// 1. On becoming leader: [`Lessor::new`] from a view of the state machine. Every lease has all of its time again.
+/// 1. On becoming leader, once in each term: [`Lessor::new`] from a view of the state machine.
+///    Every lease has all of its time again. A second lessor in the same term could renew a lease
+///    whose revocation the first one proposed.
 /// 2. Each outcome after that view goes to [`observe`](Self::observe), in order.
 /// 3. At [`deadline`](Self::deadline): propose what [`expired`](Self::expired) returns, in this term.
 /// 4. On stepping down, or when the term changes: drop it. A revocation that is still on its way to the log then is
@@ -50,6 +56,10 @@ use crate::view::View;
 pub struct Lessor {
     term: u64,
     retry_after: Duration,
+    /// The latest clock reading.
+    now: Duration,
+    /// The index of the latest entry whose outcome the lessor knows.
+    observed: u64,
     leases: BTreeMap<i64, Held>,
     /// When something is to be done about each lease.
     due: BTreeSet<(Duration, i64)>,
@@ -93,9 +103,16 @@ impl Lessor {
         now: Duration,
         retry_after: Duration,
     ) -> Result<Self, StoreFault<R::Error>> {
-        let mut lessor = Self { term, retry_after, leases: BTreeMap::new(), due: BTreeSet::new() };
+        let mut lessor = Self {
+            term,
+            retry_after,
+            now,
+            observed: view.applied().index,
+            leases: BTreeMap::new(),
+            due: BTreeSet::new(),
+        };
         for lease in view.leases()? {
-            lessor.hold(lease, now);
+            lessor.hold(lease);
         }
         Ok(lessor)
     }
@@ -106,14 +123,21 @@ impl Lessor {
         self.term
     }
 
-    /// An entry was applied, with this outcome. An outcome that repeats what an earlier entry did changes nothing.
+    /// An entry was applied, with this outcome. An outcome that repeats what an earlier entry did
+    /// changes nothing, nor does the outcome of an entry that the lessor knows already.
     pub fn observe(&mut self, index: u64, outcome: &Outcome, now: Duration) {
+        self.advance(now);
+        // Without this, a grant that is observed twice would revive its lease.
+        if index <= self.observed {
+            return;
+        }
+        self.observed = index;
         let Outcome::Done(response) = outcome else {
             return;
         };
         match &response.result {
             RequestResult::Grant(grant) if grant.lease.granted_at == index => {
-                self.hold(grant.lease, now);
+                self.hold(grant.lease);
             }
             RequestResult::Revoke(revoke) => {
                 let id = revoke.lease.id;
@@ -130,18 +154,19 @@ impl Lessor {
     /// # Errors
     /// [`RenewError`]; the client must take the lease for lost.
     pub fn renew(&mut self, id: i64, now: Duration) -> Result<Lease, RenewError> {
+        self.advance(now);
         let held = self.held(id).ok_or(RenewError::NotFound { id })?;
-        if held.ends <= now {
+        if held.ends <= self.now {
             return Err(RenewError::Expired { id });
         }
-        self.hold(held.lease, now);
+        self.hold(held.lease);
         Ok(held.lease)
     }
 
     /// How much time a lease has left; none if there is no such lease.
     #[must_use]
     pub fn remaining(&self, id: i64, now: Duration) -> Option<Duration> {
-        Some(self.held(id)?.ends.saturating_sub(now))
+        Some(self.held(id)?.ends.saturating_sub(self.now.max(now)))
     }
 
     /// When [`expired`](Self::expired) has something to say next.
@@ -153,9 +178,10 @@ impl Lessor {
     /// Leases whose time is over, at most so many: what the leader is to propose, in this term. Each is returned once, and
     /// again when it is still there after a while.
     pub fn expired(&mut self, now: Duration, max: usize) -> Vec<Revoke> {
-        let due = self.due.iter().take_while(|(due, _)| *due <= now);
+        self.advance(now);
+        let due = self.due.iter().take_while(|(due, _)| *due <= self.now);
         let due: Vec<_> = due.take(max).copied().collect();
-        let again = now.saturating_add(self.retry_after);
+        let again = self.now.saturating_add(self.retry_after);
         let revoke = |(due, id)| {
             self.due.remove(&(due, id));
             self.due.insert((again, id));
@@ -169,14 +195,19 @@ impl Lessor {
         due.into_iter().filter_map(revoke).collect()
     }
 
+    fn advance(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+    }
+
     fn held(&self, id: i64) -> Option<Held> {
         self.leases.get(&id).copied()
     }
 
-    fn hold(&mut self, lease: Lease, now: Duration) {
+    /// Gives a lease all of its time from the latest clock reading on.
+    fn hold(&mut self, lease: Lease) {
         self.forget(lease.id);
         let time_to_live = Duration::from_secs(lease.ttl.max(0).cast_unsigned());
-        let ends = now.saturating_add(time_to_live);
+        let ends = self.now.saturating_add(time_to_live);
         self.due.insert((ends, lease.id));
         let held = Held { lease, ends, due: ends };
         self.leases.insert(lease.id, held);

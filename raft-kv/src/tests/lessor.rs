@@ -2,7 +2,11 @@
 
 use core::time::Duration;
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::Log;
 use crate::{Command, Entry, Grant, Lessor, Outcome, Put, RenewError, Revoke, Session};
@@ -96,10 +100,10 @@ fn a_new_leader_gives_every_lease_all_of_its_time() {
     assert_eq!(new.expired(s(18)), [0; 0]);
     // What the old leader finds is not what the new one finds.
     let late = old.lessor.expired(s(10), 1)[0];
-    let outcome = new.apply(&Command::new(late), s(10));
+    let outcome = new.apply(&Command::new(late), s(18));
     assert!(matches!(outcome, Outcome::Rejected(_)));
-    assert_eq!(new.lessor.renew(1, s(11)).map(|lease| lease.id), Ok(1));
-    assert_eq!(new.expired(s(21)), [1]);
+    assert_eq!(new.lessor.renew(1, s(18)).map(|lease| lease.id), Ok(1));
+    assert_eq!(new.expired(s(28)), [1]);
 }
 
 #[test]
@@ -125,4 +129,117 @@ fn no_time_is_too_long() {
     leader.grant(1, crate::LEASE_TTL_MAX, Duration::MAX - s(1));
     assert_eq!(leader.lessor.deadline(), Some(Duration::MAX));
     assert_eq!(leader.expired(Duration::MAX), [1]);
+}
+
+#[test]
+fn renewal_at_earlier_reading_does_not_revive_expired_lease() {
+    let mut leader = Leader::new();
+    leader.grant(1, 10, s(0));
+    assert_eq!(leader.expired(s(10)), [1]);
+    assert_eq!(leader.lessor.renew(1, s(9)), Err(RenewError::Expired { id: 1 }));
+    assert_eq!(leader.lessor.remaining(1, s(9)), Some(s(0)));
+}
+
+#[test]
+fn renewal_at_earlier_reading_does_not_shorten_lease() {
+    let mut leader = Leader::new();
+    leader.grant(1, 10, s(0));
+    assert!(leader.lessor.renew(1, s(8)).is_ok());
+    assert!(leader.lessor.renew(1, s(3)).is_ok());
+    assert_eq!(leader.lessor.deadline(), Some(s(18)));
+}
+
+#[test]
+fn grant_at_earlier_reading_has_all_of_its_time() {
+    let mut leader = Leader::new();
+    assert_eq!(leader.expired(s(50)), [0; 0]);
+    leader.grant(1, 10, s(3));
+    assert_eq!(leader.lessor.deadline(), Some(s(60)));
+}
+
+#[test]
+fn outcome_observed_twice_does_not_revive_lease() {
+    let mut leader = Leader::new();
+    let granted = leader.apply(&Command::new(Grant { id: 1, ttl: 10 }), s(0));
+    assert_eq!(leader.expired(s(10)), [1]);
+    leader.lessor.observe(1, &granted, s(10));
+    assert_eq!(leader.lessor.renew(1, s(10)), Err(RenewError::Expired { id: 1 }));
+    leader.apply(&Command::new(Revoke::new(1)), s(11));
+    leader.lessor.observe(1, &granted, s(11));
+    assert_eq!(leader.lessor.renew(1, s(11)), Err(RenewError::NotFound { id: 1 }));
+    assert_eq!(leader.lessor.deadline(), None);
+}
+
+/// A call on a leader's lessor, with a clock reading in seconds.
+#[derive(Clone, Copy, Debug)]
+enum Call {
+    Grant(i64, i64),
+    Revoke(i64),
+    Renew(i64),
+    Expired(usize),
+    ObserveAgain,
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let id = || 1..3_i64;
+    prop_oneof![
+        2 => (id(), 1..5_i64).prop_map(|(id, ttl)| Call::Grant(id, ttl)),
+        1 => id().prop_map(Call::Revoke),
+        4 => id().prop_map(Call::Renew),
+        4 => (1..3_usize).prop_map(Call::Expired),
+        1 => Just(Call::ObserveAgain),
+    ]
+}
+
+proptest! {
+    /// Calls come in any order, with readings that go back and forth.
+    #[test]
+    fn expired_lease_is_never_renewed(calls in vec((call(), 0..20_u64), 0..60)) {
+        let mut leader = Leader::new();
+        let mut expired = Vec::new();
+        // For each lease, the earliest moment at which it may end.
+        let mut promised = BTreeMap::new();
+        let mut latest = s(0);
+        let mut outcomes = Vec::new();
+        for (call, at) in calls {
+            let now = s(at);
+            if !matches!(call, Call::ObserveAgain) || !outcomes.is_empty() {
+                latest = latest.max(now);
+            }
+            match call {
+                Call::Grant(id, ttl) => {
+                    let outcome = leader.apply(&Command::new(Grant { id, ttl }), now);
+                    if matches!(outcome, Outcome::Done(_)) {
+                        let index = leader.log.kv.applied_index();
+                        promised.insert((id, index), latest + s(ttl.cast_unsigned()));
+                    }
+                    outcomes.push((leader.log.kv.applied_index(), outcome));
+                }
+                Call::Revoke(id) => {
+                    let outcome = leader.apply(&Command::new(Revoke::new(id)), now);
+                    outcomes.push((leader.log.kv.applied_index(), outcome));
+                }
+                Call::Renew(id) => {
+                    if let Ok(lease) = leader.lessor.renew(id, now) {
+                        let name = (id, lease.granted_at);
+                        prop_assert!(!expired.contains(&name));
+                        promised.insert(name, latest + s(lease.ttl.cast_unsigned()));
+                    }
+                }
+                Call::Expired(max) => {
+                    for revoke in leader.lessor.expired(now, max) {
+                        let granted_at = revoke.expiry.map(|expiry| expiry.granted_at);
+                        let name = (revoke.id, granted_at.unwrap_or_default());
+                        prop_assert!(promised[&name] <= latest);
+                        expired.push(name);
+                    }
+                }
+                Call::ObserveAgain => {
+                    for (index, outcome) in &outcomes {
+                        leader.lessor.observe(*index, outcome, now);
+                    }
+                }
+            }
+        }
+    }
 }
