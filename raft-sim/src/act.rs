@@ -8,6 +8,7 @@ use crate::action::Action;
 use crate::config::{PER_MILLE, TIME_MAX};
 use crate::node::Node;
 use crate::story::Kind;
+use crate::units::{duration, parts_per_million, per_mille, range};
 use crate::world::{Happening, World};
 
 /// Why an [`Action`] was refused. The world is as it was.
@@ -74,7 +75,7 @@ impl World {
                 self.known(*node)?.clock.set_drift(now, *drift);
                 self.promises.clock_set(*drift);
                 self.set_timer(*node);
-                self.tell(*node, &format!("has a clock that is off by {drift} parts in a million"));
+                self.tell(*node, &clock_speed(*drift));
                 Ok(())
             }
             Action::JumpClock { node, by } => {
@@ -84,7 +85,7 @@ impl World {
                 clock.jump_to(now, then);
                 self.promises.clock_jumped(*by);
                 self.set_timer(*node);
-                self.tell(*node, &format!("has a clock that jumps by {by} µs"));
+                self.tell(*node, &format!("has a clock that jumps forward by {}", duration(*by)));
                 Ok(())
             }
             Action::ChangeMembership { .. } => {
@@ -161,16 +162,14 @@ impl World {
                 self.network.loss_per_mille = *loss_per_mille;
                 self.network.duplicate_per_mille = *duplicate_per_mille;
                 self.tell_all(format!(
-                    "Messages take {} to {} µs; {loss_per_mille} of 1000 are lost",
-                    latency.min, latency.max
+                    "Messages take {}; {} are lost",
+                    range(*latency),
+                    per_mille(*loss_per_mille)
                 ));
             }
             Action::SetLatency { from, to, latency } => {
                 self.network.set_latency(*from, *to, *latency);
-                self.tell_all(format!(
-                    "Messages from n{from} to n{to} take {} to {} µs",
-                    latency.min, latency.max
-                ));
+                self.tell_all(format!("Messages from n{from} to n{to} take {}", range(*latency)));
             }
             Action::DropMessage { message } => {
                 let dropped = self.network.drop_message(*message, self.now);
@@ -269,6 +268,16 @@ impl World {
     }
 }
 
+/// How a clock runs that gains or loses so many parts per million.
+fn clock_speed(drift: i32) -> String {
+    let share = parts_per_million(drift.unsigned_abs());
+    match drift {
+        0 => "has a clock that runs at the right speed".into(),
+        1.. => format!("has a clock that runs {share} fast"),
+        _ => format!("has a clock that runs {share} slow"),
+    }
+}
+
 impl fmt::Display for ActionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -277,7 +286,7 @@ impl fmt::Display for ActionError {
             Self::NoSuchLink(from, to) => write!(f, "there is no link from {from} to {to}"),
             Self::NoSuchEntry(node) => write!(f, "the disk of node {node} has no such entry"),
             Self::EmptyRange => f.write_str("the range ends before it begins"),
-            Self::TooLong => write!(f, "no time is longer than {TIME_MAX} µs"),
+            Self::TooLong => write!(f, "no time is longer than {}", duration(TIME_MAX)),
             Self::MoreThanAll => write!(f, "there are {PER_MILLE} of a thousand at most"),
             Self::NotRunning(node) => write!(f, "node {node} does not run"),
             Self::Running(node) => write!(f, "node {node} runs already"),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::network::Shape;
 use crate::random::Span;
+use crate::units::duration;
 
 /// Everything that decides a world, except for what is done to it. The same configuration and the
 /// same [`Action`](crate::Action)s give the same world, event by event. Times are in microseconds.
@@ -268,7 +269,9 @@ impl fmt::Display for WorldError {
             ),
             Self::EmptyRange(name) => write!(f, "{name}: the range ends before it begins"),
             Self::TooMany(name) => write!(f, "{name}: there are {CLIENTS_MAX} at most"),
-            Self::TooLong(name) => write!(f, "{name}: no time is longer than {TIME_MAX} µs"),
+            Self::TooLong(name) => {
+                write!(f, "{name}: no time is longer than {}", duration(TIME_MAX))
+            }
             Self::MoreThanAll(name) => {
                 write!(f, "{name}: there are {PER_MILLE} of a thousand at most")
             }

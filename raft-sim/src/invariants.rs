@@ -8,6 +8,7 @@ use raft_core::{Entry, LogId, LogIndex, Membership, NodeId, Payload, Raft, Role,
 
 use crate::shared::{SharedList, SharedMap};
 use crate::trace::TraceHash;
+use crate::units::moment;
 
 /// A rule of Raft, by its name in Figure 3 of the paper where it has one.
 #[derive(
@@ -319,31 +320,32 @@ impl Invariant {
     ];
 }
 
+/// The name of the rule as a person reads it: the paper's where it has one. Files and addresses have its key.
 impl fmt::Display for Invariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ElectionSafety => "election safety",
-            Self::LeaderAppendOnly => "leader append-only",
-            Self::LogMatching => "log matching",
-            Self::LeaderCompleteness => "leader completeness",
-            Self::StateMachineSafety => "state machine safety",
-            Self::DurableCommit => "durable commit",
-            Self::Monotonic => "monotonic term and commit",
-            Self::AcknowledgedOnce => "acknowledged writes, once",
-            Self::Linearizability => "linearizability",
-            Self::Availability => "availability",
-            Self::Progress => "progress with a connected majority",
-            Self::Quiescence => "quiescence",
-            Self::WatchOrder => "watches in order",
-            Self::LeaseLife => "leases live as promised",
-            Self::LeaseKeys => "keys go with their lease",
+            Self::ElectionSafety => "Election Safety",
+            Self::LeaderAppendOnly => "Leader Append-Only",
+            Self::LogMatching => "Log Matching",
+            Self::LeaderCompleteness => "Leader Completeness",
+            Self::StateMachineSafety => "State Machine Safety",
+            Self::DurableCommit => "Durable Commit",
+            Self::Monotonic => "Monotonic",
+            Self::AcknowledgedOnce => "Acknowledged Writes",
+            Self::Linearizability => "Linearizability",
+            Self::Availability => "Availability",
+            Self::Progress => "Liveness",
+            Self::Quiescence => "Quiescent",
+            Self::WatchOrder => "Watch Order",
+            Self::LeaseLife => "Lease Lifetime",
+            Self::LeaseKeys => "Lease Keys",
         })
     }
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is violated at {} µs: {}", self.invariant, self.at, self.text)
+        write!(f, "{} is violated at {}: {}", self.invariant, moment(self.at), self.text)
     }
 }
 

@@ -71,6 +71,7 @@ mod story;
 mod trace;
 mod trade;
 mod traders;
+mod units;
 mod view;
 mod watchers;
 mod world;

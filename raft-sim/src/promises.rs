@@ -16,6 +16,7 @@ use crate::invariants::Invariant;
 use crate::ledger::{Checked, Turn};
 use crate::node::{Asked, Node, Running};
 use crate::story::Kind;
+use crate::units::duration;
 use crate::world::{World, note};
 
 /// What holders may rely on.
@@ -101,9 +102,9 @@ impl Promises {
         if let Some((ended, has_expired)) = self.ended.get(&name(lease)) {
             if ended.at < arrived.at {
                 let text = format!(
-                    "lease {} is said to be alive, {} µs after it ended",
+                    "lease {} is said to be alive, {} after it ended",
                     lease.id,
-                    arrived.at - ended.at
+                    duration(arrived.at - ended.at)
                 );
                 return Err((Invariant::LeaseLife, text));
             }
@@ -130,10 +131,10 @@ impl Promises {
             return Ok(());
         }
         let text = format!(
-            "lease {} of {} s expired {} µs after it was promised all of its time",
+            "lease {} of {} s expired {} after it was promised all of its time",
             lease.id,
             lease.ttl,
-            ended.at.saturating_sub(since.at)
+            duration(ended.at.saturating_sub(since.at))
         );
         Err((Invariant::LeaseLife, text))
     }

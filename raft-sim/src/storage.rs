@@ -5,6 +5,7 @@ use raft_core::{Entry, Fetch, FetchPurpose, NodeId, Write};
 use crate::act::ActionError;
 use crate::action::Action;
 use crate::node::{Node, Process};
+use crate::units::range;
 use crate::world::{Happening, World, note};
 
 impl World {
@@ -86,7 +87,7 @@ impl World {
                 let known = self.known(*node)?;
                 known.sync = *sync;
                 known.disk.failing = false;
-                let text = format!("has a disk that takes {} to {} µs to sync", sync.min, sync.max);
+                let text = format!("has a disk that takes {} to sync", range(*sync));
                 self.tell(*node, &text);
             }
             Action::WipeDisk { node } => {
@@ -188,10 +189,15 @@ impl World {
 
     /// How long the largest snapshot is on its way, piece by piece, each of which waits for the answer to the one before.
     pub(crate) fn snapshot_travels(&self) -> u64 {
+        self.snapshot_pieces() * 2 * self.network.latency.max
+    }
+
+    /// How many pieces the largest snapshot has.
+    pub(crate) fn snapshot_pieces(&self) -> u64 {
         let snapshots = self.nodes.iter().filter_map(|node| node.disk.snapshot.as_ref());
         let largest = snapshots.map(|(snapshot, _)| snapshot.size).max();
         let piece = self.config.snapshot_piece_bytes_max.max(1) as u64;
-        largest.unwrap_or(0).div_ceil(piece) * 2 * self.network.latency.max
+        largest.unwrap_or(0).div_ceil(piece)
     }
 
     /// Whether a snapshot on its way to the disk of this node has to wait for room.

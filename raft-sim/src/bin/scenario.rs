@@ -23,8 +23,8 @@ struct Cli {
     #[arg(long, default_value_t = 0.0)]
     from: f64,
     /// Tell what happens until this second.
-    #[arg(long, default_value_t = f64::MAX)]
-    until: f64,
+    #[arg(long)]
+    until: Option<f64>,
 }
 
 fn main() -> ExitCode {
@@ -74,7 +74,7 @@ fn tell(cli: &Cli) -> Result<Played, Box<dyn std::error::Error>> {
     run.seek((scenario.watch.until * 1e6) as u64);
     for record in run.world().story_since(0) {
         let at = record.at as f64 / 1e6;
-        if (cli.from..=cli.until).contains(&at) {
+        if (cli.from..=cli.until.unwrap_or(f64::MAX)).contains(&at) {
             println!("{at:>12.6} s  {}", record.text);
         }
     }
