@@ -11,7 +11,7 @@ use raft_kv::{
 
 use crate::action::Request;
 use crate::holders::is_holders;
-use crate::linearizability::{Call, Operation};
+use crate::linearizability::Prefix;
 use crate::node::{Arrival, Asked, Node, Reading};
 use crate::shared::SharedMap;
 use crate::story::Kind;
@@ -93,6 +93,8 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug)]
 pub(crate) struct Clients {
     pub(crate) askings: SharedMap<u64, Asking>,
+    /// The requests that are no longer kept, and what traders did at the same time.
+    pub(crate) forgotten: Prefix,
     pub(crate) letters: BTreeMap<u64, Letter>,
     next_asking: u64,
     next_letter: u64,
@@ -109,13 +111,12 @@ pub(crate) struct Clients {
 const ATTEMPTS_MAX: u64 = 12;
 /// How long a client waits before it asks again, if nobody knows a leader.
 const PATIENCE: u64 = 50_000;
-/// Finished requests of a world that is watched are forgotten beyond this many.
-const ASKINGS_MAX: usize = 10_000;
 
 impl Clients {
     pub(crate) fn new(count: u64) -> Self {
         Self {
             askings: SharedMap::default(),
+            forgotten: Prefix::default(),
             letters: BTreeMap::new(),
             next_asking: 1,
             next_letter: 1,
@@ -147,32 +148,6 @@ impl World {
         self.clients.askings.get(&id)
     }
 
-    /// The requests so far as a history that can be judged.
-    #[must_use]
-    pub fn history(&self) -> Vec<Operation> {
-        let operation = |asking: &Asking| {
-            let (found, succeeded) = match &asking.state {
-                AskingState::Done { found, succeeded } => (found.clone(), *succeeded),
-                AskingState::Waiting | AskingState::Unknown => (None, false),
-            };
-            let call = match asking.request.clone() {
-                Request::Put { value, .. } => Call::Put { value },
-                Request::Delete { .. } => Call::Delete,
-                Request::Get { .. } => Call::Get { found },
-                Request::Cas { expected, value, .. } => Call::Cas { expected, value, succeeded },
-            };
-            Operation {
-                client: asking.client,
-                key: asking.request.key().to_owned(),
-                call,
-                invoked: asking.invoked,
-                returned: asking.returned,
-            }
-        };
-        let askings = self.clients.askings.values().map(operation);
-        askings.chain(self.traders.history()).collect()
-    }
-
     /// A client asks for something, first at the node `via`.
     pub(crate) fn ask(&mut self, client: Option<u64>, via: Option<u64>, request: Request) -> u64 {
         let id = self.clients.next_asking;
@@ -195,12 +170,7 @@ impl World {
             format!("A client asks: {}", asking.request)
         });
         self.clients.askings.insert(id, asking);
-        if self.config.story && self.clients.askings.len() > ASKINGS_MAX {
-            let finished = |asking: &Asking| asking.state != AskingState::Waiting;
-            let oldest =
-                self.clients.askings.iter().find(|(_, asking)| finished(asking)).map(|(id, _)| *id);
-            oldest.map(|id| self.clients.askings.remove(&id));
-        }
+        self.forget_finished(id);
         let node = via.or(self.clients.believed_leader);
         self.attempt(id, node);
         id

@@ -42,6 +42,7 @@ mod apply;
 pub mod branches;
 pub mod campaign;
 mod client;
+mod client_history;
 mod config;
 mod disk;
 pub mod experiment;

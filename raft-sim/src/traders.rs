@@ -9,7 +9,7 @@
 //! has applied. So it must be all that there was at the revision that it names, or at an earlier one that was asked for; and
 //! as long as a server runs, it does not go back to an older one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use raft_kv::{
     KeyRange, Outcome, RangeRequest, RangeResponse, RequestResult, Response, Session, TxnResult,
@@ -32,7 +32,7 @@ pub(crate) struct Traders {
     all: Vec<Trader>,
     next_trade: u64,
     /// What transactions did to single keys, and what they may have done.
-    done: VecDeque<Operation>,
+    pub(crate) done: Vec<Operation>,
     /// For each node, which of its processes has answered a stale read, and with which revision.
     shown: BTreeMap<u64, (u64, i64)>,
     random: Random,
@@ -64,8 +64,6 @@ struct Trader {
 const ATTEMPTS_MAX: u64 = 12;
 /// How long a trader waits before it asks again, if nobody knows a leader.
 const PATIENCE: u64 = 50_000;
-/// Operations of a world that is watched are forgotten beyond this many.
-const DONE_MAX: usize = 10_000;
 /// How many times as long as others they rest.
 const REST: u64 = 3;
 /// How far back somebody looks, in revisions.
@@ -85,7 +83,7 @@ impl Traders {
         Self {
             all: vec![Trader::default(); config.traders as usize],
             next_trade: FIRST,
-            done: VecDeque::new(),
+            done: Vec::new(),
             shown: BTreeMap::new(),
             random: Random::new(config.seed ^ 0x07ad_e125),
             #[cfg(test)]
@@ -128,10 +126,14 @@ impl Traders {
 
     /// What traders did to single keys, and what they may do yet.
     pub(crate) fn history(&self) -> impl Iterator<Item = Operation> {
+        self.done.iter().cloned().chain(self.pending())
+    }
+
+    /// What traders may do yet to single keys.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = Operation> {
         let trades = self.all.iter().enumerate();
         let trades = trades.filter_map(|(trader, it)| Some((trader, it.trade.as_ref()?)));
-        let pending = trades.flat_map(|(trader, trade)| trade.operations(trader, None));
-        self.done.iter().cloned().chain(pending)
+        trades.flat_map(|(trader, trade)| trade.operations(trader, None))
     }
 }
 
@@ -388,11 +390,9 @@ impl World {
                 if let Call::Get { found } = &operation.call {
                     it.known.insert(operation.key.clone(), found.clone());
                 }
-                self.traders.done.push_back(operation);
+                self.traders.done.push(operation);
             }
-            while self.config.story && self.traders.done.len() > DONE_MAX {
-                self.traders.done.pop_front();
-            }
+            self.forget_finished(trade.number);
         }
         self.trader_rests(trader);
     }

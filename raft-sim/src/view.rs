@@ -5,7 +5,6 @@ use raft_kv::{Command, KeyRange, RangeRequest, Request};
 use serde::Serialize;
 
 use crate::invariants::{Invariant, Violation};
-use crate::linearizability::{self, Verdict};
 use crate::network::{InFlight, Lost};
 use crate::node::{Node, Process};
 use crate::story::Record;
@@ -211,24 +210,6 @@ impl World {
             let text = format!("n{}: {error}", node.id);
             Some(Violation { invariant: Invariant::StateMachineSafety, text, at: self.now })
         })
-    }
-
-    /// Judges the answers that clients got so far, as [`linearizability::check`] does. A violation happens with the first
-    /// answer that no order explains.
-    ///
-    /// [`linearizability::check`]: crate::linearizability::check
-    #[must_use]
-    pub fn judge_history(&self, steps_max: u64) -> Option<Violation> {
-        let history = self.history();
-        let (at, verdict) = match linearizability::check(&history, steps_max) {
-            Verdict::Linearizable => return None,
-            Verdict::GaveUp { key } => (self.now, Verdict::GaveUp { key }),
-            Verdict::Violation(found) => {
-                let (at, found) = linearizability::earliest(&history, found, steps_max);
-                (at, Verdict::Violation(found))
-            }
-        };
-        Some(Violation { invariant: Invariant::Linearizability, text: verdict.to_string(), at })
     }
 }
 

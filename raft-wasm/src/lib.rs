@@ -226,8 +226,7 @@ impl Simulation {
     /// Never in practice.
     #[wasm_bindgen(js_name = judgeHistory)]
     pub fn judge_history(&self) -> Result<JsVerdict, Error> {
-        let world = self.run.world();
-        write(&verdict::judge(&world.history(), world.now()))
+        write(&verdict::judge(self.run.world()))
     }
 
     /// A hash of everything that the servers did so far, in hexadecimal.

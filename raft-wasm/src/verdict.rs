@@ -1,7 +1,7 @@
 //! The rules that are checked, and the verdict on what clients were told.
 
-use raft_sim::linearizability::{self, Limits, Operation};
-use raft_sim::{Invariant, Violation};
+use raft_sim::linearizability::{self, Limits};
+use raft_sim::{Invariant, Violation, World};
 use serde::Serialize;
 
 /// A tenth of a second or so of a slow phone.
@@ -47,27 +47,27 @@ pub(crate) fn rules() -> Vec<Rule> {
     checked.map(rule).collect()
 }
 
-pub(crate) fn judge(history: &[Operation], at: u64) -> Verdict {
-    judge_within(history, at, LIMITS)
+pub(crate) fn judge(world: &World) -> Verdict {
+    let at = world.now();
+    let finding = finding(&world.judge_within(LIMITS), at);
+    Verdict { at, operations: world.operations_judged(), finding }
 }
 
-fn judge_within(history: &[Operation], at: u64, limits: Limits) -> Verdict {
-    let verdict = linearizability::check_within(history, limits);
-    let text = verdict.to_string();
-    let finding = match verdict {
+fn finding(verdict: &linearizability::Verdict, at: u64) -> Finding {
+    let text = verdict.in_seconds();
+    match verdict {
         linearizability::Verdict::Linearizable => Finding::Holds,
         linearizability::Verdict::GaveUp { .. } => Finding::Unknown { reason: text },
         linearizability::Verdict::Violation(_) => Finding::Broken {
             violation: Violation { invariant: Invariant::Linearizability, text, at },
         },
-    };
-    Verdict { at, operations: history.len(), finding }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_sim::linearizability::Call;
+    use raft_sim::linearizability::{Call, Operation, check_within};
 
     fn operation(client: u64, call: Call, invoked: u64) -> Operation {
         Operation { client, key: "x".into(), call, invoked, returned: Some(invoked + 5) }
@@ -86,9 +86,9 @@ mod tests {
     #[test]
     fn a_stale_read_makes_the_light_fall() {
         let history = [put("1", 0), put("2", 10), get("2", 20)];
-        assert_eq!(judge(&history, 30).finding, Finding::Holds);
+        assert_eq!(finding(&check_within(&history, LIMITS), 30), Finding::Holds);
         let history = [put("1", 0), put("2", 10), get("1", 20)];
-        let Finding::Broken { violation } = judge(&history, 30).finding else {
+        let Finding::Broken { violation } = finding(&check_within(&history, LIMITS), 30) else {
             unreachable!("a stale read is no order");
         };
         assert_eq!(violation.invariant, Invariant::Linearizability);
@@ -99,7 +99,7 @@ mod tests {
     fn a_search_that_gives_up_blames_nobody() {
         let stale = [put("1", 0), put("2", 10), get("1", 20)];
         let limits = Limits { steps_max: 0, ..LIMITS };
-        let finding = judge_within(&stale, 30, limits).finding;
+        let finding = finding(&check_within(&stale, limits), 30);
         assert!(matches!(finding, Finding::Unknown { .. }), "{finding:?}");
     }
 }

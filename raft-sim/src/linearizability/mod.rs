@@ -4,8 +4,12 @@
 //! each key by itself: a history of independent registers is linearizable if that of each register
 //! is (Herlihy and Wing's locality). Steps and memory are bounded; a search that exceeds them says
 //! that it knows nothing.
+//!
+//! A history that grows without end is judged in parts: [`Prefix`] summarises its beginning
+//! exactly, and [`check_after`] judges what follows.
 
 mod picture;
+mod prefix;
 mod register;
 mod search;
 #[cfg(test)]
@@ -15,6 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use picture::picture;
+pub use prefix::Prefix;
 use register::Register;
 use search::{Found, Search};
 
@@ -132,7 +137,17 @@ pub fn check(history: &[Operation], steps_max: u64) -> Verdict {
 /// contradiction is often found at one key in no time while another would take for ever.
 #[must_use]
 pub fn check_within(history: &[Operation], limits: Limits) -> Verdict {
+    check_after(&Prefix::default(), history, limits)
+}
+
+/// Judges a history that begins with a [`Prefix`], within limits. The operations of `history` were
+/// invoked from the moment of the prefix on.
+#[must_use]
+pub fn check_after(prefix: &Prefix, history: &[Operation], limits: Limits) -> Verdict {
     let mut by_key: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
+    for key in prefix.keys() {
+        by_key.entry(key).or_default();
+    }
     for operation in history {
         by_key.entry(&operation.key).or_default().push(operation);
     }
@@ -143,7 +158,7 @@ pub fn check_within(history: &[Operation], limits: Limits) -> Verdict {
         };
         let mut undecided = BTreeMap::new();
         for (key, operations) in by_key {
-            match check_key(key, &operations, limits) {
+            match prefix.check_key(key, &operations, limits) {
                 Verdict::Linearizable => {}
                 Verdict::GaveUp { .. } => {
                     undecided.insert(key, operations);
@@ -162,6 +177,7 @@ pub fn check_within(history: &[Operation], limits: Limits) -> Verdict {
 /// When a history that contradicts itself does so first, and how: the beginning of it up to that answer, in which later
 /// answers are not known yet, is not linearizable, and no shorter one is found not to be.
 pub(crate) fn earliest(
+    prefix: &Prefix,
     history: &[Operation],
     found: Box<Contradiction>,
     steps_max: u64,
@@ -186,12 +202,14 @@ pub(crate) fn earliest(
                 operation
             })
             .collect();
-        match check(&beginning, steps_max) {
+        let limits = Limits { steps_max, ..Limits::default() };
+        match check_after(prefix, &beginning, limits) {
             Verdict::Violation(found) => (earliest, last) = (found, middle),
             Verdict::Linearizable | Verdict::GaveUp { .. } => first = middle + 1,
         }
     }
-    (answers.get(last).copied().unwrap_or_default(), earliest)
+    let at = answers.get(last).copied().or(earliest.culprit.returned);
+    (at.unwrap_or_default(), earliest)
 }
 
 fn check_key(key: &str, operations: &[&Operation], limits: Limits) -> Verdict {
@@ -291,8 +309,20 @@ impl fmt::Display for Operation {
     }
 }
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Verdict {
+    /// The verdict in words, for a history whose times are microseconds.
+    #[must_use]
+    pub fn in_seconds(&self) -> String {
+        struct InSeconds<'a>(&'a Verdict);
+        impl fmt::Display for InSeconds<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.write(f, crate::units::moment)
+            }
+        }
+        InSeconds(self).to_string()
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, time: impl Fn(u64) -> String) -> fmt::Result {
         match self {
             Self::Linearizable => f.write_str("linearizable"),
             Self::GaveUp { key } => {
@@ -305,11 +335,19 @@ impl fmt::Display for Verdict {
                 writeln!(f, "not linearizable: at key {key:?} no order explains these answers:")?;
                 for operation in stuck {
                     let Operation { client, invoked, returned, .. } = operation;
-                    let returned = returned.map_or("never".into(), |at| at.to_string());
+                    let (invoked, returned) = (time(*invoked), returned.map(&time));
+                    let returned = returned.unwrap_or("never".into());
                     writeln!(f, "  client {client}, {invoked} to {returned}: {operation}")?;
                 }
                 write!(f, "  in the longest order the key has {value} before them")
             }
         }
+    }
+}
+
+/// Times are as in the history.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, |time| time.to_string())
     }
 }

@@ -8,7 +8,7 @@ use super::Call;
 pub(super) type Value = u32;
 
 /// What a call does, and what its answer says about the value before.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Step {
     /// The value becomes this one.
     Set(Value),
@@ -70,7 +70,7 @@ impl Register {
         self.bytes
     }
 
-    fn number(&mut self, text: Option<&str>) -> Value {
+    pub(super) fn number(&mut self, text: Option<&str>) -> Value {
         let Some(text) = text else { return 0 };
         if let Some(number) = self.numbers.get(text) {
             return *number;

@@ -48,7 +48,7 @@ fn a_stale_read_is_found() {
 
 fn fell_at(history: &[Operation]) -> (u64, Box<Contradiction>) {
     match check(history, 1_000_000) {
-        Verdict::Violation(found) => earliest(history, found, 1_000_000),
+        Verdict::Violation(found) => earliest(&Prefix::default(), history, found, 1_000_000),
         other => panic!("{other:?}"),
     }
 }
@@ -342,4 +342,101 @@ fn apply<'a>(operation: &'a Operation, value: Option<&'a str>) -> Option<Option<
             fits.then_some(if matches { Some(new.as_str()) } else { value })
         }
     }
+}
+
+/// A history in which few clients meet at few values, as it could have happened, or with one wrong
+/// answer.
+fn random_history(random: &mut crate::random::Random) -> Vec<Operation> {
+    let values = ["a", "b", "c"];
+    let text = |random: &mut crate::random::Random| values[random.below(3) as usize].to_owned();
+    let clients = 1 + random.below(4);
+    let mut free_at = vec![0_u64; clients as usize];
+    let mut value: Option<String> = None;
+    let mut planned = Vec::new();
+    for _ in 0..4 + random.below(12) {
+        let client = random.below(clients);
+        let invoked = free_at[client as usize] + random.below(8);
+        let effect = invoked + random.below(8);
+        let returned = effect + random.below(8);
+        free_at[client as usize] = returned + 1;
+        planned.push((effect, invoked, returned, client));
+    }
+    planned.sort_unstable();
+    let mut history = Vec::new();
+    for (_, invoked, returned, client) in planned {
+        let mut call = match random.below(6) {
+            0 | 1 => Call::Put { value: text(random) },
+            2 => Call::Delete,
+            3 | 4 => Call::Get { found: value.clone() },
+            _ => {
+                let expected = random.chance(800).then(|| text(random));
+                let succeeded = expected == value;
+                Call::Cas { expected, value: text(random), succeeded }
+            }
+        };
+        let answered = random.chance(800);
+        if answered || random.chance(500) {
+            value = match &call {
+                Call::Put { value } | Call::Cas { value, succeeded: true, .. } => {
+                    Some(value.clone())
+                }
+                Call::Delete => None,
+                _ => value,
+            };
+        }
+        if random.chance(100) {
+            match &mut call {
+                Call::Get { found } => *found = Some(text(random)),
+                Call::Cas { succeeded, .. } => *succeeded = !*succeeded,
+                _ => {}
+            }
+        }
+        history.push(op(client, call, invoked, answered.then_some(returned)));
+    }
+    history.sort_by_key(|operation| operation.invoked);
+    history
+}
+
+/// Wherever a history is cut, however often, the verdict is that of the whole.
+#[test]
+fn history_with_summarised_prefix_is_judged_as_the_whole() {
+    let mut random = crate::random::Random::new(0xf2);
+    let limits = Limits { steps_max: 1_000_000, ..Limits::default() };
+    let (mut linearizable, mut violations) = (0, 0);
+    for _ in 0..4_000 {
+        let history = random_history(&mut random);
+        let whole = is_ok(&history);
+        *(if whole { &mut linearizable } else { &mut violations }) += 1;
+        let end = history.last().unwrap().invoked + 1;
+        let mut cuts: Vec<_> = (0..1 + random.below(4)).map(|_| random.below(end + 1)).collect();
+        cuts.sort_unstable();
+        let mut prefix = Prefix::default();
+        let mut from = 0;
+        for until in &cuts {
+            let part = history.iter().filter(|it| (from..*until).contains(&it.invoked));
+            prefix.extend(part.cloned().collect(), *until, limits);
+            from = *until;
+        }
+        let rest: Vec<_> = history.iter().filter(|it| it.invoked >= from).cloned().collect();
+        let judged = match check_after(&prefix, &rest, limits) {
+            Verdict::Linearizable => true,
+            Verdict::Violation(_) => false,
+            Verdict::GaveUp { .. } => panic!("gave up"),
+        };
+        assert_eq!(judged, whole, "cut at {cuts:?}: {history:?}");
+    }
+    assert!(linearizable > 1_000 && violations > 500, "{linearizable}, {violations}");
+}
+
+#[test]
+fn prefix_whose_states_exceed_the_limits_is_not_judged() {
+    let history: Vec<_> = (0..20).map(|n| op(n, put(&n.to_string()), 0, Some(10))).collect();
+    let mut prefix = Prefix::default();
+    prefix.extend(history, 5, Limits { steps_max: 100, ..Limits::default() });
+    // Nothing had to be placed before the moment.
+    let read = [op(99, get(Some("7")), 11, Some(12))];
+    assert_eq!(check_after(&prefix, &read, Limits::default()), Verdict::Linearizable);
+    prefix.extend(Vec::new(), 11, Limits { steps_max: 100, ..Limits::default() });
+    let verdict = check_after(&prefix, &read, Limits::default());
+    assert_eq!(verdict, Verdict::GaveUp { key: "k".into() });
 }
