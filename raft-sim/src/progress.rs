@@ -224,32 +224,13 @@ impl World {
     ///
     /// And how long a round of messages and a write take between those who reach each other.
     fn reached(&self) -> (Vec<u128>, u64) {
-        let timeout = self.config.election_timeout.min;
-        // Whoever stands must be heard before the next one does, or every vote may be split.
-        let spread = self.config.election_timeout.max - timeout;
-        let network = &self.network;
-        let is_fit = |node: &Node| {
-            !node.disk.full
-                && !node.disk.failing
-                && node.sync.max <= timeout / 2
-                && node.clock.drift().unsigned_abs() <= DRIFT_PPM_MAX
-        };
         let awake: Vec<_> = self
             .nodes
             .iter()
             .map(|node| Some(&node.running().filter(|it| it.paused.is_none())?.raft))
             .collect();
-        let promised = network.loss_per_mille <= LOSS_PER_MILLE_MAX
-            && self.nodes.iter().all(|node| node.running().is_none() || is_fit(node));
-        let connected = |one: u64, other: u64| {
-            let ways = [(one, other), (other, one)];
-            let round = ways.map(|(from, to)| network.longest(from, to));
-            let is_quick = round.iter().all(|way| *way <= timeout / 4);
-            let is_connected = is_quick
-                && round.iter().sum::<u64>() <= spread
-                && ways.iter().all(|(from, to)| network.connects(*from, *to));
-            is_connected.then(|| round.iter().sum::<u64>())
-        };
+        let promised = self.network.loss_per_mille <= LOSS_PER_MILLE_MAX
+            && self.nodes.iter().all(|node| node.running().is_none() || self.is_fit(node));
         let syncs = self.nodes.iter().map(|node| node.sync.max);
         let sync = syncs.max().unwrap_or_default();
         let mut slowest = 0;
@@ -267,13 +248,36 @@ impl World {
                 }
                 if one == other {
                     *bits |= 1 << (other - 1);
-                } else if let Some(round) = connected(one, other) {
+                } else if let Some(round) = self.round_trip(one, other) {
                     *bits |= 1 << (other - 1);
                     slowest = slowest.max(round);
                 }
             }
         }
         (reached, slowest + sync)
+    }
+
+    /// Whether a server can write and measure time well enough for something to be promised of it.
+    pub(crate) fn is_fit(&self, node: &Node) -> bool {
+        !node.disk.full
+            && !node.disk.failing
+            && node.sync.max <= self.config.election_timeout.min / 2
+            && node.clock.drift().unsigned_abs() <= DRIFT_PPM_MAX
+    }
+
+    /// How long a message and its answer take between two servers. None if they do not reach each other in both
+    /// directions, or not quickly enough.
+    pub(crate) fn round_trip(&self, one: u64, other: u64) -> Option<u64> {
+        let timeout = self.config.election_timeout.min;
+        // Whoever stands must be heard before the next one does, or every vote may be split.
+        let spread = self.config.election_timeout.max - timeout;
+        let ways = [(one, other), (other, one)];
+        let round = ways.map(|(from, to)| self.network.longest(from, to));
+        let is_quick = round.iter().all(|way| *way <= timeout / 4);
+        let is_connected = is_quick
+            && round.iter().sum::<u64>() <= spread
+            && ways.iter().all(|(from, to)| self.network.connects(*from, *to));
+        is_connected.then(|| round.iter().sum::<u64>())
     }
 }
 
@@ -447,6 +451,23 @@ mod tests {
         world.act(&Action::Pause { node: 3 }).unwrap();
         assert_eq!(without_votes(world, |_| {}), Some(Invariant::Progress));
         assert_eq!(without_votes(idle(), |_| {}), None, "it leads, and is idle");
+    }
+
+    /// One timeout until the leader is missed, and one in which votes are split.
+    #[test]
+    fn commits_go_on_within_two_election_timeouts_of_leader_crash() {
+        for seed in 0..200 {
+            let mut world = World::new(WorldConfig { seed, ..WorldConfig::default() }).unwrap();
+            world.run_until(2_000_000);
+            let leader = world.nodes.iter().find(|node| leads(node)).map(|node| node.id);
+            world.act(&Action::Crash { node: leader.unwrap() }).unwrap();
+            let (committed, crashed_at) = (world.invariants.committed(), world.now());
+            while world.invariants.committed() == committed {
+                assert!(world.step(), "seed {seed}");
+            }
+            let took = world.now() - crashed_at;
+            assert!(took <= 2 * world.config.election_timeout.max, "seed {seed}: {took} µs");
+        }
     }
 
     /// Where timeouts differ by less than messages take, every vote may be split.

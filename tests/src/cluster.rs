@@ -19,8 +19,12 @@ use crate::wait::until;
 /// How many nodes a cluster of these tests has.
 pub const NODES: usize = 3;
 
-/// For whatever has no deadline of its own to prove: only something broken takes as long.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for a condition. Only something broken takes as long, however busy the
+/// machine is.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The flag that says how long a node tries to serve a request.
+const REQUEST_TIMEOUT: &str = "--request-timeout-ms";
 
 /// How much of a failed test's logs is printed, from the end of each.
 const LOG_LINES_SHOWN: usize = 120;
@@ -154,6 +158,11 @@ impl Cluster {
         .into_iter()
         .flat_map(|(flag, value)| [flag.to_owned(), value])
         .collect();
+        // On a busy machine a leader may be late with its heartbeats, and another one be elected.
+        if !self.flags.iter().any(|flag| flag == REQUEST_TIMEOUT) {
+            let timeout_ms = PATIENCE.as_millis() / 2;
+            arguments.extend([REQUEST_TIMEOUT.to_owned(), timeout_ms.to_string()]);
+        }
         arguments.extend(self.flags.iter().cloned());
         arguments
     }
@@ -240,7 +249,8 @@ impl Cluster {
     ///
     /// If it does not answer, or answers something else.
     pub async fn status(&self, node: usize) -> Result<Status> {
-        let answer = Rest::new(self.port(node), Duration::from_secs(2))
+        let answer = self
+            .rest(node)
             .json("/v1/status")
             .await
             .with_context(|| format!("no status of {}", self.name(node)))?;

@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::cluster::PATIENCE;
 use crate::program;
 
 /// A process that was started and is to be ended.
@@ -73,7 +74,7 @@ impl Process {
     /// If it had ended already: then it was not this that ended it.
     pub async fn kill(mut self) -> Result<()> {
         self.signal(Signal::KILL)?;
-        let status = self.ended(Duration::from_secs(10)).await?;
+        let status = self.ended(PATIENCE).await?;
         ensure!(
             status.code().is_none(),
             "{} ended by itself, with {status}, before it was killed",

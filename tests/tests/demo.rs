@@ -1,7 +1,6 @@
 //! `raft demo`: a whole cluster from one command, and nothing left of it.
 
 use std::fs;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hyper::{Method, StatusCode};
@@ -58,7 +57,7 @@ async fn the_demo_serves_and_leaves_nothing_behind() -> Result<()> {
         }
 
         // A second one on the same ports says what is in its way, and disturbs nobody.
-        let second = process::run(["demo", "--port", &port_text], Duration::from_secs(10)).await?;
+        let second = process::run(["demo", "--port", &port_text], PATIENCE).await?;
         let said = String::from_utf8_lossy(&second.stderr);
         ensure!(
             second.status.code() == Some(2)
@@ -70,7 +69,7 @@ async fn the_demo_serves_and_leaves_nothing_behind() -> Result<()> {
 
         demo.check_running()?;
         demo.signal(signal)?;
-        let status = demo.ended(Duration::from_secs(10)).await?;
+        let status = demo.ended(PATIENCE).await?;
         ensure!(status.success(), "{status}: {}", demo.said());
         ensure!(
             fs::read_dir(&temporary)?.next().is_none(),

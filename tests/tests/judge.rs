@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use raft_tests::cluster::PATIENCE;
 use raft_tests::history::{check_caught, count, judge};
 use raft_tests::workload::Workload;
 use tokio::net::TcpListener;
@@ -60,7 +60,7 @@ async fn history_of(lie: Lie) -> Result<Vec<raft_sim::linearizability::Operation
     let store = Arc::new(Mutex::new(Store::new(lie)));
     let server = tokio::spawn(serve(listener, Arc::clone(&store)));
     let mut workload = Workload::start(&[port], 7);
-    workload.progress(3_000, Duration::from_secs(30)).await?;
+    workload.progress(3_000, PATIENCE).await?;
     let history = workload.stop().await?;
     server.abort();
     let store = store.lock().map_err(|_| anyhow::anyhow!("the store panicked"))?;

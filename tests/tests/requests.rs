@@ -1,7 +1,5 @@
 //! Requests that make no sense are answered at once, with problem details and the right status, and change nothing.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,9 +14,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::Code;
-
-/// A refusal takes no time worth mentioning.
-const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// The limits that the node states in its answers, and in its documents.
 const KEY_BYTES_MAX: usize = 8 * 1024;
@@ -45,7 +40,7 @@ impl Subject {
     ) -> Result<Answer> {
         let mut last = None;
         for node in 0..NODES {
-            let mut rest = Rest::new(self.cluster.port(node), AT_ONCE);
+            let mut rest = Rest::new(self.cluster.port(node), PATIENCE);
             let answer = rest.send(build()?).await?;
             check_problem(&answer, status)?;
             last = Some(answer);
@@ -317,7 +312,7 @@ async fn grpc_requests_that_make_no_sense() -> Result<()> {
             ("Delete", json!({ "key": "" })),
         ] {
             let method = format!("raft.KeyValueService/{method}");
-            let answer = timeout(AT_ONCE, grpc.call(&method, request)).await??;
+            let answer = timeout(PATIENCE, grpc.call(&method, request)).await??;
             let code = answer.as_ref().err().map(tonic::Status::code);
             ensure!(code == Some(Code::InvalidArgument), "{method}: {answer:?}");
         }
@@ -382,7 +377,7 @@ async fn a_request_that_never_ends_holds_up_nobody_and_changes_nothing() -> Resu
             .await?;
         dawdlers.push(stream);
     }
-    let mut client = Client::Rest(Rest::new(subject.cluster.port(0), AT_ONCE));
+    let mut client = Client::Rest(Rest::new(subject.cluster.port(0), PATIENCE));
     let found = client.get("kept").await.done()?;
     assert_eq!(found.map(|found| found.value).as_deref(), Some("as it was"));
     // They hang up in the middle of their requests; half a value is none.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hyper::{Method, StatusCode};
@@ -11,9 +10,6 @@ use raft_tests::cluster::{Cluster, PATIENCE};
 use raft_tests::port::Port;
 use raft_tests::process;
 use tempfile::TempDir;
-
-/// A refusal takes no time worth mentioning.
-const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// A node that would start, if it were left alone.
 struct Plan {
@@ -64,7 +60,7 @@ impl Plan {
 
 async fn is_refused(arguments: impl IntoIterator<Item = &str>, names: &[&str]) -> Result<()> {
     let arguments: Vec<&str> = arguments.into_iter().collect();
-    let output = process::run(&arguments, AT_ONCE).await?;
+    let output = process::run(&arguments, PATIENCE).await?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let case = || format!("{arguments:?} ended with {}, and said:\n{said}", output.status);
     ensure!(output.status.code() == Some(2), "no exit status 2: {}", case());

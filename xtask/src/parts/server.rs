@@ -133,7 +133,7 @@ fn signal(name: &str, child: &Child, to: To) -> Result<()> {
 mod tests {
     use super::*;
 
-    const SOON: Duration = Duration::from_secs(20);
+    const SOON: Duration = Duration::from_secs(120);
 
     fn shell(script: &str, name: &str) -> Server {
         let log = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
@@ -162,8 +162,7 @@ mod tests {
 
     #[test]
     fn a_process_left_behind_is_noticed() {
-        let script =
-            "sh -c 'trap \"\" INT; sleep 60' & trap 'exit 0' INT; sleep 0.2; echo ready; wait";
+        let script = "trap 'exit 0' INT; sh -c 'trap \"\" INT; echo ready; sleep 60' & wait";
         let mut server = shell(script, "orphan");
         server.wait_until_said("ready", SOON).unwrap();
         let error = server.interrupt(To::Program, SOON).unwrap_err();

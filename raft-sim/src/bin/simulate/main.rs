@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -288,7 +288,7 @@ fn run_all(
             scope.spawn(move || work(seeds, run, &ended));
         }
         drop(ended);
-        let totals = collect(&all, cli, progress, began, seeds.interrupted);
+        let totals = collect(&all, cli, progress, began);
         seeds.enough.store(true, Ordering::Relaxed);
         totals
     })
@@ -306,17 +306,9 @@ fn work(seeds: &Seeds, run: &impl Fn(u64) -> Report, all: &Sender<Ended>) {
     }
 }
 
-/// How often it is looked whether somebody has interrupted.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// Adds up, and shows how far it is. Ends early when a rule is broken, or somebody interrupts.
-fn collect(
-    all: &Receiver<Ended>,
-    cli: &Cli,
-    progress: &Progress,
-    began: Instant,
-    interrupted: &AtomicBool,
-) -> Totals {
+/// Adds up, and shows how far it is. Ends early when a rule is broken. An interrupted campaign
+/// takes no more seeds, and those that it has taken are added, too.
+fn collect(all: &Receiver<Ended>, cli: &Cli, progress: &Progress, began: Instant) -> Totals {
     let mut totals = Totals::default();
     let bar = ProgressBar::new(match progress {
         Progress::Seeds(seeds) => *seeds,
@@ -325,12 +317,7 @@ fn collect(
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}  {eta} left") {
         bar.set_style(style);
     }
-    while !interrupted.load(Ordering::Relaxed) {
-        let ended = match all.recv_timeout(LOOK) {
-            Ok(ended) => ended,
-            Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => break,
-        };
+    for ended in all {
         let kept = totals.failures.len();
         if let Some(failure) = totals.add(ended, cli.stretch) {
             bar.suspend(|| {

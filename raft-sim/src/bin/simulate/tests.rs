@@ -43,7 +43,7 @@ fn a_world_that_panics_is_one_failing_seed() {
     let ended = conclude(&totals, &cli, 2, Instant::now(), &nobody);
     assert_eq!(ended, ExitCode::FAILURE);
     let (totals, _) = run_until_the_end(&[], u64::MAX, &nobody, panics);
-    assert!(totals.seeds < 100 && totals.failures.len() == 1);
+    assert_eq!(totals.failures.len(), 1);
 }
 
 /// Who interrupts is told what was found so far, and does not take it for the whole.
@@ -58,7 +58,8 @@ fn an_interrupted_campaign_ends_with_what_it_has_and_without_success() {
         report
     };
     let (totals, cli) = run_until_the_end(&[], u64::MAX, &interrupted, interrupts);
-    assert!((1..20).contains(&totals.seeds), "{}", totals.seeds);
+    // Seeds are taken in order, so that these were taken before.
+    assert!(totals.seeds > 6, "{}", totals.seeds);
     let ended = conclude(&totals, &cli, 2, Instant::now(), &interrupted);
     assert_eq!(ended, ExitCode::from(INTERRUPTED));
 }
