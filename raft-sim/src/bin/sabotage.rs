@@ -165,15 +165,24 @@ fn row(rule: Rule, guard: &Guard) -> String {
     }
 }
 
+/// A rule that only keeps a cluster from going on says less than one of safety, so the search goes
+/// on for one of these in this many more worlds.
+const SEEDS_FOR_SAFETY: u64 = 200;
+
 /// Runs worlds until something falls.
 fn search(rule: Rule, cli: &Cli) -> Option<Guard> {
     let began = Instant::now();
+    let mut liveness = None;
+    let mut end = cli.seeds;
     for seed in 0..cli.seeds {
-        if began.elapsed().as_secs_f64() > cli.seconds {
-            return None;
+        if seed >= end || began.elapsed().as_secs_f64() > cli.seconds {
+            break;
         }
         let run =
             || -> Report { Campaign::new(seed).breaking(BrokenRules::default().and(rule)).run() };
+        let is_liveness = |violation: &raft_sim::Violation| {
+            matches!(violation.invariant, Invariant::Availability | Invariant::Progress)
+        };
         let (fell, violated) = match catch_unwind(run) {
             Ok(Report { violation: None, .. }) => continue,
             Ok(Report { violation: Some(violation), script, .. }) => {
@@ -182,20 +191,29 @@ fn search(rule: Rule, cli: &Cli) -> Option<Guard> {
             Err(_) => ("a server contradicts itself".to_owned(), None),
         };
         let took = began.elapsed();
+        let is_weak = violated.as_ref().is_some_and(|(_, violation)| is_liveness(violation));
+        if is_weak && liveness.is_some() {
+            continue;
+        }
         let can_shrink = |(_, violation): &(_, raft_sim::Violation)| {
             cli.shrink && violation.invariant != Invariant::Availability
         };
         let shrunk = violated
             .filter(can_shrink)
             .and_then(|(script, violation)| catch_unwind(|| shrink(&script, &violation)).ok()?);
-        return Some(Guard::World {
+        let guard = Guard::World {
             seeds: seed + 1,
             took,
             fell,
             actions: shrunk.map(|shrunk| shrunk.script.actions.len()),
-        });
+        };
+        if !is_weak {
+            return Some(guard);
+        }
+        liveness = Some(guard);
+        end = end.min(seed + SEEDS_FOR_SAFETY);
     }
-    None
+    liveness
 }
 
 /// The protocol tests of raft-core that fail when a rule is broken.
