@@ -108,7 +108,7 @@ fn the_documentation_says_which_broken_rules_are_noticed() {
         })
         .collect();
     let mut table = String::from(
-        "| rule broken | an expectation fails in | only the trace differs in |\n| --- | --- | --- |\n",
+        "| disabled rule | an expectation fails in | only the trace differs in |\n| --- | --- | --- |\n",
     );
     let mut noticed = 0;
     // What falls may panic, as it should; the many words about it belong nowhere.
@@ -137,7 +137,7 @@ fn the_documentation_says_which_broken_rules_are_noticed() {
     }
     std::panic::set_hook(hook);
     let summary = format!(
-        "Of {} rules, {noticed} are noticed by an expectation of a transcript.\n\n",
+        "Of {} rules, {noticed} are detected by an expectation of a transcript.\n\n",
         Rule::ALL.len()
     );
     let text = fs::read_to_string(documentation()).unwrap();

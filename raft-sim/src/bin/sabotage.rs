@@ -78,7 +78,7 @@ fn main() -> ExitCode {
         tests += usize::from(matches!(guard, Guard::Tests(_)));
     }
     let mut table = String::from(
-        "| rule | source | what fell | seeds | seconds | actions left |\n| --- | --- | --- | ---: | ---: | ---: |\n",
+        "| rule | source | violation | seeds | seconds | actions left |\n| --- | --- | --- | ---: | ---: | ---: |\n",
     );
     for (rule, guard) in rules.iter().zip(&guards) {
         let _ = writeln!(table, "{}", row(*rule, guard));

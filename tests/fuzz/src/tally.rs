@@ -18,10 +18,10 @@ macro_rules! counts {
 }
 
 counts! {
-    True: "`receive`, as it was sent",
-    Mutated: "`receive`, with a field changed",
-    NearlyValid: "`receive`, made to fit its receiver more or less",
-    Garbage: "`receive`, anything",
+    True: "`receive`, unchanged",
+    Mutated: "`receive`, one field changed",
+    NearlyValid: "`receive`, plausible",
+    Garbage: "`receive`, garbage",
     Elapse: "`elapse`",
     Propose: "`propose`",
     Read: "`read`",
@@ -33,11 +33,11 @@ counts! {
     Install: "`snapshot_installed`, `snapshot_damaged`",
     AnswerFetch: "`fetched`",
     DiskFull: "`disk_full`",
-    Hang: "a disk that does not answer any more",
+    Hang: "disk stops responding",
     StorageFailed: "`storage_failed`",
     Sync: "`persisted`",
     Restart: "`Raft::new` from a disk",
-    Stopped: "any of these, at a server that had stopped",
+    Stopped: "calls to a stopped server",
     Applied: "entries applied",
     Installed: "snapshots installed",
 }
@@ -139,6 +139,6 @@ impl fmt::Display for Tally {
         for (reason, count) in &self.stops {
             writeln!(f, "| stopped: {reason} | {count} |")?;
         }
-        writeln!(f, "| most bytes held by an episode | {} |", self.held_most)
+        writeln!(f, "| largest memory of an episode, in bytes | {} |", self.held_most)
     }
 }

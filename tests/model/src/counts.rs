@@ -18,7 +18,10 @@ pub struct Page {
 
 impl Page {
     pub fn read() -> Result<Self> {
-        let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/verification/model-checking.md"));
+        let path = PathBuf::from(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docs/verification/model-checking.md"
+        ));
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Self { path, text })
@@ -78,7 +81,9 @@ fn renewed(text: &str, rows: &[String]) -> Result<String> {
 
 /// What is before the rows, the rows, and what is behind them.
 fn parts(text: &str) -> Result<(&str, &str, &str)> {
-    let head = text.find(HEAD).context("docs/verification/model-checking.md has no table of the small models")?;
+    let head = text
+        .find(HEAD)
+        .context("docs/verification/model-checking.md has no table of the small models")?;
     let (before, rest) = text.split_at(head + HEAD.len());
     let lines = rest.split_inclusive('\n').take_while(|line| line.starts_with('|'));
     let (table, after) = rest.split_at(lines.map(str::len).sum());
