@@ -12,8 +12,9 @@ use crate::{Applied, Case, Cluster, Core, ENTRIES_KEPT, LEADER, SERVERS};
 pub const CORE: Core = Core {
     name: "noraft 0.7.1",
     ships: false,
-    remark: "ships, stores and applies no commands, and bounds nothing: the harness keeps the commands of each server in a queue \
-             and sends them beside the messages, in one slice for both followers",
+    remark: "replicates, stores and applies no commands, and has no limits. The harness keeps \
+             the commands of each server in a queue and sends them beside the messages, in \
+             one slice for both followers",
     elect: |_: &Case| Ok(Box::new(Noraft::elect()?)),
 };
 

@@ -12,7 +12,8 @@ use crate::{Applied, Cluster, Core, ENTRIES_KEPT, LEADER, MESSAGE_BYTES, SERVERS
 pub const CORE: Core = Core {
     name: "raft-core",
     ships: true,
-    remark: "one `propose` per command, one `drain` per turn, and one more of a follower that wrote",
+    remark: "one `propose` per command; one `drain` per turn, and a second one for a follower \
+             that wrote",
     elect: |case| {
         let window = ENTRIES_KEPT * (size_of::<Entry>() + case.bytes);
         Ok(Box::new(Ours::elect(SERVERS, Some(window))?))

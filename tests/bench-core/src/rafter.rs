@@ -13,8 +13,9 @@ use crate::{Applied, Case, Cluster, Core, ENTRIES_KEPT, LEADER, MESSAGE_BYTES, S
 pub const CORE: Core = Core {
     name: "rafter 0.0.2-alpha.1",
     ships: true,
-    remark: "`step` for one command and `step_proposal_batch` for more; its `step` returns outputs for each message and \
-             cannot merge them; commands must be vectors, which it copies",
+    remark: "`step` for one command, `step_proposal_batch` for more. Its `step` returns \
+             outputs for each message and cannot merge them. Commands must be vectors, which \
+             it copies",
     elect: |_: &Case| Ok(Box::new(Rafter::elect()?)),
 };
 

@@ -79,8 +79,8 @@ impl Report {
             row(&mut table, core.name, cells);
         }
         let groups: [(_, Among); 2] = [
-            ("**ours ÷ fastest other that ships commands**", |core| core.ships),
-            ("**ours ÷ fastest other**", |_| true),
+            ("**raft-core ÷ fastest other that replicates commands**", |core| core.ships),
+            ("**raft-core ÷ fastest other**", |_| true),
         ];
         for (title, among) in groups {
             let ratios = (0..CASES.len()).map(|case| {
@@ -107,7 +107,7 @@ impl Report {
 
     fn members(&self) -> String {
         let mut table = String::from(
-            "| members | leader takes one acknowledgement | heartbeat round, all servers (messages) | election, all servers (messages) |\n\
+            "| members | one acknowledgement at the leader | heartbeat round, all servers (messages) | election, all servers (messages) |\n\
              |---|---|---|---|\n",
         );
         for members in &self.members {
@@ -123,7 +123,7 @@ impl Report {
 
     fn catch_ups(&self) -> String {
         let mut table = String::from(
-            "| entries behind | until it has applied them | per entry | messages of all servers |\n\
+            "| missing entries | time until all are applied | per entry | messages of all servers |\n\
              |---|---|---|---|\n",
         );
         for catch_up in &self.catch_ups {
@@ -153,9 +153,11 @@ fn row(table: &mut String, first: &str, cells: impl IntoIterator<Item = String>)
 }
 
 fn remarks() -> String {
-    let remarks = CORES.iter();
-    let remarks = remarks.map(|core| format!("- **{}**: {}.\n", core.name, core.remark));
-    remarks.collect()
+    let mut table = String::from("| core | calls |\n|---|---|\n");
+    for core in CORES {
+        row(&mut table, core.name, [core.remark.to_owned()]);
+    }
+    table
 }
 
 /// Enough digits to compare.

@@ -18,9 +18,10 @@ use crate::{Applied, Case, Cluster, Core, ENTRIES_KEPT, LEADER, MESSAGE_BYTES, S
 pub const CORE: Core = Core {
     name: "sailing-proto 0.0.0",
     ships: true,
-    remark: "one `propose` per command, `flush_appends` once per turn; it encodes each command into a vector of its own, and asks for a log store, \
-             which is a vector here, and for snapshots, which are empty; \
-             it answers the acknowledgement of its last entry with an empty AppendEntries, hence twice the messages",
+    remark: "one `propose` per command; `flush_appends` once per turn. It encodes each \
+             command into its own vector. It requires a log store (here a vector) and \
+             snapshots (here empty). It responds to the acknowledgement of its last entry \
+             with an empty AppendEntries, hence twice the messages",
     elect: |_: &Case| Ok(Box::new(Sailing::elect()?)),
 };
 

@@ -11,7 +11,8 @@ use crate::{Applied, Case, Cluster, Core, ENTRIES_KEPT, LEADER, MESSAGE_BYTES, S
 pub const CORE: Core = Core {
     name: "raft 0.7.0",
     ships: true,
-    remark: "one `MsgPropose` with the whole batch, `batch_append`, `skip_bcast_commit`, its own `MemStorage`",
+    remark: "one `MsgPropose` with the whole batch; `batch_append`; `skip_bcast_commit`; its \
+             own `MemStorage`",
     elect: |_: &Case| Ok(Box::new(Tikv::elect()?)),
 };
 

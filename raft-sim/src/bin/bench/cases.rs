@@ -42,13 +42,13 @@ fn case(nodes: u64, timing: Timing, lasts: u64, story: bool) -> Case {
     let service = Service { nodes, timing, seed: 1 };
     let mut script = service.script(lasts);
     script.config.story = story;
-    let told = if story { ", with its story" } else { "" };
+    let recorded = if story { ", with event log" } else { "" };
     let timeouts = match timing {
         Timing::Etcd => "etcd's timeouts",
         Timing::Paper => "the page's timeouts",
     };
     Case {
-        name: format!("{nodes} servers, {timeouts}{told}"),
+        name: format!("{nodes} servers, {timeouts}{recorded}"),
         nodes,
         story,
         lasts,

@@ -80,7 +80,7 @@ impl Report {
             }
             measured[0].1.push(native);
         }
-        let weights = [("without its story", false), ("with its story", true)];
+        let weights = [("without event log", false), ("with event log", true)];
         let weights = weights.map(|(name, story)| Ok((name, weigh(&cases::weighed(story))?)));
         Ok(Self {
             repetitions: cli.repetitions.max(1),
@@ -125,8 +125,9 @@ impl Report {
     }
 
     fn marks(&self) -> String {
-        let mut table =
-            String::from("| mark | where | measured | measured ÷ mark |\n|---|---|---|---|\n");
+        let mut table = String::from(
+            "| target | platform and run | measured | measured ÷ target |\n|---|---|---|---|\n",
+        );
         for (case, what) in self.cases.iter().enumerate() {
             if what.nodes == 5 && !what.story {
                 let rate = self.events[case] as f64 / self.seconds(0, case);
@@ -161,7 +162,7 @@ impl Report {
     }
 
     fn speeds(&self) -> String {
-        let mut table = String::from("| world | simulated | events |");
+        let mut table = String::from("| run | simulated | events |");
         for (runtime, _) in &self.measured {
             let _ = write!(table, " {runtime}: events/s | × real time (range) |");
         }
@@ -204,12 +205,12 @@ impl Report {
 
     fn weights(&self) -> String {
         let mut table = String::from(
-            "| five servers, the page's timeouts, after an hour | a checkpoint, of how many | a copy takes at once | the world itself |\n|---|---|---|---|\n",
+            "| five servers, the page's timeouts, after an hour | size of a checkpoint (checkpoints) | allocated by a clone | size of the world |\n|---|---|---|---|\n",
         );
         for (name, weight) in &self.weights {
             let _ = writeln!(
                 table,
-                "| {name} | {} of {} | {} | {} |",
+                "| {name} | {} ({}) | {} | {} |",
                 kib(weight.checkpoint),
                 weight.checkpoints,
                 kib(weight.copy),
@@ -220,7 +221,7 @@ impl Report {
     }
 
     fn jumps(&self) -> String {
-        let mut table = String::from("| a jump back by an hour, after two |");
+        let mut table = String::from("| jump back by an hour, after two hours |");
         for (runtime, _) in &self.measured {
             let _ = write!(table, " {runtime} |");
         }

@@ -341,5 +341,5 @@ fn lan_plot(lines: &[(&lan::Row, Distribution)]) -> String {
             curves: lower.iter().map(curve).collect(),
         },
     ];
-    plot::draw("Time without a leader: lines are ours, circles were published", &panels)
+    plot::draw("Time without a leader: lines are simulated, circles are published", &panels)
 }

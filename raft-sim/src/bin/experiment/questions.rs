@@ -92,7 +92,7 @@ fn lines(question: Question, stable: bool) -> Vec<Line> {
         Question::Terms => {
             let ahead = |terms: &[u64]| with(&|election| election.terms_ahead = terms.to_vec());
             vec![
-                ("all alike", usual.clone()),
+                ("equal", usual.clone()),
                 ("one is 1 ahead", ahead(&[1])),
                 ("one is 10 ahead", ahead(&[10])),
                 ("two are 1 ahead", ahead(&[1, 1])),
@@ -110,15 +110,15 @@ fn lines(question: Question, stable: bool) -> Vec<Line> {
             };
             let far = millis(150, 200);
             vec![
-                ("all alike", usual.clone()),
+                ("equal", usual.clone()),
                 (
-                    "one way slow",
+                    "slow one way",
                     links(&|from, to| Some(if from < to { millis(5, 10) } else { millis(55, 70) })),
                 ),
-                ("one hears late", links(&|_, to| (to == 5).then_some(far))),
-                ("one is heard late", links(&|from, _| (from == 5).then_some(far))),
-                ("one is far away", links(&|from, to| (from == 5 || to == 5).then_some(far))),
-                ("two are far away", links(&|from, to| ((from > 3) != (to > 3)).then_some(far))),
+                ("slow to one server", links(&|_, to| (to == 5).then_some(far))),
+                ("slow from one server", links(&|from, _| (from == 5).then_some(far))),
+                ("one distant server", links(&|from, to| (from == 5 || to == 5).then_some(far))),
+                ("two distant servers", links(&|from, to| ((from > 3) != (to > 3)).then_some(far))),
             ]
         }
         Question::Loss => {
