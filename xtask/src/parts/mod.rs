@@ -3,6 +3,7 @@
 mod checked;
 mod demo;
 mod deny;
+mod prose;
 mod readme;
 mod rust;
 mod server;
@@ -29,6 +30,8 @@ use crate::workspace::Workspace;
 pub enum Part {
     /// The code is formatted.
     Fmt,
+    /// The width of lines, the links and the words of documentation and comments.
+    Prose,
     /// Licenses, sources and bans of the dependency tree.
     Deny,
     /// The page builds, and is no larger than allowed.
@@ -88,6 +91,7 @@ impl Part {
             Self::NoStd | Self::Switches | Self::Golden => &[Toolchain],
             Self::Campaign | Self::Sabotage | Self::Model | Self::Fuzz => &[Toolchain],
             Self::Differential => &[Toolchain],
+            Self::Prose => &[],
             Self::Deny => &[Toolchain, CargoDeny],
             Self::Page | Self::Demo => &[Toolchain, WasmBindgen],
             Self::Readme => &[Toolchain, WasmBindgen, Curl],
@@ -104,6 +108,7 @@ impl Part {
             Self::Types | Self::Clippy | Self::Doc | Self::Build => &[Self::Page],
             Self::Test | Self::Browser | Self::Demo | Self::Readme => &[Self::Page, Self::Build],
             Self::Fmt
+            | Self::Prose
             | Self::Deny
             | Self::Page
             | Self::NoStd
@@ -121,6 +126,7 @@ impl Part {
     fn run(self, workspace: &Workspace) -> Result<Note> {
         match self {
             Self::Fmt => rust::fmt(workspace),
+            Self::Prose => prose::run(workspace),
             Self::Deny => deny::run(workspace),
             Self::Page => {
                 let sizes = page::build(workspace)?;
