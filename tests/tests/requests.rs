@@ -504,13 +504,13 @@ async fn grpc_timeout_ends_call() -> Result<()> {
     }
     let read = cluster.rest(0).ask(Method::GET, "/v1/kv/k", b"").await?;
     assert_eq!(read.status, StatusCode::NOT_FOUND);
-    let answer = call(&mut cluster.rest(0), "20S").await?;
+    let answer = call(&mut cluster.rest(0), "120S").await?;
     ensure!(code(&answer).is_none_or(|code| code == "0"), "{:?}", answer.headers);
     // Without a majority a call ends with its deadline, long before that of the node.
     for node in 1..NODES {
         cluster.kill(node).await?;
     }
-    let answer = call(&mut Rest::new(cluster.port(0), AT_ONCE), "500m").await?;
+    let answer = call(&mut Rest::new(cluster.port(0), PATIENCE), "500m").await?;
     ensure!(code(&answer).as_deref() == Some(DEADLINE_EXCEEDED), "{:?}", answer.headers);
     ensure!(outcome(&answer).as_deref() == Some("unknown"), "{:?}", answer.headers);
     cluster.finish().await
