@@ -5,6 +5,7 @@ mod cluster;
 mod conditions;
 mod deadline;
 mod done;
+mod encoding;
 mod events;
 mod exposition;
 mod grpc;
