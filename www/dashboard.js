@@ -22,6 +22,10 @@ export async function startDashboard(stage) {
 
   /** @param {View} next */
   async function show(next) {
+    if (!view) {
+      stage.loading.ready();
+      stage.story.start();
+    }
     view = next;
     stage.draw(next, selection);
     inspector.draw(next, selection);

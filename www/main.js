@@ -4,11 +4,13 @@ import { startDashboard } from "./dashboard.js";
 import { byId, h, say } from "./dom.js";
 import { glance } from "./glance.js";
 import { createHelp, createLegend } from "./help.js";
+import { loading } from "./loading.js";
 import { createLogs } from "./logs.js";
 import { startPlayground } from "./playground.js";
 import { createRing } from "./ring.js";
 import { createStory } from "./story.js";
 import { createTheme } from "./theme.js";
+import { clockTime } from "./time.js";
 
 /** @import { Selection, View } from "./types.js" */
 
@@ -30,7 +32,7 @@ function createStage(live) {
   const help = createHelp();
   createLegend(live);
   const time = live
-    ? (/** @type {number} */ at) => new Date(at / 1000).toLocaleTimeString(undefined, { hour12: false })
+    ? clockTime
     : (/** @type {number} */ at) => `${(at / 1e6).toFixed(3)} s`;
   let toastTimer = 0;
   let glanceTimer = 0;
@@ -59,9 +61,10 @@ function createStage(live) {
   });
 
   return {
-    story: createStory(byId("story-list", HTMLElement), time),
+    story: createStory(byId("story-list", HTMLElement), time, live ? "This node has reported nothing yet." : "Nothing has happened yet. Let time run."),
     logs: createLogs(byId("logs-frame", HTMLElement), byId("log-detail", HTMLElement)),
     help: help.open,
+    loading,
     openTab,
     /** @param {(selection: Selection) => void} listener */
     onSelect(listener) {

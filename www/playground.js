@@ -8,6 +8,7 @@ import { changeOf } from "./membership.js";
 import { createSafety } from "./safety.js";
 import { Simulated } from "./source/simulated.js";
 import { createTransport } from "./transport.js";
+import { createWork } from "./work.js";
 import { createWorld, fitting } from "./world.js";
 
 /** @import { Action, ClientRequest, Script, Selection, View, Violation } from "./types.js" */
@@ -24,9 +25,16 @@ const STILL_MS = 250;
 /** Judging takes at most this part of the worker's time while time runs. */
 const JUDGING_SHARE = 0.1;
 
+const kilobytes = (/** @type {number} */ bytes) => Math.ceil(bytes / 1000);
+
 /** @param {Stage} stage */
 export async function startPlayground(stage) {
-  const source = new Simulated({ view: show, story: (part) => stage.story.tell(part), trapped });
+  const source = new Simulated({
+    view: show, story: (part) => stage.story.tell(part), trapped, failed: stage.loading.fail,
+    progress: (progress) => work.show(progress),
+    loading: (received, total) => stage.loading.progress(`Loading the simulator: ${kilobytes(received)} of ${kilobytes(total)} kB`, received / total),
+  });
+  const work = createWork(() => source.cancel());
   const transport = createTransport(source, complain);
   const safety = createSafety(byId("safety", HTMLElement), select);
   const inspector = createInspector(byId("inspector", HTMLElement), {
@@ -140,6 +148,7 @@ export async function startPlayground(stage) {
   /** @param {Script} script @param {number} [moment] Where to open it, in microseconds; the beginning by default. */
   async function begin(script, moment) {
     selection = null;
+    view = null;
     rememberWorld(script);
     asked = script.actions?.some((action) => action.do === "request") ? 1 : 0;
     judged.run += 1;
@@ -166,9 +175,15 @@ export async function startPlayground(stage) {
     writeAddress(source.script);
     if (moment) {
       transport.setPlaying(false);
-      return void source.seek(moment).catch(complain);
+      const { run } = judged;
+      return void source.seek(moment).then((whole) => arrived(whole || run !== judged.run), complain);
     }
     transport.setPlaying(!matchMedia("(prefers-reduced-motion: reduce)").matches);
+  }
+
+  /** @param {boolean} whole False if the way through time was cancelled. */
+  function arrived(whole) {
+    if (!whole && view) stage.toast(`Stopped at ${(view.now / 1e6).toFixed(3)} s.`);
   }
 
   /** @param {Action} action */
@@ -212,6 +227,13 @@ export async function startPlayground(stage) {
     return has || !view ? null : changeOf(view.nodes, node.id, part);
   }
 
+  /** All that was asked of the simulation until now is done, and on the screen. */
+  async function settled() {
+    await transport.settled();
+    await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    await transport.settled();
+  }
+
   function beginFromAddress() {
     const { script, moment, problems } = readAddress();
     if (problems.length) stage.toast(`The address is damaged: ${problems.join("; ")}.`);
@@ -248,7 +270,7 @@ export async function startPlayground(stage) {
   });
   createKeys({
     " ": transport.toggle, ArrowRight: transport.step, ArrowLeft: transport.back, u: transport.undo,
-    "+": () => transport.changeSpeed(1), "-": () => transport.changeSpeed(-1), "?": stage.help, Escape: () => select(null),
+    "+": () => transport.changeSpeed(1), "-": () => transport.changeSpeed(-1), "?": stage.help, Escape: () => (work.isShown() ? source.cancel() : select(null)),
     c: () => onNode((node) => (node.process === "down" ? null : { do: "crash", node: node.id })),
     r: () => onNode((node) => (node.process === "down" ? { do: "restart", node: node.id } : null)),
     p: () => onNode((node) => (node.process === "down" ? null : { do: node.process === "paused" ? "resume" : "pause", node: node.id })),
@@ -272,7 +294,9 @@ export async function startPlayground(stage) {
   }, (digit) => {
     if (view?.nodes[digit - 1]) select({ kind: "node", id: digit });
   });
-  Object.assign(window, { raft: { traceHash: () => source.traceHash(), seek: (/** @type {number} */ time) => source.seek(time) } });
+  // For tests and for curious people; `settled` waits until all that was asked of the simulation is on the screen.
+  Object.assign(window, { raft: { settled, traceHash: () => source.traceHash(), seek: (/** @type {number} */ time) => source.seek(time) } });
   safety.build(await source.rules());
+  stage.loading.ready();
   await beginFromAddress();
 }

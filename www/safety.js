@@ -34,6 +34,8 @@ export function createSafety(root, select) {
   let violation;
   /** @type {Verdict | undefined} */
   let verdict;
+  /** Nothing is known before the first picture of a run. */
+  let checked = false;
   const roving = createRoving(root, "button", { next: ["ArrowRight", "ArrowDown"], previous: ["ArrowLeft", "ArrowUp"] });
 
   const nameOf = (/** @type {string} */ rule) => WORDS.get(rule)?.[0] ?? rule;
@@ -41,6 +43,7 @@ export function createSafety(root, select) {
   /** @param {string} rule @returns {["holds" | "broken" | "unknown", string]} */
   function state(rule) {
     if (violation?.invariant === rule) return ["broken", violation.text];
+    if (!checked) return ["unknown", "Not checked yet."];
     if (rule !== "linearizability") return ["holds", "This rule holds: it is checked after every event."];
     const judged = verdict ? `${verdict.operations === 1 ? "1 request" : `${verdict.operations} requests`} up to ${(verdict.at / 1e6).toFixed(3)} s` : "";
     if (!verdict) return ["unknown", "Not judged yet."];
@@ -50,7 +53,7 @@ export function createSafety(root, select) {
   }
 
   function draw() {
-    let worst = "holds";
+    let worst = checked ? "holds" : "unknown";
     for (const [rule, light] of lights) {
       const [now, text] = state(rule);
       if (now === "broken") worst = "broken";
@@ -84,10 +87,12 @@ export function createSafety(root, select) {
     forget() {
       violation = undefined;
       verdict = undefined;
+      checked = false;
       draw();
     },
     /** @param {Violation | undefined} seen */
     show(seen) {
+      checked = true;
       violation = seen;
       if (!seen || lights.has(seen.invariant)) draw();
       else place();

@@ -10,8 +10,9 @@ const KEPT_MAX = 5000;
 /**
  * @param {HTMLElement} list
  * @param {(at: number) => string} time
+ * @param {string} empty Shown while there is nothing to tell.
  */
-export function createStory(list, time) {
+export function createStory(list, time, empty) {
   const filter = byId("story-filter", HTMLSelectElement);
   /** @type {StoryRecord[]} */
   let records = [];
@@ -34,12 +35,13 @@ export function createStory(list, time) {
 
   function retell() {
     const shown = records.filter(wanted).slice(-SHOWN_MAX).reverse();
-    list.replaceChildren(...(shown.length ? shown.map(item) : [h("li", { class: "empty" }, "Nothing has happened yet. Let time run.")]));
+    list.replaceChildren(...(shown.length ? shown.map(item) : [h("li", { class: "empty" }, empty)]));
   }
 
   filter.addEventListener("change", retell);
-  retell();
   return {
+    /** Says that there is nothing to tell yet, unless there is. */
+    start: retell,
     /** @param {StoryPart} part */
     tell(part) {
       records = part.reset ? part.records : records.concat(part.records);

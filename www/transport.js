@@ -93,6 +93,8 @@ export function createTransport(source, complain) {
   const controls = {
     setPlaying,
     isPlaying: () => playing,
+    /** All that was asked of the simulation until now is done. */
+    settled: () => queue,
     toggle: () => setPlaying(!playing),
     step: () => still(() => source.step()),
     back: () => still(() => source.back()),

@@ -1,17 +1,91 @@
 // The simulation, away from the page's own thread.
 
 import init, { Simulation, rules } from "./pkg/raft_wasm.js";
+import { MODULE_BYTES } from "./pkg/module_size.js";
 import { storyLength } from "./frame.js";
 
 /** @import { Action, Script } from "./types.js" */
 
 /** Records of the story that are told at once when the run was left for another moment. */
 const RETOLD_MAX = 2000;
+/** A long seek is divided into slices of about this length, in milliseconds, to be cancellable. */
+const SLICE_MS = 40;
+/** The interval at which a job reports its progress, in milliseconds. */
+const REPORT_MS = 150;
+/** The first slice, in microseconds of the run. */
+const SLICE_FIRST = 100_000;
 
-const ready = init();
 /** @type {Simulation | undefined} */
 let simulation;
 let told = 0;
+/** Jobs are done one after the other: a job that is sliced must not meet another one halfway. */
+let queue = load();
+/** The page no longer wants the jobs up to this one to go on, if they are long. */
+let cancelled = 0;
+
+/** Loads the module, and reports how much of it has arrived. */
+async function load() {
+  try {
+    const response = await fetch(new URL("./pkg/raft_wasm_bg.wasm", import.meta.url));
+    if (!response.ok || !response.body) throw new Error(`status ${response.status}`);
+    let received = 0;
+    const counter = new TransformStream({
+      transform(chunk, controller) {
+        received += chunk.byteLength;
+        self.postMessage({ loading: { received, total: MODULE_BYTES } });
+        controller.enqueue(chunk);
+      },
+    });
+    const headers = { "content-type": "application/wasm" };
+    await init({ module_or_path: new Response(response.body.pipeThrough(counter), { headers }) });
+    self.postMessage({ ready: true });
+  } catch (error) {
+    self.postMessage({ failed: `the simulator's module cannot be loaded: ${error instanceof Error ? error.message : error}` });
+    throw error;
+  }
+}
+
+/**
+ * Goes to a moment. Forwards this happens in slices: the world at the end of a slice is the world
+ * that one long way would pass through.
+ * @param {number} time
+ * @param {number} id The job.
+ * @returns {Promise<boolean>} False if the job was cancelled; the run then stands where it came to.
+ */
+async function travel(time, id) {
+  const run = running();
+  const from = run.now;
+  const began = performance.now();
+  let reported = began;
+  let slice = SLICE_FIRST;
+  while (run.now + slice < time) {
+    if (id <= cancelled) return false;
+    const sliceBegan = performance.now();
+    const next = run.now + slice;
+    run.seek(next);
+    // A violated rule stops time.
+    if (run.now < next) return true;
+    const now = performance.now();
+    slice = Math.max(1000, Math.round(slice * Math.min(4, Math.max(0.25, SLICE_MS / (now - sliceBegan)))));
+    if (now - reported > REPORT_MS) {
+      reported = now;
+      self.postMessage({ progress: { id, now: run.now, done: (run.now - from) / (time - from) } });
+    }
+    await messagesReceived();
+  }
+  run.seek(time);
+  return true;
+}
+
+const { port1, port2 } = new MessageChannel();
+
+/** Lets the messages in that wait, among them one that cancels this job. */
+function messagesReceived() {
+  return new Promise((resolve) => {
+    port1.onmessage = resolve;
+    port2.postMessage(null);
+  });
+}
 
 /** What the page may ask. Those that change the moment are followed by a new picture. */
 const methods = {
@@ -26,10 +100,10 @@ const methods = {
   advance(time) {
     if (time > running().now) running().seek(time);
   },
-  /** @param {number} time */
-  seek(time) {
-    running().seek(time);
+  /** @param {number} time @param {number} id */
+  seek(time, id) {
     told = -1;
+    return travel(time, id);
   },
   step() {
     return running().step();
@@ -68,11 +142,10 @@ function running() {
   return simulation;
 }
 
-self.addEventListener("message", async (event) => {
-  const { id, method, args } = event.data;
+/** @param {{ id: number, method: string, args: unknown[] }} job */
+async function perform({ id, method, args }) {
   try {
-    await ready;
-    const result = /** @type {Record<string, (...args: any[]) => unknown>} */ (methods)[method]?.(...args);
+    const result = await /** @type {Record<string, (...args: any[]) => unknown>} */ (methods)[method]?.(...args, id);
     if (!CHANGES.has(method)) return self.postMessage({ id, result });
     const frame = running().frame();
     const length = storyLength(frame);
@@ -86,4 +159,10 @@ self.addEventListener("message", async (event) => {
     const trapped = error instanceof WebAssembly.RuntimeError;
     self.postMessage({ id, problem: error instanceof Error ? error.message : String(error), trapped });
   }
+}
+
+self.addEventListener("message", ({ data }) => {
+  if (data.cancel) cancelled = data.cancel;
+  // If the module cannot be loaded, the page knows; no job is ever done then.
+  else queue = queue.then(() => perform(data), () => {});
 });

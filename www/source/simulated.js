@@ -9,6 +9,12 @@ import { decode } from "../frame.js";
  * @property {(view: View) => void} view
  * @property {(part: StoryPart) => void} story
  * @property {(script: Script, problem: string) => void} trapped
+ * @property {(received: number, total: number) => void} loading Bytes of the module.
+ * @property {(problem: string) => void} failed The module cannot be loaded.
+ * @property {(progress: Progress | null) => void} progress Of long work; none when it ends.
+ *
+ * The moment that long work has reached, in microseconds, and the part that is done, from 0 to 1.
+ * @typedef {{ now: number, done: number }} Progress
  */
 
 export class Simulated {
@@ -21,14 +27,28 @@ export class Simulated {
     this.nextId = 1;
     /** @type {Script} */
     this.script = {};
+    this.isReady = false;
+    /** The long work that is reported. */
+    this.working = 0;
     this.worker = this.startWorker();
   }
 
   startWorker() {
+    this.isReady = false;
     const worker = new Worker(new URL("../worker.js", import.meta.url), { type: "module" });
     worker.addEventListener("message", (event) => this.receive(event.data));
-    worker.addEventListener("error", (event) => this.end(event.message || "the simulation cannot be loaded"));
+    worker.addEventListener("error", (event) => {
+      // An error event without a message is a file of the worker that cannot be loaded.
+      if (this.isReady) this.end(event.message || "the worker failed");
+      else this.fail(event.message);
+    });
     return worker;
+  }
+
+  /** @param {string} [problem] */
+  async fail(problem) {
+    this.worker.terminate();
+    this.listener.failed(problem || (await missingFile()));
   }
 
   /**
@@ -46,6 +66,14 @@ export class Simulated {
 
   /** @param {any} answer */
   receive(answer) {
+    if (answer.loading) return this.listener.loading(answer.loading.received, answer.loading.total);
+    if (answer.ready) return void (this.isReady = true);
+    if (answer.failed !== undefined) return void this.fail(answer.failed);
+    if (answer.progress) {
+      if (this.waiting.has(answer.progress.id)) this.showProgress(answer.progress);
+      return;
+    }
+    if (answer.id === this.working) this.showProgress(null);
     const waiting = this.waiting.get(answer.id);
     this.waiting.delete(answer.id);
     if (answer.trapped) return this.end(answer.problem);
@@ -53,6 +81,17 @@ export class Simulated {
     if (answer.story) this.listener.story(answer.story);
     if (answer.frame) this.listener.view(decode(answer.frame));
     waiting?.resolve(answer.result);
+  }
+
+  /** @param {{ id: number, now: number, done: number } | null} progress */
+  showProgress(progress) {
+    this.working = progress?.id ?? 0;
+    this.listener.progress(progress);
+  }
+
+  /** Stops all long work that was requested so far. The run stays at the moment it has reached. */
+  cancel() {
+    this.worker.postMessage({ cancel: this.nextId - 1 });
   }
 
   /**
@@ -63,12 +102,14 @@ export class Simulated {
     this.worker.terminate();
     for (const { reject } of this.waiting.values()) reject(new Error(problem));
     this.waiting.clear();
+    this.showProgress(null);
     this.worker = this.startWorker();
     this.listener.trapped(this.script, problem);
   }
 
   /** @param {Script} script */
   async begin(script) {
+    this.cancel();
     this.script = script;
     await this.call("begin", script);
     this.script = await this.call("script");
@@ -88,7 +129,7 @@ export class Simulated {
 
   /** @param {number} time */
   advance(time) { return this.call("advance", time); }
-  /** @param {number} time */
+  /** @param {number} time @returns {Promise<boolean>} False if it was cancelled on the way. */
   seek(time) { return this.call("seek", time); }
   step() { return this.call("step"); }
   back() { return this.call("back"); }
@@ -108,4 +149,17 @@ export class Simulated {
   judge() { return this.call("judge"); }
   /** @returns {Promise<string>} */
   traceHash() { return this.call("traceHash"); }
+}
+
+/** Why a file of the worker cannot be loaded; the event of the worker does not say it. */
+async function missingFile() {
+  const url = new URL("../pkg/module_size.js", import.meta.url);
+  try {
+    const response = await fetch(url);
+    if (response.ok) return "the simulator cannot be loaded";
+    const type = response.headers.get("content-type") ?? "";
+    return type.includes("json") ? (await response.json()).detail : `the simulator cannot be loaded: status ${response.status}`;
+  } catch {
+    return "the simulator cannot be loaded: no answer";
+  }
 }

@@ -10,7 +10,7 @@ const INTERVAL_MS = 20;
  * @param {number} [within_ms]
  * @returns {Promise<T>}
  */
-export async function until(what, look, within_ms = 30_000) {
+export async function until(what, look, within_ms = 120_000) {
   const end = Date.now() + within_ms;
   let obstacle = "";
   for (;;) {
