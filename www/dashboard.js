@@ -4,8 +4,10 @@ import { byId, say } from "./dom.js";
 import { createInspector } from "./inspector.js";
 import { createKeys } from "./keys.js";
 import { Live } from "./source/live.js";
+import { clockTime } from "./time.js";
 
 /** @import { Selection, View } from "./types.js" */
+/** @import { Reach } from "./source/live.js" */
 /** @import { Stage } from "./main.js" */
 
 /** How many entries of the log are shown. */
@@ -13,8 +15,10 @@ const LOG_MAX = 24;
 
 /** @param {Stage} stage */
 export async function startDashboard(stage) {
-  const source = new Live({ view: show, story: (part) => stage.story.tell(part), state });
-  const inspector = createInspector(byId("inspector", HTMLElement), null);
+  const source = new Live({ view: show, story: (part) => stage.story.tell(part), reach: showReach });
+  const inspector = createInspector(byId("inspector", HTMLElement), null, source);
+  const op = byId("op", HTMLSelectElement);
+  const writes = byId("allow-writes", HTMLInputElement);
   /** @type {View | null} */
   let view = null;
   /** @type {Selection | null} */
@@ -31,7 +35,7 @@ export async function startDashboard(stage) {
     inspector.draw(next, selection);
     try {
       const entries = await source.log(LOG_MAX);
-      const serving = next.nodes.find((node) => source.detail(node.id)?.address.endsWith(`:${location.port}`)) ?? next.nodes[0];
+      const serving = next.nodes[source.number(source.serving) - 1];
       const shown = entries.map(({ index, term, kind, key }) => ({ index, term, text: key === null ? kind : `${kind} ${key}` }));
       if (serving) stage.logs.draw([{ node: serving, entries: shown }]);
     } catch {
@@ -39,11 +43,24 @@ export async function startDashboard(stage) {
     }
   }
 
-  /** @param {boolean} connected @param {string} text */
-  function state(connected, text) {
+  /** @param {Reach} reach */
+  function showReach(reach) {
+    const { connected, serving, seen, answering, members, voters, answeringVoters } = reach;
+    const majority = Math.floor(voters / 2) + 1;
+    const broken = !connected || answeringVoters < majority;
     const line = byId("live-state", HTMLElement);
-    say(line, text);
-    line.className = connected ? "" : "broken";
+    say(line, connected ? `${answering} of ${members} nodes answer` : `${serving} does not answer`);
+    line.className = broken ? "broken" : "";
+    say(byId("serving", HTMLElement), `You see the cluster as ${serving} sees it.`);
+    say(byId("story-title", HTMLElement), `Story of ${serving}`);
+    say(byId("logs-title", HTMLElement), `Log of ${serving}`);
+    say(byId("asked", HTMLElement), `Asks ${serving}`);
+    const since = seen ? `since ${clockTime(seen * 1000)}` : "since this page was opened";
+    const alarm = !connected ? `${serving}, which serves this page, has not answered ${since}. ${view ? "The page shows what was known then." : ""} It tries again.`
+      : answeringVoters < majority ? `No majority: ${answeringVoters} of ${voters} voters ${answeringVoters === 1 ? "answers" : "answer"}, ${majority} are needed. Writes are not possible.` : "";
+    say(byId("alarm", HTMLElement), alarm);
+    document.documentElement.toggleAttribute("data-stale", !connected);
+    if (!view && !connected) stage.loading.progress(`${serving} does not answer; trying again`);
   }
 
   /** @param {Selection | null} next */
@@ -57,14 +74,25 @@ export async function startDashboard(stage) {
   }
   stage.onSelect(select);
 
+  /** Reading is always possible; writing to a real store must be allowed first. */
+  function showOperations() {
+    for (const option of op.options) option.disabled = option.value !== "get" && !writes.checked;
+    if (!writes.checked) op.value = "get";
+    op.dispatchEvent(new Event("change"));
+  }
+  writes.addEventListener("change", showOperations);
+  // A browser restores the state of forms when a page is loaded again.
+  writes.checked = false;
+  showOperations();
+
   async function request() {
-    const [op, key, value] = [byId("op", HTMLSelectElement).value, byId("key", HTMLInputElement).value, byId("value", HTMLInputElement).value];
+    const [key, value] = [byId("key", HTMLInputElement).value, byId("value", HTMLInputElement).value];
     const answer = byId("answer", HTMLOutputElement);
     say(answer, "waiting…");
     try {
-      say(answer, await source.request(/** @type {"put" | "get" | "delete"} */ (op), key, value));
+      say(answer, await source.request(/** @type {"put" | "get" | "delete"} */ (op.value), key, value));
     } catch {
-      say(answer, "no answer: it may have been done, or not");
+      say(answer, op.value === "get" ? "no answer" : "no answer: it may have been done, or not");
     }
     source.look();
   }
@@ -73,8 +101,9 @@ export async function startDashboard(stage) {
     event.preventDefault();
     request();
   });
+  // No key writes: this is a real cluster.
   createKeys({
-    "?": stage.help, Escape: () => select(null), w: request,
+    "?": stage.help, Escape: () => select(null),
     l: () => {
       const leader = view?.nodes.find((node) => node.process === "running" && node.role === "leader");
       if (leader) select({ kind: "node", id: leader.id });

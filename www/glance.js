@@ -21,6 +21,7 @@ export function glance(view) {
   if (view.joint) parts.push(changeText(view.nodes));
   const broken = [
     [view.nodes.filter((node) => node.process === "down"), "down"],
+    [view.nodes.filter((node) => node.process === "unreachable"), "unreachable"],
     [view.nodes.filter((node) => node.process === "paused"), "paused"],
     [view.nodes.filter((node) => node.isolated), "cut off"],
   ];

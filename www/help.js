@@ -11,6 +11,9 @@ const KEYS = [
   ["+ −", "faster or slower"], ["↑ ↓", "the next node, link or message, where the focus is on one"], ["↵", "open what has the focus"], ["esc", "select nothing"], ["?", "this help"],
 ];
 
+/** The keys that act on a live cluster. None of them writes. */
+const LIVE_KEYS = ["1 … 9", "l", "↑ ↓", "↵", "esc", "?"];
+
 /** @param {SVGElement[]} marks */
 function sign(...marks) {
   return s("svg", { viewBox: "-16 -16 32 32", style: "--term: var(--term-1)", "aria-hidden": "true" }, ...marks);
@@ -32,6 +35,7 @@ function signs() {
     [sign(circle(disc, 7)), "learner: it has no vote"],
     [sign(circle(disc), circle(`${hollow}; fill: none; stroke-width: 1.5`, 6)), "witness: it votes, and keeps no values"],
     [sign(circle(`${hollow}; stroke: var(--faint); stroke-dasharray: 1 4; stroke-linecap: round`)), "no member of the cluster"],
+    [sign(circle(`${disc}; opacity: 0.5; stroke-dasharray: 2 3`)), "unreachable: with what it reported last (live)"],
     [sign(circle("fill: var(--line)"), path("M-6-6 6 6M6-6-6 6", "stroke: var(--fault); stroke-width: 3")), "crashed"],
     [sign(path(DIAMOND)), "request for a vote"],
     [sign(path(SMALL_DIAMOND)), "would you vote for me? (pre-vote)"],
@@ -58,9 +62,10 @@ export function createLegend(live) {
   byId("legend", HTMLElement).replaceChildren(...items, h("span", {}, "at a node: committed / in its log"));
 }
 
-export function createHelp() {
+/** @param {boolean} live */
+export function createHelp(live) {
   const dialog = byId("help", HTMLDialogElement);
-  byId("keys", HTMLTableElement).replaceChildren(...KEYS.map(([key, text]) => h("tr", {}, h("td", {}, h("kbd", {}, key ?? "")), h("td", {}, text ?? ""))));
+  byId("keys", HTMLTableElement).replaceChildren(...KEYS.filter(([key]) => !live || LIVE_KEYS.includes(key ?? "")).map(([key, text]) => h("tr", {}, h("td", {}, h("kbd", {}, key ?? "")), h("td", {}, text ?? ""))));
   byId("signs", HTMLUListElement).replaceChildren(...signs().map(([mark, text]) => h("li", {}, mark, text)),
     h("li", {}, "Each colour is a term; the number stands beside it."), h("li", {}, "At a node: entries committed / in its log."));
   byId("help-open", HTMLButtonElement).addEventListener("click", () => dialog.showModal());

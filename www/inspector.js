@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 import { changeOf, changeText, standingText } from "./membership.js";
 import { termColour } from "./signs.js";
+import { clockTime, unreachableText } from "./time.js";
 
 /** @import { Action, MessageDetail, NodeDetail, NodeView, Selection, View } from "./types.js" */
 
@@ -14,14 +15,22 @@ import { termColour } from "./signs.js";
  * @property {(rule: string) => { name: string, demand: string, state: "holds" | "broken" | "unknown", text: string }} rule
  */
 
+/**
+ * What a live cluster says of its nodes.
+ * @typedef {object} Reports
+ * @property {(id: number) => NodeDetail | undefined} detail
+ * @property {(id: number) => [string, string][]} facts
+ */
+
 /** A part of what is shown: it is made anew only when its key changes, so that a button stays under the finger. */
 /** @typedef {[key: string, content: () => (Node | string)[]]} Part */
 
 /**
  * @param {HTMLElement} root
  * @param {Deeds | null} deeds None where nothing can be done.
+ * @param {Reports} [reports]
  */
-export function createInspector(root, deeds) {
+export function createInspector(root, deeds, reports) {
   /** @type {string[]} */
   let shown = [];
   let subject = "";
@@ -99,15 +108,19 @@ export function createInspector(root, deeds) {
     const down = node.process === "down";
     const standing = standingText(node.standing, view.joint);
     const state = down ? (detail?.reason ? `stopped: ${detail.reason}` : "crashed") : `${node.role}${node.process === "paused" ? ", paused" : ""}${node.isolated ? ", cut off" : ""}`;
-    const what = [state, standing].filter(Boolean).join("; ");
+    const unreachable = node.process === "unreachable";
+    const what = [unreachable ? unreachableText(node) : state, standing].filter(Boolean).join("; ");
     const facts = down ? [] : [
-      ["Term", String(node.term)], ["Voted for", name(node.vote)], ["Leader", name(node.leader)], ["Log ends at", String(node.last)],
+      ["Term", String(node.term)], ["Voted for", node.voteName ?? name(node.vote)], ["Leader", node.leaderName ?? name(node.leader)], ["Log ends at", String(node.last)],
       ["On disk up to", String(node.durable)], ["Committed up to", String(node.commit)], ["Applied up to", String(node.applied)],
       ...(node.start ? [["In a snapshot up to", String(node.start)]] : []),
+      ...(reports?.facts(node.id) ?? []),
     ];
+    const reported = !unreachable ? "" : node.seen ? `${node.name} reported last, at ${clockTime(node.seen)}, as ${node.role}:` : `${node.name} has never answered this page.`;
     return [
       [`${what} ${node.term}`, () => [h("div", { class: "title", style: `--term: ${termColour(node.term)}` }, h("h2", {}, node.name), h("span", { class: "what" }, what))]],
       ...nodeActions(node, view),
+      ...(reported ? [/** @type {Part} */ ([reported, () => [h("p", { class: "empty" }, reported)]])] : []),
       [JSON.stringify(facts), () => [h("dl", {}, ...facts.flatMap(([term, value]) => [h("dt", {}, term ?? ""), h("dd", {}, value ?? "")]))]],
       [JSON.stringify(detail?.membership ?? null), () => members(detail, name)],
       [JSON.stringify(detail?.followers ?? null), () => followers(detail, name)],
@@ -186,7 +199,7 @@ export function createInspector(root, deeds) {
         }
         const node = view.nodes[selection.id - 1];
         if (!node) return;
-        const detail = await deeds?.node(node.id);
+        const detail = await (deeds ? deeds.node(node.id) : reports?.detail(node.id));
         show(`node ${node.id}`, nodeParts(node, detail, view));
       } catch {
         // The run was left for another one while the answer was on its way.
@@ -214,7 +227,7 @@ function members(detail, name) {
 function followers(detail, name) {
   if (!detail?.followers.length) return [];
   const row = (/** @type {NodeDetail["followers"][number]} */ follower) => h("tr", {},
-    h("th", { scope: "row" }, name(follower.id)), h("td", {}, String(follower.match_index)), h("td", {}, String(follower.next_index)),
+    h("th", { scope: "row" }, follower.name ?? name(follower.id)), h("td", {}, String(follower.match_index)), h("td", {}, String(follower.next_index)),
     h("td", {}, follower.probing ? "searching" : follower.in_flight > 0 ? `${follower.in_flight} on the way` : "up to date"));
   const head = ["Follower", "Match", "Next", ""].map((title) => (title ? h("th", { scope: "col" }, title) : h("td")));
   return [h("h3", {}, "What it knows of its followers"), h("table", {}, h("tr", {}, ...head), ...detail.followers.map(row))];
@@ -222,7 +235,7 @@ function followers(detail, name) {
 
 /** @param {NodeDetail | undefined} detail */
 function keys(detail) {
-  if (!detail || detail.process === "down") return [];
+  if (!detail?.keys || detail.process === "down") return [];
   const rows = detail.keys.map((kv) => h("tr", {}, h("th", { scope: "row" }, kv.key), h("td", {}, kv.value), h("td", {}, `revision ${kv.mod_revision}`)));
   return [h("h3", {}, "What it stores"), rows.length ? h("table", { "data-keys": "" }, ...rows) : h("p", { class: "empty" }, "Nothing yet: send a request.")];
 }

@@ -29,7 +29,7 @@ function createStage(live) {
   /** @type {(selection: Selection) => void} */
   let select = () => {};
   const ring = createRing(/** @type {SVGSVGElement} */ (/** @type {unknown} */ (byId("ring", SVGElement))), (selection) => select(selection));
-  const help = createHelp();
+  const help = createHelp(live);
   createLegend(live);
   const time = live
     ? clockTime

@@ -5,6 +5,7 @@ import { layOut } from "./layout.js";
 import { standingMarks, standingText } from "./membership.js";
 import { createRoving } from "./roving.js";
 import { CROWN, termColour } from "./signs.js";
+import { unreachableText } from "./time.js";
 import { createTraffic } from "./traffic.js";
 
 /** @import { NodeView, Selection, View } from "./types.js" */
@@ -104,10 +105,11 @@ export function createRing(svg, select) {
     const node = kept.get(`node ${view.id}`);
     if (!node) return;
     const down = view.process === "down";
+    const unreachable = view.process === "unreachable";
     const part = (/** @type {string} */ name) => /** @type {SVGElement} */ (node.querySelector(`.${name}`));
     const standing = standingText(view.standing, whole.joint);
     set(node, {
-      "data-role": down ? "none" : view.role, "data-process": view.process, "data-term": view.term, "data-standing": standingMarks(view.standing),
+      "data-role": down || unreachable ? "none" : view.role, "data-process": view.process, "data-term": view.term, "data-standing": standingMarks(view.standing),
       class: selected ? "node selected" : "node", style: `--term: ${termColour(down ? 0 : view.term)}`,
       "aria-label": describeNode(view, standing),
     });
@@ -115,9 +117,9 @@ export function createRing(svg, select) {
     set(part("disc"), { r: Math.max(radius, 20) });
     say(part("name"), view.name);
     say(part("term"), down ? "" : layout.radius < ROOMY ? `t${view.term}` : `term ${view.term}`);
-    say(part("below"), down ? "crashed" : view.process === "paused" ? "paused" : view.isolated ? "cut off" : `${view.commit} / ${view.last}`);
+    say(part("below"), down ? "crashed" : unreachable ? "unreachable" : view.process === "paused" ? "paused" : view.isolated ? "cut off" : `${view.commit} / ${view.last}`);
     say(part("standing"), standing);
-    part("crown").style.display = !down && view.role === "leader" ? "" : "none";
+    part("crown").style.display = !down && !unreachable && view.role === "leader" ? "" : "none";
     part("cross").style.display = down ? "" : "none";
     part("fence").style.display = view.isolated ? "" : "none";
     set(part("timer"), { d: view.timer ? arc(layout.radius + 8, (view.timer.fires - whole.now) / (view.timer.fires - view.timer.armed)) : "" });
@@ -198,6 +200,7 @@ function arc(radius, part) {
 function describeNode(view, standing) {
   const part = standing ? [standing] : [];
   if (view.process === "down") return [`${view.name}: crashed`, ...part].join(", ");
+  if (view.process === "unreachable") return [`${view.name}: ${unreachableText(view)}`, ...part].join(", ");
   const state = [view.role, ...part, `term ${view.term}`, `${view.commit} of ${view.last} entries committed`];
   if (view.process === "paused") state.push("paused");
   if (view.isolated) state.push("cut off");

@@ -4,7 +4,11 @@
  * @typedef {import("./pkg/raft_wasm.js").Action} Action
  * @typedef {import("./pkg/raft_wasm.js").Script} Script
  * @typedef {import("./pkg/raft_wasm.js").StoryRecord} StoryRecord
- * @typedef {import("./pkg/raft_wasm.js").NodeDetail} NodeDetail
+ * The name is present where the number may be unknown.
+ * @typedef {import("./pkg/raft_wasm.js").Follower & { name?: string }} Follower
+ * @typedef {import("./pkg/raft_wasm.js").NodeDetail} FullDetail
+ * @typedef {Omit<FullDetail, "followers" | "keys">} BareDetail
+ * @typedef {BareDetail & { followers: Follower[], keys?: FullDetail["keys"] }} NodeDetail
  * @typedef {import("./pkg/raft_wasm.js").MessageDetail} MessageDetail
  * @typedef {import("./pkg/raft_wasm.js").LogEntry} LogEntry
  * @typedef {import("./pkg/raft_wasm.js").ClientRequest} ClientRequest
@@ -13,7 +17,8 @@
  * @typedef {import("./pkg/raft_wasm.js").Rule} Rule
  * @typedef {import("./pkg/raft_wasm.js").Verdict} Verdict
  *
- * @typedef {"running" | "paused" | "down"} Process
+ * `unreachable` is for real nodes: one that does not answer may run all the same.
+ * @typedef {"running" | "paused" | "down" | "unreachable"} Process
  * @typedef {"follower" | "pre-candidate" | "candidate" | "leader"} Role
  *
  * What part a node has in the cluster, as the leader's membership says.
@@ -28,11 +33,14 @@
  * @property {number} id
  * @property {string} name
  * @property {Process} process
+ * @property {number} [seen] The moment of the last answer of a real node; 0 if there was none.
  * @property {boolean} isolated
  * @property {Role} role
  * @property {number} term
  * @property {number} vote
+ * @property {string} [voteName] The name, where the number may be unknown.
  * @property {number} leader
+ * @property {string} [leaderName]
  * @property {number} commit
  * @property {number} applied
  * @property {number} last

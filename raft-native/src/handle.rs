@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_core::{LogIndex, NodeId, Payload};
+use raft_core::{LogIndex, NodeId, Payload, Role};
 use raft_kv::{
     Command, Counting, KeyRange, Limits, Outcome, RangeRequest, RangeResponse, Request,
     ValidateError, View,
@@ -434,6 +434,7 @@ impl Handle {
             node_id: self.parts.config.name.clone(),
             address: self.parts.config.advertise.to_string(),
             role: role_name(&status).to_owned(),
+            pre_candidate: status.role == Role::PreCandidate,
             term: status.term.0,
             vote: status.vote.map(|node| self.parts.names.of(node)),
             leader: status.leader.map(|node| self.parts.names.of(node)),

@@ -12,6 +12,9 @@ pub struct NodeStatus {
     pub address: String,
     /// `leader`, `follower`, `candidate` or `learner`.
     pub role: String,
+    /// True if it is a candidate that asks for pre-votes: its term is not increased yet.
+    #[serde(default)]
+    pub pre_candidate: bool,
     /// Its term.
     pub term: u64,
     /// The name of the node that it voted for in this term.

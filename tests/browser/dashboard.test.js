@@ -45,6 +45,8 @@ test("the dashboard writes and reads, and shows the cluster's change of leader",
     const first = await cluster.leader();
     assert.notEqual(first, watched);
     await page.locator('[data-role="leader"]').getByText(first, { exact: true }).waitFor();
+    await page.getByLabel("Allow writes").check();
+    await page.locator("#op").selectOption("put");
     await page.locator("#key").fill("colour");
     await page.locator("#value").fill("blue");
     await page.getByRole("button", { name: "Send" }).click();
@@ -57,8 +59,106 @@ test("the dashboard writes and reads, and shows the cluster's change of leader",
     const second = await cluster.leader();
     assert.notEqual(second, first);
     await page.locator('[data-role="leader"]').getByText(second, { exact: true }).waitFor();
-    await page.locator('[data-process="down"]').waitFor();
     await page.locator("#live-state").getByText("2 of 3 nodes answer").waitFor();
     await page.locator("#story-list").getByText(/leads in term|follows .*, the leader of term/).first().waitFor();
+
+    // The node keeps its name and what it reported. The page cannot know that the node crashed.
+    const lost = page.locator('[data-process="unreachable"]');
+    await lost.getByText(first, { exact: true }).waitFor();
+    await lost.getByText("unreachable", { exact: true }).waitFor();
+    assert.match((await lost.getAttribute("aria-label")) ?? "", new RegExp(`^${first}: unreachable since \\d\\d:\\d\\d:\\d\\d$`));
+    await lost.click();
+    await page.locator("#inspector").getByText(/^unreachable since \d\d:\d\d:\d\d$/).waitFor();
+    await page.locator("#inspector").getByText(`${first} reported last, at`).waitFor();
+    assert.equal(await page.locator("main").getByText("crashed").count(), 0);
+    await page.locator("#glance").getByText(`${first} is unreachable`).waitFor();
+
+    cluster.launch(first);
+    await page.locator("#live-state").getByText("3 of 3 nodes answer").waitFor();
+    await lost.waitFor({ state: "detached" });
   });
+});
+
+test("live_page_writes_only_after_writes_are_allowed", async () => {
+  const [node] = cluster.nodes.values();
+  await withPage(browser, `${node?.url}/`, {}, async (page) => {
+    /** @type {string[]} */
+    const writes = [];
+    page.on("request", (request) => {
+      if (request.method() !== "GET") writes.push(`${request.method()} ${request.url()}`);
+    });
+    await page.locator('[data-role="leader"]').waitFor();
+    assert.equal(await page.getByLabel("Allow writes").isChecked(), false);
+    assert.equal(await page.locator("#op").inputValue(), "get");
+    assert.equal(await page.locator("#op option:disabled").count(), 2, "put and delete");
+    await page.locator("#asked").getByText(/^Asks node\d$/).waitFor();
+    // No key writes, whatever has the focus.
+    for (const key of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") await page.keyboard.press(key);
+    await page.locator("#send").click();
+    await page.locator("#answer").getByText(/./).waitFor();
+    assert.deepEqual(writes, []);
+
+    await page.getByLabel("Allow writes").check();
+    for (const key of "wxyz") await page.keyboard.press(key);
+    await page.locator("#op").selectOption("put");
+    await page.locator("#key").fill("allowed");
+    await page.getByRole("button", { name: "Send" }).click();
+    await page.locator("#answer").getByText("done, revision").waitFor();
+    assert.equal(writes.length, 1, writes.join());
+    // Without the permission nothing but reading is left.
+    await page.getByLabel("Allow writes").uncheck();
+    assert.equal(await page.locator("#op").inputValue(), "get");
+    await page.reload();
+    await page.locator('[data-role="leader"]').waitFor();
+    assert.equal(await page.getByLabel("Allow writes").isChecked(), false);
+    // What was under way when the page was loaded again.
+  }, /ERR_ABORTED/);
+});
+
+test("inspector_of_live_leader_shows_next_and_match_of_followers", async () => {
+  const leader = await cluster.leader();
+  const { url } = /** @type {{ url: string }} */ (cluster.nodes.get(leader));
+  await withPage(browser, `${url}/`, {}, async (page) => {
+    await page.locator('[data-role="leader"]').click();
+    const table = page.locator("#inspector table");
+    await table.getByRole("columnheader", { name: /next/i }).waitFor();
+    const others = [...cluster.nodes.keys()].filter((name) => name !== leader);
+    for (const name of others) {
+      const row = table.getByRole("row", { name });
+      await row.waitFor();
+      assert.match((await row.textContent()) ?? "", new RegExp(`^${name}\\d+\\d+`));
+    }
+    await page.locator("#inspector dt").getByText("Version").waitFor();
+    await page.locator("#serving").getByText(`as ${leader} sees it`).waitFor();
+    await page.locator("#logs-title").getByText(`Log of ${leader}`).waitFor();
+    await page.locator("#story-title").getByText(`Story of ${leader}`).waitFor();
+  });
+});
+
+// The last test: it leaves no majority.
+test("loss_of_majority_and_of_serving_node_raises_an_alarm", async () => {
+  const [[watched, node] = ["", undefined], ...others] = cluster.nodes.entries();
+  await withPage(browser, `${node?.url}/`, {}, async (page) => {
+    await page.locator('[data-role="leader"]').waitFor();
+    assert.equal(await page.locator("#alarm").textContent(), "");
+    for (const [name] of others) await cluster.kill(name);
+    await page.getByRole("alert").getByText("No majority: 1 of 3 voters answers, 2 are needed. Writes are not possible.").waitFor();
+    await page.locator("#live-state.broken").getByText("1 of 3 nodes answer").waitFor();
+    assert.equal(await page.locator('[data-process="unreachable"]').count(), 2);
+    // A candidate for pre-votes is not called a candidate. The vote for a lost node keeps its name.
+    const own = page.locator(`[data-node][data-role="pre-candidate"]`);
+    await own.getByText(watched, { exact: true }).waitFor();
+    await own.click();
+    await page.locator("#inspector").getByText("pre-candidate").waitFor();
+    assert.match((await page.locator("#inspector dt", { hasText: "Voted for" }).locator("+ dd").textContent()) ?? "", /^(node\d|–)$/);
+
+    // A process that is stopped keeps its connections, and answers nothing.
+    cluster.signal(watched, "SIGSTOP");
+    await page.getByRole("alert").getByText(new RegExp(`^${watched}, which serves this page, has not answered since \\d\\d:\\d\\d:\\d\\d\\. The page shows what was known then\\.`)).waitFor();
+    assert.notEqual(await page.locator("html").getAttribute("data-stale"), null);
+    assert.equal(await page.locator(`[data-node]`).count(), 3, "the last picture stays");
+    cluster.signal(watched, "SIGCONT");
+    await page.getByRole("alert").getByText("No majority").waitFor();
+    assert.equal(await page.locator("html").getAttribute("data-stale"), null);
+  }, /^request: .*(ERR_ABORTED|ERR_TIMED_OUT)|^console: .*Failed to load resource/);
 });

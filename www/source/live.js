@@ -2,16 +2,47 @@
 
 import { VOTER } from "../membership.js";
 
-/** @import { LogEntry, NodeView, Role, StoryPart, View } from "../types.js" */
+/** @import { LogEntry, NodeDetail, NodeView, Role, StoryPart, View } from "../types.js" */
 
 /** How often the cluster is asked how it is, in milliseconds. */
 const INTERVAL_MS = 500;
+/** A node that does not answer for so long does not serve this page any more, in milliseconds. */
+const TIMEOUT_MS = 5000;
+/** The timeout of a request, in milliseconds. The node itself gives up earlier. */
+const REQUEST_TIMEOUT_MS = 15_000;
+/** A node that refuses the stream of events is asked again after this time, in milliseconds. */
+const RETRY_MS = 5000;
 
 /**
+ * A member of the cluster, with what it reported last.
+ * @typedef {object} Member
+ * @property {string} address
+ * @property {any} status The last status that is known; none if the member has never answered.
+ * @property {boolean} reachable
+ * @property {number} seen The moment of the last answer, in milliseconds; 0 if there was none.
+ *
+ * How much of the cluster answers.
+ * @typedef {object} Reach
+ * @property {boolean} connected False if the node that serves this page does not answer.
+ * @property {string} serving The name of the node that serves this page.
+ * @property {number} seen The moment of the last answer of that node, in milliseconds.
+ * @property {number} answering
+ * @property {number} members
+ * @property {number} voters
+ * @property {number} answeringVoters
+ *
+ * An entry of the log of a real node.
+ * @typedef {object} LiveEntry
+ * @property {number} index
+ * @property {number} term
+ * @property {string} kind
+ * @property {string | null} key
+ * @property {boolean} committed
+ *
  * @typedef {object} Listener
  * @property {(view: View) => void} view
  * @property {(part: StoryPart) => void} story
- * @property {(connected: boolean, text: string) => void} state
+ * @property {(reach: Reach) => void} reach
  */
 
 export class Live {
@@ -19,62 +50,121 @@ export class Live {
   constructor(listener) {
     this.kind = /** @type {const} */ ("live");
     this.listener = listener;
-    /** @type {any[]} */
+    /** @type {Member[]} */
     this.members = [];
+    /** The name of the node that serves this page. */
+    this.serving = location.host;
+    this.seen = 0;
     this.told = 0;
+    /** @type {EventSource | undefined} */
+    this.events = undefined;
+    /** When it was opened, in milliseconds. */
+    this.listened = 0;
+    /** The look that is under way. @type {Promise<void> | undefined} */
+    this.looking = undefined;
   }
 
   async start() {
-    this.listen();
     for (;;) {
       await this.look();
       await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));
     }
   }
 
-  async look() {
+  /** Requests the state of the cluster. No look begins before the last one has ended. */
+  look() {
+    this.looking ??= this.lookOnce().finally(() => (this.looking = undefined));
+    return this.looking;
+  }
+
+  async lookOnce() {
     try {
-      const response = await fetch("/v1/cluster", { cache: "no-store" });
-      const { nodes } = await response.json();
-      this.members = nodes;
-      this.listener.view(toView(nodes));
-      const up = nodes.filter((/** @type {any} */ node) => node.reachable).length;
-      this.listener.state(true, `live: ${up} of ${nodes.length} nodes answer`);
+      const [{ nodes }, own] = await Promise.all([ask("/v1/cluster"), ask("/v1/status")]);
+      this.seen = Date.now();
+      this.serving = own.node_id;
+      this.members = nodes.map((/** @type {any} */ node) => this.remember(node));
+      // A browser connects again by itself, unless the node has answered with an error.
+      const closed = !this.events || this.events.readyState === EventSource.CLOSED;
+      if (closed && this.seen - this.listened >= RETRY_MS) this.listen();
+      this.listener.view(toView(this.members));
+      this.report(true);
     } catch {
-      this.listener.state(false, "this node does not answer; trying again");
+      this.report(false);
     }
+  }
+
+  /** @param {{ address: string, reachable: boolean, status: any }} node @returns {Member} */
+  remember({ address, reachable, status }) {
+    const before = this.members.find((member) => member.address === address);
+    return { address, reachable, status: status ?? before?.status, seen: reachable ? this.seen : (before?.seen ?? 0) };
+  }
+
+  /** @param {boolean} connected */
+  report(connected) {
+    const voters = this.members.filter(({ status }) => status?.role !== "learner");
+    this.listener.reach({
+      connected, serving: this.serving, seen: this.seen, members: this.members.length, voters: voters.length,
+      answering: this.members.filter(({ reachable }) => reachable).length,
+      answeringVoters: voters.filter(({ reachable }) => reachable).length,
+    });
   }
 
   listen() {
     const events = new EventSource("/v1/events");
+    this.events = events;
+    this.listened = Date.now();
     let first = true;
     events.addEventListener("open", () => (first = true));
     events.addEventListener("decision", (event) => {
       const record = JSON.parse(event.data);
       const { kind, text, source } = record;
-      const member = this.members.findIndex((node) => node.status?.node_id === record.node);
-      const told = { id: this.told++, at: record.at_ms * 1000, node: member < 0 ? undefined : member + 1, kind, text, source };
+      const told = { id: this.told++, at: record.at_ms * 1000, node: this.number(record.node) || undefined, kind, text, source };
       // After a reconnection the node tells again what it remembers.
       this.listener.story({ reset: first, records: [told] });
       first = false;
     });
   }
 
-  /** @param {number} id */
+  /**
+   * The position of the member with this name, from 1; 0 if none has it.
+   * @param {string | null | undefined} name
+   */
+  number(name) {
+    return numberOf(this.members, name);
+  }
+
+  /**
+   * The last report of a node about its followers, as the inspector shows it.
+   * @param {number} id
+   * @returns {NodeDetail | undefined}
+   */
   detail(id) {
-    return this.members[id - 1];
+    const status = this.members[id - 1]?.status;
+    if (!status) return undefined;
+    const followers = status.followers.map((/** @type {any} */ follower) => ({
+      id: this.number(follower.node_id), name: follower.node_id, next_index: follower.next_index, match_index: follower.match_index,
+      in_flight: follower.in_flight, probing: false,
+    }));
+    return /** @type {NodeDetail} */ ({ id, followers });
+  }
+
+  /** Facts that only a real node has. @param {number} id @returns {[string, string][]} */
+  facts(id) {
+    const member = this.members[id - 1];
+    if (!member) return [];
+    const status = member.status;
+    return [["Address", member.address], ...(status ? /** @type {[string, string][]} */ ([["Revision", String(status.revision)], ["Version", status.version]]) : [])];
   }
 
   /**
    * The end of the log of the node that serves the page.
    * @param {number} limit
-   * @returns {Promise<{ index: number, term: number, kind: string, key: string | null, committed: boolean }[]>}
+   * @returns {Promise<LiveEntry[]>}
    */
   async log(limit) {
-    const status = await (await fetch("/v1/status", { cache: "no-store" })).json();
+    const status = await ask("/v1/status");
     const from = Math.max(1, status.last_index - limit + 1);
-    const response = await fetch(`/v1/log?from=${from}&limit=${limit}`, { cache: "no-store" });
-    return (await response.json()).entries;
+    return (await ask(`/v1/log?from=${from}&limit=${limit}`)).entries;
   }
 
   /**
@@ -85,10 +175,11 @@ export class Live {
    */
   async request(op, key, value) {
     const url = `/v1/kv/${encodeURIComponent(key)}`;
-    const options = op === "put" ? { method: "PUT", body: value } : { method: op.toUpperCase() };
+    const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+    const options = op === "put" ? { method: "PUT", body: value, signal } : { method: op.toUpperCase(), signal };
     if (op === "get") {
       // A key that is not there is no error to a person who looks: a list has room for none.
-      const response = await fetch(`/v1/kv?prefix=${encodeURIComponent(key)}&limit=1`, { cache: "no-store" });
+      const response = await fetch(`/v1/kv?prefix=${encodeURIComponent(key)}&limit=1`, { cache: "no-store", signal });
       const body = await response.json();
       if (!response.ok) return body.detail;
       const found = body.kvs[0];
@@ -100,25 +191,44 @@ export class Live {
   }
 }
 
+/** @param {string} path */
+async function ask(path) {
+  const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
+  if (!response.ok) throw new Error(`${path}: status ${response.status}`);
+  return response.json();
+}
+
+/** @param {Member[]} members @param {string | null | undefined} name */
+function numberOf(members, name) {
+  return name ? members.findIndex((member) => member.status?.node_id === name) + 1 : 0;
+}
+
+/** @param {any} status @returns {Role} */
+function roleOf(status) {
+  if (status.pre_candidate) return "pre-candidate";
+  return status.role === "learner" || !status.role ? "follower" : status.role;
+}
+
 /**
- * @param {any[]} members
+ * @param {Member[]} members
  * @returns {View}
  */
 function toView(members) {
-  const number = (/** @type {string | null | undefined} */ name) =>
-    name ? members.findIndex((member) => member.status?.node_id === name) + 1 : 0;
   /** @type {NodeView[]} */
   const nodes = members.map((member, index) => {
     const status = member.status ?? {};
     return {
       id: index + 1,
       name: status.node_id ?? member.address,
-      process: member.reachable ? "running" : "down",
+      process: member.reachable ? "running" : "unreachable",
+      seen: member.seen * 1000,
       isolated: false,
-      role: /** @type {Role} */ (status.role === "learner" ? "follower" : (status.role ?? "follower")),
+      role: roleOf(status),
       term: status.term ?? 0,
-      vote: number(status.vote),
-      leader: number(status.leader),
+      vote: numberOf(members, status.vote),
+      voteName: status.vote ?? undefined,
+      leader: numberOf(members, status.leader),
+      leaderName: status.leader ?? undefined,
       commit: status.commit_index ?? 0,
       applied: status.applied_index ?? 0,
       last: status.last_index ?? 0,

@@ -63,20 +63,26 @@ export class Cluster {
     const cluster = new Cluster();
     cluster.directory = await mkdtemp(join(tmpdir(), "raft-browser-"));
     const first = await freePorts(3);
-    const ports = [first, first + 1, first + 2];
-    for (const [index, port] of ports.entries()) {
-      const name = `node${index + 1}`;
-      const peers = ports.filter((other) => other !== port).map((other) => `localhost:${other}`);
-      const data = join(cluster.directory, name);
-      const args = ["--node-id", name, "--port", `${port}`, "--peers", peers.join(","), "--data-dir", data];
-      cluster.nodes.set(name, { url: `http://localhost:${port}`, process: new Process(args) });
-    }
+    cluster.ports = [first, first + 1, first + 2];
+    for (const [index] of cluster.ports.entries()) cluster.launch(`node${index + 1}`);
     await cluster.leader();
     return cluster;
   }
 
+  /** Starts a node that does not run, on the data that it has. @param {string} name */
+  launch(name) {
+    assert(!this.nodes.has(name), `${name} does not run`);
+    const port = this.ports[Number(name.slice("node".length)) - 1];
+    const peers = this.ports.filter((other) => other !== port).map((other) => `localhost:${other}`);
+    const data = join(this.directory, name);
+    const args = ["--node-id", name, "--port", `${port}`, "--peers", peers.join(","), "--data-dir", data];
+    this.nodes.set(name, { url: `http://localhost:${port}`, process: new Process(args) });
+  }
+
   constructor() {
     this.directory = "";
+    /** @type {number[]} */
+    this.ports = [];
     /** @type {Map<string, { url: string, process: Process }>} */
     this.nodes = new Map();
   }
@@ -100,6 +106,15 @@ export class Cluster {
     assert(node, `${name} runs`);
     this.nodes.delete(name);
     assert.equal(await node.process.end("SIGKILL"), "SIGKILL");
+  }
+
+  /**
+   * Stops or continues a process that stays alive.
+   * @param {string} name
+   * @param {"SIGSTOP" | "SIGCONT"} signal
+   */
+  signal(name, signal) {
+    this.nodes.get(name)?.process.child.kill(signal);
   }
 
   async stop() {
