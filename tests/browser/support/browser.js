@@ -52,6 +52,8 @@ export async function withPage(browser, url, options, use, expected) {
   page.on("pageerror", (error) => complaints.push(`exception: ${error}`));
   page.on("crash", () => complaints.push("the page crashed"));
   page.on("requestfailed", (request) => {
+    // The page, or the browser when the page is left, no longer wants the answer.
+    if (request.failure()?.errorText === "net::ERR_ABORTED") return;
     complaints.push(`request: ${request.url()} ${request.failure()?.errorText}`);
   });
   page.on("response", (response) => {
