@@ -33,8 +33,10 @@ pub enum ActionError {
     NotRunning(u64),
     /// The node runs already.
     Running(u64),
-    /// A rule is broken; the world has ended.
+    /// An invariant is violated, and the world has ended.
     Ended,
+    /// No invariant is violated, so the world has not ended.
+    NotEnded,
 }
 
 impl World {
@@ -44,8 +46,11 @@ impl World {
     ///
     /// [`ActionError`], if that makes no sense in this world.
     pub fn act(&mut self, action: &Action) -> Result<(), ActionError> {
-        if self.violation.is_some() {
-            return Err(ActionError::Ended);
+        match (action, self.has_ended()) {
+            (Action::GoOn, true) => return self.go_on(),
+            (Action::GoOn, false) => return Err(ActionError::NotEnded),
+            (_, true) => return Err(ActionError::Ended),
+            (_, false) => {}
         }
         action.check(&self.config)?;
         // Who leads may have ended when it is done.
@@ -53,6 +58,19 @@ impl World {
         self.carry(action)?;
         self.disturb(disturbed);
         Ok(())
+    }
+
+    /// Continues after a violation. Later violations do not stop the world, because most invariants
+    /// rely on each other.
+    fn go_on(&mut self) -> Result<(), ActionError> {
+        self.goes_on = true;
+        self.tell_all("The run goes on; later violations do not stop it".into());
+        Ok(())
+    }
+
+    /// Records that an action of a script had no effect.
+    pub(crate) fn tell_refused(&mut self, number: usize, error: ActionError) {
+        self.tell_all(format!("Action {number} of this run has no effect: {error}"));
     }
 
     fn carry(&mut self, action: &Action) -> Result<(), ActionError> {
@@ -248,12 +266,16 @@ impl World {
         let now = self.now;
         let node = self.known(id)?;
         let running = node.awake_mut().ok_or(ActionError::NotRunning(id))?;
+        let leads = running.raft.role() == Role::Leader;
         if let Some(deadline) = running.raft.deadline() {
             let by = deadline.0.saturating_sub(node.clock.read(now).0);
             node.clock.jump_to(now, deadline);
             self.promises.clock_jumped(by);
         }
-        self.tell(id, "has its timer fire now");
+        let timer = if leads { "heartbeat" } else { "election" };
+        self.story.tell(now, Some(id), Kind::Fault, None, || {
+            format!("n{id}'s {timer} timer is fired by hand")
+        });
         self.with_running(id, |running, now| running.raft.elapse(now));
         self.settle(id);
         Ok(())
@@ -282,15 +304,20 @@ impl fmt::Display for ActionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSuchNode(node) => write!(f, "there is no node {node}"),
-            Self::NoSuchMessage(id) => write!(f, "message {id} is not on its way"),
+            Self::NoSuchMessage(id) => write!(f, "message {id} is not in flight"),
             Self::NoSuchLink(from, to) => write!(f, "there is no link from {from} to {to}"),
             Self::NoSuchEntry(node) => write!(f, "the disk of node {node} has no such entry"),
             Self::EmptyRange => f.write_str("the range ends before it begins"),
             Self::TooLong => write!(f, "no time is longer than {}", duration(TIME_MAX)),
             Self::MoreThanAll => write!(f, "there are {PER_MILLE} of a thousand at most"),
-            Self::NotRunning(node) => write!(f, "node {node} does not run"),
-            Self::Running(node) => write!(f, "node {node} runs already"),
-            Self::Ended => f.write_str("a rule is broken, so the world has ended: go back in time"),
+            Self::NotRunning(node) => write!(f, "n{node} is not running"),
+            Self::Running(node) => write!(f, "n{node} is running already"),
+            Self::Ended => f.write_str(
+                "an invariant is violated and time has stopped; go back in time, or go on",
+            ),
+            Self::NotEnded => {
+                f.write_str("no invariant is violated; there is nothing to go on from")
+            }
         }
     }
 }
