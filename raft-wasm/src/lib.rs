@@ -268,7 +268,32 @@ fn read_script(value: &JsValue) -> Result<Script, Error> {
             read::<Timed>(&format!("action {}", position + 1), &action)?;
         }
     }
-    read("the script", value)
+    let script: Script = read("the script", value)?;
+    check_settings(value, &script)?;
+    Ok(script)
+}
+
+/// Fails if the script has a setting that does not exist: JavaScript objects are read field by
+/// field, so such a setting would be ignored.
+fn check_settings(value: &JsValue, script: &Script) -> Result<(), Error> {
+    let known: JsValue = write(&script.config)?;
+    let given = js_sys::Reflect::get(value, &"config".into()).unwrap_or(JsValue::UNDEFINED);
+    let Ok(given) = given.dyn_into::<js_sys::Object>() else {
+        return Ok(());
+    };
+    for entry in js_sys::Object::entries(&given).iter() {
+        let entry: js_sys::Array = entry.unchecked_into();
+        let (name, setting) = (entry.get(0), entry.get(1));
+        // Settings without a value are left out of `known`.
+        let is_empty = setting.is_undefined()
+            || setting.is_null()
+            || setting.dyn_ref::<js_sys::Array>().is_some_and(|array| array.length() == 0);
+        if !is_empty && !js_sys::Reflect::has(&known, &name).unwrap_or(true) {
+            let name = name.as_string().unwrap_or_default();
+            return Err(Error::new(&format!("unknown setting `{name}`")));
+        }
+    }
+    Ok(())
 }
 
 fn read<T: DeserializeOwned>(what: &str, value: &JsValue) -> Result<T, Error> {

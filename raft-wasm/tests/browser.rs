@@ -108,6 +108,9 @@ fn what_makes_no_sense_is_an_error_with_words() {
     };
     assert!(problem(r#"{"config": {"nodes": 0}}"#).contains("nodes"));
     assert!(problem(r#"{"config": {"nodes": "many"}}"#).contains("is invalid"));
+    assert!(problem(r#"{"config": {"colour": 1}}"#).contains("unknown setting `colour`"));
+    let action = r#"{"actions": [{"at": 1, "do": "power-cut"}, {"at": 2, "do": "explode"}]}"#;
+    assert_eq!(problem(action), "action 2 is invalid: unknown variant `explode`");
     assert!(problem("[1]").contains("is invalid"));
     let mut simulation = simulation("{}");
     let error = |simulation: &mut Simulation, action: &str| {

@@ -141,12 +141,11 @@ test("address, page and engine hold the same script after random commands", asyn
       const { script, hash: trace, clock: seconds } = await shown(page);
       await until("the address holds the moment", async () => moment(page) !== undefined && Math.abs((moment(page) ?? 0) - seconds * 1e6) < 1000);
       assert.deepEqual(actions(page), script.actions);
-      const address = page.url();
-      await page.goto("about:blank");
-      await page.goto(address);
-      await clock(page, seconds);
-      assert.equal((await shown(page)).hash, trace, `seed ${seed}`);
-      assert.deepEqual((await shown(page)).script, script);
+      await withPage(browser, page.url(), {}, async (other) => {
+        await clock(other, seconds);
+        assert.equal((await shown(other)).hash, trace, `seed ${seed}`);
+        assert.deepEqual((await shown(other)).script, script);
+      });
     });
   }
 });
@@ -158,12 +157,12 @@ test("shared link holds the moment and opens there paused", async () => {
     await page.getByRole("button", { name: "Share" }).click();
     await page.getByText("The link to this run at 0.750 s is copied.").waitFor();
     const link = await page.evaluate(() => navigator.clipboard.readText());
-    await page.goto("about:blank");
-    await page.goto(link);
-    await clock(page, 0.75);
-    await page.getByRole("button", { name: "Run", exact: true }).waitFor();
-    assert.equal((await shown(page)).hash, before);
-    await until("the address keeps the moment", async () => moment(page) === 750_000);
+    await withPage(browser, link, {}, async (other) => {
+      await clock(other, 0.75);
+      await other.getByRole("button", { name: "Run", exact: true }).waitFor();
+      assert.equal((await shown(other)).hash, before);
+      await until("the address keeps the moment", async () => moment(other) === 750_000);
+    });
   });
 });
 
@@ -255,7 +254,7 @@ test("refused settings leave the present run as it is", async () => {
     await page.locator("#seed").fill("1");
     await page.locator("#nodes").selectOption("200");
     await page.getByText("The run cannot start: a cluster has 1 to 127 nodes, not 200.").waitFor();
-    await page.keyboard.press("ArrowRight");
+    await page.locator("#step").click();
     await page.waitForFunction(() => parseFloat(document.querySelector("#clock")?.textContent ?? "") > 0.5);
     assert.equal(actions(page).length, 1);
   });
