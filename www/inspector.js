@@ -4,13 +4,14 @@ import { h } from "./dom.js";
 import { changeOf, changeText, standingText } from "./membership.js";
 import { termColour } from "./signs.js";
 
-/** @import { Action, MessageDetail, NodeDetail, NodeView, Selection, View } from "./types.js" */
+/** @import { Action, Asking, MessageDetail, NodeDetail, NodeView, Selection, View } from "./types.js" */
 
 /**
  * @typedef {object} Deeds
  * @property {(action: Action) => void} act
  * @property {(id: number) => Promise<NodeDetail | undefined>} node
  * @property {(id: number) => Promise<MessageDetail | undefined>} message
+ * @property {(id: number) => Promise<Asking | undefined>} request
  * @property {(rule: string) => { name: string, demand: string, state: "holds" | "broken" | "unknown", text: string }} rule
  */
 
@@ -198,6 +199,11 @@ export function createInspector(root, deeds) {
           if (detail) return show(`message ${detail.id}`, [[String(lost), () => messageContent(detail, lost)]]);
           return show("gone", [["", () => [h("h2", {}, "Message"), h("p", { class: "empty" }, "This message has arrived. Go back in time to see it in flight.")]]]);
         }
+        if (selection.kind === "request") {
+          const asking = await deeds?.request(selection.id);
+          if (!asking) return;
+          return show(`request ${asking.id}`, [[JSON.stringify(asking), () => requestContent(asking)]]);
+        }
         const node = view.nodes[selection.id - 1];
         if (!node) return;
         const detail = await deeds?.node(node.id);
@@ -209,6 +215,20 @@ export function createInspector(root, deeds) {
       }
     },
   };
+}
+
+/** @param {Asking} asking */
+function requestContent({ request, client, node, invoked, returned, attempts, state }) {
+  const seconds = (/** @type {number} */ at) => `${(at / 1e6).toFixed(3)} s`;
+  const value = request.op === "put" || request.op === "cas" ? ` = ${request.value}` : "";
+  const result = state.state === "waiting" ? "waits for a response" : state.state === "unknown" ? "timed out, unknown outcome"
+    : !("succeeded" in state) ? "" : request.op === "get" ? `found ${state.found ?? "nothing"}` : state.succeeded ? "done" : "not done: another value was found";
+  const facts = [["Client", String(client)], ["Asks", `n${node}`], ["Sent at", seconds(invoked)], ["Answered at", returned === undefined ? "–" : seconds(returned)],
+    ["Attempts", String(attempts)], ["Result", result]];
+  return [
+    h("h2", {}, `${request.op === "cas" ? "compare and set" : request.op} ${request.key}${value}`), h("p", { class: "empty" }, "Request of a client"),
+    h("dl", {}, ...facts.flatMap(([term, fact]) => [h("dt", {}, term ?? ""), h("dd", {}, fact ?? "")])),
+  ];
 }
 
 /** @param {NodeDetail | undefined} detail @param {(id: number | undefined) => string} name */

@@ -30,7 +30,7 @@ export async function startPlayground(stage) {
   const runs = createRuns(open);
   const safety = createSafety(byId("safety", HTMLElement), select);
   const inspector = createInspector(byId("inspector", HTMLElement), {
-    act, node: (id) => source.node(id), message: (id) => source.message(id), rule: safety.describe,
+    act, node: (id) => source.node(id), message: (id) => source.message(id), request: (id) => source.asking(id), rule: safety.describe,
   });
   /** @type {View | null} */
   let view = null;

@@ -33,7 +33,7 @@ export function createRing(svg, select) {
   /** @type {[View, Selection | null] | null} */
   let shown = null;
   const frame = /** @type {HTMLElement} */ (svg.parentElement);
-  const rovings = [createRoving(frame, ".node"), createRoving(frame, ".link-group"), createRoving(frame, ".message")];
+  const rovings = [createRoving(frame, ".node"), createRoving(frame, ".link-group"), createRoving(frame, ".message, .letter")];
   const traffic = createTraffic(layers, selectable, (id) => kept.get(`node ${id}`)?.focus());
 
   /**

@@ -60,7 +60,7 @@ export function createSafety(root, select) {
     }
     const glance = byId("safety-glance", HTMLElement);
     glance.className = worst;
-    say(glance, worst === "broken" ? ": an invariant is violated" : "");
+    say(glance, worst === "broken" ? ": violated" : "");
   }
 
   const add = (/** @type {string} */ rule) => {

@@ -78,8 +78,10 @@ export function createTraffic(layers, selectable, focusNode) {
     let element = kept.get(key)?.element;
     const { x: cx, y: cy } = layout.centre;
     if (!element) {
-      const label = letter.isAnswer ? `Answer of n${letter.node} to the client` : `The client asks n${letter.node}`;
-      element = s("g", { class: `letter${letter.isAnswer ? " answer" : ""}`, role: "img", "aria-label": label }, s("title", {}, label), s("path", { d: TRIANGLE }));
+      const label = letter.isAnswer ? `Response of n${letter.node} to the client` : `Request of the client to n${letter.node}`;
+      element = s("g", { class: `letter${letter.isAnswer ? " answer" : ""}`, tabindex: -1, role: "button", "aria-label": label },
+        s("title", {}, label), s("circle", { class: "reach", r: 14 }), s("path", { d: TRIANGLE }));
+      selectable(element, { kind: "request", id: letter.asking });
       layers.messages.append(element);
       kept.set(key, { element, to: letter.node });
     }

@@ -80,7 +80,7 @@
  * @property {boolean} [ended] A violation has stopped time.
  * @property {boolean} joint Whether a change of the membership is under way.
  *
- * @typedef {{ kind: "node", id: number } | { kind: "link", a: number, b: number } | { kind: "message", id: number } | { kind: "rule", rule: string }} Selection
+ * @typedef {{ kind: "node", id: number } | { kind: "link", a: number, b: number } | { kind: "message", id: number } | { kind: "request", id: number } | { kind: "rule", rule: string }} Selection
  *
  * @typedef {{ reset: boolean, records: StoryRecord[] }} StoryPart
  */

@@ -55,6 +55,8 @@ const methods = {
   node: (id) => running().node(id),
   /** @param {number} id */
   message: (id) => running().message(id),
+  /** @param {number} id */
+  asking: (id) => running().asking(id),
   /** @param {number} limit */
   askings: (limit) => running().askings(limit),
   logs: () => running().logs(),

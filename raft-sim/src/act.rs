@@ -108,7 +108,7 @@ impl World {
             }
             Action::ChangeMembership { .. } => {
                 if let Some(target) = action.membership(&self.config) {
-                    self.tell_all(format!("An operator asks for another membership: {target}"));
+                    self.tell_all(format!("A membership change is requested: {target}"));
                     self.ask_leaders(|raft, now| {
                         raft.change_membership(target.clone(), now)
                             .err()
@@ -118,7 +118,7 @@ impl World {
                 Ok(())
             }
             Action::Transfer { to } => {
-                self.tell_all(format!("An operator asks the leader to hand over to n{to}"));
+                self.tell_all(format!("A leadership transfer to n{to} is requested"));
                 self.ask_leaders(|raft, now| {
                     raft.transfer_leadership(NodeId(*to), now).err().map(|error| error.to_string())
                 });
@@ -148,11 +148,11 @@ impl World {
         match action {
             Action::CutLink { from, to } => {
                 self.network.cut(*from, *to);
-                self.tell_all(format!("Nothing gets from n{from} to n{to} any more"));
+                self.tell_all(format!("The link from n{from} to n{to} is cut"));
             }
             Action::HealLink { from, to } => {
                 self.network.heal(*from, *to);
-                self.tell_all(format!("Messages from n{from} to n{to} travel again"));
+                self.tell_all(format!("The link from n{from} to n{to} is healed"));
             }
             Action::Isolate { node } => {
                 self.network.isolate(*node);
@@ -160,7 +160,7 @@ impl World {
             }
             Action::Reconnect { node } => {
                 self.network.reconnect(*node);
-                self.tell(*node, "is connected again");
+                self.tell(*node, "is reconnected");
             }
             Action::Partition { groups } => {
                 self.network.partition(self.config.nodes, groups);
@@ -169,11 +169,11 @@ impl World {
                     names.join(", ")
                 };
                 let sides: Vec<_> = groups.iter().map(side).collect();
-                self.tell_all(format!("The network falls apart: {}", sides.join(" | ")));
+                self.tell_all(format!("The network is partitioned: {}", sides.join(" | ")));
             }
             Action::HealNetwork => {
                 self.network.heal_all();
-                self.tell_all("All links work again".into());
+                self.tell_all("All links are healed".into());
             }
             Action::SetNetwork { latency, loss_per_mille, duplicate_per_mille } => {
                 self.network.latency = *latency;
@@ -192,13 +192,16 @@ impl World {
             Action::DropMessage { message } => {
                 let dropped = self.network.drop_message(*message, self.now);
                 let flight = dropped.ok_or(ActionError::NoSuchMessage(*message))?;
-                self.tell_all(format!("A message from n{} to n{} is lost", flight.from, flight.to));
+                self.tell_all(format!(
+                    "A message from n{} to n{} is dropped",
+                    flight.from, flight.to
+                ));
             }
             Action::DuplicateMessage { message } => {
                 let copy = self.network.duplicate_message(*message, self.now, &mut self.random);
                 let (at, copy) = copy.ok_or(ActionError::NoSuchMessage(*message))?;
                 self.schedule(at, Happening::MessageArrives(copy));
-                self.tell_all("A message will arrive twice".into());
+                self.tell_all("A message is duplicated".into());
             }
             _ => {}
         }
@@ -253,7 +256,7 @@ impl World {
     fn resume(&mut self, id: u64) -> Result<(), ActionError> {
         let running = self.known(id)?.running_mut().ok_or(ActionError::NotRunning(id))?;
         let waiting = running.paused.take().unwrap_or_default();
-        self.tell(id, "goes on");
+        self.tell(id, "is resumed");
         self.tell_of_room(id);
         for arrival in waiting {
             self.arrive(id, arrival);

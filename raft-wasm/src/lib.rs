@@ -43,6 +43,9 @@ extern "C" {
     /// `Asking[]` in types.d.ts.
     #[wasm_bindgen(typescript_type = "Asking[]")]
     pub type JsAskings;
+    /// `Asking` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Asking | undefined")]
+    pub type JsAsking;
     /// `LogWindow` in types.d.ts.
     #[wasm_bindgen(typescript_type = "LogWindow")]
     pub type JsLogs;
@@ -214,6 +217,15 @@ impl Simulation {
         let impossible =
             impossible.map(|(position, error)| Impossible { position, problem: error.to_string() });
         write(&impossible.collect::<Vec<_>>())
+    }
+
+    /// A request of a client by its number.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    pub fn asking(&self, id: f64) -> Result<JsAsking, Error> {
+        write(&self.run.world().asking(id as u64))
     }
 
     /// What clients asked for, the latest `limit` of it.

@@ -128,3 +128,14 @@ test("dropped messages of a cut link lie beside each other", async () => {
     assert.ok(new Set(places).size > 1, places.join(" "));
   });
 });
+
+test("request of a client is a button that leads to its detail", async () => {
+  await withPage(browser, playground({ nodes: 3, seed: 7, at: 2_000_000, config: { clients: 3 } }), {}, async (page) => {
+    await clock(page, 2);
+    for (let time = 2; !(await page.locator(".letter").count()); time += 0.005) await stand(page, time);
+    await page.locator(".letter").first().focus();
+    await page.keyboard.press("Enter");
+    await page.locator("#inspector").getByText("Request of a client").waitFor();
+    await page.locator("#inspector").getByText("Sent at").waitFor();
+  });
+});

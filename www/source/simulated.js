@@ -104,6 +104,8 @@ export class Simulated {
   node(id) { return this.call("node", id); }
   /** @param {number} id @returns {Promise<MessageDetail | undefined>} */
   message(id) { return this.call("message", id); }
+  /** @param {number} id @returns {Promise<Asking | undefined>} */
+  asking(id) { return this.call("asking", id); }
   /** @param {number} limit @returns {Promise<Asking[]>} */
   askings(limit) { return this.call("askings", limit); }
   /** @returns {Promise<LogWindow>} */
