@@ -47,6 +47,7 @@ export async function startPlayground(stage) {
   let wanted = { script: {}, push: false };
   /** A run begins after those that were requested before. @type {Promise<unknown>} */
   let beginning = Promise.resolve();
+  let begins = 0;
 
   /** @param {View} next */
   function show(next) {
@@ -256,9 +257,11 @@ export async function startPlayground(stage) {
 
   /** @param {typeof wanted} request @param {string[]} [known] Problems that are known already. */
   async function beginAndTell(request, known = []) {
+    const number = (begins += 1);
     try {
       const problems = [...known, ...(await begin(request))];
-      if (problems.length) stage.toast(problems.join(" "));
+      // The problems of a run that was left for another one are of no interest.
+      if (problems.length && number === begins) stage.toast(problems.join(" "));
     } catch (problem) {
       complain(problem);
     }
