@@ -79,8 +79,7 @@ export function createSafety(root, select) {
     /** @param {Rule[]} rules */
     build(rules) {
       lights.clear();
-      // The engine names invariants in lower case, for use within a sentence.
-      for (const { rule, text } of rules) names.set(rule, text.charAt(0).toUpperCase() + text.slice(1));
+      for (const { rule, text } of rules) names.set(rule, text);
       for (const { rule, checked } of rules) if (checked) add(rule);
       place();
     },
