@@ -1,73 +1,124 @@
-// The address: it holds the run, so that the same address gives the same run.
+// The address: it holds the run and the moment, so that the same address shows the same picture.
 
 /** @import { Script } from "./types.js" */
 
 /** The largest cluster that the page draws. */
-const NODES_MAX = 9;
+export const NODES_MAX = 9;
+const NODES = 5;
+/** A text of the address is quoted up to this length. */
+const QUOTE_MAX = 40;
 
 /**
- * What the address says; what it doesn't say is chosen. `config` is JSON of what is unusual about the world.
- * What cannot be read is left out, and named in `problems`.
+ * Reads an address. Missing parts get defaults. Invalid parts get defaults, and a sentence in `problems`.
+ * `config` is JSON of the settings that are not defaults.
+ * @param {string} [hash]
  * @returns {{ script: Script, moment: number | undefined, problems: string[] }}
  */
-export function readAddress() {
-  const parameters = new URLSearchParams(location.hash.slice(1));
+export function readAddress(hash = location.hash) {
+  const parameters = new URLSearchParams(hash.slice(1));
   /** @type {string[]} */
   const problems = [];
-  /** @param {string} name @param {number} otherwise @param {string} instead */
-  const whole = (name, otherwise, instead) => {
+  /** @param {string} text */
+  const quoted = (text) => (text.length > QUOTE_MAX ? `${text.slice(0, QUOTE_MAX)}…` : text);
+  /**
+   * @template T
+   * @param {string} name
+   * @param {T} otherwise
+   * @param {(text: string) => string} problem
+   * @returns {number | T}
+   */
+  const whole = (name, otherwise, problem) => {
     const text = parameters.get(name);
     if (text === null) return otherwise;
-    const value = Number(text);
-    if (text !== "" && Number.isSafeInteger(value) && value >= 0) return value;
-    problems.push(`its ${name} is no number (${instead})`);
+    if (/^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text);
+    problems.push(problem(quoted(text)));
     return otherwise;
   };
-  /** @param {string} name @param {(value: unknown) => boolean} fits @param {string} instead */
-  const json = (name, fits, instead) => {
+  /** @param {string} name @param {(value: any) => boolean} fits @param {string} problem */
+  const json = (name, fits, problem) => {
     const text = parameters.get(name);
     if (text === null) return undefined;
     try {
       const value = JSON.parse(text);
       if (fits(value)) return value;
     } catch {
-      // Told below, as what can be read and means something else is.
+      // The sentence below says so.
     }
-    problems.push(instead);
+    problems.push(problem);
     return undefined;
   };
-  const wanted = whole("nodes", 5, "5 are taken");
-  const nodes = Math.min(NODES_MAX, Math.max(1, wanted));
-  if (nodes !== wanted) problems.push(`it asks for ${wanted} nodes (${nodes} are taken: the page draws 1 to ${NODES_MAX})`);
-  const seed = whole("seed", Math.floor(Math.random() * 1_000_000), "one is chosen");
-  const actions = json("do", Array.isArray, "what was done in it cannot be read, perhaps because the address was cut off (the run begins without it)") ?? [];
   const isObject = (/** @type {unknown} */ value) => value !== null && typeof value === "object" && !Array.isArray(value);
-  const config = json("config", isObject, "what is unusual about its world cannot be read (the world is as usual)") ?? {};
-  const at = whole("at", 0, "the run opens at its beginning");
-  return { script: { config: { ...config, nodes, seed }, actions }, moment: at > 0 ? at : undefined, problems };
+  const wanted = whole("nodes", NODES, (text) => `The link asks for ${text || "no"} nodes; ${NODES} are used.`);
+  const nodes = Math.min(NODES_MAX, Math.max(1, wanted));
+  if (nodes !== wanted) problems.push(`The link asks for ${wanted} nodes; ${nodes === 1 ? "1 is" : `${nodes} are`} used.`);
+  const chosen = Math.floor(Math.random() * 1_000_000);
+  const seed = whole("seed", chosen, (text) => `The seed of the link is invalid: ${text}; seed ${chosen} is used.`);
+  const areActions = (/** @type {unknown} */ value) => Array.isArray(value) && value.every(isObject);
+  const actions = json("do", areActions, "The actions of the link are invalid, perhaps because the link was cut off; the run starts without them.") ?? [];
+  const config = json("config", isObject, "The settings of the link are invalid; defaults are used.") ?? {};
+  const moment = whole("at", undefined, (text) => `The moment of the link is invalid: ${text}; the run opens at its beginning.`);
+  return { script: { config: { ...config, nodes, seed }, actions }, moment, problems };
 }
 
 /**
- * What is unusual about the world of the present run, as it was begun.
+ * The settings of the present run that are not defaults, as it was begun.
  * @type {NonNullable<Script["config"]>}
  */
 let unusual = {};
 
-/** @param {Script} begun The run as it was begun, with what is unusual in its configuration. */
+/** @param {Script} begun The run as it was begun, with the settings that are not defaults. */
 export function rememberWorld(begun) {
   const { nodes, seed, ...rest } = begun.config ?? {};
   unusual = rest;
 }
 
-/** What is unusual about the world of the present run. */
+/** The settings of the present run that are not defaults. */
 export function unusualWorld() {
   return unusual;
 }
 
-/** @param {Script} script */
-export function writeAddress(script) {
+/** The address of the present run. It differs from `location.hash` while another address is opened. */
+let present = "";
+
+/** @returns {string} The address of the present run. */
+export function presentAddress() {
+  return present;
+}
+
+/**
+ * @param {Script} script The script of the present run.
+ * @param {number} [moment] Where the run is to be opened; without it, the run plays from its beginning.
+ */
+export function formatAddress(script, moment) {
   const parameters = new URLSearchParams({ nodes: String(script.config?.nodes), seed: String(script.config?.seed) });
   if (Object.keys(unusual).length) parameters.set("config", JSON.stringify(unusual));
   if (script.actions?.length) parameters.set("do", JSON.stringify(script.actions));
-  history.replaceState(null, "", `#${parameters}`);
+  if (moment !== undefined) parameters.set("at", String(moment));
+  return `#${parameters}`;
+}
+
+/**
+ * The same address, with another moment.
+ * @param {string} address
+ * @param {number} moment
+ */
+export function atMoment(address, moment) {
+  const parameters = new URLSearchParams(address.slice(1));
+  parameters.set("at", String(moment));
+  return `#${parameters}`;
+}
+
+/**
+ * Shows an address as that of the present run.
+ * @param {string} address
+ * @param {string} [left] The address of the run that is left. Back returns there.
+ */
+export function writeAddress(address, left) {
+  if (left) {
+    history.replaceState(null, "", left);
+    history.pushState(null, "", address);
+  } else if (address !== location.hash) {
+    history.replaceState(null, "", address);
+  }
+  present = address;
 }

@@ -20,8 +20,9 @@ export function decode(frame) {
   const [nodeCount, messageCount, lostCount, letterCount] = [next(), next(), next(), next()];
   next(); // records of the story
   const actions = next();
-  const violated = next() === 1;
+  const violation = next();
   const decider = next();
+  const [done, committed] = [next(), next()];
   const nodes = Array.from({ length: nodeCount }, (_, index) => {
     const process = PROCESSES[next()] ?? "down";
     const isolated = next() === 1;
@@ -53,7 +54,7 @@ export function decode(frame) {
   const letters = Array.from({ length: letterCount }, () => ({
     id: next(), asking: next(), node: next(), isAnswer: next() === 1, sentAt: next(), arrivesAt: next(),
   }));
-  return { now, nodes, cuts, messages, lost, letters, actions, violated, joint: isJoint(nodes) };
+  return { now, nodes, cuts, messages, lost, letters, actions, done, committed, violated: violation > 0, ended: violation === 1, joint: isJoint(nodes) };
 }
 
 /**

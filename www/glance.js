@@ -12,12 +12,13 @@ export function glance(view) {
   const up = view.nodes.filter((node) => node.process === "running");
   const leaders = up.filter((node) => node.role === "leader").sort((a, b) => b.term - a.term);
   const leader = leaders[0];
-  const parts = [leader ? `${leader.name} leads in term ${leader.term}` : "Nobody leads"];
-  const others = leaders.slice(1).map((node) => `${node.name} still believes to lead in term ${node.term}`);
+  const parts = [leader ? `${leader.name} leads in term ${leader.term}` : "No leader"];
+  const others = leaders.slice(1).map((node) => `${node.name} still believes it leads term ${node.term}`);
   parts.push(...others);
   const leads = parts.join("; ");
-  const committed = Math.max(0, ...view.nodes.map((node) => node.commit));
-  parts.push(committed === 1 ? "1 entry is committed" : `${committed} entries are committed`);
+  const committed = Math.max(view.committed ?? 0, ...view.nodes.map((node) => node.commit));
+  const [is, are] = up.length ? ["is", "are"] : ["was", "were"];
+  parts.push(committed === 1 ? `1 entry ${is} committed` : `${committed} entries ${are} committed`);
   if (view.joint) parts.push(changeText(view.nodes));
   const broken = [
     [view.nodes.filter((node) => node.process === "down"), "down"],
@@ -28,6 +29,6 @@ export function glance(view) {
   for (const [nodes, what] of /** @type {[View["nodes"], string][]} */ (broken)) {
     if (nodes.length) parts.push(`${nodes.map((node) => node.name).join(", ")} ${nodes.length === 1 ? "is" : "are"} ${what}`);
   }
-  if (view.cuts.size) parts.push(view.cuts.size === 1 ? "1 way is cut" : `${view.cuts.size} ways are cut`);
+  if (view.cuts.size) parts.push(view.cuts.size === 1 ? "1 one-way link is cut" : `${view.cuts.size} one-way links are cut`);
   return { leads, sentence: `${parts.join("; ")}.` };
 }

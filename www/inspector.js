@@ -5,13 +5,14 @@ import { changeOf, changeText, standingText } from "./membership.js";
 import { termColour } from "./signs.js";
 import { clockTime, unreachableText } from "./time.js";
 
-/** @import { Action, MessageDetail, NodeDetail, NodeView, Selection, View } from "./types.js" */
+/** @import { Action, Asking, MessageDetail, NodeDetail, NodeView, Selection, View } from "./types.js" */
 
 /**
  * @typedef {object} Deeds
  * @property {(action: Action) => void} act
  * @property {(id: number) => Promise<NodeDetail | undefined>} node
  * @property {(id: number) => Promise<MessageDetail | undefined>} message
+ * @property {(id: number) => Promise<Asking | undefined>} request
  * @property {(rule: string) => { name: string, demand: string, state: "holds" | "broken" | "unknown", text: string }} rule
  */
 
@@ -35,6 +36,11 @@ export function createInspector(root, deeds, reports) {
   let shown = [];
   let subject = "";
   let asking = false;
+
+  // A key that is held down presses a button once.
+  root.addEventListener("keydown", (event) => {
+    if (event.repeat && event.target instanceof HTMLButtonElement) event.preventDefault();
+  });
 
   /**
    * Replaces what would be another; the focus stays where it was.
@@ -61,10 +67,18 @@ export function createInspector(root, deeds, reports) {
     }
   }
 
+  /**
+   * The second click of a double click does nothing: by then the button may mean something else.
+   * @param {() => void} act
+   */
+  const once = (act) => (/** @type {MouseEvent} */ event) => {
+    if (event.detail <= 1) act();
+  };
+
   /** @param {string} name @param {string} label @param {Action} action @param {string} [key] */
   function button(name, label, action, key) {
     const title = key ? `${label} (${key})` : label;
-    return h("button", { type: "button", "data-action": name, title, click: () => deeds?.act(action) }, label);
+    return h("button", { type: "button", "data-action": name, title, click: once(() => deeds?.act(action)) }, label);
   }
 
   /** @param {NodeView} node @param {View} view @returns {Part[]} */
@@ -84,19 +98,19 @@ export function createInspector(root, deeds, reports) {
           ? button("pause", "Resume", { do: "resume", node: id }, "p") : button("pause", "Pause", { do: "pause", node: id }, "p"));
         things.push(node.isolated
           ? button("isolate", "Reconnect", { do: "reconnect", node: id }, "i") : button("isolate", "Cut off", { do: "isolate", node: id }, "i"));
-        if (node.process === "running") things.push(button("timeout", "Let its timer fire", { do: "timeout", node: id }, "t"));
+        if (node.process === "running") things.push(button("timeout", "Time out now", { do: "timeout", node: id }, "t"));
       }
       const operator = [];
-      if (leader && can.voter && !can.witness) operator.push(button("transfer", "Hand leadership over to it", { do: "transfer", to: id }, "o"));
+      if (leader && can.voter && !can.witness) operator.push(button("transfer", `Transfer leadership to ${node.name}`, { do: "transfer", to: id }, "o"));
       if (!view.joint) {
-        if (!can.voter && !can.joining) operator.push(button("voter", can.learner ? "Give it a vote" : "Add it as a voter", changeOf(view.nodes, id, "voter"), "v"));
-        if (!can.learner && !can.witness) operator.push(button("learner", can.voter ? "Take its vote: let it learn" : "Add it as a learner", changeOf(view.nodes, id, "learner"), "a"));
-        if (can.voter || can.learner) operator.push(button("remove", "Remove it from the cluster", changeOf(view.nodes, id, "none"), "d"));
+        if (!can.voter && !can.joining) operator.push(button("voter", can.learner ? "Promote to voter" : "Add as voter", changeOf(view.nodes, id, "voter"), "v"));
+        if (!can.learner && !can.witness) operator.push(button("learner", can.voter ? "Demote to learner" : "Add as learner", changeOf(view.nodes, id, "learner"), "a"));
+        if (can.voter || can.learner) operator.push(button("remove", "Remove from cluster", changeOf(view.nodes, id, "none"), "d"));
       }
       const group = (/** @type {string} */ label, /** @type {Node[]} */ buttons) => h("div", { class: "actions", role: "group", "aria-label": label }, ...buttons);
       return [
-        group(`What can happen to ${node.name}`, things),
-        ...(operator.length ? [h("h3", {}, "What an operator can ask of the leader"), group("What an operator can ask of the leader", operator)] : []),
+        group(`Faults of ${node.name}`, things),
+        ...(operator.length ? [h("h3", {}, "Membership and leadership"), group("Membership and leadership", operator)] : []),
         ...(view.joint ? [h("p", { class: "empty" }, `Now ${changeText(view.nodes)}. Another change has to wait.`)] : []),
       ];
     }]];
@@ -138,10 +152,10 @@ export function createInspector(root, deeds, reports) {
       return button(`${from}-${to}`, label, { do: cut ? "heal-link" : "cut-link", from, to });
     };
     const both = view.cuts.has(`${a}-${b}`) && view.cuts.has(`${b}-${a}`);
-    const bothButton = h("button", { type: "button", "data-action": "both", title: "Both directions (x)", click: () => cutBoth(a, b, both) }, both ? "Heal both" : "Cut both");
+    const bothButton = h("button", { type: "button", "data-action": "both", title: "Both directions (x)", click: once(() => cutBoth(a, b, both)) }, both ? "Heal both" : "Cut both");
     return [
       h("h2", {}, `${one} – ${two}`),
-      h("p", { class: "empty" }, "Messages on a link that is cut are lost."),
+      h("p", { class: "empty" }, "Messages on a cut link are dropped."),
       ...(deeds ? [h("div", { class: "actions" }, bothButton, toggle(a, b), toggle(b, a))] : []),
     ];
   }
@@ -158,12 +172,12 @@ export function createInspector(root, deeds, reports) {
     const seconds = (/** @type {number} */ at) => `${(at / 1e6).toFixed(3)} s`;
     const rows = detail.fields.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value)));
     const way = Math.round((100 * ((detail.lost_at ?? 0) - detail.sent_at)) / Math.max(1, detail.arrives_at - detail.sent_at));
-    const fate = lost ? `lost at ${seconds(detail.lost_at ?? 0)}, after ${way} % of its way` : `on its way for ${((detail.arrives_at - detail.sent_at) / 1e3).toFixed(1)} ms`;
+    const fate = lost ? `dropped at ${seconds(detail.lost_at ?? 0)}, after ${way} % of its way` : `takes ${((detail.arrives_at - detail.sent_at) / 1e3).toFixed(1)} ms, arrives at ${seconds(detail.arrives_at)}`;
     return [
       h("h2", {}, detail.kind), h("p", { class: "empty" }, `n${detail.from} → n${detail.to}, sent at ${seconds(detail.sent_at)}, ${fate}`),
       ...(detail.lost_at === undefined ? [h("div", { class: "actions" },
-        button("drop", "Lose it", { do: "drop-message", message: detail.id }),
-        button("double", "Let it arrive twice", { do: "duplicate-message", message: detail.id }))] : []),
+        button("drop", "Drop", { do: "drop-message", message: detail.id }),
+        button("double", "Duplicate", { do: "duplicate-message", message: detail.id }))] : []),
       h("table", {}, ...rows),
     ];
   }
@@ -185,8 +199,9 @@ export function createInspector(root, deeds, reports) {
       if (selection.kind === "rule") {
         const rule = deeds?.rule(selection.rule);
         if (!rule) return;
-        return show(`rule ${selection.rule}`, [[rule.state + rule.text, () => [
-          h("h2", {}, `Rule: ${rule.name}`), h("p", {}, rule.demand), h("p", { class: rule.state === "broken" ? "broken" : "empty" }, rule.text)]]]);
+        return show(`rule ${selection.rule}`, [[`${rule.state} ${view.ended} ${rule.text}`, () => [
+          h("h2", {}, rule.name), h("p", {}, rule.demand), h("p", { class: rule.state === "broken" ? "broken" : "empty" }, rule.text),
+          ...(rule.state === "broken" && view.ended ? [h("div", { class: "actions" }, button("go-on", "Go on", { do: "go-on" }))] : [])]]]);
       }
       if (asking) return;
       asking = true;
@@ -195,7 +210,12 @@ export function createInspector(root, deeds, reports) {
           const detail = await deeds?.message(selection.id);
           const lost = detail?.lost_at !== undefined && detail.lost_at <= view.now;
           if (detail) return show(`message ${detail.id}`, [[String(lost), () => messageContent(detail, lost)]]);
-          return show("gone", [["", () => [h("h2", {}, "Message"), h("p", { class: "empty" }, "It has arrived. Go back in time to see it on its way.")]]]);
+          return show("gone", [["", () => [h("h2", {}, "Message"), h("p", { class: "empty" }, "This message has arrived. Go back in time to see it in flight.")]]]);
+        }
+        if (selection.kind === "request") {
+          const asking = await deeds?.request(selection.id);
+          if (!asking) return;
+          return show(`request ${asking.id}`, [[JSON.stringify(asking), () => requestContent(asking)]]);
         }
         const node = view.nodes[selection.id - 1];
         if (!node) return;
@@ -210,17 +230,31 @@ export function createInspector(root, deeds, reports) {
   };
 }
 
+/** @param {Asking} asking */
+function requestContent({ request, client, node, invoked, returned, attempts, state }) {
+  const seconds = (/** @type {number} */ at) => `${(at / 1e6).toFixed(3)} s`;
+  const value = request.op === "put" || request.op === "cas" ? ` = ${request.value}` : "";
+  const result = state.state === "waiting" ? "waits for a response" : state.state === "unknown" ? "timed out, unknown outcome"
+    : !("succeeded" in state) ? "" : request.op === "get" ? `found ${state.found ?? "nothing"}` : state.succeeded ? "done" : "not done: another value was found";
+  const facts = [["Client", String(client)], ["Asks", `n${node}`], ["Sent at", seconds(invoked)], ["Answered at", returned === undefined ? "–" : seconds(returned)],
+    ["Attempts", String(attempts)], ["Result", result]];
+  return [
+    h("h2", {}, `${request.op === "cas" ? "compare and set" : request.op} ${request.key}${value}`), h("p", { class: "empty" }, "Request of a client"),
+    h("dl", {}, ...facts.flatMap(([term, fact]) => [h("dt", {}, term ?? ""), h("dd", {}, fact ?? "")])),
+  ];
+}
+
 /** @param {NodeDetail | undefined} detail @param {(id: number | undefined) => string} name */
 function members(detail, name) {
   const membership = detail?.membership;
   if (!membership) return [];
   const list = (/** @type {number[]} */ ids) => ids.map((id) => name(id) + (membership.witnesses.includes(id) ? " (witness)" : "")).join(", ");
   const rows = [
-    ["Voters", membership.voters], ["Voters so far", membership.outgoing],
-    ["Learners", membership.learners.filter((id) => !membership.joining.includes(id))], ["Get a vote soon", membership.joining],
+    ["Voters", membership.voters], ["Outgoing voters", membership.outgoing],
+    ["Learners", membership.learners.filter((id) => !membership.joining.includes(id))], ["Promoted when caught up", membership.joining],
   ].filter(([, ids]) => ids?.length);
   const row = (/** @type {(string | number[])[]} */ [title, ids]) => h("tr", {}, h("th", { scope: "row" }, String(title)), h("td", {}, list(/** @type {number[]} */ (ids))));
-  return [h("h3", {}, "Whom it takes for members"), h("table", { "data-members": "" }, ...rows.map(row))];
+  return [h("h3", {}, "Configuration it uses"), h("table", { "data-members": "" }, ...rows.map(row))];
 }
 
 /** @param {NodeDetail | undefined} detail @param {(id: number | undefined) => string} name */
@@ -228,14 +262,14 @@ function followers(detail, name) {
   if (!detail?.followers.length) return [];
   const row = (/** @type {NodeDetail["followers"][number]} */ follower) => h("tr", {},
     h("th", { scope: "row" }, follower.name ?? name(follower.id)), h("td", {}, String(follower.match_index)), h("td", {}, String(follower.next_index)),
-    h("td", {}, follower.probing ? "searching" : follower.in_flight > 0 ? `${follower.in_flight} on the way` : "up to date"));
-  const head = ["Follower", "Match", "Next", ""].map((title) => (title ? h("th", { scope: "col" }, title) : h("td")));
-  return [h("h3", {}, "What it knows of its followers"), h("table", {}, h("tr", {}, ...head), ...detail.followers.map(row))];
+    h("td", {}, follower.probing ? "probing" : follower.in_flight > 0 ? `${follower.in_flight} in flight` : "up to date"));
+  const head = ["Follower", "matchIndex", "nextIndex", ""].map((title) => (title ? h("th", { scope: "col" }, title) : h("td")));
+  return [h("h3", {}, "Followers: nextIndex, matchIndex"), h("table", {}, h("tr", {}, ...head), ...detail.followers.map(row))];
 }
 
 /** @param {NodeDetail | undefined} detail */
 function keys(detail) {
   if (!detail?.keys || detail.process === "down") return [];
   const rows = detail.keys.map((kv) => h("tr", {}, h("th", { scope: "row" }, kv.key), h("td", {}, kv.value), h("td", {}, `revision ${kv.mod_revision}`)));
-  return [h("h3", {}, "What it stores"), rows.length ? h("table", { "data-keys": "" }, ...rows) : h("p", { class: "empty" }, "Nothing yet: send a request.")];
+  return [h("h3", {}, "Keys and values"), rows.length ? h("table", { "data-keys": "" }, ...rows) : h("p", { class: "empty" }, "Nothing yet: send a request.")];
 }

@@ -1,5 +1,8 @@
 // The keyboard. A key never acts while text is typed or a dialog is open.
 
+/** Only these act again and again while they are held down. */
+const REPEATED = new Set(["ArrowRight", "ArrowLeft", "+", "-"]);
+
 /**
  * @param {Record<string, () => void>} deeds By key; digits share "digit".
  * @param {(digit: number) => void} digit
@@ -16,6 +19,6 @@ export function createKeys(deeds, digit) {
     const deed = deeds[event.key];
     if (!deed) return;
     event.preventDefault();
-    deed();
+    if (!event.repeat || REPEATED.has(event.key)) deed();
   });
 }

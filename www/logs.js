@@ -1,15 +1,20 @@
-// The logs: a row for each node, a column for each position.
+// The logs: a row for each node, a column for each position or folded range of positions.
 
 import { h, say } from "./dom.js";
 import { termColour } from "./signs.js";
 
-/** @import { LogEntry, NodeView } from "./types.js" */
+/** @import { LogColumn, LogEntry, NodeView } from "./types.js" */
 
-/** @typedef {{ node: NodeView, entries: LogEntry[] }} Row */
+/**
+ * `start` and `last` are the ends of the log. Without them, the entries are the whole log.
+ * @typedef {{ node: NodeView, entries: LogEntry[], start?: number, last?: number }} Row
+ */
 
 const STEPS = new Map([["ArrowLeft", [0, -1]], ["ArrowRight", [0, 1]], ["ArrowUp", [-1, 0]], ["ArrowDown", [1, 0]]]);
 const HINT = "Choose an entry to see what it says.";
 const EMPTY = "No node has an entry yet. A new leader writes the first one.";
+
+const number = (/** @type {number} */ value) => value.toLocaleString("en");
 
 /**
  * @param {HTMLElement} frame
@@ -27,7 +32,9 @@ export function createLogs(frame, detail) {
   function explain(element) {
     const before = find(current);
     before?.setAttribute("tabindex", "-1");
+    before?.classList.remove("explained");
     element.setAttribute("tabindex", "0");
+    element.classList.add("explained");
     current = element.dataset.cell ?? null;
     say(detail, element.getAttribute("aria-label") ?? "");
   }
@@ -35,7 +42,7 @@ export function createLogs(frame, detail) {
   for (const event of ["focusin", "mouseover", "click"]) {
     frame.addEventListener(event, ({ target }) => {
       const element = target instanceof HTMLElement ? target.closest("[data-cell]") : null;
-      // A mouse that passes by does not take the explanation from whoever chose with the keyboard.
+      // A mouse that passes by does not replace the explanation of a cell that has the focus.
       if (element instanceof HTMLElement && !(event === "mouseover" && frame.contains(document.activeElement))) explain(element);
     });
   }
@@ -46,14 +53,13 @@ export function createLogs(frame, detail) {
     event.preventDefault();
     event.stopPropagation();
     const [down = 0, right = 0] = step;
-    const row = from.closest("tr");
-    const column = row ? [...row.children].indexOf(from) : 0;
     if (down) {
-      let next = down > 0 ? row?.nextElementSibling : row?.previousElementSibling;
-      while (next && !(next.children[column] instanceof HTMLElement && next.children[column].hasAttribute("data-cell"))) {
-        next = down > 0 ? next.nextElementSibling : next.previousElementSibling;
-      }
-      /** @type {HTMLElement | undefined} */ (next?.children[column])?.focus();
+      const column = Number(from.dataset.column);
+      let next = from.closest("tr");
+      do {
+        next = /** @type {HTMLTableRowElement | null} */ (down > 0 ? next?.nextElementSibling : next?.previousElementSibling) ?? null;
+      } while (next && !cellAt(next, column));
+      if (next) cellAt(next, column)?.focus();
     } else {
       const next = right > 0 ? from.nextElementSibling : from.previousElementSibling;
       if (next instanceof HTMLElement && next.dataset.cell) next.focus();
@@ -61,23 +67,18 @@ export function createLogs(frame, detail) {
   });
 
   return {
-    /** @param {Row[]} rows */
-    draw(rows) {
-      const key = JSON.stringify(rows.map(({ node, entries }) => [node.name, node.process, node.commit, node.applied, node.durable, node.start, entries]));
+    /**
+     * @param {Row[]} rows
+     * @param {LogColumn[]} [columns] Without them, every position has a column.
+     */
+    draw(rows, columns = everyPosition(rows)) {
+      const key = JSON.stringify([columns, rows.map(({ node, entries, start, last }) =>
+        [node.name, node.process, node.commit, node.applied, node.durable, start ?? node.start, last, entries])]);
       if (key === shown) return;
       shown = key;
-      const ends = rows.flatMap(({ node, entries }) => [node.start, ...entries.map((entry) => entry.index)]);
-      const last = Math.max(0, ...ends);
-      const begins = rows.flatMap(({ entries }) => entries.slice(0, 1).map((entry) => entry.index));
-      const starts = rows.map(({ node }) => node.start).filter((start) => start > 0);
-      // The end of a snapshot is the last thing before a log: one column of it is enough.
-      const first = Math.max(1, Math.min(...begins, ...starts, last));
-      const positions = Array.from({ length: last ? last - first + 1 : 0 }, (_, offset) => first + offset);
-      const head = h("thead", {}, h("tr", {}, h("td"), ...positions.map((index) => h("th", { scope: "col" }, String(index)))));
-      const body = rows.map(({ node, entries }) => {
-        const byIndex = new Map(entries.map((entry) => [entry.index, entry]));
-        return h("tr", { "data-log": node.id }, h("th", { scope: "row" }, node.name), ...positions.map((index) => cell(node, index, byIndex.get(index))));
-      });
+      const head = h("thead", {}, h("tr", {}, h("td"), ...columns.map(({ from, to }) =>
+        h("th", { scope: "col" }, from === to ? number(from) : `${number(from)} … ${number(to)}`))));
+      const body = rows.map((row) => h("tr", { "data-log": row.node.id }, h("th", { scope: "row" }, row.node.name), ...rowCells(row, columns)));
       const atEnd = frame.scrollLeft + frame.clientWidth >= frame.scrollWidth - 40;
       const focused = frame.contains(document.activeElement);
       frame.replaceChildren(h("table", { "aria-label": "Logs: a row for each node, a column for each position" }, head, h("tbody", {}, ...body)));
@@ -85,6 +86,7 @@ export function createLogs(frame, detail) {
       const again = find(current);
       const stop = again ?? cells().at(-1);
       stop?.setAttribute("tabindex", "0");
+      again?.classList.add("explained");
       say(detail, again?.getAttribute("aria-label") ?? (stop ? HINT : EMPTY));
       if (!again) current = stop?.dataset.cell ?? null;
       if (focused) stop?.focus({ preventScroll: true });
@@ -92,20 +94,58 @@ export function createLogs(frame, detail) {
   };
 }
 
-/** @param {NodeView} node @param {number} index @param {LogEntry | undefined} entry */
-function cell(node, index, entry) {
-  const name = { "data-cell": `${node.id}-${index}`, tabindex: -1 };
-  if (!entry) {
-    if (index > node.start) return h("td", {});
-    return h("td", { ...name, class: "snapshot", "aria-label": `Entry ${index} of ${node.name} is in its snapshot, which ends at entry ${node.start}` }, "▣");
+/** @param {Row[]} rows @returns {LogColumn[]} */
+function everyPosition(rows) {
+  const positions = rows.flatMap(({ node, entries }) => [node.start, ...entries.map((entry) => entry.index)]).filter((position) => position > 0);
+  if (!positions.length) return [];
+  const first = Math.min(...positions);
+  return Array.from({ length: Math.max(...positions) - first + 1 }, (_, offset) => ({ from: first + offset, to: first + offset }));
+}
+
+/** The cell of a row in this column; a snapshot takes several columns. @param {HTMLTableRowElement} row @param {number} column */
+function cellAt(row, column) {
+  const cells = /** @type {HTMLElement[]} */ ([...row.querySelectorAll("[data-cell]")]);
+  return cells.find(({ dataset }) => Number(dataset.first ?? dataset.column) <= column && column <= Number(dataset.column));
+}
+
+/** @param {Row} row @param {LogColumn[]} columns */
+function rowCells({ node, entries, start = node.start, last = entries.at(-1)?.index ?? start }, columns) {
+  const byIndex = new Map(entries.map((entry) => [entry.index, entry]));
+  const inSnapshot = columns.filter(({ to }) => to <= start).length;
+  const cells = inSnapshot ? [h("td", {
+    "data-cell": `${node.id}-snapshot`, "data-first": 0, "data-column": inSnapshot - 1, tabindex: -1, colspan: inSnapshot, class: "snapshot",
+    "aria-label": `Entries up to ${number(start)} of ${node.name} are in its snapshot`,
+  }, `▣ ${number(start)}`)] : [];
+  for (const [column, { from, to }] of columns.entries()) {
+    if (column < inSnapshot) continue;
+    if (from > last) cells.push(h("td", {}));
+    else if (from < to) cells.push(foldedCell(node, column, Math.max(from, start + 1), Math.min(to, last)));
+    else cells.push(entryCell(node, column, byIndex.get(from)));
   }
+  return cells;
+}
+
+/** @param {NodeView} node @param {number} column @param {number} from @param {number} to */
+function foldedCell(node, column, from, to) {
+  const state = node.process === "down" ? "on its disk" : node.commit >= to ? "committed" : "partly committed";
+  return h("td", {
+    "data-cell": `${node.id}-${from}-${to}`, "data-column": column, tabindex: -1, class: "folded",
+    "aria-label": `Entries ${number(from)} to ${number(to)} of ${node.name}, folded (${state})`,
+  }, "…");
+}
+
+/** @param {NodeView} node @param {number} column @param {LogEntry | undefined} entry */
+function entryCell(node, column, entry) {
+  if (!entry) return h("td", {});
   const down = node.process === "down";
   const [committed, applied, durable] = [entry.index <= node.commit, entry.index <= node.applied, down || entry.index <= node.durable];
   const state = down ? "on its disk" : [committed ? "committed" : "not committed", applied ? "applied" : null, durable ? null : "not on disk yet"].filter(Boolean).join(", ");
+  const label = `Entry ${number(entry.index)} of ${node.name}, term ${entry.term}: ${entry.text} (${state})`;
   return h("td", {
-    ...name,
+    "data-cell": `${node.id}-${entry.index}`, "data-column": column, tabindex: -1,
     class: `entry${committed ? " committed" : ""}${durable ? "" : " volatile"}`,
     style: `--term: ${termColour(entry.term)}`,
-    "aria-label": `Entry ${entry.index} of ${node.name}, term ${entry.term}: ${entry.text} (${state})`,
+    title: entry.text,
+    "aria-label": label,
   }, `${entry.term}${applied ? "✓" : ""}`);
 }

@@ -8,6 +8,7 @@ import { loading } from "./loading.js";
 import { createLogs } from "./logs.js";
 import { startPlayground } from "./playground.js";
 import { createRing } from "./ring.js";
+import { termColour } from "./signs.js";
 import { createStory } from "./story.js";
 import { createTheme } from "./theme.js";
 import { clockTime } from "./time.js";
@@ -34,6 +35,8 @@ function createStage(live) {
   const time = live
     ? clockTime
     : (/** @type {number} */ at) => `${(at / 1e6).toFixed(3)} s`;
+  const legend = byId("legend", HTMLElement);
+  let legendColour = "";
   let toastTimer = 0;
   let glanceTimer = 0;
   let latest = { leads: "", sentence: "" };
@@ -60,11 +63,26 @@ function createStage(live) {
     byId("value-part", HTMLElement).hidden = byId("op", HTMLSelectElement).value !== "put";
   });
 
+  /** @param {string} text @param {{ label: string, act: () => void }} [offer] A notice with an offer stays until another one. */
+  const toast = (text, offer) => {
+    const element = byId("toast", HTMLElement);
+    const accept = () => {
+      toast("");
+      offer?.act();
+    };
+    const button = offer ? h("button", { type: "button", click: accept }, offer.label) : null;
+    element.replaceChildren(...(text ? [h("span", {}, text)] : []), ...(button ? [button] : []));
+    clearTimeout(toastTimer);
+    if (text && !offer) toastTimer = window.setTimeout(() => toast(""), TOAST_MS);
+  };
+
   return {
     story: createStory(byId("story-list", HTMLElement), time, live ? "This node has reported nothing yet." : "Nothing has happened yet. Let time run."),
     logs: createLogs(byId("logs-frame", HTMLElement), byId("log-detail", HTMLElement)),
     help: help.open,
     loading,
+    dismiss: () => toast(""),
+    toast,
     openTab,
     /** @param {(selection: Selection) => void} listener */
     onSelect(listener) {
@@ -74,16 +92,11 @@ function createStage(live) {
     draw(view, selection) {
       ring.draw(view, selection);
       latest = glance(view);
-      // Whoever gets the crown is named with it.
+      const colour = termColour(Math.max(...view.nodes.map((node) => node.term)));
+      if (colour !== legendColour) legend.style.setProperty("--shown", (legendColour = colour));
+      // A new leader is named in the same picture that shows its crown.
       if (latest.leads !== told) tell();
       else glanceTimer ||= window.setTimeout(tell, GLANCE_MS);
-    },
-    /** @param {string} text */
-    toast(text) {
-      const toast = byId("toast", HTMLElement);
-      toast.replaceChildren(h("span", {}, text));
-      clearTimeout(toastTimer);
-      toastTimer = window.setTimeout(() => toast.replaceChildren(), TOAST_MS);
     },
   };
 }

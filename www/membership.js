@@ -26,7 +26,7 @@ export function standingText({ voter, outgoing, learner, joining, witness }, joi
   if (witness) parts.push("witness");
   if (joining) parts.push("joining");
   else if (learner && !outgoing) parts.push("learner");
-  if (!voter && !outgoing && !learner) parts.push("no member");
+  if (!voter && !outgoing && !learner) parts.push("not a member");
   return parts.join(", ");
 }
 

@@ -1,12 +1,13 @@
 // The playground: a simulated cluster that can be broken.
 
-import { readAddress, rememberWorld, unusualWorld, writeAddress } from "./address.js";
+import { atMoment, formatAddress, presentAddress, readAddress, rememberWorld, unusualWorld, writeAddress } from "./address.js";
 import { byId, say } from "./dom.js";
 import { createInspector } from "./inspector.js";
 import { createKeys } from "./keys.js";
 import { changeOf } from "./membership.js";
+import { createRuns, isPartOf } from "./runs.js";
 import { createSafety } from "./safety.js";
-import { Simulated } from "./source/simulated.js";
+import { Simulated, Trap } from "./source/simulated.js";
 import { createTransport } from "./transport.js";
 import { createWork } from "./work.js";
 import { createWorld, fitting } from "./world.js";
@@ -14,13 +15,11 @@ import { createWorld, fitting } from "./world.js";
 /** @import { Action, ClientRequest, Script, Selection, View, Violation } from "./types.js" */
 /** @import { Stage } from "./main.js" */
 
-/** How many entries of each log are shown. */
-const LOG_MAX = 24;
 /** Details are asked for at most this often while time runs, in milliseconds. */
 const DETAIL_MS = 120;
 /** The answers to clients are judged again after this much time of the run, in microseconds. */
 const JUDGED_EVERY = 2_000_000;
-/** And this long after time has come to stand, in milliseconds. */
+/** And this long after time has come to stand, in milliseconds. The address gets the moment then, too. */
 const STILL_MS = 250;
 /** Judging takes at most this part of the worker's time while time runs. */
 const JUDGING_SHARE = 0.1;
@@ -30,15 +29,16 @@ const kilobytes = (/** @type {number} */ bytes) => Math.ceil(bytes / 1000);
 /** @param {Stage} stage */
 export async function startPlayground(stage) {
   const source = new Simulated({
-    view: show, story: (part) => stage.story.tell(part), trapped, failed: stage.loading.fail,
+    began, changed, view: show, story: (part) => stage.story.tell(part), trapped, failed: stage.loading.fail,
     progress: (progress) => work.show(progress),
     loading: (received, total) => stage.loading.progress(`Loading the simulator: ${kilobytes(received)} of ${kilobytes(total)} kB`, received / total),
   });
   const work = createWork(() => source.cancel());
-  const transport = createTransport(source, complain);
+  const transport = createTransport(source, { complain, changed: timeChanged, ended: explainEnd });
+  const runs = createRuns(open);
   const safety = createSafety(byId("safety", HTMLElement), select);
   const inspector = createInspector(byId("inspector", HTMLElement), {
-    act, node: (id) => source.node(id), message: (id) => source.message(id), rule: safety.describe,
+    act, node: (id) => source.node(id), message: (id) => source.message(id), request: (id) => source.asking(id), rule: safety.describe,
   });
   /** @type {View | null} */
   let view = null;
@@ -49,7 +49,13 @@ export async function startPlayground(stage) {
   let detailTimer = 0;
   let asked = 0;
   /** What is judged, and when the next judgement may begin, by the clock of the page. */
-  const judged = { at: -1, run: 0, busy: false, restUntil: 0, timer: 0 };
+  const judged = { at: -1, run: 0, busy: false, restUntil: 0, timer: 0, accepted: false };
+  let addressTimer = 0;
+  /** How the run that is about to begin was requested. @type {{ script: Script, moment?: number, push: boolean }} */
+  let wanted = { script: {}, push: false };
+  /** A run begins after those that were requested before. @type {Promise<unknown>} */
+  let beginning = Promise.resolve();
+  let begins = 0;
 
   /** @param {View} next */
   function show(next) {
@@ -59,6 +65,7 @@ export async function startPlayground(stage) {
     transport.show(next);
     if (changed) source.violation().then(showViolation, complain);
     considerJudging(next);
+    considerAddress(next);
     const time = performance.now();
     if (time - detailed > DETAIL_MS || !transport.isPlaying()) detail();
     else detailTimer ||= window.setTimeout(detail, DETAIL_MS);
@@ -78,6 +85,68 @@ export async function startPlayground(stage) {
     else if (Math.abs(now - judged.at) >= JUDGED_EVERY && performance.now() >= judged.restUntil) judge();
   }
 
+  /** The address holds the moment while time stands. @param {View} view */
+  function considerAddress({ now }) {
+    clearTimeout(addressTimer);
+    if (transport.isPlaying()) return;
+    addressTimer = window.setTimeout(() => writeAddress(formatAddress(source.script, now)), STILL_MS);
+  }
+
+  function timeChanged() {
+    if (!view) return;
+    considerJudging(view);
+    considerAddress(view);
+    if (transport.isPlaying()) writeAddress(formatAddress(source.script));
+  }
+
+  /** A run begins, and has replaced the run before. @param {Script} script */
+  function began(script) {
+    const left = presentAddress() && view ? atMoment(presentAddress(), view.now) : "";
+    if (left) runs.keep(left);
+    const { moment, push } = wanted;
+    rememberWorld(wanted.script);
+    writeAddress(formatAddress(script, moment), push ? left : "");
+    byId("seed", HTMLInputElement).value = String(script.config?.seed);
+    byId("nodes", HTMLSelectElement).value = String(script.config?.nodes);
+    selection = null;
+    // The first frame of the run is new in every respect, also for the lights.
+    view = null;
+    asked = script.actions?.some((action) => action.do === "request") ? 1 : 0;
+    Object.assign(judged, { run: judged.run + 1, at: -1, accepted: false });
+    safety.forget();
+    transport.begin();
+    stage.story.forget();
+    say(byId("answer", HTMLOutputElement), "");
+  }
+
+  /** @param {Script} script @param {Script} before */
+  function changed(script, before) {
+    const left = view ? atMoment(presentAddress(), view.now) : presentAddress();
+    const [had, has] = [before.actions?.length ?? 0, script.actions?.length ?? 0];
+    const isUndone = isPartOf(script, before);
+    const isBranch = !isPartOf(before, script) && !isUndone;
+    if (isBranch || isUndone) runs.keep(left);
+    writeAddress(formatAddress(script, transport.isPlaying() ? undefined : view?.now), isBranch ? left : "");
+    // Apart from the action that was done or undone.
+    const lost = isUndone ? had - has - 1 : had - has + 1;
+    if (lost > 0) stage.toast(`A new run starts here. The run before, with ${lost === 1 ? "1 later action" : `${lost} later actions`}, is under Runs.`);
+  }
+
+  function explainEnd() {
+    source.violation().then((violation) => {
+      if (!violation) return;
+      const { name } = safety.describe(violation.invariant);
+      select({ kind: "rule", rule: violation.invariant });
+      stage.toast(`${name} is violated at ${(violation.at / 1e6).toFixed(3)} s, so time has stopped. Go back, undo an action, or go on: later violations do not stop time then.`, {
+        label: "Go on",
+        act: async () => {
+          await act({ do: "go-on" });
+          transport.setPlaying(true);
+        },
+      });
+    }, complain);
+  }
+
   async function judge() {
     if (judged.busy) return;
     judged.busy = true;
@@ -88,7 +157,9 @@ export async function startPlayground(stage) {
       if (run !== judged.run) return;
       judged.at = verdict.at;
       safety.judge(verdict);
-      if (verdict.finding === "broken") {
+      if (verdict.finding === "broken" && !judged.accepted) {
+        // Time stops once for this: the person who starts it again has seen the violation.
+        judged.accepted = true;
         transport.setPlaying(false);
         select({ kind: "rule", rule: verdict.violation.invariant });
       } else if (selection?.kind === "rule") {
@@ -112,8 +183,8 @@ export async function startPlayground(stage) {
     const current = view;
     inspector.draw(current, selection);
     try {
-      const logs = await source.logs(current.nodes.length, LOG_MAX);
-      stage.logs.draw(current.nodes.map((node, index) => ({ node, entries: logs[index] ?? [] })));
+      const { columns, rows } = await source.logs();
+      stage.logs.draw(current.nodes.map((node, index) => ({ node, ...(rows[index] ?? { entries: [] }) })), columns);
       await showAnswer();
     } catch {
       // The run was left for another one while the answer was on its way.
@@ -128,7 +199,7 @@ export async function startPlayground(stage) {
     const key = request.key;
     const done = request.op === "get" ? ` = ${"found" in state ? state.found : "nothing"}` : ": done";
     const text = state.state === "waiting" ? `${request.op} ${key}: waiting, asked n${latest.node}`
-      : state.state === "unknown" ? `${request.op} ${key}: no answer; it may have been done` : `${request.op} ${key}${done}`;
+      : state.state === "unknown" ? `${request.op} ${key}: timed out, unknown outcome` : `${request.op} ${key}${done}`;
     say(byId("answer", HTMLOutputElement), text);
   }
 
@@ -141,60 +212,81 @@ export async function startPlayground(stage) {
   function trapped(script, problem) {
     transport.setPlaying(false);
     const actions = script.actions?.length ?? 0;
-    stage.toast(`The simulation failed (${problem}) with seed ${script.config?.seed} after ${actions} actions; the address holds this run. It starts anew.`);
-    begin({ config: script.config, actions: [] });
+    const text = `The simulation failed with seed ${script.config?.seed} after ${actions === 1 ? "1 action" : `${actions} actions`}: ${problem}.`;
+    // A run without actions that fails would fail again.
+    if (!actions) return stage.toast(`${text} Start another run.`);
+    begin({ script: { config: { ...unusualWorld(), nodes: script.config?.nodes, seed: script.config?.seed }, actions: [] }, push: true });
+    stage.toast(`${text} The run starts again without actions; the failed run is under Runs.`);
   }
 
-  /** @param {Script} script @param {number} [moment] Where to open it, in microseconds; the beginning by default. */
-  async function begin(script, moment) {
-    selection = null;
-    view = null;
-    rememberWorld(script);
-    asked = script.actions?.some((action) => action.do === "request") ? 1 : 0;
-    judged.run += 1;
-    judged.at = -1;
-    safety.forget();
-    transport.begin();
-    stage.story.forget();
-    say(byId("answer", HTMLOutputElement), "");
-    try {
-      await source.begin(script);
-    } catch (problem) {
-      const reason = problem instanceof Error ? problem.message : problem;
-      if (script.actions?.length) {
-        complain(new Error(`The actions in the address make no sense (${reason}); the run begins without them.`));
-        return begin({ config: script.config, actions: [] });
+  /**
+   * Begins a run. What is impossible about it is left out. Returns a sentence for each problem; if no run can begin, the
+   * run before stays.
+   * @param {typeof wanted} request
+   * @returns {Promise<string[]>}
+   */
+  function begin(request) {
+    // A long way through time of the run before would delay this one.
+    source.cancel();
+    const begun = beginning.then(() => beginNow(request));
+    beginning = begun.catch(() => {});
+    return begun;
+  }
+
+  /** @param {typeof wanted} request @returns {Promise<string[]>} */
+  async function beginNow(request) {
+    /** @type {string[]} */
+    const problems = [];
+    for (wanted = request; ;) {
+      try {
+        await transport.after(() => source.begin(wanted.script));
+        break;
+      } catch (problem) {
+        if (problem instanceof Trap) return problems;
+        const reason = problem instanceof Error ? problem.message : String(problem);
+        const { config = {}, actions } = wanted.script;
+        const { nodes, seed, ...settings } = config;
+        if (reason.startsWith("action ") && actions?.length) {
+          problems.push(`Ignoring the actions of the link: ${reason}.`);
+          wanted = { ...wanted, script: { config, actions: [] } };
+        } else if (Object.keys(settings).length) {
+          problems.push(`These settings are impossible (${reason}). Defaults are used.`);
+          wanted = { ...wanted, script: { config: { nodes, seed }, actions } };
+        } else {
+          return [...problems, `The run cannot start: ${reason}.`];
+        }
       }
-      const { nodes, seed, ...rest } = script.config ?? {};
-      if (!Object.keys(rest).length) return complain(problem);
-      complain(new Error(`Such a world makes no sense (${reason}); it is as usual instead.`));
-      return begin({ config: { nodes, seed }, actions: [] });
     }
-    byId("seed", HTMLInputElement).value = String(script.config?.seed);
-    byId("nodes", HTMLSelectElement).value = String(script.config?.nodes);
-    writeAddress(source.script);
-    if (moment) {
-      transport.setPlaying(false);
-      const { run } = judged;
-      return void source.seek(moment).then((whole) => arrived(whole || run !== judged.run), complain);
+    const { moment } = wanted;
+    for (const { position, problem } of await source.impossibleActions()) {
+      problems.push(`Action ${position + 1} of the link is impossible: ${problem}; it is ignored.`);
     }
-    transport.setPlaying(!matchMedia("(prefers-reduced-motion: reduce)").matches);
+    const plays = moment === undefined && !matchMedia("(prefers-reduced-motion: reduce)").matches;
+    transport.setPlaying(plays);
+    if (moment && !(await transport.after(() => source.seek(moment)))) problems.push(`Stopped at ${clock()}.`);
+    return problems;
   }
 
-  /** @param {boolean} whole False if the way through time was cancelled. */
-  function arrived(whole) {
-    if (!whole && view) stage.toast(`Stopped at ${(view.now / 1e6).toFixed(3)} s.`);
+  /** @param {typeof wanted} request @param {string[]} [known] Problems that are known already. */
+  async function beginAndTell(request, known = []) {
+    const number = (begins += 1);
+    try {
+      const problems = [...known, ...(await begin(request))];
+      // The problems of a run that was left for another one are of no interest.
+      if (problems.length && number === begins) stage.toast(problems.join(" "));
+    } catch (problem) {
+      complain(problem);
+    }
   }
 
   /** @param {Action} action */
   async function act(action) {
     const asksLeader = action.do === "change-membership" || action.do === "transfer";
     if (asksLeader && !view?.nodes.some((node) => node.process === "running" && node.role === "leader")) {
-      return stage.toast("Nobody leads: an operator can ask only a leader.");
+      return stage.toast("There is no leader; only a leader changes the membership or transfers leadership.");
     }
     try {
-      await source.act(action);
-      document.dispatchEvent(new CustomEvent("script-changed"));
+      await transport.after(() => source.act(action));
       detail();
     } catch (problem) {
       complain(problem);
@@ -206,7 +298,7 @@ export async function startPlayground(stage) {
     selection = next;
     if (view) stage.draw(view, selection);
     if (next) stage.openTab("inspector");
-    // A message is gone in no time: it stays while somebody looks at it.
+    // Time stops, because a message arrives within milliseconds.
     if (next?.kind === "message") transport.setPlaying(false);
     detail();
   }
@@ -227,6 +319,8 @@ export async function startPlayground(stage) {
     return has || !view ? null : changeOf(view.nodes, node.id, part);
   }
 
+  const clock = () => `${((view?.now ?? 0) / 1e6).toFixed(3)} s`;
+
   /** All that was asked of the simulation until now is done, and on the screen. */
   async function settled() {
     await transport.settled();
@@ -236,8 +330,19 @@ export async function startPlayground(stage) {
 
   function beginFromAddress() {
     const { script, moment, problems } = readAddress();
-    if (problems.length) stage.toast(`The address is damaged: ${problems.join("; ")}.`);
-    return begin(script, moment);
+    return beginAndTell({ script, moment, push: false }, problems);
+  }
+
+  /** @param {string} address */
+  function open(address) {
+    const { script, moment, problems } = readAddress(address);
+    beginAndTell({ script, moment, push: true }, problems);
+  }
+
+  /** @param {NonNullable<Script["config"]>} config */
+  function beginNew(config) {
+    const seed = Number(byId("seed", HTMLInputElement).value);
+    beginAndTell({ script: { config: { ...config, seed }, actions: [] }, push: true });
   }
 
   function request() {
@@ -247,7 +352,6 @@ export async function startPlayground(stage) {
     act({ do: "request", request: /** @type {ClientRequest} */ (wanted) });
   }
 
-  document.addEventListener("script-changed", () => writeAddress(source.script));
   addEventListener("hashchange", beginFromAddress);
   byId("client", HTMLFormElement).addEventListener("submit", (event) => {
     event.preventDefault();
@@ -255,22 +359,35 @@ export async function startPlayground(stage) {
   });
   byId("setup", HTMLFormElement).addEventListener("submit", (event) => {
     event.preventDefault();
-    const [nodes, seed] = [Number(byId("nodes", HTMLSelectElement).value), Number(byId("seed", HTMLInputElement).value)];
-    begin({ config: { ...fitting(unusualWorld(), nodes), nodes, seed }, actions: [] });
+    const nodes = Number(byId("nodes", HTMLSelectElement).value);
+    beginNew({ ...fitting(unusualWorld(), nodes), nodes });
   });
-  createWorld((config) => begin({ config: { ...config, seed: Number(byId("seed", HTMLInputElement).value) }, actions: [] }));
+  byId("seed", HTMLInputElement).addEventListener("input", ({ currentTarget }) => {
+    const seed = /** @type {HTMLInputElement} */ (currentTarget);
+    seed.setCustomValidity(Number.isSafeInteger(Number(seed.value)) ? "" : `The largest seed is ${Number.MAX_SAFE_INTEGER}.`);
+  });
+  createWorld(beginNew);
   byId("nodes", HTMLSelectElement).addEventListener("change", () => byId("setup", HTMLFormElement).requestSubmit());
   byId("share", HTMLButtonElement).addEventListener("click", async () => {
+    const moment = view?.now ?? 0;
+    const link = new URL(formatAddress(source.script, moment), location.href).href;
     try {
-      await navigator.clipboard.writeText(location.href);
-      stage.toast("The address of this run is copied.");
+      await navigator.clipboard.writeText(link);
+      stage.toast(`The link to this run at ${(moment / 1e6).toFixed(3)} s is copied.`);
     } catch {
-      stage.toast("The address bar holds this run: copy it from there.");
+      // The clipboard is not allowed: the address bar gets the moment instead.
+      transport.setPlaying(false);
+      writeAddress(formatAddress(source.script, moment));
+      stage.toast(`The address bar holds this run at ${(moment / 1e6).toFixed(3)} s; copy it from there.`);
     }
   });
   createKeys({
     " ": transport.toggle, ArrowRight: transport.step, ArrowLeft: transport.back, u: transport.undo,
-    "+": () => transport.changeSpeed(1), "-": () => transport.changeSpeed(-1), "?": stage.help, Escape: () => (work.isShown() ? source.cancel() : select(null)),
+    "+": () => transport.changeSpeed(1), "-": () => transport.changeSpeed(-1), "?": stage.help, Escape: () => {
+      if (work.isShown()) return source.cancel();
+      stage.dismiss();
+      select(null);
+    },
     c: () => onNode((node) => (node.process === "down" ? null : { do: "crash", node: node.id })),
     r: () => onNode((node) => (node.process === "down" ? { do: "restart", node: node.id } : null)),
     p: () => onNode((node) => (node.process === "down" ? null : { do: node.process === "paused" ? "resume" : "pause", node: node.id })),
@@ -295,7 +412,13 @@ export async function startPlayground(stage) {
     if (view?.nodes[digit - 1]) select({ kind: "node", id: digit });
   });
   // For tests and for curious people; `settled` waits until all that was asked of the simulation is on the screen.
-  Object.assign(window, { raft: { settled, traceHash: () => source.traceHash(), seek: (/** @type {number} */ time) => source.seek(time) } });
+  Object.assign(window, {
+    raft: {
+      settled,
+      traceHash: () => source.traceHash(), seek: (/** @type {number} */ time) => transport.after(() => source.seek(time)), script: () => source.script,
+      act, undo: () => transport.undo(),
+    },
+  });
   safety.build(await source.rules());
   stage.loading.ready();
   await beginFromAddress();

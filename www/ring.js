@@ -33,7 +33,8 @@ export function createRing(svg, select) {
   let layout = layOut(600, 500, 5, 1);
   /** @type {[View, Selection | null] | null} */
   let shown = null;
-  const rovings = [createRoving(layers.nodes, ".node"), createRoving(layers.links, ".link-group"), createRoving(layers.messages, ".message")];
+  const frame = /** @type {HTMLElement} */ (svg.parentElement);
+  const rovings = [createRoving(frame, ".node"), createRoving(frame, ".link-group"), createRoving(frame, ".message, .letter")];
   const traffic = createTraffic(layers, selectable, (id) => kept.get(`node ${id}`)?.focus());
 
   /**

@@ -3,7 +3,8 @@
 /**
  * Elements that match `selector` are born with `tabindex="-1"`; one of them at a time can be reached by Tab. Left and
  * right stay what they are everywhere, a step of time, unless they are among `keys`.
- * @param {Element} container
+ * Chromium makes an SVG element with such listeners a stop of the Tab key, so `container` is an HTML element.
+ * @param {HTMLElement} container
  * @param {string} selector
  * @param {{ next: string[], previous: string[] }} [keys]
  */

@@ -50,7 +50,7 @@ export function createStory(list, time, empty) {
       const news = part.records.filter(wanted);
       if (!news.length) return;
       list.querySelector(".empty")?.remove();
-      // Somebody who reads further down is not moved.
+      // A reader who has scrolled down is not moved.
       const { scrollTop, scrollHeight } = list;
       list.prepend(...news.reverse().map(item));
       while (list.childElementCount > SHOWN_MAX) list.lastElementChild?.remove();

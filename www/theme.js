@@ -1,4 +1,6 @@
-// Light or dark: what the system says, until somebody chooses.
+// Light or dark: what the system says, until a person chooses.
+
+import { byId, say } from "./dom.js";
 
 const KEY = "theme";
 
@@ -13,6 +15,7 @@ export function createTheme(button) {
   button.addEventListener("click", () => {
     localStorage.setItem(KEY, document.documentElement.dataset.theme === "dark" ? "light" : "dark");
     apply();
+    say(byId("announcer", HTMLElement), `Theme: ${document.documentElement.dataset.theme}`);
   });
   system.addEventListener("change", apply);
   apply();

@@ -10,6 +10,8 @@ import { DIAMOND, MESSAGES, TRIANGLE, termColour } from "./signs.js";
 const LOSS_SHOWN = 400_000;
 /** Each direction of a link has its own side of the line. */
 const ASIDE = 8;
+/** Dropped messages lie in so many rows beside the link, this far apart. */
+const [PILE, PILE_STEP] = [4, 7];
 const CLIENT = { width: 68, height: 30 };
 
 /**
@@ -49,7 +51,7 @@ export function createTraffic(layers, selectable, focusNode) {
     const element = kept.get(key)?.element ?? build(key, message);
     const lost = lostAt !== null && view.now >= lostAt;
     const sign = MESSAGES[message.kind];
-    const label = `${sign?.name ?? "Message"} from ${view.nodes[message.from - 1]?.name} to ${view.nodes[message.to - 1]?.name}, term ${message.term}${lost ? ", lost" : ""}`;
+    const label = `${sign?.name ?? "Message"} from ${view.nodes[message.from - 1]?.name} to ${view.nodes[message.to - 1]?.name}, term ${message.term}${lost ? ", dropped" : ""}`;
     const state = `message${sign?.response ? " response" : ""}${sign?.refused ? " refused" : ""}${lost ? " lost" : ""}${selected === message.id ? " selected" : ""}`;
     if (element.getAttribute("aria-label") !== label) {
       element.setAttribute("aria-label", label);
@@ -63,7 +65,9 @@ export function createTraffic(layers, selectable, focusNode) {
     const length = Math.hypot(dx, dy) || 1;
     const rim = layout.radius / length;
     const along = rim + (1 - 2 * rim) * Math.min(1, Math.max(0, fraction));
-    const [x, y] = [p.x + dx * along - (dy / length) * ASIDE, p.y + dy * along + (dx / length) * ASIDE];
+    // Messages that are dropped at one place lie beside each other.
+    const aside = ASIDE + (lost ? (message.id % PILE) * PILE_STEP : 0);
+    const [x, y] = [p.x + dx * along - (dy / length) * aside, p.y + dy * along + (dx / length) * aside];
     element.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
   }
 
@@ -74,8 +78,10 @@ export function createTraffic(layers, selectable, focusNode) {
     let element = kept.get(key)?.element;
     const { x: cx, y: cy } = layout.centre;
     if (!element) {
-      const label = letter.isAnswer ? `Answer of n${letter.node} to the client` : `The client asks n${letter.node}`;
-      element = s("g", { class: `letter${letter.isAnswer ? " answer" : ""}`, role: "img", "aria-label": label }, s("title", {}, label), s("path", { d: TRIANGLE }));
+      const label = letter.isAnswer ? `Response of n${letter.node} to the client` : `Request of the client to n${letter.node}`;
+      element = s("g", { class: `letter${letter.isAnswer ? " answer" : ""}`, tabindex: -1, role: "button", "aria-label": label },
+        s("title", {}, label), s("circle", { class: "reach", r: 14 }), s("path", { d: TRIANGLE }));
+      selectable(element, { kind: "request", id: letter.asking });
       layers.messages.append(element);
       kept.set(key, { element, to: letter.node });
     }

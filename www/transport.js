@@ -5,16 +5,23 @@ import { byId, say } from "./dom.js";
 /** @import { View } from "./types.js" */
 /** @import { Simulated } from "./source/simulated.js" */
 
-/** A picture is asked for no more often than this if less motion is wanted, in milliseconds. */
+/** A picture is requested no more often than this if less motion is wanted, in milliseconds. */
 const CALM_MS = 500;
 /** After a pause of the page, time does not leap further than this, in milliseconds. */
 const LEAP_MS = 250;
 
 /**
- * @param {Simulated} source
- * @param {(problem: unknown) => void} complain
+ * @typedef {object} Listener
+ * @property {(problem: unknown) => void} complain
+ * @property {() => void} changed Time runs now, or stands now.
+ * @property {() => void} ended Someone wants time to run, and a violation has stopped it.
  */
-export function createTransport(source, complain) {
+
+/**
+ * @param {Simulated} source
+ * @param {Listener} listener
+ */
+export function createTransport(source, listener) {
   const play = byId("play", HTMLButtonElement);
   const speed = byId("speed", HTMLInputElement);
   const scrubber = byId("scrubber", HTMLInputElement);
@@ -23,8 +30,13 @@ export function createTransport(source, complain) {
   let playing = false;
   let now = 0;
   let end = 0;
+  let ended = false;
   let scrubbing = false;
-  /** What is asked of the simulation waits for what was asked before. */
+  /** Where the hand on the scrubber wants to go next. @type {number | null} */
+  let wanted = null;
+  /** The seeks of the scrubber that are under way. @type {Promise<void> | null} */
+  let seeking = null;
+  /** A command to the simulation waits for the commands before it. @type {Promise<unknown>} */
   let queue = Promise.resolve();
   let queued = 0;
   let last = 0;
@@ -33,10 +45,17 @@ export function createTransport(source, complain) {
 
   /** @param {boolean} run */
   function setPlaying(run) {
-    if (run && !playing) requestAnimationFrame(begin);
-    playing = run;
     play.textContent = run ? "▮▮" : "▶";
     play.setAttribute("aria-label", run ? "Pause" : "Run");
+    if (run === playing) return;
+    playing = run;
+    if (run) requestAnimationFrame(begin);
+    listener.changed();
+  }
+
+  function toggle() {
+    if (!playing && ended) listener.ended();
+    else setPlaying(!playing);
   }
 
   /** @param {number} time */
@@ -55,20 +74,52 @@ export function createTransport(source, complain) {
     await guarded(() => source.advance(Math.round(now + passed * 1000 * factor())));
   }
 
-  /** @param {() => Promise<unknown>} action */
-  function guarded(action) {
+  /**
+   * @template T
+   * @param {() => Promise<T>} command
+   * @returns {Promise<T>}
+   */
+  function enqueue(command) {
     queued += 1;
-    queue = queue.then(action).then(() => {}, (problem) => {
-      setPlaying(false);
-      complain(problem);
-    }).finally(() => (queued -= 1));
-    return queue;
+    const result = queue.then(command);
+    queue = result.then(() => {}, () => {}).finally(() => (queued -= 1));
+    return result;
   }
 
-  /** @param {() => Promise<unknown>} action */
-  function still(action) {
+  /** @param {() => Promise<unknown>} command */
+  async function guarded(command) {
+    try {
+      await enqueue(command);
+    } catch (problem) {
+      setPlaying(false);
+      listener.complain(problem);
+    }
+  }
+
+  /** @param {() => Promise<unknown>} command */
+  function still(command) {
     setPlaying(false);
-    return guarded(action);
+    return guarded(command);
+  }
+
+  function step() {
+    if (ended) listener.ended();
+    else still(() => source.step());
+  }
+
+  /** A hand is faster than a simulation: only its latest place matters. */
+  async function seekToWanted() {
+    while (wanted !== null) {
+      const time = wanted;
+      wanted = null;
+      await guarded(() => source.seek(time));
+    }
+    seeking = null;
+    place();
+  }
+
+  function place() {
+    if (!scrubbing && !seeking) scrubber.value = String(end > 0 ? now / end : 0);
   }
 
   function showSpeed() {
@@ -76,31 +127,46 @@ export function createTransport(source, complain) {
     say(byId("speed-text", HTMLOutputElement), value >= 1 ? `${value.toPrecision(2)} ×` : `1/${Math.round(1 / value)}`);
   }
 
-  play.addEventListener("click", () => setPlaying(!playing));
-  byId("step", HTMLButtonElement).addEventListener("click", () => still(() => source.step()));
+  play.addEventListener("click", toggle);
+  byId("step", HTMLButtonElement).addEventListener("click", step);
   byId("back", HTMLButtonElement).addEventListener("click", () => still(() => source.back()));
   undo.addEventListener("click", () => controls.undo());
   speed.addEventListener("input", showSpeed);
   scrubber.addEventListener("input", () => {
+    // The value is read at once: a picture that is under way moves the thumb.
+    wanted = Math.round(Number(scrubber.value) * end);
     scrubbing = true;
     setPlaying(false);
-    // A hand is faster than a simulation: only where it is now matters.
-    if (queued < 2) guarded(() => source.seek(Number(scrubber.value) * end));
+    seeking ??= seekToWanted();
   });
-  scrubber.addEventListener("change", () => (scrubbing = false));
+  scrubber.addEventListener("change", () => {
+    scrubbing = false;
+    place();
+  });
   showSpeed();
 
   const controls = {
     setPlaying,
     isPlaying: () => playing,
     /** All that was asked of the simulation until now is done. */
-    settled: () => queue,
-    toggle: () => setPlaying(!playing),
-    step: () => still(() => source.step()),
+    async settled() {
+      await seeking;
+      await queue;
+    },
+    toggle,
+    step,
     back: () => still(() => source.back()),
-    undo: () => guarded(async () => {
-      if (await source.undo()) document.dispatchEvent(new CustomEvent("script-changed"));
-    }),
+    undo: () => controls.after(() => source.undo()).catch(listener.complain),
+    /**
+     * Does something at the moment that all commands so far lead to.
+     * @template T
+     * @param {() => Promise<T>} command
+     * @returns {Promise<T>}
+     */
+    async after(command) {
+      await seeking;
+      return enqueue(command);
+    },
     /** @param {number} steps */
     changeSpeed(steps) {
       speed.value = String(Number(speed.value) + steps * Number(speed.step));
@@ -110,16 +176,18 @@ export function createTransport(source, complain) {
     begin() {
       now = 0;
       end = 0;
+      wanted = null;
     },
     /** @param {View} view */
     show(view) {
       now = view.now;
       end = Math.max(end, now);
+      ended = view.ended === true;
       say(byId("clock", HTMLOutputElement), `${(now / 1e6).toFixed(3)} s`);
-      if (!scrubbing) scrubber.value = String(end > 0 ? now / end : 0);
+      place();
       scrubber.setAttribute("aria-valuetext", `${(now / 1e6).toFixed(3)} seconds`);
-      undo.disabled = view.actions === 0;
-      if (view.violated) setPlaying(false);
+      undo.disabled = !view.done;
+      if (ended) setPlaying(false);
     },
   };
   return controls;

@@ -11,6 +11,9 @@
  * @typedef {BareDetail & { followers: Follower[], keys?: FullDetail["keys"] }} NodeDetail
  * @typedef {import("./pkg/raft_wasm.js").MessageDetail} MessageDetail
  * @typedef {import("./pkg/raft_wasm.js").LogEntry} LogEntry
+ * @typedef {import("./pkg/raft_wasm.js").LogColumn} LogColumn
+ * @typedef {import("./pkg/raft_wasm.js").LogWindow} LogWindow
+ * @typedef {import("./pkg/raft_wasm.js").Impossible} Impossible
  * @typedef {import("./pkg/raft_wasm.js").ClientRequest} ClientRequest
  * @typedef {import("./pkg/raft_wasm.js").Asking} Asking
  * @typedef {import("./pkg/raft_wasm.js").Violation} Violation
@@ -79,10 +82,13 @@
  * @property {LostView[]} lost
  * @property {LetterView[]} letters
  * @property {number} actions
+ * @property {number} [done] Actions before this moment.
+ * @property {number} [committed] Entries known to be committed, whichever nodes are running.
  * @property {boolean} violated
+ * @property {boolean} [ended] A violation has stopped time.
  * @property {boolean} joint Whether a change of the membership is under way.
  *
- * @typedef {{ kind: "node", id: number } | { kind: "link", a: number, b: number } | { kind: "message", id: number } | { kind: "rule", rule: string }} Selection
+ * @typedef {{ kind: "node", id: number } | { kind: "link", a: number, b: number } | { kind: "message", id: number } | { kind: "request", id: number } | { kind: "rule", rule: string }} Selection
  *
  * @typedef {{ reset: boolean, records: StoryRecord[] }} StoryPart
  */

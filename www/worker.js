@@ -91,9 +91,10 @@ function messagesReceived() {
 const methods = {
   /** @param {Script} script */
   begin(script) {
+    // The run before stays if this script is refused.
+    const next = new Simulation(script);
     simulation?.free();
-    simulation = undefined;
-    simulation = new Simulation(script);
+    simulation = next;
     told = -1;
   },
   /** Forwards only: the moment may have been left since this was asked. @param {number} time */
@@ -120,7 +121,6 @@ const methods = {
     told = -1;
     return running().undo();
   },
-  script: () => running().script(),
   traceHash: () => running().traceHash(),
   violation: () => running().violation(),
   rules: () => rules(),
@@ -129,13 +129,17 @@ const methods = {
   node: (id) => running().node(id),
   /** @param {number} id */
   message: (id) => running().message(id),
+  /** @param {number} id */
+  asking: (id) => running().asking(id),
   /** @param {number} limit */
   askings: (limit) => running().askings(limit),
-  /** @param {number} nodes @param {number} limit */
-  logs: (nodes, limit) => Array.from({ length: nodes }, (_, index) => running().log(index + 1, limit)),
+  logs: () => running().logs(),
+  impossibleActions: () => running().impossibleActions(),
 };
 
 const CHANGES = new Set(["begin", "advance", "seek", "step", "back", "act", "undo"]);
+/** Those that change the script are followed by it. */
+const SCRIPT_CHANGES = new Set(["begin", "act", "undo"]);
 
 function running() {
   if (!simulation) throw new Error("no run has begun");
@@ -153,7 +157,8 @@ async function perform({ id, method, args }) {
     const from = reset ? Math.max(0, length - RETOLD_MAX) : told;
     const records = from < length ? running().storySince(from) : [];
     told = length;
-    self.postMessage({ id, result, frame, story: { reset, records } }, { transfer: [frame.buffer] });
+    const script = SCRIPT_CHANGES.has(method) ? running().script() : undefined;
+    self.postMessage({ id, result, script, frame, story: { reset, records } }, { transfer: [frame.buffer] });
   } catch (error) {
     // A trap is a defect of the module, after which it must not be used any more.
     const trapped = error instanceof WebAssembly.RuntimeError;

@@ -1,4 +1,4 @@
-// The world that a run begins in: who founds the cluster, how the network is, when snapshots are taken.
+// Cluster setup: initial members, network, snapshots and clients of a run.
 
 import { unusualWorld } from "./address.js";
 import { byId } from "./dom.js";
@@ -8,14 +8,14 @@ import { byId } from "./dom.js";
 
 const input = (/** @type {string} */ id) => byId(id, HTMLInputElement);
 
-/** What fits a cluster of this many nodes. @param {Config} config @param {number} nodes @returns {Config} */
+/** The settings that fit a cluster of this many nodes. @param {Config} config @param {number} nodes @returns {Config} */
 export function fitting(config, nodes) {
   const { founders, witnesses, ...rest } = config;
   const fits = Math.max(founders ?? 0, ...(witnesses ?? [])) <= nodes;
   return fits ? config : rest;
 }
 
-/** @param {(config: Config) => void} begin With what is unusual, and the number of nodes. */
+/** @param {(config: Config) => void} begin With the settings that are not defaults, and the number of nodes. */
 export function createWorld(begin) {
   const dialog = byId("world", HTMLDialogElement);
   const nodes = () => Number(byId("nodes", HTMLSelectElement).value);
@@ -34,13 +34,13 @@ export function createWorld(begin) {
     dialog.showModal();
   }
 
-  /** Says at once what the simulation would refuse. */
+  /** Marks settings that the simulation would refuse. */
   function check() {
     const [founders, witnesses] = [Number(input("founders").value), Number(input("witnesses").value)];
     const most = Math.max(0, Math.ceil(founders / 2) - 1);
-    input("witnesses").setCustomValidity(witnesses > most ? `Of ${founders} founders at most ${most} can be witnesses: a majority must not consist of witnesses alone.` : "");
+    input("witnesses").setCustomValidity(witnesses > most ? `At most ${most} of ${founders} initial members can be witnesses: a majority of witnesses alone is not allowed.` : "");
     const late = Number(input("latency-min").value) > Number(input("latency-max").value);
-    input("latency-max").setCustomValidity(late ? "The longest latency is shorter than the shortest one." : "");
+    input("latency-max").setCustomValidity(late ? "The longest latency is below the shortest one." : "");
   }
 
   byId("world-open", HTMLButtonElement).addEventListener("click", open);

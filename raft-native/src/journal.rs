@@ -109,12 +109,12 @@ fn kind_of(event: &Event) -> &'static str {
         | Event::AppendRefused { .. }
         | Event::Backtracked { .. }
         | Event::MatchAdvanced { .. }
-        | Event::LogPersisted { .. }
-        | Event::SnapshotTaken { .. }
+        | Event::LogPersisted { .. } => "replication",
+        Event::SnapshotTaken { .. }
         | Event::SnapshotSent { .. }
         | Event::SnapshotBegun { .. }
         | Event::SnapshotInstalled { .. }
-        | Event::SnapshotDamaged { .. } => "replication",
+        | Event::SnapshotDamaged { .. } => "snapshot",
         _ => "election",
     }
 }

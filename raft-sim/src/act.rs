@@ -33,8 +33,10 @@ pub enum ActionError {
     NotRunning(u64),
     /// The node runs already.
     Running(u64),
-    /// A rule is broken; the world has ended.
+    /// An invariant is violated, and the world has ended.
     Ended,
+    /// No invariant is violated, so the world has not ended.
+    NotEnded,
 }
 
 impl World {
@@ -44,8 +46,11 @@ impl World {
     ///
     /// [`ActionError`], if that makes no sense in this world.
     pub fn act(&mut self, action: &Action) -> Result<(), ActionError> {
-        if self.violation.is_some() {
-            return Err(ActionError::Ended);
+        match (action, self.has_ended()) {
+            (Action::GoOn, true) => return self.go_on(),
+            (Action::GoOn, false) => return Err(ActionError::NotEnded),
+            (_, true) => return Err(ActionError::Ended),
+            (_, false) => {}
         }
         action.check(&self.config)?;
         // Who leads may have ended when it is done.
@@ -53,6 +58,19 @@ impl World {
         self.carry(action)?;
         self.disturb(disturbed);
         Ok(())
+    }
+
+    /// Continues after a violation. Later violations do not stop the world, because most invariants
+    /// rely on each other.
+    fn go_on(&mut self) -> Result<(), ActionError> {
+        self.goes_on = true;
+        self.tell_all("The run goes on; later violations do not stop it".into());
+        Ok(())
+    }
+
+    /// Records that an action of a script had no effect.
+    pub(crate) fn tell_refused(&mut self, number: usize, error: ActionError) {
+        self.tell_all(format!("Action {number} of this run has no effect: {error}"));
     }
 
     fn carry(&mut self, action: &Action) -> Result<(), ActionError> {
@@ -90,7 +108,7 @@ impl World {
             }
             Action::ChangeMembership { .. } => {
                 if let Some(target) = action.membership(&self.config) {
-                    self.tell_all(format!("An operator asks for another membership: {target}"));
+                    self.tell_all(format!("A membership change is requested: {target}"));
                     self.ask_leaders(|raft, now| {
                         raft.change_membership(target.clone(), now)
                             .err()
@@ -100,7 +118,7 @@ impl World {
                 Ok(())
             }
             Action::Transfer { to } => {
-                self.tell_all(format!("An operator asks the leader to hand over to n{to}"));
+                self.tell_all(format!("A leadership transfer to n{to} is requested"));
                 self.ask_leaders(|raft, now| {
                     raft.transfer_leadership(NodeId(*to), now).err().map(|error| error.to_string())
                 });
@@ -130,11 +148,11 @@ impl World {
         match action {
             Action::CutLink { from, to } => {
                 self.network.cut(*from, *to);
-                self.tell_all(format!("Nothing gets from n{from} to n{to} any more"));
+                self.tell_all(format!("The link from n{from} to n{to} is cut"));
             }
             Action::HealLink { from, to } => {
                 self.network.heal(*from, *to);
-                self.tell_all(format!("Messages from n{from} to n{to} travel again"));
+                self.tell_all(format!("The link from n{from} to n{to} is healed"));
             }
             Action::Isolate { node } => {
                 self.network.isolate(*node);
@@ -142,7 +160,7 @@ impl World {
             }
             Action::Reconnect { node } => {
                 self.network.reconnect(*node);
-                self.tell(*node, "is connected again");
+                self.tell(*node, "is reconnected");
             }
             Action::Partition { groups } => {
                 self.network.partition(self.config.nodes, groups);
@@ -151,11 +169,11 @@ impl World {
                     names.join(", ")
                 };
                 let sides: Vec<_> = groups.iter().map(side).collect();
-                self.tell_all(format!("The network falls apart: {}", sides.join(" | ")));
+                self.tell_all(format!("The network is partitioned: {}", sides.join(" | ")));
             }
             Action::HealNetwork => {
                 self.network.heal_all();
-                self.tell_all("All links work again".into());
+                self.tell_all("All links are healed".into());
             }
             Action::SetNetwork { latency, loss_per_mille, duplicate_per_mille } => {
                 self.network.latency = *latency;
@@ -174,13 +192,16 @@ impl World {
             Action::DropMessage { message } => {
                 let dropped = self.network.drop_message(*message, self.now);
                 let flight = dropped.ok_or(ActionError::NoSuchMessage(*message))?;
-                self.tell_all(format!("A message from n{} to n{} is lost", flight.from, flight.to));
+                self.tell_all(format!(
+                    "A message from n{} to n{} is dropped",
+                    flight.from, flight.to
+                ));
             }
             Action::DuplicateMessage { message } => {
                 let copy = self.network.duplicate_message(*message, self.now, &mut self.random);
                 let (at, copy) = copy.ok_or(ActionError::NoSuchMessage(*message))?;
                 self.schedule(at, Happening::MessageArrives(copy));
-                self.tell_all("A message will arrive twice".into());
+                self.tell_all("A message is duplicated".into());
             }
             _ => {}
         }
@@ -235,7 +256,7 @@ impl World {
     fn resume(&mut self, id: u64) -> Result<(), ActionError> {
         let running = self.known(id)?.running_mut().ok_or(ActionError::NotRunning(id))?;
         let waiting = running.paused.take().unwrap_or_default();
-        self.tell(id, "goes on");
+        self.tell(id, "is resumed");
         self.tell_of_room(id);
         for arrival in waiting {
             self.arrive(id, arrival);
@@ -248,12 +269,16 @@ impl World {
         let now = self.now;
         let node = self.known(id)?;
         let running = node.awake_mut().ok_or(ActionError::NotRunning(id))?;
+        let leads = running.raft.role() == Role::Leader;
         if let Some(deadline) = running.raft.deadline() {
             let by = deadline.0.saturating_sub(node.clock.read(now).0);
             node.clock.jump_to(now, deadline);
             self.promises.clock_jumped(by);
         }
-        self.tell(id, "has its timer fire now");
+        let timer = if leads { "heartbeat" } else { "election" };
+        self.story.tell(now, Some(id), Kind::Fault, None, || {
+            format!("n{id}'s {timer} timer is fired by hand")
+        });
         self.with_running(id, |running, now| running.raft.elapse(now));
         self.settle(id);
         Ok(())
@@ -282,15 +307,20 @@ impl fmt::Display for ActionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSuchNode(node) => write!(f, "there is no node {node}"),
-            Self::NoSuchMessage(id) => write!(f, "message {id} is not on its way"),
+            Self::NoSuchMessage(id) => write!(f, "message {id} is not in flight"),
             Self::NoSuchLink(from, to) => write!(f, "there is no link from {from} to {to}"),
             Self::NoSuchEntry(node) => write!(f, "the disk of node {node} has no such entry"),
             Self::EmptyRange => f.write_str("the range ends before it begins"),
             Self::TooLong => write!(f, "no time is longer than {}", duration(TIME_MAX)),
             Self::MoreThanAll => write!(f, "there are {PER_MILLE} of a thousand at most"),
-            Self::NotRunning(node) => write!(f, "node {node} does not run"),
-            Self::Running(node) => write!(f, "node {node} runs already"),
-            Self::Ended => f.write_str("a rule is broken, so the world has ended: go back in time"),
+            Self::NotRunning(node) => write!(f, "n{node} is not running"),
+            Self::Running(node) => write!(f, "n{node} is running already"),
+            Self::Ended => f.write_str(
+                "an invariant is violated and time has stopped; go back in time, or go on",
+            ),
+            Self::NotEnded => {
+                f.write_str("no invariant is violated; there is nothing to go on from")
+            }
         }
     }
 }

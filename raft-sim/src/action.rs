@@ -186,6 +186,8 @@ pub enum Action {
     },
     /// The clients of the world stop sending requests.
     StopClients,
+    /// The world continues after a violation, which ends it otherwise.
+    GoOn,
 }
 
 impl Action {
@@ -248,7 +250,8 @@ impl Action {
             | Self::HealNetwork
             | Self::DropMessage { .. }
             | Self::DuplicateMessage { .. }
-            | Self::StopClients => Ok(()),
+            | Self::StopClients
+            | Self::GoOn => Ok(()),
         }
     }
 

@@ -182,7 +182,7 @@ impl Disk {
     }
 
     /// The last position of the log.
-    fn end(&self) -> LogIndex {
+    pub(crate) fn end(&self) -> LogIndex {
         let last = self.log.last();
         last.map_or(self.log_start.index, |entry| entry.id.index)
     }

@@ -155,7 +155,8 @@ impl World {
             | Action::SetLatency { .. }
             | Action::DuplicateMessage { .. }
             | Action::Request { .. }
-            | Action::StopClients => Disturbed::Nobody,
+            | Action::StopClients
+            | Action::GoOn => Disturbed::Nobody,
             Action::Crash { node }
             | Action::Restart { node }
             | Action::Pause { node }

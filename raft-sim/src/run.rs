@@ -93,6 +93,20 @@ impl Run {
         &self.script
     }
 
+    /// The number of the script's actions that are done at this moment.
+    #[must_use]
+    pub fn done(&self) -> usize {
+        self.done
+    }
+
+    /// The actions of the script that no world of this configuration allows, by position.
+    #[must_use]
+    pub fn impossible_actions(&self) -> Vec<(usize, ActionError)> {
+        let actions = self.script.actions.iter().enumerate();
+        let check = |timed: &Timed| timed.action.check(self.world.config()).err();
+        actions.filter_map(|(position, timed)| Some((position, check(timed)?))).collect()
+    }
+
     /// How many earlier moments are kept to go back to.
     #[must_use]
     pub fn checkpoints(&self) -> usize {
@@ -118,10 +132,9 @@ impl Run {
             // The actions of the very first moment come after the first checkpoint.
             self.perform(self.world.now());
         }
-        while self.world.now() < time && self.world.violation().is_none() {
-            let stop = time.min(self.next_stop());
-            self.world.run_until(stop);
-            self.perform(stop);
+        while self.world.now() < time && !self.world.has_ended() {
+            self.world.run_until(time.min(self.next_stop()));
+            self.perform(self.world.now());
             self.keep_checkpoint();
         }
     }
@@ -130,7 +143,7 @@ impl Run {
     pub fn step(&mut self) -> bool {
         let next_action = self.script.actions.get(self.done).map(|timed| timed.at);
         let next = self.world.next_at().into_iter().chain(next_action).min();
-        let Some(next) = next.filter(|_| self.world.violation().is_none()) else {
+        let Some(next) = next.filter(|_| !self.world.has_ended()) else {
             return false;
         };
         self.seek(next.max(self.world.now()));
@@ -158,7 +171,7 @@ impl Run {
         previous
     }
 
-    /// Does something now. What the script had in store for later is given up.
+    /// Does something now. Later actions are removed from the script.
     ///
     /// # Errors
     ///
@@ -171,13 +184,17 @@ impl Run {
         Ok(())
     }
 
-    /// Takes back the last thing that was done, and goes to the moment at which it was.
-    /// Returns false if nothing was.
+    /// Removes the last action before this moment from the script, and goes to its moment. Later
+    /// actions are removed as well. Returns false, and changes nothing, if no action is done yet.
     pub fn undo(&mut self) -> bool {
+        let Some(position) = self.done.checked_sub(1) else {
+            return false;
+        };
         self.script.actions.truncate(self.done);
         let Some(last) = self.script.actions.pop() else {
             return false;
         };
+        self.done = position;
         self.checkpoints.retain(|checkpoint| checkpoint.done <= self.script.actions.len());
         if let Some(checkpoint) = self.checkpoints.last() {
             self.world = checkpoint.world.clone();
@@ -192,10 +209,13 @@ impl Run {
     fn perform(&mut self, time: u64) {
         while let Some(timed) = self.script.actions.get(self.done).filter(|timed| timed.at <= time)
         {
-            // An action that makes no sense any more, because an earlier one was taken back, is
-            // refused by the world and stays without effect, each time anew.
-            let _ = self.world.act(&timed.action);
+            // The world refuses an action that is not possible, for example because an earlier one
+            // was removed. Such an action stays in the script, without effect.
+            let refused = self.world.act(&timed.action).err();
             self.done += 1;
+            if let Some(error) = refused {
+                self.world.tell_refused(self.done, error);
+            }
         }
     }
 
@@ -237,3 +257,133 @@ impl std::fmt::Display for ScriptError {
 }
 
 impl std::error::Error for ScriptError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Request;
+    use crate::random::Random;
+
+    fn run(seed: u64, actions: Vec<Timed>) -> Run {
+        let config = WorldConfig { nodes: 3, seed, ..WorldConfig::default() };
+        Run::new(Script { config, actions }).unwrap()
+    }
+
+    fn crash(at: u64, node: u64) -> Timed {
+        Timed { at, action: Action::Crash { node } }
+    }
+
+    fn random_action(random: &mut Random) -> Action {
+        let node = random.within(1..=3);
+        let put = |value: u64| Request::Put { key: "x".into(), value: value.to_string() };
+        match random.below(8) {
+            0 => Action::Crash { node },
+            1 | 2 => Action::Restart { node },
+            3 => Action::Isolate { node },
+            4 => Action::HealNetwork,
+            5 => Action::Timeout { node },
+            _ => Action::Request { via: None, request: put(random.below(100)) },
+        }
+    }
+
+    /// The script, the moment and the number of actions done decide everything else.
+    fn assert_replays(run: &Run) {
+        let mut again = Run::new(run.script().clone()).unwrap();
+        again.seek(run.world().now());
+        assert_eq!(again.world().now(), run.world().now());
+        assert_eq!(again.done(), run.done());
+        assert_eq!(again.world().trace_hash(), run.world().trace_hash());
+    }
+
+    #[test]
+    fn undo_before_first_action_changes_nothing() {
+        let mut run = run(42, vec![crash(400_000, 1), crash(900_000, 2)]);
+        run.seek(120_000);
+        assert!(!run.undo());
+        assert_eq!(run.script().actions.len(), 2);
+        assert_eq!(run.world().now(), 120_000);
+        run.seek(1_000_000);
+        assert_eq!(run.done(), 2);
+        assert_replays(&run);
+    }
+
+    #[test]
+    fn random_acts_undos_and_seeks_keep_script_and_trace_equal() {
+        for seed in 0..40 {
+            let mut random = Random::new(seed);
+            let mut run = run(seed, Vec::new());
+            let mut expected: Vec<Timed> = Vec::new();
+            for _ in 0..30 {
+                let done = run.done();
+                match random.below(6) {
+                    0 | 1 => {
+                        let (at, action) = (run.world().now(), random_action(&mut random));
+                        if run.act(action.clone()).is_ok() {
+                            expected.truncate(done);
+                            expected.push(Timed { at, action });
+                        }
+                    }
+                    2 => {
+                        assert_eq!(run.undo(), done > 0);
+                        if done > 0 {
+                            expected.truncate(done - 1);
+                        }
+                    }
+                    3 => {
+                        run.step();
+                    }
+                    4 => {
+                        let previous = run.previous_moment();
+                        run.seek(previous);
+                    }
+                    _ => run.seek(random.below(2_000_000)),
+                }
+                assert_eq!(run.script().actions, expected, "seed {seed}");
+                let before = expected.iter().filter(|timed| timed.at <= run.world().now());
+                assert_eq!(run.done(), before.count(), "seed {seed}");
+            }
+            assert_replays(&run);
+        }
+    }
+
+    #[test]
+    fn impossible_actions_are_named() {
+        let mut run = run(1, vec![crash(10, 9), crash(20, 1), crash(30, 1)]);
+        assert_eq!(run.impossible_actions(), [(0, ActionError::NoSuchNode(9))]);
+        run.seek(100);
+        let story: Vec<_> = run.world().story_since(0).map(|record| record.text.clone()).collect();
+        for sentence in [
+            "Action 1 of this run has no effect: there is no node 9",
+            "Action 3 of this run has no effect: n1 is not running",
+        ] {
+            assert!(story.iter().any(|text| text == sentence), "{story:?}");
+        }
+    }
+
+    /// All disks are lost after an entry was committed.
+    fn broken() -> Run {
+        let wipe = |node| Timed { at: 1_000_000, action: Action::WipeDisk { node } };
+        let mut run = run(7, vec![wipe(1), wipe(2), wipe(3), crash(30_000_000, 1)]);
+        run.seek(40_000_000);
+        run
+    }
+
+    #[test]
+    fn run_goes_on_after_violation_on_request() {
+        let mut run = broken();
+        assert!(run.world().has_ended());
+        let at = run.world().now();
+        assert_eq!(run.done(), 3, "the crash is later");
+        assert_eq!(run.act(Action::HealNetwork), Err(ActionError::Ended));
+        run.act(Action::GoOn).unwrap();
+        run.seek(at + 1_000_000);
+        assert_eq!(run.world().now(), at + 1_000_000);
+        assert!(run.world().violation().is_some(), "the violation stays visible");
+        assert_replays(&run);
+        assert_eq!(run.act(Action::GoOn), Err(ActionError::NotEnded));
+        assert!(run.undo());
+        assert!(run.world().has_ended());
+        assert_eq!(run.world().now(), at);
+        assert_replays(&run);
+    }
+}

@@ -29,6 +29,8 @@ pub enum Kind {
     Election,
     /// Entries on their way to the followers and to the disks.
     Replication,
+    /// Snapshots that are taken, sent or installed.
+    Snapshot,
     /// Entries committed.
     Commit,
     /// Reads confirmed.
@@ -101,12 +103,12 @@ pub(crate) fn kind_of(event: &raft_core::Event) -> Kind {
         | Event::AppendRefused { .. }
         | Event::Backtracked { .. }
         | Event::MatchAdvanced { .. }
-        | Event::LogPersisted { .. }
-        | Event::SnapshotTaken { .. }
+        | Event::LogPersisted { .. } => Kind::Replication,
+        Event::SnapshotTaken { .. }
         | Event::SnapshotSent { .. }
         | Event::SnapshotBegun { .. }
         | Event::SnapshotInstalled { .. }
-        | Event::SnapshotDamaged { .. } => Kind::Replication,
+        | Event::SnapshotDamaged { .. } => Kind::Snapshot,
         _ => Kind::Election,
     }
 }

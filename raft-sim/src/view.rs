@@ -1,6 +1,6 @@
 //! What can be seen of a world.
 
-use raft_core::{Payload, Status};
+use raft_core::{Entry, LogIndex, Payload, Status};
 use raft_kv::{Command, KeyRange, RangeRequest, Request};
 use serde::Serialize;
 
@@ -106,24 +106,39 @@ impl World {
         Some(self.node(node)?.running()?.kv.applied_index())
     }
 
-    /// The node's log, from memory or, if its process is down, from its disk; at most `limit`
-    /// entries, the newest.
+    /// The position before the first entry of the node's log, and the position of the last one; from
+    /// the disk if the node's process is down.
     #[must_use]
-    pub fn log(&self, node: u64, limit: usize) -> Vec<EntryView> {
+    pub fn log_bounds(&self, node: u64) -> Option<(u64, u64)> {
+        let node = self.node(node)?;
+        Some(match node.running() {
+            Some(running) => (running.raft.log_start().index.0, running.raft.last_log().index.0),
+            None => (node.disk.log_start.index.0, node.disk.end().0),
+        })
+    }
+
+    /// The entries of the node's log between two positions, both included; from the disk if the
+    /// node's process is down.
+    #[must_use]
+    pub fn log(&self, node: u64, from: u64, to: u64) -> Vec<EntryView> {
         let Some(node) = self.node(node) else {
             return Vec::new();
         };
-        let mut entries: Vec<_> = match node.running() {
-            Some(running) => running.raft.entries(raft_core::LogIndex(1)).collect(),
-            None => node.disk.log.iter().collect(),
-        };
-        entries.drain(..entries.len().saturating_sub(limit));
-        let view = |entry: &raft_core::Entry| EntryView {
+        let (from, to) = (LogIndex(from), LogIndex(to));
+        let on_disk = |to| node.disk.entries(from.max(node.disk.log_start.index.next()), to);
+        let view = |entry: &Entry| EntryView {
             index: entry.id.index.0,
             term: entry.id.term.0,
             text: describe(&entry.payload),
         };
-        entries.into_iter().map(view).collect()
+        let Some(running) = node.running() else {
+            return on_disk(to).iter().map(view).collect();
+        };
+        let recent = running.raft.entries(from).take_while(|entry| entry.id.index <= to);
+        let recent: Vec<_> = recent.collect();
+        // The server keeps only recent entries in memory.
+        let first = recent.first().map_or(to.next(), |entry| entry.id.index);
+        on_disk(first.previous()).iter().chain(recent).map(view).collect()
     }
 
     /// What the node's state machine holds.

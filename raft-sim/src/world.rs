@@ -36,6 +36,8 @@ pub struct World {
     pub(crate) story: Story,
     pub(crate) invariants: Invariants,
     pub(crate) violation: Option<Violation>,
+    /// The world continues after its violation, because someone asked for that.
+    pub(crate) goes_on: bool,
     violation_is_told: bool,
     pub(crate) progress: Progress,
     pub(crate) ledger: Ledger,
@@ -84,6 +86,7 @@ impl World {
             story: Story::new(config.story),
             invariants: Invariants::default(),
             violation: None,
+            goes_on: false,
             violation_is_told: false,
             progress: Progress::default(),
             ledger: Ledger::new(config.watchers + config.holders + config.traders > 0),
@@ -145,10 +148,23 @@ impl World {
         &self.branches
     }
 
-    /// The first rule that was seen broken. Nothing happens after that.
+    /// The first violation. Nothing happens after it, unless [`Action::GoOn`](crate::Action::GoOn)
+    /// is done.
     #[must_use]
     pub fn violation(&self) -> Option<&Violation> {
         self.violation.as_ref()
+    }
+
+    /// Returns true if an invariant is violated and the world stopped there.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.violation.is_some() && !self.goes_on
+    }
+
+    /// The number of entries that are known to be committed, whichever nodes are running.
+    #[must_use]
+    pub fn committed_entries(&self) -> u64 {
+        self.invariants.committed() as u64
     }
 
     /// A hash of everything that the servers did so far, the same on every platform.
@@ -160,7 +176,7 @@ impl World {
     /// When the next thing happens.
     #[must_use]
     pub fn next_at(&self) -> Option<u64> {
-        self.queue.next_at().filter(|_| self.violation.is_none())
+        self.queue.next_at().filter(|_| !self.has_ended())
     }
 
     /// Lets the next thing happen, with everything else that happens in the same microsecond.
@@ -184,7 +200,7 @@ impl World {
         while self.next_at().is_some_and(|at| at <= time) {
             self.step();
         }
-        if self.violation.is_none() {
+        if !self.has_ended() {
             self.now = self.now.max(time);
         }
     }

@@ -1,11 +1,8 @@
 //! What a person who looks closely is shown.
 
 use raft_core::{AppendResult, LogId, Membership, Message, NodeId, Role};
-use raft_sim::{EntryView, KeyView, ProcessView, World};
+use raft_sim::{KeyView, ProcessView, World};
 use serde::Serialize;
-
-/// Entries of the log that are shown.
-const LOG_MAX: usize = 50;
 
 #[derive(Serialize)]
 pub(crate) struct NodeDetail {
@@ -17,7 +14,6 @@ pub(crate) struct NodeDetail {
     server: Option<ServerDetail>,
     votes: Vec<(u64, bool)>,
     followers: Vec<FollowerDetail>,
-    log: Vec<EntryView>,
     keys: Vec<KeyView>,
 }
 
@@ -105,7 +101,6 @@ pub(crate) fn node(world: &World, id: u64) -> Option<NodeDetail> {
             log_start: raft.log_start().index.0,
             membership: membership(raft.membership()),
         }),
-        log: world.log(id, LOG_MAX),
         keys: world.keys(id),
     })
 }
@@ -144,14 +139,12 @@ fn describe(message: &Message) -> (&'static str, Vec<(&'static str, String)>) {
     match message {
         Message::PreVote(m) => (
             "PreVote",
-            vec![
-                ("would stand in term", m.campaign_term.to_string()),
-                ("last entry", place(m.last_log)),
-            ],
+            vec![("campaign term", m.campaign_term.to_string()), ("last entry", place(m.last_log))],
         ),
-        Message::PreVoteResponse(m) => {
-            ("PreVote response", vec![("term", m.term.to_string()), ("would vote", yes(m.granted))])
-        }
+        Message::PreVoteResponse(m) => (
+            "PreVote response",
+            vec![("term", m.term.to_string()), ("vote granted", yes(m.granted))],
+        ),
         Message::RequestVote(m) => {
             ("RequestVote", vec![("term", m.term.to_string()), ("last entry", place(m.last_log))])
         }
@@ -213,14 +206,14 @@ fn describe(message: &Message) -> (&'static str, Vec<(&'static str, String)>) {
         ),
         Message::TimeoutNow(m) => ("TimeoutNow", vec![("term", m.term.to_string())]),
         Message::ReadIndex(m) => {
-            ("ReadIndex", vec![("term", m.term.to_string()), ("question", m.batch.to_string())])
+            ("ReadIndex", vec![("term", m.term.to_string()), ("read batch", m.batch.to_string())])
         }
         Message::ReadIndexResponse(m) => (
             "ReadIndex response",
             vec![
                 ("term", m.term.to_string()),
-                ("question", m.batch.to_string()),
-                ("reads must see entry", m.read_index.to_string()),
+                ("read batch", m.batch.to_string()),
+                ("read index", m.read_index.to_string()),
             ],
         ),
     }

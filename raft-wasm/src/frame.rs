@@ -2,7 +2,7 @@
 //!
 //! | part | numbers |
 //! | --- | --- |
-//! | header | now, nodes, messages, lost messages, letters, records of the story, actions done, violated (0 or 1), the node whose membership is shown |
+//! | header | now, nodes, messages, lost messages, letters, records of the story, actions, violated (0 no, 1 yes and the run has ended, 2 yes and the run goes on), the node whose membership is shown, actions done at this moment, entries known to be committed |
 //! | each node | process (0 runs, 1 paused, 2 down), isolated, role (0 follower, 1 pre-candidate, 2 candidate, 3 leader), term, vote, leader, commit index, applied index, last index, durable index, timer armed at, timer fires at, votes, votes needed, standing, end of the snapshot that its log begins after |
 //! | each pair of nodes, by sender and then receiver | 1 if the way is cut |
 //! | each message | id, from, to, kind, entries, term, sent at, arrives at |
@@ -35,9 +35,16 @@ pub(crate) fn pack(run: &Run) -> Vec<f64> {
     frame.extend(counts.map(|count| count as f64));
     frame.push(world.story_length() as f64);
     frame.push(run.script().actions.len() as f64);
-    frame.push(f64::from(u8::from(world.violation().is_some())));
+    let violated = match (world.violation(), world.has_ended()) {
+        (None, _) => 0.0,
+        (Some(_), true) => 1.0,
+        (Some(_), false) => 2.0,
+    };
+    frame.push(violated);
     let decider = decider(world);
     frame.push(decider.unwrap_or(0) as f64);
+    frame.push(run.done() as f64);
+    frame.push(world.committed_entries() as f64);
     let membership = decider.and_then(|node| Some(world.raft(node)?.membership()));
     for node in 1..=nodes {
         frame.extend(pack_node(world, node));
@@ -66,11 +73,12 @@ pub(crate) fn pack(run: &Run) -> Vec<f64> {
     frame
 }
 
-/// The node whose membership counts.
+/// The node whose membership counts. A node that waits to be added has no membership.
 pub(crate) fn decider(world: &World) -> Option<u64> {
     let running = (1..=world.config().nodes).filter_map(|node| Some((node, world.raft(node)?)));
     let rank = |raft: &raft_core::Raft| (raft.role() == Role::Leader).then(|| raft.term());
-    let best = running.max_by_key(|(_, raft)| (rank(raft), raft.last_log()));
+    let members = running.filter(|(_, raft)| !raft.membership().voters().is_empty());
+    let best = members.max_by_key(|(_, raft)| (rank(raft), raft.last_log()));
     best.map(|(node, _)| node)
 }
 
@@ -162,7 +170,7 @@ mod tests {
     use raft_sim::{Action, Script, WorldConfig};
 
     /// Numbers of the header and of each node.
-    const HEADER: usize = 9;
+    const HEADER: usize = 11;
     const NODE: usize = 16;
 
     fn run(config: WorldConfig) -> Run {
@@ -188,6 +196,32 @@ mod tests {
         let expected =
             HEADER + nodes * NODE + nodes * nodes + messages * 8 + lost * 9 + letters * 6;
         assert_eq!(frame.len(), expected);
+    }
+
+    #[test]
+    fn founders_are_voters_before_first_election() {
+        let run = run(WorldConfig { founders: Some(3), ..WorldConfig::default() });
+        assert_eq!(run.world().now(), 0);
+        assert_eq!(standings(&run), [1, 1, 1, 0, 0]);
+    }
+
+    #[test]
+    fn committed_entries_are_counted_after_power_cut() {
+        let mut run = run(WorldConfig { seed: 42, ..WorldConfig::default() });
+        run.seek(1_000_000);
+        run.act(Action::PowerCut).expect("nodes are running");
+        assert_eq!(pack(&run)[10], 1.0);
+    }
+
+    #[test]
+    fn actions_done_are_those_before_this_moment() {
+        let crash = |at, node| raft_sim::Timed { at, action: Action::Crash { node } };
+        let actions = vec![crash(400_000, 1), crash(900_000, 2)];
+        let script = Script { config: WorldConfig::default(), actions };
+        let mut run = Run::new(script).expect("a valid script");
+        run.seek(500_000);
+        let frame = pack(&run);
+        assert_eq!([frame[6], frame[9]], [2.0, 1.0]);
     }
 
     #[test]

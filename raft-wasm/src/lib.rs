@@ -11,10 +11,11 @@
 
 mod detail;
 mod frame;
+mod logs;
 mod verdict;
 
 use js_sys::{Error, Float64Array};
-use raft_sim::{Action, Run, Script};
+use raft_sim::{Action, Run, Script, Timed};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
@@ -42,9 +43,15 @@ extern "C" {
     /// `Asking[]` in types.d.ts.
     #[wasm_bindgen(typescript_type = "Asking[]")]
     pub type JsAskings;
-    /// `LogEntry[]` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "LogEntry[]")]
-    pub type JsLog;
+    /// `Asking` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Asking | undefined")]
+    pub type JsAsking;
+    /// `LogWindow` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "LogWindow")]
+    pub type JsLogs;
+    /// `Impossible[]` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Impossible[]")]
+    pub type JsImpossible;
     /// `Verdict` in types.d.ts.
     #[wasm_bindgen(typescript_type = "Verdict")]
     pub type JsVerdict;
@@ -62,7 +69,7 @@ pub struct Simulation {
     run: Run,
 }
 
-/// The rules that are checked in a [`Simulation`], in the order in which people meet them.
+/// The invariants of a [`Simulation`], in the order in which people meet them.
 ///
 /// # Errors
 ///
@@ -98,9 +105,8 @@ impl Simulation {
     /// The script cannot be read, or makes no sense.
     #[wasm_bindgen(constructor)]
     pub fn new(script: &JsScript) -> Result<Simulation, Error> {
-        let script: Script = read("the script", script)?;
-        let run = Run::new(script).map_err(|problem| Error::new(&problem.to_string()))?;
-        Ok(Self { run })
+        let run = Run::new(read_script(script)?);
+        Ok(Self { run: run.map_err(|problem| Error::new(&problem.to_string()))? })
     }
 
     /// The present moment.
@@ -141,7 +147,7 @@ impl Simulation {
         self.run.seek(previous);
     }
 
-    /// Does something now. What the script had in store for later is given up.
+    /// Does something now. Later actions are removed from the script.
     ///
     /// # Errors
     ///
@@ -151,7 +157,8 @@ impl Simulation {
         self.run.act(action).map_err(|problem| Error::new(&problem.to_string()))
     }
 
-    /// Takes back the last action. Returns false if there was none.
+    /// Removes the last action before this moment, and all later ones. Returns false, and changes
+    /// nothing, if no action is done yet.
     pub fn undo(&mut self) -> bool {
         self.run.undo()
     }
@@ -190,13 +197,35 @@ impl Simulation {
         write(&detail::message(self.run.world(), id as u64))
     }
 
-    /// The newest entries of a node's log.
+    /// The newest entries of all logs, and the end of each log that lags.
     ///
     /// # Errors
     ///
     /// Never in practice.
-    pub fn log(&self, node: f64, limit: usize) -> Result<JsLog, Error> {
-        write(&self.run.world().log(node as u64, limit))
+    pub fn logs(&self) -> Result<JsLogs, Error> {
+        write(&logs::window(self.run.world()))
+    }
+
+    /// The actions of the script that no world of this configuration allows.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    #[wasm_bindgen(js_name = impossibleActions)]
+    pub fn impossible_actions(&self) -> Result<JsImpossible, Error> {
+        let impossible = self.run.impossible_actions().into_iter();
+        let impossible =
+            impossible.map(|(position, error)| Impossible { position, problem: error.to_string() });
+        write(&impossible.collect::<Vec<_>>())
+    }
+
+    /// A request of a client by its number.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    pub fn asking(&self, id: f64) -> Result<JsAsking, Error> {
+        write(&self.run.world().asking(id as u64))
     }
 
     /// What clients asked for, the latest `limit` of it.
@@ -209,7 +238,7 @@ impl Simulation {
         write(&all[all.len().saturating_sub(limit)..])
     }
 
-    /// The rule that is broken, if one is.
+    /// The first violation, if there is one.
     ///
     /// # Errors
     ///
@@ -236,14 +265,63 @@ impl Simulation {
     }
 }
 
+/// An action that cannot be done, and why.
+#[derive(Serialize)]
+struct Impossible {
+    position: usize,
+    problem: String,
+}
+
+/// Reads a script action by action, so that an error names the action that is invalid.
+fn read_script(value: &JsValue) -> Result<Script, Error> {
+    let actions = js_sys::Reflect::get(value, &"actions".into()).unwrap_or(JsValue::UNDEFINED);
+    if js_sys::Array::is_array(&actions) {
+        for (position, action) in js_sys::Array::from(&actions).iter().enumerate() {
+            read::<Timed>(&format!("action {}", position + 1), &action)?;
+        }
+    }
+    let script: Script = read("the script", value)?;
+    check_settings(value, &script)?;
+    Ok(script)
+}
+
+/// Fails if the script has a setting that does not exist: JavaScript objects are read field by
+/// field, so such a setting would be ignored.
+fn check_settings(value: &JsValue, script: &Script) -> Result<(), Error> {
+    let known: JsValue = write(&script.config)?;
+    let given = js_sys::Reflect::get(value, &"config".into()).unwrap_or(JsValue::UNDEFINED);
+    let Ok(given) = given.dyn_into::<js_sys::Object>() else {
+        return Ok(());
+    };
+    for entry in js_sys::Object::entries(&given).iter() {
+        let entry: js_sys::Array = entry.unchecked_into();
+        let (name, setting) = (entry.get(0), entry.get(1));
+        // Settings without a value are left out of `known`.
+        let is_empty = setting.is_undefined()
+            || setting.is_null()
+            || setting.dyn_ref::<js_sys::Array>().is_some_and(|array| array.length() == 0);
+        if !is_empty && !js_sys::Reflect::has(&known, &name).unwrap_or(true) {
+            let name = name.as_string().unwrap_or_default();
+            return Err(Error::new(&format!("unknown setting `{name}`")));
+        }
+    }
+    Ok(())
+}
+
 fn read<T: DeserializeOwned>(what: &str, value: &JsValue) -> Result<T, Error> {
     // To JavaScript an array is an object, one without any of the fields, so it would pass for a script that leaves out
     // everything.
     if js_sys::Array::is_array(value) {
-        return Err(Error::new(&format!("{what} cannot be read: it is an array")));
+        return Err(Error::new(&format!("{what} is invalid: it is an array")));
     }
     let read = serde_wasm_bindgen::from_value(value.clone());
-    read.map_err(|problem| Error::new(&format!("{what} cannot be read: {problem}")))
+    read.map_err(|problem| {
+        let problem = problem.to_string();
+        // serde lists everything that is possible, which is too long for a sentence.
+        let problem = problem.split_once(", expected").map_or(&*problem, |(problem, _)| problem);
+        let problem = problem.strip_prefix("Error: ").unwrap_or(problem);
+        Error::new(&format!("{what} is invalid: {problem}"))
+    })
 }
 
 fn write<T: JsCast>(value: &(impl Serialize + ?Sized)) -> Result<T, Error> {

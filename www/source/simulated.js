@@ -2,10 +2,12 @@
 
 import { decode } from "../frame.js";
 
-/** @import { Action, Asking, LogEntry, MessageDetail, NodeDetail, Script, StoryPart, Rule, Verdict, View, Violation } from "../types.js" */
+/** @import { Action, Asking, Impossible, LogWindow, MessageDetail, NodeDetail, Script, StoryPart, Rule, Verdict, View, Violation } from "../types.js" */
 
 /**
  * @typedef {object} Listener
+ * @property {(script: Script) => void} began A run begins.
+ * @property {(script: Script, before: Script) => void} changed The present run has another script.
  * @property {(view: View) => void} view
  * @property {(part: StoryPart) => void} story
  * @property {(script: Script, problem: string) => void} trapped
@@ -17,19 +19,24 @@ import { decode } from "../frame.js";
  * @typedef {{ now: number, done: number }} Progress
  */
 
+/** The simulation failed; the command was not done. */
+export class Trap extends Error {}
+
 export class Simulated {
   /** @param {Listener} listener */
   constructor(listener) {
     this.kind = /** @type {const} */ ("simulated");
     this.listener = listener;
-    /** @type {Map<number, { resolve: (value: any) => void, reject: (problem: Error) => void }>} */
+    /** @type {Map<number, { method: string, resolve: (value: any) => void, reject: (problem: Error) => void }>} */
     this.waiting = new Map();
     this.nextId = 1;
-    /** @type {Script} */
+    /** The script of the present run, as the simulation has it. @type {Script} */
     this.script = {};
     this.isReady = false;
     /** The long work that is reported. */
     this.working = 0;
+    /** The script that a run is to begin with. @type {Script | null} */
+    this.beginning = null;
     this.worker = this.startWorker();
   }
 
@@ -59,7 +66,7 @@ export class Simulated {
   call(method, ...args) {
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject });
+      this.waiting.set(id, { method, resolve, reject });
       this.worker.postMessage({ id, method, args });
     });
   }
@@ -78,6 +85,12 @@ export class Simulated {
     this.waiting.delete(answer.id);
     if (answer.trapped) return this.end(answer.problem);
     if (answer.problem !== undefined) return waiting?.reject(new Error(answer.problem));
+    if (answer.script) {
+      const before = this.script;
+      this.script = answer.script;
+      if (waiting?.method === "begin") this.listener.began(answer.script);
+      else this.listener.changed(answer.script, before);
+    }
     if (answer.story) this.listener.story(answer.story);
     if (answer.frame) this.listener.view(decode(answer.frame));
     waiting?.resolve(answer.result);
@@ -100,32 +113,27 @@ export class Simulated {
    */
   end(problem) {
     this.worker.terminate();
-    for (const { reject } of this.waiting.values()) reject(new Error(problem));
+    for (const { reject } of this.waiting.values()) reject(new Trap(problem));
     this.waiting.clear();
     this.showProgress(null);
     this.worker = this.startWorker();
-    this.listener.trapped(this.script, problem);
+    this.listener.trapped(this.beginning ?? this.script, problem);
   }
 
   /** @param {Script} script */
   async begin(script) {
     this.cancel();
-    this.script = script;
-    await this.call("begin", script);
-    this.script = await this.call("script");
+    this.beginning = script;
+    try {
+      await this.call("begin", script);
+    } finally {
+      this.beginning = null;
+    }
   }
 
   /** @param {Action} action */
-  async act(action) {
-    await this.call("act", action);
-    this.script = await this.call("script");
-  }
-
-  async undo() {
-    const undone = await this.call("undo");
-    this.script = await this.call("script");
-    return undone;
-  }
+  act(action) { return this.call("act", action); }
+  undo() { return this.call("undo"); }
 
   /** @param {number} time */
   advance(time) { return this.call("advance", time); }
@@ -137,10 +145,14 @@ export class Simulated {
   node(id) { return this.call("node", id); }
   /** @param {number} id @returns {Promise<MessageDetail | undefined>} */
   message(id) { return this.call("message", id); }
+  /** @param {number} id @returns {Promise<Asking | undefined>} */
+  asking(id) { return this.call("asking", id); }
   /** @param {number} limit @returns {Promise<Asking[]>} */
   askings(limit) { return this.call("askings", limit); }
-  /** @param {number} nodes @param {number} limit @returns {Promise<LogEntry[][]>} */
-  logs(nodes, limit) { return this.call("logs", nodes, limit); }
+  /** @returns {Promise<LogWindow>} */
+  logs() { return this.call("logs"); }
+  /** @returns {Promise<Impossible[]>} */
+  impossibleActions() { return this.call("impossibleActions"); }
   /** @returns {Promise<Violation | undefined>} */
   violation() { return this.call("violation"); }
   /** @returns {Promise<Rule[]>} */

@@ -400,6 +400,7 @@ fn name(action: &Action) -> &'static str {
         Action::ChangeMembership { .. } => "membership",
         Action::Transfer { .. } => "transfer",
         Action::Request { .. } | Action::StopClients => "client",
+        Action::GoOn => "go on",
     }
 }
 

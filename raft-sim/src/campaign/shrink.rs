@@ -297,7 +297,8 @@ fn without_node(script: &Script, gone: u64) -> Script {
             | Action::SetNetwork { .. }
             | Action::DropMessage { .. }
             | Action::DuplicateMessage { .. }
-            | Action::StopClients => true,
+            | Action::StopClients
+            | Action::GoOn => true,
         }
     });
     script

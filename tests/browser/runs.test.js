@@ -1,0 +1,290 @@
+// Runs of the playground: nothing is lost by undo, by changes in the past, or by another run.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import { launch, withPage } from "./support/browser.js";
+import { startDemo } from "./support/nodes.js";
+import { actions, clock, hash, moment, ready, shown, stand, untilActions } from "./support/playground.js";
+import { until } from "./support/wait.js";
+
+/** @import { Browser, Page } from "playwright-core" */
+
+/** @type {Browser} */
+let browser;
+/** @type {Awaited<ReturnType<typeof startDemo>>} */
+let demo;
+
+before(async () => {
+  demo = await startDemo();
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  await demo?.stop();
+});
+
+const playground = (/** @type {Parameters<typeof hash>[0]} */ parts) => `${demo.url}/playground/#${hash(parts)}`;
+const crash = (/** @type {number} */ at, /** @type {number} */ node) => ({ at, do: "crash", node });
+const TWO = [crash(400_000, 1), crash(900_000, 2)];
+
+test("undo before the first action changes nothing", async () => {
+  await withPage(browser, playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
+    await clock(page, 1.2);
+    await stand(page, 0.12);
+    await page.keyboard.press("u");
+    assert.equal(await page.locator("#undo").isDisabled(), true);
+    await stand(page, 1.2);
+    assert.equal(await page.locator('[data-process="down"]').count(), 2);
+    assert.deepEqual(actions(page), TWO);
+  });
+});
+
+test("action in the past keeps the run before", async () => {
+  await withPage(browser, playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
+    await clock(page, 1.2);
+    const before = (await shown(page)).hash;
+    await stand(page, 0.6);
+    await page.keyboard.press("3");
+    await page.keyboard.press("c");
+    await page.locator('[data-node="3"][data-process="down"]').waitFor();
+    await untilActions(page, 2);
+    assert.deepEqual(actions(page).map(({ node }) => node), [1, 3]);
+    await page.getByText("The run before, with 1 later action, is under Runs.").waitFor();
+    await page.getByRole("button", { name: "Runs (1)" }).click();
+    await page.locator("#runs-list").getByText("2 actions, last crash n2 at 0.900 s").waitFor();
+    await page.locator("#runs-list").getByRole("button", { name: "Open" }).click();
+    await clock(page, 0.6);
+    await stand(page, 1.2);
+    assert.equal((await shown(page)).hash, before);
+    // Back returns to the run with the change.
+    await page.goBack();
+    await page.locator('[data-node="3"][data-process="down"]').waitFor();
+    assert.deepEqual(actions(page).map(({ node }) => node), [1, 3]);
+  });
+});
+
+test("undo keeps the run before", async () => {
+  await withPage(browser, playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
+    await clock(page, 1.2);
+    await page.keyboard.press("u");
+    await clock(page, 0.9);
+    await page.keyboard.press("u");
+    await clock(page, 0.4);
+    await untilActions(page, 0);
+    // The run without its last action is part of the other one, and needs no place of its own.
+    await page.getByRole("button", { name: "Runs (1)" }).click();
+    await page.locator("#runs-list").getByRole("button", { name: "Open" }).click();
+    await untilActions(page, 2);
+  });
+});
+
+for (const [name, start] of /** @type {[string, (page: Page) => Promise<unknown>][]} */ ([
+  ["another number of nodes", (page) => page.locator("#nodes").selectOption("3")],
+  ["Enter in the seed", async (page) => {
+    await page.locator("#seed").fill("43");
+    await page.locator("#seed").press("Enter");
+  }],
+  ["the start of another run", (page) => page.locator("#restart").click()],
+  ["cluster setup", async (page) => {
+    await page.locator("#world-open").click();
+    await page.locator("#world-begin").click();
+  }],
+])) {
+  test(`${name} keeps the run before, and Back returns to it`, async () => {
+    await withPage(browser, playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
+      await clock(page, 1.2);
+      const before = (await shown(page)).hash;
+      await start(page);
+      await untilActions(page, 0);
+      await page.getByRole("button", { name: "Runs (1)" }).waitFor();
+      await page.goBack();
+      await untilActions(page, 2);
+      await clock(page, 1.2);
+      assert.equal((await shown(page)).hash, before);
+    });
+  });
+}
+
+test("earlier runs survive a reload", async () => {
+  await withPage(browser, playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
+    await clock(page, 1.2);
+    await page.locator("#restart").click();
+    await page.getByRole("button", { name: "Runs (1)" }).waitFor();
+    await page.reload();
+    await page.getByRole("button", { name: "Runs (1)" }).waitFor();
+  });
+});
+
+test("address, page and engine hold the same script after random commands", async () => {
+  /** A generator of its own, so that a failure can be repeated. @param {number} seed */
+  const generator = (seed) => () => {
+    seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
+    return seed / 2_147_483_648;
+  };
+  for (const seed of [1, 2, 3]) {
+    const random = generator(seed);
+    const below = (/** @type {number} */ bound) => Math.floor(random() * bound);
+    await withPage(browser, playground({ nodes: 3, seed, at: 300_000 }), {}, async (page) => {
+      await clock(page, 0.3);
+      for (let step = 0; step < 25; step += 1) {
+        const node = 1 + below(3);
+        const choice = below(6);
+        const action = [{ do: "crash", node }, { do: "restart", node }, { do: "isolate", node }, { do: "heal-network" }][below(4)];
+        await page.evaluate(async ([what, done, time]) => {
+          const { raft } = /** @type {any} */ (window);
+          if (what < 3) await raft.act(done);
+          else if (what === 3) await raft.undo();
+          else await raft.seek(time);
+        }, /** @type {const} */ ([choice, action, below(1_500_000)]));
+      }
+      const { script, hash: trace, clock: seconds } = await shown(page);
+      await until("the address holds the moment", async () => moment(page) !== undefined && Math.abs((moment(page) ?? 0) - seconds * 1e6) < 1000);
+      assert.deepEqual(actions(page), script.actions);
+      await withPage(browser, page.url(), {}, async (other) => {
+        await clock(other, seconds);
+        assert.equal((await shown(other)).hash, trace, `seed ${seed}`);
+        assert.deepEqual((await shown(other)).script, script);
+      });
+    });
+  }
+});
+
+test("shared link holds the moment and opens there paused", async () => {
+  await withPage(browser, playground({ nodes: 5, seed: 7 }), { permissions: ["clipboard-read", "clipboard-write"] }, async (page) => {
+    await stand(page, 0.75);
+    const before = (await shown(page)).hash;
+    await page.getByRole("button", { name: "Share" }).click();
+    await page.getByText("The link to this run at 0.750 s is copied.").waitFor();
+    const link = await page.evaluate(() => navigator.clipboard.readText());
+    await withPage(browser, link, {}, async (other) => {
+      await clock(other, 0.75);
+      await other.getByRole("button", { name: "Run", exact: true }).waitFor();
+      assert.equal((await shown(other)).hash, before);
+      await until("the address keeps the moment", async () => moment(other) === 750_000);
+    });
+  });
+});
+
+test("tap on the scrubber while time runs goes there", async () => {
+  await withPage(browser, playground({ nodes: 5, seed: 7 }), {}, async (page) => {
+    await stand(page, 20);
+    const box = await page.locator("#scrubber").boundingBox();
+    assert.ok(box);
+    for (const part of [0.2, 0.6, 0.4, 0.8, 0.3]) {
+      await page.getByRole("button", { name: "Run", exact: true }).click();
+      await page.getByRole("button", { name: "Pause", exact: true }).waitFor();
+      await page.mouse.click(box.x + box.width * part, box.y + box.height / 2);
+      await page.getByRole("button", { name: "Run", exact: true }).waitFor();
+      await page.waitForFunction((share) => {
+        const seconds = parseFloat(document.querySelector("#clock")?.textContent ?? "");
+        const thumb = /** @type {HTMLInputElement} */ (document.querySelector("#scrubber")).valueAsNumber;
+        return Math.abs(seconds - 20 * share) < 2 && Math.abs(thumb - share) < 0.1;
+      }, part);
+    }
+  });
+});
+
+const BROKEN = [1, 2, 3].map((node) => ({ at: 1_000_000, do: "wipe-disk", node }));
+
+test("play after a violation explains and offers to go on", async () => {
+  await withPage(browser, playground({ nodes: 3, seed: 7, at: 9_000_000, do: BROKEN }), {}, async (page) => {
+    await page.locator("#safety .broken").first().waitFor();
+    const stopped = (await shown(page)).clock;
+    assert.ok(stopped < 9);
+    await page.getByRole("button", { name: "Run", exact: true }).click();
+    await page.locator("#toast").getByText(/is violated at .* s, so time has stopped/).waitFor();
+    await page.locator("#toast").getByRole("button", { name: "Go on" }).click();
+    await page.waitForFunction((before) => parseFloat(document.querySelector("#clock")?.textContent ?? "") > before, stopped);
+    assert.ok(await page.locator("#safety .broken").count(), "the light stays red");
+    await until("the address holds it", async () => actions(page).at(-1)?.do === "go-on");
+  });
+});
+
+test("double click on Crash crashes the node once", async () => {
+  await withPage(browser, playground({ nodes: 5, seed: 7 }), {}, async (page) => {
+    await stand(page, 1);
+    await page.keyboard.press("4");
+    await page.getByRole("button", { name: "Crash" }).dblclick();
+    await page.locator('[data-node="4"][data-process="down"]').waitFor();
+    await page.getByRole("button", { name: "Restart", exact: true }).waitFor();
+    assert.deepEqual(actions(page).map((action) => action.do), ["crash"]);
+    assert.equal(await page.locator("#toast").textContent(), "");
+    // A key that is held down acts once as well.
+    await page.keyboard.press("3");
+    await page.getByRole("heading", { name: "n3" }).waitFor();
+    await page.keyboard.down("c");
+    await page.keyboard.down("c");
+    await page.keyboard.up("c");
+    await page.locator('[data-node="3"][data-process="down"]').waitFor();
+    await untilActions(page, 2);
+    assert.equal(await page.locator("#toast").textContent(), "");
+  });
+});
+
+for (const nodes of [1, 2]) {
+  test(`cluster of ${nodes} can be started`, async () => {
+    await withPage(browser, playground({ nodes, seed: 1 }), {}, async (page) => {
+      await ready(page);
+      assert.equal(await page.locator("#nodes").inputValue(), String(nodes));
+      await page.locator("#restart").click();
+      await page.locator('[data-role="leader"]').waitFor();
+      assert.equal(await page.locator(".node").count(), nodes);
+    });
+  });
+}
+
+test("seed of an address with more than nine digits can be started", async () => {
+  await withPage(browser, playground({ nodes: 3, seed: 987_654_007_496 }), {}, async (page) => {
+    await ready(page);
+    await stand(page, 2);
+    await page.locator("#restart").click();
+    await page.waitForFunction(() => parseFloat(document.querySelector("#clock")?.textContent ?? "") < 2);
+    assert.match(page.url(), /seed=987654007496/);
+  });
+});
+
+test("refused settings leave the present run as it is", async () => {
+  await withPage(browser, playground({ nodes: 3, seed: 1, at: 500_000, do: [crash(100_000, 1)] }), {}, async (page) => {
+    await clock(page, 0.5);
+    await page.locator("#seed").evaluate((seed) => (/** @type {HTMLInputElement} */ (seed).value = "-1"));
+    await page.locator("#restart").click();
+    await page.keyboard.press("Escape");
+    await page.locator("#nodes").evaluate((nodes) => nodes.append(new Option("200")));
+    await page.locator("#seed").fill("1");
+    await page.locator("#nodes").selectOption("200");
+    await page.getByText("The run cannot start: a cluster has 1 to 127 nodes, not 200.").waitFor();
+    await page.locator("#step").click();
+    await page.waitForFunction(() => parseFloat(document.querySelector("#clock")?.textContent ?? "") > 0.5);
+    assert.equal(actions(page).length, 1);
+  });
+});
+
+for (const [address, sentence] of /** @type {[string, string][]} */ ([
+  ["nodes=-3&seed=1", "The link asks for -3 nodes; 5 are used."],
+  ["nodes=many", "The link asks for many nodes; 5 are used."],
+  ["nodes=0&seed=1", "The link asks for 0 nodes; 1 is used."],
+  ["nodes=3&seed=x", "The seed of the link is invalid: x;"],
+  ["nodes=3&seed=99999999999999999999", "The seed of the link is invalid"],
+  ["nodes=3&seed=1&at=soon", "The moment of the link is invalid: soon; the run opens at its beginning."],
+  ["nodes=3&seed=1&do=[null]", "The actions of the link are invalid"],
+  ["nodes=3&seed=1&do=[[]]", "The actions of the link are invalid"],
+  ["nodes=3&seed=1&do={}", "The actions of the link are invalid"],
+  ["nodes=3&seed=1&do=%E0%A4%A", "The actions of the link are invalid"],
+  ['nodes=3&seed=1&do=[{"at":1}]', "Ignoring the actions of the link: action 1 is invalid"],
+  ['nodes=3&seed=1&do=[{"at":-1,"do":"power-cut"}]', "Ignoring the actions of the link: action 1 is invalid"],
+  ['nodes=3&seed=1&do=[{"at":1,"do":"power-cut"},{"at":2,"do":"explode"}]', "Ignoring the actions of the link: action 2 is invalid: unknown variant `explode`."],
+  ['nodes=3&seed=1&do=[{"at":2,"do":"power-cut"},{"at":1,"do":"power-cut"}]', "Ignoring the actions of the link: action 1 is earlier than the one before it."],
+  ['nodes=3&seed=1&do=[{"at":1,"do":"crash","node":9}]', "Action 1 of the link is impossible: there is no node 9; it is ignored."],
+  ["nodes=3&seed=1&config=[]", "The settings of the link are invalid; defaults are used."],
+  ['nodes=3&seed=1&config={"founders":9}', "These settings are impossible"],
+  ['nodes=3&seed=1&config={"latency":5}', "These settings are impossible"],
+  ['nodes=3&seed=1&config={"colour":"red"}', "These settings are impossible"],
+])) {
+  test(`invalid address gives a sentence: ${address}`, async () => {
+    await withPage(browser, `${demo.url}/playground/#${address}`, {}, async (page) => {
+      await page.locator("#toast").getByText(sentence).waitFor();
+      await page.locator('[data-role="leader"]').waitFor();
+    });
+  });
+}
