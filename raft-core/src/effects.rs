@@ -37,13 +37,13 @@ pub struct Effects {
     /// Entries wanted back from the durable log. Owed: at least the first of them
     /// ([`Raft::fetched`](crate::Raft::fetched)).
     pub fetches: Vec<Fetch>,
-    /// Pieces wanted of this server's own snapshot. Owed: the bytes
-    /// ([`Raft::snapshot_piece`](crate::Raft::snapshot_piece)). If the snapshot is gone because a later one
-    /// took its place, nothing.
+    /// Pieces wanted of this server's own snapshots. Owed: the bytes
+    /// ([`Raft::snapshot_piece`](crate::Raft::snapshot_piece)), unless the snapshot is not
+    /// [needed](crate::Raft::needs_snapshot) any more.
     pub snapshot_reads: Vec<SnapshotRead>,
     /// Pieces of a snapshot that comes from the leader. Owed: that they are kept together, in order, apart
-    /// from the state machine, until [`install`](Self::install); a piece at offset 0 begins anew, and a restart
-    /// forgets them.
+    /// from the state machine, until [`install`](Self::install). A piece at offset 0 begins again, also an
+    /// empty one, and a restart forgets them.
     pub snapshot_pieces: Vec<SnapshotPiece>,
     /// All pieces have arrived. Owed: the snapshot in the place of the state machine, durably, and the
     /// token ([`Raft::snapshot_installed`](crate::Raft::snapshot_installed)), or that it is
@@ -129,14 +129,16 @@ pub struct Durable {
     pub(crate) entries: Entries,
 }
 
-/// Asks for a piece of this server's own snapshot, for a follower. It is asked for once, however
-/// long it takes, and needs no answer if another snapshot has taken the place of this one.
+/// Asks for a piece of a snapshot of this server, for a follower. It is asked for once, however
+/// long it takes. A caller that keeps the snapshots that are
+/// [needed](crate::Raft::needs_snapshot) can always answer; when the snapshot is not needed any
+/// more, no answer is needed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct SnapshotRead {
     /// Who gets it.
     pub to: NodeId,
-    /// Which snapshot: the one that was named to
-    /// [`Raft::snapshot_taken`](crate::Raft::snapshot_taken) last.
+    /// Which snapshot: one that was named to
+    /// [`Raft::snapshot_taken`](crate::Raft::snapshot_taken) or was installed.
     pub snapshot: Snapshot,
     /// Where the piece begins.
     pub offset: u64,
@@ -144,7 +146,7 @@ pub struct SnapshotRead {
     pub bytes: usize,
 }
 
-/// A piece of a snapshot that comes from the leader.
+/// A piece of a snapshot that comes from the leader. Only that of an empty snapshot is empty.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct SnapshotPiece {
     /// Which snapshot.

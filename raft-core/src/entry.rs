@@ -76,6 +76,12 @@ impl Entry {
 }
 
 impl Snapshot {
+    /// What a follower is sent of the snapshot: a witness learns where its log starts, and gets no
+    /// bytes.
+    pub(crate) fn sent_to(&self, witness: bool) -> Self {
+        Self { size: if witness { 0 } else { self.size }, ..self.clone() }
+    }
+
     /// Whether it is the very one.
     pub(crate) fn is(&self, last: LogId, identity: u64) -> bool {
         (self.last, self.identity) == (last, identity)

@@ -214,7 +214,7 @@ in_words! {
             /// The last entry that the snapshot includes.
             last: LogId,
         } ["§7"] =>
-            "sends {to} its snapshot up to entry {}: what {to} lacks is in no log any more",
+            "sends {to} its snapshot up to entry {}: its log no longer has the entries that {to} needs",
                 last.index;
         /// A snapshot begins to arrive.
         SnapshotBegun {
@@ -396,14 +396,21 @@ in_words! {
             last: LogIndex,
         } =>
             "it acknowledged entry {acknowledged}, and its log ends at entry {last}: the disk lost data; join again under a new identity";
-        /// The caller took a snapshot of something that was not handed out to be applied, or named another membership than
-        /// the one [at its end](crate::Raft::membership_at).
+        /// The caller took a snapshot of something that was not handed out to be applied.
         SnapshotNotOfThisLog {
-            /// The last entry that it is said to include.
+            /// The last entry that the snapshot is said to include.
             last: LogId,
         } =>
             "a snapshot was taken up to entry {} of term {}, which was not applied here",
                 last.index, last.term;
+        /// The caller took a snapshot with another membership than the one
+        /// [at its end](crate::Raft::membership_at).
+        SnapshotMembershipMismatch {
+            /// The last entry that the snapshot includes.
+            last: LogId,
+        } =>
+            "a snapshot was taken with a wrong membership: the membership at entry {} is another",
+                last.index;
         /// The caller gave a piece of a snapshot that is empty or longer than it was to be.
         WrongSnapshotPiece => "the stored snapshot gave back a piece of the wrong size";
         /// The durable log gave back entries other than those that were written.

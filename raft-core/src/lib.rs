@@ -95,7 +95,7 @@
 //! | `messages` | send them; some may be lost | nothing |
 //! | `committed` | feed them to the state machine, in order | nothing |
 //! | `fetches` | read entries from the durable log | [`fetched`](Raft::fetched) |
-//! | `snapshot_reads` | read a piece of the latest snapshot | [`snapshot_piece`](Raft::snapshot_piece) |
+//! | `snapshot_reads` | read a piece of a snapshot | [`snapshot_piece`](Raft::snapshot_piece) |
 //! | `snapshot_pieces` | keep them, apart from the state machine | nothing |
 //! | `install` | make the snapshot durable, and the state machine what it says | [`snapshot_installed`](Raft::snapshot_installed) with the token, or [`snapshot_damaged`](Raft::snapshot_damaged) |
 //! | `reads` | answer the read once its index is applied | nothing |

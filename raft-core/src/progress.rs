@@ -1,10 +1,12 @@
 //! What a leader knows of one follower, and how fast it may send.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use core::time::Duration;
 
-use crate::id::{Instant, LogId, LogIndex};
+use crate::entry::Snapshot;
+use crate::id::{Instant, LogIndex};
 
 /// The leader's view of one follower (Figure 2: `nextIndex`, `matchIndex`), with flow control.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -29,19 +31,19 @@ pub(crate) struct Progress {
     catch_up: CatchUp,
     /// Transfers of leadership to it that came to nothing.
     pub(crate) transfers_failed: u32,
-    /// Something was on the way at the last heartbeat, and nothing came back since.
+    /// A message was in flight at the last heartbeat, or is known to be lost, and nothing came back.
     quiet: bool,
 }
 
 /// How entries go to a follower.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Mode {
     /// One AppendEntries at a time, until it is known where the logs agree.
     Probe {
         /// Whether an answer is awaited.
         awaiting: bool,
     },
-    /// A stream of AppendEntries, sent before the earlier ones are acknowledged (dissertation 10.2.1).
+    /// A stream of AppendEntries, sent before the earlier ones are acknowledged (dissertation 10.2.2).
     Pipeline,
     /// The entries have left memory and were asked for.
     Fetching {
@@ -49,23 +51,36 @@ pub(crate) enum Mode {
         pipeline: bool,
     },
     /// The entries are in no log any more; a snapshot is on its way, piece by piece (§7).
-    Snapshot {
-        /// Which one.
-        last: LogId,
-        /// How much of it the follower has.
-        offset: u64,
-        /// Whose turn it is.
-        awaited: Awaited,
-    },
+    Snapshot(Box<Sending>),
+}
+
+/// A snapshot that is being sent to one follower.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Sending {
+    /// The snapshot with which the transfer began. A later snapshot of this server does not
+    /// replace it while the transfer is running: otherwise a follower might never get a whole one.
+    pub(crate) snapshot: Snapshot,
+    /// How many bytes of it the follower has.
+    pub(crate) offset: u64,
+    pub(crate) awaited: Awaited,
+    /// When the transfer began, or the follower last received more of the snapshot.
+    advanced: Instant,
 }
 
 /// What has to come before the next piece of a snapshot is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Awaited {
+    /// Nothing: an empty piece is due, which asks how much the follower has. A transfer begins
+    /// with this question, and repeats it while the follower is silent: a dead follower costs no
+    /// reads and no bandwidth.
     Nothing,
-    /// The caller reads the piece, which comes however long it takes.
+    /// The answer to the empty piece.
+    Extent,
+    /// Nothing: the next piece is due.
+    Turn,
+    /// The piece, which the caller reads. It comes however long it takes.
     Read,
-    /// The follower was sent the piece. That, or the answer, may be lost.
+    /// The answer to the piece. The piece, or the answer, may be lost.
     Answer,
 }
 
@@ -112,7 +127,7 @@ impl Progress {
             Mode::Pipeline => {
                 self.in_flight.len() < messages_max && self.in_flight_bytes < bytes_max
             }
-            Mode::Fetching { .. } | Mode::Snapshot { .. } => false,
+            Mode::Fetching { .. } | Mode::Snapshot(_) => false,
         }
     }
 
@@ -120,7 +135,7 @@ impl Progress {
     pub(crate) fn sent(&mut self, last: LogIndex, bytes: usize) {
         match &mut self.mode {
             Mode::Probe { awaiting } => *awaiting = true,
-            Mode::Snapshot { .. } => {}
+            Mode::Snapshot(_) => {}
             Mode::Pipeline | Mode::Fetching { .. } => {
                 self.in_flight.push_back((last, bytes));
                 self.in_flight_bytes += bytes;
@@ -139,7 +154,7 @@ impl Progress {
                 self.mode = Mode::Pipeline;
                 self.next_index = self.match_index.next();
             }
-            Mode::Pipeline | Mode::Fetching { .. } | Mode::Snapshot { .. } => {}
+            Mode::Pipeline | Mode::Fetching { .. } | Mode::Snapshot(_) => {}
         }
         self.next_index = self.next_index.max(self.match_index.next());
         while self.in_flight.front().is_some_and(|(last, _)| *last <= self.match_index) {
@@ -164,7 +179,7 @@ impl Progress {
             Mode::Probe { .. } | Mode::Fetching { pipeline: false } => {
                 prev_index.next() == self.next_index
             }
-            Mode::Snapshot { .. } => false,
+            Mode::Snapshot(_) => false,
         }
     }
 
@@ -185,9 +200,46 @@ impl Progress {
     }
 
     /// Begins to send a snapshot.
-    pub(crate) fn send_snapshot(&mut self, last: LogId) {
+    pub(crate) fn send_snapshot(&mut self, snapshot: Snapshot, now: Instant) {
         self.backtrack(self.next_index);
-        self.mode = Mode::Snapshot { last, offset: 0, awaited: Awaited::Nothing };
+        let (offset, awaited) = (0, Awaited::Nothing);
+        self.mode = Mode::Snapshot(Box::new(Sending { snapshot, offset, awaited, advanced: now }));
+    }
+
+    /// The snapshot that the follower is being sent.
+    pub(crate) fn sending(&self) -> Option<&Sending> {
+        match &self.mode {
+            Mode::Snapshot(sending) => Some(sending),
+            _ => None,
+        }
+    }
+
+    /// Returns true if a snapshot is being sent and the transfer made no progress for `timeout`:
+    /// the follower received no more of the snapshot. While the follower installs the snapshot, or
+    /// the leader's caller reads a piece, the transfer is stalled if the follower is not heard.
+    pub(crate) fn transfer_is_stalled(&self, now: Instant, timeout: Duration) -> bool {
+        self.sending().is_some_and(|sending| {
+            let is_whole = sending.offset == sending.snapshot.size;
+            let waits = is_whole || sending.awaited == Awaited::Read;
+            let since = if waits { self.last_contact } else { sending.advanced };
+            now.saturating_since(since) >= timeout
+        })
+    }
+
+    /// The follower has `received` bytes of the snapshot that it is being sent.
+    pub(crate) fn has_received(&mut self, received: u64, now: Instant) {
+        let Mode::Snapshot(sending) = &mut self.mode else { return };
+        if sending.offset == received && sending.awaited != Awaited::Extent {
+            return;
+        }
+        if received > sending.offset {
+            sending.advanced = now;
+        }
+        sending.offset = received;
+        // When all is there, the acknowledgement of the entries comes by itself.
+        let is_whole = received == sending.snapshot.size;
+        sending.awaited = if is_whole { Awaited::Answer } else { Awaited::Turn };
+        self.progressed();
     }
 
     /// Goes on with the catching up of a learner, whose leader's log ends with `last`.
@@ -237,15 +289,26 @@ impl Progress {
         now.saturating_since(self.last_contact) < timeout
     }
 
-    /// The follower cannot be reached: what is on the way is lost. It is searched for with one
-    /// message at a time.
+    /// The follower cannot be reached: messages in flight are lost. The next heartbeat brings an
+    /// empty message that asks what the follower has. Nothing is sent before, because that would
+    /// be lost like the messages before it.
     pub(crate) fn unreachable(&mut self) {
-        match &mut self.mode {
-            Mode::Pipeline => self.backtrack(self.match_index.next()),
-            Mode::Snapshot { awaited, .. } if *awaited == Awaited::Answer => {
-                *awaited = Awaited::Nothing;
+        if self.mode == Mode::Pipeline {
+            self.backtrack(self.match_index.next());
+            self.mode = Mode::Probe { awaiting: true };
+        }
+        self.quiet = self.is_waiting();
+    }
+
+    /// Returns true if a message is in flight that the follower answers.
+    fn is_waiting(&self) -> bool {
+        match &self.mode {
+            Mode::Probe { awaiting } => *awaiting,
+            Mode::Pipeline => !self.in_flight.is_empty(),
+            Mode::Fetching { .. } => false,
+            Mode::Snapshot(sending) => {
+                matches!(sending.awaited, Awaited::Extent | Awaited::Answer)
             }
-            Mode::Snapshot { .. } | Mode::Probe { .. } | Mode::Fetching { .. } => {}
         }
     }
 
@@ -254,24 +317,17 @@ impl Progress {
         self.quiet = false;
     }
 
-    /// Called once a heartbeat interval. If what was on the way before the last one is still not
-    /// answered, it may be lost, and an empty AppendEntries behind it will tell.
+    /// Called once a heartbeat interval. A message that was sent before the last one and is not
+    /// answered may be lost; an empty AppendEntries, or an empty piece of the snapshot, asks.
     pub(crate) fn beat(&mut self) {
         self.heartbeat_due = true;
-        let waiting = match self.mode {
-            Mode::Probe { awaiting } => awaiting,
-            Mode::Pipeline => !self.in_flight.is_empty(),
-            Mode::Fetching { .. } => false,
-            Mode::Snapshot { awaited, .. } => awaited == Awaited::Answer,
-        };
-        if let Mode::Snapshot { awaited, .. } = &mut self.mode {
-            if waiting && self.quiet {
-                *awaited = Awaited::Nothing;
-            }
-            self.quiet = *awaited == Awaited::Answer;
-            return;
+        let waiting = self.is_waiting();
+        let asks = waiting && self.quiet;
+        match &mut self.mode {
+            Mode::Snapshot(sending) if asks => sending.awaited = Awaited::Nothing,
+            Mode::Snapshot(_) => {}
+            _ => self.probe_due = asks,
         }
-        self.probe_due = waiting && self.quiet;
         self.quiet = waiting;
     }
 
@@ -282,6 +338,9 @@ impl Progress {
         self.kept_up = at;
         self.goal.1 = at;
         self.acked_round = 0;
+        if let Mode::Snapshot(sending) = &mut self.mode {
+            sending.advanced = at;
+        }
         if let CatchUp::Round { began, .. } = &mut self.catch_up {
             *began = at;
         }
@@ -295,6 +354,8 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::LogId;
+    use crate::membership::Membership;
 
     fn pipelining() -> Progress {
         let mut progress = Progress::new(LogIndex(5), Instant(0));
@@ -392,21 +453,29 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_piece_is_asked_for_again_after_an_interval() {
+    fn lost_piece_is_asked_about_after_an_interval() {
         let after_two_beats = |awaited| {
             let mut progress = pipelining();
-            progress.mode = Mode::Snapshot { last: LogId::default(), offset: 7, awaited };
+            let snapshot = Snapshot {
+                last: LogId::default(),
+                membership: Membership::default(),
+                identity: 0,
+                size: 9,
+            };
+            progress.send_snapshot(snapshot, Instant(0));
+            if let Mode::Snapshot(sending) = &mut progress.mode {
+                sending.awaited = awaited;
+            }
             [(); 2].map(|()| {
                 progress.beat();
-                match progress.mode {
-                    Mode::Snapshot { awaited, .. } => Some(awaited),
-                    _ => None,
-                }
+                progress.sending().map(|sending| sending.awaited)
             })
         };
-        // It may be on the way.
-        let lost = [Some(Awaited::Answer), Some(Awaited::Nothing)];
-        assert_eq!(after_two_beats(Awaited::Answer), lost);
+        // It may be in flight.
+        let lost = |awaited| [Some(awaited), Some(Awaited::Nothing)];
+        for awaited in [Awaited::Answer, Awaited::Extent] {
+            assert_eq!(after_two_beats(awaited), lost(awaited));
+        }
         let read = [Some(Awaited::Read); 2];
         assert_eq!(after_two_beats(Awaited::Read), read, "only slow");
     }

@@ -66,7 +66,6 @@ impl Raft {
         let (term, commit_index) = (self.term(), self.commit_index);
         let last = self.log.last().index;
         let log_start = self.log.start().index;
-        let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.last);
         self.notice_who_keeps_up();
         let for_witnesses = self.safe_for_witnesses();
         let RoleState::Leader(leader) = &mut self.role else { return };
@@ -86,17 +85,18 @@ impl Raft {
                 };
                 self.send(*follower, Message::Heartbeat(Heartbeat { term, round, commit_index }));
             }
-            let is_sent_snapshot = matches!(progress.mode, Mode::Snapshot { .. });
+            let is_sent_snapshot = progress.sending().is_some();
             let lacks_entries = progress.next_index <= log_start;
             if is_sent_snapshot && !lacks_entries {
                 // It got what it lacked, from wherever.
                 progress.mode = Mode::Pipeline;
             } else if lacks_entries
                 && !is_sent_snapshot
-                && let Some(last) = snapshot
+                && let Some(snapshot) = &self.snapshot
             {
-                progress.send_snapshot(last);
-                let to = *follower;
+                let (to, last) = (*follower, snapshot.last);
+                let sent = snapshot.sent_to(self.membership().is_witness(to));
+                progress.send_snapshot(sent, self.now);
                 self.explain(|| Event::SnapshotSent { to, last });
             }
             if core::mem::take(&mut progress.probe_due) {
@@ -366,8 +366,9 @@ impl Raft {
         }
     }
 
-    /// Messages to `peer` are being lost: nothing more is sent ahead until it answers. Reporting it
-    /// is optional, and spares traffic.
+    /// Messages to `peer` are being lost: nothing more is sent ahead until `peer` answers, and a
+    /// leader asks with the next heartbeat what `peer` has. Reporting this is optional and spares
+    /// traffic; reporting it again causes none.
     pub fn unreachable(&mut self, peer: NodeId, now: Instant) {
         if self.begin(now) {
             return;

@@ -122,6 +122,8 @@ rules! {
     SnapshotKeepsSuffix: "§7",
     /// A snapshot brings its membership along.
     SnapshotHasMembership: "§7",
+    /// A snapshot that a follower is being sent is sent to its end, also if there is a later one.
+    RunningTransferFinishes: "our own",
     /// Pieces of one snapshot do not complete another.
     PiecesOfOneSnapshot: "§7",
     /// A log continues after a snapshot only if it holds the snapshot's last entry.

@@ -1,6 +1,7 @@
 //! Log compaction and snapshots (§7), in pieces that can be resumed.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -36,13 +37,17 @@ enum IncomingState {
 const PIECES_MAX: usize = 4;
 
 impl Raft {
-    /// A snapshot of the state machine is durable, together with its [`Snapshot`], in the place of
-    /// earlier ones. The entries up to `retain_after` are removed from the log; followers that
-    /// still need those get the snapshot instead, so it is good to retain some.
+    /// A snapshot of the state machine is durable, together with its [`Snapshot`]. The entries up
+    /// to `retain_after` are removed from the log; followers that still need those get the
+    /// snapshot instead, so it is good to retain some. While a leader sends an earlier snapshot,
+    /// it also retains the entries after that one: the follower needs them next.
+    ///
+    /// Afterwards the caller may remove each earlier snapshot that is not
+    /// [needed](Self::needs_snapshot).
     ///
     /// The membership is the one at [`membership_at`](Self::membership_at) of the snapshot's last
-    /// entry. A snapshot that is no later than the previous one changes nothing, nor does that of a server which has not
-    /// learned yet who the members are: nobody could begin with it.
+    /// entry. A snapshot that is no later than the previous one changes nothing, nor does that of a
+    /// server which has not learned yet who the members are: no server could begin with it.
     pub fn snapshot_taken(&mut self, snapshot: Snapshot, retain_after: LogIndex, now: Instant) {
         if self.begin(now) {
             return;
@@ -52,29 +57,69 @@ impl Raft {
         if !is_news || self.membership_at(last.index).validate().is_err() {
             return;
         }
-        let is_applied = last.index <= self.delivered && self.log.contains(last);
-        if !is_applied || snapshot.membership != *self.membership_at(last.index) {
+        if last.index > self.delivered || !self.log.contains(last) {
             return self.stop(StopReason::SnapshotNotOfThisLog { last });
         }
+        if snapshot.membership != *self.membership_at(last.index) {
+            return self.stop(StopReason::SnapshotMembershipMismatch { last });
+        }
         self.explain(|| Event::SnapshotTaken { last });
-        let retain_after = retain_after.min(last.index).max(self.log.start().index);
-        self.snapshot = Some(snapshot);
+        self.replace_snapshot(snapshot);
         self.memberships.compact(last.index);
+        let sent = self.transfers().map(|(_, sent)| sent.last.index).min().unwrap_or(last.index);
+        let retain_after = retain_after.min(last.index).min(sent).max(self.log.start().index);
         if let Some(term) = self.log.term_at(retain_after) {
             self.log.compact(LogId::new(term, retain_after));
         }
-        self.snapshot_replaced(last);
     }
 
-    /// The earlier snapshot is gone, and whoever was being sent it is sent the one up to `last`.
-    fn snapshot_replaced(&mut self, last: LogId) {
+    /// There is a later snapshot. Transfers of an earlier one go on, or a follower that is slower
+    /// than snapshots are taken would never get a whole one. A stalled transfer gives way: it would
+    /// retain the earlier snapshot, and the log after it, for as long as the follower is dead.
+    fn replace_snapshot(&mut self, snapshot: Snapshot) {
+        let (now, timeout) = (self.now, self.config.election_timeout_max);
+        let last = snapshot.last;
+        let witnesses = self.membership().witnesses().to_vec();
+        let finishes = self.config.keeps(Rule::RunningTransferFinishes);
+        let mut begun = Vec::new();
         if let RoleState::Leader(leader) = &mut self.role {
-            for (_, progress) in &mut leader.followers {
-                if let Mode::Snapshot { .. } = progress.mode {
-                    progress.send_snapshot(last);
+            for (id, progress) in &mut leader.followers {
+                if progress.transfer_is_stalled(now, timeout)
+                    || (!finishes && progress.sending().is_some())
+                {
+                    progress.send_snapshot(snapshot.sent_to(witnesses.contains(id)), now);
+                    begun.push(*id);
                 }
             }
         }
+        self.snapshot = Some(snapshot);
+        for to in begun {
+            self.explain(|| Event::SnapshotSent { to, last });
+        }
+    }
+
+    /// The followers that this leader sends a snapshot, and which.
+    fn transfers(&self) -> impl Iterator<Item = (NodeId, &Snapshot)> {
+        let leader = match &self.role {
+            RoleState::Leader(leader) => Some(leader),
+            _ => None,
+        };
+        let followers = leader.into_iter().flat_map(|leader| &leader.followers);
+        followers.filter_map(|(id, progress)| Some((*id, &progress.sending()?.snapshot)))
+    }
+
+    /// Returns true while the caller has to keep the bytes of a snapshot: it is the latest one, or
+    /// this leader is sending it to a follower.
+    ///
+    /// A caller that has made a new snapshot durable asks this for each earlier one after
+    /// [`snapshot_taken`](Self::snapshot_taken), and removes those that are not needed. So there
+    /// is at most one snapshot besides the latest for each follower that is being sent one. After
+    /// a restart only the latest is needed.
+    #[must_use]
+    pub fn needs_snapshot(&self, snapshot: &Snapshot) -> bool {
+        let is_it = |needed: &Snapshot| needed.is(snapshot.last, snapshot.identity);
+        self.snapshot.as_ref().is_some_and(is_it)
+            || self.transfers().any(|(_, sent)| sent.size > 0 && is_it(sent))
     }
 
     /// The latest durable snapshot.
@@ -94,33 +139,28 @@ impl Raft {
         &mut self,
         follower: NodeId,
         progress: &mut Progress,
-        reads: &mut alloc::vec::Vec<SnapshotRead>,
+        reads: &mut Vec<SnapshotRead>,
     ) {
-        let Mode::Snapshot { offset, awaited: awaited @ Awaited::Nothing, .. } = &mut progress.mode
-        else {
-            return;
-        };
-        let Some(snapshot) = &self.snapshot else { return };
-        let snapshot = self.snapshot_for(follower, snapshot);
-        let left = snapshot.size.saturating_sub(*offset);
-        if left == 0 {
-            // Either there is nothing to send, or all was sent: this asks what has arrived.
-            *awaited = Awaited::Answer;
-            return self.send_piece(follower, snapshot, *offset, Bytes::new());
+        let Mode::Snapshot(sending) = &mut progress.mode else { return };
+        let (snapshot, offset) = (&sending.snapshot, sending.offset);
+        match sending.awaited {
+            Awaited::Nothing => {
+                sending.awaited = Awaited::Extent;
+                self.send_piece(follower, snapshot.clone(), offset, Bytes::new());
+            }
+            Awaited::Turn => {
+                sending.awaited = Awaited::Read;
+                let left = usize::try_from(snapshot.size - offset).unwrap_or(usize::MAX);
+                let bytes = left.min(self.config.snapshot_piece_bytes_max);
+                reads.push(SnapshotRead {
+                    to: follower,
+                    snapshot: snapshot.clone(),
+                    offset,
+                    bytes,
+                });
+            }
+            Awaited::Extent | Awaited::Read | Awaited::Answer => {}
         }
-        *awaited = Awaited::Read;
-        let bytes =
-            usize::try_from(left).unwrap_or(usize::MAX).min(self.config.snapshot_piece_bytes_max);
-        reads.push(SnapshotRead { to: follower, snapshot, offset: *offset, bytes });
-    }
-
-    /// A witness gets to know where its log starts, and nothing else.
-    pub(crate) fn snapshot_for(&self, follower: NodeId, snapshot: &Snapshot) -> Snapshot {
-        let mut snapshot = snapshot.clone();
-        if self.membership().is_witness(follower) {
-            snapshot.size = 0;
-        }
-        snapshot
     }
 
     fn send_piece(&mut self, follower: NodeId, snapshot: Snapshot, offset: u64, data: Bytes) {
@@ -135,18 +175,15 @@ impl Raft {
         }
         let SnapshotRead { to, snapshot, offset: begin, bytes } = read;
         let Some(progress) = self.role.progress_of(to) else { return };
-        let Mode::Snapshot { last, offset, awaited } = &mut progress.mode else { return };
-        if (*last, *offset, *awaited) != (snapshot.last, begin, Awaited::Read) {
-            return;
-        }
-        let current = self.snapshot.as_ref();
-        if !current.is_some_and(|current| current.is(snapshot.last, snapshot.identity)) {
+        let Mode::Snapshot(sending) = &mut progress.mode else { return };
+        let is_same = sending.snapshot.is(snapshot.last, snapshot.identity);
+        if !is_same || (sending.offset, sending.awaited) != (begin, Awaited::Read) {
             return;
         }
         if data.is_empty() || data.len() > bytes {
             return self.stop(StopReason::WrongSnapshotPiece);
         }
-        *awaited = Awaited::Answer;
+        sending.awaited = Awaited::Answer;
         progress.progressed();
         self.send_piece(to, snapshot, begin, data);
     }
@@ -168,6 +205,8 @@ impl Raft {
             || snapshot.membership.validate().is_err()
         {
             self.ignore(from, IgnoreReason::MalformedSnapshot);
+        } else if let Some(index) = self.contradicts_committed(last) {
+            self.stop(StopReason::CommittedEntryConflict { index });
         } else if last.index <= self.commit_index && self.config.keeps(Rule::SnapshotIsAhead) {
             // It has all that, and says so as soon as it is on disk.
             self.acknowledge_snapshot(last);
@@ -175,6 +214,22 @@ impl Raft {
             let received = self.take_piece(from, snapshot, offset, data);
             self.answer_piece(from, last, identity, received);
         }
+    }
+
+    /// The committed entry of this server that a history with the committed entry `last` does not
+    /// contain. Such a history shows that a server has lost data.
+    fn contradicts_committed(&self, last: LogId) -> Option<LogIndex> {
+        let start = self.log.start();
+        let (index, is_contradiction) = if last.index > self.commit_index {
+            // Terms never fall in a log.
+            let committed = self.log.term_at(self.commit_index);
+            (self.commit_index, committed.is_some_and(|term| term > last.term))
+        } else if last.index < start.index {
+            (last.index, last.term > start.term)
+        } else {
+            (last.index, !self.log.contains(last))
+        };
+        is_contradiction.then_some(index)
     }
 
     fn answer_piece(&mut self, leader: NodeId, last: LogId, identity: u64, received: u64) {
@@ -219,9 +274,9 @@ impl Raft {
         }
         let state =
             if end == snapshot.size { IncomingState::Complete } else { IncomingState::Receiving };
-        if !data.is_empty() {
-            self.pieces.push(SnapshotPiece { snapshot: snapshot.clone(), offset, data });
-        }
+        // That of an empty snapshot is empty: without it, the caller would install what it has of
+        // another one.
+        self.pieces.push(SnapshotPiece { snapshot: snapshot.clone(), offset, data });
         self.incoming = Some(Incoming { snapshot, received: end, state });
         end
     }
@@ -273,12 +328,13 @@ impl Raft {
         self.settle(last.index);
         let conflicts = !self.log.contains(last)
             && (self.config.keeps(Rule::SnapshotReplacesConflict) || last > self.log.last());
-        // A snapshot that is news does not conflict with what was committed since, nor with the log of
-        // a server that was elected since.
+        // A snapshot does not conflict with entries that were committed since it arrived, nor with
+        // the log of a server that was elected since.
         let leads = matches!(self.role, RoleState::Leader(_));
-        let replaces_committed = last.index <= self.commit_index || leads;
-        if conflicts && replaces_committed && self.config.keeps(Rule::SnapshotIsAhead) {
-            return self.stop(StopReason::CommittedEntryConflict { index: last.index });
+        let conflict = self.contradicts_committed(last);
+        let conflict = conflict.or_else(|| (conflicts && leads).then_some(last.index));
+        if let Some(index) = conflict.filter(|_| self.config.keeps(Rule::SnapshotIsAhead)) {
+            return self.stop(StopReason::CommittedEntryConflict { index });
         }
         if conflicts || !self.config.keeps(Rule::SnapshotKeepsSuffix) {
             let membership = if self.config.keeps(Rule::SnapshotHasMembership) {
@@ -294,8 +350,7 @@ impl Raft {
             self.memberships.compact(last.index);
         }
         self.membership_changed();
-        self.snapshot = Some(snapshot);
-        self.snapshot_replaced(last);
+        self.replace_snapshot(snapshot);
         self.refetching = false;
         self.refetched = None;
         if self.config.keeps(Rule::SnapshotIsAhead) {
@@ -326,24 +381,17 @@ impl Raft {
         if !self.answers_this_term(from, response.term) {
             return;
         }
-        let is_meant = |snapshot: &&Snapshot| snapshot.is(response.last, response.identity);
-        let meant = self.snapshot.as_ref().filter(is_meant);
-        let size = meant.map(|snapshot| self.snapshot_for(from, snapshot).size);
+        let now = self.now;
         let Some(progress) = self.role.progress_of(from) else { return };
-        progress.last_contact = self.now;
-        match &mut progress.mode {
-            Mode::Snapshot { last, offset, awaited }
-                if *last == response.last && size.is_some_and(|size| response.received <= size) =>
-            {
-                if *offset != response.received {
-                    *offset = response.received;
-                    // When all is there, the acknowledgement of the entries comes by itself.
-                    let is_all = size == Some(response.received);
-                    *awaited = if is_all { Awaited::Answer } else { Awaited::Nothing };
-                    progress.progressed();
-                }
-            }
-            _ => self.ignore(from, IgnoreReason::LateAnswer),
+        progress.last_contact = now;
+        let sent = progress.sending().map(|sending| &sending.snapshot);
+        let is_meant = sent.is_some_and(|sent| {
+            sent.is(response.last, response.identity) && response.received <= sent.size
+        });
+        if is_meant {
+            progress.has_received(response.received, now);
+        } else {
+            self.ignore(from, IgnoreReason::LateAnswer);
         }
     }
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::event::StopReason;
 use crate::id::{Instant, LogId, LogIndex, NodeId, Term};
-use crate::progress::{Mode, Progress};
+use crate::progress::{Mode, Progress, Sending};
 use crate::raft::{Raft, RoleState};
 
 /// What a server is in its term (§5.1).
@@ -110,7 +110,7 @@ impl Raft {
             in_flight: progress.in_flight(),
             last_contact: progress.last_contact,
             fetching: matches!(progress.mode, Mode::Fetching { .. }),
-            snapshot: self.snapshot_progress(*id, progress),
+            snapshot: progress.sending().map(SnapshotProgress::of),
             caught_up: progress.has_caught_up(self.now, self.config.election_timeout_min),
         };
         let ballot = self.role.ballot();
@@ -136,10 +136,11 @@ impl Raft {
             stopped: self.stopped,
         }
     }
+}
 
-    fn snapshot_progress(&self, follower: NodeId, progress: &Progress) -> Option<SnapshotProgress> {
-        let Mode::Snapshot { last, offset, .. } = progress.mode else { return None };
-        let size = self.snapshot_for(follower, self.snapshot()?).size;
-        Some(SnapshotProgress { last, received: offset, size })
+impl SnapshotProgress {
+    fn of(sending: &Sending) -> Self {
+        let (last, size) = (sending.snapshot.last, sending.snapshot.size);
+        Self { last, received: sending.offset, size }
     }
 }

@@ -57,6 +57,9 @@ pub(crate) struct Running {
     pub(crate) lessor: Option<Box<Lessor>>,
     /// A snapshot as far as it has arrived.
     pub(crate) arriving: Vec<u8>,
+    /// Earlier snapshots of this server that it is still sending to followers. A restart removes
+    /// them: a server that does not lead sends none.
+    pub(crate) sent_snapshots: Vec<(Snapshot, Bytes)>,
     /// A whole snapshot that is being written to the disk.
     pub(crate) installing: Option<Installing>,
 }
@@ -215,6 +218,7 @@ impl Node {
             confirmed: Vec::new(),
             lessor: None,
             arriving: Vec::new(),
+            sent_snapshots: Vec::new(),
             installing: None,
         }));
         Ok(())

@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut, Bytes};
 use raft_core::{Install, LogIndex, NodeId, Snapshot, SnapshotRead};
 use raft_kv::Kv;
 
-use crate::node::Installing;
+use crate::node::{Installing, Running};
 use crate::store::SharedStore;
 use crate::trace::TraceHash;
 use crate::world::{Happening, World, note};
@@ -42,19 +42,19 @@ impl World {
         };
         let kv = running.kv.clone();
         node.kv_on_disk = kv;
-        node.disk.snapshot = Some((snapshot.clone(), data));
+        let earlier = node.disk.snapshot.replace((snapshot.clone(), data));
         let retain_after = LogIndex(applied.0.saturating_sub(retain));
         self.with_running(id, |running, now| {
             running.raft.snapshot_taken(snapshot, retain_after, now);
+            running.keep_sent_snapshots(earlier);
         });
     }
 
     pub(crate) fn answer_snapshot_read(&mut self, id: u64, read: SnapshotRead) {
-        let Some((snapshot, data)) = self.node(id).and_then(|node| node.disk.snapshot.clone())
-        else {
-            return;
-        };
-        if snapshot.last == read.snapshot.last {
+        let Some(node) = self.node(id) else { return };
+        let sent = node.running().into_iter().flat_map(|running| &running.sent_snapshots);
+        let mut stored = node.disk.snapshot.iter().chain(sent);
+        if let Some((_, data)) = stored.find(|(snapshot, _)| *snapshot == read.snapshot) {
             let begin = read.offset as usize;
             let piece = data.slice(begin..begin + read.bytes);
             self.with_running(id, |running, now| {
@@ -106,7 +106,7 @@ impl World {
         };
         let Installing { snapshot, data, kv, token } = installing;
         let last = snapshot.last.index;
-        node.disk.snapshot = Some((snapshot, data));
+        let earlier = node.disk.snapshot.replace((snapshot, data));
         node.kv_on_disk = kv.clone();
         if !self.config.witnesses.contains(&id) {
             let state = self.invariants.observe_state(NodeId(id), last.0, kv.fingerprint());
@@ -117,8 +117,17 @@ impl World {
             // Whoever proposed what the snapshot includes never learns what became of it.
             running.proposals.retain(|index, _| *index > last);
             running.raft.snapshot_installed(token, now);
+            running.keep_sent_snapshots(earlier);
         });
         self.tell_watchers(id);
+    }
+}
+
+impl Running {
+    /// Another snapshot is on the disk. The earlier ones are removed, except those under transfer.
+    fn keep_sent_snapshots(&mut self, earlier: Option<(Snapshot, Bytes)>) {
+        self.sent_snapshots.extend(earlier);
+        self.sent_snapshots.retain(|(snapshot, _)| self.raft.needs_snapshot(snapshot));
     }
 }
 
@@ -156,6 +165,36 @@ fn decode(mut data: Bytes) -> Option<Kv<SharedStore>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action::Action;
+    use crate::config::WorldConfig;
+
+    /// F3: a leader that took snapshots faster than they travel began to send each of them, and
+    /// a follower never had a whole one.
+    #[test]
+    fn follower_catches_up_while_the_leader_takes_snapshots() {
+        let config = WorldConfig {
+            seed: 7,
+            clients: 5,
+            snapshot_every: 100,
+            story: false,
+            ..WorldConfig::default()
+        };
+        let mut world = World::new(config).unwrap();
+        world.run_until(120_000_000);
+        world.act(&Action::Crash { node: 5 }).unwrap();
+        world.run_until(135_000_000);
+        world.act(&Action::Restart { node: 5 }).unwrap();
+        let applied = |world: &World, id| {
+            let running = world.node(id).and_then(|node| node.running());
+            running.map_or(0, |running| running.raft.delivered_index().0)
+        };
+        let leader = applied(&world, 1);
+        world.run_until(180_000_000);
+        let behind = applied(&world, 1) - applied(&world, 5);
+        let taken = applied(&world, 1) - leader;
+        assert!(taken > 500, "there were many snapshots: {taken} entries");
+        assert!(behind < 100, "node 5 is {behind} entries behind");
+    }
 
     #[test]
     fn a_state_machine_survives_its_journey() {

@@ -187,9 +187,10 @@ impl World {
         self.settle(id);
     }
 
-    /// How long the largest snapshot is on its way, piece by piece, each of which waits for the answer to the one before.
+    /// How long the largest snapshot travels. The leader asks first how much the follower has, and
+    /// each piece waits for the answer to the one before.
     pub(crate) fn snapshot_travels(&self) -> u64 {
-        self.snapshot_pieces() * 2 * self.network.latency.max
+        (1 + self.snapshot_pieces()) * 2 * self.network.latency.max
     }
 
     /// How many pieces the largest snapshot has.

@@ -72,8 +72,10 @@ fn a_snapshot_with_another_membership_ends_the_server() {
     wrong.membership = Membership::new([NodeId(3)]);
     let last = wrong.last;
     cluster.raft(1).snapshot_taken(wrong, index, now);
-    let reason = StopReason::SnapshotNotOfThisLog { last };
+    let reason = StopReason::SnapshotMembershipMismatch { last };
     assert_eq!(cluster.raft(1).stopped(), Some(reason));
+    let text = "a snapshot was taken with a wrong membership: the membership at entry 2 is another";
+    assert_eq!(reason.to_string(), text);
 }
 
 /// After it there would be no position for an entry.

@@ -28,6 +28,8 @@ pub struct Server {
     pub fetches: Vec<Fetch>,
     /// Reads of a snapshot that are not answered yet, if that is up to the test.
     pub snapshot_reads: Vec<SnapshotRead>,
+    /// Earlier snapshots that are still being sent.
+    pub kept: Vec<(Snapshot, Bytes)>,
     pub reads: Vec<ReadOutcome>,
     pub events: Vec<Event>,
 }
@@ -100,6 +102,7 @@ impl Cluster {
             install: None,
             fetches: Vec::new(),
             snapshot_reads: Vec::new(),
+            kept: Vec::new(),
             reads: Vec::new(),
             events: Vec::new(),
         };
@@ -123,6 +126,7 @@ impl Cluster {
         let mut server = self.servers.remove(&id).unwrap();
         server.raft = self.start(id, &server.founders, &mut server.disk);
         server.snapshot_reads.clear();
+        server.kept.clear();
         server.writes.clear();
         server.applied.clear();
         server.state = server.disk.commands();
@@ -282,9 +286,11 @@ impl Cluster {
             identity: data.len() as u64,
             size: data.len() as u64,
         };
-        server.disk.snapshot = Some((snapshot.clone(), data));
+        let earlier = server.disk.snapshot.replace((snapshot.clone(), data));
+        server.kept.extend(earlier);
         let retain_after = LogIndex(last.0.saturating_sub(retain));
         server.raft.snapshot_taken(snapshot, retain_after, now);
+        server.kept.retain(|(snapshot, _)| server.raft.needs_snapshot(snapshot));
         self.drain();
     }
 
@@ -326,11 +332,10 @@ impl Server {
 
     /// Answers all reads of the snapshot.
     pub fn read_snapshots(&mut self, now: Instant) {
-        let Some((snapshot, data)) = &self.disk.snapshot else {
-            return;
-        };
         for read in self.snapshot_reads.drain(..) {
-            assert_eq!(*snapshot, read.snapshot);
+            let stored = self.disk.snapshot.iter().chain(&self.kept);
+            let mut found = stored.filter(|(snapshot, _)| *snapshot == read.snapshot);
+            let (_, data) = found.next().expect("a snapshot is there while it is needed");
             let begin = read.offset as usize;
             let piece = data.slice(begin..begin + read.bytes);
             self.raft.snapshot_piece(read, piece, now);

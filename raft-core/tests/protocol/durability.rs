@@ -113,7 +113,7 @@ fn what_comes_back_with_a_token_does_not_overtake_what_is_fetched() {
     };
     // A snapshot that is being installed keeps what is committed from being handed out, and turns out damaged.
     let begin_to_install = |raft: &mut Raft, leader, term| {
-        let last = LogId::new(Term(1), LogIndex(10));
+        let last = LogId::new(Term(term), LogIndex(10));
         let snapshot = Snapshot { last, membership: members.clone(), identity: 1, size: 1 };
         let (offset, data) = (0, vec![1].into());
         let request = InstallSnapshot { term: Term(term), snapshot, offset, data };

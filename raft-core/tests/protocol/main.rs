@@ -17,6 +17,7 @@ mod membership;
 mod reads;
 mod replication;
 mod room;
+mod snapshot_transfer;
 mod snapshots;
 mod status;
 mod transfer;

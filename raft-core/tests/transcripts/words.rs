@@ -132,6 +132,13 @@ fn append(request: &AppendEntries) -> String {
 
 fn snapshot(request: &InstallSnapshot) -> String {
     let (begin, size) = (request.offset, request.snapshot.size);
+    if request.data.is_empty() && size > 0 {
+        let last = position(request.snapshot.last);
+        return format!(
+            "how many of the {size} bytes of the snapshot up to {last} do you have? term {}",
+            request.term
+        );
+    }
     format!(
         "snapshot up to {} in term {}, with {}: bytes {begin} to {} of {size}",
         position(request.snapshot.last),

@@ -54,6 +54,8 @@ pub struct Server {
     /// The state machine: the commands that were applied.
     pub applied: Vec<String>,
     arriving: Vec<u8>,
+    /// Earlier snapshots that the server is still sending.
+    sent_snapshots: Vec<(Snapshot, Bytes)>,
     install: Option<Install>,
     /// Whether a snapshot that has arrived waits until the transcript says that it is installed.
     pub holds_snapshots: bool,
@@ -129,6 +131,7 @@ impl World {
             is_slow: false,
             applied: Vec::new(),
             arriving: Vec::new(),
+            sent_snapshots: Vec::new(),
             install: None,
             holds_snapshots: false,
             reads: BTreeMap::new(),
@@ -157,6 +160,7 @@ impl World {
         server.raft = None;
         server.writes.clear();
         server.arriving.clear();
+        server.sent_snapshots.clear();
         server.install = None;
         server.reads.clear();
         Ok(())
@@ -221,8 +225,10 @@ impl World {
                 self.fetch(id, fetch)?;
             }
             for read in effects.snapshot_reads.drain(..) {
-                let snapshot = self.server(id)?.disk.snapshot.as_ref();
-                let (_, data) = snapshot.ok_or("there is no snapshot to read")?;
+                let server = self.server(id)?;
+                let mut stored = server.disk.snapshot.iter().chain(&server.sent_snapshots);
+                let found = stored.find(|(snapshot, _)| *snapshot == read.snapshot);
+                let (_, data) = found.ok_or("there is no snapshot to read")?;
                 let begin = read.offset as usize;
                 let piece = data.slice(begin..begin + read.bytes);
                 self.raft_mut(id)?.snapshot_piece(read, piece, now);
@@ -376,9 +382,10 @@ impl World {
             identity: data.len() as u64,
             size: data.len() as u64,
         };
-        server.disk.snapshot = Some((snapshot.clone(), data));
+        server.sent_snapshots.extend(server.disk.snapshot.replace((snapshot.clone(), data)));
         let retain_after = LogIndex(index.0.saturating_sub(keep));
         raft.snapshot_taken(snapshot, retain_after, now);
+        server.sent_snapshots.retain(|(snapshot, _)| raft.needs_snapshot(snapshot));
         self.drain(id)
     }
 
