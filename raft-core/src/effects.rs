@@ -13,9 +13,14 @@ use crate::message::Message;
 
 /// A buffer that [`Raft::drain`](crate::Raft::drain) fills and the caller empties.
 ///
-/// The fields are independent of each other: messages may leave before, after and while the write
-/// happens, because a message that promises something about a write is not in here before that
-/// write is durable. What is answered is answered by an input, and its effects come with the next drain.
+/// The fields are independent of each other, with one exception. Messages may leave before, after
+/// and while the write happens, because a message that promises something about a write is not in
+/// here before that write is durable. What is answered is answered by an input, and its effects come
+/// with the next drain.
+///
+/// The exception is [`install`](Self::install). It comes after the entries of
+/// [`committed`](Self::committed) of all earlier drains, and after
+/// [`snapshot_pieces`](Self::snapshot_pieces) of all drains, this one included.
 ///
 /// A driver should take it apart by name, without `..`, as that of the [guide](crate::guide::driver) does: then an
 /// effect that it has forgotten is an error of the compiler. For that, and unlike other structs here, this one is not
@@ -45,7 +50,8 @@ pub struct Effects {
     /// from the state machine, until [`install`](Self::install). A piece at offset 0 begins again, also an
     /// empty one, and a restart forgets them.
     pub snapshot_pieces: Vec<SnapshotPiece>,
-    /// All pieces have arrived. Owed: the snapshot in the place of the state machine, durably, and the
+    /// All pieces have arrived; the last of them can be in this very drain. Owed, after the committed
+    /// entries of earlier drains and after the pieces: the snapshot in the place of the state machine, durably, and the
     /// token ([`Raft::snapshot_installed`](crate::Raft::snapshot_installed)), or that it is
     /// [damaged](crate::Raft::snapshot_damaged). Until then nothing more is handed out to be applied. Take it
     /// before the next drain, which panics otherwise.
@@ -159,8 +165,8 @@ pub struct SnapshotPiece {
 
 /// A snapshot of the leader has arrived whole.
 ///
-/// Apply what was committed before, check the snapshot, make it and its
-/// [`Snapshot`] durable, put it in the place of the state machine, and only then turn this into
+/// First apply the committed entries that came with earlier drains, and store the pieces that came
+/// with this drain and earlier ones. Then check the snapshot, make it and its [`Snapshot`] durable, put it in the place of the state machine, and only then turn this into
 /// [`Installed`] with [`done`](Self::done) and hand that to
 /// [`Raft::snapshot_installed`](crate::Raft::snapshot_installed). If the snapshot turns out to be
 /// damaged, call [`Raft::snapshot_damaged`](crate::Raft::snapshot_damaged): it is sent again.

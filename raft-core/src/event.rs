@@ -9,7 +9,7 @@ use crate::words::in_words;
 
 in_words! {
     /// A decision of one server. [`Display`](core::fmt::Display) continues a sentence that begins with the
-    /// server's name; [`source`](Event::source) names the rule.
+    /// server's name; [`source`](Event::source) says where the rule is written.
     #[derive(Clone, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum Event {
@@ -47,7 +47,7 @@ in_words! {
             to: Term,
             /// The server that knew of the later term; none when it stands for election itself.
             learned_from: Option<NodeId>,
-        } ["§5.1"] =>
+        } [if learned_from.is_some() { "§5.1" } else { "§5.2" }] =>
             if (let Some(node) = learned_from) "moves from term {from} to term {to}, learned from {node}";
             else "moves from term {from} to term {to} to stand for election";
         /// It recognized a leader.
@@ -150,28 +150,32 @@ in_words! {
             from: LogIndex,
             /// The commit index after.
             to: LogIndex,
-        } ["§5.4.2"] =>
+            /// The leader from which a follower learned that; none at the leader itself, which
+            /// counts the servers that store the entries.
+            learned_from: Option<NodeId>,
+        } [if learned_from.is_some() { "§5.3" } else { "§5.4.2" }] =>
             if (from.next() == *to) "commits entry {to}";
             else "commits entries {} to {to}", from.next();
         /// More of its own log is durable.
         LogPersisted {
             /// The last durable entry.
             through: LogId,
-        } ["dissertation 10.2.1"] => "has its log on disk up to entry {}", through.index;
+        } ["Figure 2"] => "has its log on disk up to entry {}", through.index;
         /// As a leader, it began a round of heartbeats that confirms reads.
         ReadRoundStarted {
             /// The number of the round.
             round: u64,
         } ["dissertation 6.4"] => "asks its followers, in round {round}, whether it still leads";
-        /// A majority confirmed that it still led after the read arrived.
+        /// A read may be answered, because there was no later leader when the read arrived.
         ReadConfirmed {
             /// The read.
             id: ReadId,
             /// What the read must see.
             read_index: LogIndex,
-        } ["dissertation 6.4"] =>
-            "may answer read {} once entry {read_index} is applied: a majority still follows it",
-                id.0;
+            /// Why there was no later leader.
+            reason: ReadConfirmation,
+        } [reason.tell(|source, _| source)] =>
+            "may answer read {} once entry {read_index} is applied: {reason}", id.0;
         /// It put a new membership into its log, as leader.
         MembershipProposed {
             /// The entry.
@@ -232,12 +236,12 @@ in_words! {
         SnapshotDamaged {
             /// The last entry that it should include.
             last: LogId,
-        } ["§7"] => "throws a damaged snapshot up to entry {} away", last.index;
+        } ["our own"] => "discards a damaged snapshot up to entry {}", last.index;
         /// Its disk has no room for more, or has room again.
         DiskFull {
             /// Whether it is full.
             full: bool,
-        } ["dissertation 11.1"] =>
+        } ["our own"] =>
             if (*full) "has no room left on its disk";
             else "has room on its disk again";
         /// It ignored a message that no correct server sends, or that came too late to matter.
@@ -246,12 +250,12 @@ in_words! {
             from: NodeId,
             /// Why.
             reason: IgnoreReason,
-        } ["§5.1"] => "ignores a message from {from}: {reason}";
+        } [reason.tell(|source, _| source)] => "ignores a message from {from}: {reason}";
         /// It stopped for good.
         Stopped {
             /// Why.
             reason: StopReason,
-        } ["§5.4.3"] => "stops for good: {reason}";
+        } [reason.tell(|source, _| source)] => "stops for good: {reason}";
     }
 
     /// Why a leader or candidate stepped down.
@@ -271,22 +275,38 @@ in_words! {
         /// A majority has not been heard for an election timeout.
         QuorumLost ["dissertation 6.2"] => "a majority was not heard for an election timeout";
         /// So many refused that the election cannot be won.
-        ElectionLost ["§5.2"] => "a majority can no longer come together";
+        ElectionLost ["our own"] => "so many voters refused that no majority is left";
         /// A write to its own disk takes too long.
-        DiskStalled ["dissertation 11.1"] => "its disk takes too long to write";
+        DiskStalled ["our own"] => "its disk takes too long to write";
         /// A membership without it is committed.
         Removed ["dissertation 4.2.2"] => "it is no voter any more";
+    }
+
+    /// Why a server is sure that there was no later leader when a read arrived.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[non_exhaustive]
+    pub enum ReadConfirmation {
+        /// A majority answered a round of heartbeats that began after the read arrived.
+        Quorum ["dissertation 6.4"] => "a majority still follows it";
+        /// The leader has a lease.
+        Lease ["dissertation 6.4.1"] => "it has a lease";
+        /// This server follows, and its leader confirmed the read.
+        Leader {
+            /// The leader.
+            leader: NodeId,
+        } ["dissertation 6.4"] => "{leader} confirmed the read";
     }
 
     /// Why a vote was denied.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum VoteRefusal {
-        /// The candidate's term is over.
+        /// The voter's term is later than the term of the request or, if a pre-vote is requested,
+        /// not earlier.
         StaleTerm {
             /// The voter's term.
             ours: Term,
-        } ["§5.1"] => "that term is over, mine is {ours}";
+        } ["§5.1"] => "the voter is in term {ours} already";
         /// The vote of this term is given.
         AlreadyVoted {
             /// Who has it.
@@ -310,7 +330,7 @@ in_words! {
             heard_ago: Duration,
         } ["dissertation 4.2.3"] => "{leader} leads and was heard {} ms ago", heard_ago.as_millis();
         /// The voter has only just started, and may have forgotten a leader with a lease.
-        JustStarted ["dissertation 6.4.1"] =>
+        JustStarted ["our own"] =>
             "I have just started, and may have forgotten a leader";
     }
 
@@ -342,27 +362,27 @@ in_words! {
     #[non_exhaustive]
     pub enum IgnoreReason {
         /// It came from the server itself.
-        FromItself => "it carries my own name";
+        FromItself ["our own"] => "it carries my own name";
         /// It answers a question that is no longer asked.
-        LateAnswer => "it answers a question that is no longer asked";
+        LateAnswer ["our own"] => "it answers a question that is no longer asked";
         /// It asks this server what a leader knows, and it does not lead, or not any more.
-        NotLeader => "it asks what a leader knows, and I do not lead";
+        NotLeader ["dissertation 6.4"] => "it asks what a leader knows, and I do not lead";
         /// It asks what a read must see, and too many reads wait already.
-        Overloaded => "it asks for a read, and too many wait already";
+        Overloaded ["our own"] => "it asks for a read, and too many wait already";
         /// It asks this server to lead, which has no vote.
-        NotAVoter => "it asks me to lead, and I have no vote";
+        NotAVoter ["dissertation 4.2.1"] => "it asks me to lead, and I have no vote";
         /// It hands over the lead of another term than this server's.
-        OtherTerm => "it asks me to lead after a term that is not mine";
+        OtherTerm ["§5.1"] => "it asks me to lead after a term that is not mine";
         /// It asks this server to lead, and there is no later term to lead in.
-        LastTerm => "it asks me to lead, and there is no later term";
+        LastTerm ["our own"] => "it asks me to lead, and there is no later term";
         /// It asks this server to lead, whose disk has no room for its vote, or does not come to write it.
-        DiskFull => "it asks me to lead, and I cannot write down my vote";
+        DiskFull ["Figure 2"] => "it asks me to lead, and I cannot write down my vote";
         /// Its entries have gaps, or terms that fall or exceed the sender's.
-        MalformedEntries => "its entries are not a piece of any log";
+        MalformedEntries ["our own"] => "its entries are not a piece of any log";
         /// It speaks of entries that this server does not have.
-        BeyondLog => "it speaks of entries that I do not have";
+        BeyondLog ["our own"] => "it speaks of entries that I do not have";
         /// It is no piece of the snapshot that it names, or that snapshot is impossible.
-        MalformedSnapshot => "it is no piece of any snapshot";
+        MalformedSnapshot ["our own"] => "it is no piece of any snapshot";
     }
 
     /// Why a server stopped for good.
@@ -370,13 +390,13 @@ in_words! {
     #[non_exhaustive]
     pub enum StopReason {
         /// Its storage failed: what it wrote may or may not be there, so it can promise nothing.
-        StorageFailed => "its storage failed, so it can promise nothing";
+        StorageFailed ["dissertation 3.8"] => "its storage failed, so it can promise nothing";
         /// A leader, or a snapshot, wants to replace an entry that is committed here or that this leader
         /// was elected with. One of the two servers lost data.
         CommittedEntryConflict {
             /// That position.
             index: LogIndex,
-        } =>
+        } ["§5.4.3"] =>
             "a leader wants to replace entry {index}, which is committed: one of the two lost data";
         /// Two servers lead in the same term.
         TwoLeaders {
@@ -386,7 +406,7 @@ in_words! {
             known: NodeId,
             /// The other one.
             other: NodeId,
-        } => "{known} and {other} both lead in term {term}";
+        } ["§5.2"] => "{known} and {other} both lead in term {term}";
         /// The leader knows of entries that this server acknowledged and does not have: its disk lost
         /// them, and may have lost its vote. It must not go on under this identity.
         LogLost {
@@ -394,13 +414,13 @@ in_words! {
             acknowledged: LogIndex,
             /// The last entry that it has.
             last: LogIndex,
-        } =>
+        } ["dissertation 3.8"] =>
             "it acknowledged entry {acknowledged}, and its log ends at entry {last}: the disk lost data; join again under a new identity";
         /// The caller took a snapshot of something that was not handed out to be applied.
         SnapshotNotOfThisLog {
             /// The last entry that the snapshot is said to include.
             last: LogId,
-        } =>
+        } ["§7"] =>
             "a snapshot was taken up to entry {} of term {}, which was not applied here",
                 last.index, last.term;
         /// The caller took a snapshot with another membership than the one
@@ -408,22 +428,23 @@ in_words! {
         SnapshotMembershipMismatch {
             /// The last entry that the snapshot includes.
             last: LogId,
-        } =>
+        } ["§7"] =>
             "a snapshot was taken with a wrong membership: the membership at entry {} is another",
                 last.index;
         /// The caller gave a piece of a snapshot that is empty or longer than it was to be.
-        WrongSnapshotPiece => "the stored snapshot gave back a piece of the wrong size";
+        WrongSnapshotPiece ["our own"] => "the stored snapshot gave back a piece of the wrong size";
         /// The durable log gave back entries other than those that were written.
         FetchedWrongEntries {
             /// The first wrong position.
             index: LogIndex,
-        } => "the stored log gave back something else at entry {index}";
+        } ["our own"] => "the stored log gave back something else at entry {index}";
     }
 }
 
 impl Event {
-    /// Where the rule behind the decision is written: a section of the Raft paper ("§…") or of
-    /// Ongaro's dissertation.
+    /// Where the rule behind the decision is written: a section ("§…") or figure of the Raft paper,
+    /// or a section of Ongaro's dissertation. "our own" means that neither has the rule;
+    /// `docs/guide/protocol.md` of the repository explains it.
     #[must_use]
     pub fn source(&self) -> &'static str {
         self.tell(|source, _| source)
@@ -442,15 +463,42 @@ mod tests {
         let refused = |reason| Event::VoteRefused { term, candidate, pre_vote: true, reason };
         let sources = [VoteRefusal::StaleTerm { ours: term }, VoteRefusal::JustStarted]
             .map(|reason| refused(reason).source());
-        assert_eq!(sources, ["§5.1", "dissertation 6.4.1"]);
+        assert_eq!(sources, ["§5.1", "our own"]);
         let granted = |pre_vote| Event::VoteGranted { term, candidate, pre_vote }.source();
         assert_eq!([granted(true), granted(false)], ["dissertation 9.6", "§5.2"]);
+        let stopped = [StopReason::StorageFailed, StopReason::WrongSnapshotPiece];
+        let sources = stopped.map(|reason| Event::Stopped { reason }.source());
+        assert_eq!(sources, ["dissertation 3.8", "our own"]);
+    }
+
+    /// The rule of §5.4.2 binds leaders alone.
+    #[test]
+    fn follower_commits_by_another_rule_than_its_leader() {
+        let committed = |learned_from| {
+            let (from, to) = (LogIndex(0), LogIndex(1));
+            Event::CommitAdvanced { from, to, learned_from }.source()
+        };
+        assert_eq!([committed(None), committed(Some(NodeId(1)))], ["§5.4.2", "§5.3"]);
+        let (term, reason) = (Term(2), StepDownReason::ElectionLost);
+        assert_eq!(Event::SteppedDown { term, reason }.source(), "our own");
+    }
+
+    /// The words were "that term is over, mine is 1", about a pre-vote for term 1.
+    #[test]
+    fn pre_vote_for_the_current_term_is_refused_in_true_words() {
+        let (candidate, term) = (NodeId(6), Term(1));
+        let reason = VoteRefusal::StaleTerm { ours: term };
+        let refused = Event::VoteRefused { term, candidate, pre_vote: true, reason };
+        let words = "would refuse its vote in term 1 to n6: the voter is in term 1 already";
+        assert_eq!(format!("{refused}"), words);
     }
 
     #[test]
     fn words_depend_on_what_a_decision_carries() {
         let [two, three] = [LogIndex(2), LogIndex(3)];
-        let committed = |from| format!("{}", Event::CommitAdvanced { from, to: LogIndex(4) });
+        let committed = |from| {
+            format!("{}", Event::CommitAdvanced { from, to: LogIndex(4), learned_from: None })
+        };
         assert_eq!(
             [committed(two), committed(three)],
             ["commits entries 3 to 4", "commits entry 4"]

@@ -20,7 +20,9 @@
 //! 2. **One [`drain`](Raft::drain)** fills the caller's [`Effects`]. What many inputs brought about
 //!    has merged: one write, one acknowledgement, few batches for each follower.
 //! 3. **Carry them out**, all of them, in any order and in parallel: the [`Write`] to the disk, the
-//!    messages to the network, the committed entries to the state machine.
+//!    messages to the network, the committed entries to the state machine. One effect has an order:
+//!    [`install`](Effects::install) comes after the committed entries of earlier drains and after
+//!    all pieces of the snapshot.
 //! 4. **Wait** for an input or for the [`deadline`](Raft::deadline), whichever comes first.
 //!
 //! The caller owns the clock ([`Instant`] is whatever monotonic microseconds it counts), the
@@ -97,7 +99,7 @@
 //! | `fetches` | read entries from the durable log | [`fetched`](Raft::fetched) |
 //! | `snapshot_reads` | read a piece of a snapshot | [`snapshot_piece`](Raft::snapshot_piece) |
 //! | `snapshot_pieces` | keep them, apart from the state machine | nothing |
-//! | `install` | make the snapshot durable, and the state machine what it says | [`snapshot_installed`](Raft::snapshot_installed) with the token, or [`snapshot_damaged`](Raft::snapshot_damaged) |
+//! | `install` | after `committed` and `snapshot_pieces`: make the snapshot durable, and the state machine what it says | [`snapshot_installed`](Raft::snapshot_installed) with the token, or [`snapshot_damaged`](Raft::snapshot_damaged) |
 //! | `reads` | answer the read once its index is applied | nothing |
 //! | `events` | show, count or ignore them | nothing |
 //!
@@ -125,6 +127,9 @@
 //! compare-and-swap, such as a Cortex-M0 (`thumbv6m-none-eabi`), needs the feature `critical-section`:
 //! payloads and entries are shared by counters, which are then changed in critical sections that the
 //! final program provides (crate `critical-section`).
+//!
+//! Commands are [`bytes::Bytes`], and the crate is re-exported as [`bytes`]. A program without the
+//! standard library that names `bytes` itself needs `bytes = { version = "1", default-features = false }`.
 //!
 //! # Why it did that
 //!
@@ -167,6 +172,7 @@ mod transfer;
 mod window;
 mod words;
 
+pub use bytes;
 pub use config::{Config, ConfigError};
 pub use effects::{
     Durable, Effects, Fetch, FetchPurpose, Install, Installed, Outbound, ReadId, ReadOutcome,
@@ -174,7 +180,9 @@ pub use effects::{
 };
 pub use entries::Entries;
 pub use entry::{Entry, HardState, Payload, Snapshot};
-pub use event::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason, VoteRefusal};
+pub use event::{
+    AppendRefusal, Event, IgnoreReason, ReadConfirmation, StepDownReason, StopReason, VoteRefusal,
+};
 pub use id::{Instant, LogId, LogIndex, NodeId, Term};
 pub use membership::{Membership, MembershipError, Tally};
 pub use message::{
@@ -185,7 +193,7 @@ pub use message::{
 pub use propose::ProposeError;
 pub use raft::Raft;
 pub use read::{ReadError, ReadMode};
-pub use reconfiguration::ChangeError;
+pub use reconfiguration::{ChangeError, ChangeStage};
 pub use restore::{RestoreError, Restored};
 #[cfg(feature = "sabotage")]
 pub use sabotage::{BrokenRules, Rule};

@@ -88,6 +88,21 @@ impl Membership {
         self
     }
 
+    /// The membership without these servers, whatever each of them is: the target of a change that
+    /// removes them. Outgoing voters stay.
+    #[must_use]
+    pub fn without(mut self, nodes: impl IntoIterator<Item = NodeId>) -> Self {
+        for node in nodes {
+            for list in [&mut self.voters, &mut self.learners, &mut self.joining] {
+                list.retain(|known| *known != node);
+            }
+            if !has(&self.outgoing, node) {
+                self.witnesses.retain(|known| *known != node);
+            }
+        }
+        self
+    }
+
     /// The voters, in ascending order. While the membership is joint, the new ones.
     #[must_use]
     pub fn voters(&self) -> &[NodeId] {
@@ -327,9 +342,13 @@ impl fmt::Display for Membership {
             f.write_str(", together with the voters so far ")?;
             list(f, &self.outgoing)?;
         }
-        if !self.learners.is_empty() {
-            f.write_str("; learners ")?;
-            list(f, &self.learners)?;
+        let (joining, learners): (Vec<_>, Vec<_>) =
+            self.learners.iter().partition(|node| has(&self.joining, **node));
+        for (name, nodes) in [("; learners ", learners), ("; joining ", joining)] {
+            if !nodes.is_empty() {
+                f.write_str(name)?;
+                list(f, &nodes)?;
+            }
         }
         Ok(())
     }
@@ -337,6 +356,8 @@ impl fmt::Display for Membership {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     fn voters(count: u64) -> Membership {
@@ -453,6 +474,25 @@ mod tests {
                 assert_eq!(membership.validate().is_ok(), alone != Tally::Won);
             }
         }
+    }
+
+    /// E12: removing a server took eight lines, and the short way dropped the learners.
+    #[test]
+    fn removal_of_one_server_keeps_the_others() {
+        let nodes = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
+        let before = Membership::new(nodes(&[1, 2, 3]))
+            .with_learners(nodes(&[4]))
+            .with_joining(nodes(&[5, 6]))
+            .with_witnesses(nodes(&[2, 3]));
+        let after = Membership::new(nodes(&[1, 2]))
+            .with_learners(nodes(&[4]))
+            .with_joining(nodes(&[6]))
+            .with_witnesses(nodes(&[2]));
+        assert_eq!(before.clone().without(nodes(&[3, 5, 9])), after);
+        let words = "voters n1, n2 (witness), n3 (witness); learners n4; joining n5, n6";
+        assert_eq!(before.to_string(), words);
+        let joint = before.joint_with(&after).without(nodes(&[3]));
+        assert!(joint.is_voter(NodeId(3)) && joint.is_witness(NodeId(3)), "until it has left");
     }
 
     #[test]

@@ -178,6 +178,8 @@ impl Raft {
                 }
             }
         }
+        let has_beginning = snapshot.is_some() || log.start() == LogId::default();
+        ensure!(has_beginning, ConfigError::SnapshotDoesNotFit);
         // All that is on disk has been taken: it can be handed on.
         log.window.share();
         ensure!(applied <= log.last().index, ConfigError::AppliedBeyondLog);

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use crate::config::Config;
 use crate::effects::{ReadId, ReadOutcome};
-use crate::event::{Event, IgnoreReason};
+use crate::event::{Event, IgnoreReason, ReadConfirmation};
 use crate::id::{Instant, LogIndex, NodeId};
 use crate::message::{Message, ReadIndex, ReadIndexResponse};
 use crate::raft::{Follower, Raft, RoleState};
@@ -77,6 +77,9 @@ in_words! {
     pub enum ReadError: core::error::Error {
         /// No leader is known that could tell what is committed; ask again later.
         NoLeader => "no leader is known that could tell what is committed: ask again later";
+        /// This server is not a member of the cluster, as far as it knows, and hears no leader: it
+        /// was removed, or has not joined yet. Ask a member.
+        NotAMember => "this server is not a member of the cluster: ask a member";
         /// A witness has nothing to read; ask another server.
         Witness => "a witness has nothing to read: ask another server";
         /// Too many reads wait already; ask again later
@@ -152,7 +155,10 @@ impl Raft {
     pub fn read(&mut self, mode: ReadMode, now: Instant) -> Result<ReadId, ReadError> {
         ensure!(!self.begin(now), ReadError::Stopped);
         ensure!(!self.config.witness, ReadError::Witness);
-        ensure!(self.leader().is_some(), ReadError::NoLeader);
+        if self.leader().is_none() {
+            ensure!(self.is_member(), ReadError::NotAMember);
+            return Err(ReadError::NoLeader);
+        }
         let id = ReadId(self.next_read);
         if let RoleState::Leader(_) = self.role {
             self.take_read(Reader::Here(id), mode)?;
@@ -177,7 +183,8 @@ impl Raft {
             && !(leader.lease.forfeited && self.config.keeps(Rule::LeaseEndsWithTransfer));
         let is_confirmed = has_lease || !self.config.keeps(Rule::ReadIsConfirmed);
         if is_confirmed && read_index == self.commit_index {
-            self.answer_read(reader, read_index);
+            let reason = if has_lease { ReadConfirmation::Lease } else { ReadConfirmation::Quorum };
+            self.answer_read(reader, read_index, reason);
             return Ok(());
         }
         ensure!(leader.reads.waiting.len() < self.config.reads_max, ReadError::Overloaded);
@@ -186,11 +193,11 @@ impl Raft {
         Ok(())
     }
 
-    fn answer_read(&mut self, reader: Reader, read_index: LogIndex) {
+    fn answer_read(&mut self, reader: Reader, read_index: LogIndex, reason: ReadConfirmation) {
         match reader {
             Reader::Here(id) => {
                 self.read_outcomes.push(ReadOutcome::Ready { id, read_index });
-                self.explain(|| Event::ReadConfirmed { id, read_index });
+                self.explain(|| Event::ReadConfirmed { id, read_index, reason });
             }
             Reader::There { node, boot, batch } => {
                 let response = ReadIndexResponse { term: self.term(), boot, batch, read_index };
@@ -232,7 +239,7 @@ impl Raft {
         while let RoleState::Leader(leader) = &mut self.role
             && let Some(read) = leader.reads.waiting.pop_front_if(|read| read.round <= confirmed)
         {
-            self.answer_read(read.reader, read.read_index);
+            self.answer_read(read.reader, read.read_index, ReadConfirmation::Quorum);
         }
     }
 
@@ -287,7 +294,8 @@ impl Raft {
         }
         let is_answered = |(_, batch): &mut (ReadId, u64)| *batch <= response.batch;
         while let Some((id, _)) = self.questions.waiting.pop_front_if(is_answered) {
-            self.answer_read(Reader::Here(id), response.read_index);
+            let reason = ReadConfirmation::Leader { leader: from };
+            self.answer_read(Reader::Here(id), response.read_index, reason);
         }
     }
 

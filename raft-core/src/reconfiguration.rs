@@ -9,10 +9,10 @@ use crate::entry::Payload;
 use crate::event::{Event, StepDownReason};
 use crate::id::{Instant, LogId, LogIndex, NodeId};
 use crate::membership::{Membership, MembershipError};
-use crate::message::{Message, TimeoutNow};
 use crate::progress::Progress;
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
+use crate::transfer::TransferError;
 use crate::words::{ensure, in_words};
 
 /// The membership that the log begins with, and those that entries of the log brought.
@@ -52,6 +52,30 @@ in_words! {
         } => "leadership is being handed over to {to}";
         /// The server stopped for good.
         Stopped => "the server has stopped for good";
+    }
+}
+
+in_words! {
+    /// What a change of the membership waits for.
+    #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+    #[non_exhaustive]
+    pub enum ChangeStage {
+        /// The membership is joint. It is left when a majority of the voters before the change and
+        /// one of the voters after it have committed this entry.
+        Joint {
+            /// The entry with the joint membership.
+            entry: LogIndex,
+        } => "the joint membership at entry {entry} waits for both majorities, and is then left";
+        /// The membership after the change is not committed.
+        Commit {
+            /// The entry with that membership.
+            entry: LogIndex,
+        } => "the membership at entry {entry} waits to be committed";
+        /// Servers have not caught up with the leader's log, and have no vote.
+        CatchUp {
+            /// These servers.
+            joining: Vec<NodeId>,
+        } => "{} joining servers have not caught up, and have no vote", joining.len();
     }
 }
 
@@ -129,8 +153,12 @@ impl Raft {
     /// Changes the membership to `target`, whatever the difference is (§6).
     ///
     /// If the voters change, the log gets a joint membership, and when that is committed `target`
-    /// itself. The change is over when [`membership`](Self::membership) is not joint and
-    /// [`membership_index`](Self::membership_index) is committed.
+    /// itself. Servers that are joining become voters by further changes, which the leader makes
+    /// itself. All of that is over when [`change_in_progress`](Self::change_in_progress) is `None`.
+    ///
+    /// To give up a server that does not catch up, change to a membership
+    /// [without](Membership::without) it. That is allowed as soon as the latest membership is
+    /// committed and not joint.
     ///
     /// # Errors
     ///
@@ -165,6 +193,34 @@ impl Raft {
             ensure!(is_over, ChangeError::ChangeUnderWay);
         }
         Ok(self.enter(target))
+    }
+
+    /// The change of the membership that is in progress, as far as this server knows, and what it
+    /// waits for. `None` means that the membership is committed, and that each joining server has
+    /// become a voter.
+    ///
+    /// Only then does a majority of `target` decide: a server that is still joining has no vote,
+    /// so a voter that it is to replace must not be removed before.
+    #[must_use]
+    pub fn change_in_progress(&self) -> Option<ChangeStage> {
+        let (entry, latest) = self.memberships.latest();
+        if latest.is_joint() {
+            Some(ChangeStage::Joint { entry })
+        } else if entry > self.commit_index {
+            Some(ChangeStage::Commit { entry })
+        } else if !latest.joining().is_empty() {
+            Some(ChangeStage::CatchUp { joining: latest.joining().into() })
+        } else {
+            None
+        }
+    }
+
+    /// Returns true if this server is a voter or a learner, as far as it knows. A server that was
+    /// removed does not always learn that, because it gets no more messages.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        let membership = self.membership();
+        membership.is_voter(self.id()) || membership.learners().contains(&self.id())
     }
 
     /// The entry that brought the membership; zero if it was there from the beginning.
@@ -236,21 +292,23 @@ impl Raft {
                 let left = latest.left();
                 self.append_membership(left);
             }
-        } else if is_committed && !latest.is_voter(self.id()) {
-            self.hand_over_and_leave();
+        } else if self.is_removed() {
+            // A transfer spares the cluster an election timeout. It waits until the target has the
+            // whole log, commands included that came after the change: this leader steps down with
+            // the transfer. A transfer that runs already will do. That the change is committed, the
+            // followers learn with the first entry of the next leader.
+            match self.transfer_leadership(None, self.now) {
+                Ok(()) | Err(TransferError::Transferring { .. }) => {}
+                Err(_) => self.follow(StepDownReason::Removed),
+            }
         }
     }
 
-    /// The leader is no voter any more. Somebody has to stand for election; it may as well be one
-    /// who has most of the log, and at once (dissertation 4.2.2).
-    fn hand_over_and_leave(&mut self) {
-        let term = self.term();
-        if let Some(heir) = self.heir() {
-            // The followers must learn that the change is committed, or the heir, too, would
-            // find it open. They do with its first entry.
-            self.send(heir, Message::TimeoutNow(TimeoutNow { term }));
-        }
-        self.follow(StepDownReason::Removed);
+    /// Returns true if a membership is committed in which this server is not a voter. A leader
+    /// steps down then (dissertation 4.2.2).
+    pub(crate) fn is_removed(&self) -> bool {
+        let (since, latest) = self.memberships.latest();
+        since <= self.commit_index && !latest.is_voter(self.id())
     }
 
     /// Makes voters of the learners that have caught up, if they are to become voters.

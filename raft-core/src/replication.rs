@@ -347,7 +347,8 @@ impl Raft {
         debug_assert!(from < to && to <= self.log.last().index, "commit stays within the log");
         self.commit_index = to;
         self.settle(to.min(self.log.durable()));
-        self.explain(|| Event::CommitAdvanced { from, to });
+        let learned_from = self.leader().filter(|leader| *leader != self.id());
+        self.explain(|| Event::CommitAdvanced { from, to, learned_from });
         if self.membership_index() > from && !self.config.keeps(Rule::MembershipOnAppend) {
             self.membership_changed();
         }

@@ -83,6 +83,40 @@ impl Restored {
         self
     }
 
+    /// Adds what one [`Write`](crate::Write) said, in the order in which the writes were stored: for
+    /// a journal to which each write is appended as it is. Entries replace those that were added
+    /// before from the position of the first of them on.
+    ///
+    /// A journal says itself where the log begins. So give
+    /// [`with_snapshot`](Self::with_snapshot) the default as `log_start`, before the first write.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError::Gap`] if an entry follows none of those before: the journal is damaged, and
+    /// the server must not start with what is left of it.
+    pub fn replay(
+        &mut self,
+        hard_state: Option<HardState>,
+        log_start: Option<LogId>,
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> Result<(), RestoreError> {
+        self.hard_state = hard_state.unwrap_or(self.hard_state);
+        if let Some(start) = log_start {
+            self.log.compact(start);
+            // The next write need not say so again.
+            self.log.take_start();
+        }
+        let mut entries = entries.into_iter().peekable();
+        if let Some(first) = entries.peek().map(|entry| entry.id.index)
+            && first <= self.log.last().index
+        {
+            let first = first.max(self.log.start().index.next());
+            self.log.truncate(first);
+            self.memberships.truncate(first);
+        }
+        entries.try_for_each(|entry| self.push(entry))
+    }
+
     /// Adds the next entry of the durable log.
     /// Entries before the start of the log are not needed, and are passed over.
     ///

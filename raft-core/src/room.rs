@@ -35,9 +35,7 @@ impl Raft {
         if !self.disk_is_full || self.commit_index <= self.log.durable() {
             return;
         }
-        if let Some(heir) = self.heir() {
-            // It is no error that a transfer is under way, or that the heir lacks something: it is tried again.
-            let _ = self.transfer_leadership(heir, self.now);
-        }
+        // That a transfer is running already, or that no other server can lead, is not an error here.
+        let _ = self.transfer_leadership(None, self.now);
     }
 }

@@ -28,7 +28,8 @@ macro_rules! rules {
                 }
             }
 
-            /// Where it is written: a section of the Raft paper ("§…") or of the dissertation.
+            /// Where the rule is written: a section ("§…") or figure of the Raft paper, or a
+            /// section of the dissertation; "our own" if neither has it.
             #[must_use]
             pub fn source(self) -> &'static str {
                 match self {
@@ -43,7 +44,7 @@ rules! {
     /// A vote is sent when it is durable.
     VoteIsDurable: "Figure 2",
     /// A candidate asks for votes when its own is durable.
-    CandidacyIsDurable: "Figure 2",
+    CandidacyIsDurable: "our own",
     /// A server has one vote in a term.
     OneVotePerTerm: "§5.2",
     /// A vote goes only to a candidate whose log is not behind the voter's.
@@ -73,21 +74,21 @@ rules! {
     /// A follower acknowledges what is durable.
     AcknowledgeDurable: "Figure 2",
     /// A follower believes what is committed only as far as its log is known to agree.
-    CommitWhatMatches: "§5.3",
+    CommitWhatMatches: "Figure 2",
     /// A heartbeat names as committed only what the follower has acknowledged.
-    HeartbeatWithinMatch: "§5.3",
+    HeartbeatWithinMatch: "our own",
     /// An acknowledgement counts in the term in which it was given.
-    AcknowledgementCountsInItsTerm: "§5.3",
+    AcknowledgementCountsInItsTerm: "§5.1",
     /// A completed write of entries that were replaced since says nothing about their replacements.
-    ReplacedWriteIsVoid: "dissertation 10.2.1",
+    ReplacedWriteIsVoid: "our own",
     /// A write is durable when all writes before it are.
-    WritesCompleteInOrder: "dissertation 10.2.1",
+    WritesCompleteInOrder: "our own",
     /// A server whose storage failed says nothing any more.
-    StorageFaultIsFinal: "dissertation 11.1",
+    StorageFaultIsFinal: "dissertation 3.8",
     /// A read is answered after a majority has confirmed the leader.
     ReadIsConfirmed: "dissertation 6.4",
     /// An answer to a round of an earlier leadership confirms nothing, also if the same server leads again.
-    EarlierRoundIsVoid: "dissertation 6.4",
+    EarlierRoundIsVoid: "our own",
     /// A read is confirmed by a round that began after it arrived.
     ReadRoundIsLater: "dissertation 6.4",
     /// A leader answers reads after it has committed an entry of its own term.
@@ -97,13 +98,13 @@ rules! {
     /// A leader that hands over has no lease.
     LeaseEndsWithTransfer: "dissertation 6.4.1",
     /// A server that hears a leader does not help to depose it.
-    HeardLeaderStays: "dissertation 6.4.1",
+    HeardLeaderStays: "dissertation 4.2.3",
     /// A server that has just started votes only after a leader that it forgot has lost its lease.
-    RestartRespectsLease: "dissertation 6.4.1",
+    RestartRespectsLease: "our own",
     /// A membership is in force as soon as it is in the log.
     MembershipOnAppend: "§6",
     /// A membership that is removed from the log is not in force any more.
-    MembershipRevertsOnTruncation: "§6",
+    MembershipRevertsOnTruncation: "dissertation 4.1",
     /// In a joint membership both majorities decide.
     JointNeedsBoth: "§6",
     /// A change of voters goes through a joint membership.
@@ -114,6 +115,8 @@ rules! {
     JointIsCommitted: "§6",
     /// A leader that is no voter does not count itself.
     RemovedLeaderDoesNotCount: "dissertation 4.2.2",
+    /// Leadership is transferred to a server that has the leader's whole log.
+    TransferTargetHasLog: "dissertation 3.10",
     /// A snapshot is acknowledged when it is durable.
     SnapshotIsDurable: "§7",
     /// A snapshot that is behind the state machine is not installed.

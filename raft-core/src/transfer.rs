@@ -2,11 +2,12 @@
 
 use core::cmp::Reverse;
 
-use crate::event::{Event, IgnoreReason};
+use crate::event::{Event, IgnoreReason, StepDownReason};
 use crate::id::{Instant, NodeId};
 use crate::message::{Message, TimeoutNow};
 use crate::progress::Progress;
 use crate::raft::{Raft, RoleState};
+use crate::sabotage::Rule;
 use crate::words::{ensure, in_words};
 
 /// A transfer that is under way.
@@ -34,6 +35,8 @@ in_words! {
         LeadsAlready => "that server leads already";
         /// The target is no voter, or will be none after the change that is under way, or is a witness.
         CannotLead(target: NodeId) => "{target} cannot lead: it is no voter, or a witness";
+        /// No other voter can lead.
+        NoTarget => "no other server can lead: add a voter first";
         /// Another transfer is under way.
         Transferring {
             /// Who is to lead.
@@ -45,32 +48,37 @@ in_words! {
 }
 
 impl Raft {
-    /// Hands leadership over to `target`, as soon as it has the whole log.
+    /// Transfers leadership to `target`, as soon as `target` has the whole log. Without a target the
+    /// leader chooses one: a voter that it heard recently, with which no more transfers failed than
+    /// with the others, and that has most of the log.
     ///
     /// Until then, and for no longer than `election_timeout_max`, the leader takes no commands. If
-    /// the target has not taken over by then, the leader goes on as before.
+    /// the target does not lead by then, the leader goes on as before.
     ///
     /// # Errors
     ///
     /// [`TransferError`]; nothing has changed then.
     pub fn transfer_leadership(
         &mut self,
-        target: NodeId,
+        target: Option<NodeId>,
         now: Instant,
     ) -> Result<(), TransferError> {
         ensure!(!self.begin(now), TransferError::Stopped);
-        let hint = self.leader();
-        let can_lead = self.membership().can_lead(target);
-        let (me, deadline) = (self.id(), self.now + self.config.election_timeout_max);
-        let RoleState::Leader(leader) = &mut self.role else {
-            return Err(TransferError::NotLeader { leader: hint });
+        let RoleState::Leader(leader) = &self.role else {
+            return Err(TransferError::NotLeader { leader: self.leader() });
         };
-        ensure!(target != me, TransferError::LeadsAlready);
-        ensure!(can_lead, TransferError::CannotLead(target));
+        if let Some(target) = target {
+            ensure!(target != self.id(), TransferError::LeadsAlready);
+            ensure!(self.membership().can_lead(target), TransferError::CannotLead(target));
+        }
         if let Some(transfer) = &leader.transfer {
             return Err(TransferError::Transferring { to: transfer.target });
         }
-        leader.transfer = Some(Transfer { target, deadline, told: false });
+        let target = target.or_else(|| self.heir()).ok_or(TransferError::NoTarget)?;
+        let deadline = self.now + self.config.election_timeout_max;
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.transfer = Some(Transfer { target, deadline, told: false });
+        }
         self.explain(|| Event::TransferBegun { to: target });
         Ok(())
     }
@@ -87,13 +95,16 @@ impl Raft {
                     heir.transfers_failed = heir.transfers_failed.saturating_add(1);
                 }
                 self.explain(|| Event::TransferAbandoned { to });
+                if self.is_removed() {
+                    self.follow(StepDownReason::Removed);
+                }
             }
         }
     }
 
-    /// Who can best take over, as far as a leader can tell: one that was heard of late, that let no
-    /// more transfers come to nothing than the others, and that has most of the log.
-    pub(crate) fn heir(&self) -> Option<NodeId> {
+    /// The best target of a transfer, as far as a leader can tell: a voter that was heard recently,
+    /// with which no more transfers failed than with the others, and that has most of the log.
+    fn heir(&self) -> Option<NodeId> {
         let RoleState::Leader(leader) = &self.role else { return None };
         let (membership, timeout) = (self.membership(), self.config.election_timeout_min);
         let heirs = leader.followers.iter().filter(|(id, _)| membership.can_lead(*id));
@@ -106,14 +117,17 @@ impl Raft {
     }
 
     /// Tells the target to stand for election, if it has the whole log: with less it could not win,
-    /// and would only disturb.
+    /// and would only disturb. A leader that is not a voter any more has stayed for this alone, and
+    /// steps down: before, a command could follow that the target lacks.
     pub(crate) fn hand_over(&mut self) {
         let (term, last) = (self.term(), self.log.last().index);
         let RoleState::Leader(leader) = &mut self.role else { return };
         let Some(transfer) = &mut leader.transfer else { return };
         let target = transfer.target;
-        let has_all =
-            |(id, progress): &(NodeId, Progress)| *id == target && progress.match_index == last;
+        let waits = self.config.keeps(Rule::TransferTargetHasLog);
+        let has_all = |(id, progress): &(NodeId, Progress)| {
+            *id == target && (progress.match_index == last || !waits)
+        };
         if transfer.told || !leader.followers.iter().any(has_all) {
             return;
         }
@@ -122,6 +136,9 @@ impl Raft {
         // arrives, and followers help it although they hear this leader.
         leader.lease.forfeit();
         self.send(target, Message::TimeoutNow(TimeoutNow { term }));
+        if self.is_removed() {
+            self.follow(StepDownReason::Removed);
+        }
     }
 
     pub(crate) fn on_timeout_now(&mut self, from: NodeId, request: TimeoutNow) {

@@ -229,7 +229,7 @@ impl Driver {
             Step::Propose => drop(self.raft.propose(Bytes::from_static(b"command"), now)),
             Step::Read(mode) => drop(self.raft.read(mode, now)),
             Step::Change(target) => drop(self.raft.change_membership(target, now)),
-            Step::Transfer(to) => drop(self.raft.transfer_leadership(NodeId(to), now)),
+            Step::Transfer(to) => drop(self.raft.transfer_leadership(Some(NodeId(to)), now)),
             Step::Unreachable(peer) => self.raft.unreachable(NodeId(peer), now),
             // Only what was applied: anything else is a defect of the caller, and stops the server.
             Step::Compact { last, retain } => {

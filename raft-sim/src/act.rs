@@ -120,7 +120,9 @@ impl World {
             Action::Transfer { to } => {
                 self.tell_all(format!("A leadership transfer to n{to} is requested"));
                 self.ask_leaders(|raft, now| {
-                    raft.transfer_leadership(NodeId(*to), now).err().map(|error| error.to_string())
+                    raft.transfer_leadership(Some(NodeId(*to)), now)
+                        .err()
+                        .map(|error| error.to_string())
                 });
                 Ok(())
             }

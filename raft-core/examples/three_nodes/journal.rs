@@ -5,7 +5,7 @@
 //! wrong length is noticed, and what comes later can be found without it.
 //!
 //! Only the last record can be torn by a loss of power, because the next one begins when it is synced; a torn one was never
-//! acknowledged, and is cut off. A record that cannot be read and has another one behind it is damaged, and that is an error.
+//! acknowledged, and is cut off. (With one sync for several writes, a batch of them would have to be one record.) A record that cannot be read and has another one behind it is damaged, and that is an error.
 //! What happens to the last record after its sync looks as if it had been torn: no file by itself can tell the two apart.
 
 use std::fs::{File, OpenOptions};

@@ -294,6 +294,14 @@ impl Cluster {
         self.drain();
     }
 
+    /// Beats and delivers among these servers until nothing changes any more.
+    pub fn settle_among(&mut self, leader: u64, island: &[u64]) {
+        for _ in 0..6 {
+            self.beat(leader);
+            self.deliver_among(island);
+        }
+    }
+
     /// Beats and delivers until nothing changes any more.
     pub fn settle(&mut self, leader: u64) {
         for _ in 0..6 {

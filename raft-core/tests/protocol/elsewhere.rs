@@ -110,12 +110,12 @@ fn a_demoted_server_is_no_target_of_a_transfer() {
     cluster.raft(1).change_membership(demoted, now).unwrap();
     assert!(cluster.raft(1).membership().is_voter(NodeId(3)), "until the change is over");
     assert_eq!(
-        cluster.raft(1).transfer_leadership(NodeId(3), now),
+        cluster.raft(1).transfer_leadership(Some(NodeId(3)), now),
         Err(TransferError::CannotLead(NodeId(3)))
     );
     cluster.settle(1);
     assert_eq!(
-        cluster.raft(1).transfer_leadership(NodeId(3), now),
+        cluster.raft(1).transfer_leadership(Some(NodeId(3)), now),
         Err(TransferError::CannotLead(NodeId(3)))
     );
 }

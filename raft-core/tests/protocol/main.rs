@@ -15,6 +15,7 @@ mod elsewhere;
 mod late;
 mod membership;
 mod reads;
+mod replay;
 mod replication;
 mod room;
 mod snapshot_transfer;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, TIMEOUT_MIN, entry};
 use raft_core::{
-    AppendEntries, AppendResult, ChangeError, Entry, Event, LogId, LogIndex, Membership,
-    MembershipError, Message, NodeId, Payload, Role, Term,
+    AppendEntries, AppendResult, ChangeError, ChangeStage, Entry, Event, LogId, LogIndex,
+    Membership, MembershipError, Message, NodeId, Payload, ProposeError, ReadError, ReadMode, Role,
+    Term,
 };
 
 fn nodes(ids: &[u64]) -> impl Iterator<Item = NodeId> {
@@ -238,6 +239,122 @@ fn a_removed_leader_does_not_count_itself_and_steps_down() {
     assert!(leads(2) || leads(3), "it handed over");
 }
 
+fn is_command(message: &Message) -> bool {
+    let carries = |entry: &Entry| matches!(entry.payload, Payload::Command(_));
+    matches!(message, Message::AppendEntries(append) if append.entries.iter().any(carries))
+}
+
+/// A leader whose removal is in flight, and which takes a command after it.
+fn leaving() -> Cluster {
+    let mut cluster = led(3, &[]);
+    change(&mut cluster, 1, voters(&[2, 3])).unwrap();
+    while cluster.raft(1).membership().is_joint() {
+        cluster.drain();
+        for (from, to, message) in std::mem::take(&mut cluster.mail) {
+            cluster.hand_over(from, to, message);
+        }
+    }
+    cluster.drain();
+    cluster.propose(1, "b");
+    cluster
+}
+
+/// E4: TimeoutNow overtook entries, and the target lost the election for the lack of them.
+#[test]
+fn removed_leader_transfers_only_to_a_server_with_its_last_entry() {
+    let mut cluster = leaving();
+    for _ in 0..3 {
+        cluster.beat(1);
+        cluster.deliver_where(|_, _, message| !is_command(message));
+    }
+    let (commit, index) = (cluster.raft(1).commit_index(), cluster.raft(1).membership_index());
+    assert!(commit >= index && cluster.raft(1).last_log().index > commit);
+    let stands = |cluster: &Cluster| {
+        let is_told = |event: &Event| matches!(event, Event::ToldToStand { .. });
+        cluster.servers.values().any(|server| server.events.iter().any(is_told))
+    };
+    assert!(!stands(&cluster), "no server has the command");
+    let now = cluster.now;
+    let refused = cluster.raft(1).propose("c".into(), now);
+    assert!(matches!(refused, Err(ProposeError::Transferring { .. })), "{refused:?}");
+    cluster.settle(1);
+    assert!(stands(&cluster));
+    assert_eq!(cluster.raft(1).role(), Role::Follower);
+    let leader = [2, 3].into_iter().find(|id| cluster.raft(*id).role() == Role::Leader).unwrap();
+    assert_eq!(cluster.raft(leader).term(), Term(2), "the first election was won");
+    assert_eq!(cluster.commands(leader), ["a", "b"]);
+}
+
+#[test]
+fn removed_leader_steps_down_if_no_server_catches_up() {
+    let mut cluster = leaving();
+    let mut led_on = 0;
+    for _ in 0..40 {
+        cluster.beat(1);
+        cluster.deliver_where(|_, _, message| !is_command(message));
+        led_on += usize::from(cluster.raft(1).role() == Role::Leader);
+    }
+    assert!((15..25).contains(&led_on), "for an election timeout: {led_on} heartbeats");
+    assert_eq!(cluster.raft(1).role(), Role::Follower);
+}
+
+/// E1: the change seemed to be over, and the next step of a replacement removed another voter.
+#[test]
+fn change_is_in_progress_until_joining_servers_are_voters() {
+    let mut cluster = led(3, &[]);
+    assert_eq!(cluster.raft(1).change_in_progress(), None);
+    let (founders, joining) = (voters(&[1, 2, 3]), vec![NodeId(4)]);
+    let target = founders.clone().with_joining(nodes(&[4]));
+    let entry = change(&mut cluster, 1, target).unwrap().index;
+    assert_eq!(cluster.raft(1).change_in_progress(), Some(ChangeStage::Commit { entry }));
+    cluster.settle_among(1, &[1, 2, 3]);
+    let waits = Some(ChangeStage::CatchUp { joining });
+    for id in 1..=3 {
+        assert_eq!(cluster.raft(id).change_in_progress(), waits);
+    }
+    // Server 4 is started, and gets its vote.
+    cluster.add(4, Membership::default());
+    let mut stages = Vec::new();
+    for _ in 0..40 {
+        cluster.beat(1);
+        cluster.drain();
+        for (from, to, message) in std::mem::take(&mut cluster.mail) {
+            cluster.hand_over(from, to, message);
+        }
+        stages.push(cluster.raft(1).change_in_progress());
+    }
+    assert!(stages.iter().any(|stage| matches!(stage, Some(ChangeStage::Joint { .. }))));
+    assert_eq!(stages.last(), Some(&None));
+    assert!(cluster.raft(1).membership().voters().contains(&NodeId(4)));
+    // Giving up a server that does not come.
+    let current = cluster.raft(1).membership().clone();
+    change(&mut cluster, 1, current.clone().with_joining(nodes(&[5]))).unwrap();
+    cluster.settle_among(1, &[1, 2, 3, 4]);
+    assert!(cluster.raft(1).change_in_progress().is_some());
+    let without = cluster.raft(1).membership().clone().without(nodes(&[5]));
+    assert_eq!(without, current);
+    change(&mut cluster, 1, without).unwrap();
+    cluster.settle_among(1, &[1, 2, 3, 4]);
+    assert_eq!(cluster.raft(1).change_in_progress(), None);
+}
+
+/// E13: clients of a removed leader waited for an election without end.
+#[test]
+fn removed_server_says_that_it_is_not_a_member() {
+    let mut cluster = led(3, &[4]);
+    assert!(cluster.raft(1).is_member() && !cluster.raft(4).is_member());
+    change(&mut cluster, 1, voters(&[2, 3]).with_learners(nodes(&[4]))).unwrap();
+    cluster.settle(1);
+    let leader = [2, 3].into_iter().find(|id| cluster.raft(*id).role() == Role::Leader).unwrap();
+    cluster.settle(leader);
+    cluster.pass(3 * TIMEOUT_MIN);
+    let now = cluster.now;
+    cluster.raft(1).elapse(now);
+    assert!(!cluster.raft(1).is_member() && cluster.raft(4).is_member());
+    let read = cluster.raft(1).read(ReadMode::Quorum, now);
+    assert_eq!(read, Err(ReadError::NotAMember));
+}
+
 /// Servers that are not in the membership any more do not disturb those that are.
 #[test]
 fn a_removed_server_does_not_disturb() {
@@ -357,7 +474,7 @@ fn a_learner_that_died_when_it_had_caught_up_is_not_made_a_voter() {
     change(&mut cluster, 1, target).unwrap();
     // As long as leadership is being handed over, no change begins.
     let now = cluster.now;
-    cluster.raft(1).transfer_leadership(NodeId(3), now).unwrap();
+    cluster.raft(1).transfer_leadership(Some(NodeId(3)), now).unwrap();
     for _ in 0..5 {
         cluster.beat(1);
         cluster.deliver_among(&[1, 2, 4]);
@@ -448,7 +565,7 @@ fn a_server_that_does_not_know_the_members_yet_takes_no_snapshot() {
     }
     assert!(cluster.raft(4).membership().voters().contains(&NodeId(4)));
     let now = cluster.now;
-    cluster.raft(1).transfer_leadership(NodeId(4), now).unwrap();
+    cluster.raft(1).transfer_leadership(Some(NodeId(4)), now).unwrap();
     cluster.deliver();
     cluster.settle(4);
     assert_eq!(cluster.raft(4).role(), Role::Leader);

@@ -335,7 +335,7 @@ fn reads_by_a_majority_do_not_keep_a_lease_from_being_renewed() {
 fn a_leader_that_hands_over_has_no_lease_even_if_it_goes_on() {
     let mut cluster = leased(3);
     let now = cluster.now;
-    cluster.raft(1).transfer_leadership(NodeId(2), now).unwrap();
+    cluster.raft(1).transfer_leadership(Some(NodeId(2)), now).unwrap();
     cluster.drain();
     cluster.mail.clear();
     for _ in 0..25 {

@@ -102,7 +102,7 @@ fn a_follower_without_room_promises_nothing() {
     cluster.settle(1);
     fill(&mut cluster, &[3]);
     let now = cluster.now;
-    cluster.raft(1).transfer_leadership(NodeId(3), now).unwrap();
+    cluster.raft(1).transfer_leadership(Some(NodeId(3)), now).unwrap();
     beats(&mut cluster, 1, 1);
     assert_eq!(cluster.raft(1).role(), Role::Leader);
     let ignored = Event::MessageIgnored { from: NodeId(1), reason: IgnoreReason::DiskFull };

@@ -8,7 +8,7 @@ use raft_core::{
 
 fn transfer(cluster: &mut Cluster, from: u64, to: u64) -> Result<(), TransferError> {
     let now = cluster.now;
-    cluster.raft(from).transfer_leadership(NodeId(to), now)
+    cluster.raft(from).transfer_leadership(Some(NodeId(to)), now)
 }
 
 fn propose(cluster: &mut Cluster, id: u64) -> Result<LogId, ProposeError> {
@@ -25,6 +25,28 @@ fn a_leader_hands_over_at_once() {
     cluster.deliver();
     assert_eq!((cluster.raft(3).role(), cluster.raft(3).term()), (Role::Leader, Term(2)));
     assert_eq!(cluster.raft(1).leader(), Some(NodeId(3)));
+}
+
+/// E14: a caller had to choose, and knew less than the leader.
+#[test]
+fn leader_chooses_the_target_if_the_caller_does_not() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.settle(1);
+    cluster.propose(1, "a");
+    for _ in 0..15 {
+        cluster.beat(1);
+        cluster.deliver_where(|from, to, _| from != 3 && to != 3);
+    }
+    let now = cluster.now;
+    cluster.raft(1).transfer_leadership(None, now).unwrap();
+    cluster.deliver();
+    assert_eq!(cluster.raft(2).role(), Role::Leader);
+    let mut alone = Cluster::new(1);
+    alone.elect(1);
+    let now = alone.now;
+    let refused = alone.raft(1).transfer_leadership(None, now);
+    assert_eq!(refused, Err(TransferError::NoTarget));
 }
 
 #[test]

@@ -151,7 +151,7 @@ impl World {
             ["read", id, "by", "lease"] => self.read(server(id)?, ReadMode::Lease),
             ["transfer", id, "to", heir] => {
                 let (id, heir) = (server(id)?, NodeId(server(heir)?));
-                let transferred = self.raft_mut(id)?.transfer_leadership(heir, now);
+                let transferred = self.raft_mut(id)?.transfer_leadership(Some(heir), now);
                 transferred.map_err(|error| format!("n{id}: {error}"))?;
                 self.drain(id)
             }

@@ -112,7 +112,7 @@ impl Episode<'_> {
             }
             42 => {
                 self.tally.count(Count::Transfer);
-                let _ = raft.transfer_leadership(NodeId(chance.below(6)), now);
+                let _ = raft.transfer_leadership(Some(NodeId(chance.below(6))), now);
             }
             43 => {
                 self.tally.count(Count::Unreachable);

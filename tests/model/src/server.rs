@@ -103,7 +103,7 @@ impl Server {
             Input::Receive(from, message) => raft.receive(from, message, NOW),
             Input::Propose(command) => drop(raft.propose(command, NOW).ok()?),
             Input::Change(target) => drop(raft.change_membership(target, NOW).ok()?),
-            Input::Transfer(target) => raft.transfer_leadership(target, NOW).ok()?,
+            Input::Transfer(target) => raft.transfer_leadership(Some(target), NOW).ok()?,
             Input::Sync(which) => server.sync(which)?,
             Input::Crash(survive) => server.crash(bounds, survive)?,
             Input::Drain => {}

@@ -1,0 +1,81 @@
+//! A start from a journal to which each write was appended as it was.
+
+use crate::cluster::entry;
+use raft_core::{
+    Config, ConfigError, Entry, HardState, Instant, LogId, LogIndex, Membership, NodeId, Payload,
+    Raft, Restored, Snapshot, Term,
+};
+
+fn members() -> Membership {
+    Membership::new([1, 2, 3].map(NodeId))
+}
+
+fn restored(applied: u64) -> Restored {
+    Restored::new(1, members(), HardState::default(), LogIndex(applied), 1 << 20)
+}
+
+fn term(term: u64) -> Option<HardState> {
+    Some(HardState { term: Term(term), vote: None })
+}
+
+fn start(restored: Restored) -> Result<Raft, ConfigError> {
+    Raft::new(Config::new(NodeId(1)), restored, 1, Instant(0))
+}
+
+fn terms(raft: &Raft) -> Vec<u64> {
+    let positions = raft.log_start().index.0 + 1..=raft.last_log().index.0;
+    positions.filter_map(|index| raft.term_at(LogIndex(index))).map(|term| term.0).collect()
+}
+
+/// E16: the first journal with a conflict in it was refused as damaged.
+#[test]
+fn journal_with_replaced_entries_can_be_replayed() {
+    let mut restored = restored(0);
+    let change = Membership::new([NodeId(1), NodeId(2)]);
+    let payload = Payload::Membership(Box::new(change));
+    let replaced = Entry { id: LogId::new(Term(1), LogIndex(3)), payload };
+    let writes = [
+        (term(1), vec![entry(1, 1), entry(1, 2), replaced]),
+        (term(2), vec![entry(2, 2)]),
+        (None, vec![entry(2, 3), entry(2, 4)]),
+        (term(3), vec![]),
+        (None, vec![entry(3, 4)]),
+    ];
+    for (hard_state, entries) in writes {
+        restored.replay(hard_state, None, entries).unwrap();
+    }
+    let raft = start(restored).unwrap();
+    assert_eq!((raft.term(), terms(&raft)), (Term(3), vec![1, 2, 2, 3]));
+    assert_eq!(*raft.membership(), members(), "the change was replaced");
+}
+
+#[test]
+fn journal_with_a_moved_beginning_can_be_replayed() {
+    let last = LogId::new(Term(3), LogIndex(5));
+    let snapshot = Snapshot { last, membership: members(), identity: 1, size: 1 };
+    // The snapshot replaced a log that conflicted with it.
+    let mut restored = restored(5).with_snapshot(snapshot, LogId::default());
+    let all = (1..=8).map(|index| entry(1, index)).collect();
+    let kept = LogId::new(Term(1), LogIndex(2));
+    let writes = [
+        (term(1), None, all),
+        (None, Some(kept), vec![]),
+        (term(3), Some(last), vec![entry(3, 6)]),
+        (None, None, vec![entry(3, 7)]),
+    ];
+    for (hard_state, log_start, entries) in writes {
+        restored.replay(hard_state, log_start, entries).unwrap();
+    }
+    let raft = start(restored).unwrap();
+    assert_eq!((raft.log_start(), terms(&raft)), (last, vec![3, 3]));
+}
+
+#[test]
+fn journal_with_a_gap_is_refused() {
+    let mut gap = restored(0);
+    gap.replay(term(1), None, [entry(1, 1)]).unwrap();
+    assert!(gap.replay(None, None, [entry(1, 3)]).is_err());
+    let mut no_snapshot = restored(0);
+    no_snapshot.replay(term(1), Some(LogId::new(Term(1), LogIndex(4))), []).unwrap();
+    assert_eq!(start(no_snapshot).unwrap_err(), ConfigError::SnapshotDoesNotFit);
+}
