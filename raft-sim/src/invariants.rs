@@ -36,8 +36,9 @@ pub enum Invariant {
     Linearizability,
     /// When all faults are mended, a write succeeds within a bounded number of election timeouts.
     Availability,
-    /// While a server that may lead is connected to a majority, something is committed within a bounded number of
-    /// election timeouts, if the servers use pre-vote and check-quorum.
+    /// While a server that may lead is connected to a majority, something is committed within a
+    /// bounded number of election timeouts, if the servers use pre-vote and check-quorum. A
+    /// follower that is connected to its leader gets what is committed within a bounded time.
     Progress,
     /// A server comes to rest after each event.
     Quiescence,
@@ -320,7 +321,8 @@ impl Invariant {
     ];
 }
 
-/// The name of the rule as a person reads it: the paper's where it has one. Files and addresses have its key.
+/// The name of the rule as a person reads it: the paper's where it has one. Files and addresses
+/// have its key.
 impl fmt::Display for Invariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -41,6 +41,7 @@ mod action;
 mod apply;
 pub mod branches;
 pub mod campaign;
+mod catch_up;
 mod client;
 mod client_history;
 mod config;

@@ -289,6 +289,11 @@ impl Network {
         }
     }
 
+    /// Whether links carry only so many bytes a second.
+    pub(crate) fn has_bandwidth(&self) -> bool {
+        self.bandwidth > 0
+    }
+
     pub(crate) fn connects(&self, from: u64, to: u64) -> bool {
         !self.cut.contains(&(from, to))
             && !self.isolated.contains(&from)

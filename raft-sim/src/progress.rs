@@ -47,7 +47,7 @@ const TIMEOUTS: u64 = 4;
 /// can be, that is what takes the time.
 const ROUNDS: u64 = 8;
 /// More loss than this, of a thousand, may keep anybody from being elected in time.
-const LOSS_PER_MILLE_MAX: u32 = 100;
+pub(crate) const LOSS_PER_MILLE_MAX: u32 = 100;
 /// A clock that is further off than this, in parts per million, measures no timeouts.
 const DRIFT_PPM_MAX: u32 = 300_000;
 
@@ -194,6 +194,7 @@ impl World {
     }
 
     pub(crate) fn disturb(&mut self, disturbed: Disturbed) {
+        self.catch_up.disturb(disturbed);
         match disturbed {
             Disturbed::Nobody => {}
             Disturbed::One(node) => {
@@ -266,8 +267,8 @@ impl World {
             && node.clock.drift().unsigned_abs() <= DRIFT_PPM_MAX
     }
 
-    /// How long a message and its answer take between two servers. None if they do not reach each other in both
-    /// directions, or not quickly enough.
+    /// How long a message and its answer take between two servers. None if they do not reach each
+    /// other in both directions, or not quickly enough.
     pub(crate) fn round_trip(&self, one: u64, other: u64) -> Option<u64> {
         let timeout = self.config.election_timeout.min;
         // Whoever stands must be heard before the next one does, or every vote may be split.

@@ -6,6 +6,7 @@ use std::hash::Hasher;
 use raft_core::{Effects, NodeId, Outbound, StopReason};
 
 use crate::branches::branch_of;
+use crate::catch_up::CatchUp;
 use crate::client::{Clients, Letter};
 use crate::config::{WorldConfig, WorldError};
 use crate::holders::Holders;
@@ -40,6 +41,7 @@ pub struct World {
     pub(crate) goes_on: bool,
     violation_is_told: bool,
     pub(crate) progress: Progress,
+    pub(crate) catch_up: CatchUp,
     pub(crate) ledger: Ledger,
     pub(crate) holders: Holders,
     pub(crate) promises: Promises,
@@ -89,6 +91,7 @@ impl World {
             goes_on: false,
             violation_is_told: false,
             progress: Progress::default(),
+            catch_up: CatchUp::default(),
             ledger: Ledger::new(config.watchers + config.holders + config.traders > 0),
             holders: Holders::new(&config),
             promises: Promises::default(),
@@ -311,6 +314,7 @@ impl World {
         self.stop_if_told(id);
         self.set_timer(id);
         self.watch_progress();
+        self.watch_catch_up();
         self.tell_violation(id);
     }
 

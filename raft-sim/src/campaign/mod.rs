@@ -1,9 +1,9 @@
 //! Worlds full of faults, drawn from a seed, and what must hold in each of them.
 //!
 //! A campaign run has two phases. In the first, everything may break at any moment, and safety must
-//! hold. Then all is mended, and a client's write must succeed within a bounded number of
-//! election timeouts; or a random quorum is mended, the others stay broken for ever, and something must be
-//! committed. At the end the whole history must be linearizable.
+//! hold. Then all is mended, a client's write must succeed within a bounded number of election
+//! timeouts, and the followers must catch up; or a random quorum is mended, the others stay broken
+//! for ever, and something must be committed. At the end the whole history must be linearizable.
 //!
 //! A fault schedule is data: some of it is drawn before the run, some is decided by an adversary that
 //! watches the servers. Either way a run ends with the [`Script`] of all that was done, which gives the
@@ -280,6 +280,8 @@ impl Campaign {
             );
             return stage.world.violation().cloned().or(missed(stage, text));
         }
+        // The world itself says which follower does not catch up in time.
+        stage.awaits(stage.world.catch_up_time(), World::all_have_caught_up);
         stage.world.violation().cloned()
     }
 
