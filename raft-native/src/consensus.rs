@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::mpsc as thread_mpsc;
 use std::time::Instant as Clock;
 
@@ -16,7 +15,7 @@ use tokio::time::sleep_until;
 use tracing::error;
 
 use crate::applier::{Backlog, Committed, Proposed};
-use crate::journal::Journal;
+use crate::journal::Recorder;
 use crate::peer::Peers;
 use crate::writer::Job;
 
@@ -64,7 +63,7 @@ pub(crate) struct Consensus {
     pub(crate) disk: thread_mpsc::Sender<Job>,
     pub(crate) apply: thread_mpsc::Sender<Vec<Committed>>,
     pub(crate) backlog: Backlog,
-    pub(crate) journal: Arc<Journal>,
+    pub(crate) recorder: Recorder,
     pub(crate) glance: watch::Sender<Glance>,
     pub(crate) proposals: BTreeMap<LogIndex, (Term, oneshot::Sender<Proposed>)>,
     pub(crate) reads: HashMap<ReadId, oneshot::Sender<ReadReply>>,
@@ -203,7 +202,7 @@ impl Consensus {
             events,
         } = effects;
         for event in events.drain(..) {
-            self.journal.record(&event);
+            self.recorder.record(&event);
         }
         // Sending fails only when the other thread is gone, and then the node is stopping.
         if let Some(write) = write.take() {

@@ -10,13 +10,13 @@ use raft_kv::{
     Command, Counting, KeyRange, Limits, Outcome, RangeRequest, RangeResponse, Request,
     ValidateError, View,
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::applier::Proposed;
 use crate::config::NodeConfig;
 use crate::consensus::{Glance, Input, ReadReply};
-use crate::journal::{EventRecord, Journal};
+use crate::journal::{Detail, Journal, Subscription, TooManySubscribers};
 use crate::names::Names;
 use crate::peer::{Answer, Call, CallError, Peers, Question, Refusal, Reply};
 use crate::session::Sessions;
@@ -40,7 +40,7 @@ pub(crate) struct Parts {
     pub(crate) applied: watch::Receiver<u64>,
     pub(crate) state: StateStore,
     pub(crate) log: LogStore,
-    pub(crate) journal: Arc<Journal>,
+    pub(crate) journal: Journal,
     pub(crate) names: Names,
     pub(crate) timings: Timings,
 }
@@ -501,9 +501,8 @@ impl Handle {
     }
 
     /// The latest decisions, and those to come.
-    #[must_use]
-    pub fn events(&self) -> (Vec<EventRecord>, broadcast::Receiver<EventRecord>) {
-        self.parts.journal.watch()
+    pub(crate) fn events(&self, detail: Detail) -> Result<Subscription, TooManySubscribers> {
+        self.parts.journal.subscribe(detail)
     }
 
     /// The name of the leader that this node knows.

@@ -37,7 +37,6 @@ pub use address::{Address, AddressError};
 pub use api::{ClientServer, ClientServerError};
 pub use config::{NodeConfig, StartError};
 pub use handle::{Consistency, Handle, RequestError};
-pub use journal::EventRecord;
 pub use node::Node;
 pub use status::{ClusterMember, FollowerView, LogEntry, NodeStatus};
 pub use storage::default_data_dir;

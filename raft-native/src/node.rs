@@ -20,7 +20,7 @@ use crate::config::{NodeConfig, StartError};
 use crate::consensus::{Consensus, Glance, Input};
 use crate::handle::Handle;
 use crate::identity::{Identity, development_secret};
-use crate::journal::Journal;
+use crate::journal;
 use crate::names::Names;
 use crate::peer::{Answer, Call, Peers, Receiver};
 use crate::storage::Storage;
@@ -91,7 +91,7 @@ impl Node {
             (address.node_id(), name)
         });
         let names = Names::new(names);
-        let journal = Arc::new(Journal::new(config.name.clone(), names.clone()));
+        let (recorder, journal, keep_journal) = journal::new(config.name.clone(), names.clone());
 
         let mut tasks = JoinSet::new();
         let receiver =
@@ -107,7 +107,7 @@ impl Node {
             applied: applied_watch,
             state,
             log: log.clone(),
-            journal: journal.clone(),
+            journal,
             names: names.clone(),
             timings: timings.clone(),
         });
@@ -139,6 +139,7 @@ impl Node {
                 let _ = applier_inputs.blocking_send(Input::StorageFailed);
             }
         })?;
+        let journal_thread = spawn_thread("raft-journal", keep_journal)?;
         let consensus = Consensus {
             raft,
             began: Clock::now(),
@@ -147,7 +148,7 @@ impl Node {
             disk,
             apply,
             backlog,
-            journal,
+            recorder,
             glance,
             proposals: BTreeMap::new(),
             reads: HashMap::new(),
@@ -158,7 +159,7 @@ impl Node {
             failed.send_replace(true);
         });
         info!(node = config.name, port = config.advertise.port(), "started");
-        let threads = vec![writer, applier];
+        let threads = vec![writer, applier, journal_thread];
         Ok(Self {
             handle,
             inputs,

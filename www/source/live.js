@@ -13,6 +13,9 @@ const REQUEST_TIMEOUT_MS = 15_000;
 /** A node that refuses the stream of events is asked again after this time, in milliseconds. */
 const RETRY_MS = 5000;
 
+/** How long to wait for a place among the readers of the events, in milliseconds. */
+const RETRY_MS = 5_000;
+
 /**
  * A member of the cluster, with what it reported last.
  * @typedef {object} Member
@@ -115,6 +118,10 @@ export class Live {
     this.listened = Date.now();
     let first = true;
     events.addEventListener("open", () => (first = true));
+    events.addEventListener("error", () => {
+      // The browser connects again by itself, unless the node has refused: all places were taken.
+      if (events.readyState === EventSource.CLOSED) setTimeout(() => this.listen(), RETRY_MS);
+    });
     events.addEventListener("decision", (event) => {
       const record = JSON.parse(event.data);
       const { kind, text, source } = record;

@@ -3,36 +3,57 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::response::Sse;
-use axum::response::sse::{Event, KeepAlive};
-use futures_util::{Stream, StreamExt, future, stream};
-use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
-use tokio_stream::wrappers::{BroadcastStream, WatchStream};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use tokio::time::timeout;
 
 use super::Api;
-use crate::journal::EventRecord;
+use super::parameters::Parameters;
+use super::problem::Problem;
+use crate::journal::Detail;
 
-/// First what is remembered, then what happens. Somebody who reads too slowly is told how much was
-/// missed.
+/// A comment is sent after this long without an event, so that a dead connection is noticed.
+const COMMENT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Streams the latest decisions and those to come. The stream ends when the node stops, or when
+/// the client does not keep up.
 pub(crate) async fn events(
     State(api): State<Api>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let (recent, rest) = api.node.events();
-    let recent = stream::iter(recent).map(|record| event(&record));
-    let rest = BroadcastStream::new(rest).map(|record| match record {
-        Ok(record) => event(&record),
-        Err(BroadcastStreamRecvError::Lagged(missed)) => {
-            Event::default().event("missed").data(missed.to_string())
+    parameters: Result<Parameters, Problem>,
+) -> Result<Response, Problem> {
+    let mut parameters = parameters?;
+    let detail = match parameters.text("detail")?.as_deref() {
+        None | Some("decisions") => Detail::Decisions,
+        Some("all") => Detail::All,
+        Some(other) => {
+            let detail = format!("invalid detail: {other:?}; use decisions or all");
+            return Err(Problem::bad_request(detail));
         }
+    };
+    parameters.finish()?;
+    let subscription = api
+        .node
+        .events(detail)
+        .map_err(|surplus| Problem::new(StatusCode::SERVICE_UNAVAILABLE, surplus.to_string()))?;
+    let events = stream::unfold(subscription, async |mut subscription| {
+        let text = match timeout(COMMENT_INTERVAL, subscription.next()).await {
+            Ok(Some(record)) => {
+                format!("id: {}\nevent: decision\ndata: {}\n\n", record.id, record.json)
+            }
+            Ok(None) => return None,
+            Err(_) => ":\n\n".to_owned(),
+        };
+        Some((Ok::<_, Infallible>(Bytes::from(text)), subscription))
     });
-    let stopping = WatchStream::new(api.stopping).filter(|stopping| future::ready(*stopping));
-    let stopping = stopping.into_future();
-    let events = recent.chain(rest).take_until(stopping).map(Ok);
-    Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(10)))
-}
-
-fn event(record: &EventRecord) -> Event {
-    let described = Event::default().id(record.id.to_string()).event("decision");
-    described.json_data(record).unwrap_or_else(|_| Event::default().comment("unreadable"))
+    let mut stopping = api.stopping;
+    let stopping = async move {
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    let headers =
+        [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    let events = events.take_until(Box::pin(stopping));
+    Ok((headers, Body::from_stream(events)).into_response())
 }
