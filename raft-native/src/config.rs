@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::open_files::OpenFiles;
 
 /// How to start a node.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct NodeConfig {
     pub heartbeat_interval: Duration,
     /// How long a client's request may take.
     pub request_timeout: Duration,
+    /// The files that this node may keep open.
+    pub open_files: OpenFiles,
 }
 
 /// Why a node did not start. Each is one line that says what to do.
@@ -112,6 +115,7 @@ impl NodeConfig {
             election_timeout_max: Duration::from_millis(600),
             heartbeat_interval: Duration::from_millis(50),
             request_timeout: Duration::from_secs(5),
+            open_files: OpenFiles::default(),
         }
     }
 

@@ -10,8 +10,8 @@ use raft_kv::{
     Command, Counting, KeyRange, Limits, Outcome, RangeRequest, RangeResponse, Request,
     ValidateError, View,
 };
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::applier::Proposed;
 use crate::config::NodeConfig;
@@ -30,6 +30,8 @@ pub struct Handle {
     parts: Arc<Parts>,
     sessions: Sessions,
     stopping: Arc<AtomicBool>,
+    /// Reads of the disk, which block their thread.
+    disk_reads: Arc<Semaphore>,
 }
 
 pub(crate) struct Parts {
@@ -92,6 +94,8 @@ impl RequestError {
 
 /// How long to wait before asking again who leads.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Reads of the disk at a time. Each holds a thread, and up to 4 MiB.
+const DISK_READS_MAX: usize = 16;
 /// How long a peer may take to tell its status.
 const STATUS_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -105,7 +109,12 @@ enum Attempt {
 
 impl Handle {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), sessions: Sessions::default(), stopping: Arc::default() }
+        Self {
+            parts: Arc::new(parts),
+            sessions: Sessions::default(),
+            stopping: Arc::default(),
+            disk_reads: Arc::new(Semaphore::new(DISK_READS_MAX)),
+        }
     }
 
     pub(crate) fn stop(&self) {
@@ -284,8 +293,33 @@ impl Handle {
         if consistency == Consistency::Linearizable {
             self.catch_up().await?;
         }
-        let view = View::open(self.parts.state.reader()).map_err(|error| unreadable(&error))?;
-        view.range(request).map_err(not_found)
+        let (reader, request) = (self.parts.state.reader(), request.clone());
+        self.read_disk(move || {
+            let view = View::open(reader).map_err(|error| unreadable(&error))?;
+            view.range(&request).map_err(not_found)
+        })
+        .await
+    }
+
+    /// Reads the disk on a thread where that may take its time.
+    async fn read_disk<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, RequestError> + Send + 'static,
+    ) -> Result<T, RequestError> {
+        let turn = Arc::clone(&self.disk_reads).acquire_owned();
+        let turn = match timeout(self.parts.config.request_timeout, turn).await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) => return Err(RequestError::Stopping),
+            Err(_) => return Err(RequestError::Overloaded),
+        };
+        let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            read()
+        });
+        match reading.await {
+            Ok(read) => read,
+            Err(_) => Err(RequestError::Stopping),
+        }
     }
 
     /// Reads many keys: the first ones of a range, up to `limit` of them, and no more than a few
@@ -306,8 +340,7 @@ impl Handle {
             self.catch_up().await?;
         }
         let reader = self.parts.state.reader();
-        // It takes its time, which others should not have to wait for.
-        let listing = tokio::task::spawn_blocking(move || {
+        self.read_disk(move || {
             let view = View::open(reader).map_err(|error| unreadable(&error))?;
             let mut keys = keys;
             let mut bytes = 0;
@@ -331,11 +364,8 @@ impl Handle {
                     _ => return Ok(found),
                 }
             }
-        });
-        match listing.await {
-            Ok(listed) => listed,
-            Err(_) => Err(RequestError::Stopping),
-        }
+        })
+        .await
     }
 
     /// Waits until this node has applied everything that was committed when it was called.
@@ -476,28 +506,26 @@ impl Handle {
     /// # Errors
     ///
     /// [`RequestError::Storage`] if the log cannot be read.
-    pub fn log(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>, RequestError> {
-        const BYTES_MAX: usize = 16 << 20;
+    pub async fn log(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>, RequestError> {
+        const BYTES_MAX: usize = 4 << 20;
         let through = from.saturating_add(limit as u64).saturating_sub(1);
         let glance = *self.parts.glance.borrow();
         if limit == 0 || from > glance.last_index.0 {
             return Ok(Vec::new());
         }
-        let entries = self.parts.log.read(LogIndex(from.max(1)), LogIndex(through), BYTES_MAX);
-        let entries = entries.map_err(|error| RequestError::Storage(error.to_string()))?;
-        let view = |entry: raft_core::Entry| {
-            let (kind, key, bytes) = describe(entry.payload);
-            let (index, term) = (entry.id.index.0, entry.id.term.0);
-            LogEntry {
-                index,
-                term,
-                kind,
-                key,
-                bytes,
-                committed: entry.id.index <= glance.commit_index,
-            }
-        };
-        Ok(entries.into_iter().map(view).collect())
+        let log = self.parts.log.clone();
+        self.read_disk(move || {
+            let entries = log.read(LogIndex(from.max(1)), LogIndex(through), BYTES_MAX);
+            let entries = entries.map_err(|error| RequestError::Storage(error.to_string()))?;
+            let view = |entry: raft_core::Entry| {
+                let (kind, key, bytes) = describe(entry.payload);
+                let (index, term) = (entry.id.index.0, entry.id.term.0);
+                let committed = entry.id.index <= glance.commit_index;
+                LogEntry { index, term, kind, key, bytes, committed }
+            };
+            Ok(entries.into_iter().map(view).collect())
+        })
+        .await
     }
 
     /// The latest decisions, and those to come.

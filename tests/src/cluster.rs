@@ -189,6 +189,31 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts a node that isn't running, with a limit on its open files.
+    ///
+    /// # Errors
+    ///
+    /// If it is running, or can't be started.
+    pub fn start_node_limited(&mut self, node: usize, files_max: u32) -> Result<()> {
+        let arguments = self.arguments(node);
+        let node = &mut self.nodes[node];
+        ensure!(node.process.is_none(), "{} is running", node.name);
+        let process = Process::start_limited(&node.name, arguments, files_max, &node.log)?;
+        node.process = Some(process);
+        Ok(())
+    }
+
+    /// The memory of a node that is in RAM, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the node isn't running.
+    pub fn resident_bytes(&self, node: usize) -> Result<u64> {
+        let node = &self.nodes[node];
+        let process = node.process.as_ref();
+        process.with_context(|| format!("{} isn't running", node.name))?.resident_bytes()
+    }
+
     /// `kill -9`.
     ///
     /// # Errors
@@ -333,6 +358,17 @@ impl Cluster {
     ///
     /// If one of them doesn't.
     pub async fn finish(mut self) -> Result<()> {
+        self.stop().await?;
+        self.finished = true;
+        Ok(())
+    }
+
+    /// Asks all nodes that run to stop (SIGTERM), and waits until they have, with success.
+    ///
+    /// # Errors
+    ///
+    /// If one of them doesn't.
+    pub async fn stop(&mut self) -> Result<()> {
         self.check_running()?;
         for node in &self.nodes {
             if let Some(process) = &node.process {
@@ -347,7 +383,6 @@ impl Cluster {
                 }
             }
         }
-        self.finished = true;
         Ok(())
     }
 }

@@ -35,13 +35,37 @@ impl Process {
         variables: &[(&str, &OsStr)],
         log: &Path,
     ) -> Result<Self> {
+        Self::spawn(raft()?, name, arguments, variables, log)
+    }
+
+    /// Starts `raft` in the same way, with a limit on its open files.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub fn start_limited(
+        name: &str,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        files_max: u32,
+        log: &Path,
+    ) -> Result<Self> {
+        Self::spawn(limited(files_max)?, name, arguments, &[], log)
+    }
+
+    fn spawn(
+        mut command: Command,
+        name: &str,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        variables: &[(&str, &OsStr)],
+        log: &Path,
+    ) -> Result<Self> {
         let output = File::options()
             .create(true)
             .append(true)
             .open(log)
             .with_context(|| format!("cannot open {}", log.display()))?;
         let errors = output.try_clone().context("cannot share the log")?;
-        let child = raft()?
+        let child = command
             .args(arguments)
             .envs(variables.iter().copied())
             .stdout(output)
@@ -53,6 +77,20 @@ impl Process {
             .and_then(|id| Pid::from_raw(id.cast_signed()))
             .with_context(|| format!("{name} has no process id"))?;
         Ok(Self { name: name.to_owned(), child, pid, log: log.to_owned() })
+    }
+
+    /// The memory of the process that is in RAM, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the process has ended.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.pid.as_raw_nonzero());
+        let status = std::fs::read_to_string(&path).with_context(|| format!("no {path}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kib: u64 = kib.with_context(|| format!("no VmRSS in {path}"))?.parse()?;
+        Ok(kib * 1024)
     }
 
     /// Sends a signal.
@@ -152,7 +190,28 @@ pub async fn run_with_input(
     input: &[u8],
     within: Duration,
 ) -> Result<Output> {
-    let mut command = raft()?;
+    finish(raft()?, arguments, input, within).await
+}
+
+/// Runs `raft` to its end, as [`run`] does, with a limit on its open files.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn run_limited(
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    files_max: u32,
+    within: Duration,
+) -> Result<Output> {
+    finish(limited(files_max)?, arguments, b"", within).await
+}
+
+async fn finish(
+    mut command: Command,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    input: &[u8],
+    within: Duration,
+) -> Result<Output> {
     command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     let exchange = async {
         if !input.is_empty() {
@@ -170,8 +229,18 @@ pub async fn run_with_input(
         .context("cannot run raft")
 }
 
+fn limited(files_max: u32) -> Result<Command> {
+    let mut command = clean(Command::new("sh"));
+    command.args(["-c", &format!("ulimit -n {files_max}; exec \"$0\" \"$@\"")]);
+    command.arg(program::raft()?);
+    Ok(command)
+}
+
 fn raft() -> Result<Command> {
-    let mut command = Command::new(program::raft()?);
+    Ok(clean(Command::new(program::raft()?)))
+}
+
+fn clean(mut command: Command) -> Command {
     command.stdin(Stdio::null()).kill_on_drop(true);
     // Whoever runs the tests may have a cluster of their own.
     for (name, _) in std::env::vars_os() {
@@ -179,5 +248,5 @@ fn raft() -> Result<Command> {
             command.env_remove(&name);
         }
     }
-    Ok(command)
+    command
 }

@@ -54,9 +54,16 @@ impl Rest {
     /// If there is no answer in time; the connection is given up then.
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Unanswered> {
         let patience = self.patience;
-        let mut connection = match self.connection.take() {
-            Some(connection) if connection.is_ready() => connection,
-            _ => timeout(patience, connect(self.address))
+        let mut kept = self.connection.take();
+        if let Some(connection) = &mut kept
+            // It is ready as soon as its task has seen the end of the previous answer.
+            && !matches!(timeout(patience, connection.ready()).await, Ok(Ok(())))
+        {
+            kept = None;
+        }
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => timeout(patience, connect(self.address))
                 .await
                 .context("no connection in time")
                 .and_then(|connected| connected)
@@ -93,16 +100,19 @@ impl Rest {
     }
 }
 
-/// A request without headers of its own.
+/// A request without headers of its own. The body of a POST is JSON.
 ///
 /// # Errors
 ///
 /// If the path is none.
 pub fn request(method: Method, path: &str, body: &[u8]) -> Result<Request<Full<Bytes>>> {
-    Request::builder()
+    let content_type = (method == Method::POST).then_some(("content-type", "application/json"));
+    content_type
+        .into_iter()
+        .chain([("host", "localhost")])
+        .fold(Request::builder(), |request, (name, value)| request.header(name, value))
         .method(method)
         .uri(path)
-        .header("host", "localhost")
         .body(Full::new(Bytes::copy_from_slice(body)))
         .with_context(|| format!("{path:?} makes no request"))
 }

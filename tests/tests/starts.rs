@@ -223,6 +223,18 @@ async fn impossible_timeout_is_refused_with_its_flag() -> Result<()> {
 }
 
 #[tokio::test]
+async fn too_few_open_files() -> Result<()> {
+    let plan = Plan::new()?;
+    let arguments = plan.arguments.iter().flat_map(|(flag, value)| [*flag, value]);
+    let output = process::run_limited(arguments, 64, PATIENCE).await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(2), "{}: {said}", output.status);
+    ensure!(said.lines().count() == 1 && said.contains("open files"), "{said}");
+    ensure!(said.contains("64") && said.contains("at least 128"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn nobody_there_to_talk_to() -> Result<()> {
     let port = Port::reserve()?;
     let endpoint = format!("localhost:{}", port.number());

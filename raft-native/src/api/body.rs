@@ -1,11 +1,16 @@
-//! What comes with a request.
+//! What comes with a request, and large answers.
 
+use axum::Json;
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use futures_util::StreamExt;
+use serde::Serialize;
 
 use super::Api;
+use super::meter::BodyError;
 use super::problem::{Kind, Problem};
 
 /// What is read of a value over the limit, only to be dropped. Many clients look for an answer when they have sent
@@ -37,12 +42,11 @@ impl FromRequest<Api> for Document {
     }
 }
 
-async fn read(body: Body, what: &str, bytes_max: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn read(body: Body, what: &str, bytes_max: usize) -> Result<Bytes, Problem> {
     let mut chunks = body.into_data_stream();
     let mut value = BytesMut::new();
     while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|error| Problem::bad_request(format!("no whole body came: {error}")))?;
+        let chunk = chunk.map_err(incomplete)?;
         if value.len() + chunk.len() > bytes_max {
             discard(chunks).await;
             let detail = format!("{what} is over the limit of {bytes_max} bytes");
@@ -51,6 +55,26 @@ async fn read(body: Body, what: &str, bytes_max: usize) -> Result<Bytes, Problem
         value.extend_from_slice(&chunk);
     }
     Ok(value.freeze())
+}
+
+/// An answer in JSON that may be large: building it takes milliseconds, so it is built on a thread
+/// where that delays no other request. A gate bounds how many are built at a time.
+pub(crate) async fn large_json<T: Serialize>(
+    build: impl FnOnce() -> T + Send + 'static,
+) -> Result<Response, Problem> {
+    let built = tokio::task::spawn_blocking(move || Json(build()).into_response()).await;
+    built.map_err(|_| {
+        let detail = "the answer cannot be built: the node is stopping; ask another one";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    })
+}
+
+fn incomplete(error: axum::Error) -> Problem {
+    let text = error.to_string();
+    match BodyError::find(error) {
+        Some(error) => error.into(),
+        None => Problem::bad_request(format!("incomplete request body: {text}; send it again")),
+    }
 }
 
 async fn discard(mut chunks: BodyDataStream) {

@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
 use super::Api;
+use super::connection::Phase;
 use super::parameters::Parameters;
 use super::problem::Problem;
 use crate::journal::Detail;
@@ -48,9 +49,9 @@ pub(crate) async fn events(
         };
         Some((Ok::<_, Infallible>(Bytes::from(text)), subscription))
     });
-    let mut stopping = api.stopping;
+    let mut phase = api.phase;
     let stopping = async move {
-        let _ = stopping.wait_for(|stopping| *stopping).await;
+        let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
     };
     let headers =
         [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];

@@ -8,6 +8,7 @@ use raft_kv::{
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
+use super::connection::Phase;
 use super::done::Done;
 use super::{Api, ClientServerError, deadline, metrics};
 use crate::handle::{Consistency, RequestError};
@@ -65,7 +66,7 @@ async fn report_health(mut api: Api, reporter: tonic_health::server::HealthRepor
     use tonic_health::ServingStatus::{NotServing, Serving};
     const INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
     let mut told = None;
-    while !*api.stopping.borrow_and_update() {
+    while *api.phase.borrow_and_update() == Phase::Serving {
         let ready = api.node.is_ready();
         if told != Some(ready) {
             told = Some(ready);
@@ -73,7 +74,7 @@ async fn report_health(mut api: Api, reporter: tonic_health::server::HealthRepor
             reporter.set_service_status("", status).await;
             reporter.set_service_status("raft.KeyValueService", status).await;
         }
-        if tokio::time::timeout(INTERVAL, api.stopping.changed()).await.is_ok_and(|c| c.is_err()) {
+        if tokio::time::timeout(INTERVAL, api.phase.changed()).await.is_ok_and(|c| c.is_err()) {
             return;
         }
     }

@@ -246,6 +246,7 @@ pub(crate) async fn list(
     for key in [&prefix, &after].into_iter().flatten() {
         check_length(&api, key)?;
     }
+    let _place = api.gates.list.enter().await?;
     let mut keys = KeyRange::prefix(prefix.unwrap_or_default());
     if let Some(after) = after {
         keys.start = keys.start.max(crate::handle::after(&after));
@@ -261,9 +262,11 @@ pub(crate) async fn list(
     }
     let found = api.node.list(keys, limit, at_revision, consistency).await?;
     let (revision, more) = (found.revision, found.more);
-    let kvs = found.kvs.into_iter().map(Item::from).collect();
-    let list = List { revision: at_revision.unwrap_or(revision), more, kvs };
-    Ok(with_revision(Json(list).into_response(), revision))
+    let list = body::large_json(move || {
+        let kvs = found.kvs.into_iter().map(Item::from).collect();
+        List { revision: at_revision.unwrap_or(revision), more, kvs }
+    });
+    Ok(with_revision(list.await?, revision))
 }
 
 /// The key in the path: any bytes, percent-encoded.

@@ -127,6 +127,22 @@ impl Problem {
     pub(crate) fn with_unknown_outcome(self) -> Self {
         Self { outcome: "unknown", ..self }
     }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub(crate) fn outcome(&self) -> &'static str {
+        self.outcome
+    }
+
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
 }
 
 /// Describes a kind of problem at its URI.
@@ -141,7 +157,7 @@ pub(crate) async fn describe(Path(name): Path<String>) -> Result<Response, Probl
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         let mut response = (status, Json(&self)).into_response();
         let content_type = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);

@@ -1,9 +1,8 @@
 //! Transactions over REST.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use raft_kv::{
@@ -111,7 +110,11 @@ pub(crate) async fn execute(
     }
     let request: Request = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("no transaction: {error}")))?;
-    let done = Done::try_from(api.node.execute(Command::new(request.txn()?)).await?)?;
+    let txn = request.txn()?;
+    let reads = |side: &[Op]| side.iter().filter(|op| matches!(op, Op::Range(_))).count();
+    let cost = 1 + reads(&txn.success).max(reads(&txn.failure));
+    let _place = api.gates.txn.enter_as(cost as u32).await?;
+    let done = Done::try_from(api.node.execute(Command::new(txn)).await?)?;
     let revision = done.revision;
     let txn = match done.result {
         Some(RequestResult::Txn(txn)) => txn,
@@ -122,12 +125,14 @@ pub(crate) async fn execute(
         }
         None => return Ok(without_result(revision)),
     };
-    let answer = Answer {
+    let answer = body::large_json(move || Answer {
         revision,
         succeeded: txn.succeeded,
         results: txn.results.into_iter().map(Effect::from).collect(),
-    };
-    Ok(with_revision(Json(answer).into_response(), revision))
+    });
+    // The transaction is done, whatever becomes of its answer.
+    let answer = answer.await.map_err(Problem::with_unknown_outcome)?;
+    Ok(with_revision(answer, revision))
 }
 
 impl Request {

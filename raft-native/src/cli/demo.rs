@@ -6,7 +6,7 @@ use clap::Args;
 use futures_util::future::{join_all, select_all};
 use raft_native::{Address, NodeConfig};
 
-use super::serve::{Served, listen, runtime, start_logging, stop_signal};
+use super::serve::{Served, listen, open_files, runtime, start_logging, stop_signal};
 use super::{Failure, say};
 
 #[derive(Args)]
@@ -25,6 +25,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let directory = directory
         .map_err(|error| Failure::Usage(format!("cannot make a temporary directory: {error}")))?;
     let ports: Vec<u16> = (args.port..args.port + args.nodes).collect();
+    let open_files = open_files(args.nodes)?;
     let result = runtime()?.block_on(async {
         let stop = stop_signal()?;
         let mut configs = Vec::new();
@@ -33,7 +34,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
             let peers = others.map(|port| Address::new("localhost", *port)).collect();
             let name = format!("node{number}");
             let data_dir = directory.path().join(&name);
-            configs.push(NodeConfig::new(&name, *port, peers, data_dir));
+            let mut config = NodeConfig::new(&name, *port, peers, data_dir);
+            config.open_files = open_files;
+            configs.push(config);
         }
         // All ports before any node, so that nothing starts that cannot start whole.
         let mut listeners = Vec::new();

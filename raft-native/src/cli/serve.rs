@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use raft_native::{Address, ClientServer, Node, NodeConfig, StartError, default_data_dir};
+use raft_native::{
+    Address, ClientServer, Node, NodeConfig, OpenFiles, StartError, default_data_dir,
+};
 use tokio::net::TcpListener;
 
 use super::Failure;
@@ -111,7 +113,12 @@ fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
     config.election_timeout_max = Duration::from_millis(args.election_timeout_max_ms);
     config.heartbeat_interval = Duration::from_millis(args.heartbeat_ms);
     config.request_timeout = Duration::from_millis(args.request_timeout_ms);
+    config.open_files = open_files(1)?;
     Ok(config)
+}
+
+pub(super) fn open_files(nodes: u16) -> Result<OpenFiles, Failure> {
+    OpenFiles::raise_limit(nodes).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 impl Served {

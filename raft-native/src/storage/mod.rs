@@ -74,6 +74,7 @@ impl Storage {
         let database = Database::builder(path.join("data"))
             .manual_journal_persist(true)
             .worker_threads(1)
+            .max_cached_files(Some(config.open_files.storage_max))
             .open()
             .map_err(|error| unusable(error.to_string()))?;
         let keyspace = |name: &str| {

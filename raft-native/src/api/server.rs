@@ -1,0 +1,361 @@
+//! The server for clients: it accepts connections, as many as there is room for.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+
+use super::activity::Timeouts;
+use super::connection::{self, Phase};
+use super::problem::Problem;
+use super::{Api, ClientServerError, router};
+use crate::config::StartError;
+use crate::handle::Handle;
+
+/// The server for clients.
+pub struct ClientServer {
+    phase: watch::Sender<Phase>,
+    task: JoinHandle<()>,
+}
+
+/// How long requests in progress may take when the server stops.
+const GRACE: Duration = Duration::from_secs(2);
+/// After a failed accept, such as one without a free file descriptor, the next one waits this
+/// long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Surplus connections that are refused politely at a time; others are closed at once.
+const REFUSALS_MAX: usize = 32;
+/// A refused client has this long to read the refusal.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+
+impl ClientServer {
+    /// Binds the port, before the node starts.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if the port cannot be bound.
+    pub async fn bind(listen: IpAddr, port: u16) -> Result<TcpListener, StartError> {
+        let bound = TcpListener::bind(SocketAddr::new(listen, port)).await;
+        bound.map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => StartError::PortInUse { port, protocol: "TCP" },
+            _ => StartError::Listen { port, error },
+        })
+    }
+
+    /// Starts to serve clients of a node.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientServerError`].
+    pub fn start(listener: TcpListener, node: Handle) -> Result<Self, ClientServerError> {
+        let phase = watch::Sender::new(Phase::Serving);
+        let connections_max = node.config().open_files.connections_max;
+        let router = router(Api::new(node, phase.subscribe()))?;
+        let acceptor = Acceptor::new(router, connections_max, Timeouts::default());
+        let task = tokio::spawn(acceptor.run(listener, phase.subscribe()));
+        Ok(Self { phase, task })
+    }
+
+    /// Stops accepting connections. Requests are still answered, and each client is asked to close
+    /// its connection; event streams end.
+    pub fn drain(&self) {
+        self.phase.send_if_modified(|phase| {
+            let changes = *phase == Phase::Serving;
+            *phase = Phase::Draining.max(*phase);
+            changes
+        });
+    }
+
+    /// Stops accepting connections and requests, and returns when the requests in progress are
+    /// answered, or have had their time. Returns true if none had to be aborted.
+    pub async fn shutdown(self) -> bool {
+        self.phase.send_replace(Phase::Closing);
+        let abort = self.task.abort_handle();
+        let has_ended = timeout(GRACE, self.task).await.is_ok();
+        if !has_ended {
+            warn!("requests were aborted: they were still in progress after {GRACE:?}");
+            // The connections are tasks of this task, and end with it.
+            abort.abort();
+        }
+        has_ended
+    }
+}
+
+struct Acceptor {
+    router: Router,
+    protocols: auto::Builder<TokioExecutor>,
+    timeouts: Timeouts,
+    places: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+}
+
+impl Acceptor {
+    fn new(router: Router, connections_max: usize, timeouts: Timeouts) -> Self {
+        Self {
+            router,
+            protocols: connection::protocols(),
+            timeouts,
+            places: Arc::new(Semaphore::new(connections_max)),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Accepts connections until the server ends, then waits for their end.
+    async fn run(mut self, listener: TcpListener, phase: watch::Receiver<Phase>) {
+        let mut ending = phase.clone();
+        let (mut is_failing, mut pauses) = (false, false);
+        loop {
+            tokio::select! {
+                accepted = accept(&listener), if !pauses => match accepted {
+                    Ok(stream) => {
+                        is_failing = false;
+                        self.admit(stream, &phase);
+                    }
+                    // The client was gone before its connection was accepted.
+                    Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                    Err(error) => {
+                        if !is_failing {
+                            warn!("connections cannot be accepted: {error}; trying again");
+                        }
+                        (is_failing, pauses) = (true, true);
+                    }
+                },
+                () = sleep(ACCEPT_PAUSE), if pauses => pauses = false,
+                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+                _ = ending.wait_for(|phase| *phase != Phase::Serving) => break,
+            }
+        }
+        drop(listener);
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn admit(&mut self, stream: TcpStream, phase: &watch::Receiver<Phase>) {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            let (router, protocols) = (self.router.clone(), self.protocols.clone());
+            let (timeouts, phase) = (self.timeouts, phase.clone());
+            self.tasks.spawn(async move {
+                let _place = place;
+                connection::serve(stream, protocols, router, timeouts, phase).await;
+            });
+        } else if let Ok(refusal) = Arc::clone(&self.refusals).try_acquire_owned() {
+            self.tasks.spawn(async move {
+                let _refusal = refusal;
+                let _ = timeout(REFUSAL_TIME, refuse(stream)).await;
+            });
+        }
+    }
+}
+
+async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (stream, _) = listener.accept().await?;
+    // Without this, the kernel keeps back the end of an answer until the client has acknowledged
+    // its beginning, which the client delays by 40 ms.
+    stream.set_nodelay(true).map_err(|_| ErrorKind::ConnectionAborted)?;
+    Ok(stream)
+}
+
+/// Refuses a surplus connection, and reads what the client sends until the client hangs up.
+/// Without this, the kernel would discard the refusal together with the unread request.
+async fn refuse(mut stream: TcpStream) -> io::Result<()> {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let detail = "overloaded: too many connections are open; close some, or try again later";
+    let body = Problem::new(status, detail).to_json();
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+         retry-after: 1\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), &body].concat()).await?;
+    stream.shutdown().await?;
+    let mut unread = [0; 4096];
+    while stream.read(&mut unread).await? > 0 {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use axum::middleware;
+    use axum::routing::{get, post};
+    use tokio::sync::Notify;
+
+    use super::super::meter::{Meter, meter};
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const SHORT: Duration = Duration::from_millis(50);
+    const NEVER: Duration = Duration::from_secs(3600);
+    const PATIENT: Timeouts = Timeouts { head: NEVER, idle: NEVER, stall: NEVER };
+
+    struct Server {
+        address: SocketAddr,
+        server: ClientServer,
+        started: Arc<Notify>,
+        go_on: Arc<Notify>,
+    }
+
+    impl Server {
+        async fn start(connections_max: usize, timeouts: Timeouts) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let phase = watch::Sender::new(Phase::Serving);
+            let (started, go_on) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+            let (starts, goes_on) = (Arc::clone(&started), Arc::clone(&go_on));
+            let slow = async move || {
+                starts.notify_one();
+                goes_on.notified().await;
+                "slow"
+            };
+            let router = Router::new()
+                .route("/small", get(|| async { "small" }))
+                .route("/slow", get(slow))
+                .route("/large", get(|| async { vec![b'x'; 64 * 1024 * 1024] }))
+                .route("/echo", post(|body: Bytes| async { body }));
+            let state = Meter::new(phase.subscribe());
+            let router = router.layer(middleware::from_fn_with_state(state, meter));
+            let acceptor = Acceptor::new(router, connections_max, timeouts);
+            let task = tokio::spawn(acceptor.run(listener, phase.subscribe()));
+            Self { address, server: ClientServer { phase, task }, started, go_on }
+        }
+
+        async fn connect(&self) -> TcpStream {
+            TcpStream::connect(self.address).await.unwrap()
+        }
+
+        /// Asks again and again until the server has a place.
+        async fn until_served(&self) {
+            let served = timeout(PATIENCE, async {
+                loop {
+                    let mut answer = [0; 12];
+                    self.ask("/small").await.read_exact(&mut answer).await.unwrap();
+                    if answer == *b"HTTP/1.1 200" {
+                        break;
+                    }
+                }
+            });
+            served.await.expect("a place must become free");
+        }
+
+        async fn ask(&self, path: &str) -> TcpStream {
+            let mut stream = self.connect().await;
+            let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream
+        }
+    }
+
+    /// Everything until the server closes the connection.
+    async fn read_all(stream: &mut TcpStream) -> String {
+        let mut bytes = Vec::new();
+        let read = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+        let _ = read.expect("the server must close the connection");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    async fn read_answer(stream: &mut TcpStream, end: &str) -> String {
+        let mut text = String::new();
+        let mut buffer = [0; 1024];
+        while !text.ends_with(end) {
+            let count = timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
+            assert!(count > 0, "the connection was closed after {text:?}");
+            text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        text
+    }
+
+    #[tokio::test]
+    async fn accepted_connection_has_tcp_nodelay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(accept(&listener).await.unwrap().nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn surplus_connection_gets_503_and_is_closed() {
+        let server = Server::start(1, PATIENT).await;
+        let mut first = server.ask("/small").await;
+        read_answer(&mut first, "small").await;
+        let refused = read_all(&mut server.ask("/small").await).await;
+        assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
+        assert!(refused.contains("connection: close\r\n"), "{refused}");
+        assert!(refused.contains("application/problem+json"), "{refused}");
+        // The place is free again after the first one has gone.
+        drop(first);
+        server.until_served().await;
+    }
+
+    #[tokio::test]
+    async fn silent_and_slow_and_idle_connections_are_closed() {
+        let server = Server::start(10, Timeouts { head: SHORT, idle: SHORT, stall: NEVER }).await;
+        let mut silent = server.connect().await;
+        assert_eq!(read_all(&mut silent).await, "");
+        let mut slow = server.connect().await;
+        slow.write_all(b"GET /small HTTP/1.1\r\nhost: local").await.unwrap();
+        assert_eq!(read_all(&mut slow).await, "");
+        let mut idle = server.ask("/small").await;
+        assert!(read_all(&mut idle).await.ends_with("small"));
+    }
+
+    #[tokio::test]
+    async fn connection_whose_answer_is_not_read_is_closed() {
+        let server = Server::start(1, Timeouts { head: NEVER, idle: NEVER, stall: SHORT }).await;
+        let _unread = server.ask("/large").await;
+        // Its place becomes free without any action of the client.
+        server.until_served().await;
+    }
+
+    #[tokio::test]
+    async fn draining_server_answers_and_asks_to_close() {
+        let server = Server::start(10, PATIENT).await;
+        let mut stream = server.ask("/small").await;
+        assert!(!read_answer(&mut stream, "small").await.contains("connection: close"));
+        server.server.drain();
+        stream.write_all(b"GET /small HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        assert!(read_all(&mut stream).await.contains("connection: close"));
+        server.server.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn idle_slow_and_unread_connections_do_not_delay_the_shutdown() {
+        let server = Server::start(10, PATIENT).await;
+        let mut idle = server.ask("/small").await;
+        read_answer(&mut idle, "small").await;
+        let mut slow = server.connect().await;
+        slow.write_all(b"GET /small HTTP/1.1\r\nhost: local").await.unwrap();
+        let mut unread = server.ask("/large").await;
+        unread.read_exact(&mut [0; 12]).await.unwrap();
+        let mut stalled = server.connect().await;
+        let head = "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf";
+        stalled.write_all(head.as_bytes()).await.unwrap();
+        assert!(server.server.shutdown().await, "the connections had to be aborted");
+        assert_eq!(read_all(&mut idle).await, "");
+    }
+
+    #[tokio::test]
+    async fn request_in_progress_is_answered_during_shutdown() {
+        let server = Server::start(10, PATIENT).await;
+        let mut stream = server.ask("/slow").await;
+        server.started.notified().await;
+        let (go_on, phase) = (Arc::clone(&server.go_on), server.server.phase.clone());
+        let ending = tokio::spawn(server.server.shutdown());
+        let mut phase = phase.subscribe();
+        phase.wait_for(|phase| *phase == Phase::Closing).await.unwrap();
+        go_on.notify_one();
+        let answer = read_all(&mut stream).await;
+        assert!(answer.contains("connection: close") && answer.ends_with("slow"), "{answer}");
+        assert!(ending.await.unwrap());
+    }
+}
