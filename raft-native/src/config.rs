@@ -31,6 +31,8 @@ pub struct NodeConfig {
     pub heartbeat_interval: Duration,
     /// How long a client's request may take.
     pub request_timeout: Duration,
+    /// Names by which clients may call this node, besides its advertised one.
+    pub allowed_hosts: Vec<String>,
     /// The files that this node may keep open.
     pub open_files: OpenFiles,
 }
@@ -115,6 +117,7 @@ impl NodeConfig {
             election_timeout_max: Duration::from_millis(600),
             heartbeat_interval: Duration::from_millis(50),
             request_timeout: Duration::from_secs(5),
+            allowed_hosts: Vec::new(),
             open_files: OpenFiles::default(),
         }
     }

@@ -348,7 +348,7 @@ async fn bytes_that_are_no_http() -> Result<()> {
     for bytes in [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(),
         b"GET\r\n\r\n",
-        b"PUT /v1/kv/kept HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\nabc",
+        b"PUT /v1/kv/kept HTTP/1.1\r\nhost: localhost\r\ncontent-length: -5\r\n\r\nabc",
         &[0; 4096],
     ] {
         for node in 0..NODES {
@@ -373,7 +373,9 @@ async fn a_request_that_never_ends_holds_up_nobody_and_changes_nothing() -> Resu
     for _ in 0..100 {
         let mut stream = TcpStream::connect(("127.0.0.1", subject.cluster.port(0))).await?;
         stream
-            .write_all(b"PUT /v1/kv/kept HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf")
+            .write_all(
+                b"PUT /v1/kv/kept HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf",
+            )
             .await?;
         dawdlers.push(stream);
     }

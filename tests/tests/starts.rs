@@ -190,6 +190,8 @@ async fn flags_that_make_no_sense() -> Result<()> {
         ("--node-id", ""),
         ("--node-id", "two words"),
         ("--election-timeout-min-ms", "soon"),
+        ("--allowed-hosts", "http://raft.example"),
+        ("--allowed-hosts", "raft.example:80"),
     ] {
         Plan::new()?.with(flag, value).is_refused(&[flag]).await?;
     }

@@ -13,6 +13,7 @@ mod events;
 mod exposition;
 mod gate;
 mod grpc;
+mod guard;
 mod kv;
 mod meter;
 mod metrics;
@@ -27,7 +28,7 @@ mod txn;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::sync::watch;
@@ -36,6 +37,7 @@ use tonic::Status;
 use crate::handle::Handle;
 use connection::Phase;
 use gate::Gates;
+use guard::Guard;
 use meter::Meter;
 use metrics::Requests;
 use problem::{Kind, Problem};
@@ -68,7 +70,7 @@ fn router(api: Api) -> Result<Router, ClientServerError> {
         .route("/v1/kv/{*key}", get(kv::get).put(kv::put).delete(kv::delete))
         // The empty key is refused as a key, not as a path.
         .route("/v1/kv/", get(kv::get).put(kv::put).delete(kv::delete))
-        .route("/v1/txn", post(txn::execute))
+        .route("/v1/txn", post(txn::execute).layer(from_fn(guard::json_only)))
         .route("/v1/status", get(cluster::status))
         .route("/v1/cluster", get(cluster::cluster))
         .route("/v1/log", get(cluster::log))
@@ -81,8 +83,13 @@ fn router(api: Api) -> Result<Router, ClientServerError> {
         .fallback(page::page_or_nothing)
         .layer(from_fn_with_state(api.clone(), metrics::count))
         .with_state(api.clone());
+    let guard = Guard::new(api.node.config());
     let meter = Meter::new(api.phase.clone());
-    Ok(grpc::routes(api)?.merge(rest).layer(from_fn_with_state(meter, meter::meter)))
+    let grpc = grpc::routes(api)?.layer(from_fn(guard::grpc_only));
+    Ok(grpc
+        .merge(rest)
+        .layer(from_fn_with_state(meter, meter::meter))
+        .layer(from_fn_with_state(guard, guard::guard)))
 }
 
 async fn wrong_method(request: Request) -> Response {
@@ -117,6 +124,9 @@ pub(crate) fn refusal(request_headers: &HeaderMap) -> fn(Problem) -> Response {
 fn grpc_refusal(problem: Problem) -> Response {
     let detail = problem.detail();
     let status = match problem.status() {
+        StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => {
+            Status::permission_denied(detail)
+        }
         StatusCode::SERVICE_UNAVAILABLE => Status::resource_exhausted(detail),
         _ => Status::invalid_argument(detail),
     };

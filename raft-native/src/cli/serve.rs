@@ -34,6 +34,10 @@ pub(crate) struct ServeArgs {
     /// This node as the others name it in their --peers [default: localhost:PORT].
     #[arg(long, env = "RAFT_ADVERTISE")]
     advertise: Option<String>,
+    /// Names by which clients may call this node, separated by commas, besides IP addresses,
+    /// localhost and the advertised name. Web pages from these hosts may also send requests.
+    #[arg(long, env = "RAFT_ALLOWED_HOSTS", value_delimiter = ',')]
+    allowed_hosts: Vec<String>,
     /// What the nodes of the cluster share and nobody else knows; needed to listen beyond loopback.
     #[arg(long, env = "RAFT_CLUSTER_SECRET", hide_env_values = true)]
     cluster_secret: Option<String>,
@@ -113,8 +117,23 @@ fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
     config.election_timeout_max = Duration::from_millis(args.election_timeout_max_ms);
     config.heartbeat_interval = Duration::from_millis(args.heartbeat_ms);
     config.request_timeout = Duration::from_millis(args.request_timeout_ms);
+    config.allowed_hosts = allowed_hosts(args.allowed_hosts)?;
     config.open_files = open_files(1)?;
     Ok(config)
+}
+
+/// Hosts are names without a port: a page of the host may come from any port.
+fn allowed_hosts(given: Vec<String>) -> Result<Vec<String>, Failure> {
+    let is_wrong =
+        |host: &&String| host.contains(|c: char| c.is_whitespace() || "/:*@".contains(c));
+    let hosts: Vec<_> = given.iter().map(|host| host.trim().to_owned()).collect();
+    match hosts.iter().find(is_wrong) {
+        Some(wrong) => {
+            let problem = format!("--allowed-hosts: invalid host: {wrong:?}; give names only");
+            Err(Failure::Usage(problem))
+        }
+        None => Ok(hosts.into_iter().filter(|host| !host.is_empty()).collect()),
+    }
 }
 
 pub(super) fn open_files(nodes: u16) -> Result<OpenFiles, Failure> {

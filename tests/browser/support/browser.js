@@ -16,7 +16,8 @@ export const TIMEOUT_MS = 120_000;
 export const LAPTOP = { width: 1280, height: 800 };
 export const PHONE = { width: 390, height: 844 };
 
-export async function launch() {
+/** @param {string[]} more Arguments of Chromium besides the usual ones. */
+export async function launch(more = []) {
   return await chromium.launch({
     timeout: TIMEOUT_MS,
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -27,6 +28,7 @@ export async function launch() {
       "--disable-component-update",
       "--disable-sync",
       "--no-first-run",
+      ...more,
     ],
   });
 }
