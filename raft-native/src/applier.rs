@@ -6,8 +6,8 @@ use std::sync::{Arc, mpsc};
 use raft_core::{Entry, Payload};
 use raft_kv::{Kv, Outcome};
 use tokio::sync::{oneshot, watch};
-use tracing::error;
 
+use crate::failure::Failure;
 use crate::storage::StateStore;
 use crate::timings::{Timings, timed};
 
@@ -62,8 +62,8 @@ impl Backlog {
 }
 
 impl Applier {
-    /// Works until there will be no more entries. Returns false if the state machine failed.
-    pub(crate) fn run(mut self, queue: &mpsc::Receiver<Vec<Committed>>) -> bool {
+    /// Works until there will be no more entries, or the state machine fails.
+    pub(crate) fn run(mut self, queue: &mpsc::Receiver<Vec<Committed>>) -> Result<(), Failure> {
         while let Ok(mut batch) = queue.recv() {
             while batch.len() < BATCH_MAX
                 && let Ok(more) = queue.try_recv()
@@ -76,13 +76,7 @@ impl Applier {
                 .map(|committed| (to_kv(committed.entry), committed.reply))
                 .unzip();
             let applied = timed(&self.timings.apply, || self.kv.apply_batch(entries));
-            let outcomes = match applied {
-                Ok(outcomes) => outcomes,
-                Err(problem) => {
-                    error!(%problem, "the state machine failed; this node stops");
-                    return false;
-                }
-            };
+            let outcomes = applied.map_err(Failure::StateMachine)?;
             self.backlog.shrink(bytes);
             self.applied.send_replace(self.kv.applied_index());
             for (outcome, reply) in outcomes.into_iter().zip(replies) {
@@ -92,7 +86,7 @@ impl Applier {
                 }
             }
         }
-        true
+        Ok(())
     }
 }
 

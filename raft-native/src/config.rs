@@ -1,11 +1,15 @@
 //! What a node is told at its start, and what is wrong with it.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::identity::IdentityError;
 use crate::open_files::OpenFiles;
+use crate::peer::PeersError;
+use crate::secret::{ClusterSecrets, SecretError};
+use crate::storage::StorageError;
 
 /// How to start a node.
 #[derive(Clone, Debug)]
@@ -20,9 +24,9 @@ pub struct NodeConfig {
     pub peers: Vec<Address>,
     /// Where the node keeps its data.
     pub data_dir: PathBuf,
-    /// What the nodes of the cluster share and nobody else knows. Without it, the user's own
-    /// secret for development is used, on loopback only.
-    pub cluster_secret: Option<String>,
+    /// The cluster secrets. Without them, the node uses the development secret of this user, on
+    /// loopback only.
+    pub cluster_secrets: Option<ClusterSecrets>,
     /// The shortest election timeout.
     pub election_timeout_min: Duration,
     /// The longest election timeout.
@@ -61,15 +65,14 @@ pub enum StartError {
     #[error("cannot listen at port {port}: {error}")]
     Listen { port: u16, error: std::io::Error },
     #[error(
-        "listening at {0}, which others can reach, needs --cluster-secret (any long random text, the same on all nodes)"
+        "missing cluster secret: other machines can reach {0}; make a secret with: raft secret new \
+         FILE, and start every node with --cluster-secret-file FILE"
     )]
     SecretNeeded(IpAddr),
-    #[error(
-        "--cluster-secret has {0} bytes: use at least 16, such as the output of: openssl rand -hex 32"
-    )]
-    SecretTooShort(usize),
-    #[error("cannot use the data directory {path}: {reason}")]
-    DataDir { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("cannot use the data directory {path}: {error}")]
+    DataDir { path: PathBuf, error: StorageError },
     #[error(
         "the data directory {path} belongs to node {owner:?}, not to {name:?}: choose another with --data-dir"
     )]
@@ -86,8 +89,14 @@ pub enum StartError {
         "the data in {path} is damaged: {reason}. Nothing was changed. The other nodes go on without this one. Do not put an older copy of the directory in its place: it would have forgotten votes and acknowledgements"
     )]
     Damaged { path: PathBuf, reason: String },
-    #[error("cannot make an identity: {0}")]
-    Identity(String),
+    #[error("cannot make the credentials of the node: {0}")]
+    Identity(#[from] IdentityError),
+    #[error("cannot talk to the other nodes: {0}")]
+    Peers(#[from] PeersError),
+    #[error("cannot start a thread: {0}; check the limit of processes and threads (ulimit -u)")]
+    Thread(std::io::Error),
+    #[error("a task failed while the node started: {0}; this is a defect of the program")]
+    Task(tokio::task::JoinError),
     #[error("invalid {flag}: 0; give at least 1")]
     ZeroTimeout { flag: &'static str },
     #[error(
@@ -102,6 +111,12 @@ pub enum StartError {
     Timing(raft_core::ConfigError),
 }
 
+impl StartError {
+    pub(crate) fn damaged(path: &Path, reason: impl std::fmt::Display) -> Self {
+        Self::Damaged { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
 impl NodeConfig {
     /// A node with this name at this port of this machine, with all else as usual.
     #[must_use]
@@ -112,7 +127,7 @@ impl NodeConfig {
             listen: IpAddr::from([127, 0, 0, 1]),
             peers,
             data_dir,
-            cluster_secret: None,
+            cluster_secrets: None,
             election_timeout_min: Duration::from_millis(300),
             election_timeout_max: Duration::from_millis(600),
             heartbeat_interval: Duration::from_millis(50),
@@ -144,11 +159,10 @@ impl NodeConfig {
             }
         }
         self.validate_timeouts()?;
-        match &self.cluster_secret {
-            None if !self.listen.is_loopback() => Err(StartError::SecretNeeded(self.listen)),
-            Some(secret) if secret.len() < 16 => Err(StartError::SecretTooShort(secret.len())),
-            _ => Ok(()),
+        if self.cluster_secrets.is_none() && !self.listen.is_loopback() {
+            return Err(StartError::SecretNeeded(self.listen));
         }
+        Ok(())
     }
 
     fn validate_timeouts(&self) -> Result<(), StartError> {
@@ -205,7 +219,18 @@ mod tests {
             assert!(problem(|config| config.name = name.into()).contains("--node-id"));
         }
         assert!(problem(|config| config.listen = [0, 0, 0, 0].into()).contains("--cluster-secret"));
-        assert!(problem(|config| config.cluster_secret = Some("short".into())).contains("16"));
+    }
+
+    #[test]
+    fn start_errors_name_the_part_that_failed() {
+        let error = || std::io::Error::from_raw_os_error(11);
+        let thread = StartError::Thread(error()).to_string();
+        assert!(thread.contains("thread") && thread.contains("ulimit -u"), "{thread}");
+        let endpoint = StartError::from(PeersError::from(error())).to_string();
+        assert!(endpoint.contains("UDP socket"), "{endpoint}");
+        for text in [thread, endpoint] {
+            assert!(!text.contains("identity") && !text.contains("credentials"), "{text}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::mpsc as thread_mpsc;
 use std::time::Instant as Clock;
 
@@ -9,12 +10,14 @@ use bytes::Bytes;
 use raft_core::{
     Durable, Effects, Entry, Fetch, Instant, LogIndex, Message, NodeId, Outbound, ProposeError,
     Raft, ReadId, ReadMode, ReadOutcome, Role, Status, StopReason, Term,
+    TransferError,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tracing::error;
 
 use crate::applier::{Backlog, Committed, Proposed};
+use crate::health::Health;
 use crate::journal::Recorder;
 use crate::peer::Peers;
 use crate::writer::Job;
@@ -22,9 +25,20 @@ use crate::writer::Job;
 /// What reaches the loop.
 pub(crate) enum Input {
     Message(NodeId, Message),
-    Propose { command: Bytes, reply: oneshot::Sender<Proposed> },
-    Read { reply: oneshot::Sender<ReadReply> },
-    Status { reply: oneshot::Sender<Status> },
+    Propose {
+        command: Bytes,
+        reply: oneshot::Sender<Proposed>,
+    },
+    Read {
+        reply: oneshot::Sender<ReadReply>,
+    },
+    Status {
+        reply: oneshot::Sender<Status>,
+    },
+    /// Transfer leadership to the best target. The reply says whether there is one.
+    Transfer {
+        reply: oneshot::Sender<bool>,
+    },
     Persisted(Vec<Durable>),
     Fetched(Fetch, Vec<Entry>),
     StorageFailed,
@@ -65,6 +79,8 @@ pub(crate) struct Consensus {
     pub(crate) backlog: Backlog,
     pub(crate) recorder: Recorder,
     pub(crate) glance: watch::Sender<Glance>,
+    pub(crate) applied: watch::Receiver<u64>,
+    pub(crate) health: Arc<Health>,
     pub(crate) proposals: BTreeMap<LogIndex, (Term, oneshot::Sender<Proposed>)>,
     pub(crate) reads: HashMap<ReadId, oneshot::Sender<ReadReply>>,
 }
@@ -75,9 +91,9 @@ const STEPS_MAX: usize = 1024;
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
 impl Consensus {
-    /// Runs until it is told to stop, or the server stops for good.
-    pub(crate) async fn run(mut self) {
-        self.run_until_stopped().await;
+    /// Runs until the node is told to stop. Returns the reason if the server stops for good.
+    pub(crate) async fn run(mut self) -> Option<StopReason> {
+        let reason = self.run_until_stopped().await;
         // Without an answer, the clients would have to assume that these may be done.
         self.inputs.close();
         while let Ok(input) = self.inputs.try_recv() {
@@ -87,14 +103,15 @@ impl Consensus {
                 _ => {}
             }
         }
+        reason
     }
 
-    async fn run_until_stopped(&mut self) {
+    async fn run_until_stopped(&mut self) -> Option<StopReason> {
         let mut effects = Effects::default();
         loop {
             self.carry_out(&mut effects);
-            if self.raft.stopped().is_some() {
-                return;
+            if let Some(reason) = self.raft.stopped() {
+                return Some(reason);
             }
             let deadline = self.raft.deadline().map(|deadline| self.moment(deadline));
             let timer = async {
@@ -105,14 +122,14 @@ impl Consensus {
             };
             tokio::select! {
                 input = self.inputs.recv() => match input {
-                    Some(Input::Stop) | None => return,
+                    Some(Input::Stop) | None => return None,
                     Some(input) => self.step(input),
                 },
                 () = timer => self.raft.elapse(self.now()),
             }
             for _ in 0..STEPS_MAX {
                 match self.inputs.try_recv() {
-                    Ok(Input::Stop) => return,
+                    Ok(Input::Stop) => return None,
                     Ok(input) => self.step(input),
                     Err(_) => break,
                 }
@@ -131,7 +148,13 @@ impl Consensus {
     fn step(&mut self, input: Input) {
         let now = self.now();
         match input {
-            Input::Message(from, message) => self.raft.receive(from, message, now),
+            Input::Message(from, message) => {
+                let committed = known_commit(&message);
+                self.raft.receive(from, message, now);
+                if self.raft.leader() == Some(from) {
+                    self.health.commit_is_known(committed.0);
+                }
+            }
             Input::Propose { command, reply } => self.propose(command, reply, now),
             Input::Read { reply } => match self.raft.read(ReadMode::Quorum, now) {
                 Ok(id) => {
@@ -147,6 +170,14 @@ impl Consensus {
             },
             Input::Status { reply } => {
                 let _ = reply.send(self.raft.status());
+            }
+            Input::Transfer { reply } => {
+                let started = match self.raft.transfer_leadership(None, now) {
+                    // A transfer in progress continues.
+                    Ok(()) | Err(TransferError::Transferring { .. }) => true,
+                    Err(_) => false,
+                };
+                let _ = reply.send(started);
             }
             Input::Persisted(tokens) => {
                 for token in tokens {
@@ -245,6 +276,8 @@ impl Consensus {
             last_index: self.raft.last_log().index,
             stopped: self.raft.stopped(),
         };
+        self.health.commit_is_known(glance.commit_index.0);
+        self.health.applied(*self.applied.borrow(), Clock::now());
         self.glance.send_if_modified(|current| {
             let changed = *current != glance;
             *current = glance;
@@ -265,5 +298,15 @@ impl Consensus {
             None => None,
         };
         Committed { entry, reply }
+    }
+}
+
+/// The last index that is committed in the cluster, as the sender says.
+fn known_commit(message: &Message) -> LogIndex {
+    match message {
+        Message::AppendEntries(append) => append.leader_commit,
+        Message::Heartbeat(heartbeat) => heartbeat.commit_index,
+        Message::ReadIndexResponse(response) => response.read_index,
+        _ => LogIndex(0),
     }
 }

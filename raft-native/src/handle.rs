@@ -1,7 +1,7 @@
 //! What clients ask of a node, whether it leads or not.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::applier::Proposed;
 use crate::config::NodeConfig;
 use crate::consensus::{Glance, Input, ReadReply};
+use crate::health::{Health, NotReady};
 use crate::journal::{Detail, Journal, Subscription, TooManySubscribers};
 use crate::names::Names;
 use crate::peer::{Answer, Call, CallError, Peers, Question, Refusal, Reply};
@@ -32,7 +33,13 @@ pub struct Handle {
     stopping: Arc<AtomicBool>,
     /// Reads of the disk, which block their thread.
     disk_reads: Arc<Semaphore>,
+    /// Set when the node is about to stop. Requests are still answered.
+    draining: Arc<AtomicBool>,
+    /// Counts the log lines that were dropped, if the process can drop any.
+    dropped_log_lines: Arc<OnceLock<DroppedLines>>,
 }
+
+type DroppedLines = Box<dyn Fn() -> u64 + Send + Sync>;
 
 pub(crate) struct Parts {
     pub(crate) config: NodeConfig,
@@ -40,6 +47,7 @@ pub(crate) struct Parts {
     pub(crate) peers: Peers,
     pub(crate) glance: watch::Receiver<Glance>,
     pub(crate) applied: watch::Receiver<u64>,
+    pub(crate) health: Arc<Health>,
     pub(crate) state: StateStore,
     pub(crate) log: LogStore,
     pub(crate) journal: Journal,
@@ -70,6 +78,12 @@ pub enum RequestError {
     /// The state machine cannot be read.
     #[error("the store cannot be read: {0}")]
     Storage(String),
+    /// The node did not apply in time what a read must see. It was not done.
+    #[error("this node is behind by {entries} entries; use another node, or retry later")]
+    Behind {
+        /// Committed entries that the node lacks.
+        entries: u64,
+    },
     /// There was no leader in time. It was not done.
     #[error("no leader is known: the cluster has no majority, or is about to elect; try again")]
     NoLeader,
@@ -114,7 +128,24 @@ impl Handle {
             sessions: Sessions::default(),
             stopping: Arc::default(),
             disk_reads: Arc::new(Semaphore::new(DISK_READS_MAX)),
+            draining: Arc::default(),
+            dropped_log_lines: Arc::default(),
         }
+    }
+
+    /// Sets the function that counts dropped log lines for the metrics. The first call counts.
+    pub fn count_dropped_log_lines(&self, count: impl Fn() -> u64 + Send + Sync + 'static) {
+        let _ = self.dropped_log_lines.set(Box::new(count));
+    }
+
+    pub(crate) fn dropped_log_lines(&self) -> u64 {
+        self.dropped_log_lines.get().map_or(0, |count| count())
+    }
+
+    /// Makes the node unready, so that load balancers send no more requests. The node still
+    /// answers those that arrive.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn stop(&self) {
@@ -133,13 +164,49 @@ impl Handle {
         &self.parts.config
     }
 
-    /// Whether the node knows a leader, so that requests have a chance.
+    /// Returns true if requests have a chance here.
     #[must_use]
     pub fn is_ready(&self) -> bool {
+        self.readiness().is_ok()
+    }
+
+    /// Checks whether the node knows a leader, is close to it, and has a disk that answers.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReady`], with the reason.
+    pub fn readiness(&self) -> Result<(), NotReady> {
         let glance = *self.parts.glance.borrow();
-        glance.leader.is_some()
-            && glance.stopped.is_none()
-            && !self.stopping.load(Ordering::Relaxed)
+        let is_stopping = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        if glance.stopped.is_some() || is_stopping(&self.stopping) || is_stopping(&self.draining) {
+            return Err(NotReady::Stopping);
+        }
+        if glance.leader.is_none() {
+            return Err(NotReady::NoLeader);
+        }
+        self.parts.health.check(*self.parts.applied.borrow(), std::time::Instant::now())
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.parts.glance.borrow().leads
+    }
+
+    /// Returns when this node leads.
+    #[cfg(test)]
+    pub(crate) async fn becomes_leader(&self) {
+        let _ = self.parts.glance.clone().wait_for(|glance| glance.leads).await;
+    }
+
+    /// Returns when this node does not lead, or after some time.
+    pub(crate) async fn leads_no_more(&self, within: Duration) {
+        let mut glance = self.parts.glance.clone();
+        let _ = timeout(within, glance.wait_for(|glance| !glance.leads)).await;
+    }
+
+    /// Returns when another node leads.
+    pub(crate) async fn knows_other_leader(&self) {
+        let mut glance = self.parts.glance.clone();
+        let _ = glance.wait_for(|glance| glance.leader.is_some() && !glance.leads).await;
     }
 
     /// Carries out a command, at the leader wherever it is.
@@ -383,14 +450,7 @@ impl Handle {
             };
             match index {
                 Ok(index) => {
-                    let mut applied = self.parts.applied.clone();
-                    let waited =
-                        timeout_at(deadline, applied.wait_for(|applied| *applied >= index));
-                    return match waited.await {
-                        Ok(Ok(_)) => Ok(()),
-                        Ok(Err(_)) => Err(RequestError::Stopping),
-                        Err(_) => Err(RequestError::NoLeader),
-                    };
+                    return wait_until_applied(self.parts.applied.clone(), index, deadline).await;
                 }
                 Err(RequestError::Overloaded) => return Err(RequestError::Overloaded),
                 Err(reason) => last = reason,
@@ -437,8 +497,7 @@ impl Handle {
                 },
                 Err(_) => Refusal::Stopping.into(),
             },
-            Some(Question::Name(_)) => Reply::Name(self.parts.config.name.clone()).into(),
-            None => Refusal::Unknown.into(),
+            Some(Question::Name(_)) | None => Refusal::Unknown.into(),
         }
     }
 
@@ -550,6 +609,23 @@ impl Handle {
     }
 }
 
+/// Waits until the state machine has applied the log up to an index.
+async fn wait_until_applied(
+    mut applied: watch::Receiver<u64>,
+    index: u64,
+    deadline: Instant,
+) -> Result<(), RequestError> {
+    let waited = timeout_at(deadline, applied.wait_for(|applied| *applied >= index)).await;
+    match waited.map(|waited| waited.is_ok()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(RequestError::Stopping),
+        Err(_) => {
+            let entries = index.saturating_sub(*applied.borrow());
+            Err(RequestError::Behind { entries })
+        }
+    }
+}
+
 /// Keys that are read at once for a list.
 const LIST_STEP: u64 = 16;
 /// A list ends with the step in which it exceeds this many bytes.
@@ -601,5 +677,21 @@ fn describe(payload: Payload) -> (&'static str, Option<String>, usize) {
         Ok(Request::Grant(_)) => ("lease-grant", None, length),
         Ok(Request::Revoke(_)) => ("lease-revoke", None, length),
         Err(_) => ("unknown", None, length),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn linearizable_read_of_lagging_node_says_how_far_it_is_behind() {
+        let (sender, applied) = watch::channel(846);
+        let now = Instant::now();
+        let behind = wait_until_applied(applied.clone(), 1_000, now).await.unwrap_err();
+        assert_eq!(behind, RequestError::Behind { entries: 154 });
+        assert!(behind.to_string().contains("behind by 154 entries") && behind.is_definite());
+        sender.send_replace(1_000);
+        assert_eq!(wait_until_applied(applied, 1_000, now).await, Ok(()));
     }
 }

@@ -11,18 +11,21 @@ use std::time::{Duration, Instant as Clock};
 
 use raft_core::{Instant, LogIndex, Membership, Message, NodeId, Raft, Restored};
 use raft_kv::Kv;
-use tokio::sync::{mpsc, watch};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::info;
 
 use crate::applier::{Applier, Backlog, Committed};
 use crate::config::{NodeConfig, StartError};
 use crate::consensus::{Consensus, Glance, Input};
+use crate::failure::{Failure, Failures, NodeFailure, Sentinel};
 use crate::handle::Handle;
-use crate::identity::{Identity, development_secret};
+use crate::health::Health;
 use crate::journal;
 use crate::names::Names;
-use crate::peer::{Answer, Call, Peers, Receiver};
+use crate::peer::{Answer, Call, Peers, Question, Receiver, Refusal, Reply};
+use crate::secret::ClusterSecrets;
 use crate::storage::Storage;
 use crate::timings::Timings;
 use crate::writer::{Finished, Job, Writer};
@@ -34,19 +37,30 @@ pub struct Node {
     tasks: JoinSet<()>,
     peers: Peers,
     threads: Vec<thread::JoinHandle<()>>,
-    failed: watch::Receiver<bool>,
+    failed: watch::Receiver<Option<NodeFailure>>,
+    /// Runs consensus, peers and their timers. Client work runs elsewhere, and cannot delay them.
+    _runtime: NodeRuntime,
     /// Unlocks the data directory when everything has stopped.
     _lock: StorageLock,
 }
+
+/// A runtime that may be dropped by asynchronous code.
+struct NodeRuntime(Option<Runtime>);
 
 /// Keeps the data directory locked.
 struct StorageLock(#[allow(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
 
 /// Inputs that wait for the loop; whoever has more to say waits.
 const INPUTS_MAX: usize = 4096;
+/// Threads for consensus and peers: one may encrypt or decrypt while the other runs the loop.
+const NODE_THREADS: usize = 2;
+/// A stopping leader waits this long for its successor.
+const TRANSFER_TIME_MAX: Duration = Duration::from_secs(2);
 
 impl Node {
     /// Starts a node: opens its data, and begins to talk to its peers.
+    ///
+    /// Consensus runs on threads of its own. Client requests run on the caller's runtime.
     ///
     /// # Errors
     ///
@@ -54,35 +68,39 @@ impl Node {
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         config.validate()?;
         let me = config.advertise.node_id();
-        let secret = match &config.cluster_secret {
-            Some(secret) => secret.clone().into_bytes(),
-            None => development_secret().map_err(StartError::Identity)?,
+        let secrets = match &config.cluster_secrets {
+            Some(secrets) => secrets.clone(),
+            None => ClusterSecrets::development()?,
         };
-        let identity = Identity::new(&secret, me).map_err(StartError::Identity)?;
         let socket = bind(&config)?;
         let opened = tokio::task::spawn_blocking({
             let config = config.clone();
             move || Opened::new(&config)
         });
-        let opened = opened.await.map_err(|error| StartError::Identity(error.to_string()))??;
-        Self::assemble(config, me, identity, socket, opened)
+        let opened = opened.await.map_err(StartError::Task)??;
+        Self::assemble(config, me, secrets, socket, opened)
     }
 
     fn assemble(
         config: NodeConfig,
         me: NodeId,
-        identity: Identity,
+        secrets: ClusterSecrets,
         socket: UdpSocket,
         opened: Opened,
     ) -> Result<Self, StartError> {
         let Opened { storage, raft, kv, last } = opened;
         let Storage { database, meta, log, state, mark, lock, .. } = storage;
+        let clients = tokio::runtime::Handle::current();
+        let runtime = NodeRuntime::new()?;
+        let entered = runtime.enter();
         let (inputs, inputs_queue) = mpsc::channel(INPUTS_MAX);
         let (disk, disk_queue) = thread_mpsc::channel::<Job>();
         let (apply, apply_queue) = thread_mpsc::channel::<Vec<Committed>>();
         let (glance, glance_watch) = watch::channel(Glance::default());
         let (applied, applied_watch) = watch::channel(kv.applied_index());
-        let (failed, failed_watch) = watch::channel(false);
+        let (failures, failed) = Failures::new();
+        let began = Clock::now();
+        let health = Arc::new(Health::new(began));
         let backlog = Backlog::default();
         let timings = Timings::default();
         let names = config.members().into_iter().map(|address| {
@@ -94,17 +112,21 @@ impl Node {
         let (recorder, journal, keep_journal) = journal::new(config.name.clone(), names.clone());
 
         let mut tasks = JoinSet::new();
-        let receiver =
-            NodeReceiver { inputs: inputs.clone(), handle: watch::channel(None).0.into() };
+        let receiver = NodeReceiver {
+            name: config.name.clone(),
+            inputs: inputs.clone(),
+            handle: watch::channel(None).0.into(),
+            clients,
+        };
         let peers =
-            Peers::start(me, socket, identity, &config.peers, &names, receiver.clone(), &mut tasks)
-                .map_err(StartError::Identity)?;
+            Peers::start(me, socket, secrets, &config.peers, &names, receiver.clone(), &mut tasks)?;
         let handle = Handle::new(crate::handle::Parts {
             config: config.clone(),
             inputs: inputs.clone(),
             peers: peers.clone(),
             glance: glance_watch,
-            applied: applied_watch,
+            applied: applied_watch.clone(),
+            health: health.clone(),
             state,
             log: log.clone(),
             journal,
@@ -113,16 +135,24 @@ impl Node {
         });
         receiver.handle.send_replace(Some(handle.clone()));
 
-        let writer = Writer { database, meta, log, last, mark, timings: timings.clone() };
+        let writer = Writer {
+            database,
+            meta,
+            log,
+            last,
+            mark,
+            health: health.clone(),
+            timings: timings.clone(),
+        };
         let finished = inputs.clone();
-        let writer_failed = failed.clone();
-        let writer = spawn_thread("raft-disk", move || {
+        let disk_failures = failures.clone();
+        let writer = spawn_thread("raft-disk", failures.sentinel("the disk thread"), move || {
             writer.run(&disk_queue, |done| {
                 let input = match done {
                     Finished::Written(tokens) => Input::Persisted(tokens),
                     Finished::Fetched(fetch, entries) => Input::Fetched(fetch, entries),
-                    Finished::Failed => {
-                        writer_failed.send_replace(true);
+                    Finished::Failed(failure) => {
+                        disk_failures.report(failure);
                         Input::StorageFailed
                     }
                 };
@@ -131,18 +161,20 @@ impl Node {
             });
         })?;
         let applier = Applier { kv, applied, backlog: backlog.clone(), timings };
-        let applier_failed = failed.clone();
+        let applier_failures = failures.clone();
         let applier_inputs = inputs.clone();
-        let applier = spawn_thread("raft-apply", move || {
-            if !applier.run(&apply_queue) {
-                applier_failed.send_replace(true);
-                let _ = applier_inputs.blocking_send(Input::StorageFailed);
-            }
-        })?;
-        let journal_thread = spawn_thread("raft-journal", keep_journal)?;
+        let applier =
+            spawn_thread("raft-apply", failures.sentinel("the apply thread"), move || {
+                if let Err(failure) = applier.run(&apply_queue) {
+                    applier_failures.report(failure);
+                    let _ = applier_inputs.blocking_send(Input::StorageFailed);
+                }
+            })?;
+        let journal_thread =
+            spawn_thread("raft-journal", failures.sentinel("the journal thread"), keep_journal)?;
         let consensus = Consensus {
             raft,
-            began: Clock::now(),
+            began,
             inputs: inputs_queue,
             peers: peers.clone(),
             disk,
@@ -150,23 +182,28 @@ impl Node {
             backlog,
             recorder,
             glance,
+            applied: applied_watch,
+            health,
             proposals: BTreeMap::new(),
             reads: HashMap::new(),
         };
         tasks.spawn(async move {
-            consensus.run().await;
-            // A server that stopped for good has said why; the process must end.
-            failed.send_replace(true);
+            let _sentinel = failures.sentinel("the consensus loop");
+            if let Some(reason) = consensus.run().await {
+                failures.report(Failure::Consensus(names.put_into(reason.to_string())));
+            }
         });
         info!(node = config.name, port = config.advertise.port(), "started");
         let threads = vec![writer, applier, journal_thread];
+        drop(entered);
         Ok(Self {
             handle,
             inputs,
             tasks,
             peers,
             threads,
-            failed: failed_watch,
+            failed,
+            _runtime: runtime,
             _lock: StorageLock(lock),
         })
     }
@@ -177,10 +214,40 @@ impl Node {
         self.handle.clone()
     }
 
-    /// Returns when the node has stopped by itself, which it does if it can promise nothing any more.
-    pub async fn failed(&self) {
+    /// Returns when the node has stopped by itself, with the reason.
+    pub async fn failed(&self) -> NodeFailure {
         let mut failed = self.failed.clone();
-        let _ = failed.wait_for(|failed| *failed).await;
+        let reason = match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone(),
+            Err(_) => None,
+        };
+        match reason {
+            Some(reason) => reason,
+            // The node was stopped, and did not fail.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Makes another node the leader, if this node leads. Gives up after two seconds, or when no
+    /// other voter answers.
+    ///
+    /// Requests to this node go on: the node forwards them to the new leader.
+    pub async fn transfer_leadership(&self) {
+        if !self.handle.leads() {
+            return;
+        }
+        let transfer = async {
+            while self.handle.leads() {
+                let (reply, answer) = oneshot::channel();
+                let sent = self.inputs.send(Input::Transfer { reply }).await;
+                if sent.is_err() || !matches!(answer.await, Ok(true)) {
+                    return;
+                }
+                self.handle.leads_no_more(self.handle.config().heartbeat_interval).await;
+            }
+            self.handle.knows_other_leader().await;
+        };
+        let _ = tokio::time::timeout(TRANSFER_TIME_MAX, transfer).await;
     }
 
     /// Stops the node, and returns when everything of it has ended.
@@ -193,13 +260,35 @@ impl Node {
         let threads = self.threads;
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
-                if thread.join().is_err() {
-                    error!("a thread of the node had failed");
-                }
+                // A panic was reported by the thread's sentinel.
+                let _ = thread.join();
             }
         });
         let _ = tokio::time::timeout(Duration::from_secs(5), joined).await;
         info!("stopped");
+    }
+}
+
+impl NodeRuntime {
+    fn new() -> Result<Self, StartError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(NODE_THREADS)
+            .thread_name("raft-node")
+            .enable_all()
+            .build();
+        Ok(Self(Some(runtime.map_err(StartError::Thread)?)))
+    }
+
+    fn enter(&self) -> Option<tokio::runtime::EnterGuard<'_>> {
+        self.0.as_ref().map(Runtime::enter)
+    }
+}
+
+impl Drop for NodeRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -214,8 +303,7 @@ struct Opened {
 impl Opened {
     fn new(config: &NodeConfig) -> Result<Self, StartError> {
         let storage = Storage::open(config)?;
-        let damaged =
-            |reason: String| StartError::Damaged { path: config.data_dir.clone(), reason };
+        let damaged = |reason: String| StartError::damaged(&config.data_dir, reason);
         let kv = Kv::open(storage.state.share()).map_err(|error| damaged(error.to_string()))?;
         let mut core = raft_core::Config::new(config.advertise.node_id());
         core.election_timeout_min = config.election_timeout_min;
@@ -253,9 +341,12 @@ impl Opened {
 /// Hands to the node what its peers bring.
 #[derive(Clone)]
 struct NodeReceiver {
+    name: String,
     inputs: mpsc::Sender<Input>,
     /// Set as soon as there is one; a call that comes earlier waits.
     handle: Arc<watch::Sender<Option<Handle>>>,
+    /// Where the requests of clients run, which other nodes forward.
+    clients: tokio::runtime::Handle,
 }
 
 impl Receiver for NodeReceiver {
@@ -265,14 +356,21 @@ impl Receiver for NodeReceiver {
     }
 
     async fn call(&self, _from: NodeId, call: Call) -> Answer {
+        if let Some(Question::Name(_)) = call.question {
+            return Reply::Name(self.name.clone()).into();
+        }
         let mut handle = self.handle.subscribe();
         let handle = match handle.wait_for(Option::is_some).await {
             Ok(handle) => handle.clone(),
             Err(_) => None,
         };
-        match handle {
-            Some(handle) => handle.answer(call).await,
-            None => crate::peer::Refusal::Stopping.into(),
+        let Some(handle) = handle else { return Refusal::Stopping.into() };
+        // The set aborts the call when the peer gives it up.
+        let mut calls = JoinSet::new();
+        calls.spawn_on(async move { handle.answer(call).await }, &self.clients);
+        match calls.join_next().await {
+            Some(Ok(answer)) => answer,
+            _ => Refusal::Unknown.into(),
         }
     }
 }
@@ -288,8 +386,71 @@ fn bind(config: &NodeConfig) -> Result<UdpSocket, StartError> {
 
 fn spawn_thread(
     name: &str,
+    sentinel: Sentinel,
     run: impl FnOnce() + Send + 'static,
 ) -> Result<thread::JoinHandle<()>, StartError> {
-    let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
-    spawned.map_err(|error| StartError::Identity(error.to_string()))
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _sentinel = sentinel;
+        run();
+    });
+    spawned.map_err(StartError::Thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use raft_kv::{Command, Put};
+
+    use super::*;
+    use crate::Address;
+    use crate::applier::Proposed;
+    use crate::secret::ClusterSecret;
+
+    /// Longer than anything that works takes.
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    // The clients' runtime has one thread, which the test blocks.
+    #[tokio::test]
+    async fn blocked_client_runtime_does_not_stop_consensus() {
+        let directory = tempfile::tempdir().unwrap();
+        let sockets: [UdpSocket; 3] =
+            std::array::from_fn(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let ports = sockets.map(|socket| socket.local_addr().unwrap().port());
+        let secrets = ClusterSecrets::from(ClusterSecret::generate().unwrap());
+        let mut nodes = Vec::new();
+        for port in ports {
+            let peers = ports.iter().filter(|other| **other != port);
+            let peers = peers.map(|port| Address::new("localhost", *port)).collect();
+            let name = format!("node{port}");
+            let mut config = NodeConfig::new(&name, port, peers, directory.path().join(&name));
+            config.cluster_secrets = Some(secrets.clone());
+            nodes.push(Node::start(config).await.unwrap());
+        }
+        let elected = nodes.iter().map(|node| {
+            let handle = node.handle();
+            Box::pin(async move { handle.becomes_leader().await })
+        });
+        let elected = futures_util::future::select_all(elected);
+        let (_, leader, _) = tokio::time::timeout(DEADLINE, elected).await.unwrap();
+
+        let inputs = nodes[leader].inputs.clone();
+        let (done, wait) = thread_mpsc::channel();
+        thread::spawn(move || {
+            for number in 0..20 {
+                let command = Command::new(Put::new("key", format!("{number}"))).encode();
+                let (reply, answer) = oneshot::channel();
+                inputs.blocking_send(Input::Propose { command, reply }).unwrap();
+                let applied = answer.blocking_recv().unwrap();
+                assert!(matches!(applied, Proposed::Applied(_)), "{applied:?}");
+            }
+            done.send(()).unwrap();
+        });
+        // This blocks the only thread of the clients' runtime.
+        wait.recv_timeout(DEADLINE).expect("writes are committed without the clients' runtime");
+        assert!(nodes[leader].handle.leads());
+        for node in nodes {
+            node.shutdown().await;
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The limit on open files, and how it is divided.
 
-use std::io;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The number of files that each part of a node may keep open.
 ///
@@ -25,8 +25,6 @@ pub enum OpenFilesError {
          {needed}, for example with ulimit -n or LimitNOFILE="
     )]
     TooLow { limit: u64, nodes: u64, needed: u64 },
-    #[error("the limit on open files cannot be read: {0}; check the process limits")]
-    Unreadable(#[from] io::Error),
 }
 
 /// A node with fewer files does not work.
@@ -45,10 +43,14 @@ impl OpenFiles {
     /// [`OpenFilesError`] if the hard limit is too low for this many nodes.
     pub fn raise_limit(nodes: u16) -> Result<Self, OpenFilesError> {
         // A process may have a soft limit only in name: then the present limit has to suffice.
-        let limit = match rlimit::increase_nofile_limit(u64::MAX) {
-            Ok(limit) => limit,
-            Err(_) => rlimit::Resource::NOFILE.get_soft()?,
+        let limits = getrlimit(Resource::Nofile);
+        let raised = Rlimit { current: limits.maximum, maximum: limits.maximum };
+        let limit = match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limits.maximum,
+            Err(_) => limits.current,
         };
+        // `None` means that there is no limit.
+        let limit = limit.unwrap_or(u64::MAX);
         Self::divide(limit, u64::from(nodes.max(1)))
     }
 

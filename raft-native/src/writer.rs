@@ -3,13 +3,15 @@
 //! It takes all writes that wait and makes them durable with one sync: the longer a sync takes,
 //! the more writes share the next one (group commit).
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
 use fjall::{Database, Keyspace, PersistMode};
 use raft_core::{Durable, Entry, Fetch, LogIndex, Write};
-use tracing::error;
 
-use crate::storage::{HardStateRecord, LogStore, Mark};
+use crate::failure::Failure;
+use crate::health::Health;
+use crate::storage::{HardStateRecord, LogStore, Mark, StorageError};
 use crate::timings::{Timings, timed};
 
 /// Work for the disk.
@@ -23,16 +25,7 @@ pub(crate) enum Finished {
     Written(Vec<Durable>),
     Fetched(Fetch, Vec<Entry>),
     /// The disk failed. Nothing is known of what was to be written, and nothing is tried again.
-    Failed,
-}
-
-/// Why something is not known to be on the disk.
-#[derive(Debug, thiserror::Error)]
-enum WriteError {
-    #[error(transparent)]
-    Database(#[from] fjall::Error),
-    #[error("the mark beside the log: {0}")]
-    Mark(#[from] std::io::Error),
+    Failed(Failure),
 }
 
 pub(crate) struct Writer {
@@ -42,6 +35,7 @@ pub(crate) struct Writer {
     /// Where the log on the disk ends.
     pub(crate) last: LogIndex,
     pub(crate) mark: Mark,
+    pub(crate) health: Arc<Health>,
     pub(crate) timings: Timings,
 }
 
@@ -61,9 +55,8 @@ impl Writer {
                 [] => Ok(()),
                 writes => timed(&self.timings.clone().log_write, || self.write(writes)),
             };
-            if let Err(problem) = written {
-                error!(%problem, "the disk failed; this node stops, and does not try again");
-                return finished(Finished::Failed);
+            if let Err(error) = written {
+                return finished(Finished::Failed(Failure::Disk(error)));
             }
             if !writes.is_empty() {
                 finished(Finished::Written(writes.into_iter().map(Write::synced).collect()));
@@ -71,16 +64,14 @@ impl Writer {
             for fetch in fetches {
                 match self.log.read(fetch.from, fetch.through, fetch.bytes_max) {
                     Ok(entries) => finished(Finished::Fetched(fetch, entries)),
-                    Err(problem) => {
-                        error!(%problem, "the stored log is damaged; this node stops");
-                        return finished(Finished::Failed);
-                    }
+                    Err(error) => return finished(Finished::Failed(Failure::Log(error))),
                 }
             }
         }
     }
 
-    fn write(&mut self, writes: &[Write]) -> Result<(), WriteError> {
+    fn write(&mut self, writes: &[Write]) -> Result<(), StorageError> {
+        self.health.write_begins(Instant::now());
         let mut batch = self.database.batch();
         let mut latest = None;
         for write in writes {
@@ -94,6 +85,8 @@ impl Writer {
         self.mark.will_end(self.last)?;
         batch.commit()?;
         self.database.persist(PersistMode::SyncData)?;
-        Ok(self.mark.has_reached(self.last, latest)?)
+        self.mark.has_reached(self.last, latest)?;
+        self.health.write_ends();
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -203,6 +204,20 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts a node whose standard error is a pipe that nobody reads.
+    ///
+    /// # Errors
+    ///
+    /// If the node is running, or cannot be started.
+    pub fn start_node_unread(&mut self, node: usize, variables: &[(&str, &OsStr)]) -> Result<()> {
+        let arguments = self.arguments(node);
+        let node = &mut self.nodes[node];
+        ensure!(node.process.is_none(), "{} is running", node.name);
+        let process = Process::start_unread(&node.name, arguments, variables, &node.log)?;
+        node.process = Some(process);
+        Ok(())
+    }
+
     /// The memory of a node that is in RAM, in bytes.
     ///
     /// # Errors
@@ -212,6 +227,17 @@ impl Cluster {
         let node = &self.nodes[node];
         let process = node.process.as_ref();
         process.with_context(|| format!("{} isn't running", node.name))?.resident_bytes()
+    }
+
+    /// Waits for the end of a node's process and returns its status.
+    ///
+    /// # Errors
+    ///
+    /// If the node is not running, or does not end.
+    pub async fn ended(&mut self, node: usize) -> Result<ExitStatus> {
+        let node = &mut self.nodes[node];
+        let process = node.process.take();
+        process.with_context(|| format!("{} is not running", node.name))?.ended(PATIENCE).await
     }
 
     /// `kill -9`.

@@ -35,7 +35,7 @@ impl Process {
         variables: &[(&str, &OsStr)],
         log: &Path,
     ) -> Result<Self> {
-        Self::spawn(raft()?, name, arguments, variables, log)
+        Self::spawn(raft()?, name, arguments, variables, log, false)
     }
 
     /// Starts `raft` in the same way, with a limit on its open files.
@@ -49,7 +49,21 @@ impl Process {
         files_max: u32,
         log: &Path,
     ) -> Result<Self> {
-        Self::spawn(limited(files_max)?, name, arguments, &[], log)
+        Self::spawn(limited(files_max)?, name, arguments, &[], log, false)
+    }
+
+    /// Starts `raft` like [`Process::start`], with a pipe as standard error that nothing reads.
+    ///
+    /// # Errors
+    ///
+    /// If the process cannot be started.
+    pub fn start_unread(
+        name: &str,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        variables: &[(&str, &OsStr)],
+        log: &Path,
+    ) -> Result<Self> {
+        Self::spawn(raft()?, name, arguments, variables, log, true)
     }
 
     fn spawn(
@@ -58,6 +72,7 @@ impl Process {
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         variables: &[(&str, &OsStr)],
         log: &Path,
+        is_unread: bool,
     ) -> Result<Self> {
         let output = File::options()
             .create(true)
@@ -69,7 +84,7 @@ impl Process {
             .args(arguments)
             .envs(variables.iter().copied())
             .stdout(output)
-            .stderr(errors)
+            .stderr(if is_unread { Stdio::piped() } else { Stdio::from(errors) })
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
         let pid = child

@@ -66,6 +66,7 @@ async fn is_refused(arguments: impl IntoIterator<Item = &str>, names: &[&str]) -
     ensure!(output.status.code() == Some(2), "no exit status 2: {}", case());
     ensure!(said.lines().count() == 1, "not one line: {}", case());
     ensure!(output.stdout.is_empty(), "standard output: {}", case());
+    ensure!(!said.contains("Error") && !said.contains(" { "), "debug output: {}", case());
     for name in names {
         ensure!(said.contains(name), "no {name:?}: {}", case());
     }
@@ -119,7 +120,7 @@ async fn a_data_directory_that_cannot_be_written() -> Result<()> {
     for directory in [file.join("data").as_path(), &file, Path::new("/proc/raft-data")] {
         let directory = directory.display().to_string();
         let plan = Plan::new()?.with("--data-dir", directory.clone());
-        plan.is_refused(&[&directory]).await?;
+        plan.is_refused(&[&directory, "directory"]).await?;
     }
     assert_eq!(fs::read(&file).context("the file is gone")?, b"not a directory");
     Ok(())

@@ -7,14 +7,15 @@ use raft_tests::cluster::{Cluster, PATIENCE};
 use raft_tests::kv::Client;
 use raft_tests::wait::until;
 
-const OURS: (&str, &str) = ("RAFT_CLUSTER_SECRET", "the secret of this cluster, long enough");
-const THEIRS: (&str, &str) = ("RAFT_CLUSTER_SECRET", "the secret of another cluster, as long");
+const VARIABLE: &str = "RAFT_CLUSTER_SECRET";
+const OURS: &str = "8d1f0c6b5aa94e23917cf05d3be86a72440e91d8c7f35b2069ad14fe83b75c60";
+const THEIRS: &str = "17e0935c4bd2f8a66c0d7e91f3582ab4d9607f1ec83a5b240de6f9738c51ab02";
 
 #[tokio::test]
 async fn a_peer_with_another_clusters_certificate_is_refused() -> Result<()> {
     let mut cluster = Cluster::prepare(&[])?;
-    let ours = [(OURS.0, OsStr::new(OURS.1))];
-    let theirs = [(THEIRS.0, OsStr::new(THEIRS.1))];
+    let ours = [(VARIABLE, OsStr::new(OURS))];
+    let theirs = [(VARIABLE, OsStr::new(THEIRS))];
     cluster.start_node_with(0, &ours)?;
     cluster.start_node_with(1, &ours)?;
     cluster.leader().await?;

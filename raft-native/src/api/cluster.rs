@@ -63,9 +63,8 @@ pub(crate) async fn live() -> &'static str {
 
 /// Requests have a chance here.
 pub(crate) async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
-    if api.node.is_ready() {
-        Ok("ok\n")
-    } else {
-        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "this node knows no leader"))
+    match api.node.readiness() {
+        Ok(()) => Ok("ok\n"),
+        Err(reason) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason.to_string())),
     }
 }

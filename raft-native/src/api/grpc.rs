@@ -219,7 +219,9 @@ fn status(error: RequestError) -> Status {
     let status = match error {
         RequestError::Invalid(_) | RequestError::TooLarge(_) => Status::invalid_argument(text),
         RequestError::Overloaded => Status::resource_exhausted(text),
-        RequestError::NoLeader | RequestError::Stopping => Status::unavailable(text),
+        RequestError::NoLeader | RequestError::Behind { .. } | RequestError::Stopping => {
+            Status::unavailable(text)
+        }
         RequestError::Storage(_) => Status::internal(text),
         // Not UNAVAILABLE: clients take that for "certainly not done" and repeat it.
         RequestError::Unknown => Status::deadline_exceeded(text),

@@ -132,6 +132,9 @@ pub(crate) async fn metrics(
     }
     raft.register("peer_connected", "1 if there is a connection to the peer", connected);
     register_requests(raft, &api.requests);
+    let dropped = Counter::<u64>::default();
+    dropped.inc_by(api.node.dropped_log_lines());
+    raft.register("log_lines_dropped", "Log lines that nobody read in time", dropped);
     let timings = api.node.timings().clone();
     raft.register(
         "log_write_duration_seconds",

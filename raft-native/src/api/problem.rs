@@ -34,13 +34,14 @@ pub(crate) enum Kind {
     TooLarge,
     Overloaded,
     NoLeader,
+    Behind,
     Stopping,
     StorageFailed,
     OutcomeUnknown,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::InvalidRequest,
         Self::KeyNotFound,
         Self::PathNotFound,
@@ -50,6 +51,7 @@ impl Kind {
         Self::TooLarge,
         Self::Overloaded,
         Self::NoLeader,
+        Self::Behind,
         Self::Stopping,
         Self::StorageFailed,
         Self::OutcomeUnknown,
@@ -83,6 +85,7 @@ impl Kind {
                 ("overloaded", StatusCode::TOO_MANY_REQUESTS, "The node is overloaded")
             }
             Self::NoLeader => ("no-leader", StatusCode::SERVICE_UNAVAILABLE, "No leader is known"),
+            Self::Behind => ("behind", StatusCode::SERVICE_UNAVAILABLE, "The node is behind"),
             Self::Stopping => ("stopping", StatusCode::SERVICE_UNAVAILABLE, "The node is stopping"),
             Self::StorageFailed => {
                 ("storage-failed", StatusCode::INTERNAL_SERVER_ERROR, "The store cannot be read")
@@ -175,6 +178,7 @@ impl From<RequestError> for Problem {
             RequestError::TooLarge(_) => Kind::TooLarge,
             RequestError::Overloaded => Kind::Overloaded,
             RequestError::NoLeader => Kind::NoLeader,
+            RequestError::Behind { .. } => Kind::Behind,
             RequestError::Stopping => Kind::Stopping,
             RequestError::Storage(_) => Kind::StorageFailed,
             RequestError::Unknown => Kind::OutcomeUnknown,

@@ -6,7 +6,10 @@ use clap::Args;
 use futures_util::future::{join_all, select_all};
 use raft_native::{Address, NodeConfig};
 
-use super::serve::{Served, listen, open_files, runtime, start_logging, stop_signal};
+use super::logging::Logging;
+use super::serve::{
+    Served, StopSignal, listen, make_new_files_private, open_files, runtime,
+};
 use super::{Failure, say};
 
 #[derive(Args)]
@@ -20,14 +23,15 @@ pub(crate) struct DemoArgs {
 }
 
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
-    start_logging("warn");
+    make_new_files_private();
+    let logging = Logging::start("warn");
     let directory = tempfile::Builder::new().prefix("raft-demo-").tempdir();
     let directory = directory
         .map_err(|error| Failure::Usage(format!("cannot make a temporary directory: {error}")))?;
     let ports: Vec<u16> = (args.port..args.port + args.nodes).collect();
     let open_files = open_files(args.nodes)?;
     let result = runtime()?.block_on(async {
-        let stop = stop_signal()?;
+        let mut stop = StopSignal::new()?;
         let mut configs = Vec::new();
         for (number, port) in (1..).zip(&ports) {
             let others = ports.iter().filter(|other| *other != port);
@@ -45,19 +49,22 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         }
         let mut nodes = Vec::new();
         for (config, listener) in configs.into_iter().zip(listeners) {
-            nodes.push(Served::start(config, listener).await?);
+            nodes.push(Served::start(config, listener, &logging).await?);
         }
         greet(&ports)?;
         let failed = select_all(nodes.iter().map(|node| Box::pin(node.failed())));
         let stopped = tokio::select! {
-            () = stop => Ok(ExitCode::SUCCESS),
-            _ = failed => Err(Failure::Failed("a node has stopped; its log says why".into())),
+            () = stop.received() => Ok(ExitCode::SUCCESS),
+            (failure, ..) = failed => {
+                Err(Failure::Failed(format!("a node stopped: {failure}")))
+            }
         };
         say(format_args!("stopping"))?;
         join_all(nodes.into_iter().map(Served::shutdown)).await;
         stopped
     });
     drop(directory);
+    logging.finish();
     result
 }
 

@@ -5,6 +5,8 @@ mod client;
 mod demo;
 mod endpoints;
 mod failure;
+mod logging;
+mod secret;
 mod serve;
 
 use std::ffi::OsString;
@@ -14,6 +16,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 use failure::{ClientError, EXIT_STATUS};
+use logging::print_last_line;
 
 /// A replicated key-value store that anybody can look into.
 #[derive(Parser)]
@@ -49,6 +52,8 @@ enum Command {
     /// Show the members of the cluster and how they are.
     #[command(after_help = EXIT_STATUS)]
     Status(client::StatusArgs),
+    /// Make a cluster secret.
+    Secret(secret::SecretArgs),
     /// Judge a recorded history of operations: is it linearizable?
     CheckHistory(check::CheckArgs),
 }
@@ -85,16 +90,17 @@ pub(crate) fn run() -> ExitCode {
         Command::Delete(args) => Ok(client::delete(&args)),
         Command::List(args) => Ok(client::list(&args)),
         Command::Status(args) => Ok(client::status(&args)),
+        Command::Secret(args) => secret::run(&args),
         Command::CheckHistory(args) => check::check(&args),
     };
     match result {
         Ok(code) => code,
         Err(Failure::Usage(problem)) => {
-            eprintln!("raft: {problem}");
+            print_last_line(format!("raft: {problem}"));
             ExitCode::from(2)
         }
         Err(Failure::Failed(problem)) => {
-            eprintln!("raft: {problem}");
+            print_last_line(format!("raft: {problem}"));
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,5 @@
 //! `raft serve`: one node.
 
-use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,11 +7,15 @@ use std::time::Duration;
 
 use clap::Args;
 use raft_native::{
-    Address, ClientServer, Node, NodeConfig, OpenFiles, StartError, default_data_dir,
+    Address, ClientServer, ClusterSecrets, Node, NodeConfig, NodeFailure, OpenFiles, StartError,
+    default_data_dir,
 };
+use rustix::fs::Mode;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
+use super::logging::Logging;
 
 #[derive(Args)]
 pub(crate) struct ServeArgs {
@@ -38,8 +41,19 @@ pub(crate) struct ServeArgs {
     /// localhost and the advertised name. Web pages from these hosts may also send requests.
     #[arg(long, env = "RAFT_ALLOWED_HOSTS", value_delimiter = ',')]
     allowed_hosts: Vec<String>,
-    /// What the nodes of the cluster share and nobody else knows; needed to listen beyond loopback.
-    #[arg(long, env = "RAFT_CLUSTER_SECRET", hide_env_values = true)]
+    /// A file with the cluster secret, which other users must not be able to read; needed to
+    /// listen beyond loopback. `raft secret new FILE` makes one. Of several lines, the first is
+    /// the node's own secret, and the node trusts peers with any of them.
+    #[arg(long, env = "RAFT_CLUSTER_SECRET_FILE", value_name = "FILE")]
+    cluster_secret_file: Option<PathBuf>,
+    /// The cluster secret itself, 32 random bytes in hex or base64. Every user of the machine can
+    /// read it in the list of processes, so prefer the file or the variable.
+    #[arg(
+        long,
+        env = "RAFT_CLUSTER_SECRET",
+        hide_env_values = true,
+        conflicts_with = "cluster_secret_file"
+    )]
     cluster_secret: Option<String>,
     /// The shortest election timeout, in milliseconds.
     #[arg(long, env = "RAFT_ELECTION_TIMEOUT_MIN_MS", default_value_t = 300, allow_negative_numbers = true, value_parser = timeout())]
@@ -53,6 +67,10 @@ pub(crate) struct ServeArgs {
     /// How long a client's request may take, in milliseconds.
     #[arg(long, env = "RAFT_REQUEST_TIMEOUT_MS", default_value_t = 5000, allow_negative_numbers = true, value_parser = timeout())]
     request_timeout_ms: u64,
+    /// How long the node stays reachable but not ready after the signal to stop, in milliseconds,
+    /// so that load balancers notice. A second signal ends this time.
+    #[arg(long, env = "RAFT_DRAIN_MS", default_value_t = 0)]
+    drain_ms: u64,
 }
 
 /// A timeout in milliseconds: not nothing, and at most an hour.
@@ -67,25 +85,30 @@ pub(super) struct Served {
 }
 
 pub(crate) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
+    let drain = Duration::from_millis(args.drain_ms);
     let config = config(args)?;
-    start_logging("info");
-    runtime()?.block_on(async {
-        let stop = stop_signal()?;
+    make_new_files_private();
+    let mut logging = Logging::start("info");
+    let result = runtime()?.block_on(async {
+        let mut stop = StopSignal::new()?;
         let port = config.advertise.port();
         let listener = listen(&config).await?;
-        let served = Served::start(config, listener).await?;
-        let _ = writeln!(std::io::stderr(), "listening at http://localhost:{port}/");
+        let served = Served::start(config, listener, &logging).await?;
+        logging.print(format_args!("listening at http://localhost:{port}/"));
         tokio::select! {
-            () = stop => {
+            () = stop.received() => {
+                served.drain(drain, stop).await;
                 served.shutdown().await;
                 Ok(ExitCode::SUCCESS)
             }
-            () = served.node.failed() => {
+            failure = served.node.failed() => {
                 served.shutdown().await;
-                Err(Failure::Failed("the node has stopped; its log says why".into()))
+                Err(Failure::Failed(format!("the node stopped: {failure}")))
             }
         }
-    })
+    });
+    logging.finish();
+    result
 }
 
 fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
@@ -112,7 +135,12 @@ fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
         config.advertise = advertise;
     }
     config.listen = args.listen;
-    config.cluster_secret = args.cluster_secret;
+    let secrets = match (args.cluster_secret_file, args.cluster_secret) {
+        (Some(path), _) => Some(ClusterSecrets::read(&path)),
+        (None, Some(text)) => Some(ClusterSecrets::parse(&text)),
+        (None, None) => None,
+    };
+    config.cluster_secrets = secrets.transpose().map_err(|error| usage(&error))?;
     config.election_timeout_min = Duration::from_millis(args.election_timeout_min_ms);
     config.election_timeout_max = Duration::from_millis(args.election_timeout_max_ms);
     config.heartbeat_interval = Duration::from_millis(args.heartbeat_ms);
@@ -141,20 +169,37 @@ pub(super) fn open_files(nodes: u16) -> Result<OpenFiles, Failure> {
 }
 
 impl Served {
-    pub(super) async fn start(config: NodeConfig, listener: TcpListener) -> Result<Self, Failure> {
+    pub(super) async fn start(
+        config: NodeConfig,
+        listener: TcpListener,
+        logging: &Logging,
+    ) -> Result<Self, Failure> {
         let node = Node::start(config).await.map_err(|error| Failure::Usage(error.to_string()))?;
-        let clients = ClientServer::start(listener, node.handle())
+        let handle = node.handle();
+        handle.count_dropped_log_lines(logging.dropped_lines());
+        let clients = ClientServer::start(listener, handle)
             .map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(Self { node, clients })
     }
 
+    /// Makes the node unready, waits until load balancers had the time to notice or until a
+    /// second signal, stops accepting connections, and transfers leadership to another node.
+    /// Requests of open connections are served meanwhile.
+    async fn drain(&self, time: Duration, mut stop: StopSignal) {
+        self.node.handle().drain();
+        let _ = tokio::time::timeout(time, stop.received()).await;
+        self.clients.drain();
+        self.node.transfer_leadership().await;
+    }
+
+    /// Answers the requests in progress, closes the connections and stops the node.
     pub(super) async fn shutdown(self) {
         self.clients.shutdown().await;
         self.node.shutdown().await;
     }
 
-    pub(super) async fn failed(&self) {
-        self.node.failed().await;
+    pub(super) async fn failed(&self) -> NodeFailure {
+        self.node.failed().await
     }
 }
 
@@ -168,31 +213,32 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))
 }
 
-/// Logs go to the standard error. `RAFT_LOG` chooses what is logged.
-pub(super) fn start_logging(default: &str) {
-    use std::io::IsTerminal;
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("RAFT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        // Whoever read the log may have gone away; the node has not.
-        .log_internal_errors(false)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+/// Takes access to the files that this process makes from the group and from other users.
+pub(super) fn make_new_files_private() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
-/// Resolves when somebody asks the process to stop. It is listened for from the call on.
-pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(|error| Failure::Failed(error.to_string()));
-    let (mut interrupt, mut terminate) =
-        (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    Ok(async move {
+/// The signals with which a person or a supervisor asks the process to stop.
+pub(super) struct StopSignal {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignal {
+    /// Begins to listen for the signals.
+    pub(super) fn new() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::Failed(error.to_string()));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    /// Returns when the next signal arrives.
+    pub(super) async fn received(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    })
+    }
 }

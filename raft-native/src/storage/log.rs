@@ -5,6 +5,7 @@ use fjall::{Keyspace, OwnedWriteBatch};
 use prost::Message;
 use raft_core::{Entry, LogId, LogIndex, Restored, Term};
 
+use super::StorageError;
 use crate::address::Address;
 use crate::payload::{Members, Parts};
 
@@ -102,7 +103,8 @@ impl LogStore {
 
     fn decode(&self, guard: fjall::Guard, expected: LogIndex) -> Result<Entry, DamagedEntry> {
         let damaged = |reason: String| DamagedEntry { index: expected.0, reason };
-        let (found, bytes) = guard.into_inner().map_err(|error| damaged(error.to_string()))?;
+        let (found, bytes) =
+            guard.into_inner().map_err(|error| damaged(StorageError::from(error).to_string()))?;
         if found[..] != key(expected) {
             return Err(damaged("it is missing".into()));
         }

@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use raft_core::{HardState, LogIndex, NodeId, Term};
@@ -43,8 +43,9 @@ const BYTES: usize = 29;
 impl Mark {
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         let path = directory.join("mark");
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path)?;
         let mut bytes = [0; BYTES];
         let reached = match file.read_exact_at(&mut bytes, 0) {
             Ok(()) => decode(&bytes).unwrap_or_default(),

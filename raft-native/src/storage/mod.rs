@@ -3,11 +3,14 @@
 //! All three live in one fjall database, whose journal makes a batch atomic and, when asked,
 //! durable. Why fjall: docs/decisions/0003-storage.md.
 
+mod error;
 mod log;
 mod mark;
+mod permissions;
 mod state;
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -17,7 +20,8 @@ use raft_core::{HardState, NodeId, Term};
 use crate::address::Address;
 use crate::config::{NodeConfig, StartError};
 
-pub(crate) use log::LogStore;
+pub use error::StorageError;
+pub(crate) use log::{DamagedEntry, LogStore};
 pub(crate) use mark::Mark;
 pub(crate) use state::StateStore;
 
@@ -68,27 +72,29 @@ impl Storage {
     /// Opens the node's data directory, and makes it if it is not there.
     pub(crate) fn open(config: &NodeConfig) -> Result<Self, StartError> {
         let path = &config.data_dir;
-        let unusable = |reason: String| StartError::DataDir { path: path.clone(), reason };
-        fs::create_dir_all(path).map_err(|error| unusable(error.to_string()))?;
+        let unusable = |error: StorageError| match error {
+            error if error.is_damage() => StartError::damaged(path, error),
+            error => StartError::DataDir { path: path.clone(), error },
+        };
+        permissions::make_private(path).map_err(unusable)?;
         let lock = lock(path)?;
         let database = Database::builder(path.join("data"))
             .manual_journal_persist(true)
             .worker_threads(1)
             .max_cached_files(Some(config.open_files.storage_max))
             .open()
-            .map_err(|error| unusable(error.to_string()))?;
+            .map_err(|error| unusable(error.into()))?;
         let keyspace = |name: &str| {
             database
                 .keyspace(name, KeyspaceCreateOptions::default)
-                .map_err(|error| unusable(error.to_string()))
+                .map_err(|error| unusable(error.into()))
         };
         let (meta, log, state) = (keyspace("meta")?, keyspace("log")?, keyspace("state")?);
         let boot = claim(config, &database, &meta)?;
-        let damaged = |reason: String| StartError::Damaged { path: path.clone(), reason };
-        let hard_state = read_hard_state(&meta).map_err(damaged)?;
-        let mark = Mark::open(path).map_err(|error| unusable(error.to_string()))?;
+        let hard_state = read_hard_state(&meta).map_err(unusable)?;
+        let mark = Mark::open(path).map_err(|error| unusable(error.into()))?;
         if let Some(reason) = mark.reached().forgotten_by(hard_state) {
-            return Err(damaged(reason));
+            return Err(StartError::damaged(path, reason));
         }
         let log = LogStore::new(log, &config.advertise);
         let state = StateStore::new(database.clone(), state);
@@ -105,14 +111,21 @@ impl HardStateRecord {
 }
 
 fn lock(path: &Path) -> Result<fs::File, StartError> {
-    let unusable = |reason: String| StartError::DataDir { path: path.to_owned(), reason };
-    let file = fs::File::create(path.join("lock")).map_err(|error| unusable(error.to_string()))?;
+    let unusable = |error| StartError::DataDir { path: path.to_owned(), error };
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let name = path.join(permissions::LOCK_FILE);
+    let file = options
+        .open(&name)
+        .map_err(|error| unusable(StorageError::File { path: name.clone(), error }))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {
             Err(StartError::DataDirInUse { path: path.to_owned() })
         }
-        Err(fs::TryLockError::Error(error)) => Err(unusable(error.to_string())),
+        Err(fs::TryLockError::Error(error)) => {
+            Err(unusable(StorageError::File { path: name, error }))
+        }
     }
 }
 
@@ -121,7 +134,7 @@ fn claim(config: &NodeConfig, database: &Database, meta: &Keyspace) -> Result<u6
     let path = config.data_dir.clone();
     let unusable = |error: fjall::Error| StartError::DataDir {
         path: config.data_dir.clone(),
-        reason: error.to_string(),
+        error: error.into(),
     };
     let mut members: Vec<String> = config.members().iter().map(Address::to_string).collect();
     members.sort_unstable();
@@ -129,15 +142,11 @@ fn claim(config: &NodeConfig, database: &Database, meta: &Keyspace) -> Result<u6
     let boots = match meta.get(IDENTITY).map_err(unusable)? {
         None => 0,
         Some(bytes) => {
-            let found = IdentityRecord::decode(&bytes[..]).map_err(|error| {
-                StartError::Damaged { path: path.clone(), reason: error.to_string() }
-            })?;
+            let found = IdentityRecord::decode(&bytes[..])
+                .map_err(|error| StartError::damaged(&path, error))?;
             if found.format > FORMAT {
-                let reason = format!(
-                    "it was written by a later version (format {}, this one knows {FORMAT}): update this program",
-                    found.format
-                );
-                return Err(StartError::DataDir { path, reason });
+                let error = StorageError::LaterFormat { found: found.format, known: FORMAT };
+                return Err(StartError::DataDir { path, error });
             }
             if found.name != config.name {
                 let (owner, name) = (found.name, config.name.clone());
@@ -161,11 +170,11 @@ fn claim(config: &NodeConfig, database: &Database, meta: &Keyspace) -> Result<u6
     Ok(boots + 1)
 }
 
-fn read_hard_state(meta: &Keyspace) -> Result<HardState, String> {
-    let Some(bytes) = meta.get(HARD_STATE).map_err(|error| error.to_string())? else {
+fn read_hard_state(meta: &Keyspace) -> Result<HardState, StorageError> {
+    let Some(bytes) = meta.get(HARD_STATE)? else {
         return Ok(HardState::default());
     };
-    let record = HardStateRecord::decode(&bytes[..]).map_err(|error| error.to_string())?;
+    let record = HardStateRecord::decode(&bytes[..]).map_err(StorageError::damaged)?;
     Ok(HardState { term: Term(record.term), vote: record.vote.map(NodeId) })
 }
 

@@ -4,10 +4,7 @@ use bytes::Bytes;
 use fjall::{Database, Keyspace, PersistMode, Readable, Snapshot};
 use raft_kv::{Batch, Order, ReadStore, Store, Write, directed};
 
-/// The disk failed.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub(crate) struct StoreError(#[from] fjall::Error);
+use super::StorageError;
 
 /// The state machine's store, written by the thread that applies.
 ///
@@ -40,9 +37,9 @@ impl StateStore {
 }
 
 impl ReadStore for StateStore {
-    type Error = StoreError;
+    type Error = StorageError;
 
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         Ok(self.keyspace.get(key)?.map(Bytes::from))
     }
 
@@ -51,14 +48,14 @@ impl ReadStore for StateStore {
         from: &[u8],
         to: &[u8],
         order: Order,
-    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> {
+    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StorageError>> {
         let to = to.max(from);
         directed(self.keyspace.range(from..to), order).map(pair)
     }
 }
 
 impl Store for StateStore {
-    fn commit(&mut self, batch: Batch) -> Result<(), StoreError> {
+    fn commit(&mut self, batch: Batch) -> Result<(), StorageError> {
         let mut writes = self.database.batch().durability(Some(PersistMode::Buffer));
         for (key, write) in batch {
             match write {
@@ -71,9 +68,9 @@ impl Store for StateStore {
 }
 
 impl ReadStore for StateReader {
-    type Error = StoreError;
+    type Error = StorageError;
 
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         Ok(self.snapshot.get(&self.keyspace, key)?.map(Bytes::from))
     }
 
@@ -82,13 +79,13 @@ impl ReadStore for StateReader {
         from: &[u8],
         to: &[u8],
         order: Order,
-    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StoreError>> {
+    ) -> impl Iterator<Item = Result<(Bytes, Bytes), StorageError>> {
         let to = to.max(from);
         directed(self.snapshot.range(&self.keyspace, from..to), order).map(pair)
     }
 }
 
-fn pair(guard: fjall::Guard) -> Result<(Bytes, Bytes), StoreError> {
+fn pair(guard: fjall::Guard) -> Result<(Bytes, Bytes), StorageError> {
     let (key, value) = guard.into_inner()?;
     Ok((key.into(), value.into()))
 }

@@ -1,0 +1,228 @@
+//! The log on the standard error. Writing a line never waits for the reader of the log.
+
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
+use std::io::{IsTerminal, Write as _};
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{DefaultFields, Format, Full, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent};
+use tracing_subscriber::registry::LookupSpan;
+
+/// The running log of this process.
+pub(super) struct Logging {
+    writer: NonBlocking,
+    guard: WorkerGuard,
+}
+
+/// Lines that wait for the reader. More of them are dropped and counted.
+const LINES_MAX: usize = 4096;
+/// The end of the process waits this long for the reader of the log.
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
+
+impl Logging {
+    /// Begins to log. `RAFT_LOG` chooses what is logged.
+    pub(super) fn start(default: &str) -> Self {
+        let filter =
+            EnvFilter::try_from_env("RAFT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+        let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX);
+        let (writer, guard) = builder.thread_name("raft-log").finish(std::io::stderr());
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(writer.clone())
+            .with_ansi(std::io::stderr().is_terminal())
+            // The formatter rejects a line that is repeated too often.
+            .log_internal_errors(false)
+            .event_format(Limited::new(Format::default().with_target(false)))
+            .init();
+        Self { writer, guard }
+    }
+
+    /// Writes a line that is not part of the log.
+    pub(super) fn print(&mut self, line: fmt::Arguments<'_>) {
+        let _ = self.writer.write_all(format!("{line}\n").as_bytes());
+    }
+
+    /// Returns a function that counts the dropped lines.
+    pub(super) fn dropped_lines(&self) -> impl Fn() -> u64 + Send + Sync + use<> {
+        let counter = self.writer.error_counter();
+        move || counter.dropped_lines() as u64
+    }
+
+    /// Writes the remaining lines, if the reader takes them in time.
+    pub(super) fn finish(self) {
+        let guard = self.guard;
+        wait_at_most(FLUSH_TIME_MAX, move || drop(guard));
+    }
+}
+
+/// Prints the last line of the process, if the reader of the standard error takes it in time.
+pub(super) fn print_last_line(line: String) {
+    wait_at_most(FLUSH_TIME_MAX, move || eprintln!("{line}"));
+}
+
+fn wait_at_most(time: Duration, work: impl FnOnce() + Send + 'static) {
+    let (done, wait) = channel();
+    let worker = thread::Builder::new().name("raft-exit".to_owned()).spawn(move || {
+        work();
+        let _ = done.send(());
+    });
+    if worker.is_ok() {
+        let _ = wait.recv_timeout(time);
+    }
+}
+
+/// Formats log lines, and rejects those that repeat a kind of line too often.
+///
+/// Lines are of the same kind if they differ only in numbers. A field `ip` tells kinds apart.
+struct Limited {
+    format: Format<Full>,
+    kinds: Mutex<Kinds>,
+}
+
+impl Limited {
+    fn new(format: Format<Full>) -> Self {
+        Self { format, kinds: Mutex::default() }
+    }
+}
+
+impl<S> FormatEvent<S, DefaultFields> for Limited
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, DefaultFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        // An operator who enables detailed levels wants all lines.
+        if *event.metadata().level() > Level::INFO {
+            return self.format.format_event(context, writer, event);
+        }
+        let mut kind = Kind(event.metadata().level().to_string());
+        event.record(&mut kind);
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let suppressed = kinds.admit(kind.0, Instant::now()).ok_or(fmt::Error)?;
+        drop(kinds);
+        if suppressed > 0 {
+            writeln!(writer, "({suppressed} lines like the next one were suppressed)")?;
+        }
+        self.format.format_event(context, writer, event)
+    }
+}
+
+/// The text of an event without its numbers.
+struct Kind(String);
+
+impl Visit for Kind {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let start = self.0.len();
+        let _ = write!(self.0, " {}={value:?}", field.name());
+        if field.name() != "ip" {
+            let kept = self.0.split_off(start);
+            self.0.extend(kept.chars().filter(|c| !c.is_ascii_digit()));
+        }
+    }
+}
+
+/// How often each kind of line was logged.
+#[derive(Default)]
+struct Kinds(HashMap<String, Repetition>);
+
+struct Repetition {
+    window_began: Instant,
+    window: Duration,
+    left: u32,
+    suppressed: u64,
+}
+
+/// Lines of one kind within the first window.
+const BURST: u32 = 10;
+/// The first window. Each window after it is twice as long, until the lines stop.
+const WINDOW_MIN: Duration = Duration::from_secs(60);
+const WINDOW_MAX: Duration = Duration::from_secs(60 * 60);
+/// Further kinds share one limit.
+const KINDS_MAX: usize = 256;
+
+impl Kinds {
+    /// Returns how many lines of the kind were suppressed before this one, or None if this line
+    /// is suppressed.
+    fn admit(&mut self, kind: String, now: Instant) -> Option<u64> {
+        if self.0.len() >= KINDS_MAX && !self.0.contains_key(&kind) {
+            self.0.retain(|_, kind| kind.suppressed > 0 || !kind.is_over(now));
+        }
+        let kind = if self.0.len() < KINDS_MAX { kind } else { String::new() };
+        let first =
+            Repetition { window_began: now, window: WINDOW_MIN, left: BURST, suppressed: 0 };
+        let repetition = self.0.entry(kind).or_insert(first);
+        repetition.admit(now)
+    }
+}
+
+impl Repetition {
+    fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.window_began) >= self.window
+    }
+
+    fn admit(&mut self, now: Instant) -> Option<u64> {
+        if self.is_over(now) {
+            self.window_began = now;
+            if self.suppressed > 0 {
+                self.window = (self.window * 2).min(WINDOW_MAX);
+                self.left = 1;
+            } else {
+                self.window = WINDOW_MIN;
+                self.left = BURST;
+            }
+        }
+        if self.left == 0 {
+            self.suppressed += 1;
+            return None;
+        }
+        self.left -= 1;
+        Some(std::mem::take(&mut self.suppressed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_without_majority_logs_a_summary_instead_of_repeating_lines() {
+        let start = Instant::now();
+        let mut kinds = Kinds::default();
+        let mut logged = Vec::new();
+        // Two lines a second for a day.
+        for half in 0..2 * 86_400_u64 {
+            let now = start + Duration::from_millis(500 * half);
+            logged.extend(kinds.admit("hears no leader".to_owned(), now));
+        }
+        assert!(logged.len() < 50, "{} lines", logged.len());
+        let counted = logged.len() as u64 + logged.iter().sum::<u64>();
+        assert!(counted > 2 * 82_000, "a summary counts what was suppressed: {counted}");
+        // After a quiet time the next lines are news again.
+        let later = start + Duration::from_secs(86_400 + 3 * 3_600);
+        kinds.admit("hears no leader".to_owned(), later);
+        let later = later + 2 * WINDOW_MAX;
+        let news = (0..BURST).filter_map(|_| kinds.admit("hears no leader".to_owned(), later));
+        assert_eq!(news.count(), BURST as usize);
+    }
+
+    #[test]
+    fn unlimited_kinds_of_lines_take_limited_memory_and_lines() {
+        let now = Instant::now();
+        let mut kinds = Kinds::default();
+        let admitted = (0..100_000).filter(|n| kinds.admit(format!("ip={n}"), now).is_some());
+        assert!(admitted.count() <= KINDS_MAX + BURST as usize);
+        assert!(kinds.0.len() <= KINDS_MAX + 1);
+    }
+}
