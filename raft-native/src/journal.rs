@@ -153,7 +153,6 @@ impl Formatter {
         let kind = kind_of(&event);
         let text = self.names.put_into(format!("{} {event}", self.node));
         match event {
-            Event::Stopped { .. } => error!(kind, "{text}"),
             _ if is_routine(kind) => debug!(kind, "{text}"),
             _ => info!(kind, "{text}"),
         }
