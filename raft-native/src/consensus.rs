@@ -9,8 +9,7 @@ use std::time::Instant as Clock;
 use bytes::Bytes;
 use raft_core::{
     Durable, Effects, Entry, Fetch, Instant, LogIndex, Message, NodeId, Outbound, ProposeError,
-    Raft, ReadId, ReadMode, ReadOutcome, Role, Status, StopReason, Term,
-    TransferError,
+    Raft, ReadId, ReadMode, ReadOutcome, Role, Status, StopReason, Term, TransferError,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;

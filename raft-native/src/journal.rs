@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use raft_core::{Event, IgnoreReason};
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tracing::{Level, debug, error, info, warn};
+use tracing::{Level, debug, info, warn};
 
 use crate::names::Names;
 

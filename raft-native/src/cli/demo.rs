@@ -7,9 +7,7 @@ use futures_util::future::{join_all, select_all};
 use raft_native::{Address, NodeConfig};
 
 use super::logging::Logging;
-use super::serve::{
-    Served, StopSignal, listen, make_new_files_private, open_files, runtime,
-};
+use super::serve::{Served, StopSignal, listen, make_new_files_private, open_files, runtime};
 use super::{Failure, say};
 
 #[derive(Args)]
