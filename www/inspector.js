@@ -98,7 +98,7 @@ export function createInspector(root, deeds, reports) {
           ? button("pause", "Resume", { do: "resume", node: id }, "p") : button("pause", "Pause", { do: "pause", node: id }, "p"));
         things.push(node.isolated
           ? button("isolate", "Reconnect", { do: "reconnect", node: id }, "i") : button("isolate", "Cut off", { do: "isolate", node: id }, "i"));
-        if (node.process === "running") things.push(button("timeout", "Time out now", { do: "timeout", node: id }, "t"));
+        if (node.process === "running") things.push(button("timeout", "Time out now", { do: "fire-timer", node: id }, "t"));
       }
       const operator = [];
       if (leader && can.voter && !can.witness) operator.push(button("transfer", `Transfer leadership to ${node.name}`, { do: "transfer", to: id }, "o"));

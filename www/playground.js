@@ -392,7 +392,7 @@ export async function startPlayground(stage) {
     r: () => onNode((node) => (node.process === "down" ? { do: "restart", node: node.id } : null)),
     p: () => onNode((node) => (node.process === "down" ? null : { do: node.process === "paused" ? "resume" : "pause", node: node.id })),
     i: () => onNode((node) => ({ do: node.isolated ? "reconnect" : "isolate", node: node.id })),
-    t: () => onNode((node) => (node.process === "running" ? { do: "timeout", node: node.id } : null)),
+    t: () => onNode((node) => (node.process === "running" ? { do: "fire-timer", node: node.id } : null)),
     o: () => onNode((node) => ({ do: "transfer", to: node.id })),
     v: () => onNode((node) => membership(node, "voter")),
     a: () => onNode((node) => membership(node, "learner")),

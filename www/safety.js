@@ -13,14 +13,14 @@ const DEMANDS = new Map(/** @type {[string, string][]} */ ([
   ["leader-completeness", "A leader's log holds every entry that was committed in earlier terms (§5.4)."],
   ["state-machine-safety", "No two servers apply different entries at the same index (§5.4.3)."],
   ["durable-commit", "A committed entry is on the disks of a majority, and survives a power cut of all servers."],
-  ["monotonic", "A server's term and commit index never go back while it runs."],
+  ["term-and-commit-monotonic", "A server's term and commit index never go back while it runs."],
   ["acknowledged-once", "A write that was acknowledged to a client is committed, and takes effect once."],
   ["linearizability", "All responses are possible if each request takes effect at one moment between request and response. This is judged now and then, and whenever time stands still."],
   ["progress", "While a server that may lead is connected to a majority, an entry is committed within 4 election timeouts and 8 rounds of messages. This needs PreVote and CheckQuorum; without them it is not checked."],
   ["quiescence", "After each event, a server stops requesting effects: it does not loop."],
   ["watch-order", "A watch receives every change of its keys once, in the order of revisions, from any server."],
-  ["lease-life", "A lease does not expire before its TTL has passed since it was granted or kept alive, whichever server leads."],
-  ["lease-keys", "When a lease ends, all its keys are deleted in one revision; no key belongs to a lease that has ended, and at most 10,000 belong to one."],
+  ["lease-not-expired-early", "A lease does not expire before its TTL has passed since it was granted or kept alive, whichever server leads."],
+  ["lease-keys-deleted-with-lease", "When a lease ends, all its keys are deleted in one revision; no key belongs to a lease that has ended, and at most 10,000 belong to one."],
 ]));
 
 /**

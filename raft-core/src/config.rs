@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::id::NodeId;
 use crate::membership::MembershipError;
-use crate::words::{ensure, in_words};
+use crate::words::{described_enum, ensure};
 
 /// How a server behaves. All servers of a cluster should use the same values, except for `id`,
 /// `election_handicap`, `witness` and `explain`. How to choose them is told in the
@@ -69,20 +69,20 @@ pub struct Config {
     /// Bytes of entries in memory over which those leave it that are durable and committed. What is left of it by
     /// entries that are not is for followers that are a little behind. What is further back is asked for by [`Fetch`](crate::Fetch). Entries leave in the
     /// batches in which they came, so there may be one batch more. Default: 16 MiB.
-    pub window_bytes_max: usize,
+    pub log_cache_bytes_max: usize,
     /// Upper bound of one piece of a snapshot, in bytes. Default: 256 KiB.
-    pub snapshot_piece_bytes_max: usize,
+    pub snapshot_chunk_bytes_max: usize,
     /// Reads that wait for their confirmation; over it, reads are refused. Default: 65,536.
     pub reads_max: usize,
     /// Whether to record [`Event`](crate::Event)s. Default: no.
-    pub explain: bool,
+    pub record_events: bool,
     /// Rules that are not kept, to see what they are good for.
     #[cfg(feature = "sabotage")]
-    pub broken: crate::BrokenRules,
+    pub disabled_rules: crate::DisabledRules,
 }
 
-in_words! {
-    /// Why a [`Config`] or a [`Restored`](crate::Restored) was refused.
+described_enum! {
+    /// Why a [`Config`] or a [`RestoredState`](crate::RestoredState) was refused.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     #[non_exhaustive]
     pub enum ConfigError: core::error::Error {
@@ -106,7 +106,7 @@ in_words! {
             "entries are missing between the snapshot and the log or what is applied";
         /// The last entry of the log has a later term than the hard state: they are of different ages.
         LogNewerThanTerm => "the log ends in a later term than the hard state names";
-        /// The snapshot was added after entries: [`Restored::with_snapshot`](crate::Restored::with_snapshot) comes first.
+        /// The snapshot was added after entries: [`RestoredState::with_snapshot`](crate::RestoredState::with_snapshot) comes first.
         SnapshotAfterEntries => "the snapshot must be added before the entries of the log";
         /// The membership names this server a witness, or a voter that is none, and [`Config::witness`] says otherwise.
         WitnessMismatch =>
@@ -136,12 +136,12 @@ impl Config {
             in_flight_messages_max: 256,
             in_flight_bytes_max: 8 * MIB,
             uncommitted_bytes_max: 32 * MIB,
-            window_bytes_max: 16 * MIB,
-            snapshot_piece_bytes_max: 256 * KIB,
+            log_cache_bytes_max: 16 * MIB,
+            snapshot_chunk_bytes_max: 256 * KIB,
             reads_max: 65_536,
-            explain: false,
+            record_events: false,
             #[cfg(feature = "sabotage")]
-            broken: crate::BrokenRules::default(),
+            disabled_rules: crate::DisabledRules::default(),
         }
     }
 
@@ -158,7 +158,7 @@ impl Config {
             ("in_flight_messages_max", self.in_flight_messages_max),
             ("in_flight_bytes_max", self.in_flight_bytes_max),
             ("uncommitted_bytes_max", self.uncommitted_bytes_max),
-            ("snapshot_piece_bytes_max", self.snapshot_piece_bytes_max),
+            ("snapshot_chunk_bytes_max", self.snapshot_chunk_bytes_max),
             ("reads_max", self.reads_max),
         ];
         let is_possible = |ppm| self.check_quorum && ppm < 1_000_000;
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_limit_may_be_zero() {
+    fn zero_limits_are_rejected() {
         let refused = |change: fn(&mut Config)| {
             let mut config = Config::new(NodeId(1));
             assert_eq!(config.validate(), Ok(()));
@@ -187,6 +187,6 @@ mod tests {
         assert_eq!(stall, zero("write_stall_max"));
         let reads = refused(|config| config.reads_max = 0);
         assert_eq!(reads, zero("reads_max"));
-        assert_eq!(refused(|config| config.window_bytes_max = 0), Ok(()));
+        assert_eq!(refused(|config| config.log_cache_bytes_max = 0), Ok(()));
     }
 }

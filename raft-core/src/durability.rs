@@ -12,12 +12,12 @@ use crate::sabotage::Rule;
 
 /// Which writes are on the way.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Durability {
+pub(crate) struct PendingWrites {
     server: NodeId,
     boot: u64,
     next_sequence: u64,
     /// Writes that were handed out and are not known to be durable, oldest first. Their numbers follow each other.
-    on_the_way: VecDeque<OnTheWay>,
+    pending: VecDeque<PendingWrite>,
     /// The hard state of the latest write.
     written: HardState,
     /// The hard state that survives a crash.
@@ -25,7 +25,7 @@ pub(crate) struct Durability {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct OnTheWay {
+struct PendingWrite {
     /// The hard state as it is on the disk afterwards.
     hard_state: HardState,
     last: Option<LogId>,
@@ -33,13 +33,13 @@ struct OnTheWay {
     synced: bool,
 }
 
-impl Durability {
+impl PendingWrites {
     pub(crate) fn new(server: NodeId, boot: u64, hard_state: HardState) -> Self {
         Self {
             server,
             boot,
             next_sequence: 1,
-            on_the_way: VecDeque::new(),
+            pending: VecDeque::new(),
             written: hard_state,
             durable: hard_state,
         }
@@ -51,11 +51,11 @@ impl Durability {
 
     /// The number of the oldest write that is on the way.
     fn first_sequence(&self) -> u64 {
-        self.next_sequence - self.on_the_way.len() as u64
+        self.next_sequence - self.pending.len() as u64
     }
 
     /// Marks a write as synced.
-    fn synced(&mut self, token: &Durable, in_order: bool) {
+    fn complete(&mut self, token: &Durable, in_order: bool) {
         if (token.server, token.boot) != (self.server, self.boot) {
             return;
         }
@@ -63,10 +63,10 @@ impl Durability {
         let Some(position) = position.and_then(|position| usize::try_from(position).ok()) else {
             return;
         };
-        if let Some(write) = self.on_the_way.get_mut(position) {
+        if let Some(write) = self.pending.get_mut(position) {
             write.synced = true;
             if !in_order {
-                let earlier = self.on_the_way.range_mut(..position);
+                let earlier = self.pending.range_mut(..position);
                 earlier.for_each(|write| write.synced = true);
             }
         }
@@ -74,15 +74,15 @@ impl Durability {
 
     /// The entries from `first` on were removed. No write on the way says anything about them, even if the very same
     /// entries are appended again: that takes another write.
-    pub(crate) fn removed(&mut self, first: LogIndex) {
-        for write in &mut self.on_the_way {
+    pub(crate) fn void_from(&mut self, first: LogIndex) {
+        for write in &mut self.pending {
             write.last.take_if(|last| last.index >= first);
         }
     }
 
     /// What is on the way begins only at this moment.
-    pub(crate) fn begin_again(&mut self, now: Instant) {
-        for write in &mut self.on_the_way {
+    pub(crate) fn restart_stall_clock(&mut self, now: Instant) {
+        for write in &mut self.pending {
             write.handed_out = now;
         }
     }
@@ -90,10 +90,10 @@ impl Durability {
     /// Every write was handed out just now, and the oldest is number one. By how much its number was
     /// larger.
     #[cfg(feature = "model")]
-    pub(crate) fn rest(&mut self, at: Instant) -> u64 {
+    pub(crate) fn canonicalize(&mut self, at: Instant) -> u64 {
         let earlier = self.first_sequence() - 1;
         self.next_sequence -= earlier;
-        for write in &mut self.on_the_way {
+        for write in &mut self.pending {
             write.handed_out = at;
         }
         earlier
@@ -101,7 +101,7 @@ impl Durability {
 
     /// When the oldest write that is on the way was handed out.
     fn oldest(&self) -> Option<Instant> {
-        self.on_the_way.front().map(|write| write.handed_out)
+        self.pending.front().map(|write| write.handed_out)
     }
 }
 
@@ -112,15 +112,15 @@ impl Raft {
     /// have been replaced since, changes nothing, and one that overtakes an earlier write takes
     /// effect together with it.
     pub fn persisted(&mut self, token: Durable, now: Instant) {
-        if self.begin(now) {
+        if self.start_input(now) {
             return;
         }
         let mut through = None;
-        let in_order = self.config.keeps(Rule::WritesCompleteInOrder);
-        let void_if_replaced = self.config.keeps(Rule::ReplacedWriteIsVoid);
+        let in_order = self.config.enforces(Rule::WritesCompleteInOrder);
+        let void_if_replaced = self.config.enforces(Rule::ReplacedWriteIsVoid);
         let durability = &mut self.durability;
-        durability.synced(&token, in_order);
-        while let Some(write) = durability.on_the_way.front()
+        durability.complete(&token, in_order);
+        while let Some(write) = durability.pending.front()
             && write.synced
         {
             durability.durable = write.hard_state;
@@ -129,14 +129,15 @@ impl Raft {
             {
                 through = Some(last);
             }
-            durability.on_the_way.pop_front();
+            durability.pending.pop_front();
         }
         if let Some(through) = through {
             let last = token.entries.last().map(|entry| entry.id);
-            self.returned = last.filter(|last| *last == through).map(|last| (last, token.entries));
-            self.explain(|| Event::LogPersisted { through });
+            self.last_persisted_batch =
+                last.filter(|last| *last == through).map(|last| (last, token.entries));
+            self.emit(|| Event::LogPersisted { through });
             if let RoleState::Leader(_) = self.role {
-                self.settle(self.commit_index.min(through.index));
+                self.release_uncommitted(self.commit_index.min(through.index));
                 self.advance_commit(through.index);
             }
         }
@@ -156,7 +157,7 @@ impl Raft {
         })
     }
 
-    pub(crate) fn hand_out_write(&mut self, effects: &mut Effects) {
+    pub(crate) fn drain_write(&mut self, effects: &mut Effects) {
         let durability = &mut self.durability;
         let hard_state = (durability.written != self.hard_state).then_some(self.hard_state);
         if hard_state.is_none() && !self.log.has_unwritten() {
@@ -166,7 +167,7 @@ impl Raft {
         durability.next_sequence += 1;
         durability.written = self.hard_state;
         let (server, boot) = (durability.server, durability.boot);
-        self.durability.on_the_way.push_back(OnTheWay {
+        self.durability.pending.push_back(PendingWrite {
             hard_state: self.hard_state,
             last: self.log.last_unwritten(),
             handed_out: self.now,
@@ -179,24 +180,24 @@ impl Raft {
     }
 
     /// Sends the vote and the acknowledgement that waited for a write, if it is durable.
-    pub(crate) fn release_promises(&mut self) {
-        if matches!(self.role, RoleState::Leader(_)) && self.grant.is_none() {
+    pub(crate) fn release_messages(&mut self) {
+        if matches!(self.role, RoleState::Leader(_)) && self.pending_vote_grant.is_none() {
             return;
         }
         let is_durable = self.hard_state_is_durable();
         let term = self.term();
-        if (is_durable || !self.config.keeps(Rule::VoteIsDurable))
-            && let Some(candidate) = self.grant.take()
+        if (is_durable || !self.config.enforces(Rule::VoteIsDurable))
+            && let Some(candidate) = self.pending_vote_grant.take()
         {
             let response = RequestVoteResponse { term, granted: true };
-            self.send(candidate, Message::RequestVoteResponse(response));
+            self.send_checked(candidate, Message::RequestVoteResponse(response));
         }
-        let durable = self.log.durable_or_all(self.config.keeps(Rule::AcknowledgeDurable));
+        let durable = self.log.durable_or_all(self.config.enforces(Rule::AcknowledgeDurable));
         let RoleState::Follower(follower) = &mut self.role else { return };
         let Some(leader) = follower.leader.filter(|_| is_durable) else { return };
-        if let Some(match_index) = follower.ack.take(durable) {
+        if let Some(match_index) = follower.ack.take_due(durable) {
             let result = AppendResult::Accepted { match_index };
-            self.send_controlled(leader, || {
+            self.send_bounded(leader, || {
                 Message::AppendEntriesResponse(AppendEntriesResponse { term, result })
             });
         }
@@ -215,7 +216,7 @@ pub(crate) struct Acknowledgement {
 
 impl Acknowledgement {
     /// The log agrees up to `matched` because the leader sent what follows `built_on`, and it wants to know.
-    pub(crate) fn reached(&mut self, built_on: LogIndex, matched: LogIndex) {
+    pub(crate) fn note_match(&mut self, built_on: LogIndex, matched: LogIndex) {
         if !self.due {
             // An answer that reaches no further would make the leader send everything again.
             self.known = self.known.max(built_on);
@@ -225,7 +226,7 @@ impl Acknowledgement {
     }
 
     /// What to tell the leader, if there is news for it. What is not durable yet stays due.
-    fn take(&mut self, durable: LogIndex) -> Option<LogIndex> {
+    fn take_due(&mut self, durable: LogIndex) -> Option<LogIndex> {
         let match_index = self.matched.min(durable);
         let news = self.due && (match_index == self.matched || match_index > self.known);
         if news {

@@ -20,7 +20,7 @@ use crate::message::Message;
 ///
 /// The exception is [`install`](Self::install). It comes after the entries of
 /// [`committed`](Self::committed) of all earlier drains, and after
-/// [`snapshot_pieces`](Self::snapshot_pieces) of all drains, this one included.
+/// [`snapshot_chunks`](Self::snapshot_chunks) of all drains, this one included.
 ///
 /// A driver should take it apart by name, without `..`, as that of the [guide](crate::guide::driver) does: then an
 /// effect that it has forgotten is an error of the compiler. For that, and unlike other structs here, this one is not
@@ -43,23 +43,23 @@ pub struct Effects {
     /// ([`Raft::fetched`](crate::Raft::fetched)).
     pub fetches: Vec<Fetch>,
     /// Pieces wanted of this server's own snapshots. Owed: the bytes
-    /// ([`Raft::snapshot_piece`](crate::Raft::snapshot_piece)), unless the snapshot is not
+    /// ([`Raft::provide_snapshot_chunk`](crate::Raft::provide_snapshot_chunk)), unless the snapshot is not
     /// [needed](crate::Raft::needs_snapshot) any more.
-    pub snapshot_reads: Vec<SnapshotRead>,
+    pub snapshot_chunk_requests: Vec<SnapshotChunkRequest>,
     /// Pieces of a snapshot that comes from the leader. Owed: that they are kept together, in order, apart
     /// from the state machine, until [`install`](Self::install). A piece at offset 0 begins again, also an
     /// empty one, and a restart forgets them.
-    pub snapshot_pieces: Vec<SnapshotPiece>,
+    pub snapshot_chunks: Vec<SnapshotChunk>,
     /// All pieces have arrived; the last of them can be in this very drain. Owed, after the committed
     /// entries of earlier drains and after the pieces: the snapshot in the place of the state machine, durably, and the
     /// token ([`Raft::snapshot_installed`](crate::Raft::snapshot_installed)), or that it is
     /// [damaged](crate::Raft::snapshot_damaged). Until then nothing more is handed out to be applied. Take it
     /// before the next drain, which panics otherwise.
-    pub install: Option<Install>,
+    pub install: Option<SnapshotInstall>,
     /// What became of reads. Owed: an answer to whoever asked, once the index is applied.
     pub reads: Vec<ReadOutcome>,
     /// Decisions, in the order in which they were taken, if
-    /// [`Config::explain`](crate::Config::explain) is set. Nothing is owed; empty it.
+    /// [`Config::record_events`](crate::Config::record_events) is set. Nothing is owed; empty it.
     pub events: Vec<Event>,
 }
 
@@ -140,11 +140,11 @@ pub struct Durable {
 /// [needed](crate::Raft::needs_snapshot) can always answer; when the snapshot is not needed any
 /// more, no answer is needed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct SnapshotRead {
+pub struct SnapshotChunkRequest {
     /// Who gets it.
     pub to: NodeId,
     /// Which snapshot: one that was named to
-    /// [`Raft::snapshot_taken`](crate::Raft::snapshot_taken) or was installed.
+    /// [`Raft::report_snapshot`](crate::Raft::report_snapshot) or was installed.
     pub snapshot: Snapshot,
     /// Where the piece begins.
     pub offset: u64,
@@ -154,7 +154,7 @@ pub struct SnapshotRead {
 
 /// A piece of a snapshot that comes from the leader. Only that of an empty snapshot is empty.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct SnapshotPiece {
+pub struct SnapshotChunk {
     /// Which snapshot.
     pub snapshot: Snapshot,
     /// Where the piece begins. It follows the one before.
@@ -167,21 +167,21 @@ pub struct SnapshotPiece {
 ///
 /// First apply the committed entries that came with earlier drains, and store the pieces that came
 /// with this drain and earlier ones. Then check the snapshot, make it and its [`Snapshot`] durable, put it in the place of the state machine, and only then turn this into
-/// [`Installed`] with [`done`](Self::done) and hand that to
+/// [`SnapshotInstalled`] with [`done`](Self::installed) and hand that to
 /// [`Raft::snapshot_installed`](crate::Raft::snapshot_installed). If the snapshot turns out to be
 /// damaged, call [`Raft::snapshot_damaged`](crate::Raft::snapshot_damaged): it is sent again.
 #[must_use = "until a snapshot is installed, nothing is committed"]
 #[derive(PartialEq, Eq, Hash, Debug)]
-pub struct Install {
-    pub(crate) token: Installed,
+pub struct SnapshotInstall {
+    pub(crate) token: SnapshotInstalled,
     pub(crate) snapshot: Snapshot,
 }
 
-/// Says that a snapshot is durable, and the state machine is what it says. Only [`Install::done`]
+/// Says that a snapshot is durable, and the state machine is what it says. Only [`SnapshotInstall::installed`]
 /// makes one.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "hand it to Raft::snapshot_installed"]
-pub struct Installed {
+pub struct SnapshotInstalled {
     pub(crate) boot: u64,
     pub(crate) last: LogId,
     pub(crate) identity: u64,
@@ -265,7 +265,7 @@ impl Write {
     }
 }
 
-impl Install {
+impl SnapshotInstall {
     /// Which snapshot.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
@@ -273,7 +273,7 @@ impl Install {
     }
 
     /// Says that the snapshot survives a loss of power, and that the state machine is what it says.
-    pub fn done(self) -> Installed {
+    pub fn installed(self) -> SnapshotInstalled {
         self.token
     }
 }
@@ -304,8 +304,8 @@ impl Effects {
             && self.messages.is_empty()
             && self.committed.is_empty()
             && self.fetches.is_empty()
-            && self.snapshot_reads.is_empty()
-            && self.snapshot_pieces.is_empty()
+            && self.snapshot_chunk_requests.is_empty()
+            && self.snapshot_chunks.is_empty()
             && self.install.is_none()
             && self.reads.is_empty()
             && self.events.is_empty()

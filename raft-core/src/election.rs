@@ -6,25 +6,25 @@ use alloc::boxed::Box;
 use crate::entry::{Entry, HardState, Payload};
 use crate::event::{Event, IgnoreReason, StepDownReason, VoteRefusal};
 use crate::id::{Instant, LogId, NodeId, Term};
-use crate::membership::Tally;
+use crate::membership::VoteResult;
 use crate::message::{Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse};
 use crate::progress::Progress;
-use crate::raft::{Ballot, Follower, Leader, Raft, RoleState};
-use crate::read::{Lease, Reads};
+use crate::raft::{Follower, Leader, Raft, RoleState, Votes};
+use crate::read::{Lease, PendingReads};
 use crate::sabotage::Rule;
 
 impl Raft {
     /// When the election timer fires. Leaders and servers that cannot lead have none.
-    pub(crate) fn election_is_due(&self) -> Option<Instant> {
+    pub(crate) fn election_deadline(&self) -> Option<Instant> {
         let stands = !matches!(self.role, RoleState::Leader(_))
-            && self.may_stand()
+            && self.is_promotable()
             && self.stopped.is_none();
         stands.then_some(self.timer.deadline)
     }
 
     /// Whether this server may lead at all. One that is being removed may, until that is committed:
     /// it can be the only one that has the change, and can lead (dissertation 4.2.2).
-    pub(crate) fn may_stand(&self) -> bool {
+    pub(crate) fn is_promotable(&self) -> bool {
         let me = self.id();
         let (since, latest) = self.memberships.latest();
         let may_be_reverted = since > self.commit_index;
@@ -33,8 +33,8 @@ impl Raft {
     }
 
     /// Why this server would not stand for election if it were asked to.
-    pub(crate) fn cannot_stand(&self) -> Option<IgnoreReason> {
-        if !self.may_stand() {
+    pub(crate) fn campaign_blocker(&self) -> Option<IgnoreReason> {
+        if !self.is_promotable() {
             Some(IgnoreReason::NotAVoter)
         } else if self.term() == Term(u64::MAX) {
             // Only a broken peer can have brought it here.
@@ -48,16 +48,16 @@ impl Raft {
     }
 
     /// When a server that does not lead stands for election or, if it may not, gives up its leader.
-    pub(crate) fn timer_is_due(&self) -> Option<Instant> {
+    pub(crate) fn timer_deadline(&self) -> Option<Instant> {
         let follows =
             matches!(&self.role, RoleState::Follower(follower) if follower.leader.is_some());
         let due = (follows && self.stopped.is_none()).then_some(self.timer.deadline);
-        due.or_else(|| self.election_is_due())
+        due.or_else(|| self.election_deadline())
     }
 
     /// The leader has not been heard for so long that others stand. This server cannot, but clients
     /// must not wait for that leader, nor be sent there.
-    fn give_up_leader(&mut self) {
+    fn forget_leader(&mut self) {
         self.abort_reads();
         if let RoleState::Follower(follower) = &mut self.role {
             follower.leader = None;
@@ -65,49 +65,48 @@ impl Raft {
     }
 
     /// The election timer fired.
-    pub(crate) fn stand(&mut self) {
+    pub(crate) fn on_election_timeout(&mut self) {
         self.arm_timer();
-        if self.cannot_stand().is_some() {
-            return self.give_up_leader();
+        if self.campaign_blocker().is_some() {
+            return self.forget_leader();
         }
         self.abort_reads();
         if !self.config.pre_vote {
-            return self.campaign(false);
+            return self.become_candidate(false);
         }
         let campaign_term = self.term().next();
         let answers = [(self.id(), true)].into();
-        self.role =
-            RoleState::PreCandidate(Ballot { answers, requested: true, ..Ballot::default() });
-        self.explain(|| Event::BecamePreCandidate { campaign_term });
+        self.role = RoleState::PreCandidate(Votes { answers, requested: true, ..Votes::default() });
+        self.emit(|| Event::BecamePreCandidate { campaign_term });
         let last_log = self.log.last();
-        self.ask_voters(&Message::PreVote(PreVote { campaign_term, last_log }));
-        self.count_ballot();
+        self.broadcast_to_voters(&Message::PreVote(PreVote { campaign_term, last_log }));
+        self.check_election();
     }
 
     /// Enters a new term as a candidate. The votes are asked for when the own vote is durable:
     /// otherwise the server could forget it in a crash and vote for another one.
-    pub(crate) fn campaign(&mut self, transfer: bool) {
+    pub(crate) fn become_candidate(&mut self, transfer: bool) {
         let from = self.term();
-        let is_new = self.config.keeps(Rule::CandidacyIsNewTerm) || from == Term(0);
+        let is_new = self.config.enforces(Rule::CandidacyIsNewTerm) || from == Term(0);
         let term = if is_new { from.next() } else { from };
         self.abort_reads();
-        self.explain(|| Event::TermAdvanced { from, to: term, learned_from: None });
+        self.emit(|| Event::TermAdvanced { from, to: term, learned_from: None });
         self.hard_state = HardState { term, vote: Some(self.id()) };
-        self.grant = None;
-        self.role = RoleState::Candidate(Ballot { transfer, ..Ballot::default() });
-        self.explain(|| Event::BecameCandidate { term });
+        self.pending_vote_grant = None;
+        self.role = RoleState::Candidate(Votes { transfer, ..Votes::default() });
+        self.emit(|| Event::BecameCandidate { term });
     }
 
     /// Asks for votes, if the own vote has become durable.
     #[inline]
     pub(crate) fn request_votes(&mut self) {
         if matches!(&self.role, RoleState::Candidate(ballot) if !ballot.requested) {
-            self.begin_ballot();
+            self.send_vote_requests();
         }
     }
 
-    fn begin_ballot(&mut self) {
-        if !self.hard_state_is_durable() && self.config.keeps(Rule::CandidacyIsDurable) {
+    fn send_vote_requests(&mut self) {
+        if !self.hard_state_is_durable() && self.config.enforces(Rule::CandidacyIsDurable) {
             return;
         }
         let (me, term, last_log) = (self.id(), self.term(), self.log.last());
@@ -115,14 +114,14 @@ impl Raft {
         ballot.requested = true;
         ballot.answers.push((me, true));
         let transfer = ballot.transfer;
-        self.ask_voters(&Message::RequestVote(RequestVote { term, last_log, transfer }));
-        self.count_ballot();
+        self.broadcast_to_voters(&Message::RequestVote(RequestVote { term, last_log, transfer }));
+        self.check_election();
     }
 
-    fn ask_voters(&mut self, request: &Message) {
+    fn broadcast_to_voters(&mut self, request: &Message) {
         for voter in self.membership().members() {
             if voter != self.id() && self.membership().is_voter(voter) {
-                self.send(voter, request.clone());
+                self.send_checked(voter, request.clone());
             }
         }
     }
@@ -132,11 +131,11 @@ impl Raft {
         let refusal = if campaign_term <= term {
             Some(VoteRefusal::StaleTerm { ours: term })
         } else {
-            self.bound_to_leader().or_else(|| self.log_behind(request.last_log))
+            self.check_leader_alive().or_else(|| self.check_log_up_to_date(request.last_log))
         };
-        self.explain_vote(from, campaign_term, true, refusal);
+        self.emit_vote(from, campaign_term, true, refusal);
         let response = PreVoteResponse { term, campaign_term, granted: refusal.is_none() };
-        self.send(from, Message::PreVoteResponse(response));
+        self.send_checked(from, Message::PreVoteResponse(response));
     }
 
     pub(crate) fn on_pre_vote_response(&mut self, from: NodeId, response: PreVoteResponse) {
@@ -148,11 +147,11 @@ impl Raft {
         let current = response.campaign_term == self.term().next();
         match &mut self.role {
             RoleState::PreCandidate(ballot) if current => {
-                if ballot.record(from, response.granted) {
-                    self.count_answer(from, response.granted);
+                if ballot.record_vote(from, response.granted) {
+                    self.on_vote_recorded(from, response.granted);
                 }
             }
-            _ => self.ignore(from, IgnoreReason::LateAnswer),
+            _ => self.ignore(from, IgnoreReason::StaleResponse),
         }
     }
 
@@ -161,7 +160,7 @@ impl Raft {
         // hear the leader must not depose it. Nor does it vote in that term if it has learned of it
         // otherwise: what it answered the leader keeps the leader's lease.
         let is_deposing = self.config.check_quorum && !request.transfer;
-        let bound = self.bound_to_leader().filter(|_| is_deposing);
+        let bound = self.check_leader_alive().filter(|_| is_deposing);
         let refusal = if request.term < self.term() {
             Some(VoteRefusal::StaleTerm { ours: self.term() })
         } else if bound.is_some() {
@@ -170,21 +169,21 @@ impl Raft {
             if request.term > self.term() {
                 self.adopt_term(request.term, from);
             }
-            let once = self.config.keeps(Rule::OneVotePerTerm);
+            let once = self.config.enforces(Rule::OneVotePerTerm);
             match self.hard_state.vote {
                 Some(candidate) if candidate != from && once => {
                     Some(VoteRefusal::AlreadyVoted { candidate })
                 }
-                _ => self.log_behind(request.last_log),
+                _ => self.check_log_up_to_date(request.last_log),
             }
         };
-        self.explain_vote(from, request.term, false, refusal);
+        self.emit_vote(from, request.term, false, refusal);
         if refusal.is_some() {
             let response = RequestVoteResponse { term: self.term(), granted: false };
-            return self.send(from, Message::RequestVoteResponse(response));
+            return self.send_checked(from, Message::RequestVoteResponse(response));
         }
         self.hard_state.vote = Some(from);
-        self.grant = Some(from);
+        self.pending_vote_grant = Some(from);
         if let RoleState::PreCandidate(_) = self.role {
             // It waits for whom it voted.
             self.role = RoleState::Follower(Follower::default());
@@ -196,44 +195,45 @@ impl Raft {
         if response.term > self.term() {
             return self.adopt_term(response.term, from);
         }
-        let current = response.term == self.term() || !self.config.keeps(Rule::VoteCountsInItsTerm);
-        let once = self.config.keeps(Rule::VoterCountsOnce);
+        let current =
+            response.term == self.term() || !self.config.enforces(Rule::VoteCountsInItsTerm);
+        let once = self.config.enforces(Rule::VoterCountsOnce);
         match &mut self.role {
             RoleState::Candidate(ballot) if ballot.requested && current => {
-                if ballot.record(from, response.granted) || !once {
+                if ballot.record_vote(from, response.granted) || !once {
                     ballot.repeated += usize::from(!once && response.granted);
-                    self.count_answer(from, response.granted);
+                    self.on_vote_recorded(from, response.granted);
                 }
             }
-            _ => self.ignore(from, IgnoreReason::LateAnswer),
+            _ => self.ignore(from, IgnoreReason::StaleResponse),
         }
     }
 
-    fn count_ballot(&mut self) {
+    fn check_election(&mut self) {
         let Some((ballot, pre_vote)) = self.role.ballot() else { return };
-        let mut tally = self.deciding().tally(|voter| ballot.answer(voter));
+        let mut tally = self.effective_membership().vote_result(|voter| ballot.vote_of(voter));
         let half = self.membership().majority() - 1;
-        if (!self.config.keeps(Rule::MajorityElects) && ballot.granted() >= half.max(1))
+        if (!self.config.enforces(Rule::MajorityElects) && ballot.granted() >= half.max(1))
             || ballot.repeated > half
         {
-            tally = Tally::Won;
+            tally = VoteResult::Won;
         }
         match (tally, pre_vote) {
-            (Tally::Open, _) => {}
-            (Tally::Won, true) => {
+            (VoteResult::Open, _) => {}
+            (VoteResult::Won, true) => {
                 self.arm_timer();
-                self.campaign(false);
+                self.become_candidate(false);
             }
-            (Tally::Won, false) => self.lead(),
-            (Tally::Lost, _) => self.follow(StepDownReason::ElectionLost),
+            (VoteResult::Won, false) => self.become_leader(),
+            (VoteResult::Lost, _) => self.become_follower(StepDownReason::ElectionLost),
         }
     }
 
-    fn lead(&mut self) {
+    fn become_leader(&mut self) {
         let (term, me) = (self.term(), self.id());
         let first_index = self.log.last().index.next();
         let settled = self.commit_index.min(self.log.durable());
-        let uncommitted = self.log.window.iter_from(settled.next()).map(Entry::bytes).sum();
+        let uncommitted = self.log.cache.iter_from(settled.next()).map(Entry::bytes).sum();
         let others = self.membership().members().into_iter().filter(|member| *member != me);
         self.role = RoleState::Leader(Box::new(Leader {
             followers: others.map(|id| (id, Progress::new(first_index, self.now))).collect(),
@@ -241,18 +241,18 @@ impl Raft {
             round: 0,
             first_index,
             uncommitted_bytes: uncommitted,
-            settled,
-            reads: Reads::default(),
+            released_through: settled,
+            reads: PendingReads::default(),
             lease: Lease::default(),
             transfer: None,
         }));
-        self.explain(|| Event::BecameLeader { term, first_index });
+        self.emit(|| Event::BecameLeader { term, first_index });
         self.append(Payload::Noop);
     }
 
     /// Why this server must not help to depose a leader: it leads itself, it heard one within the
     /// shortest election timeout, in whatever term, or it may have heard one before it started.
-    fn bound_to_leader(&self) -> Option<VoteRefusal> {
+    fn check_leader_alive(&self) -> Option<VoteRefusal> {
         let alive = |leader, heard_at| {
             let heard_ago = self.now.saturating_since(heard_at);
             let is_alive = heard_ago < self.config.election_timeout_min;
@@ -261,46 +261,46 @@ impl Raft {
         if let RoleState::Leader(_) = &self.role {
             return alive(self.id(), self.now);
         }
-        if self.now < self.silent_until && self.config.keeps(Rule::RestartRespectsLease) {
-            return Some(VoteRefusal::JustStarted);
+        if self.now < self.votes_blocked_until && self.config.enforces(Rule::RestartRespectsLease) {
+            return Some(VoteRefusal::RecentlyRestarted);
         }
-        let (leader, heard_at) = self.heard?;
-        alive(leader, heard_at).filter(|_| self.config.keeps(Rule::HeardLeaderStays))
+        let (leader, heard_at) = self.last_leader_contact?;
+        alive(leader, heard_at).filter(|_| self.config.enforces(Rule::HeardLeaderStays))
     }
 
-    fn log_behind(&self, theirs: LogId) -> Option<VoteRefusal> {
+    fn check_log_up_to_date(&self, theirs: LogId) -> Option<VoteRefusal> {
         let ours = self.log.last();
-        let is_behind = theirs < ours && self.config.keeps(Rule::VoteForCompleteLog);
+        let is_behind = theirs < ours && self.config.enforces(Rule::VoteForCompleteLog);
         is_behind.then_some(VoteRefusal::LogBehind { theirs, ours })
     }
 
-    fn explain_vote(
+    fn emit_vote(
         &mut self,
         candidate: NodeId,
         term: Term,
         pre_vote: bool,
         refusal: Option<VoteRefusal>,
     ) {
-        self.explain(|| match refusal {
+        self.emit(|| match refusal {
             None => Event::VoteGranted { term, candidate, pre_vote },
             Some(reason) => Event::VoteRefused { term, candidate, pre_vote, reason },
         });
     }
 
     /// An answer came that is news, and is in the ballot.
-    fn count_answer(&mut self, voter: NodeId, granted: bool) {
+    fn on_vote_recorded(&mut self, voter: NodeId, granted: bool) {
         let needed = self.membership().majority();
         let Some((ballot, pre_vote)) = self.role.ballot() else { return };
         let votes = ballot.granted();
-        self.explain(|| Event::VoteCounted { voter, granted, pre_vote, votes, needed });
-        self.count_ballot();
+        self.emit(|| Event::VoteCounted { voter, granted, pre_vote, votes, needed });
+        self.check_election();
     }
 }
 
-impl Ballot {
+impl Votes {
     /// Notes an answer; the first one of a voter counts, unless it refused: that may have been the answer to an
     /// earlier candidacy, and a vote that is given stays. Whether it was news.
-    fn record(&mut self, voter: NodeId, granted: bool) -> bool {
+    fn record_vote(&mut self, voter: NodeId, granted: bool) -> bool {
         let Some((_, known)) = self.answers.iter_mut().find(|(id, _)| *id == voter) else {
             self.answers.push((voter, granted));
             return true;
@@ -310,7 +310,7 @@ impl Ballot {
         news
     }
 
-    fn answer(&self, voter: NodeId) -> Option<bool> {
+    fn vote_of(&self, voter: NodeId) -> Option<bool> {
         self.answers.iter().find(|(id, _)| *id == voter).map(|(_, granted)| *granted)
     }
 

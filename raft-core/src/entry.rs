@@ -26,7 +26,7 @@ pub enum Payload {
     /// The membership from this entry on (§6). The state machine has nothing to do with it.
     Membership(Box<Membership>),
     /// A command that this server does not keep, because it is a witness (dissertation 11.7.2).
-    Withheld,
+    Stripped,
 }
 
 /// A picture of the state machine, and what consensus must know about it (§7).
@@ -66,9 +66,9 @@ impl Entry {
     }
 
     /// The entry without what a witness does not keep.
-    pub(crate) fn withheld(&self) -> Self {
+    pub(crate) fn strip_payload(&self) -> Self {
         let payload = match &self.payload {
-            Payload::Command(_) => Payload::Withheld,
+            Payload::Command(_) => Payload::Stripped,
             other => other.clone(),
         };
         Self { id: self.id, payload }
@@ -83,7 +83,7 @@ impl Snapshot {
     }
 
     /// Whether it is the very one.
-    pub(crate) fn is(&self, last: LogId, identity: u64) -> bool {
+    pub(crate) fn matches(&self, last: LogId, identity: u64) -> bool {
         (self.last, self.identity) == (last, identity)
     }
 }
@@ -91,7 +91,7 @@ impl Snapshot {
 impl Payload {
     fn len(&self) -> usize {
         match self {
-            Self::Noop | Self::Withheld => 0,
+            Self::Noop | Self::Stripped => 0,
             Self::Command(command) => command.len(),
             Self::Membership(membership) => membership.bytes(),
         }

@@ -5,11 +5,11 @@ use core::time::Duration;
 use crate::effects::ReadId;
 use crate::id::{LogId, LogIndex, NodeId, Term};
 use crate::membership::Membership;
-use crate::words::in_words;
+use crate::words::described_enum;
 
-in_words! {
+described_enum! {
     /// A decision of one server. [`Display`](core::fmt::Display) continues a sentence that begins with the
-    /// server's name; [`source`](Event::source) says where the rule is written.
+    /// server's name; [`source`](Event::reference) says where the rule is written.
     #[derive(Clone, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum Event {
@@ -192,17 +192,17 @@ in_words! {
             learner: NodeId,
         } ["dissertation 4.2.1"] => "finds that {learner} has caught up, and gives it a vote";
         /// It is handing leadership over.
-        TransferBegun {
+        TransferStarted {
             /// To this server.
             to: NodeId,
         } ["dissertation 3.10"] => "hands leadership over to {to}, and takes no commands meanwhile";
         /// The server that it wanted to hand over to did not take over in time.
-        TransferAbandoned {
+        TransferTimedOut {
             /// That server.
             to: NodeId,
         } ["dissertation 3.10"] => "goes on leading: {to} did not take over in time";
         /// The leader asked it to stand for election at once.
-        ToldToStand {
+        TimeoutNowReceived {
             /// The leader.
             by: NodeId,
         } ["dissertation 3.10"] => "stands at once, because {by} hands over";
@@ -221,7 +221,7 @@ in_words! {
             "sends {to} its snapshot up to entry {}: its log no longer has the entries that {to} needs",
                 last.index;
         /// A snapshot begins to arrive.
-        SnapshotBegun {
+        SnapshotReceiveStarted {
             /// From this leader.
             leader: NodeId,
             /// The last entry that it includes.
@@ -330,7 +330,7 @@ in_words! {
             heard_ago: Duration,
         } ["dissertation 4.2.3"] => "{leader} leads and was heard {} ms ago", heard_ago.as_millis();
         /// The voter has only just started, and may have forgotten a leader with a lease.
-        JustStarted ["our own"] =>
+        RecentlyRestarted ["our own"] =>
             "I have just started, and may have forgotten a leader";
     }
 
@@ -364,7 +364,7 @@ in_words! {
         /// It came from the server itself.
         FromItself ["our own"] => "it carries my own name";
         /// It answers a question that is no longer asked.
-        LateAnswer ["our own"] => "it answers a question that is no longer asked";
+        StaleResponse ["our own"] => "it answers a question that is no longer asked";
         /// It asks this server what a leader knows, and it does not lead, or not any more.
         NotLeader ["dissertation 6.4"] => "it asks what a leader knows, and I do not lead";
         /// It asks what a read must see, and too many reads wait already.
@@ -372,7 +372,7 @@ in_words! {
         /// It asks this server to lead, which has no vote.
         NotAVoter ["dissertation 4.2.1"] => "it asks me to lead, and I have no vote";
         /// It hands over the lead of another term than this server's.
-        OtherTerm ["§5.1"] => "it asks me to lead after a term that is not mine";
+        WrongTerm ["§5.1"] => "it asks me to lead after a term that is not mine";
         /// It asks this server to lead, and there is no later term to lead in.
         LastTerm ["our own"] => "it asks me to lead, and there is no later term";
         /// It asks this server to lead, whose disk has no room for its vote, or does not come to write it.
@@ -432,7 +432,7 @@ in_words! {
             "a snapshot was taken with a wrong membership: the membership at entry {} is another",
                 last.index;
         /// The caller gave a piece of a snapshot that is empty or longer than it was to be.
-        WrongSnapshotPiece ["our own"] => "the stored snapshot gave back a piece of the wrong size";
+        WrongSnapshotChunk ["our own"] => "the stored snapshot gave back a piece of the wrong size";
         /// The durable log gave back entries other than those that were written.
         FetchedWrongEntries {
             /// The first wrong position.
@@ -446,7 +446,7 @@ impl Event {
     /// or a section of Ongaro's dissertation. "our own" means that neither has the rule;
     /// `docs/guide/protocol.md` of the repository explains it.
     #[must_use]
-    pub fn source(&self) -> &'static str {
+    pub fn reference(&self) -> &'static str {
         self.tell(|source, _| source)
     }
 }
@@ -458,16 +458,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_source_of_a_decision_is_that_of_its_reason() {
+    fn event_reference_is_that_of_its_reason() {
         let (candidate, term) = (NodeId(2), Term(7));
         let refused = |reason| Event::VoteRefused { term, candidate, pre_vote: true, reason };
-        let sources = [VoteRefusal::StaleTerm { ours: term }, VoteRefusal::JustStarted]
-            .map(|reason| refused(reason).source());
+        let sources = [VoteRefusal::StaleTerm { ours: term }, VoteRefusal::RecentlyRestarted]
+            .map(|reason| refused(reason).reference());
         assert_eq!(sources, ["§5.1", "our own"]);
-        let granted = |pre_vote| Event::VoteGranted { term, candidate, pre_vote }.source();
+        let granted = |pre_vote| Event::VoteGranted { term, candidate, pre_vote }.reference();
         assert_eq!([granted(true), granted(false)], ["dissertation 9.6", "§5.2"]);
-        let stopped = [StopReason::StorageFailed, StopReason::WrongSnapshotPiece];
-        let sources = stopped.map(|reason| Event::Stopped { reason }.source());
+        let stopped = [StopReason::StorageFailed, StopReason::WrongSnapshotChunk];
+        let sources = stopped.map(|reason| Event::Stopped { reason }.reference());
         assert_eq!(sources, ["dissertation 3.8", "our own"]);
     }
 
@@ -476,11 +476,11 @@ mod tests {
     fn follower_commits_by_another_rule_than_its_leader() {
         let committed = |learned_from| {
             let (from, to) = (LogIndex(0), LogIndex(1));
-            Event::CommitAdvanced { from, to, learned_from }.source()
+            Event::CommitAdvanced { from, to, learned_from }.reference()
         };
         assert_eq!([committed(None), committed(Some(NodeId(1)))], ["§5.4.2", "§5.3"]);
         let (term, reason) = (Term(2), StepDownReason::ElectionLost);
-        assert_eq!(Event::SteppedDown { term, reason }.source(), "our own");
+        assert_eq!(Event::SteppedDown { term, reason }.reference(), "our own");
     }
 
     /// The words were "that term is over, mine is 1", about a pre-vote for term 1.
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn words_depend_on_what_a_decision_carries() {
+    fn event_text_depends_on_fields() {
         let [two, three] = [LogIndex(2), LogIndex(3)];
         let committed = |from| {
             format!("{}", Event::CommitAdvanced { from, to: LogIndex(4), learned_from: None })

@@ -9,7 +9,7 @@ use crate::event::StopReason;
 use crate::id::{Instant, LogIndex, NodeId};
 use crate::progress::Mode;
 use crate::raft::Raft;
-use crate::window::Piece;
+use crate::window::Segment;
 
 impl Raft {
     /// Entries come back from the durable log, in answer to a [`Fetch`].
@@ -17,7 +17,7 @@ impl Raft {
     /// Late answers are dropped, and so is what was not asked for. Entries other than those that were written stop the
     /// server.
     pub fn fetched(&mut self, fetch: Fetch, mut entries: Vec<Entry>, now: Instant) {
-        if self.begin(now) {
+        if self.start_input(now) {
             return;
         }
         let asked = (fetch.through.next() - fetch.from).try_into();
@@ -40,14 +40,14 @@ impl Raft {
         if let Some(index) = self.wrong_entry(from, &entries) {
             return self.stop(StopReason::FetchedWrongEntries { index });
         }
-        self.send_append(follower, &mut progress, Piece::new(entries.into()));
+        self.send_append(follower, &mut progress, Segment::new(entries.into()));
         if let Some(known) = self.role.progress_of(follower) {
             *known = progress;
         }
     }
 
     fn fetched_for_state_machine(&mut self, asked: LogIndex, entries: Vec<Entry>) {
-        if asked != self.delivered.next() || !core::mem::take(&mut self.refetching) {
+        if asked != self.delivered_index.next() || !core::mem::take(&mut self.fetch_in_flight) {
             return;
         }
         if let Some(index) = self.wrong_entry(asked, &entries) {
@@ -55,16 +55,16 @@ impl Raft {
         }
         let through = self.commit_index.min(self.log.durable());
         let committed = entries.into_iter().take_while(|entry| entry.id.index <= through);
-        self.refetched = Some(committed.collect());
+        self.fetched_committed = Some(committed.collect());
     }
 
     /// Asks for committed entries that the state machine lacks and memory no longer has.
-    pub(crate) fn refetch(&mut self, fetches: &mut Vec<Fetch>) {
-        if !core::mem::replace(&mut self.refetching, true) {
-            let through = self.commit_index.min(self.log.window_start().previous());
+    pub(crate) fn request_committed(&mut self, fetches: &mut Vec<Fetch>) {
+        if !core::mem::replace(&mut self.fetch_in_flight, true) {
+            let through = self.commit_index.min(self.log.cache_start().previous());
             fetches.push(Fetch {
                 purpose: FetchPurpose::StateMachine,
-                from: self.delivered.next(),
+                from: self.delivered_index.next(),
                 through,
                 bytes_max: self.config.append_bytes_max,
             });

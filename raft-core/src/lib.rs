@@ -15,8 +15,8 @@
 //! 1. **Inputs:** [`receive`](Raft::receive) a message, [`propose`](Raft::propose) a command, ask
 //!    for a [`read`](Raft::read), [change the membership](Raft::change_membership), [hand
 //!    over](Raft::transfer_leadership), report that a write is [`persisted`](Raft::persisted), that
-//!    entries were [`fetched`](Raft::fetched) or a snapshot was [taken](Raft::snapshot_taken), let
-//!    time [`elapse`](Raft::elapse). Each carries the current moment. Step as many as are waiting.
+//!    entries were [`fetched`](Raft::fetched) or a snapshot was [taken](Raft::report_snapshot), let
+//!    time [`tick`](Raft::tick). Each carries the current moment. Step as many as are waiting.
 //! 2. **One [`drain`](Raft::drain)** fills the caller's [`Effects`]. What many inputs brought about
 //!    has merged: one write, one acknowledgement, few batches for each follower.
 //! 3. **Carry them out**, all of them, in any order and in parallel: the [`Write`] to the disk, the
@@ -48,7 +48,7 @@
 //! let mut cluster: Vec<Raft> = voters
 //!     .iter()
 //!     .map(|id| {
-//!         let fresh = Restored::new(1, Membership::new(voters), HardState::default(), LogIndex(0), 0);
+//!         let fresh = RestoredState::new(1, Membership::new(voters), HardState::default(), LogIndex(0), 0);
 //!         Raft::new(Config::new(*id), fresh, id.0, now)
 //!     })
 //!     .collect::<Result<_, _>>()?;
@@ -58,7 +58,7 @@
 //! while applied.len() < 3 {
 //!     // Jump to the next timer, or stay if somebody still has something to do.
 //!     now = cluster.iter().filter_map(Raft::deadline).min().unwrap_or(now);
-//!     cluster.iter_mut().for_each(|server| server.elapse(now));
+//!     cluster.iter_mut().for_each(|server| server.tick(now));
 //!     if let Some(leader) = cluster.iter_mut().find(|server| server.role() == Role::Leader) {
 //!         leader.propose("hello".into(), now)?;
 //!     }
@@ -93,17 +93,17 @@
 //!
 //! | in [`Effects`] | what to do | what to answer |
 //! | --- | --- | --- |
-//! | `write` | write it, after all earlier writes, and sync | [`persisted`](Raft::persisted) with the token; [`disk_full`](Raft::disk_full) while there is no room for it |
+//! | `write` | write it, after all earlier writes, and sync | [`persisted`](Raft::persisted) with the token; [`set_disk_full`](Raft::set_disk_full) while there is no room for it |
 //! | `messages` | send them; some may be lost | nothing |
 //! | `committed` | feed them to the state machine, in order | nothing |
 //! | `fetches` | read entries from the durable log | [`fetched`](Raft::fetched) |
-//! | `snapshot_reads` | read a piece of a snapshot | [`snapshot_piece`](Raft::snapshot_piece) |
-//! | `snapshot_pieces` | keep them, apart from the state machine | nothing |
-//! | `install` | after `committed` and `snapshot_pieces`: make the snapshot durable, and the state machine what it says | [`snapshot_installed`](Raft::snapshot_installed) with the token, or [`snapshot_damaged`](Raft::snapshot_damaged) |
+//! | `snapshot_chunk_requests` | read a piece of a snapshot | [`provide_snapshot_chunk`](Raft::provide_snapshot_chunk) |
+//! | `snapshot_chunks` | keep them, apart from the state machine | nothing |
+//! | `install` | after `committed` and `snapshot_chunks`: make the snapshot durable, and the state machine what it says | [`snapshot_installed`](Raft::snapshot_installed) with the token, or [`snapshot_damaged`](Raft::snapshot_damaged) |
 //! | `reads` | answer the read once its index is applied | nothing |
 //! | `events` | show, count or ignore them | nothing |
 //!
-//! A caller without snapshots never calls [`snapshot_taken`](Raft::snapshot_taken), and then sees
+//! A caller without snapshots never calls [`report_snapshot`](Raft::report_snapshot), and then sees
 //! none of the three effects that are about them, as long as its peers don't either.
 //!
 //! # How to embed it
@@ -133,7 +133,7 @@
 //!
 //! # Why it did that
 //!
-//! With [`Config::explain`] every decision becomes an [`Event`] that names the rule and where the
+//! With [`Config::record_events`] every decision becomes an [`Event`] that names the rule and where the
 //! rule is written.
 #![no_std]
 
@@ -175,8 +175,8 @@ mod words;
 pub use bytes;
 pub use config::{Config, ConfigError};
 pub use effects::{
-    Durable, Effects, Fetch, FetchPurpose, Install, Installed, Outbound, ReadId, ReadOutcome,
-    SnapshotPiece, SnapshotRead, Write,
+    Durable, Effects, Fetch, FetchPurpose, Outbound, ReadId, ReadOutcome, SnapshotChunk,
+    SnapshotChunkRequest, SnapshotInstall, SnapshotInstalled, Write,
 };
 pub use entries::Entries;
 pub use entry::{Entry, HardState, Payload, Snapshot};
@@ -184,7 +184,7 @@ pub use event::{
     AppendRefusal, Event, IgnoreReason, ReadConfirmation, StepDownReason, StopReason, VoteRefusal,
 };
 pub use id::{Instant, LogId, LogIndex, NodeId, Term};
-pub use membership::{Membership, MembershipError, Tally};
+pub use membership::{Membership, MembershipError, VoteResult};
 pub use message::{
     AppendEntries, AppendEntriesResponse, AppendResult, Heartbeat, HeartbeatResponse,
     InstallSnapshot, InstallSnapshotResponse, Message, PreVote, PreVoteResponse, ReadIndex,
@@ -194,8 +194,8 @@ pub use propose::ProposeError;
 pub use raft::Raft;
 pub use read::{ReadError, ReadMode};
 pub use reconfiguration::{ChangeError, ChangeStage};
-pub use restore::{RestoreError, Restored};
+pub use restore::{RestoreError, RestoredState};
 #[cfg(feature = "sabotage")]
-pub use sabotage::{BrokenRules, Rule};
+pub use sabotage::{DisabledRules, Rule};
 pub use status::{FollowerStatus, Role, SnapshotProgress, Status, Timer};
 pub use transfer::TransferError;

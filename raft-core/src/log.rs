@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::id::{LogId, LogIndex, Term};
-use crate::window::Window;
+use crate::window::LogCache;
 
 /// A window over the durable log.
 ///
@@ -20,7 +20,7 @@ pub(crate) struct Log {
     /// The first position of each term that occurs, in ascending order.
     runs: VecDeque<LogId>,
     /// The entries up to `last`.
-    pub(crate) window: Window,
+    pub(crate) cache: LogCache,
     last: LogId,
     /// Everything up to here was handed out in a write.
     written: LogIndex,
@@ -49,8 +49,8 @@ impl Log {
     }
 
     /// The first position of the window; one past the end if the window is empty.
-    pub(crate) fn window_start(&self) -> LogIndex {
-        self.window.first().unwrap_or(self.last.index.next())
+    pub(crate) fn cache_start(&self) -> LogIndex {
+        self.cache.first().unwrap_or(self.last.index.next())
     }
 
     /// The term of the entry at `index`, or of the one before the first that the log has.
@@ -61,7 +61,7 @@ impl Log {
         if index > self.last.index || index < self.start.index {
             return None;
         }
-        Some(self.run_of(index).map_or(self.start.term, |run| run.term))
+        Some(self.term_run_at(index).map_or(self.start.term, |run| run.term))
     }
 
     pub(crate) fn contains(&self, id: LogId) -> bool {
@@ -72,10 +72,10 @@ impl Log {
     /// its agreement somewhere at or before `bound`, no entry after this one can match (§5.3).
     ///
     /// `None` if that entry has been compacted away.
-    pub(crate) fn last_not_after(&self, bound: LogId) -> Option<LogId> {
+    pub(crate) fn find_conflict_by_term(&self, bound: LogId) -> Option<LogId> {
         let mut index = bound.index.min(self.last.index);
         while index > self.start.index {
-            let run = self.run_of(index)?;
+            let run = self.term_run_at(index)?;
             if run.term <= bound.term {
                 return Some(LogId::new(run.term, index));
             }
@@ -94,12 +94,12 @@ impl Log {
         for entry in &news {
             self.advance(entry.id);
         }
-        self.window.push_piece(news);
+        self.cache.push_segment(news);
     }
 
     pub(crate) fn append(&mut self, entry: Entry) {
         self.advance(entry.id);
-        self.window.push(entry);
+        self.cache.push(entry);
     }
 
     /// The log has one more entry.
@@ -115,7 +115,7 @@ impl Log {
     /// Removes the entry at `first` and all after it.
     pub(crate) fn truncate(&mut self, first: LogIndex) {
         let keep = first.previous();
-        self.window.truncate(keep);
+        self.cache.truncate(keep);
         while self.runs.back().is_some_and(|run| run.index > keep) {
             self.runs.pop_back();
         }
@@ -132,22 +132,22 @@ impl Log {
     pub(crate) fn batch(&self, from: LogIndex, through: LogIndex, bytes_max: usize) -> Entries {
         let most = usize::try_from(through - from.previous()).unwrap_or(usize::MAX);
         let (mut count, mut bytes) = (0, 0);
-        for entry in self.window.iter_from(from).take(most) {
+        for entry in self.cache.iter_from(from).take(most) {
             bytes += entry.bytes();
             if count > 0 && bytes > bytes_max {
                 break;
             }
             count += 1;
         }
-        self.together(from, count)
+        self.collect(from, count)
     }
 
     /// `count` entries of the window from `from` on, which are shared if they are in one piece.
-    fn together(&self, from: LogIndex, count: usize) -> Entries {
+    fn collect(&self, from: LogIndex, count: usize) -> Entries {
         let through = LogIndex(from.0.saturating_add((count as u64).saturating_sub(1)));
-        match self.window.piece(from, through) {
+        match self.cache.segment(from, through) {
             Some(piece) if piece.len() == count => piece,
-            _ => self.window.iter_from(from).take(count).cloned().collect(),
+            _ => self.cache.iter_from(from).take(count).cloned().collect(),
         }
     }
 
@@ -158,7 +158,7 @@ impl Log {
             return;
         }
         if self.contains(through) {
-            self.window.remove_through(through.index);
+            self.cache.remove_through(through.index);
             while self.runs.len() > 1 && self.runs[1].index <= through.index.next() {
                 self.runs.pop_front();
             }
@@ -176,7 +176,7 @@ impl Log {
 
     /// Forgets everything: the log begins behind a durable snapshot that it does not lead to.
     pub(crate) fn replace(&mut self, start: LogId) {
-        self.begin_after(start);
+        self.reset_to(start);
         self.start_unwritten = true;
     }
 
@@ -197,14 +197,14 @@ impl Log {
     /// The entries that were in no write so far, for a write.
     pub(crate) fn take_unwritten(&mut self) -> Entries {
         debug_assert!(
-            self.written.next() >= self.window_start(),
+            self.written.next() >= self.cache_start(),
             "unwritten entries stay in memory"
         );
-        self.window.share();
+        self.cache.seal();
         let from = self.written.next();
-        let entries = match self.window.newest() {
+        let entries = match self.cache.newest() {
             Some(piece) if piece.first == from => piece.entries.clone(),
-            _ => self.together(from, (self.last.index - self.written) as usize),
+            _ => self.collect(from, (self.last.index - self.written) as usize),
         };
         self.written = self.last.index;
         entries
@@ -224,11 +224,11 @@ impl Log {
     /// Forgets payloads up to `through`, in the pieces in which they came, until the window fits
     /// into `bytes_max`.
     pub(crate) fn evict(&mut self, through: LogIndex, bytes_max: usize) {
-        self.window.evict(through.min(self.durable), bytes_max);
+        self.cache.evict(through.min(self.durable), bytes_max);
     }
 
     /// The log begins behind `start`, and nothing of it is known yet.
-    pub(crate) fn begin_after(&mut self, start: LogId) {
+    pub(crate) fn reset_to(&mut self, start: LogId) {
         *self = Self {
             start,
             last: start,
@@ -245,8 +245,8 @@ impl Log {
         self.append(entry);
         self.written = self.last.index;
         self.durable = self.last.index;
-        if self.window.own_bytes() * PIECES >= bytes_max {
-            self.window.share();
+        if self.cache.open_bytes() * PIECES >= bytes_max {
+            self.cache.seal();
         }
         self.evict(self.last.index, bytes_max);
     }
@@ -254,7 +254,7 @@ impl Log {
     /// Where the term of the entry at `index` begins, or began before it was compacted away in
     /// part.
     #[inline(always)]
-    fn run_of(&self, index: LogIndex) -> Option<LogId> {
+    fn term_run_at(&self, index: LogIndex) -> Option<LogId> {
         if index <= self.start.index {
             return None;
         }
@@ -294,12 +294,12 @@ mod tests {
     }
 
     #[test]
-    fn terms_are_known_beyond_the_window() {
+    fn terms_are_known_outside_the_cache() {
         let mut log = log(&[1, 1, 2, 4, 4, 4]);
         log.take_unwritten();
         assert!(log.persisted(id(4, 6), true));
         log.evict(LogIndex(6), 0);
-        assert_eq!(log.window_start(), LogIndex(7));
+        assert_eq!(log.cache_start(), LogIndex(7));
         let terms: Vec<_> = (0..8).map(|index| log.term_at(LogIndex(index)).map(|t| t.0)).collect();
         let expected = [Some(0), Some(1), Some(1), Some(2), Some(4), Some(4), Some(4), None];
         assert_eq!(terms, expected);
@@ -307,21 +307,21 @@ mod tests {
     }
 
     #[test]
-    fn only_durable_pieces_are_evicted() {
+    fn only_durable_segments_are_evicted() {
         let mut log = log(&[1, 1]);
         log.evict(LogIndex(2), 0);
-        assert_eq!(log.window_start(), LogIndex(1));
+        assert_eq!(log.cache_start(), LogIndex(1));
         log.take_unwritten();
         log.append(entry(1, 3));
         log.append(entry(1, 4));
         log.take_unwritten();
         assert!(log.persisted(id(1, 3), true));
         log.evict(LogIndex(4), 0);
-        assert_eq!(log.window_start(), LogIndex(3));
+        assert_eq!(log.cache_start(), LogIndex(3));
     }
 
     #[test]
-    fn a_completion_of_replaced_entries_changes_nothing() {
+    fn completion_of_truncated_entries_is_ignored() {
         let mut log = log(&[1, 1, 1]);
         log.take_unwritten();
         log.truncate(LogIndex(2));
@@ -335,17 +335,17 @@ mod tests {
     }
 
     #[test]
-    fn last_not_after_skips_whole_terms() {
+    fn find_conflict_by_term_skips_terms() {
         let log = log(&[1, 1, 4, 4, 5, 5, 6]);
-        assert_eq!(log.last_not_after(id(3, 6)), Some(id(1, 2)));
-        assert_eq!(log.last_not_after(id(4, 9)), Some(id(4, 4)));
-        assert_eq!(log.last_not_after(id(9, 5)), Some(id(5, 5)));
-        assert_eq!(log.last_not_after(id(0, 5)), Some(LogId::default()));
+        assert_eq!(log.find_conflict_by_term(id(3, 6)), Some(id(1, 2)));
+        assert_eq!(log.find_conflict_by_term(id(4, 9)), Some(id(4, 4)));
+        assert_eq!(log.find_conflict_by_term(id(9, 5)), Some(id(5, 5)));
+        assert_eq!(log.find_conflict_by_term(id(0, 5)), Some(LogId::default()));
     }
 
     /// Every log of up to six entries with terms that do not fall, compacted at every place.
     #[test]
-    fn a_compacted_log_answers_like_the_whole_one_where_it_still_can() {
+    fn compacted_log_agrees_with_full_log() {
         for code in 0..3_u32.pow(6) {
             let terms: Vec<u64> =
                 (0..6).map(|place| u64::from(code / 3_u32.pow(place) % 3) + 1).collect();
@@ -364,17 +364,18 @@ mod tests {
                     assert_eq!(compacted.term_at(LogIndex(index)), expected);
                     for term in 0..=4 {
                         let bound = id(term, index);
-                        let expected =
-                            whole.last_not_after(bound).filter(|found| found.index.0 >= start);
+                        let expected = whole
+                            .find_conflict_by_term(bound)
+                            .filter(|found| found.index.0 >= start);
                         assert_eq!(
-                            compacted.last_not_after(bound),
+                            compacted.find_conflict_by_term(bound),
                             expected,
                             "{terms:?} {start} {bound:?}"
                         );
                     }
                 }
                 let left: Vec<_> =
-                    compacted.window.iter_from(LogIndex(1)).map(|e| e.id.index.0).collect();
+                    compacted.cache.iter_from(LogIndex(1)).map(|e| e.id.index.0).collect();
                 assert_eq!(left, (start + 1..=6).collect::<Vec<_>>());
                 assert_eq!(compacted.take_start(), Some(id(terms[start as usize - 1], start)));
                 compacted.append(entry(9, 7));
@@ -384,33 +385,33 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_lacks_the_snapshots_last_entry_is_of_no_use() {
+    fn compaction_to_foreign_entry_discards_log() {
         let mut log = log(&[1, 1, 2]);
         log.take_unwritten();
         log.persisted(id(2, 3), true);
         log.compact(id(3, 2));
         assert_eq!((log.start(), log.last(), log.durable()), (id(3, 2), id(3, 2), LogIndex(2)));
-        assert_eq!(log.window.iter_from(LogIndex(1)).count(), 0);
+        assert_eq!(log.cache.iter_from(LogIndex(1)).count(), 0);
         log.append(entry(3, 3));
         assert_eq!(log.last(), id(3, 3));
     }
 
     #[test]
-    fn truncation_below_the_window_empties_it() {
+    fn truncation_below_cache_empties_it() {
         let mut log = Log::default();
         for index in 1..=5 {
             log.restore(entry(1, index), 300);
         }
-        assert!(log.window_start() > LogIndex(2));
+        assert!(log.cache_start() > LogIndex(2));
         log.truncate(LogIndex(2));
-        assert_eq!((log.last(), log.window_start()), (id(1, 1), LogIndex(2)));
+        assert_eq!((log.last(), log.cache_start()), (id(1, 1), LogIndex(2)));
         log.append(entry(2, 2));
-        let window: Vec<_> = log.window.iter_from(LogIndex(1)).map(|entry| entry.id).collect();
+        let window: Vec<_> = log.cache.iter_from(LogIndex(1)).map(|entry| entry.id).collect();
         assert_eq!(window, [id(2, 2)]);
     }
 
     #[test]
-    fn a_batch_stops_at_its_limit_but_holds_at_least_one_entry() {
+    fn batch_stops_at_limit_but_has_one_entry() {
         let log = log(&[1, 1, 1, 1]);
         let size = entry(1, 1).bytes();
         let batch = |from, bytes_max| log.batch(LogIndex(from), LogIndex(4), bytes_max).len();
@@ -422,32 +423,32 @@ mod tests {
 
     /// Nobody gets there honestly, but nobody must be able to make a server panic, or lose an entry.
     #[test]
-    fn a_log_can_end_at_the_last_index_of_all() {
+    fn log_may_end_at_max_index() {
         let (before, last) = (u64::MAX - 1, LogIndex(u64::MAX));
         let mut log = Log::default();
-        log.begin_after(id(1, before));
+        log.reset_to(id(1, before));
         log.append(entry(1, last.0));
         assert_eq!(log.batch(last, last, 1), [entry(1, last.0)].into());
         assert_eq!(*log.take_unwritten(), [entry(1, last.0)]);
         assert_eq!(log.batch(last, last, 1), [entry(1, last.0)].into());
         assert_eq!(log.batch(LogIndex(before), last, 1000).len(), 1);
-        assert_eq!(log.window.iter_from(last).count(), 1);
+        assert_eq!(log.cache.iter_from(last).count(), 1);
         log.truncate(last);
         assert_eq!(log.last(), id(1, before));
     }
 
     /// Where pointers have 32 bits, indexes have more.
     #[test]
-    fn what_comes_after_more_entries_than_memory_can_hold_is_not_there() {
+    fn batch_after_usize_max_entries_is_empty() {
         let log = log(&[1, 1, 1]);
         for from in [1 << 32, (1 << 32) + 1, u64::MAX] {
-            assert_eq!(log.window.iter_from(LogIndex(from)).count(), 0);
-            assert_eq!(log.window.bytes_between(LogIndex(3), LogIndex(from)), 0);
+            assert_eq!(log.cache.iter_from(LogIndex(from)).count(), 0);
+            assert_eq!(log.cache.bytes_between(LogIndex(3), LogIndex(from)), 0);
         }
     }
 
     #[test]
-    fn a_batch_is_written_as_it_came() {
+    fn batch_is_written_unsplit() {
         let batch = Entries::from_iter([entry(1, 1), entry(1, 2)]);
         let mut log = Log::default();
         log.append_batch(batch.clone(), 0);
@@ -464,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn how_entries_came_makes_no_difference() {
+    fn batching_does_not_affect_equality() {
         let mut one_by_one = log(&[1, 1, 1, 1]);
         let mut at_once = Log::default();
         let batch = Entries::from_iter((1..=4).map(|index| entry(1, index)));

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::id::NodeId;
-use crate::words::{ensure, in_words};
+use crate::words::{described_enum, ensure};
 
 /// The members of a cluster and what each of them is for.
 ///
@@ -23,7 +23,7 @@ pub struct Membership {
     witnesses: Vec<NodeId>,
 }
 
-in_words! {
+described_enum! {
     /// Why a membership makes no sense.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     #[non_exhaustive]
@@ -41,7 +41,7 @@ in_words! {
 
 /// Where a vote stands.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Tally {
+pub enum VoteResult {
     /// A majority agreed.
     Won,
     /// So many refused that no majority can come together.
@@ -67,7 +67,7 @@ impl Membership {
     /// Adds learners that the leader makes voters as soon as they have caught up
     /// (dissertation 4.2.1).
     #[must_use]
-    pub fn with_joining(mut self, joining: impl IntoIterator<Item = NodeId>) -> Self {
+    pub fn with_auto_promoted(mut self, joining: impl IntoIterator<Item = NodeId>) -> Self {
         self.joining = sorted(self.joining.into_iter().chain(joining));
         let joining = self.joining.clone();
         self.with_learners(joining)
@@ -125,7 +125,7 @@ impl Membership {
 
     /// Those of the learners that become voters when they have caught up.
     #[must_use]
-    pub fn joining(&self) -> &[NodeId] {
+    pub fn auto_promoted(&self) -> &[NodeId] {
         &self.joining
     }
 
@@ -202,7 +202,7 @@ impl Membership {
 
     /// The membership after the change that is under way.
     #[must_use]
-    pub(crate) fn left(&self) -> Self {
+    pub(crate) fn without_outgoing(&self) -> Self {
         let mut left = self.clone();
         left.outgoing.clear();
         left.witnesses.retain(|witness| has(&left.voters, *witness));
@@ -211,7 +211,7 @@ impl Membership {
 
     /// The membership in which these learners are voters.
     #[must_use]
-    pub(crate) fn promoted(&self, ready: &[NodeId]) -> Self {
+    pub(crate) fn with_promoted(&self, ready: &[NodeId]) -> Self {
         let mut promoted = self.clone();
         promoted.learners.retain(|node| !ready.contains(node));
         promoted.joining.retain(|node| !ready.contains(node));
@@ -220,7 +220,7 @@ impl Membership {
     }
 
     /// Whether the voters that keep payloads are one short of a majority, and this witness is the one that completes it.
-    pub(crate) fn completes_a_majority(&self, witness: NodeId) -> bool {
+    pub(crate) fn is_decisive_witness(&self, witness: NodeId) -> bool {
         [&self.voters, &self.outgoing].into_iter().any(|half| {
             let is_witness = |voter: &&NodeId| self.is_witness(**voter);
             let others = half.iter().filter(|voter| !is_witness(voter)).count();
@@ -236,10 +236,7 @@ impl Membership {
 
     /// The greatest value that a majority has reached, if each voter has reached `reached(voter)`:
     /// the commit index of match indexes, the confirmed round of acknowledged ones.
-    pub fn reached_by_majority<T: Ord + Copy>(
-        &self,
-        mut reached: impl FnMut(NodeId) -> T,
-    ) -> Option<T> {
+    pub fn quorum_value<T: Ord + Copy>(&self, mut reached: impl FnMut(NodeId) -> T) -> Option<T> {
         let incoming = reached_by_majority_of(&self.voters, &mut reached)?;
         if self.outgoing.is_empty() {
             return Some(incoming);
@@ -249,15 +246,15 @@ impl Membership {
     }
 
     /// Where a vote stands in which `answer(voter)` is what the voter said, if it said anything.
-    pub fn tally(&self, mut answer: impl FnMut(NodeId) -> Option<bool>) -> Tally {
+    pub fn vote_result(&self, mut answer: impl FnMut(NodeId) -> Option<bool>) -> VoteResult {
         let incoming = tally_of(&self.voters, &mut answer);
         if self.outgoing.is_empty() {
             return incoming;
         }
         match (incoming, tally_of(&self.outgoing, &mut answer)) {
-            (Tally::Won, Tally::Won) => Tally::Won,
-            (Tally::Lost, _) | (_, Tally::Lost) => Tally::Lost,
-            _ => Tally::Open,
+            (VoteResult::Won, VoteResult::Won) => VoteResult::Won,
+            (VoteResult::Lost, _) | (_, VoteResult::Lost) => VoteResult::Lost,
+            _ => VoteResult::Open,
         }
     }
 }
@@ -308,7 +305,7 @@ fn reached_by_majority_of<T: Ord + Copy>(
     }
 }
 
-fn tally_of(voters: &[NodeId], answer: &mut impl FnMut(NodeId) -> Option<bool>) -> Tally {
+fn tally_of(voters: &[NodeId], answer: &mut impl FnMut(NodeId) -> Option<bool>) -> VoteResult {
     let (mut granted, mut refused) = (0, 0);
     for voter in voters {
         match answer(*voter) {
@@ -318,11 +315,11 @@ fn tally_of(voters: &[NodeId], answer: &mut impl FnMut(NodeId) -> Option<bool>) 
         }
     }
     if granted >= majority(voters.len()) {
-        Tally::Won
+        VoteResult::Won
     } else if refused + majority(voters.len()) > voters.len() {
-        Tally::Lost
+        VoteResult::Lost
     } else {
-        Tally::Open
+        VoteResult::Open
     }
 }
 
@@ -367,12 +364,12 @@ mod tests {
     /// Every vector of values 0..=3 for clusters of one to five: the result is reached by a
     /// majority, and the next greater value is not.
     #[test]
-    fn reached_by_majority_is_the_greatest_value_of_a_majority() {
+    fn quorum_value_is_largest_value_of_a_quorum() {
         for count in 1..=5_u32 {
             let membership = voters(u64::from(count));
             for code in 0..4_u32.pow(count) {
                 let value = |node: NodeId| (code >> (2 * (node.0 - 1))) & 3;
-                let reached = membership.reached_by_majority(value).unwrap();
+                let reached = membership.quorum_value(value).unwrap();
                 let at_least =
                     |bound: u32| membership.voters().iter().filter(|n| value(**n) >= bound).count();
                 assert!(at_least(reached) >= membership.majority());
@@ -382,16 +379,16 @@ mod tests {
     }
 
     #[test]
-    fn large_clusters_agree_with_small_arithmetic() {
+    fn quorum_of_large_clusters_matches_reference() {
         let membership = voters(101);
-        assert_eq!(membership.reached_by_majority(|n| n.0), Some(51));
-        assert_eq!(voters(10).reached_by_majority(|n| n.0), Some(5));
-        assert_eq!(voters(0).reached_by_majority(|n| n.0), None);
+        assert_eq!(membership.quorum_value(|n| n.0), Some(51));
+        assert_eq!(voters(10).quorum_value(|n| n.0), Some(5));
+        assert_eq!(voters(0).quorum_value(|n| n.0), None);
     }
 
     /// Every combination of yes, no and silence for clusters of one to five.
     #[test]
-    fn tally_is_decided_exactly_when_silence_cannot_change_it() {
+    fn vote_is_decided_only_when_missing_votes_cannot_change_it() {
         for count in 1..=5_u32 {
             let membership = voters(u64::from(count));
             for code in 0..3_u32.pow(count) {
@@ -405,52 +402,54 @@ mod tests {
                     yes.count() >= membership.majority()
                 };
                 let expected = match (fill(false), fill(true)) {
-                    (true, _) => Tally::Won,
-                    (_, false) => Tally::Lost,
-                    (false, true) => Tally::Open,
+                    (true, _) => VoteResult::Won,
+                    (_, false) => VoteResult::Lost,
+                    (false, true) => VoteResult::Open,
                 };
-                assert_eq!(membership.tally(answer), expected, "{count} voters, code {code}");
+                assert_eq!(membership.vote_result(answer), expected, "{count} voters, code {code}");
             }
         }
     }
 
     #[test]
-    fn an_even_cluster_needs_more_than_half() {
+    fn even_cluster_quorum_exceeds_half() {
         assert_eq!(voters(4).majority(), 3);
-        assert_eq!(voters(4).reached_by_majority(|n| u64::from(n.0 <= 2)), Some(0));
+        assert_eq!(voters(4).quorum_value(|n| u64::from(n.0 <= 2)), Some(0));
     }
 
     /// Every pair of voter sets among four servers and every set of yes-sayers: a joint membership
     /// decides exactly when both halves would.
     #[test]
-    fn a_joint_membership_decides_when_both_halves_do() {
+    fn joint_quorum_needs_both_memberships() {
         let set = |bits: u32| (0..4).filter(move |bit| bits >> bit & 1 == 1).map(NodeId);
         for (old, new) in (1..16).flat_map(|old| (1..16).map(move |new| (old, new))) {
             let joint = Membership::new(set(new)).with_outgoing(set(old));
             for said_yes in 0..16_u32 {
                 let yes = |node: NodeId| said_yes >> node.0 & 1 == 1;
-                let half =
-                    |bits| Membership::new(set(bits)).tally(|node| Some(yes(node))) == Tally::Won;
+                let half = |bits| {
+                    Membership::new(set(bits)).vote_result(|node| Some(yes(node)))
+                        == VoteResult::Won
+                };
                 let both = half(old) && half(new);
-                assert_eq!(joint.tally(|node| Some(yes(node))) == Tally::Won, both);
-                assert_eq!(joint.reached_by_majority(yes), Some(both));
+                assert_eq!(joint.vote_result(|node| Some(yes(node))) == VoteResult::Won, both);
+                assert_eq!(joint.quorum_value(yes), Some(both));
             }
         }
     }
 
     /// Any two deciding sets of neighbouring memberships meet (§6): old with joint, joint with new.
     #[test]
-    fn neighbouring_memberships_never_decide_apart() {
+    fn quorums_of_consecutive_memberships_intersect() {
         let set = |bits: u32| (0..4).filter(move |bit| bits >> bit & 1 == 1).map(NodeId);
         for (old, new) in (1..16).flat_map(|old| (1..16).map(move |new| (old, new))) {
             let before = Membership::new(set(old));
             let joint = before.joint_with(&Membership::new(set(new)));
-            for (one, other) in [(&before, &joint), (&joint, &joint.left())] {
+            for (one, other) in [(&before, &joint), (&joint, &joint.without_outgoing())] {
                 for island in 0..16_u32 {
                     let inside = |node: NodeId| Some(island >> node.0 & 1 == 1);
                     let outside = |node: NodeId| Some(island >> node.0 & 1 == 0);
-                    let (one, other) = (one.tally(inside), other.tally(outside));
-                    assert!(one != Tally::Won || other != Tally::Won);
+                    let (one, other) = (one.vote_result(inside), other.vote_result(outside));
+                    assert!(one != VoteResult::Won || other != VoteResult::Won);
                 }
             }
         }
@@ -458,20 +457,20 @@ mod tests {
 
     /// With nobody there, nobody can win. A vote is lost exactly when silence could not change that.
     #[test]
-    fn nobody_decides_for_nobody() {
+    fn empty_membership_has_no_quorum() {
         let nobody = Membership::default();
-        assert_eq!(nobody.tally(|_| None), Tally::Lost);
-        assert_eq!(nobody.reached_by_majority(|_| 1), None);
+        assert_eq!(nobody.vote_result(|_| None), VoteResult::Lost);
+        assert_eq!(nobody.quorum_value(|_| 1), None);
     }
 
     #[test]
-    fn no_majority_consists_of_witnesses_alone() {
+    fn witnesses_alone_are_no_quorum() {
         for voters in 1..=7_u64 {
             for witnesses in 0..=voters {
                 let membership = Membership::new((1..=voters).map(NodeId))
                     .with_witnesses((1..=witnesses).map(NodeId));
-                let alone = membership.tally(|node| Some(membership.is_witness(node)));
-                assert_eq!(membership.validate().is_ok(), alone != Tally::Won);
+                let alone = membership.vote_result(|node| Some(membership.is_witness(node)));
+                assert_eq!(membership.validate().is_ok(), alone != VoteResult::Won);
             }
         }
     }
@@ -482,11 +481,11 @@ mod tests {
         let nodes = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
         let before = Membership::new(nodes(&[1, 2, 3]))
             .with_learners(nodes(&[4]))
-            .with_joining(nodes(&[5, 6]))
+            .with_auto_promoted(nodes(&[5, 6]))
             .with_witnesses(nodes(&[2, 3]));
         let after = Membership::new(nodes(&[1, 2]))
             .with_learners(nodes(&[4]))
-            .with_joining(nodes(&[6]))
+            .with_auto_promoted(nodes(&[6]))
             .with_witnesses(nodes(&[2]));
         assert_eq!(before.clone().without(nodes(&[3, 5, 9])), after);
         let words = "voters n1, n2 (witness), n3 (witness); learners n4; joining n5, n6";

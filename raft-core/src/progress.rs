@@ -19,9 +19,9 @@ pub(crate) struct Progress {
     in_flight_bytes: usize,
     pub(crate) last_contact: Instant,
     /// It has all that the leader had at this moment.
-    kept_up: Instant,
+    caught_up_at: Instant,
     /// What the leader had at a later moment: when the follower has it, too, that is the moment up to which it kept up.
-    goal: (LogIndex, Instant),
+    catch_up_target: (LogIndex, Instant),
     /// The latest round of heartbeats that the follower answered.
     pub(crate) acked_round: u64,
     /// A heartbeat is to be sent.
@@ -32,7 +32,7 @@ pub(crate) struct Progress {
     /// Transfers of leadership to it that came to nothing.
     pub(crate) transfers_failed: u32,
     /// A message was in flight at the last heartbeat, or is known to be lost, and nothing came back.
-    quiet: bool,
+    no_response_since_heartbeat: bool,
 }
 
 /// How entries go to a follower.
@@ -62,18 +62,18 @@ pub(crate) struct Sending {
     pub(crate) snapshot: Snapshot,
     /// How many bytes of it the follower has.
     pub(crate) offset: u64,
-    pub(crate) awaited: Awaited,
+    pub(crate) awaited: SnapshotWait,
     /// When the transfer began, or the follower last received more of the snapshot.
     advanced: Instant,
 }
 
 /// What has to come before the next piece of a snapshot is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Awaited {
+pub(crate) enum SnapshotWait {
     /// Nothing: an empty piece is due, which asks how much the follower has. A transfer begins
     /// with this question, and repeats it while the follower is silent: a dead follower costs no
     /// reads and no bandwidth.
-    Nothing,
+    None,
     /// The answer to the empty piece.
     Extent,
     /// Nothing: the next piece is due.
@@ -81,7 +81,7 @@ pub(crate) enum Awaited {
     /// The piece, which the caller reads. It comes however long it takes.
     Read,
     /// The answer to the piece. The piece, or the answer, may be lost.
-    Answer,
+    Response,
 }
 
 /// How a learner catches up: in rounds, each of which brings it what the log held when the round
@@ -102,14 +102,14 @@ impl Progress {
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             last_contact: now,
-            kept_up: now,
-            goal: (LogIndex(0), now),
+            caught_up_at: now,
+            catch_up_target: (LogIndex(0), now),
             acked_round: 0,
             heartbeat_due: false,
             probe_due: false,
             catch_up: CatchUp::NotStarted,
             transfers_failed: 0,
-            quiet: false,
+            no_response_since_heartbeat: false,
         }
     }
 
@@ -146,7 +146,7 @@ impl Progress {
 
     /// Notes that the follower's log agrees up to `match_index`; whether that is news.
     pub(crate) fn accepted(&mut self, match_index: LogIndex) -> bool {
-        self.progressed();
+        self.on_contact();
         let news = match_index > self.match_index;
         self.match_index = self.match_index.max(match_index);
         match self.mode {
@@ -167,7 +167,7 @@ impl Progress {
 
     /// Whether a refusal of entries that build on `prev_index` answers what is on the way. One
     /// that doesn't is late (openraft #1500).
-    pub(crate) fn refusal_counts(&self, prev_index: LogIndex) -> bool {
+    pub(crate) fn is_current_rejection(&self, prev_index: LogIndex) -> bool {
         if prev_index.0 == 0 {
             // Every log agrees there: what was refused is the term, not the entries.
             return false;
@@ -190,19 +190,19 @@ impl Progress {
         self.in_flight.clear();
         self.in_flight_bytes = 0;
         self.probe_due = false;
-        self.quiet = false;
+        self.no_response_since_heartbeat = false;
     }
 
     /// The follower's disk has lost what it acknowledged. There is no use in asking at once whether it has it again:
     /// a heartbeat will tell it, as soon as that is committed.
-    pub(crate) fn lost_what_it_had(&mut self) {
+    pub(crate) fn pause_until_heartbeat(&mut self) {
         self.mode = Mode::Probe { awaiting: true };
     }
 
     /// Begins to send a snapshot.
     pub(crate) fn send_snapshot(&mut self, snapshot: Snapshot, now: Instant) {
         self.backtrack(self.next_index);
-        let (offset, awaited) = (0, Awaited::Nothing);
+        let (offset, awaited) = (0, SnapshotWait::None);
         self.mode = Mode::Snapshot(Box::new(Sending { snapshot, offset, awaited, advanced: now }));
     }
 
@@ -220,7 +220,7 @@ impl Progress {
     pub(crate) fn transfer_is_stalled(&self, now: Instant, timeout: Duration) -> bool {
         self.sending().is_some_and(|sending| {
             let is_whole = sending.offset == sending.snapshot.size;
-            let waits = is_whole || sending.awaited == Awaited::Read;
+            let waits = is_whole || sending.awaited == SnapshotWait::Read;
             let since = if waits { self.last_contact } else { sending.advanced };
             now.saturating_since(since) >= timeout
         })
@@ -229,7 +229,7 @@ impl Progress {
     /// The follower has `received` bytes of the snapshot that it is being sent.
     pub(crate) fn has_received(&mut self, received: u64, now: Instant) {
         let Mode::Snapshot(sending) = &mut self.mode else { return };
-        if sending.offset == received && sending.awaited != Awaited::Extent {
+        if sending.offset == received && sending.awaited != SnapshotWait::Extent {
             return;
         }
         if received > sending.offset {
@@ -238,8 +238,8 @@ impl Progress {
         sending.offset = received;
         // When all is there, the acknowledgement of the entries comes by itself.
         let is_whole = received == sending.snapshot.size;
-        sending.awaited = if is_whole { Awaited::Answer } else { Awaited::Turn };
-        self.progressed();
+        sending.awaited = if is_whole { SnapshotWait::Response } else { SnapshotWait::Turn };
+        self.on_contact();
     }
 
     /// Goes on with the catching up of a learner, whose leader's log ends with `last`.
@@ -261,7 +261,7 @@ impl Progress {
     }
 
     /// A learner is to become a voter: what it once was does not count.
-    pub(crate) fn catch_up_anew(&mut self) {
+    pub(crate) fn restart_catch_up(&mut self) {
         self.catch_up = CatchUp::NotStarted;
     }
 
@@ -271,17 +271,17 @@ impl Progress {
     }
 
     /// Looks how well the follower keeps up with a log that ends with `last`.
-    pub(crate) fn keep_up(&mut self, last: LogIndex, now: Instant) {
-        let (index, at) = self.goal;
+    pub(crate) fn update_lag(&mut self, last: LogIndex, now: Instant) {
+        let (index, at) = self.catch_up_target;
         if self.match_index >= index {
-            self.kept_up = at;
-            self.goal = (last, now);
+            self.caught_up_at = at;
+            self.catch_up_target = (last, now);
         }
     }
 
     /// Whether the follower was heard within `timeout`, and has what the leader had then, as far as it was looked at.
-    pub(crate) fn keeps_up(&self, now: Instant, timeout: Duration) -> bool {
-        self.was_heard(now, timeout) && now.saturating_since(self.kept_up) < timeout
+    pub(crate) fn is_up_to_date(&self, now: Instant, timeout: Duration) -> bool {
+        self.was_heard(now, timeout) && now.saturating_since(self.caught_up_at) < timeout
     }
 
     /// Whether the follower was heard within `timeout`.
@@ -292,12 +292,12 @@ impl Progress {
     /// The follower cannot be reached: messages in flight are lost. The next heartbeat brings an
     /// empty message that asks what the follower has. Nothing is sent before, because that would
     /// be lost like the messages before it.
-    pub(crate) fn unreachable(&mut self) {
+    pub(crate) fn on_unreachable(&mut self) {
         if self.mode == Mode::Pipeline {
             self.backtrack(self.match_index.next());
             self.mode = Mode::Probe { awaiting: true };
         }
-        self.quiet = self.is_waiting();
+        self.no_response_since_heartbeat = self.is_waiting();
     }
 
     /// Returns true if a message is in flight that the follower answers.
@@ -307,36 +307,36 @@ impl Progress {
             Mode::Pipeline => !self.in_flight.is_empty(),
             Mode::Fetching { .. } => false,
             Mode::Snapshot(sending) => {
-                matches!(sending.awaited, Awaited::Extent | Awaited::Answer)
+                matches!(sending.awaited, SnapshotWait::Extent | SnapshotWait::Response)
             }
         }
     }
 
     /// Something came back.
-    pub(crate) fn progressed(&mut self) {
-        self.quiet = false;
+    pub(crate) fn on_contact(&mut self) {
+        self.no_response_since_heartbeat = false;
     }
 
     /// Called once a heartbeat interval. A message that was sent before the last one and is not
     /// answered may be lost; an empty AppendEntries, or an empty piece of the snapshot, asks.
-    pub(crate) fn beat(&mut self) {
+    pub(crate) fn on_heartbeat(&mut self) {
         self.heartbeat_due = true;
         let waiting = self.is_waiting();
-        let asks = waiting && self.quiet;
+        let asks = waiting && self.no_response_since_heartbeat;
         match &mut self.mode {
-            Mode::Snapshot(sending) if asks => sending.awaited = Awaited::Nothing,
+            Mode::Snapshot(sending) if asks => sending.awaited = SnapshotWait::None,
             Mode::Snapshot(_) => {}
             _ => self.probe_due = asks,
         }
-        self.quiet = waiting;
+        self.no_response_since_heartbeat = waiting;
     }
 
     /// The follower was heard just now, and answered no round of heartbeats yet.
     #[cfg(feature = "model")]
-    pub(crate) fn rest(&mut self, at: Instant) {
+    pub(crate) fn canonicalize(&mut self, at: Instant) {
         self.last_contact = at;
-        self.kept_up = at;
-        self.goal.1 = at;
+        self.caught_up_at = at;
+        self.catch_up_target.1 = at;
         self.acked_round = 0;
         if let Mode::Snapshot(sending) = &mut self.mode {
             sending.advanced = at;
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pipeline_is_bounded_in_messages_and_in_bytes() {
+    fn pipeline_is_bounded_in_messages_and_bytes() {
         let mut progress = pipelining();
         progress.sent(LogIndex(5), 100);
         assert!(progress.may_send(2, 150));
@@ -377,7 +377,7 @@ mod tests {
 
     /// etcd #14633: what was in flight before a refusal must not count afterwards.
     #[test]
-    fn a_refusal_frees_what_was_in_flight() {
+    fn rejection_clears_in_flight() {
         let mut progress = pipelining();
         progress.sent(LogIndex(9), 1000);
         progress.backtrack(LogIndex(5));
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_acknowledgement_moves_nothing_back() {
+    fn stale_ack_does_not_lower_match_index() {
         let mut progress = pipelining();
         progress.sent(LogIndex(9), 10);
         assert!(progress.accepted(LogIndex(9)));
@@ -396,29 +396,29 @@ mod tests {
     }
 
     #[test]
-    fn silence_for_a_whole_interval_asks_for_a_probe() {
+    fn no_response_within_heartbeat_interval_triggers_probe() {
         let mut progress = pipelining();
-        progress.beat();
+        progress.on_heartbeat();
         assert!(!progress.probe_due);
         progress.sent(LogIndex(5), 10);
-        progress.beat();
+        progress.on_heartbeat();
         assert!(!progress.probe_due, "it may be on the way");
-        progress.beat();
+        progress.on_heartbeat();
         assert!(progress.probe_due, "an interval passed without an answer");
         progress.accepted(LogIndex(5));
-        progress.beat();
+        progress.on_heartbeat();
         assert!(!progress.probe_due);
     }
 
     #[test]
-    fn a_follower_keeps_up_that_has_what_the_leader_had_a_timeout_ago() {
+    fn follower_is_up_to_date_within_election_timeout() {
         let timeout = Duration::from_millis(100);
         let mut progress = Progress::new(LogIndex(1), Instant(0));
         let mut look = |match_index, last, millis: u64| {
             progress.accepted(LogIndex(match_index));
             progress.last_contact = Instant(millis * 1000);
-            progress.keep_up(LogIndex(last), Instant(millis * 1000));
-            progress.keeps_up(Instant(millis * 1000), timeout)
+            progress.update_lag(LogIndex(last), Instant(millis * 1000));
+            progress.is_up_to_date(Instant(millis * 1000), timeout)
         };
         assert!(look(0, 10, 0));
         assert!(look(0, 20, 99), "there is time");
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_learner_has_caught_up_when_a_round_was_shorter_than_an_election_timeout() {
+    fn learner_is_caught_up_after_short_round() {
         let timeout = Duration::from_millis(100);
         let mut progress = Progress::new(LogIndex(1), Instant(0));
         let mut ack = |match_index, last, millis: u64| {
@@ -467,28 +467,28 @@ mod tests {
                 sending.awaited = awaited;
             }
             [(); 2].map(|()| {
-                progress.beat();
+                progress.on_heartbeat();
                 progress.sending().map(|sending| sending.awaited)
             })
         };
         // It may be in flight.
-        let lost = |awaited| [Some(awaited), Some(Awaited::Nothing)];
-        for awaited in [Awaited::Answer, Awaited::Extent] {
+        let lost = |awaited| [Some(awaited), Some(SnapshotWait::None)];
+        for awaited in [SnapshotWait::Response, SnapshotWait::Extent] {
             assert_eq!(after_two_beats(awaited), lost(awaited));
         }
-        let read = [Some(Awaited::Read); 2];
-        assert_eq!(after_two_beats(Awaited::Read), read, "only slow");
+        let read = [Some(SnapshotWait::Read); 2];
+        assert_eq!(after_two_beats(SnapshotWait::Read), read, "only slow");
     }
 
     #[test]
-    fn late_refusals_are_recognized() {
+    fn stale_rejections_are_ignored() {
         let mut progress = pipelining();
         progress.sent(LogIndex(9), 10);
-        assert!(!progress.refusal_counts(LogIndex(4)), "known to match");
-        assert!(progress.refusal_counts(LogIndex(7)));
-        assert!(!progress.refusal_counts(LogIndex(10)), "never sent");
+        assert!(!progress.is_current_rejection(LogIndex(4)), "known to match");
+        assert!(progress.is_current_rejection(LogIndex(7)));
+        assert!(!progress.is_current_rejection(LogIndex(10)), "never sent");
         progress.backtrack(LogIndex(6));
-        assert!(progress.refusal_counts(LogIndex(5)));
-        assert!(!progress.refusal_counts(LogIndex(7)), "from before the reset");
+        assert!(progress.is_current_rejection(LogIndex(5)));
+        assert!(!progress.is_current_rejection(LogIndex(7)), "from before the reset");
     }
 }

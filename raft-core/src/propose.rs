@@ -6,9 +6,9 @@ use crate::entry::{Entry, Payload};
 use crate::event::Event;
 use crate::id::{Instant, LogId, NodeId};
 use crate::raft::{Raft, RoleState};
-use crate::words::{ensure, in_words};
+use crate::words::{described_enum, ensure};
 
-in_words! {
+described_enum! {
     /// Why a command was not taken. It is certainly in no log.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     #[non_exhaustive]
@@ -55,7 +55,7 @@ impl Raft {
     ///
     /// [`ProposeError`]; the command is in no log then.
     pub fn propose(&mut self, command: Bytes, now: Instant) -> Result<LogId, ProposeError> {
-        ensure!(!self.begin(now), ProposeError::Stopped);
+        ensure!(!self.start_input(now), ProposeError::Stopped);
         let RoleState::Leader(leader) = &self.role else {
             return Err(ProposeError::NotLeader { leader: self.leader() });
         };
@@ -69,7 +69,7 @@ impl Raft {
         let has_room = uncommitted_bytes < self.config.uncommitted_bytes_max;
         ensure!(has_room, ProposeError::Overloaded { uncommitted_bytes });
         let entry = self.append(Payload::Command(command));
-        self.explain(|| Event::Proposed { entry });
+        self.emit(|| Event::Proposed { entry });
         Ok(entry)
     }
 

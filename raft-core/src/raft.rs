@@ -6,8 +6,8 @@ use core::iter;
 use core::time::Duration;
 
 use crate::config::{Config, ConfigError};
-use crate::durability::{Acknowledgement, Durability};
-use crate::effects::{Effects, Outbound, ReadOutcome, SnapshotPiece};
+use crate::durability::{Acknowledgement, PendingWrites};
+use crate::effects::{Effects, Outbound, ReadOutcome, SnapshotChunk};
 use crate::entries::Entries;
 use crate::entry::{Entry, HardState, Snapshot};
 use crate::event::{Event, IgnoreReason, StepDownReason, StopReason};
@@ -15,11 +15,11 @@ use crate::id::{Instant, LogId, LogIndex, NodeId, Term};
 use crate::log::Log;
 use crate::message::Message;
 use crate::progress::Progress;
-use crate::read::{Lease, Questions, Reads};
-use crate::reconfiguration::Memberships;
-use crate::restore::Restored;
+use crate::read::{ForwardedReads, Lease, PendingReads};
+use crate::reconfiguration::MembershipHistory;
+use crate::restore::RestoredState;
 use crate::sabotage::Rule;
-use crate::snapshot::Incoming;
+use crate::snapshot::IncomingSnapshot;
 use crate::status::Role;
 use crate::timer::ElectionTimer;
 use crate::transfer::Transfer;
@@ -29,41 +29,41 @@ use crate::words::ensure;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Raft {
     pub(crate) config: Config,
-    pub(crate) memberships: Memberships,
+    pub(crate) memberships: MembershipHistory,
     pub(crate) hard_state: HardState,
     pub(crate) log: Log,
     pub(crate) commit_index: LogIndex,
     /// The last position that was handed to the state machine.
-    pub(crate) delivered: LogIndex,
+    pub(crate) delivered_index: LogIndex,
     pub(crate) role: RoleState,
     pub(crate) timer: ElectionTimer,
     /// The leader that was heard last, in whatever term, and when.
-    pub(crate) heard: Option<(NodeId, Instant)>,
+    pub(crate) last_leader_contact: Option<(NodeId, Instant)>,
     /// Until then this server may be bound to a leader that it forgot when it stopped.
-    pub(crate) silent_until: Instant,
+    pub(crate) votes_blocked_until: Instant,
     /// The latest moment that the caller told.
     pub(crate) now: Instant,
-    pub(crate) durability: Durability,
+    pub(crate) durability: PendingWrites,
     /// Whether writes wait for room on the disk.
     pub(crate) disk_is_full: bool,
     /// The candidate that waits for this server's vote to become durable.
-    pub(crate) grant: Option<NodeId>,
+    pub(crate) pending_vote_grant: Option<NodeId>,
     /// Messages that promise nothing about a write.
     outbox: Vec<Outbound>,
     /// Committed entries that came back from the durable log.
-    pub(crate) refetched: Option<Entries>,
+    pub(crate) fetched_committed: Option<Entries>,
     /// The entries of the latest durable write, and the last of them. They are mostly what is committed next, and
     /// are handed out again instead of being shared once more.
-    pub(crate) returned: Option<(LogId, Entries)>,
+    pub(crate) last_persisted_batch: Option<(LogId, Entries)>,
     /// Whether committed entries are awaited from the durable log.
-    pub(crate) refetching: bool,
+    pub(crate) fetch_in_flight: bool,
     /// The latest durable snapshot of the state machine.
     pub(crate) snapshot: Option<Snapshot>,
     /// A snapshot that the leader sends.
-    pub(crate) incoming: Option<Incoming>,
+    pub(crate) incoming: Option<IncomingSnapshot>,
     /// Its pieces that were not handed out yet.
-    pub(crate) pieces: Vec<SnapshotPiece>,
-    pub(crate) questions: Questions,
+    pub(crate) undrained_chunks: Vec<SnapshotChunk>,
+    pub(crate) forwarded_reads: ForwardedReads,
     pub(crate) next_read: u64,
     pub(crate) read_outcomes: Vec<ReadOutcome>,
     events: Vec<Event>,
@@ -74,8 +74,8 @@ pub struct Raft {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum RoleState {
     Follower(Follower),
-    PreCandidate(Ballot),
-    Candidate(Ballot),
+    PreCandidate(Votes),
+    Candidate(Votes),
     Leader(Box<Leader>),
 }
 
@@ -90,7 +90,7 @@ impl RoleState {
     }
 
     /// The answers to a candidacy, and whether they are only promises.
-    pub(crate) fn ballot(&self) -> Option<(&Ballot, bool)> {
+    pub(crate) fn ballot(&self) -> Option<(&Votes, bool)> {
         match self {
             Self::PreCandidate(ballot) => Some((ballot, true)),
             Self::Candidate(ballot) => Some((ballot, false)),
@@ -109,7 +109,7 @@ pub(crate) struct Follower {
 
 /// The answers to a candidacy.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub(crate) struct Ballot {
+pub(crate) struct Votes {
     pub(crate) answers: Vec<(NodeId, bool)>,
     /// Whether the votes were asked for, which waits until the own vote is durable.
     pub(crate) requested: bool,
@@ -130,8 +130,8 @@ pub(crate) struct Leader {
     /// What is not committed, or not durable here.
     pub(crate) uncommitted_bytes: usize,
     /// Up to where the log does not count as uncommitted any more.
-    pub(crate) settled: LogIndex,
-    pub(crate) reads: Reads,
+    pub(crate) released_through: LogIndex,
+    pub(crate) reads: PendingReads,
     pub(crate) lease: Lease,
     pub(crate) transfer: Option<Transfer>,
 }
@@ -153,12 +153,13 @@ impl Raft {
     /// A configuration that cannot work, or stored state that contradicts itself.
     pub fn new(
         config: Config,
-        restored: Restored,
+        restored: RestoredState,
         seed: u64,
         now: Instant,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
-        let Restored { mut memberships, snapshot, mut hard_state, applied, mut log, .. } = restored;
+        let RestoredState { mut memberships, snapshot, mut hard_state, applied, mut log, .. } =
+            restored;
         ensure!(!restored.is_misordered, ConfigError::SnapshotAfterEntries);
         let founders = memberships.latest().1;
         if *founders != Default::default() {
@@ -181,7 +182,7 @@ impl Raft {
         let has_beginning = snapshot.is_some() || log.start() == LogId::default();
         ensure!(has_beginning, ConfigError::SnapshotDoesNotFit);
         // All that is on disk has been taken: it can be handed on.
-        log.window.share();
+        log.cache.seal();
         ensure!(applied <= log.last().index, ConfigError::AppliedBeyondLog);
         ensure!(log.last().term <= hard_state.term, ConfigError::LogNewerThanTerm);
         let latest = memberships.latest().1;
@@ -193,27 +194,27 @@ impl Raft {
         let range = config.election_timeout_max - config.election_timeout_min;
         let mut raft = Self {
             timer: ElectionTimer::new(seed, now, shortest, range),
-            durability: Durability::new(config.id, restored.boot, restored.hard_state),
+            durability: PendingWrites::new(config.id, restored.boot, restored.hard_state),
             config,
             memberships,
             hard_state,
             log,
             commit_index: applied,
-            delivered: applied,
+            delivered_index: applied,
             role: RoleState::Follower(Follower::default()),
-            heard: None,
-            silent_until: now + silence,
+            last_leader_contact: None,
+            votes_blocked_until: now + silence,
             now,
             disk_is_full: false,
-            grant: None,
+            pending_vote_grant: None,
             outbox: Vec::new(),
-            refetched: None,
-            returned: None,
-            refetching: false,
+            fetched_committed: None,
+            last_persisted_batch: None,
+            fetch_in_flight: false,
             snapshot,
             incoming: None,
-            pieces: Vec::new(),
-            questions: Questions::default(),
+            undrained_chunks: Vec::new(),
+            forwarded_reads: ForwardedReads::default(),
             next_read: 0,
             read_outcomes: Vec::new(),
             events: Vec::new(),
@@ -277,7 +278,7 @@ impl Raft {
     /// The last position that was handed out to be applied.
     #[must_use]
     pub fn delivered_index(&self) -> LogIndex {
-        self.delivered
+        self.delivered_index
     }
 
     /// The term of the entry at `index`, if the log has it, or ends or begins there.
@@ -288,7 +289,7 @@ impl Raft {
 
     /// The entries from `from` on that are in memory. The first of them may be a later one.
     pub fn entries(&self, from: LogIndex) -> impl Iterator<Item = &Entry> {
-        self.log.window.iter_from(from)
+        self.log.cache.iter_from(from)
     }
 
     /// Why the server stopped for good, if it did. It answers nothing any more; end the process.
@@ -297,27 +298,27 @@ impl Raft {
         self.stopped
     }
 
-    /// When [`elapse`](Self::elapse) wants to be called, unless an input comes first.
+    /// When [`tick`](Self::tick) wants to be called, unless an input comes first.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match (&self.stopped, &self.role) {
             (Some(_), _) => None,
             (None, RoleState::Leader(leader)) => Some(leader.heartbeat_deadline),
-            (None, _) => self.timer_is_due(),
+            (None, _) => self.timer_deadline(),
         }
     }
 
     /// Time has passed. Calling early or late is harmless.
-    pub fn elapse(&mut self, now: Instant) {
-        if self.begin(now) {
+    pub fn tick(&mut self, now: Instant) {
+        if self.start_input(now) {
             return;
         }
         if let RoleState::Leader(leader) = &self.role {
             if self.now >= leader.heartbeat_deadline {
-                self.beat();
+                self.on_heartbeat_timer();
             }
-        } else if self.timer_is_due().is_some_and(|deadline| self.now >= deadline) {
-            self.stand();
+        } else if self.timer_deadline().is_some_and(|deadline| self.now >= deadline) {
+            self.on_election_timeout();
         }
     }
 
@@ -329,7 +330,7 @@ impl Raft {
     ///
     /// `now` is taken after the message was: leases rest on it (see [`Instant`]).
     pub fn receive(&mut self, from: NodeId, message: Message, now: Instant) {
-        if self.begin(now) {
+        if self.start_input(now) {
             return;
         }
         if from == self.id() {
@@ -363,7 +364,7 @@ impl Raft {
     /// What was written may or may not be there, and a second sync can succeed without having
     /// written anything, so the server stops for good and answers nothing any more.
     pub fn storage_failed(&mut self, now: Instant) {
-        if !self.begin(now) && self.config.keeps(Rule::StorageFaultIsFinal) {
+        if !self.start_input(now) && self.config.enforces(Rule::StorageFaultIsFinal) {
             self.stop(StopReason::StorageFailed);
         }
     }
@@ -381,54 +382,54 @@ impl Raft {
         assert!(effects.write.is_none(), "the write of the previous drain was not taken");
         assert!(effects.install.is_none(), "the snapshot of the previous drain was not installed");
         if self.stopped.is_none() {
-            self.hand_out_write(effects);
+            self.drain_write(effects);
             self.request_votes();
-            self.release_promises();
+            self.release_messages();
             self.replicate(effects);
-            self.ask_leader();
-            self.deliver(effects);
-            self.hand_out_snapshot(effects);
+            self.forward_reads();
+            self.drain_committed(effects);
+            self.drain_snapshot(effects);
         }
-        hand_out(&mut self.outbox, &mut effects.messages);
-        hand_out(&mut self.read_outcomes, &mut effects.reads);
-        hand_out(&mut self.events, &mut effects.events);
+        append_drained(&mut self.outbox, &mut effects.messages);
+        append_drained(&mut self.read_outcomes, &mut effects.reads);
+        append_drained(&mut self.events, &mut effects.events);
     }
 
     /// Begins every input: keeps time monotonic, and says whether the server has stopped.
-    pub(crate) fn begin(&mut self, now: Instant) -> bool {
+    pub(crate) fn start_input(&mut self, now: Instant) -> bool {
         self.now = self.now.max(now);
         self.stopped.is_some()
     }
 
     /// Answers a message, or asks for votes.
-    pub(crate) fn send(&mut self, to: NodeId, message: Message) {
+    pub(crate) fn send_checked(&mut self, to: NodeId, message: Message) {
         if self.outbox.len() < OUTBOX_MAX {
-            self.send_controlled(to, || message);
+            self.send_bounded(to, || message);
         }
     }
 
     /// Sends what is bounded already: by flow control, or because there is one of a kind in a drain.
     #[inline(always)]
-    pub(crate) fn send_controlled(&mut self, to: NodeId, message: impl FnOnce() -> Message) {
+    pub(crate) fn send_bounded(&mut self, to: NodeId, message: impl FnOnce() -> Message) {
         // Made where it stays, a message is not written twice.
         self.outbox.extend(iter::once_with(|| Outbound { to, message: message() }));
     }
 
-    pub(crate) fn explain(&mut self, event: impl FnOnce() -> Event) {
-        if self.config.explain && self.events.len() < EVENTS_MAX {
+    pub(crate) fn emit(&mut self, event: impl FnOnce() -> Event) {
+        if self.config.record_events && self.events.len() < EVENTS_MAX {
             self.events.push(event());
         }
     }
 
     pub(crate) fn ignore(&mut self, from: NodeId, reason: IgnoreReason) {
-        self.explain(|| Event::MessageIgnored { from, reason });
+        self.emit(|| Event::MessageIgnored { from, reason });
     }
 
     /// Stops for good instead of guessing.
     pub(crate) fn stop(&mut self, reason: StopReason) {
         self.abort_reads();
         self.outbox.clear();
-        self.explain(|| Event::Stopped { reason });
+        self.emit(|| Event::Stopped { reason });
         self.stopped = Some(reason);
     }
 
@@ -436,18 +437,18 @@ impl Raft {
     pub(crate) fn adopt_term(&mut self, term: Term, from: NodeId) {
         debug_assert!(term > self.term(), "terms only grow");
         let previous = self.term();
-        self.explain(|| Event::TermAdvanced { from: previous, to: term, learned_from: Some(from) });
+        self.emit(|| Event::TermAdvanced { from: previous, to: term, learned_from: Some(from) });
         self.hard_state = HardState { term, vote: None };
-        self.grant = None;
+        self.pending_vote_grant = None;
         self.abort_reads();
-        self.follow(StepDownReason::LaterTerm { from });
+        self.become_follower(StepDownReason::LaterTerm { from });
     }
 
     /// Becomes a follower without a leader.
-    pub(crate) fn follow(&mut self, reason: StepDownReason) {
+    pub(crate) fn become_follower(&mut self, reason: StepDownReason) {
         if !matches!(self.role, RoleState::Follower(_)) {
             let term = self.term();
-            self.explain(|| Event::SteppedDown { term, reason });
+            self.emit(|| Event::SteppedDown { term, reason });
             self.abort_reads();
             self.arm_timer();
         }
@@ -460,51 +461,53 @@ impl Raft {
     }
 
     /// Hands out what is committed, as far as it is durable here, and lets go of it.
-    fn deliver(&mut self, effects: &mut Effects) {
+    fn drain_committed(&mut self, effects: &mut Effects) {
         let through = self.commit_index.min(self.log.durable());
         // Otherwise the state machine is about to be replaced by one that has more.
         if !self.is_installing() {
-            self.hand_out_committed(through, effects);
+            self.push_committed(through, effects);
         }
         // What the state machine lacks of it comes back from the durable log.
-        self.log.evict(through, self.config.window_bytes_max);
+        self.log.evict(through, self.config.log_cache_bytes_max);
     }
 
-    fn hand_out_committed(&mut self, through: LogIndex, effects: &mut Effects) {
+    fn push_committed(&mut self, through: LogIndex, effects: &mut Effects) {
         if self.config.witness {
-            self.delivered = self.delivered.max(through);
+            self.delivered_index = self.delivered_index.max(through);
         }
-        if let Some(refetched) = self.refetched.take()
+        if let Some(refetched) = self.fetched_committed.take()
             && let Some(last) = refetched.last()
         {
-            self.delivered = last.id.index;
+            self.delivered_index = last.id.index;
             effects.committed.push(refetched);
         }
         // An answer that is awaited comes first: it says where it continues, and is lost if it doesn't.
-        if let Some((last, entries)) = &self.returned
+        if let Some((last, entries)) = &self.last_persisted_batch
             && last.index <= through
-            && !self.refetching
+            && !self.fetch_in_flight
         {
-            let is_next = self.delivered.0 + entries.len() as u64 == last.index.0;
+            let is_next = self.delivered_index.0 + entries.len() as u64 == last.index.0;
             if is_next && self.log.contains(*last) {
-                self.delivered = last.index;
-                effects.committed.extend(self.returned.take().map(|(_, entries)| entries));
+                self.delivered_index = last.index;
+                effects
+                    .committed
+                    .extend(self.last_persisted_batch.take().map(|(_, entries)| entries));
             } else {
-                self.returned = None;
+                self.last_persisted_batch = None;
             }
         }
-        while self.delivered < through {
-            let Some(piece) = self.log.window.piece(self.delivered.next(), through) else {
-                return self.refetch(&mut effects.fetches);
+        while self.delivered_index < through {
+            let Some(piece) = self.log.cache.segment(self.delivered_index.next(), through) else {
+                return self.request_committed(&mut effects.fetches);
             };
-            self.delivered.0 += piece.len() as u64;
+            self.delivered_index.0 += piece.len() as u64;
             effects.committed.push(piece);
         }
     }
 }
 
 /// Moves everything; into an empty buffer by exchanging it, which costs nothing.
-fn hand_out<T>(from: &mut Vec<T>, into: &mut Vec<T>) {
+fn append_drained<T>(from: &mut Vec<T>, into: &mut Vec<T>) {
     if from.is_empty() {
         return;
     }

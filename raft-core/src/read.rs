@@ -11,7 +11,7 @@ use crate::id::{Instant, LogIndex, NodeId};
 use crate::message::{Message, ReadIndex, ReadIndexResponse};
 use crate::raft::{Follower, Raft, RoleState};
 use crate::sabotage::Rule;
-use crate::words::{ensure, in_words};
+use crate::words::{described_enum, ensure};
 
 /// How a read makes sure that it sees every write that was acknowledged before it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -29,22 +29,22 @@ pub enum ReadMode {
 /// numbered and the numbers only grow, so an answer to an earlier round cannot confirm it
 /// (etcd #20418).
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub(crate) struct Reads {
+pub(crate) struct PendingReads {
     waiting: VecDeque<Read>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Read {
-    reader: Reader,
+    reader: ReadOrigin,
     read_index: LogIndex,
     round: u64,
 }
 
 /// Who wants to know.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Reader {
-    Here(ReadId),
-    There { node: NodeId, boot: u64, batch: u64 },
+enum ReadOrigin {
+    Local(ReadId),
+    Remote { node: NodeId, boot: u64, batch: u64 },
 }
 
 /// What a leader knows of the time for which nobody else can lead.
@@ -58,19 +58,19 @@ pub(crate) struct Lease {
 
 /// Reads of a follower, which asks the leader.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub(crate) struct Questions {
+pub(crate) struct ForwardedReads {
     /// With the batch in which each is asked.
     waiting: VecDeque<(ReadId, u64)>,
     /// The latest batch that was asked.
-    asked: u64,
+    last_batch_sent: u64,
     /// Whether a read waits that no lease may answer.
     needs_quorum: bool,
     pub(crate) asked_at: Instant,
     /// Whether the latest batch is to be asked again.
-    again: bool,
+    resend: bool,
 }
 
-in_words! {
+described_enum! {
     /// Why a read was not accepted.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     #[non_exhaustive]
@@ -132,7 +132,7 @@ impl Config {
         const MILLION: u128 = 1_000_000;
         let ppm = u128::from(self.lease_drift_ppm?);
         let promise = self.election_timeout_min.as_micros();
-        let length = if self.keeps(Rule::LeaseWithinDrift) {
+        let length = if self.enforces(Rule::LeaseWithinDrift) {
             promise * (MILLION - ppm) / (MILLION + ppm)
         } else {
             promise * 2
@@ -153,7 +153,7 @@ impl Raft {
     ///
     /// [`ReadError`]; there is no outcome then.
     pub fn read(&mut self, mode: ReadMode, now: Instant) -> Result<ReadId, ReadError> {
-        ensure!(!self.begin(now), ReadError::Stopped);
+        ensure!(!self.start_input(now), ReadError::Stopped);
         ensure!(!self.config.witness, ReadError::Witness);
         if self.leader().is_none() {
             ensure!(self.is_member(), ReadError::NotAMember);
@@ -161,47 +161,52 @@ impl Raft {
         }
         let id = ReadId(self.next_read);
         if let RoleState::Leader(_) = self.role {
-            self.take_read(Reader::Here(id), mode)?;
+            self.enqueue_read(ReadOrigin::Local(id), mode)?;
         } else {
-            let questions = &mut self.questions;
+            let questions = &mut self.forwarded_reads;
             ensure!(questions.waiting.len() < self.config.reads_max, ReadError::Overloaded);
             questions.needs_quorum &= !questions.waiting.is_empty();
             questions.needs_quorum |= mode == ReadMode::Quorum;
-            questions.waiting.push_back((id, questions.asked + 1));
+            questions.waiting.push_back((id, questions.last_batch_sent + 1));
         }
         self.next_read += 1;
         Ok(id)
     }
 
-    fn take_read(&mut self, reader: Reader, mode: ReadMode) -> Result<(), ReadError> {
+    fn enqueue_read(&mut self, reader: ReadOrigin, mode: ReadMode) -> Result<(), ReadError> {
         let RoleState::Leader(leader) = &mut self.role else { return Err(ReadError::NoLeader) };
-        let own_term_first = self.config.keeps(Rule::ReadAfterOwnTerm);
+        let own_term_first = self.config.enforces(Rule::ReadAfterOwnTerm);
         let first = if own_term_first { leader.first_index } else { LogIndex(0) };
         let read_index = self.commit_index.max(first);
         let has_lease = mode == ReadMode::Lease
             && self.now < leader.lease.until
-            && !(leader.lease.forfeited && self.config.keeps(Rule::LeaseEndsWithTransfer));
-        let is_confirmed = has_lease || !self.config.keeps(Rule::ReadIsConfirmed);
+            && !(leader.lease.forfeited && self.config.enforces(Rule::LeaseEndsWithTransfer));
+        let is_confirmed = has_lease || !self.config.enforces(Rule::ReadIsConfirmed);
         if is_confirmed && read_index == self.commit_index {
             let reason = if has_lease { ReadConfirmation::Lease } else { ReadConfirmation::Quorum };
-            self.answer_read(reader, read_index, reason);
+            self.complete_read(reader, read_index, reason);
             return Ok(());
         }
         ensure!(leader.reads.waiting.len() < self.config.reads_max, ReadError::Overloaded);
-        let round = leader.round + u64::from(self.config.keeps(Rule::ReadRoundIsLater));
+        let round = leader.round + u64::from(self.config.enforces(Rule::ReadRoundIsLater));
         leader.reads.waiting.push_back(Read { reader, read_index, round });
         Ok(())
     }
 
-    fn answer_read(&mut self, reader: Reader, read_index: LogIndex, reason: ReadConfirmation) {
+    fn complete_read(
+        &mut self,
+        reader: ReadOrigin,
+        read_index: LogIndex,
+        reason: ReadConfirmation,
+    ) {
         match reader {
-            Reader::Here(id) => {
+            ReadOrigin::Local(id) => {
                 self.read_outcomes.push(ReadOutcome::Ready { id, read_index });
-                self.explain(|| Event::ReadConfirmed { id, read_index, reason });
+                self.emit(|| Event::ReadConfirmed { id, read_index, reason });
             }
-            Reader::There { node, boot, batch } => {
+            ReadOrigin::Remote { node, boot, batch } => {
                 let response = ReadIndexResponse { term: self.term(), boot, batch, read_index };
-                self.send(node, Message::ReadIndexResponse(response));
+                self.send_checked(node, Message::ReadIndexResponse(response));
             }
         }
     }
@@ -214,21 +219,21 @@ impl Raft {
         }
         leader.begin_round(self.now, self.config.lease_rounds_apart());
         let round = leader.round;
-        self.explain(|| Event::ReadRoundStarted { round });
+        self.emit(|| Event::ReadRoundStarted { round });
         self.confirm_reads();
     }
 
     /// Answers the reads whose round a majority has confirmed, and prolongs the lease.
     pub(crate) fn confirm_reads(&mut self) {
         let lease_length = self.config.lease_length();
-        let own_term_first = self.config.keeps(Rule::ReadAfterOwnTerm);
+        let own_term_first = self.config.enforces(Rule::ReadAfterOwnTerm);
         let RoleState::Leader(leader) = &self.role else { return };
         if leader.reads.waiting.is_empty() && lease_length.is_none() {
             return;
         }
         let acked =
             |voter| leader.follower(voter).map_or(leader.round, |progress| progress.acked_round);
-        let confirmed = self.reached(acked).unwrap_or(0);
+        let confirmed = self.quorum_value(acked).unwrap_or(0);
         let RoleState::Leader(leader) = &mut self.role else { return };
         if let Some(length) = lease_length {
             leader.lease.round_confirmed(confirmed, length);
@@ -239,37 +244,38 @@ impl Raft {
         while let RoleState::Leader(leader) = &mut self.role
             && let Some(read) = leader.reads.waiting.pop_front_if(|read| read.round <= confirmed)
         {
-            self.answer_read(read.reader, read.read_index, ReadConfirmation::Quorum);
+            self.complete_read(read.reader, read.read_index, ReadConfirmation::Quorum);
         }
     }
 
     /// Asks the leader, if reads wait that it was not asked about.
-    pub(crate) fn ask_leader(&mut self) {
-        let questions = &mut self.questions;
-        let is_new = questions.waiting.back().is_some_and(|(_, batch)| *batch > questions.asked);
-        if questions.waiting.is_empty() || !(is_new || questions.again) {
+    pub(crate) fn forward_reads(&mut self) {
+        let questions = &mut self.forwarded_reads;
+        let is_new =
+            questions.waiting.back().is_some_and(|(_, batch)| *batch > questions.last_batch_sent);
+        if questions.waiting.is_empty() || !(is_new || questions.resend) {
             return;
         }
         if is_new {
-            questions.asked += 1;
+            questions.last_batch_sent += 1;
         }
-        questions.again = false;
+        questions.resend = false;
         questions.asked_at = self.now;
         // An answer is one for all that wait.
         let lease = is_new && !questions.needs_quorum;
-        let batch = questions.asked;
+        let batch = questions.last_batch_sent;
         let RoleState::Follower(Follower { leader: Some(leader), .. }) = self.role else { return };
         let request = ReadIndex { term: self.term(), boot: self.durability.boot(), batch, lease };
-        self.send(leader, Message::ReadIndex(request));
+        self.send_checked(leader, Message::ReadIndex(request));
     }
 
     /// The leader was heard. If it has owed an answer for long, the question may be lost.
-    pub(crate) fn ask_again(&mut self) {
-        let questions = &mut self.questions;
-        let asked = questions.asked;
+    pub(crate) fn retry_forwarded_reads(&mut self) {
+        let questions = &mut self.forwarded_reads;
+        let asked = questions.last_batch_sent;
         let is_owed = |(_, batch): &(ReadId, u64)| *batch <= asked;
         let waited = self.now.saturating_since(questions.asked_at);
-        questions.again = waited >= self.config.heartbeat_interval
+        questions.resend = waited >= self.config.heartbeat_interval
             && questions.waiting.front().is_some_and(is_owed);
     }
 
@@ -277,10 +283,10 @@ impl Raft {
         if request.term > self.term() {
             return self.adopt_term(request.term, from);
         }
-        let reader = Reader::There { node: from, boot: request.boot, batch: request.batch };
+        let reader = ReadOrigin::Remote { node: from, boot: request.boot, batch: request.batch };
         let mode = if request.lease { ReadMode::Lease } else { ReadMode::Quorum };
         // Who cannot be answered asks again.
-        match self.take_read(reader, mode) {
+        match self.enqueue_read(reader, mode) {
             Ok(()) => {}
             Err(ReadError::Overloaded) => self.ignore(from, IgnoreReason::Overloaded),
             Err(_) => self.ignore(from, IgnoreReason::NotLeader),
@@ -289,23 +295,25 @@ impl Raft {
 
     pub(crate) fn on_read_index_response(&mut self, from: NodeId, response: ReadIndexResponse) {
         // An answer from before a restart would be too old for the reads that wait now.
-        if response.boot != self.durability.boot() || response.batch > self.questions.asked {
-            return self.ignore(from, IgnoreReason::LateAnswer);
+        if response.boot != self.durability.boot()
+            || response.batch > self.forwarded_reads.last_batch_sent
+        {
+            return self.ignore(from, IgnoreReason::StaleResponse);
         }
         let is_answered = |(_, batch): &mut (ReadId, u64)| *batch <= response.batch;
-        while let Some((id, _)) = self.questions.waiting.pop_front_if(is_answered) {
+        while let Some((id, _)) = self.forwarded_reads.waiting.pop_front_if(is_answered) {
             let reason = ReadConfirmation::Leader { leader: from };
-            self.answer_read(Reader::Here(id), response.read_index, reason);
+            self.complete_read(ReadOrigin::Local(id), response.read_index, reason);
         }
     }
 
     /// Gives up the reads of a leadership that ends, be it this server's or another's.
     pub(crate) fn abort_reads(&mut self) {
-        let questions = self.questions.waiting.drain(..);
+        let questions = self.forwarded_reads.waiting.drain(..);
         self.read_outcomes.extend(questions.map(|(id, _)| ReadOutcome::Aborted { id }));
         if let RoleState::Leader(leader) = &mut self.role {
             for read in leader.reads.waiting.drain(..) {
-                if let Reader::Here(id) = read.reader {
+                if let ReadOrigin::Local(id) = read.reader {
                     self.read_outcomes.push(ReadOutcome::Aborted { id });
                 }
             }

@@ -13,13 +13,13 @@ use crate::progress::Progress;
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
 use crate::transfer::TransferError;
-use crate::words::{ensure, in_words};
+use crate::words::{described_enum, ensure};
 
 /// The membership that the log begins with, and those that entries of the log brought.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Memberships(Vec<(LogIndex, Membership)>);
+pub(crate) struct MembershipHistory(Vec<(LogIndex, Membership)>);
 
-in_words! {
+described_enum! {
     /// Why the membership was not changed. The change is certainly in no log.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     #[non_exhaustive]
@@ -40,7 +40,7 @@ in_words! {
         WitnessChanged(node: NodeId) =>
             "{node} cannot become a witness or cease to be one: remove it, and add it under a new identity";
         /// Another change is not committed yet; ask again later.
-        ChangeUnderWay => "another change of the membership is not committed: ask again later";
+        ChangeInProgress => "another change of the membership is not committed: ask again later";
         /// The leader has not committed an entry of its own term yet; ask again later.
         NotReady => "the leader has only just been elected: ask again later";
         /// There is no room on the leader's disk.
@@ -55,7 +55,7 @@ in_words! {
     }
 }
 
-in_words! {
+described_enum! {
     /// What a change of the membership waits for.
     #[derive(Clone, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
@@ -79,7 +79,7 @@ in_words! {
     }
 }
 
-impl Memberships {
+impl MembershipHistory {
     pub(crate) fn new(first: Membership) -> Self {
         Self([(LogIndex(0), first)].into())
     }
@@ -127,7 +127,7 @@ impl Raft {
     /// it is committed or not (§6).
     #[must_use]
     pub fn membership(&self) -> &Membership {
-        if self.config.keeps(Rule::MembershipOnAppend) {
+        if self.config.enforces(Rule::MembershipOnAppend) {
             self.memberships.latest().1
         } else {
             self.memberships.at(self.commit_index)
@@ -136,11 +136,11 @@ impl Raft {
 
     /// The membership whose majorities decide.
     #[inline(always)]
-    pub(crate) fn deciding(&self) -> Cow<'_, Membership> {
-        if self.config.keeps(Rule::JointNeedsBoth) {
+    pub(crate) fn effective_membership(&self) -> Cow<'_, Membership> {
+        if self.config.enforces(Rule::JointNeedsBoth) {
             Cow::Borrowed(self.membership())
         } else {
-            Cow::Owned(self.membership().left())
+            Cow::Owned(self.membership().without_outgoing())
         }
     }
 
@@ -168,7 +168,7 @@ impl Raft {
         target: Membership,
         now: Instant,
     ) -> Result<LogId, ChangeError> {
-        ensure!(!self.begin(now), ChangeError::Stopped);
+        ensure!(!self.start_input(now), ChangeError::Stopped);
         let RoleState::Leader(leader) = &self.role else {
             return Err(ChangeError::NotLeader { leader: self.leader() });
         };
@@ -176,7 +176,7 @@ impl Raft {
         if let Some(transfer) = &leader.transfer {
             return Err(ChangeError::Transferring { to: transfer.target });
         }
-        let target = target.left();
+        let target = target.without_outgoing();
         target.validate().map_err(ChangeError::Invalid)?;
         let (since, current) = self.memberships.latest();
         ensure!(*current != target, ChangeError::NoChange);
@@ -187,12 +187,12 @@ impl Raft {
         if let Some(node) = current.members().into_iter().find(changed) {
             return Err(ChangeError::WitnessChanged(node));
         }
-        if self.config.keeps(Rule::OneChangeAtATime) {
+        if self.config.enforces(Rule::OneChangeAtATime) {
             ensure!(leader.first_index <= self.commit_index, ChangeError::NotReady);
             let is_over = since <= self.commit_index && !current.is_joint();
-            ensure!(is_over, ChangeError::ChangeUnderWay);
+            ensure!(is_over, ChangeError::ChangeInProgress);
         }
-        Ok(self.enter(target))
+        Ok(self.append_joint(target))
     }
 
     /// The change of the membership that is in progress, as far as this server knows, and what it
@@ -208,8 +208,8 @@ impl Raft {
             Some(ChangeStage::Joint { entry })
         } else if entry > self.commit_index {
             Some(ChangeStage::Commit { entry })
-        } else if !latest.joining().is_empty() {
-            Some(ChangeStage::CatchUp { joining: latest.joining().into() })
+        } else if !latest.auto_promoted().is_empty() {
+            Some(ChangeStage::CatchUp { joining: latest.auto_promoted().into() })
         } else {
             None
         }
@@ -230,28 +230,28 @@ impl Raft {
     }
 
     /// Appends the first step towards `target`.
-    fn enter(&mut self, target: Membership) -> LogId {
+    fn append_joint(&mut self, target: Membership) -> LogId {
         let current = self.memberships.latest().1;
         let is_joint =
-            self.config.keeps(Rule::ChangeIsJoint) && current.voters() != target.voters();
+            self.config.enforces(Rule::ChangeIsJoint) && current.voters() != target.voters();
         let next = if is_joint { current.joint_with(&target) } else { target };
         let id = self.append_membership(next);
-        if !self.config.keeps(Rule::JointIsCommitted) {
-            self.continue_change();
+        if !self.config.enforces(Rule::JointIsCommitted) {
+            self.advance_change();
         }
         id
     }
 
     fn append_membership(&mut self, membership: Membership) -> LogId {
-        let joined = self.memberships.latest().1.joining();
-        let joins = |id: &NodeId| membership.joining().contains(id) && !joined.contains(id);
+        let joined = self.memberships.latest().1.auto_promoted();
+        let joins = |id: &NodeId| membership.auto_promoted().contains(id) && !joined.contains(id);
         if let RoleState::Leader(leader) = &mut self.role {
             let followers = leader.followers.iter_mut().filter(|(id, _)| joins(id));
-            followers.for_each(|(_, progress)| progress.catch_up_anew());
+            followers.for_each(|(_, progress)| progress.restart_catch_up());
         }
         let id = self.append(Payload::Membership(Box::new(membership.clone())));
         self.memberships.append(id.index, membership);
-        self.explain(|| Event::MembershipProposed { entry: id });
+        self.emit(|| Event::MembershipProposed { entry: id });
         self.membership_changed();
         id
     }
@@ -275,21 +275,21 @@ impl Raft {
                 leader.transfer = None;
             }
         }
-        self.explain(|| Event::MembershipChanged { membership });
+        self.emit(|| Event::MembershipChanged { membership });
     }
 
     /// Takes the next step of a change whose latest step is committed: out of the joint membership,
     /// or out of the lead.
     #[inline(always)]
-    pub(crate) fn continue_change(&mut self) {
+    pub(crate) fn advance_change(&mut self) {
         if !matches!(self.role, RoleState::Leader(_)) {
             return;
         }
         let (since, latest) = self.memberships.latest();
         let is_committed = since <= self.commit_index;
         if latest.is_joint() {
-            if is_committed || !self.config.keeps(Rule::JointIsCommitted) {
-                let left = latest.left();
+            if is_committed || !self.config.enforces(Rule::JointIsCommitted) {
+                let left = latest.without_outgoing();
                 self.append_membership(left);
             }
         } else if self.is_removed() {
@@ -299,7 +299,7 @@ impl Raft {
             // followers learn with the first entry of the next leader.
             match self.transfer_leadership(None, self.now) {
                 Ok(()) | Err(TransferError::Transferring { .. }) => {}
-                Err(_) => self.follow(StepDownReason::Removed),
+                Err(_) => self.become_follower(StepDownReason::Removed),
             }
         }
     }
@@ -313,8 +313,8 @@ impl Raft {
 
     /// Makes voters of the learners that have caught up, if they are to become voters.
     #[inline(always)]
-    pub(crate) fn promote(&mut self) {
-        if !self.membership().joining().is_empty() {
+    pub(crate) fn promote_ready_learners(&mut self) {
+        if !self.membership().auto_promoted().is_empty() {
             self.promote_joining();
         }
     }
@@ -331,14 +331,14 @@ impl Raft {
         let (now, timeout) = (self.now, self.config.election_timeout_min);
         let caught_up = |progress: &Progress| progress.has_caught_up(now, timeout);
         let ready = |id: &&NodeId| leader.follower(**id).is_some_and(caught_up);
-        let ready: Vec<_> = current.joining().iter().filter(ready).copied().collect();
+        let ready: Vec<_> = current.auto_promoted().iter().filter(ready).copied().collect();
         if ready.is_empty() {
             return;
         }
-        let target = current.promoted(&ready);
+        let target = current.with_promoted(&ready);
         for learner in &ready {
-            self.explain(|| Event::LearnerCaughtUp { learner: *learner });
+            self.emit(|| Event::LearnerCaughtUp { learner: *learner });
         }
-        self.enter(target);
+        self.append_joint(target);
     }
 }

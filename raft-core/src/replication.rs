@@ -14,26 +14,26 @@ use crate::message::{
 use crate::progress::{Mode, Progress};
 use crate::raft::{Leader, Raft, RoleState};
 use crate::sabotage::Rule;
-use crate::window::Piece;
+use crate::window::Segment;
 
 impl Raft {
     /// A heartbeat interval has passed: the leader checks that it can still lead, and makes itself
     /// heard.
-    pub(crate) fn beat(&mut self) {
+    pub(crate) fn on_heartbeat_timer(&mut self) {
         if self.config.check_quorum && self.quorum_is_lost() {
-            return self.follow(StepDownReason::QuorumLost);
+            return self.become_follower(StepDownReason::QuorumLost);
         }
         if self.disk_is_stalled() && !self.disk_is_full {
-            return self.follow(StepDownReason::DiskStalled);
+            return self.become_follower(StepDownReason::DiskStalled);
         }
-        self.check_transfer();
-        self.yield_to_room();
-        self.promote();
+        self.expire_transfer();
+        self.transfer_if_disk_full();
+        self.promote_ready_learners();
         if let RoleState::Leader(leader) = &mut self.role {
             leader.heartbeat_deadline = self.now + self.config.heartbeat_interval;
             leader.begin_round(self.now, self.config.lease_rounds_apart());
             for (_, progress) in &mut leader.followers {
-                progress.beat();
+                progress.on_heartbeat();
             }
         }
     }
@@ -42,13 +42,16 @@ impl Raft {
         let RoleState::Leader(leader) = &self.role else { return false };
         let heard =
             |voter| leader.follower(voter).map_or(self.now, |progress| progress.last_contact);
-        let heard = self.reached(heard).unwrap_or(self.now);
+        let heard = self.quorum_value(heard).unwrap_or(self.now);
         self.now.saturating_since(heard) >= self.config.election_timeout_max
     }
 
     /// The greatest value that a majority has reached.
-    pub(crate) fn reached<T: Ord + Copy>(&self, reached: impl FnMut(NodeId) -> T) -> Option<T> {
-        self.deciding().reached_by_majority(reached)
+    pub(crate) fn quorum_value<T: Ord + Copy>(
+        &self,
+        reached: impl FnMut(NodeId) -> T,
+    ) -> Option<T> {
+        self.effective_membership().quorum_value(reached)
     }
 
     /// Sends every follower what it is due.
@@ -62,12 +65,12 @@ impl Raft {
     #[inline(never)]
     fn replicate_log(&mut self, effects: &mut Effects) {
         self.start_read_round();
-        self.hand_over();
+        self.send_timeout_now();
         let (term, commit_index) = (self.term(), self.commit_index);
         let last = self.log.last().index;
         let log_start = self.log.start().index;
-        self.notice_who_keeps_up();
-        let for_witnesses = self.safe_for_witnesses();
+        self.update_follower_lag();
+        let for_witnesses = self.witness_replication_limit();
         let RoleState::Leader(leader) = &mut self.role else { return };
         // The role is lent out of the server while messages are sent from it.
         let mut followers = core::mem::take(&mut leader.followers);
@@ -78,12 +81,15 @@ impl Raft {
                 continue;
             }
             if core::mem::take(&mut progress.heartbeat_due) {
-                let commit_index = if self.config.keeps(Rule::HeartbeatWithinMatch) {
+                let commit_index = if self.config.enforces(Rule::HeartbeatWithinMatch) {
                     commit_index.min(progress.match_index)
                 } else {
                     commit_index
                 };
-                self.send(*follower, Message::Heartbeat(Heartbeat { term, round, commit_index }));
+                self.send_checked(
+                    *follower,
+                    Message::Heartbeat(Heartbeat { term, round, commit_index }),
+                );
             }
             let is_sent_snapshot = progress.sending().is_some();
             let lacks_entries = progress.next_index <= log_start;
@@ -97,26 +103,26 @@ impl Raft {
                 let (to, last) = (*follower, snapshot.last);
                 let sent = snapshot.sent_to(self.membership().is_witness(to));
                 progress.send_snapshot(sent, self.now);
-                self.explain(|| Event::SnapshotSent { to, last });
+                self.emit(|| Event::SnapshotSent { to, last });
             }
             if core::mem::take(&mut progress.probe_due) {
                 self.send_append(*follower, progress, None);
             }
             self.send_entries(*follower, progress, for_witnesses, &mut batch, &mut effects.fetches);
-            self.send_snapshot(*follower, progress, &mut effects.snapshot_reads);
+            self.send_snapshot(*follower, progress, &mut effects.snapshot_chunk_requests);
         }
         if let RoleState::Leader(leader) = &mut self.role {
             leader.followers = followers;
         }
     }
 
-    fn notice_who_keeps_up(&mut self) {
+    fn update_follower_lag(&mut self) {
         let (last, now) = (self.log.last().index, self.now);
         if !self.membership().witnesses().is_empty()
             && let RoleState::Leader(leader) = &mut self.role
         {
             for (_, progress) in &mut leader.followers {
-                progress.keep_up(last, now);
+                progress.update_lag(last, now);
             }
         }
     }
@@ -124,23 +130,23 @@ impl Raft {
     /// Up to where witnesses may have the log. A witness cannot hand an entry on, and denies its vote to all who lack
     /// it; so it must not have one that a majority can do without. And it only stands in for those who cannot keep up:
     /// the others commit without it, so that what is committed is on as many disks as they are.
-    fn safe_for_witnesses(&self) -> LogIndex {
+    fn witness_replication_limit(&self) -> LogIndex {
         const ALL: LogIndex = LogIndex(u64::MAX);
         let (membership, durable) = (self.membership(), self.log.durable());
         let RoleState::Leader(leader) = &self.role else { return LogIndex(0) };
         if membership.witnesses().is_empty() {
             return durable;
         }
-        let with_witnesses = self.reached(|voter| match leader.follower(voter) {
+        let with_witnesses = self.quorum_value(|voter| match leader.follower(voter) {
             _ if membership.is_witness(voter) => ALL,
             Some(progress) => progress.match_index,
             None => durable,
         });
         let timeout = self.config.election_timeout_min;
-        let with_all_others = self.reached(|voter| match leader.follower(voter) {
-            _ if membership.completes_a_majority(voter) => ALL,
+        let with_all_others = self.quorum_value(|voter| match leader.follower(voter) {
+            _ if membership.is_decisive_witness(voter) => ALL,
             _ if membership.is_witness(voter) => LogIndex(0),
-            Some(progress) if !progress.keeps_up(self.now, timeout) => ALL,
+            Some(progress) if !progress.is_up_to_date(self.now, timeout) => ALL,
             Some(progress) => progress.match_index,
             None => durable,
         });
@@ -152,7 +158,7 @@ impl Raft {
         follower: NodeId,
         progress: &mut Progress,
         for_witnesses: LogIndex,
-        batch: &mut Option<(LogIndex, Piece)>,
+        batch: &mut Option<(LogIndex, Segment)>,
         fetches: &mut Vec<Fetch>,
     ) {
         let (messages_max, bytes_max) =
@@ -170,18 +176,18 @@ impl Raft {
                 }
                 return;
             }
-            if progress.next_index < self.log.window_start() {
+            if progress.next_index < self.log.cache_start() {
                 progress.mode = Mode::Fetching { pipeline };
                 return fetches.push(Fetch {
                     purpose: FetchPurpose::Follower(follower),
                     from: progress.next_index,
-                    through: through.min(self.log.window_start().previous()),
+                    through: through.min(self.log.cache_start().previous()),
                     bytes_max: self.config.append_bytes_max,
                 });
             }
             let (next, bytes_max) = (progress.next_index, self.config.append_bytes_max);
             // Most followers lack what came last, and others the same as the one before them.
-            let newest = self.log.window.newest().filter(|piece| {
+            let newest = self.log.cache.newest().filter(|piece| {
                 let is_small = piece.bytes <= bytes_max || piece.entries.len() == 1;
                 piece.first == next && piece.last() <= through && is_small
             });
@@ -190,7 +196,7 @@ impl Raft {
             let due = match newest.or(built.map(|(_, piece)| piece)) {
                 Some(piece) => Some(piece.clone()),
                 None => {
-                    let piece = Piece::new(self.log.batch(next, through, bytes_max));
+                    let piece = Segment::new(self.log.batch(next, through, bytes_max));
                     *batch = piece.clone().map(|piece| (through, piece));
                     piece
                 }
@@ -203,7 +209,7 @@ impl Raft {
         &mut self,
         follower: NodeId,
         progress: &mut Progress,
-        batch: Option<Piece>,
+        batch: Option<Segment>,
     ) {
         let prev_index = progress.next_index.previous();
         let Some(prev_term) = self.log.term_at(prev_index) else {
@@ -217,11 +223,11 @@ impl Raft {
         }
         let mut entries = batch.map_or_else(Entries::default, |piece| piece.entries);
         if self.membership().is_witness(follower) {
-            entries = entries.iter().map(Entry::withheld).collect();
+            entries = entries.iter().map(Entry::strip_payload).collect();
         }
         let (term, leader_commit) = (self.term(), self.commit_index);
         let prev_log = LogId::new(prev_term, prev_index);
-        self.send_controlled(follower, || {
+        self.send_bounded(follower, || {
             Message::AppendEntries(AppendEntries { term, prev_log, entries, leader_commit })
         });
     }
@@ -231,7 +237,7 @@ impl Raft {
         from: NodeId,
         response: AppendEntriesResponse,
     ) {
-        if !self.answers_this_term(from, response.term) {
+        if !self.check_response_term(from, response.term) {
             return;
         }
         let (now, last) = (self.now, self.log.last().index);
@@ -246,36 +252,36 @@ impl Raft {
                 let news = progress.accepted(match_index);
                 progress.catch_up(last, now, timeout);
                 if news {
-                    self.explain(|| Event::MatchAdvanced { follower: from, match_index });
+                    self.emit(|| Event::MatchAdvanced { follower: from, match_index });
                     self.advance_commit(match_index);
                 }
-                self.promote();
+                self.promote_ready_learners();
             }
             AppendResult::Rejected { prev_log, hint } => {
-                if !progress.refusal_counts(prev_log.index) || !self.log.contains(prev_log) {
-                    return self.ignore(from, IgnoreReason::LateAnswer);
+                if !progress.is_current_rejection(prev_log.index) || !self.log.contains(prev_log) {
+                    return self.ignore(from, IgnoreReason::StaleResponse);
                 }
                 // Where nothing is left of the log, a snapshot must do.
-                let agreed = self.log.last_not_after(hint).unwrap_or_default().index;
+                let agreed = self.log.find_conflict_by_term(hint).unwrap_or_default().index;
                 progress.backtrack(agreed.next().min(prev_log.index));
                 if prev_log.index <= progress.match_index {
-                    progress.lost_what_it_had();
+                    progress.pause_until_heartbeat();
                 }
                 let next_index = progress.next_index;
-                self.explain(|| Event::Backtracked { follower: from, next_index });
+                self.emit(|| Event::Backtracked { follower: from, next_index });
             }
         }
     }
 
     pub(crate) fn on_heartbeat_response(&mut self, from: NodeId, response: HeartbeatResponse) {
-        if !self.answers_this_term(from, response.term) {
+        if !self.check_response_term(from, response.term) {
             return;
         }
         let RoleState::Leader(leader) = &mut self.role else { return };
         let current_round = leader.round;
         let Some(progress) = leader.follower_mut(from) else { return };
         if response.round > current_round {
-            return self.ignore(from, IgnoreReason::LateAnswer);
+            return self.ignore(from, IgnoreReason::StaleResponse);
         }
         progress.last_contact = self.now;
         progress.acked_round = progress.acked_round.max(response.round);
@@ -284,16 +290,16 @@ impl Raft {
 
     /// Whether an answer is meant for this leader in this term.
     #[inline(always)]
-    pub(crate) fn answers_this_term(&mut self, from: NodeId, term: crate::Term) -> bool {
+    pub(crate) fn check_response_term(&mut self, from: NodeId, term: crate::Term) -> bool {
         if term > self.term() {
             self.adopt_term(term, from);
             return false;
         }
         let is_own_term =
-            term == self.term() || !self.config.keeps(Rule::AcknowledgementCountsInItsTerm);
+            term == self.term() || !self.config.enforces(Rule::AcknowledgementCountsInItsTerm);
         let current = is_own_term && matches!(self.role, RoleState::Leader(_));
         if !current {
-            self.ignore(from, IgnoreReason::LateAnswer);
+            self.ignore(from, IgnoreReason::StaleResponse);
         }
         current
     }
@@ -306,16 +312,16 @@ impl Raft {
         if matched <= self.commit_index {
             return;
         }
-        let durable = self.log.durable_or_all(self.config.keeps(Rule::LeaderCountsDurable));
+        let durable = self.log.durable_or_all(self.config.enforces(Rule::LeaderCountsDurable));
         // Mostly the leader's own disk is the first, and there is nothing to be counted yet.
         let needs_others =
-            self.membership().majority() > 1 && self.config.keeps(Rule::MajorityCommits);
+            self.membership().majority() > 1 && self.config.enforces(Rule::MajorityCommits);
         let has_more = |(_, progress): &(_, Progress)| progress.match_index > self.commit_index;
         if needs_others && !leader.followers.iter().any(has_more) {
             return;
         }
-        let Some(reached) = self.reached_by_logs(leader, durable) else { return };
-        let is_own = reached >= leader.first_index || !self.config.keeps(Rule::CommitOwnTerm);
+        let Some(reached) = self.match_index_by_logs(leader, durable) else { return };
+        let is_own = reached >= leader.first_index || !self.config.enforces(Rule::CommitOwnTerm);
         if is_own && reached > self.commit_index {
             self.commit_through(reached);
             self.confirm_reads();
@@ -324,19 +330,19 @@ impl Raft {
 
     /// How much of the log a majority has, if the leader has it up to `durable`.
     #[inline(always)]
-    fn reached_by_logs(&self, leader: &Leader, durable: LogIndex) -> Option<LogIndex> {
+    fn match_index_by_logs(&self, leader: &Leader, durable: LogIndex) -> Option<LogIndex> {
         let matched =
             |voter| leader.follower(voter).map_or(durable, |progress| progress.match_index);
         let is_voter = || self.membership().is_voter(self.id());
-        if !self.config.keeps(Rule::RemovedLeaderDoesNotCount) && !is_voter() {
+        if !self.config.enforces(Rule::RemovedLeaderDoesNotCount) && !is_voter() {
             // It takes the place of whoever is last.
             let voters = self.membership().voters();
             let last = voters.iter().copied().min_by_key(|voter| matched(*voter));
-            self.reached(|voter| if Some(voter) == last { durable } else { matched(voter) })
-        } else if !self.config.keeps(Rule::MajorityCommits) {
+            self.quorum_value(|voter| if Some(voter) == last { durable } else { matched(voter) })
+        } else if !self.config.enforces(Rule::MajorityCommits) {
             Some(durable)
         } else {
-            self.reached(matched)
+            self.quorum_value(matched)
         }
     }
 
@@ -346,36 +352,36 @@ impl Raft {
         let from = self.commit_index;
         debug_assert!(from < to && to <= self.log.last().index, "commit stays within the log");
         self.commit_index = to;
-        self.settle(to.min(self.log.durable()));
+        self.release_uncommitted(to.min(self.log.durable()));
         let learned_from = self.leader().filter(|leader| *leader != self.id());
-        self.explain(|| Event::CommitAdvanced { from, to, learned_from });
-        if self.membership_index() > from && !self.config.keeps(Rule::MembershipOnAppend) {
+        self.emit(|| Event::CommitAdvanced { from, to, learned_from });
+        if self.membership_index() > from && !self.config.enforces(Rule::MembershipOnAppend) {
             self.membership_changed();
         }
-        self.continue_change();
+        self.advance_change();
     }
 
     /// What a leader has up to `through` is committed, and durable here.
     #[inline(always)]
-    pub(crate) fn settle(&mut self, through: LogIndex) {
+    pub(crate) fn release_uncommitted(&mut self, through: LogIndex) {
         if let RoleState::Leader(leader) = &mut self.role
-            && through > leader.settled
+            && through > leader.released_through
         {
-            let settled = self.log.window.bytes_between(leader.settled, through);
+            let settled = self.log.cache.bytes_between(leader.released_through, through);
             leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(settled);
-            leader.settled = through;
+            leader.released_through = through;
         }
     }
 
     /// Messages to `peer` are being lost: nothing more is sent ahead until `peer` answers, and a
     /// leader asks with the next heartbeat what `peer` has. Reporting this is optional and spares
     /// traffic; reporting it again causes none.
-    pub fn unreachable(&mut self, peer: NodeId, now: Instant) {
-        if self.begin(now) {
+    pub fn report_unreachable(&mut self, peer: NodeId, now: Instant) {
+        if self.start_input(now) {
             return;
         }
         if let Some(progress) = self.role.progress_of(peer) {
-            progress.unreachable();
+            progress.on_unreachable();
         }
     }
 }

@@ -22,20 +22,20 @@ impl Raft {
     /// Call it after a drain. Reads are not covered, and neither are leases: the numbers of their
     /// rounds are forgotten.
     #[doc(hidden)]
-    pub fn at_rest<'a>(&mut self, tokens: impl IntoIterator<Item = &'a mut Durable>) {
+    pub fn canonicalize<'a>(&mut self, tokens: impl IntoIterator<Item = &'a mut Durable>) {
         debug_assert!(self.config.lease_drift_ppm.is_none(), "leases need a clock that passes");
         let heard_counts = self.config.pre_vote || self.config.check_quorum;
         let is_alive = |at| self.now.saturating_since(at) < self.config.election_timeout_min;
-        self.heard = match self.heard {
+        self.last_leader_contact = match self.last_leader_contact {
             Some((leader, at)) if heard_counts && is_alive(at) => Some((leader, REST)),
             _ => None,
         };
         self.now = REST;
-        self.silent_until = REST;
-        self.timer.rest(REST);
-        self.questions.asked_at = REST;
-        self.returned = None;
-        let earlier = self.durability.rest(REST);
+        self.votes_blocked_until = REST;
+        self.timer.canonicalize(REST);
+        self.forwarded_reads.asked_at = REST;
+        self.last_persisted_batch = None;
+        let earlier = self.durability.canonicalize(REST);
         for token in tokens {
             // What comes back with it spares work, and decides nothing.
             token.entries = Entries::default();
@@ -45,7 +45,7 @@ impl Raft {
         let heartbeat_deadline = REST + self.config.heartbeat_interval;
         let transfer_deadline = REST + self.config.election_timeout_max;
         match &mut self.role {
-            RoleState::Leader(leader) => leader.rest(heartbeat_deadline, transfer_deadline),
+            RoleState::Leader(leader) => leader.canonicalize(heartbeat_deadline, transfer_deadline),
             // In which order the answers came makes no difference.
             RoleState::PreCandidate(ballot) | RoleState::Candidate(ballot) => ballot.answers.sort(),
             RoleState::Follower(_) => {}
@@ -54,12 +54,12 @@ impl Raft {
 }
 
 impl Leader {
-    fn rest(&mut self, heartbeat_deadline: Instant, transfer_deadline: Instant) {
+    fn canonicalize(&mut self, heartbeat_deadline: Instant, transfer_deadline: Instant) {
         self.heartbeat_deadline = heartbeat_deadline;
         self.round = 0;
         self.lease = Lease::default();
         for (_, progress) in &mut self.followers {
-            progress.rest(REST);
+            progress.canonicalize(REST);
         }
         if let Some(transfer) = &mut self.transfer {
             transfer.deadline = transfer_deadline;

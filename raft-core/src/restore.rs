@@ -4,8 +4,8 @@ use crate::entry::{Entry, HardState, Payload, Snapshot};
 use crate::id::{LogId, LogIndex};
 use crate::log::Log;
 use crate::membership::Membership;
-use crate::reconfiguration::Memberships;
-use crate::words::{ensure, in_words};
+use crate::reconfiguration::MembershipHistory;
+use crate::words::{described_enum, ensure};
 
 /// The durable state that a server starts from. A server that starts for the first time pushes no
 /// entries and has the default [`HardState`].
@@ -13,9 +13,9 @@ use crate::words::{ensure, in_words};
 /// The log may be larger than memory: push its entries one by one, the oldest payloads are dropped
 /// on the way.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Restored {
+pub struct RestoredState {
     pub(crate) boot: u64,
-    pub(crate) memberships: Memberships,
+    pub(crate) memberships: MembershipHistory,
     pub(crate) snapshot: Option<Snapshot>,
     pub(crate) hard_state: HardState,
     pub(crate) applied: LogIndex,
@@ -25,7 +25,7 @@ pub struct Restored {
     pub(crate) is_misordered: bool,
 }
 
-in_words! {
+described_enum! {
     /// The durable log is damaged.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     #[non_exhaustive]
@@ -42,7 +42,7 @@ in_words! {
     }
 }
 
-impl Restored {
+impl RestoredState {
     /// Begins with everything but the log and the snapshot.
     ///
     /// `boot` must differ from that of every earlier start of this server that is still in
@@ -50,7 +50,7 @@ impl Restored {
     /// all founders; a server that is to be added later starts with none
     /// (`Membership::default()`) and learns it. `applied` is the last index that the durable state
     /// machine has applied, which is 0 if it lives in memory; it is known to be committed.
-    /// `window_bytes_max` is that of the [`Config`](crate::Config). See the [guide](crate::guide::disk).
+    /// `log_cache_bytes_max` is that of the [`Config`](crate::Config). See the [guide](crate::guide::disk).
     #[must_use]
     pub fn new(
         boot: u64,
@@ -61,7 +61,7 @@ impl Restored {
     ) -> Self {
         Self {
             boot,
-            memberships: Memberships::new(membership),
+            memberships: MembershipHistory::new(membership),
             snapshot: None,
             hard_state,
             applied,
@@ -79,7 +79,7 @@ impl Restored {
         self.memberships.restart(snapshot.last.index, snapshot.membership.clone());
         self.snapshot = Some(snapshot);
         self.is_misordered = self.log.last() != self.log.start();
-        self.log.begin_after(log_start);
+        self.log.reset_to(log_start);
         self
     }
 

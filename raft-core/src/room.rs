@@ -16,14 +16,14 @@ impl Raft {
     /// A leader takes no commands then, and serves reads. It appends an empty entry to find out whether the others have room:
     /// if they commit it, it hands over to one of them, and otherwise it stays, because nobody else could be elected.
     /// A follower does not stand, does not vote and acknowledges nothing.
-    pub fn disk_full(&mut self, full: bool, now: Instant) {
-        if self.begin(now) || self.disk_is_full == full {
+    pub fn set_disk_full(&mut self, full: bool, now: Instant) {
+        if self.start_input(now) || self.disk_is_full == full {
             return;
         }
         self.disk_is_full = full;
-        self.explain(|| Event::DiskFull { full });
+        self.emit(|| Event::DiskFull { full });
         if !full {
-            self.durability.begin_again(now);
+            self.durability.restart_stall_clock(now);
         }
         if full && matches!(self.role, RoleState::Leader(_)) {
             self.append(Payload::Noop);
@@ -31,7 +31,7 @@ impl Raft {
     }
 
     /// A heartbeat interval has passed: a leader without room looks whether the others have some.
-    pub(crate) fn yield_to_room(&mut self) {
+    pub(crate) fn transfer_if_disk_full(&mut self) {
         if !self.disk_is_full || self.commit_index <= self.log.durable() {
             return;
         }

@@ -31,7 +31,7 @@ macro_rules! rules {
             /// Where the rule is written: a section ("§…") or figure of the Raft paper, or a
             /// section of the dissertation; "our own" if neither has it.
             #[must_use]
-            pub fn source(self) -> &'static str {
+            pub fn reference(self) -> &'static str {
                 match self {
                     $(Self::$rule => $source,)*
                 }
@@ -136,10 +136,10 @@ rules! {
 /// The rules that a server breaks.
 #[cfg(feature = "sabotage")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct BrokenRules(u64);
+pub struct DisabledRules(u64);
 
 #[cfg(feature = "sabotage")]
-impl BrokenRules {
+impl DisabledRules {
     /// Breaks one more rule.
     #[must_use]
     pub fn and(self, rule: Rule) -> Self {
@@ -150,14 +150,14 @@ impl BrokenRules {
 impl Config {
     /// Whether a rule is in force.
     #[cfg(feature = "sabotage")]
-    pub(crate) fn keeps(&self, rule: Rule) -> bool {
-        self.broken.0 >> rule as u64 & 1 == 0
+    pub(crate) fn enforces(&self, rule: Rule) -> bool {
+        self.disabled_rules.0 >> rule as u64 & 1 == 0
     }
 
     /// Whether a rule is in force.
     #[cfg(not(feature = "sabotage"))]
     #[inline(always)]
-    pub(crate) const fn keeps(&self, _: Rule) -> bool {
+    pub(crate) const fn enforces(&self, _: Rule) -> bool {
         true
     }
 }

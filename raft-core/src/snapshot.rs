@@ -5,20 +5,22 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::effects::{Effects, Install, Installed, SnapshotPiece, SnapshotRead};
+use crate::effects::{
+    Effects, SnapshotChunk, SnapshotChunkRequest, SnapshotInstall, SnapshotInstalled,
+};
 use crate::entry::Snapshot;
 use crate::event::{Event, IgnoreReason, StopReason};
 use crate::id::{Instant, LogId, LogIndex, NodeId};
 use crate::message::{
     AppendEntriesResponse, AppendResult, InstallSnapshot, InstallSnapshotResponse, Message,
 };
-use crate::progress::{Awaited, Mode, Progress};
+use crate::progress::{Mode, Progress, SnapshotWait};
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
 
 /// A snapshot that arrives.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Incoming {
+pub(crate) struct IncomingSnapshot {
     snapshot: Snapshot,
     received: u64,
     state: IncomingState,
@@ -34,7 +36,7 @@ enum IncomingState {
 }
 
 /// Pieces that are kept until the next drain.
-const PIECES_MAX: usize = 4;
+const UNDRAINED_CHUNKS_MAX: usize = 4;
 
 impl Raft {
     /// A snapshot of the state machine is durable, together with its [`Snapshot`]. The entries up
@@ -48,8 +50,8 @@ impl Raft {
     /// The membership is the one at [`membership_at`](Self::membership_at) of the snapshot's last
     /// entry. A snapshot that is no later than the previous one changes nothing, nor does that of a
     /// server which has not learned yet who the members are: no server could begin with it.
-    pub fn snapshot_taken(&mut self, snapshot: Snapshot, retain_after: LogIndex, now: Instant) {
-        if self.begin(now) {
+    pub fn report_snapshot(&mut self, snapshot: Snapshot, retain_after: LogIndex, now: Instant) {
+        if self.start_input(now) {
             return;
         }
         let last = snapshot.last;
@@ -57,13 +59,13 @@ impl Raft {
         if !is_news || self.membership_at(last.index).validate().is_err() {
             return;
         }
-        if last.index > self.delivered || !self.log.contains(last) {
+        if last.index > self.delivered_index || !self.log.contains(last) {
             return self.stop(StopReason::SnapshotNotOfThisLog { last });
         }
         if snapshot.membership != *self.membership_at(last.index) {
             return self.stop(StopReason::SnapshotMembershipMismatch { last });
         }
-        self.explain(|| Event::SnapshotTaken { last });
+        self.emit(|| Event::SnapshotTaken { last });
         self.replace_snapshot(snapshot);
         self.memberships.compact(last.index);
         let sent = self.transfers().map(|(_, sent)| sent.last.index).min().unwrap_or(last.index);
@@ -80,7 +82,7 @@ impl Raft {
         let (now, timeout) = (self.now, self.config.election_timeout_max);
         let last = snapshot.last;
         let witnesses = self.membership().witnesses().to_vec();
-        let finishes = self.config.keeps(Rule::RunningTransferFinishes);
+        let finishes = self.config.enforces(Rule::RunningTransferFinishes);
         let mut begun = Vec::new();
         if let RoleState::Leader(leader) = &mut self.role {
             for (id, progress) in &mut leader.followers {
@@ -94,7 +96,7 @@ impl Raft {
         }
         self.snapshot = Some(snapshot);
         for to in begun {
-            self.explain(|| Event::SnapshotSent { to, last });
+            self.emit(|| Event::SnapshotSent { to, last });
         }
     }
 
@@ -112,12 +114,12 @@ impl Raft {
     /// this leader is sending it to a follower.
     ///
     /// A caller that has made a new snapshot durable asks this for each earlier one after
-    /// [`snapshot_taken`](Self::snapshot_taken), and removes those that are not needed. So there
+    /// [`report_snapshot`](Self::report_snapshot), and removes those that are not needed. So there
     /// is at most one snapshot besides the latest for each follower that is being sent one. After
     /// a restart only the latest is needed.
     #[must_use]
     pub fn needs_snapshot(&self, snapshot: &Snapshot) -> bool {
-        let is_it = |needed: &Snapshot| needed.is(snapshot.last, snapshot.identity);
+        let is_it = |needed: &Snapshot| needed.matches(snapshot.last, snapshot.identity);
         self.snapshot.as_ref().is_some_and(is_it)
             || self.transfers().any(|(_, sent)| sent.size > 0 && is_it(sent))
     }
@@ -139,53 +141,58 @@ impl Raft {
         &mut self,
         follower: NodeId,
         progress: &mut Progress,
-        reads: &mut Vec<SnapshotRead>,
+        reads: &mut Vec<SnapshotChunkRequest>,
     ) {
         let Mode::Snapshot(sending) = &mut progress.mode else { return };
         let (snapshot, offset) = (&sending.snapshot, sending.offset);
         match sending.awaited {
-            Awaited::Nothing => {
-                sending.awaited = Awaited::Extent;
-                self.send_piece(follower, snapshot.clone(), offset, Bytes::new());
+            SnapshotWait::None => {
+                sending.awaited = SnapshotWait::Extent;
+                self.send_chunk(follower, snapshot.clone(), offset, Bytes::new());
             }
-            Awaited::Turn => {
-                sending.awaited = Awaited::Read;
+            SnapshotWait::Turn => {
+                sending.awaited = SnapshotWait::Read;
                 let left = usize::try_from(snapshot.size - offset).unwrap_or(usize::MAX);
-                let bytes = left.min(self.config.snapshot_piece_bytes_max);
-                reads.push(SnapshotRead {
+                let bytes = left.min(self.config.snapshot_chunk_bytes_max);
+                reads.push(SnapshotChunkRequest {
                     to: follower,
                     snapshot: snapshot.clone(),
                     offset,
                     bytes,
                 });
             }
-            Awaited::Extent | Awaited::Read | Awaited::Answer => {}
+            SnapshotWait::Extent | SnapshotWait::Read | SnapshotWait::Response => {}
         }
     }
 
-    fn send_piece(&mut self, follower: NodeId, snapshot: Snapshot, offset: u64, data: Bytes) {
+    fn send_chunk(&mut self, follower: NodeId, snapshot: Snapshot, offset: u64, data: Bytes) {
         let request = InstallSnapshot { term: self.term(), snapshot, offset, data };
-        self.send_controlled(follower, || Message::InstallSnapshot(Box::new(request)));
+        self.send_bounded(follower, || Message::InstallSnapshot(Box::new(request)));
     }
 
-    /// A piece of the snapshot, in answer to a [`SnapshotRead`]. Late answers are dropped.
-    pub fn snapshot_piece(&mut self, read: SnapshotRead, data: Bytes, now: Instant) {
-        if self.begin(now) {
+    /// A piece of the snapshot, in answer to a [`SnapshotChunkRequest`]. Late answers are dropped.
+    pub fn provide_snapshot_chunk(
+        &mut self,
+        read: SnapshotChunkRequest,
+        data: Bytes,
+        now: Instant,
+    ) {
+        if self.start_input(now) {
             return;
         }
-        let SnapshotRead { to, snapshot, offset: begin, bytes } = read;
+        let SnapshotChunkRequest { to, snapshot, offset: begin, bytes } = read;
         let Some(progress) = self.role.progress_of(to) else { return };
         let Mode::Snapshot(sending) = &mut progress.mode else { return };
-        let is_same = sending.snapshot.is(snapshot.last, snapshot.identity);
-        if !is_same || (sending.offset, sending.awaited) != (begin, Awaited::Read) {
+        let is_same = sending.snapshot.matches(snapshot.last, snapshot.identity);
+        if !is_same || (sending.offset, sending.awaited) != (begin, SnapshotWait::Read) {
             return;
         }
         if data.is_empty() || data.len() > bytes {
-            return self.stop(StopReason::WrongSnapshotPiece);
+            return self.stop(StopReason::WrongSnapshotChunk);
         }
-        sending.awaited = Awaited::Answer;
-        progress.progressed();
-        self.send_piece(to, snapshot, begin, data);
+        sending.awaited = SnapshotWait::Response;
+        progress.on_contact();
+        self.send_chunk(to, snapshot, begin, data);
     }
 
     pub(crate) fn on_install_snapshot(&mut self, from: NodeId, request: InstallSnapshot) {
@@ -193,7 +200,7 @@ impl Raft {
         let (last, identity) = (snapshot.last, snapshot.identity);
         if term < self.term() {
             // The answer says the term, and nothing of a snapshot.
-            return self.answer_piece(from, LogId::default(), 0, 0);
+            return self.ack_chunk(from, LogId::default(), 0, 0);
         }
         if !self.recognize_leader(from, term) {
             return;
@@ -207,12 +214,12 @@ impl Raft {
             self.ignore(from, IgnoreReason::MalformedSnapshot);
         } else if let Some(index) = self.contradicts_committed(last) {
             self.stop(StopReason::CommittedEntryConflict { index });
-        } else if last.index <= self.commit_index && self.config.keeps(Rule::SnapshotIsAhead) {
+        } else if last.index <= self.commit_index && self.config.enforces(Rule::SnapshotIsAhead) {
             // It has all that, and says so as soon as it is on disk.
             self.acknowledge_snapshot(last);
         } else {
-            let received = self.take_piece(from, snapshot, offset, data);
-            self.answer_piece(from, last, identity, received);
+            let received = self.accept_chunk(from, snapshot, offset, data);
+            self.ack_chunk(from, last, identity, received);
         }
     }
 
@@ -232,24 +239,30 @@ impl Raft {
         is_contradiction.then_some(index)
     }
 
-    fn answer_piece(&mut self, leader: NodeId, last: LogId, identity: u64, received: u64) {
+    fn ack_chunk(&mut self, leader: NodeId, last: LogId, identity: u64, received: u64) {
         let response = InstallSnapshotResponse { term: self.term(), last, identity, received };
-        self.send(leader, Message::InstallSnapshotResponse(response));
+        self.send_checked(leader, Message::InstallSnapshotResponse(response));
     }
 
     /// What a snapshot includes is here, however little of it came as entries.
     fn acknowledge_snapshot(&mut self, last: LogId) {
         if let RoleState::Follower(follower) = &mut self.role {
-            follower.ack.reached(LogIndex(0), last.index);
+            follower.ack.note_match(LogIndex(0), last.index);
         }
     }
 
     /// Takes a piece if it is the next one; how much there is of the snapshot then.
-    fn take_piece(&mut self, leader: NodeId, snapshot: Snapshot, offset: u64, data: Bytes) -> u64 {
+    fn accept_chunk(
+        &mut self,
+        leader: NodeId,
+        snapshot: Snapshot,
+        offset: u64,
+        data: Bytes,
+    ) -> u64 {
         let known = self.incoming.as_ref();
         let is_known = known.is_some_and(|incoming| {
-            incoming.snapshot.is(snapshot.last, snapshot.identity)
-                || !self.config.keeps(Rule::PiecesOfOneSnapshot)
+            incoming.snapshot.matches(snapshot.last, snapshot.identity)
+                || !self.config.enforces(Rule::PiecesOfOneSnapshot)
         });
         if known.is_some_and(|incoming| incoming.state != IncomingState::Receiving) {
             return if is_known { snapshot.size } else { 0 };
@@ -264,20 +277,20 @@ impl Raft {
             return received;
         };
         // A leader sends a piece when the one before is answered, so few can wait to be drained.
-        let is_next = offset == received && self.pieces.len() < PIECES_MAX;
+        let is_next = offset == received && self.undrained_chunks.len() < UNDRAINED_CHUNKS_MAX;
         if !is_next || (data.is_empty() && snapshot.size > 0) {
             return received;
         }
         if !is_known {
             let last = snapshot.last;
-            self.explain(|| Event::SnapshotBegun { leader, last });
+            self.emit(|| Event::SnapshotReceiveStarted { leader, last });
         }
         let state =
             if end == snapshot.size { IncomingState::Complete } else { IncomingState::Receiving };
         // That of an empty snapshot is empty: without it, the caller would install what it has of
         // another one.
-        self.pieces.push(SnapshotPiece { snapshot: snapshot.clone(), offset, data });
-        self.incoming = Some(Incoming { snapshot, received: end, state });
+        self.undrained_chunks.push(SnapshotChunk { snapshot: snapshot.clone(), offset, data });
+        self.incoming = Some(IncomingSnapshot { snapshot, received: end, state });
         end
     }
 
@@ -287,57 +300,57 @@ impl Raft {
     }
 
     /// Hands out the pieces that came, and the order to install if they are all there.
-    pub(crate) fn hand_out_snapshot(&mut self, effects: &mut Effects) {
-        if self.incoming.is_none() && self.pieces.is_empty() {
+    pub(crate) fn drain_snapshot(&mut self, effects: &mut Effects) {
+        if self.incoming.is_none() && self.undrained_chunks.is_empty() {
             return;
         }
-        effects.snapshot_pieces.append(&mut self.pieces);
+        effects.snapshot_chunks.append(&mut self.undrained_chunks);
         let boot = self.durability.boot();
         if let Some(incoming) = &mut self.incoming
             && incoming.state == IncomingState::Complete
         {
             incoming.state = IncomingState::Installing;
             let (last, identity) = (incoming.snapshot.last, incoming.snapshot.identity);
-            effects.install = Some(Install {
-                token: Installed { boot, last, identity },
+            effects.install = Some(SnapshotInstall {
+                token: SnapshotInstalled { boot, last, identity },
                 snapshot: incoming.snapshot.clone(),
             });
         }
-        if !self.config.keeps(Rule::SnapshotIsDurable)
+        if !self.config.enforces(Rule::SnapshotIsDurable)
             && let Some(install) = &effects.install
             && let Some(leader) = self.leader()
         {
             let result = AppendResult::Accepted { match_index: install.snapshot.last.index };
             let term = self.term();
             let response = AppendEntriesResponse { term, result };
-            self.send(leader, Message::AppendEntriesResponse(response));
+            self.send_checked(leader, Message::AppendEntriesResponse(response));
         }
     }
 
     /// The snapshot is durable and in the place of the state machine.
-    pub fn snapshot_installed(&mut self, token: Installed, now: Instant) {
-        if self.begin(now) || token.boot != self.durability.boot() {
+    pub fn snapshot_installed(&mut self, token: SnapshotInstalled, now: Instant) {
+        if self.start_input(now) || token.boot != self.durability.boot() {
             return;
         }
         let awaited = self.incoming.take_if(|incoming| {
             incoming.state == IncomingState::Installing
-                && incoming.snapshot.is(token.last, token.identity)
+                && incoming.snapshot.matches(token.last, token.identity)
         });
-        let Some(Incoming { snapshot, .. }) = awaited else { return };
+        let Some(IncomingSnapshot { snapshot, .. }) = awaited else { return };
         let last = snapshot.last;
-        self.settle(last.index);
+        self.release_uncommitted(last.index);
         let conflicts = !self.log.contains(last)
-            && (self.config.keeps(Rule::SnapshotReplacesConflict) || last > self.log.last());
+            && (self.config.enforces(Rule::SnapshotReplacesConflict) || last > self.log.last());
         // A snapshot does not conflict with entries that were committed since it arrived, nor with
         // the log of a server that was elected since.
         let leads = matches!(self.role, RoleState::Leader(_));
         let conflict = self.contradicts_committed(last);
         let conflict = conflict.or_else(|| (conflicts && leads).then_some(last.index));
-        if let Some(index) = conflict.filter(|_| self.config.keeps(Rule::SnapshotIsAhead)) {
+        if let Some(index) = conflict.filter(|_| self.config.enforces(Rule::SnapshotIsAhead)) {
             return self.stop(StopReason::CommittedEntryConflict { index });
         }
-        if conflicts || !self.config.keeps(Rule::SnapshotKeepsSuffix) {
-            let membership = if self.config.keeps(Rule::SnapshotHasMembership) {
+        if conflicts || !self.config.enforces(Rule::SnapshotKeepsSuffix) {
+            let membership = if self.config.enforces(Rule::SnapshotHasMembership) {
                 snapshot.membership.clone()
             } else {
                 self.memberships.latest().1.clone()
@@ -351,26 +364,26 @@ impl Raft {
         }
         self.membership_changed();
         self.replace_snapshot(snapshot);
-        self.refetching = false;
-        self.refetched = None;
-        if self.config.keeps(Rule::SnapshotIsAhead) {
+        self.fetch_in_flight = false;
+        self.fetched_committed = None;
+        if self.config.enforces(Rule::SnapshotIsAhead) {
             self.commit_index = self.commit_index.max(last.index);
-            self.delivered = self.delivered.max(last.index);
+            self.delivered_index = self.delivered_index.max(last.index);
         } else {
-            self.delivered = last.index;
+            self.delivered_index = last.index;
         }
-        self.explain(|| Event::SnapshotInstalled { last });
+        self.emit(|| Event::SnapshotInstalled { last });
         self.acknowledge_snapshot(last);
     }
 
     /// The snapshot that was to be installed is damaged. It is fetched again.
-    pub fn snapshot_damaged(&mut self, install: Install, now: Instant) {
-        if self.begin(now) || install.token.boot != self.durability.boot() {
+    pub fn snapshot_damaged(&mut self, install: SnapshotInstall, now: Instant) {
+        if self.start_input(now) || install.token.boot != self.durability.boot() {
             return;
         }
         let last = install.snapshot.last;
         self.incoming = None;
-        self.explain(|| Event::SnapshotDamaged { last });
+        self.emit(|| Event::SnapshotDamaged { last });
     }
 
     pub(crate) fn on_install_snapshot_response(
@@ -378,7 +391,7 @@ impl Raft {
         from: NodeId,
         response: InstallSnapshotResponse,
     ) {
-        if !self.answers_this_term(from, response.term) {
+        if !self.check_response_term(from, response.term) {
             return;
         }
         let now = self.now;
@@ -386,12 +399,12 @@ impl Raft {
         progress.last_contact = now;
         let sent = progress.sending().map(|sending| &sending.snapshot);
         let is_meant = sent.is_some_and(|sent| {
-            sent.is(response.last, response.identity) && response.received <= sent.size
+            sent.matches(response.last, response.identity) && response.received <= sent.size
         });
         if is_meant {
             progress.has_received(response.received, now);
         } else {
-            self.ignore(from, IgnoreReason::LateAnswer);
+            self.ignore(from, IgnoreReason::StaleResponse);
         }
     }
 }

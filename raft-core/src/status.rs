@@ -125,11 +125,11 @@ impl Raft {
             vote: self.hard_state.vote,
             leader: self.leader(),
             commit_index: self.commit_index,
-            delivered_index: self.delivered,
+            delivered_index: self.delivered_index,
             last_log: self.log.last(),
             durable_index: self.log.durable(),
             election_timer: self
-                .election_is_due()
+                .election_deadline()
                 .map(|deadline| Timer { started: self.timer.started, deadline }),
             votes: ballot.map_or_else(Vec::new, |(ballot, _)| ballot.answers.clone()),
             followers,

@@ -42,7 +42,7 @@ impl ElectionTimer {
 
     /// As it is after it was armed at `now` and drew the shortest timeout, whatever it drew before.
     #[cfg(feature = "model")]
-    pub(crate) fn rest(&mut self, now: Instant) {
+    pub(crate) fn canonicalize(&mut self, now: Instant) {
         (self.seed, self.draws) = (0, 0);
         self.started = now;
         self.deadline = Instant(now.0.saturating_add(self.min));
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timeouts_fill_their_range_evenly() {
+    fn timeouts_are_uniform_over_range() {
         let (min, range) = (Duration::from_millis(150), Duration::from_millis(150));
         let mut timer = ElectionTimer::new(7, Instant(0), min, range);
         let mut buckets = [0_u32; 15];

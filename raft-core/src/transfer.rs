@@ -8,7 +8,7 @@ use crate::message::{Message, TimeoutNow};
 use crate::progress::Progress;
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
-use crate::words::{ensure, in_words};
+use crate::words::{described_enum, ensure};
 
 /// A transfer that is under way.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -16,10 +16,10 @@ pub(crate) struct Transfer {
     pub(crate) target: NodeId,
     pub(crate) deadline: Instant,
     /// Whether the target was told to stand since the last heartbeat.
-    pub(crate) told: bool,
+    pub(crate) timeout_now_sent: bool,
 }
 
-in_words! {
+described_enum! {
     /// Why leadership was not transferred.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     #[non_exhaustive]
@@ -32,7 +32,7 @@ in_words! {
             if (let Some(leader) = leader) "only the leader can hand over: ask {leader}";
             else "only a leader can hand over, and none is known: ask again later";
         /// The target leads already.
-        LeadsAlready => "that server leads already";
+        AlreadyLeader => "that server leads already";
         /// The target is no voter, or will be none after the change that is under way, or is a witness.
         CannotLead(target: NodeId) => "{target} cannot lead: it is no voter, or a witness";
         /// No other voter can lead.
@@ -63,40 +63,41 @@ impl Raft {
         target: Option<NodeId>,
         now: Instant,
     ) -> Result<(), TransferError> {
-        ensure!(!self.begin(now), TransferError::Stopped);
+        ensure!(!self.start_input(now), TransferError::Stopped);
         let RoleState::Leader(leader) = &self.role else {
             return Err(TransferError::NotLeader { leader: self.leader() });
         };
         if let Some(target) = target {
-            ensure!(target != self.id(), TransferError::LeadsAlready);
+            ensure!(target != self.id(), TransferError::AlreadyLeader);
             ensure!(self.membership().can_lead(target), TransferError::CannotLead(target));
         }
         if let Some(transfer) = &leader.transfer {
             return Err(TransferError::Transferring { to: transfer.target });
         }
-        let target = target.or_else(|| self.heir()).ok_or(TransferError::NoTarget)?;
+        let target =
+            target.or_else(|| self.best_transfer_target()).ok_or(TransferError::NoTarget)?;
         let deadline = self.now + self.config.election_timeout_max;
         if let RoleState::Leader(leader) = &mut self.role {
-            leader.transfer = Some(Transfer { target, deadline, told: false });
+            leader.transfer = Some(Transfer { target, deadline, timeout_now_sent: false });
         }
-        self.explain(|| Event::TransferBegun { to: target });
+        self.emit(|| Event::TransferStarted { to: target });
         Ok(())
     }
 
     /// A heartbeat interval has passed: the transfer is given up, or tried again.
-    pub(crate) fn check_transfer(&mut self) {
+    pub(crate) fn expire_transfer(&mut self) {
         let RoleState::Leader(leader) = &mut self.role else { return };
         if let Some(transfer) = &mut leader.transfer {
-            transfer.told = false;
+            transfer.timeout_now_sent = false;
             let to = transfer.target;
             if self.now >= transfer.deadline {
                 leader.transfer = None;
                 if let Some(heir) = leader.follower_mut(to) {
                     heir.transfers_failed = heir.transfers_failed.saturating_add(1);
                 }
-                self.explain(|| Event::TransferAbandoned { to });
+                self.emit(|| Event::TransferTimedOut { to });
                 if self.is_removed() {
-                    self.follow(StepDownReason::Removed);
+                    self.become_follower(StepDownReason::Removed);
                 }
             }
         }
@@ -104,7 +105,7 @@ impl Raft {
 
     /// The best target of a transfer, as far as a leader can tell: a voter that was heard recently,
     /// with which no more transfers failed than with the others, and that has most of the log.
-    fn heir(&self) -> Option<NodeId> {
+    fn best_transfer_target(&self) -> Option<NodeId> {
         let RoleState::Leader(leader) = &self.role else { return None };
         let (membership, timeout) = (self.membership(), self.config.election_timeout_min);
         let heirs = leader.followers.iter().filter(|(id, _)| membership.can_lead(*id));
@@ -119,39 +120,39 @@ impl Raft {
     /// Tells the target to stand for election, if it has the whole log: with less it could not win,
     /// and would only disturb. A leader that is not a voter any more has stayed for this alone, and
     /// steps down: before, a command could follow that the target lacks.
-    pub(crate) fn hand_over(&mut self) {
+    pub(crate) fn send_timeout_now(&mut self) {
         let (term, last) = (self.term(), self.log.last().index);
         let RoleState::Leader(leader) = &mut self.role else { return };
         let Some(transfer) = &mut leader.transfer else { return };
         let target = transfer.target;
-        let waits = self.config.keeps(Rule::TransferTargetHasLog);
+        let waits = self.config.enforces(Rule::TransferTargetHasLog);
         let has_all = |(id, progress): &(NodeId, Progress)| {
             *id == target && (progress.match_index == last || !waits)
         };
-        if transfer.told || !leader.followers.iter().any(has_all) {
+        if transfer.timeout_now_sent || !leader.followers.iter().any(has_all) {
             return;
         }
-        transfer.told = true;
+        transfer.timeout_now_sent = true;
         // From here on the target may win at any moment of this term, however late the message
         // arrives, and followers help it although they hear this leader.
         leader.lease.forfeit();
-        self.send(target, Message::TimeoutNow(TimeoutNow { term }));
+        self.send_checked(target, Message::TimeoutNow(TimeoutNow { term }));
         if self.is_removed() {
-            self.follow(StepDownReason::Removed);
+            self.become_follower(StepDownReason::Removed);
         }
     }
 
     pub(crate) fn on_timeout_now(&mut self, from: NodeId, request: TimeoutNow) {
         if request.term != self.term() {
-            return self.ignore(from, IgnoreReason::OtherTerm);
+            return self.ignore(from, IgnoreReason::WrongTerm);
         }
-        if let Some(reason) = self.cannot_stand() {
+        if let Some(reason) = self.campaign_blocker() {
             return self.ignore(from, reason);
         }
         if let RoleState::Follower(_) = self.role {
-            self.explain(|| Event::ToldToStand { by: from });
+            self.emit(|| Event::TimeoutNowReceived { by: from });
             self.arm_timer();
-            self.campaign(true);
+            self.become_candidate(true);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::alloc::System;
 use bytes::Bytes;
 use raft_core::{
     Config, Effects, Entry, HardState, Instant, LogIndex, Membership, Message, NodeId, Raft,
-    Restored, Role,
+    RestoredState, Role,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -37,10 +37,10 @@ impl Cluster {
         let server = |id: NodeId| {
             let mut config = Config::new(id);
             // So that the window is full soon, and what it costs to move it is counted, too.
-            config.window_bytes_max = 16 << 10;
+            config.log_cache_bytes_max = 16 << 10;
             let membership = Membership::new(voters);
-            let (hard_state, window) = (HardState::default(), config.window_bytes_max);
-            let restored = Restored::new(1, membership, hard_state, LogIndex(0), window);
+            let (hard_state, window) = (HardState::default(), config.log_cache_bytes_max);
+            let restored = RestoredState::new(1, membership, hard_state, LogIndex(0), window);
             Raft::new(config, restored, id.0, Instant(0)).unwrap()
         };
         let mut cluster = Self {
@@ -51,7 +51,7 @@ impl Cluster {
             messages: 0,
         };
         cluster.now = cluster.servers[0].deadline().unwrap();
-        cluster.servers[0].elapse(cluster.now);
+        cluster.servers[0].tick(cluster.now);
         for _ in 0..8 {
             cluster.turn();
         }
@@ -98,7 +98,7 @@ impl Cluster {
 
 /// One test, because the allocations are those of the whole process.
 #[test]
-fn a_batch_costs_one_allocation_and_four_messages_whatever_its_size() {
+fn batch_costs_one_allocation_and_four_messages() {
     for in_flight in [1, 64] {
         let mut cluster = Cluster::elected();
         cluster.commit(BATCHES, in_flight);

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use raft_core::{
     AppendEntriesResponse, AppendResult, Config, Effects, HardState, Instant, LogIndex, Membership,
-    Message, NodeId, PreVoteResponse, ProposeError, Raft, RequestVoteResponse, Restored, Role,
+    Message, NodeId, PreVoteResponse, ProposeError, Raft, RequestVoteResponse, RestoredState, Role,
     Write,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -36,14 +36,15 @@ impl Leader {
         let mut config = Config::new(NodeId(1));
         config.uncommitted_bytes_max = UNCOMMITTED_MAX;
         config.in_flight_bytes_max = IN_FLIGHT_MAX;
-        config.window_bytes_max = WINDOW_MAX;
+        config.log_cache_bytes_max = WINDOW_MAX;
         let membership = Membership::new([1, 2, 3].map(NodeId));
-        let restored = Restored::new(1, membership, HardState::default(), LogIndex(0), WINDOW_MAX);
+        let restored =
+            RestoredState::new(1, membership, HardState::default(), LogIndex(0), WINDOW_MAX);
         let raft = Raft::new(config, restored, 1, Instant(0)).unwrap();
         let effects = Effects::default();
         let mut leader = Self { raft, effects };
         let now = leader.raft.deadline().unwrap();
-        leader.raft.elapse(now);
+        leader.raft.tick(now);
         leader.carry_out();
         let term = leader.raft.term();
         let promise = PreVoteResponse { term, campaign_term: raft_core::Term(1), granted: true };
@@ -85,7 +86,7 @@ fn held(region: &Region<'_, System>) -> usize {
 }
 
 #[test]
-fn a_leader_cut_off_under_load_holds_what_may_be_uncommitted_and_no_more() {
+fn isolated_leader_memory_is_bounded() {
     let _alone = ALONE.lock().unwrap();
     let mut leader = Leader::elected();
     let region = Region::new(MEMORY);
@@ -107,7 +108,7 @@ fn a_leader_cut_off_under_load_holds_what_may_be_uncommitted_and_no_more() {
 }
 
 #[test]
-fn a_leader_with_one_dead_follower_holds_its_window_and_no_more() {
+fn dead_follower_memory_is_bounded() {
     let _alone = ALONE.lock().unwrap();
     let mut leader = Leader::elected();
     let region = Region::new(MEMORY);

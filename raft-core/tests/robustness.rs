@@ -8,10 +8,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendResult, Config, Durable, Effects, Entry, Fetch,
-    HardState, Heartbeat, HeartbeatResponse, Install, InstallSnapshot, InstallSnapshotResponse,
-    Instant, LogId, LogIndex, Membership, Message, NodeId, Payload, PreVote, PreVoteResponse, Raft,
-    ReadIndex, ReadIndexResponse, ReadMode, RequestVote, RequestVoteResponse, Restored, Snapshot,
-    SnapshotRead, Term, TimeoutNow,
+    HardState, Heartbeat, HeartbeatResponse, InstallSnapshot, InstallSnapshotResponse, Instant,
+    LogId, LogIndex, Membership, Message, NodeId, Payload, PreVote, PreVoteResponse, Raft,
+    ReadIndex, ReadIndexResponse, ReadMode, RequestVote, RequestVoteResponse, RestoredState,
+    Snapshot, SnapshotChunkRequest, SnapshotInstall, Term, TimeoutNow,
 };
 
 /// Small numbers, so that they meet; and the largest, which must not overflow.
@@ -31,7 +31,7 @@ fn membership() -> impl Strategy<Value = Membership> {
             Membership::new(voters)
                 .with_outgoing(outgoing)
                 .with_learners(learners)
-                .with_joining(joining)
+                .with_auto_promoted(joining)
                 .with_witnesses(witnesses)
         },
     )
@@ -48,7 +48,7 @@ fn entries() -> impl Strategy<Value = (LogId, Vec<Entry>)> {
         prop_oneof![
             4 => Just(Payload::Noop),
             8 => Just(Payload::Command(Bytes::from_static(b"x"))),
-            1 => Just(Payload::Withheld),
+            1 => Just(Payload::Stripped),
             2 => membership().prop_map(|m| Payload::Membership(m.into())),
         ]
     };
@@ -184,8 +184,8 @@ struct Driver {
     now: Instant,
     tokens: Vec<Durable>,
     fetches: Vec<Fetch>,
-    snapshot_reads: Vec<SnapshotRead>,
-    install: Option<Install>,
+    snapshot_reads: Vec<SnapshotChunkRequest>,
+    install: Option<SnapshotInstall>,
     applied: LogIndex,
     effects: Effects,
     messages: Vec<Message>,
@@ -194,17 +194,17 @@ struct Driver {
 impl Driver {
     fn new(size: u64, witness: bool) -> Self {
         let mut config = Config::new(NodeId(1));
-        config.explain = true;
-        config.window_bytes_max = 100;
+        config.record_events = true;
+        config.log_cache_bytes_max = 100;
         config.uncommitted_bytes_max = 1000;
         config.reads_max = 8;
         config.lease_drift_ppm = Some(1000);
-        config.snapshot_piece_bytes_max = 2;
+        config.snapshot_chunk_bytes_max = 2;
         // Fewer than three voters can have no witness among them.
         config.witness = witness && size > 2;
         let witnesses = config.witness.then_some(config.id);
         let membership = Membership::new((1..=size).map(NodeId)).with_witnesses(witnesses);
-        let restored = Restored::new(1, membership, HardState::default(), LogIndex(0), 0);
+        let restored = RestoredState::new(1, membership, HardState::default(), LogIndex(0), 0);
         Self {
             raft: Raft::new(config, restored, 7, Instant(0)).unwrap(),
             now: Instant(0),
@@ -224,13 +224,13 @@ impl Driver {
             Step::Receive(from, message) => self.raft.receive(NodeId(from), message, now),
             Step::Elapse(millis) => {
                 self.now = now + Duration::from_millis(millis);
-                self.raft.elapse(self.now);
+                self.raft.tick(self.now);
             }
             Step::Propose => drop(self.raft.propose(Bytes::from_static(b"command"), now)),
             Step::Read(mode) => drop(self.raft.read(mode, now)),
             Step::Change(target) => drop(self.raft.change_membership(target, now)),
             Step::Transfer(to) => drop(self.raft.transfer_leadership(Some(NodeId(to)), now)),
-            Step::Unreachable(peer) => self.raft.unreachable(NodeId(peer), now),
+            Step::Unreachable(peer) => self.raft.report_unreachable(NodeId(peer), now),
             // Only what was applied: anything else is a defect of the caller, and stops the server.
             Step::Compact { last, retain } => {
                 let last = LogIndex(last).min(self.applied);
@@ -243,13 +243,13 @@ impl Driver {
                         identity: last.0,
                         size: 3,
                     };
-                    self.raft.snapshot_taken(snapshot, LogIndex(retain), now);
+                    self.raft.report_snapshot(snapshot, LogIndex(retain), now);
                 }
             }
             Step::AnswerSnapshot => {
                 if let Some(read) = self.snapshot_reads.pop() {
                     let data = Bytes::from(vec![0; read.bytes]);
-                    self.raft.snapshot_piece(read, data, now);
+                    self.raft.provide_snapshot_chunk(read, data, now);
                 }
             }
             Step::Install { damaged } => {
@@ -259,7 +259,7 @@ impl Driver {
                     } else {
                         assert!(install.snapshot().last.index > self.applied, "it goes forward");
                         self.applied = install.snapshot().last.index;
-                        self.raft.snapshot_installed(install.done(), now);
+                        self.raft.snapshot_installed(install.installed(), now);
                     }
                 }
             }
@@ -277,7 +277,7 @@ impl Driver {
                 self.raft.drain(&mut self.effects);
                 self.tokens.extend(self.effects.write.take().map(raft_core::Write::synced));
                 self.fetches.append(&mut self.effects.fetches);
-                self.snapshot_reads.append(&mut self.effects.snapshot_reads);
+                self.snapshot_reads.append(&mut self.effects.snapshot_chunk_requests);
                 for entry in self.effects.committed.drain(..).flat_map(|piece| piece.to_vec()) {
                     assert!(self.install.is_none(), "the state machine is being replaced");
                     assert_eq!(entry.id.index, self.applied.next(), "every entry once, in order");
@@ -321,7 +321,7 @@ proptest! {
 
 /// A peer that floods a server which doesn't drain cannot make its memory grow.
 #[test]
-fn answers_that_nobody_drains_are_bounded() {
+fn undrained_read_outcomes_are_bounded() {
     let mut driver = Driver::new(3, false);
     for _ in 0..100_000 {
         let request = PreVote { campaign_term: Term(1), last_log: LogId::default() };

@@ -29,7 +29,7 @@ type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>
 
 /// Entries being applied: the store with their effects, and the counters. Nothing outside changes
 /// until the batch is committed, so an error half-way needs no undoing.
-pub(crate) struct Transition<'a, R> {
+pub(crate) struct BatchApply<'a, R> {
     pub(crate) overlay: Overlay<'a, R>,
     pub(crate) state: StateRecord,
     pub(crate) capacity: Capacity,
@@ -51,7 +51,7 @@ pub(crate) struct Capacity {
     pub(crate) answer_bytes: u64,
 }
 
-impl<'a, R: ReadStore> Transition<'a, R> {
+impl<'a, R: ReadStore> BatchApply<'a, R> {
     pub(crate) fn new(store: &'a R, state: StateRecord, capacity: Capacity) -> Self {
         let overlay = Overlay::new(store);
         Self { overlay, state, capacity, lease_keys_max: None, answer_bytes_max: u64::MAX }
@@ -120,7 +120,7 @@ impl<'a, R: ReadStore> Transition<'a, R> {
         }
         match &command.session {
             None => self.execute(entry, &command.request),
-            Some(session) => self.once(entry, session, &command.request),
+            Some(session) => self.apply_once(entry, session, &command.request),
         }
     }
 
@@ -146,7 +146,7 @@ impl<'a, R: ReadStore> Transition<'a, R> {
         let revision = self.state.revision;
         let next = revision.checked_add(1).ok_or(StoreFault::Damaged("the revision is absurd"))?;
         let mut changes =
-            Changes { transition: self, next: Revision::first_of(next), answer_bytes: 0 };
+            RevisionWriter { transition: self, next: Revision::first_of(next), answer_bytes: 0 };
         let result = match request {
             Request::Put(put) => match changes.refuses_puts(&[put], &[])? {
                 None => Ok(RequestResult::Put(changes.put(put)?)),
@@ -226,15 +226,15 @@ impl Relation {
 }
 
 /// The changes of one request: they share a main revision, which exists once there is one of them.
-pub(crate) struct Changes<'t, 'a, R> {
-    pub(crate) transition: &'t mut Transition<'a, R>,
+pub(crate) struct RevisionWriter<'t, 'a, R> {
+    pub(crate) transition: &'t mut BatchApply<'a, R>,
     /// The revision of the next change.
     next: Revision,
     /// The size of the pairs that the request returns so far.
     answer_bytes: u64,
 }
 
-impl<R: ReadStore> Changes<'_, '_, R> {
+impl<R: ReadStore> RevisionWriter<'_, '_, R> {
     /// The revision of the state machine with the changes so far.
     fn revision(&self) -> i64 {
         if self.next.sub == 0 { self.transition.state.revision } else { self.next.main }
@@ -341,7 +341,7 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         self.transition.overlay.put(current, record.clone());
         let hung_on = prev_kv.as_ref().map_or(0, |kv| kv.lease);
         self.move_key(&put.key, hung_on, put.lease)?;
-        self.record(&put.key, record, VersionRecord { removed: false });
+        self.write_version(&put.key, record, VersionRecord { removed: false });
         let prev_kv = prev_kv.filter(|_| put.prev_kv);
         if let Some(kv) = &prev_kv {
             self.returns(kv);
@@ -356,7 +356,7 @@ impl<R: ReadStore> Changes<'_, '_, R> {
             ControlFlow::Continue(())
         })?;
         for kv in &removed {
-            self.remove(kv)?;
+            self.delete_key(kv)?;
             if delete.prev_kv {
                 self.returns(kv);
             }
@@ -368,7 +368,7 @@ impl<R: ReadStore> Changes<'_, '_, R> {
     }
 
     /// Removes a key that is there.
-    pub(crate) fn remove(&mut self, kv: &KeyValue) -> Result<(), R> {
+    pub(crate) fn delete_key(&mut self, kv: &KeyValue) -> Result<(), R> {
         let tombstone = wire::KeyValue {
             key: kv.key.clone(),
             mod_revision: self.next.main,
@@ -378,15 +378,15 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         self.transition.overlay.delete(current);
         self.move_key(&kv.key, kv.lease, 0)?;
         let tombstone = tombstone.encode_to_vec().into();
-        self.record(&kv.key, tombstone, VersionRecord { removed: true });
+        self.write_version(&kv.key, tombstone, VersionRecord { removed: true });
         Ok(())
     }
 
     /// Writes a change into history.
-    fn record(&mut self, key: &[u8], record: Bytes, version: VersionRecord) {
+    fn write_version(&mut self, key: &[u8], record: Bytes, version: VersionRecord) {
         let history_key = layout::history_key(self.next);
         let digest = &mut self.transition.state.digest;
-        *digest = digest.wrapping_add(fingerprint::of_pair(&history_key, &record));
+        *digest = digest.wrapping_add(fingerprint::pair_fingerprint(&history_key, &record));
         self.transition.overlay.put(history_key, record);
         self.transition
             .overlay

@@ -11,7 +11,7 @@ use prost::Message;
 use crate::error::StoreFault;
 use crate::fingerprint;
 use crate::layout::{self, Revision};
-use crate::lease::{self, Stored};
+use crate::lease::{self, StoredLease};
 use crate::range::KeyRange;
 use crate::read;
 use crate::store::{Order, ReadStore};
@@ -24,7 +24,7 @@ type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>
 pub(crate) fn audit<R: ReadStore>(store: &R, state: &StateRecord) -> Result<(), R> {
     let (changes, history_digest) = history(store, state)?;
     let present = versions(store, changes)?;
-    let (from, to) = layout::current_span(&KeyRange::all());
+    let (from, to) = layout::current_range(&KeyRange::all());
     require::<R>(
         read::count(store, &from, &to)? == present,
         "the number of newest records is not that of keys present",
@@ -51,7 +51,7 @@ fn history<R: ReadStore>(store: &R, state: &StateRecord) -> Result<(u64, u64), R
             revision == Revision::first_of(before.main + 1)
         };
         require::<R>(follows, "history has a hole")?;
-        digest = digest.wrapping_add(fingerprint::of_pair(&key, &record));
+        digest = digest.wrapping_add(fingerprint::pair_fingerprint(&key, &record));
         let record: KeyValue = read::decode(record, "a record of history does not decode")?;
         require::<R>(
             record.mod_revision == revision.main,
@@ -69,7 +69,7 @@ fn versions<R: ReadStore>(store: &R, changes: u64) -> Result<u64, R> {
     let mut seen = 0;
     let mut present = 0;
     let mut before: Option<(Bytes, KeyValue)> = None;
-    let (from, to) = layout::versions_span(&KeyRange::all());
+    let (from, to) = layout::version_range(&KeyRange::all());
     for entry in store.scan(&from, &to, Order::Ascending) {
         let (version_key, version) = entry.map_err(StoreFault::Store)?;
         let (group, revision) = layout::split_version_key(&version_key)
@@ -134,7 +134,7 @@ fn sessions<R: ReadStore>(store: &R, state: &StateRecord) -> Result<u64, R> {
     let (from, to) = layout::sessions();
     for entry in store.scan(&from, &to, Order::Ascending) {
         let (key, bytes) = entry.map_err(StoreFault::Store)?;
-        digest = digest.wrapping_add(fingerprint::of_pair(&key, &bytes));
+        digest = digest.wrapping_add(fingerprint::pair_fingerprint(&key, &bytes));
         let record: SessionRecord = read::decode(bytes, "a session does not decode")?;
         require::<R>(
             record.last_used > state.session_horizon && record.last_used <= state.applied_index,
@@ -164,8 +164,8 @@ fn leases<R: ReadStore>(store: &R, state: &StateRecord) -> Result<u64, R> {
     let (from, to) = layout::leases();
     for entry in store.scan(&from, &to, Order::Ascending) {
         let (key, bytes) = entry.map_err(StoreFault::Store)?;
-        let Stored { lease, keys, .. } = lease::of_entry(&key, bytes)?;
-        digest = digest.wrapping_add(lease.digest());
+        let StoredLease { lease, keys, .. } = lease::of_entry(&key, bytes)?;
+        digest = digest.wrapping_add(lease.fingerprint());
         require::<R>(lease.granted_at <= state.applied_index, "a lease was granted in the future")?;
         if let Some(keys) = keys {
             require::<R>(
@@ -184,7 +184,7 @@ fn leases<R: ReadStore>(store: &R, state: &StateRecord) -> Result<u64, R> {
     for entry in store.scan(&from, &to, Order::Ascending) {
         let (key, _) = entry.map_err(StoreFault::Store)?;
         let (id, key) = layout::lease_id(&key)
-            .zip(layout::key_of_lease(&key))
+            .zip(layout::split_lease_key_entry(&key))
             .ok_or(StoreFault::Damaged("a key of the lease keys is too short"))?;
         require::<R>(
             read::latest(store, &key)?.is_some_and(|kv| kv.lease == id),

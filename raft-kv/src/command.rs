@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::range::{KeyRange, Projection, RangeRequest};
+use crate::range::{Fields, KeyRange, RangeRequest};
 
 /// A command: a request, and the session that makes a retry of it apply once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -163,7 +163,7 @@ impl Txn {
                 operand: Operand::ModRevision(mod_revision),
             }]),
             success: Vec::from([Op::Put(put)]),
-            failure: Vec::from([Op::Range(RangeRequest::new(keys).projection(Projection::Keys))]),
+            failure: Vec::from([Op::Range(RangeRequest::new(keys).projection(Fields::Keys))]),
         }
     }
 }

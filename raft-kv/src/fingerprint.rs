@@ -25,7 +25,7 @@ fn absorb_bytes(hash: u64, bytes: &[u8]) -> u64 {
 }
 
 /// Spreads every bit over the whole word, so that sums of hashes do not cancel by structure.
-fn spread(mut hash: u64) -> u64 {
+fn finalize(mut hash: u64) -> u64 {
     hash ^= hash >> 32;
     hash = hash.wrapping_mul(MULTIPLIER);
     hash ^= hash >> 29;
@@ -34,13 +34,13 @@ fn spread(mut hash: u64) -> u64 {
 }
 
 /// The part of a pair in the digest.
-pub(crate) fn of_pair(key: &[u8], value: &[u8]) -> u64 {
-    spread(absorb_bytes(absorb_bytes(0, key), value))
+pub(crate) fn pair_fingerprint(key: &[u8], value: &[u8]) -> u64 {
+    finalize(absorb_bytes(absorb_bytes(0, key), value))
 }
 
 /// The fingerprint of a state: its digest with the counters that clients can observe. The applied
 /// index is not among them.
-pub(crate) fn of_state(state: &StateRecord) -> u64 {
+pub(crate) fn state_fingerprint(state: &StateRecord) -> u64 {
     let words =
         [state.revision.cast_unsigned(), state.sessions, state.session_horizon, state.digest];
     let hash = words.into_iter().fold(0, absorb);
@@ -49,5 +49,5 @@ pub(crate) fn of_state(state: &StateRecord) -> u64 {
         (0, 0) => hash,
         (leases, assigned) => absorb(absorb(hash, leases), assigned),
     };
-    spread(leases)
+    finalize(leases)
 }

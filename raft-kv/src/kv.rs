@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::apply::{Capacity, Transition};
+use crate::apply::{BatchApply, Capacity};
 use crate::changes::{Changes, ChangesRequest};
 use crate::entry::{Entry, EntryId};
 use crate::error::{ApplyError, OpenError, ReadError, StoreFault};
@@ -90,11 +90,11 @@ impl<S: Store> Kv<S> {
         Ok(outcomes)
     }
 
-    fn begin(&self) -> Result<Transition<'_, S>, ApplyError<S::Error>> {
+    fn begin(&self) -> Result<BatchApply<'_, S>, ApplyError<S::Error>> {
         if self.stopped {
             return Err(ApplyError::Stopped);
         }
-        let mut transition = Transition::new(&self.store, self.state, self.capacity);
+        let mut transition = BatchApply::new(&self.store, self.state, self.capacity);
         if self.state.applied_index == 0 {
             let key = Bytes::from_static(layout::FORMAT_KEY);
             transition.overlay.put(key, format_record(1));

@@ -77,7 +77,7 @@ impl Revision {
 pub(crate) type Span = (Bytes, Bytes);
 
 /// All of the store.
-pub(crate) fn everything() -> Span {
+pub(crate) fn full_range() -> Span {
     (Bytes::new(), Bytes::from_static(&[u8::MAX]))
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn current_key(key: &[u8]) -> Bytes {
     prefixed(CURRENT, key, 0).into()
 }
 
-pub(crate) fn current_span(keys: &KeyRange) -> Span {
+pub(crate) fn current_range(keys: &KeyRange) -> Span {
     let from = current_key(&keys.start);
     let to = match keys.stop() {
         End::Single => {
@@ -143,7 +143,7 @@ pub(crate) fn split_version_key(key: &Bytes) -> Option<(Bytes, Revision)> {
 }
 
 /// All versions of a range of keys.
-pub(crate) fn versions_span(keys: &KeyRange) -> Span {
+pub(crate) fn version_range(keys: &KeyRange) -> Span {
     let from = versions_of(&keys.start);
     let to = match keys.stop() {
         End::Single => {
@@ -161,7 +161,7 @@ pub(crate) fn versions_span(keys: &KeyRange) -> Span {
 }
 
 /// The versions of one key up to and including revision `main`.
-pub(crate) fn versions_until(key: &[u8], main: i64) -> Span {
+pub(crate) fn version_range_until(key: &[u8], main: i64) -> Span {
     let to = version_key(key, Revision::first_of(main.saturating_add(1)));
     (versions_of(key).into(), to)
 }
@@ -212,7 +212,7 @@ pub(crate) fn leases() -> Span {
 }
 
 pub(crate) fn lease_key(id: i64) -> Bytes {
-    prefixed(LEASES, &ordered(id), 0).into()
+    prefixed(LEASES, &order_preserving(id), 0).into()
 }
 
 /// The lease of a key of `leases` or of `lease keys`.
@@ -230,20 +230,20 @@ pub(crate) fn lease_keys() -> Span {
 /// The keys of a lease.
 pub(crate) fn lease_keys_of(id: i64) -> Span {
     let to = match id.checked_add(1) {
-        Some(next) => prefixed(LEASE_KEYS, &ordered(next), 0).into(),
+        Some(next) => prefixed(LEASE_KEYS, &order_preserving(next), 0).into(),
         None => table(LEASE_KEYS).1,
     };
-    (prefixed(LEASE_KEYS, &ordered(id), 0).into(), to)
+    (prefixed(LEASE_KEYS, &order_preserving(id), 0).into(), to)
 }
 
-pub(crate) fn lease_key_key(id: i64, key: &[u8]) -> Bytes {
-    let mut bytes = prefixed(LEASE_KEYS, &ordered(id), key.len());
+pub(crate) fn lease_key_entry(id: i64, key: &[u8]) -> Bytes {
+    let mut bytes = prefixed(LEASE_KEYS, &order_preserving(id), key.len());
     bytes.extend_from_slice(key);
     bytes.into()
 }
 
 /// The user key of a key of `lease keys`.
-pub(crate) fn key_of_lease(key: &Bytes) -> Option<Bytes> {
+pub(crate) fn split_lease_key_entry(key: &Bytes) -> Option<Bytes> {
     let at = 1 + size_of::<i64>();
     (key.len() >= at).then(|| key.slice(at..))
 }
@@ -251,6 +251,6 @@ pub(crate) fn key_of_lease(key: &Bytes) -> Option<Bytes> {
 const SIGN: u64 = 1 << 63;
 
 /// A number so that the order of the bytes is the order of the numbers, negative ones first.
-fn ordered(id: i64) -> [u8; 8] {
+fn order_preserving(id: i64) -> [u8; 8] {
     (id.cast_unsigned() ^ SIGN).to_be_bytes()
 }

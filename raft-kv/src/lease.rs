@@ -11,7 +11,7 @@ use core::result::Result as Either;
 use bytes::Bytes;
 use prost::Message;
 
-use crate::apply::{Changes, Transition};
+use crate::apply::{BatchApply, RevisionWriter};
 use crate::command::{Grant, Put, Revoke};
 use crate::error::StoreFault;
 use crate::fingerprint;
@@ -49,7 +49,7 @@ pub struct Lease {
 
 /// A lease as it stands in the store.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stored {
+pub(crate) struct StoredLease {
     pub(crate) lease: Lease,
     /// How many keys hang on it, if that was ever counted.
     pub(crate) keys: Option<u64>,
@@ -59,7 +59,7 @@ const MISCOUNTED: &str = "the keys of a lease are not as counted";
 
 type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
 
-impl<R: ReadStore> Transition<'_, R> {
+impl<R: ReadStore> BatchApply<'_, R> {
     pub(crate) fn is_lease(&self, id: i64) -> Result<bool, R> {
         Ok(get(&self.overlay, id)?.is_some())
     }
@@ -77,12 +77,12 @@ impl<R: ReadStore> Transition<'_, R> {
             return Ok(Err(Rejection::TooManyLeases { max }));
         }
         let id = match grant.id {
-            0 => self.choose(index)?,
+            0 => self.allocate_id(index)?,
             id => id,
         };
         let lease = Lease { id, ttl: grant.ttl, granted_at: index };
         let digest = &mut self.state.digest;
-        *digest = digest.wrapping_add(lease.digest());
+        *digest = digest.wrapping_add(lease.fingerprint());
         self.overlay.put(layout::lease_key(id), lease.record(Some(0)));
         self.state.leases += 1;
         Ok(Ok(GrantResult { lease }))
@@ -90,7 +90,7 @@ impl<R: ReadStore> Transition<'_, R> {
 
     /// A number for a lease that was never chosen before: whoever still holds on to an earlier lease must not keep this
     /// one alive.
-    fn choose(&mut self, index: u64) -> Result<i64, R> {
+    fn allocate_id(&mut self, index: u64) -> Result<i64, R> {
         let absurd = || StoreFault::Damaged("the number of a lease is absurd");
         let after = |id: i64| id.checked_add(1).ok_or_else(absurd);
         let mut id =
@@ -103,7 +103,7 @@ impl<R: ReadStore> Transition<'_, R> {
     }
 }
 
-impl<R: ReadStore> Changes<'_, '_, R> {
+impl<R: ReadStore> RevisionWriter<'_, '_, R> {
     /// Why a request must not do these puts and delete these ranges: a lease is not there, or more keys would hang on it than
     /// may. It is a matter of what they come to, not of their order: all make one revision.
     pub(crate) fn refuses_puts(
@@ -122,13 +122,13 @@ impl<R: ReadStore> Changes<'_, '_, R> {
             let Some(max) = self.transition.lease_keys_max else {
                 continue;
             };
-            let before = self.count_keys(stored)?;
+            let before = self.key_count(stored)?;
             // As a rule there is room, wherever the keys hung before.
             let most = before.saturating_add(hung.len() as u64);
             if most <= max {
                 continue;
             }
-            let after = most.saturating_sub(self.taken_off(id, puts, deletes)?);
+            let after = most.saturating_sub(self.detached_keys(id, puts, deletes)?);
             // Where there were too many before there was a bound, what adds none is not refused.
             if after > max && after > before {
                 return Ok(Some(Rejection::TooManyKeys { lease: id, max }));
@@ -138,7 +138,7 @@ impl<R: ReadStore> Changes<'_, '_, R> {
     }
 
     /// How many keys hang on a lease. One from before keys were counted says so from here on.
-    fn count_keys(&mut self, Stored { lease, keys }: Stored) -> Result<u64, R> {
+    fn key_count(&mut self, StoredLease { lease, keys }: StoredLease) -> Result<u64, R> {
         if let Some(keys) = keys {
             return Ok(keys);
         }
@@ -151,7 +151,7 @@ impl<R: ReadStore> Changes<'_, '_, R> {
 
     /// How many of the keys that hang on a lease are put again, wherever they hang then, or deleted. No request puts a key
     /// twice, or puts and deletes it.
-    fn taken_off(&self, id: i64, puts: &[&Put], deletes: &[&KeyRange]) -> Result<u64, R> {
+    fn detached_keys(&self, id: i64, puts: &[&Put], deletes: &[&KeyRange]) -> Result<u64, R> {
         let overlay = &self.transition.overlay;
         let mut taken = 0;
         for put in puts {
@@ -172,20 +172,20 @@ impl<R: ReadStore> Changes<'_, '_, R> {
             return Ok(());
         }
         if from != 0 {
-            self.transition.overlay.delete(layout::lease_key_key(from, key));
-            self.count(from, |keys| keys.checked_sub(1))?;
+            self.transition.overlay.delete(layout::lease_key_entry(from, key));
+            self.update_count(from, |keys| keys.checked_sub(1))?;
         }
         if to != 0 {
-            self.transition.overlay.put(layout::lease_key_key(to, key), Bytes::new());
-            self.count(to, |keys| keys.checked_add(1))?;
+            self.transition.overlay.put(layout::lease_key_entry(to, key), Bytes::new());
+            self.update_count(to, |keys| keys.checked_add(1))?;
         }
         Ok(())
     }
 
     /// Changes how many keys hang on a lease, if that is known.
-    fn count(&mut self, id: i64, change: impl FnOnce(u64) -> Option<u64>) -> Result<(), R> {
+    fn update_count(&mut self, id: i64, change: impl FnOnce(u64) -> Option<u64>) -> Result<(), R> {
         let overlay = &mut self.transition.overlay;
-        let Some(Stored { lease, keys }) = get(overlay, id)? else {
+        let Some(StoredLease { lease, keys }) = get(overlay, id)? else {
             return Err(StoreFault::Damaged("a key hangs on a lease that is gone"));
         };
         if let Some(keys) = keys {
@@ -201,7 +201,7 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         revoke: &Revoke,
     ) -> Result<Either<RevokeResult, Rejection>, R> {
         let id = revoke.id;
-        let Some(Stored { lease, keys: counted }) = get(&self.transition.overlay, id)? else {
+        let Some(StoredLease { lease, keys: counted }) = get(&self.transition.overlay, id)? else {
             return Ok(Err(Rejection::LeaseNotFound { id }));
         };
         if let Some(expiry) = revoke.expiry
@@ -216,11 +216,11 @@ impl<R: ReadStore> Changes<'_, '_, R> {
         for key in &keys {
             let kv = read::latest(&self.transition.overlay, key)?
                 .ok_or(StoreFault::Damaged("a lease has a key that is not there"))?;
-            self.remove(&kv)?;
+            self.delete_key(&kv)?;
         }
-        let Transition { overlay, state, .. } = self.transition;
+        let BatchApply { overlay, state, .. } = self.transition;
         let digest = &mut state.digest;
-        *digest = digest.wrapping_sub(lease.digest());
+        *digest = digest.wrapping_sub(lease.fingerprint());
         overlay.delete(layout::lease_key(id));
         state.leases = state.leases.saturating_sub(1);
         Ok(Ok(RevokeResult { lease, deleted: keys.len() as u64 }))
@@ -234,12 +234,12 @@ impl Lease {
 
     /// Its part in the digest: without its number of keys, which follows from history, and which not every replica has
     /// counted.
-    pub(crate) fn digest(&self) -> u64 {
-        fingerprint::of_pair(&layout::lease_key(self.id), &self.record(None))
+    pub(crate) fn fingerprint(&self) -> u64 {
+        fingerprint::pair_fingerprint(&layout::lease_key(self.id), &self.record(None))
     }
 }
 
-impl Stored {
+impl StoredLease {
     fn of_record<E>(id: i64, record: Bytes) -> Either<Self, StoreFault<E>> {
         let LeaseRecord { ttl, granted_at, keys } =
             read::decode(record, "a lease does not decode")?;
@@ -247,9 +247,9 @@ impl Stored {
     }
 }
 
-pub(crate) fn get<R: ReadStore>(store: &R, id: i64) -> Result<Option<Stored>, R> {
+pub(crate) fn get<R: ReadStore>(store: &R, id: i64) -> Result<Option<StoredLease>, R> {
     let record = store.get(&layout::lease_key(id));
-    record.map_err(StoreFault::Store)?.map(|record| Stored::of_record(id, record)).transpose()
+    record.map_err(StoreFault::Store)?.map(|record| StoredLease::of_record(id, record)).transpose()
 }
 
 pub(crate) fn all<R: ReadStore>(store: &R) -> Result<Vec<Lease>, R> {
@@ -262,16 +262,17 @@ pub(crate) fn all<R: ReadStore>(store: &R) -> Result<Vec<Lease>, R> {
 }
 
 /// A lease of an entry of `leases`.
-pub(crate) fn of_entry<E>(key: &[u8], record: Bytes) -> Either<Stored, StoreFault<E>> {
+pub(crate) fn of_entry<E>(key: &[u8], record: Bytes) -> Either<StoredLease, StoreFault<E>> {
     let id = layout::lease_id(key).ok_or(StoreFault::Damaged("a key of the leases is short"));
-    Stored::of_record(id?, record)
+    StoredLease::of_record(id?, record)
 }
 
 pub(crate) fn keys_of<R: ReadStore>(store: &R, id: i64, limit: usize) -> Result<Vec<Bytes>, R> {
     let (from, to) = layout::lease_keys_of(id);
     let entries = store.scan(&from, &to, Order::Ascending).map(|entry| {
         let (key, _) = entry.map_err(StoreFault::Store)?;
-        layout::key_of_lease(&key).ok_or(StoreFault::Damaged("a key of a lease is too short"))
+        layout::split_lease_key_entry(&key)
+            .ok_or(StoreFault::Damaged("a key of a lease is too short"))
     });
     entries.take(limit).collect()
 }

@@ -60,13 +60,13 @@ pub struct Lessor {
     now: Duration,
     /// The index of the latest entry whose outcome the lessor knows.
     observed: u64,
-    leases: BTreeMap<i64, Held>,
+    leases: BTreeMap<i64, TrackedLease>,
     /// When something is to be done about each lease.
     due: BTreeSet<(Duration, i64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Held {
+struct TrackedLease {
     lease: Lease,
     /// When its time is over.
     ends: Duration,
@@ -112,7 +112,7 @@ impl Lessor {
             due: BTreeSet::new(),
         };
         for lease in view.leases()? {
-            lessor.hold(lease);
+            lessor.track(lease);
         }
         Ok(lessor)
     }
@@ -137,12 +137,12 @@ impl Lessor {
         };
         match &response.result {
             RequestResult::Grant(grant) if grant.lease.granted_at == index => {
-                self.hold(grant.lease);
+                self.track(grant.lease);
             }
             RequestResult::Revoke(revoke) => {
                 let id = revoke.lease.id;
                 if self.held(id).map(|held| held.lease) == Some(revoke.lease) {
-                    self.forget(id);
+                    self.untrack(id);
                 }
             }
             _ => {}
@@ -159,7 +159,7 @@ impl Lessor {
         if held.ends <= self.now {
             return Err(RenewError::Expired { id });
         }
-        self.hold(held.lease);
+        self.track(held.lease);
         Ok(held.lease)
     }
 
@@ -199,21 +199,21 @@ impl Lessor {
         self.now = self.now.max(now);
     }
 
-    fn held(&self, id: i64) -> Option<Held> {
+    fn held(&self, id: i64) -> Option<TrackedLease> {
         self.leases.get(&id).copied()
     }
 
     /// Gives a lease all of its time from the latest clock reading on.
-    fn hold(&mut self, lease: Lease) {
-        self.forget(lease.id);
+    fn track(&mut self, lease: Lease) {
+        self.untrack(lease.id);
         let time_to_live = Duration::from_secs(lease.ttl.max(0).cast_unsigned());
         let ends = self.now.saturating_add(time_to_live);
         self.due.insert((ends, lease.id));
-        let held = Held { lease, ends, due: ends };
+        let held = TrackedLease { lease, ends, due: ends };
         self.leases.insert(lease.id, held);
     }
 
-    fn forget(&mut self, id: i64) {
+    fn untrack(&mut self, id: i64) {
         if let Some(held) = self.leases.remove(&id) {
             self.due.remove(&(held.due, id));
         }

@@ -103,9 +103,9 @@ pub use outcome::{
     ANSWER_BYTES_MAX, DeleteResult, GrantResult, OpResult, Outcome, PutResult, Rejection,
     RequestResult, Response, RevokeResult, TxnResult,
 };
-pub use range::{Counting, KeyRange, KeyValue, Projection, RangeRequest, RangeResponse};
+pub use range::{CountMode, Fields, KeyRange, KeyValue, RangeRequest, RangeResponse};
 pub use session::{SESSION_OUTCOME_BYTES_MAX, SESSIONS_MAX};
-pub use store::{Batch, Directed, Order, ReadStore, Store, Write, directed};
+pub use store::{Batch, Order, Ordered, ReadStore, Store, Write, with_order};
 pub use validate::{KEY_BYTES_MAX, Limits, Malformed, ValidateError};
 pub use view::View;
 pub use wire::{DecodeError, OutcomeDecodeError};

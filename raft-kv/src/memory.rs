@@ -5,7 +5,7 @@ use core::convert::Infallible;
 
 use bytes::Bytes;
 
-use crate::store::{Batch, Order, ReadStore, Store, Write, directed, span};
+use crate::store::{Batch, Order, ReadStore, Store, Write, range_of, with_order};
 
 /// An ordered byte store in memory. A clone is a snapshot: keys and values are shared, not copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,7 +45,7 @@ impl ReadStore for MemoryStore {
         to: &[u8],
         order: Order,
     ) -> impl Iterator<Item = Result<(Bytes, Bytes), Infallible>> {
-        directed(span(&self.pairs, from, to), order)
+        with_order(range_of(&self.pairs, from, to), order)
             .map(|(key, value)| Ok((key.clone(), value.clone())))
     }
 }

@@ -118,7 +118,7 @@ impl KeyRange {
 
 /// What a range read returns of each key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Projection {
+pub enum Fields {
     /// Keys and values.
     #[default]
     KeyValues,
@@ -130,7 +130,7 @@ pub enum Projection {
 
 /// How far a range read counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Counting {
+pub enum CountMode {
     /// Every key in the range, whatever the limit, as etcd does. Costs a scan of the whole range.
     #[default]
     WholeRange,
@@ -150,9 +150,9 @@ pub struct RangeRequest {
     /// The order of the keys returned; with a limit, which end of the range they are from.
     pub order: Order,
     /// What to return of each key.
-    pub projection: Projection,
+    pub projection: Fields,
     /// What [`RangeResponse::count`] covers.
-    pub counting: Counting,
+    pub counting: CountMode,
 }
 
 impl RangeRequest {
@@ -164,8 +164,8 @@ impl RangeRequest {
             revision: None,
             limit: None,
             order: Order::Ascending,
-            projection: Projection::KeyValues,
-            counting: Counting::WholeRange,
+            projection: Fields::KeyValues,
+            counting: CountMode::WholeRange,
         }
     }
 
@@ -192,14 +192,14 @@ impl RangeRequest {
 
     /// The same read, returning something else of each key.
     #[must_use]
-    pub fn projection(mut self, projection: Projection) -> Self {
+    pub fn projection(mut self, projection: Fields) -> Self {
         self.projection = projection;
         self
     }
 
     /// The same read, counting differently.
     #[must_use]
-    pub fn counting(mut self, counting: Counting) -> Self {
+    pub fn counting(mut self, counting: CountMode) -> Self {
         self.counting = counting;
         self
     }
@@ -212,7 +212,7 @@ pub struct RangeResponse {
     pub kvs: Vec<KeyValue>,
     /// Whether the limit held back further keys.
     pub more: bool,
-    /// The number of keys in the range, or of those returned: see [`Counting`].
+    /// The number of keys in the range, or of those returned: see [`CountMode`].
     pub count: u64,
     /// The revision of the state machine when it answered, not the one asked for.
     pub revision: i64,

@@ -9,7 +9,7 @@ use prost::Message;
 
 use crate::error::StoreFault;
 use crate::layout::{self, Revision};
-use crate::range::{Counting, End, KeyRange, KeyValue, Projection, RangeRequest, RangeResponse};
+use crate::range::{CountMode, End, Fields, KeyRange, KeyValue, RangeRequest, RangeResponse};
 use crate::store::{Order, ReadStore};
 use crate::wire::{self, VersionRecord};
 
@@ -38,7 +38,7 @@ pub(crate) fn at_revision<R: ReadStore>(
     key: &[u8],
     revision: i64,
 ) -> Result<Option<KeyValue>, R> {
-    let (from, to) = layout::versions_until(key, revision);
+    let (from, to) = layout::version_range_until(key, revision);
     match store.scan(&from, &to, Order::Descending).next() {
         None => Ok(None),
         Some(entry) => {
@@ -60,7 +60,7 @@ pub(crate) fn visit_latest<R: ReadStore>(
         }
         return Ok(());
     }
-    let (from, to) = layout::current_span(keys);
+    let (from, to) = layout::current_range(keys);
     for entry in store.scan(&from, &to, Order::Ascending) {
         let (_, record) = entry.map_err(StoreFault::Store)?;
         if visit(decode_kv(record)?).is_break() {
@@ -100,7 +100,7 @@ pub(crate) fn range_within<R: ReadStore>(
     shown: i64,
     bytes_max: u64,
 ) -> Result<(RangeResponse, u64), R> {
-    let mut answer = Answer {
+    let mut answer = RangeCollector {
         request,
         response: RangeResponse { kvs: Vec::new(), more: false, count: 0, revision: shown },
         bytes: 0,
@@ -113,7 +113,7 @@ pub(crate) fn range_within<R: ReadStore>(
             }
         }
         (None, _) => {
-            let (from, to) = layout::current_span(&request.keys);
+            let (from, to) = layout::current_range(&request.keys);
             for entry in store.scan(&from, &to, request.order) {
                 let (_, record) = entry.map_err(StoreFault::Store)?;
                 if answer.offer::<R>(|| decode_kv(record))?.is_break() {
@@ -133,9 +133,13 @@ pub(crate) fn range_within<R: ReadStore>(
 
 /// Walks the versions of all keys of the range. Of each key it takes the newest version that is not
 /// too new: the last one when walking upwards, the first one when walking downwards.
-fn past_range<R: ReadStore>(store: &R, revision: i64, answer: &mut Answer<'_>) -> Result<(), R> {
+fn past_range<R: ReadStore>(
+    store: &R,
+    revision: i64,
+    answer: &mut RangeCollector<'_>,
+) -> Result<(), R> {
     let order = answer.request.order;
-    let (from, to) = layout::versions_span(&answer.request.keys);
+    let (from, to) = layout::version_range(&answer.request.keys);
     let mut newest: Option<Version> = None;
     for entry in store.scan(&from, &to, order) {
         let version = Version::read::<R>(entry)?;
@@ -195,20 +199,20 @@ impl Version {
 }
 
 /// A range response under construction.
-struct Answer<'r> {
+struct RangeCollector<'r> {
     request: &'r RangeRequest,
     response: RangeResponse,
     bytes: u64,
     bytes_max: u64,
 }
 
-impl Answer<'_> {
+impl RangeCollector<'_> {
     /// Takes the next key in order; `load` is called only if it is to be returned.
     fn offer<R: ReadStore>(
         &mut self,
         load: impl FnOnce() -> Result<KeyValue, R>,
     ) -> Result<ControlFlow<()>, R> {
-        if self.request.projection == Projection::Count {
+        if self.request.projection == Fields::Count {
             self.response.count += 1;
             return Ok(ControlFlow::Continue(()));
         }
@@ -216,15 +220,15 @@ impl Answer<'_> {
         if self.request.limit.is_some_and(|limit| returned >= limit) {
             self.response.more = true;
             return Ok(match self.request.counting {
-                Counting::Returned => ControlFlow::Break(()),
-                Counting::WholeRange => {
+                CountMode::Returned => ControlFlow::Break(()),
+                CountMode::WholeRange => {
                     self.response.count += 1;
                     ControlFlow::Continue(())
                 }
             });
         }
         let mut kv = load()?;
-        if self.request.projection == Projection::Keys {
+        if self.request.projection == Fields::Keys {
             kv.value = Bytes::new();
         }
         self.response.count += 1;

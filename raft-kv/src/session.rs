@@ -17,7 +17,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use crate::apply::Transition;
+use crate::apply::BatchApply;
 use crate::command::{Request, Session};
 use crate::entry::EntryId;
 use crate::error::StoreFault;
@@ -37,9 +37,9 @@ pub const SESSION_OUTCOME_BYTES_MAX: usize = 16 * 1024;
 
 type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
 
-impl<R: ReadStore> Transition<'_, R> {
+impl<R: ReadStore> BatchApply<'_, R> {
     /// Carries out a request unless its session has seen it.
-    pub(crate) fn once(
+    pub(crate) fn apply_once(
         &mut self,
         entry: EntryId,
         session: &Session,
@@ -52,9 +52,9 @@ impl<R: ReadStore> Transition<'_, R> {
                 return Ok(Outcome::SessionUnknown { since: self.state.session_horizon });
             }
             let outcome = self.execute(entry, request)?;
-            self.make_room()?;
+            self.evict_oldest()?;
             self.state.sessions += 1;
-            self.write(key, index, session.sequence, (&kept(&outcome)).into());
+            self.write(key, index, session.sequence, (&truncate_for_session(&outcome)).into());
             return Ok(outcome);
         };
         let record: SessionRecord = read::decode(bytes.clone(), "a session does not decode")?;
@@ -73,7 +73,7 @@ impl<R: ReadStore> Transition<'_, R> {
         }
         let outcome = self.execute(entry, request)?;
         self.erase(&key, &bytes, record.last_used);
-        self.write(key, index, session.sequence, (&kept(&outcome)).into());
+        self.write(key, index, session.sequence, (&truncate_for_session(&outcome)).into());
         Ok(outcome)
     }
 
@@ -83,7 +83,7 @@ impl<R: ReadStore> Transition<'_, R> {
             .encode_to_vec()
             .into();
         let digest = &mut self.state.digest;
-        *digest = digest.wrapping_add(fingerprint::of_pair(&key, &record));
+        *digest = digest.wrapping_add(fingerprint::pair_fingerprint(&key, &record));
         self.overlay.put(key, record);
         self.overlay.put(layout::session_use_key(index), usage.encode_to_vec().into());
     }
@@ -92,12 +92,12 @@ impl<R: ReadStore> Transition<'_, R> {
     /// the record itself.
     fn erase(&mut self, key: &Bytes, record: &Bytes, last_used: u64) {
         let digest = &mut self.state.digest;
-        *digest = digest.wrapping_sub(fingerprint::of_pair(key, record));
+        *digest = digest.wrapping_sub(fingerprint::pair_fingerprint(key, record));
         self.overlay.delete(layout::session_use_key(last_used));
     }
 
     /// Forgets the least recently used session if there are as many as may be.
-    fn make_room(&mut self) -> Result<(), R> {
+    fn evict_oldest(&mut self) -> Result<(), R> {
         if self.state.sessions < self.capacity.sessions {
             return Ok(());
         }
@@ -124,7 +124,7 @@ impl<R: ReadStore> Transition<'_, R> {
 }
 
 /// What a session keeps of an outcome.
-fn kept(outcome: &Outcome) -> Outcome {
+fn truncate_for_session(outcome: &Outcome) -> Outcome {
     match outcome {
         Outcome::Done(response) if outcome.encoded_len() > SESSION_OUTCOME_BYTES_MAX => {
             Outcome::AlreadyDone { revision: response.revision }

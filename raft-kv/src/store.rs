@@ -120,7 +120,7 @@ impl Batch {
         to: &[u8],
         order: Order,
     ) -> impl Iterator<Item = (&'a Bytes, &'a Write)> + use<'a> {
-        directed(span(&self.writes, from, to), order)
+        with_order(range_of(&self.writes, from, to), order)
     }
 }
 
@@ -135,7 +135,7 @@ impl IntoIterator for Batch {
 }
 
 /// The part of `map` in `from..to`; `BTreeMap::range` panics on an inverted range, this does not.
-pub(crate) fn span<'a, V>(
+pub(crate) fn range_of<'a, V>(
     map: &'a BTreeMap<Bytes, V>,
     from: &[u8],
     to: &[u8],
@@ -146,18 +146,18 @@ pub(crate) fn span<'a, V>(
 
 /// Walks a double-ended iterator from the end that `order` names: what an implementor of
 /// [`ReadStore::scan`] usually needs.
-pub fn directed<I: DoubleEndedIterator>(inner: I, order: Order) -> Directed<I> {
-    Directed { inner, order }
+pub fn with_order<I: DoubleEndedIterator>(inner: I, order: Order) -> Ordered<I> {
+    Ordered { inner, order }
 }
 
-/// See [`directed`].
+/// See [`with_order`].
 #[derive(Clone, Debug)]
-pub struct Directed<I> {
+pub struct Ordered<I> {
     inner: I,
     order: Order,
 }
 
-impl<I: DoubleEndedIterator> Iterator for Directed<I> {
+impl<I: DoubleEndedIterator> Iterator for Ordered<I> {
     type Item = I::Item;
 
     fn next(&mut self) -> Option<I::Item> {

@@ -126,10 +126,10 @@ impl Command {
         visit_bytes(&self.request, &mut |part, bytes| {
             let bytes = bytes.len();
             let violation = match part {
-                Part::Key if bytes > limits.key_bytes_max => {
+                ByteKind::Key if bytes > limits.key_bytes_max => {
                     ValidateError::KeyTooLong { bytes, max: limits.key_bytes_max }
                 }
-                Part::Value if bytes > limits.value_bytes_max => {
+                ByteKind::Value if bytes > limits.value_bytes_max => {
                     ValidateError::ValueTooLong { bytes, max: limits.value_bytes_max }
                 }
                 _ => return,
@@ -226,20 +226,20 @@ fn check_length(key: &[u8]) -> Result<(), Malformed> {
     Ok(())
 }
 
-enum Part {
+enum ByteKind {
     Key,
     Value,
 }
 
-fn visit_bytes(request: &Request, visit: &mut impl FnMut(Part, &Bytes)) {
-    let range = |keys: &KeyRange, visit: &mut dyn FnMut(Part, &Bytes)| {
-        visit(Part::Key, &keys.start);
-        visit(Part::Key, &keys.end);
+fn visit_bytes(request: &Request, visit: &mut impl FnMut(ByteKind, &Bytes)) {
+    let range = |keys: &KeyRange, visit: &mut dyn FnMut(ByteKind, &Bytes)| {
+        visit(ByteKind::Key, &keys.start);
+        visit(ByteKind::Key, &keys.end);
     };
     match request {
         Request::Put(put) => {
-            visit(Part::Key, &put.key);
-            visit(Part::Value, &put.value);
+            visit(ByteKind::Key, &put.key);
+            visit(ByteKind::Value, &put.value);
         }
         Request::Delete(delete) => range(&delete.keys, visit),
         Request::Grant(_) | Request::Revoke(_) => {}
@@ -247,14 +247,14 @@ fn visit_bytes(request: &Request, visit: &mut impl FnMut(Part, &Bytes)) {
             for compare in &txn.compare {
                 range(&compare.keys, visit);
                 if let Operand::Value(value) = &compare.operand {
-                    visit(Part::Value, value);
+                    visit(ByteKind::Value, value);
                 }
             }
             for op in txn.success.iter().chain(&txn.failure) {
                 match op {
                     Op::Put(put) => {
-                        visit(Part::Key, &put.key);
-                        visit(Part::Value, &put.value);
+                        visit(ByteKind::Key, &put.key);
+                        visit(ByteKind::Value, &put.value);
                     }
                     Op::Delete(delete) => range(&delete.keys, visit),
                     Op::Range(read) => range(&read.keys, visit),

@@ -36,7 +36,7 @@ impl<R: ReadStore> View<R> {
     pub fn open(store: R) -> Result<Self, OpenError<R::Error>> {
         let get = |key| store.get(key).map_err(StoreFault::Store);
         let Some(format) = get(layout::FORMAT_KEY)? else {
-            let (from, to) = layout::everything();
+            let (from, to) = layout::full_range();
             if store.scan(&from, &to, Order::Ascending).next().is_some() {
                 return Err(OpenError::Foreign);
             }
@@ -88,7 +88,7 @@ impl<R: ReadStore> View<R> {
     /// against divergence, not against an adversary.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        fingerprint::of_state(&self.state)
+        fingerprint::state_fingerprint(&self.state)
     }
 
     /// Reads one key, at the latest revision or an older one.

@@ -38,7 +38,7 @@ impl Address {
     }
 
     /// Whether both mean the same port of this machine, under whatever name loopback has.
-    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_endpoint(&self, other: &Self) -> bool {
         let is_loopback = |address: &Self| {
             let host = address.host();
             host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
@@ -85,10 +85,10 @@ mod tests {
     fn loopback_has_several_names() {
         let local = Address::new("localhost", 1);
         for same in ["localhost:1", "127.0.0.1:1", "127.1.2.3:1", "[::1]:1"] {
-            assert!(local.is_same_place(&same.parse().unwrap()), "{same}");
+            assert!(local.is_same_endpoint(&same.parse().unwrap()), "{same}");
         }
         for other in ["localhost:2", "10.0.0.1:1", "example.org:1"] {
-            assert!(!local.is_same_place(&other.parse().unwrap()), "{other}");
+            assert!(!local.is_same_endpoint(&other.parse().unwrap()), "{other}");
         }
     }
 

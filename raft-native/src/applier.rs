@@ -13,7 +13,7 @@ use crate::timings::{Timings, timed};
 
 /// What a proposer is told.
 #[derive(Debug)]
-pub(crate) enum Proposed {
+pub(crate) enum ProposalOutcome {
     /// The command was applied, with this outcome.
     Applied(Outcome),
     /// It certainly was not: this node does not lead.
@@ -29,24 +29,24 @@ pub(crate) enum Proposed {
 /// A committed entry, and who waits for it.
 pub(crate) struct Committed {
     pub(crate) entry: Entry,
-    pub(crate) reply: Option<oneshot::Sender<Proposed>>,
+    pub(crate) reply: Option<oneshot::Sender<ProposalOutcome>>,
 }
 
 /// Bytes of entries that are committed and not applied.
 #[derive(Clone, Default)]
-pub(crate) struct Backlog(Arc<AtomicUsize>);
+pub(crate) struct ApplyBacklog(Arc<AtomicUsize>);
 
-pub(crate) struct Applier {
+pub(crate) struct ApplyThread {
     pub(crate) kv: Kv<StateStore>,
     pub(crate) applied: watch::Sender<u64>,
-    pub(crate) backlog: Backlog,
+    pub(crate) backlog: ApplyBacklog,
     pub(crate) timings: Timings,
 }
 
 /// Entries applied in one commit of the store.
 const BATCH_MAX: usize = 1024;
 
-impl Backlog {
+impl ApplyBacklog {
     pub(crate) fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
@@ -61,7 +61,7 @@ impl Backlog {
     }
 }
 
-impl Applier {
+impl ApplyThread {
     /// Works until there will be no more entries, or the state machine fails.
     pub(crate) fn run(mut self, queue: &mpsc::Receiver<Vec<Committed>>) -> Result<(), Failure> {
         while let Ok(mut batch) = queue.recv() {
@@ -82,7 +82,7 @@ impl Applier {
             for (outcome, reply) in outcomes.into_iter().zip(replies) {
                 if let Some(reply) = reply {
                     // A client that stopped waiting needs no answer.
-                    let _ = reply.send(Proposed::Applied(outcome));
+                    let _ = reply.send(ProposalOutcome::Applied(outcome));
                 }
             }
         }
@@ -93,7 +93,7 @@ impl Applier {
 fn to_kv(entry: Entry) -> raft_kv::Entry {
     let (index, term) = (entry.id.index.0, entry.id.term.0);
     match entry.payload {
-        Payload::Noop | Payload::Membership(_) | Payload::Withheld => {
+        Payload::Noop | Payload::Membership(_) | Payload::Stripped => {
             raft_kv::Entry::noop(index, term)
         }
         Payload::Command(command) => raft_kv::Entry::command(index, term, command),

@@ -59,7 +59,7 @@ pub enum StartError {
     )]
     BadName(String),
     #[error("{0} and {1} have the same node number by chance: use another port for one of them")]
-    SameNumber(Address, Address),
+    NodeIdCollision(Address, Address),
     #[error("port {port} is in use ({protocol}): stop what uses it, or choose another with --port")]
     PortInUse { port: u16, protocol: &'static str },
     #[error("cannot listen at port {port}: {error}")]
@@ -76,11 +76,11 @@ pub enum StartError {
     #[error(
         "the data directory {path} belongs to node {owner:?}, not to {name:?}: choose another with --data-dir"
     )]
-    OtherNode { path: PathBuf, owner: String, name: String },
+    DataDirOfOtherNode { path: PathBuf, owner: String, name: String },
     #[error(
         "the data directory {path} belongs to a cluster of {found}, not of {expected}: choose another with --data-dir"
     )]
-    OtherCluster { path: PathBuf, found: String, expected: String },
+    DataDirOfOtherCluster { path: PathBuf, found: String, expected: String },
     #[error(
         "the data directory {path} is in use by another process: stop it, or choose another with --data-dir"
     )]
@@ -143,18 +143,18 @@ impl NodeConfig {
         if self.name.is_empty() || self.name.len() > 64 || is_path || !self.name.chars().all(fits) {
             return Err(StartError::BadName(self.name.clone()));
         }
-        let itself = |peer: &&Address| peer.is_same_place(&self.advertise);
+        let itself = |peer: &&Address| peer.is_same_endpoint(&self.advertise);
         if let Some(peer) = self.peers.iter().find(itself) {
             return Err(StartError::PeersContainSelf(peer.clone()));
         }
         let members = self.members();
         for (position, member) in members.iter().enumerate() {
             for other in &members[..position] {
-                if member.is_same_place(other) {
+                if member.is_same_endpoint(other) {
                     return Err(StartError::DuplicatePeer(member.clone()));
                 }
                 if member.node_id() == other.node_id() {
-                    return Err(StartError::SameNumber(member.clone(), other.clone()));
+                    return Err(StartError::NodeIdCollision(member.clone(), other.clone()));
                 }
             }
         }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_told_with_a_way_out() {
+    fn invalid_config_has_actionable_error() {
         for host in ["localhost", "127.0.0.1", "[::1]"] {
             let own = Address::new(host, 1);
             assert!(problem(|config| config.peers.push(own)).contains("names the node itself"));

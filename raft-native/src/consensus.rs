@@ -15,18 +15,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tracing::error;
 
-use crate::applier::{Backlog, Committed, Proposed};
+use crate::applier::{ApplyBacklog, Committed, ProposalOutcome};
 use crate::health::Health;
 use crate::journal::Recorder;
 use crate::peer::Peers;
-use crate::writer::Job;
+use crate::writer::DiskRequest;
 
 /// What reaches the loop.
 pub(crate) enum Input {
     Message(NodeId, Message),
     Propose {
         command: Bytes,
-        reply: oneshot::Sender<Proposed>,
+        reply: oneshot::Sender<ProposalOutcome>,
     },
     Read {
         reply: oneshot::Sender<ReadReply>,
@@ -59,7 +59,7 @@ pub(crate) enum ReadReply {
 
 /// What everybody may know of the server at any time, without asking the loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Glance {
+pub(crate) struct StateSummary {
     pub(crate) leader: Option<NodeId>,
     pub(crate) leads: bool,
     pub(crate) term: Term,
@@ -73,19 +73,19 @@ pub(crate) struct Consensus {
     pub(crate) began: Clock,
     pub(crate) inputs: mpsc::Receiver<Input>,
     pub(crate) peers: Peers,
-    pub(crate) disk: thread_mpsc::Sender<Job>,
+    pub(crate) disk: thread_mpsc::Sender<DiskRequest>,
     pub(crate) apply: thread_mpsc::Sender<Vec<Committed>>,
-    pub(crate) backlog: Backlog,
+    pub(crate) backlog: ApplyBacklog,
     pub(crate) recorder: Recorder,
-    pub(crate) glance: watch::Sender<Glance>,
+    pub(crate) summary: watch::Sender<StateSummary>,
     pub(crate) applied: watch::Receiver<u64>,
     pub(crate) health: Arc<Health>,
-    pub(crate) proposals: BTreeMap<LogIndex, (Term, oneshot::Sender<Proposed>)>,
+    pub(crate) proposals: BTreeMap<LogIndex, (Term, oneshot::Sender<ProposalOutcome>)>,
     pub(crate) reads: HashMap<ReadId, oneshot::Sender<ReadReply>>,
 }
 
 /// Inputs that are stepped before the effects are drained.
-const STEPS_MAX: usize = 1024;
+const INPUTS_PER_DRAIN_MAX: usize = 1024;
 /// When more bytes than this are committed and wait to be applied, no more are taken.
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
@@ -97,7 +97,7 @@ impl Consensus {
         self.inputs.close();
         while let Ok(input) = self.inputs.try_recv() {
             match input {
-                Input::Propose { reply, .. } => drop(reply.send(Proposed::Stopped)),
+                Input::Propose { reply, .. } => drop(reply.send(ProposalOutcome::Stopped)),
                 Input::Read { reply } => drop(reply.send(ReadReply::Stopped)),
                 _ => {}
             }
@@ -108,11 +108,11 @@ impl Consensus {
     async fn run_until_stopped(&mut self) -> Option<StopReason> {
         let mut effects = Effects::default();
         loop {
-            self.carry_out(&mut effects);
+            self.dispatch_effects(&mut effects);
             if let Some(reason) = self.raft.stopped() {
                 return Some(reason);
             }
-            let deadline = self.raft.deadline().map(|deadline| self.moment(deadline));
+            let deadline = self.raft.deadline().map(|deadline| self.to_tokio_instant(deadline));
             let timer = async {
                 match deadline {
                     Some(deadline) => sleep_until(deadline).await,
@@ -124,9 +124,9 @@ impl Consensus {
                     Some(Input::Stop) | None => return None,
                     Some(input) => self.step(input),
                 },
-                () = timer => self.raft.elapse(self.now()),
+                () = timer => self.raft.tick(self.now()),
             }
-            for _ in 0..STEPS_MAX {
+            for _ in 0..INPUTS_PER_DRAIN_MAX {
                 match self.inputs.try_recv() {
                     Ok(Input::Stop) => return None,
                     Ok(input) => self.step(input),
@@ -140,7 +140,7 @@ impl Consensus {
         Instant(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
-    fn moment(&self, instant: Instant) -> tokio::time::Instant {
+    fn to_tokio_instant(&self, instant: Instant) -> tokio::time::Instant {
         (self.began + std::time::Duration::from_micros(instant.0)).into()
     }
 
@@ -189,13 +189,13 @@ impl Consensus {
         }
     }
 
-    fn propose(&mut self, command: Bytes, reply: oneshot::Sender<Proposed>, now: Instant) {
+    fn propose(&mut self, command: Bytes, reply: oneshot::Sender<ProposalOutcome>, now: Instant) {
         if reply.is_closed() {
             // Its client has stopped waiting already: not proposing is the kinder choice.
             return;
         }
         if self.backlog.bytes() > BACKLOG_BYTES_MAX {
-            let _ = reply.send(Proposed::Overloaded);
+            let _ = reply.send(ProposalOutcome::Overloaded);
             return;
         }
         match self.raft.propose(command, now) {
@@ -207,16 +207,16 @@ impl Consensus {
             Err(error) => {
                 let _ = reply.send(match error {
                     ProposeError::NotLeader { .. } | ProposeError::Transferring { .. } => {
-                        Proposed::NotLeader
+                        ProposalOutcome::NotLeader
                     }
-                    ProposeError::Stopped => Proposed::Stopped,
-                    _ => Proposed::Overloaded,
+                    ProposeError::Stopped => ProposalOutcome::Stopped,
+                    _ => ProposalOutcome::Overloaded,
                 });
             }
         }
     }
 
-    fn carry_out(&mut self, effects: &mut Effects) {
+    fn dispatch_effects(&mut self, effects: &mut Effects) {
         self.raft.drain(effects);
         // All by name, so that a new one cannot be forgotten.
         let Effects {
@@ -225,8 +225,8 @@ impl Consensus {
             committed,
             fetches,
             // Nodes keep their whole logs, so none of them sends a snapshot.
-            snapshot_reads: _,
-            snapshot_pieces,
+            snapshot_chunk_requests: _,
+            snapshot_chunks: snapshot_pieces,
             install,
             reads,
             events,
@@ -236,10 +236,10 @@ impl Consensus {
         }
         // Sending fails only when the other thread is gone, and then the node is stopping.
         if let Some(write) = write.take() {
-            let _ = self.disk.send(Job::Write(write));
+            let _ = self.disk.send(DiskRequest::Write(write));
         }
         for fetch in fetches.drain(..) {
-            let _ = self.disk.send(Job::Fetch(fetch));
+            let _ = self.disk.send(DiskRequest::Fetch(fetch));
         }
         snapshot_pieces.clear();
         if let Some(install) = install.take() {
@@ -253,7 +253,7 @@ impl Consensus {
             let committed: Vec<_> = committed
                 .drain(..)
                 .flat_map(|piece| piece.to_vec())
-                .map(|entry| self.match_up(entry))
+                .map(|entry| self.with_proposer(entry))
                 .collect();
             self.backlog.grow(&committed);
             let _ = self.apply.send(committed);
@@ -267,7 +267,7 @@ impl Consensus {
                 let _ = reply.send(answer);
             }
         }
-        let glance = Glance {
+        let glance = StateSummary {
             leader: self.raft.leader(),
             leads: self.raft.role() == Role::Leader,
             term: self.raft.term(),
@@ -277,7 +277,7 @@ impl Consensus {
         };
         self.health.commit_is_known(glance.commit_index.0);
         self.health.applied(*self.applied.borrow(), Clock::now());
-        self.glance.send_if_modified(|current| {
+        self.summary.send_if_modified(|current| {
             let changed = *current != glance;
             *current = glance;
             changed
@@ -286,12 +286,12 @@ impl Consensus {
 
     /// Finds who waits for a committed entry. Whoever proposed another entry for its place is told
     /// that it was replaced.
-    fn match_up(&mut self, entry: Entry) -> Committed {
+    fn with_proposer(&mut self, entry: Entry) -> Committed {
         let waiting = self.proposals.remove(&entry.id.index);
         let reply = match waiting {
             Some((term, reply)) if term == entry.id.term => Some(reply),
             Some((_, reply)) => {
-                let _ = reply.send(Proposed::Replaced);
+                let _ = reply.send(ProposalOutcome::Replaced);
                 None
             }
             None => None,

@@ -7,18 +7,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use raft_core::{LogIndex, NodeId, Payload, Role};
 use raft_kv::{
-    Command, Counting, KeyRange, Limits, Outcome, RangeRequest, RangeResponse, Request,
+    Command, CountMode, KeyRange, Limits, Outcome, RangeRequest, RangeResponse, Request,
     ValidateError, View,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::applier::Proposed;
+use crate::applier::ProposalOutcome;
 use crate::config::NodeConfig;
-use crate::consensus::{Glance, Input, ReadReply};
+use crate::consensus::{Input, ReadReply, StateSummary};
 use crate::health::{Health, NotReady};
-use crate::journal::{Detail, Journal, Subscription, TooManySubscribers};
-use crate::names::Names;
+use crate::journal::{Detail, EventLog, Subscription, TooManySubscribers};
+use crate::names::NodeNames;
 use crate::peer::{Answer, Call, CallError, Peers, Question, Refusal, Reply};
 use crate::session::Sessions;
 use crate::status::{ClusterMember, FollowerView, LogEntry, NodeStatus, role_name};
@@ -28,7 +28,7 @@ use crate::timings::Timings;
 /// A running node as clients use it.
 #[derive(Clone)]
 pub struct Handle {
-    parts: Arc<Parts>,
+    inner: Arc<HandleInner>,
     sessions: Sessions,
     stopping: Arc<AtomicBool>,
     /// Reads of the disk, which block their thread.
@@ -41,17 +41,17 @@ pub struct Handle {
 
 type DroppedLines = Box<dyn Fn() -> u64 + Send + Sync>;
 
-pub(crate) struct Parts {
+pub(crate) struct HandleInner {
     pub(crate) config: NodeConfig,
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) peers: Peers,
-    pub(crate) glance: watch::Receiver<Glance>,
+    pub(crate) summary: watch::Receiver<StateSummary>,
     pub(crate) applied: watch::Receiver<u64>,
     pub(crate) health: Arc<Health>,
     pub(crate) state: StateStore,
     pub(crate) log: LogStore,
-    pub(crate) journal: Journal,
-    pub(crate) names: Names,
+    pub(crate) journal: EventLog,
+    pub(crate) names: NodeNames,
     pub(crate) timings: Timings,
 }
 
@@ -107,11 +107,11 @@ impl RequestError {
 }
 
 /// How long to wait before asking again who leads.
-const PAUSE: Duration = Duration::from_millis(10);
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Reads of the disk at a time. Each holds a thread, and up to 4 MiB.
 const DISK_READS_MAX: usize = 16;
 /// How long a peer may take to tell its status.
-const STATUS_PATIENCE: Duration = Duration::from_millis(500);
+const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What one attempt to carry out a command brought.
 enum Attempt {
@@ -122,9 +122,9 @@ enum Attempt {
 }
 
 impl Handle {
-    pub(crate) fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: HandleInner) -> Self {
         Self {
-            parts: Arc::new(parts),
+            inner: Arc::new(parts),
             sessions: Sessions::default(),
             stopping: Arc::default(),
             disk_reads: Arc::new(Semaphore::new(DISK_READS_MAX)),
@@ -161,7 +161,7 @@ impl Handle {
     /// The node's configuration.
     #[must_use]
     pub fn config(&self) -> &NodeConfig {
-        &self.parts.config
+        &self.inner.config
     }
 
     /// Returns true if requests have a chance here.
@@ -176,7 +176,7 @@ impl Handle {
     ///
     /// [`NotReady`], with the reason.
     pub fn readiness(&self) -> Result<(), NotReady> {
-        let glance = *self.parts.glance.borrow();
+        let glance = *self.inner.summary.borrow();
         let is_stopping = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
         if glance.stopped.is_some() || is_stopping(&self.stopping) || is_stopping(&self.draining) {
             return Err(NotReady::Stopping);
@@ -184,28 +184,28 @@ impl Handle {
         if glance.leader.is_none() {
             return Err(NotReady::NoLeader);
         }
-        self.parts.health.check(*self.parts.applied.borrow(), std::time::Instant::now())
+        self.inner.health.check(*self.inner.applied.borrow(), std::time::Instant::now())
     }
 
     pub(crate) fn leads(&self) -> bool {
-        self.parts.glance.borrow().leads
+        self.inner.summary.borrow().leads
     }
 
     /// Returns when this node leads.
     #[cfg(test)]
     pub(crate) async fn becomes_leader(&self) {
-        let _ = self.parts.glance.clone().wait_for(|glance| glance.leads).await;
+        let _ = self.inner.summary.clone().wait_for(|glance| glance.leads).await;
     }
 
     /// Returns when this node does not lead, or after some time.
     pub(crate) async fn leads_no_more(&self, within: Duration) {
-        let mut glance = self.parts.glance.clone();
+        let mut glance = self.inner.summary.clone();
         let _ = timeout(within, glance.wait_for(|glance| !glance.leads)).await;
     }
 
     /// Returns when another node leads.
     pub(crate) async fn knows_other_leader(&self) {
-        let mut glance = self.parts.glance.clone();
+        let mut glance = self.inner.summary.clone();
         let _ = glance.wait_for(|glance| glance.leader.is_some() && !glance.leads).await;
     }
 
@@ -217,12 +217,12 @@ impl Handle {
     /// have been carried out all the same.
     pub async fn execute(&self, command: Command) -> Result<Outcome, RequestError> {
         command.validate(&self.limits()).map_err(invalid)?;
-        let deadline = Instant::now() + self.parts.config.request_timeout;
+        let deadline = Instant::now() + self.inner.config.request_timeout;
         if command.session.is_some() {
             return self.send_until_answered(command, deadline).await;
         }
         loop {
-            let Some(lent) = self.sessions.lend(*self.parts.applied.borrow()) else {
+            let Some(lent) = self.sessions.checkout(*self.inner.applied.borrow()) else {
                 return self.send_until_answered(command, deadline).await;
             };
             let mut once = command.clone();
@@ -232,8 +232,8 @@ impl Handle {
                 // Only so many sessions are remembered, and this one has rested for too long. What came under it was
                 // refused, and is sent again under a new one.
                 Ok(Outcome::SessionUnknown { since }) => {
-                    lent.forgotten();
-                    let mut applied = self.parts.applied.clone();
+                    lent.discard();
+                    let mut applied = self.inner.applied.clone();
                     let is_applied = applied.wait_for(|applied| *applied >= since);
                     match timeout_at(deadline, is_applied).await {
                         Ok(Ok(_)) => {}
@@ -263,7 +263,7 @@ impl Handle {
             if self.stopping.load(Ordering::Relaxed) {
                 return Err(failed(in_doubt, RequestError::Stopping));
             }
-            let glance = *self.parts.glance.borrow();
+            let glance = *self.inner.summary.borrow();
             let attempt = async {
                 match glance.leader {
                     Some(_) if glance.leads => self.propose(bytes.clone(), deadline).await,
@@ -274,7 +274,7 @@ impl Handle {
             let attempt = tokio::select! {
                 attempt = attempt => attempt,
                 // Who asked a leader that has fallen silent need not wait for it.
-                () = self.leadership_moves(glance) => Attempt::MayBeDone,
+                () = self.leader_changed(glance) => Attempt::MayBeDone,
             };
             match attempt {
                 // The earlier attempt may have been carried out before its session was forgotten.
@@ -290,15 +290,15 @@ impl Handle {
                 Attempt::MayBeDone if command.session.is_some() => in_doubt = true,
                 Attempt::MayBeDone => return Err(RequestError::Unknown),
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
         Err(failed(in_doubt, last))
     }
 
     /// Returns when somebody leads who did not at the glance.
-    async fn leadership_moves(&self, since: Glance) {
-        let mut glance = self.parts.glance.clone();
-        let moved = |now: &Glance| {
+    async fn leader_changed(&self, since: StateSummary) {
+        let mut glance = self.inner.summary.clone();
+        let moved = |now: &StateSummary| {
             now.leader.is_some() && (now.leader, now.term) != (since.leader, since.term)
         };
         if since.leader.is_none() || glance.wait_for(moved).await.is_err() {
@@ -308,26 +308,26 @@ impl Handle {
 
     async fn propose(&self, command: Bytes, deadline: Instant) -> Attempt {
         let (reply, answer) = oneshot::channel();
-        let sent = timeout_at(deadline, self.parts.inputs.send(Input::Propose { command, reply }));
+        let sent = timeout_at(deadline, self.inner.inputs.send(Input::Propose { command, reply }));
         match sent.await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Attempt::NotDone(RequestError::Stopping),
             Err(_) => return Attempt::NotDone(RequestError::Overloaded),
         }
         match timeout_at(deadline, answer).await {
-            Ok(Ok(Proposed::Applied(outcome))) => Attempt::Done(outcome),
-            Ok(Ok(Proposed::NotLeader | Proposed::Replaced)) => {
+            Ok(Ok(ProposalOutcome::Applied(outcome))) => Attempt::Done(outcome),
+            Ok(Ok(ProposalOutcome::NotLeader | ProposalOutcome::Replaced)) => {
                 Attempt::NotDone(RequestError::NoLeader)
             }
-            Ok(Ok(Proposed::Overloaded)) => Attempt::NotDone(RequestError::Overloaded),
-            Ok(Ok(Proposed::Stopped)) => Attempt::NotDone(RequestError::Stopping),
+            Ok(Ok(ProposalOutcome::Overloaded)) => Attempt::NotDone(RequestError::Overloaded),
+            Ok(Ok(ProposalOutcome::Stopped)) => Attempt::NotDone(RequestError::Stopping),
             Ok(Err(_)) | Err(_) => Attempt::MayBeDone,
         }
     }
 
     async fn forward(&self, leader: NodeId, command: Bytes, deadline: Instant) -> Attempt {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let answer = self.parts.peers.call(leader, Question::Execute(command), patience).await;
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        let answer = self.inner.peers.call(leader, Question::Execute(command), timeout).await;
         match answer.map(|answer| answer.reply) {
             Ok(Some(Reply::Outcome(bytes))) => match Outcome::decode(bytes) {
                 Ok(outcome) => Attempt::Done(outcome),
@@ -358,9 +358,9 @@ impl Handle {
         consistency: Consistency,
     ) -> Result<RangeResponse, RequestError> {
         if consistency == Consistency::Linearizable {
-            self.catch_up().await?;
+            self.wait_until_linearizable().await?;
         }
-        let (reader, request) = (self.parts.state.reader(), request.clone());
+        let (reader, request) = (self.inner.state.reader(), request.clone());
         self.read_disk(move || {
             let view = View::open(reader).map_err(|error| unreadable(&error))?;
             view.range(&request).map_err(not_found)
@@ -374,7 +374,7 @@ impl Handle {
         read: impl FnOnce() -> Result<T, RequestError> + Send + 'static,
     ) -> Result<T, RequestError> {
         let turn = Arc::clone(&self.disk_reads).acquire_owned();
-        let turn = match timeout(self.parts.config.request_timeout, turn).await {
+        let turn = match timeout(self.inner.config.request_timeout, turn).await {
             Ok(Ok(turn)) => turn,
             Ok(Err(_)) => return Err(RequestError::Stopping),
             Err(_) => return Err(RequestError::Overloaded),
@@ -404,9 +404,9 @@ impl Handle {
         consistency: Consistency,
     ) -> Result<RangeResponse, RequestError> {
         if consistency == Consistency::Linearizable {
-            self.catch_up().await?;
+            self.wait_until_linearizable().await?;
         }
-        let reader = self.parts.state.reader();
+        let reader = self.inner.state.reader();
         self.read_disk(move || {
             let view = View::open(reader).map_err(|error| unreadable(&error))?;
             let mut keys = keys;
@@ -417,7 +417,7 @@ impl Handle {
                 let left = limit - found.kvs.len() as u64;
                 let mut request = RangeRequest::new(keys.clone())
                     .limit(left.min(LIST_STEP))
-                    .counting(Counting::Returned);
+                    .counting(CountMode::Returned);
                 request.revision = at_revision;
                 let step = view.range(&request).map_err(not_found)?;
                 found.more = step.more;
@@ -427,7 +427,7 @@ impl Handle {
                 found.kvs.extend(step.kvs);
                 let is_full = bytes >= LIST_BYTES_MAX || found.kvs.len() as u64 >= limit;
                 match found.kvs.last() {
-                    Some(last) if step.more && !is_full => keys.start = after(&last.key),
+                    Some(last) if step.more && !is_full => keys.start = key_successor(&last.key),
                     _ => return Ok(found),
                 }
             }
@@ -436,33 +436,33 @@ impl Handle {
     }
 
     /// Waits until this node has applied everything that was committed when it was called.
-    async fn catch_up(&self) -> Result<(), RequestError> {
-        let deadline = Instant::now() + self.parts.config.request_timeout;
+    async fn wait_until_linearizable(&self) -> Result<(), RequestError> {
+        let deadline = Instant::now() + self.inner.config.request_timeout;
         let mut last = RequestError::NoLeader;
         while Instant::now() < deadline {
             if self.stopping.load(Ordering::Relaxed) {
                 return Err(RequestError::Stopping);
             }
-            let glance = *self.parts.glance.borrow();
+            let glance = *self.inner.summary.borrow();
             let index = tokio::select! {
                 index = self.read_index(deadline) => index,
-                () = self.leadership_moves(glance) => Err(RequestError::NoLeader),
+                () = self.leader_changed(glance) => Err(RequestError::NoLeader),
             };
             match index {
                 Ok(index) => {
-                    return wait_until_applied(self.parts.applied.clone(), index, deadline).await;
+                    return wait_until_applied(self.inner.applied.clone(), index, deadline).await;
                 }
                 Err(RequestError::Overloaded) => return Err(RequestError::Overloaded),
                 Err(reason) => last = reason,
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
         Err(last)
     }
 
     async fn read_index(&self, deadline: Instant) -> Result<u64, RequestError> {
         let (reply, answer) = oneshot::channel();
-        let sent = timeout_at(deadline, self.parts.inputs.send(Input::Read { reply }));
+        let sent = timeout_at(deadline, self.inner.inputs.send(Input::Read { reply }));
         match sent.await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(RequestError::Stopping),
@@ -477,7 +477,7 @@ impl Handle {
     }
 
     /// Answers another node, from this node alone: it does not ask a third.
-    pub(crate) async fn answer(&self, call: Call) -> Answer {
+    pub(crate) async fn handle_peer_request(&self, call: Call) -> Answer {
         let deadline = Instant::now() + Duration::from_millis(call.patience_ms.min(60_000));
         if self.stopping.load(Ordering::Relaxed) {
             return Refusal::Stopping.into();
@@ -508,27 +508,27 @@ impl Handle {
     /// [`RequestError::Stopping`] when the node has stopped.
     pub async fn status(&self) -> Result<NodeStatus, RequestError> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.parts.inputs.send(Input::Status { reply }).await;
+        let sent = self.inner.inputs.send(Input::Status { reply }).await;
         sent.map_err(|_| RequestError::Stopping)?;
         let status = answer.await.map_err(|_| RequestError::Stopping)?;
-        let stored = View::open(self.parts.state.reader());
+        let stored = View::open(self.inner.state.reader());
         let stored = stored.map_err(|error| RequestError::Storage(error.to_string()))?;
         let follower = |follower: &raft_core::FollowerStatus| FollowerView {
-            node_id: self.parts.names.of(follower.id),
+            node_id: self.inner.names.get(follower.id),
             next_index: follower.next_index.0,
             match_index: follower.match_index.0,
             in_flight: follower.in_flight,
         };
         Ok(NodeStatus {
-            node_id: self.parts.config.name.clone(),
-            address: self.parts.config.advertise.to_string(),
+            node_id: self.inner.config.name.clone(),
+            address: self.inner.config.advertise.to_string(),
             role: role_name(&status).to_owned(),
             pre_candidate: status.role == Role::PreCandidate,
             term: status.term.0,
-            vote: status.vote.map(|node| self.parts.names.of(node)),
-            leader: status.leader.map(|node| self.parts.names.of(node)),
+            vote: status.vote.map(|node| self.inner.names.get(node)),
+            leader: status.leader.map(|node| self.inner.names.get(node)),
             commit_index: status.commit_index.0,
-            applied_index: *self.parts.applied.borrow(),
+            applied_index: *self.inner.applied.borrow(),
             last_index: status.last_log.index.0,
             last_term: status.last_log.term.0,
             durable_index: status.durable_index.0,
@@ -542,12 +542,12 @@ impl Handle {
     pub async fn cluster(&self) -> Vec<ClusterMember> {
         let own = self.status().await.ok();
         let mut members = vec![ClusterMember {
-            address: self.parts.config.advertise.to_string(),
+            address: self.inner.config.advertise.to_string(),
             reachable: own.is_some(),
             status: own,
         }];
-        let others = self.parts.peers.members().map(|(id, link)| async move {
-            let answer = self.parts.peers.call(id, Question::Status(true), STATUS_PATIENCE).await;
+        let others = self.inner.peers.members().map(|(id, link)| async move {
+            let answer = self.inner.peers.call(id, Question::Status(true), STATUS_TIMEOUT).await;
             let status = match answer.map(|answer| answer.reply) {
                 Ok(Some(Reply::Status(json))) => serde_json::from_slice(&json).ok(),
                 _ => None,
@@ -568,16 +568,16 @@ impl Handle {
     pub async fn log(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>, RequestError> {
         const BYTES_MAX: usize = 4 << 20;
         let through = from.saturating_add(limit as u64).saturating_sub(1);
-        let glance = *self.parts.glance.borrow();
+        let glance = *self.inner.summary.borrow();
         if limit == 0 || from > glance.last_index.0 {
             return Ok(Vec::new());
         }
-        let log = self.parts.log.clone();
+        let log = self.inner.log.clone();
         self.read_disk(move || {
             let entries = log.read(LogIndex(from.max(1)), LogIndex(through), BYTES_MAX);
             let entries = entries.map_err(|error| RequestError::Storage(error.to_string()))?;
             let view = |entry: raft_core::Entry| {
-                let (kind, key, bytes) = describe(entry.payload);
+                let (kind, key, bytes) = payload_summary(entry.payload);
                 let (index, term) = (entry.id.index.0, entry.id.term.0);
                 let committed = entry.id.index <= glance.commit_index;
                 LogEntry { index, term, kind, key, bytes, committed }
@@ -589,23 +589,23 @@ impl Handle {
 
     /// The latest decisions, and those to come.
     pub(crate) fn events(&self, detail: Detail) -> Result<Subscription, TooManySubscribers> {
-        self.parts.journal.subscribe(detail)
+        self.inner.journal.subscribe(detail)
     }
 
     /// The name of the leader that this node knows.
     #[must_use]
     pub fn leader(&self) -> Option<String> {
-        self.parts.glance.borrow().leader.map(|leader| self.parts.names.of(leader))
+        self.inner.summary.borrow().leader.map(|leader| self.inner.names.get(leader))
     }
 
     /// How long the threads of the node take for their work.
     pub(crate) fn timings(&self) -> &Timings {
-        &self.parts.timings
+        &self.inner.timings
     }
 
     /// The other members, and whether there is a connection to them.
     pub(crate) fn peers(&self) -> impl Iterator<Item = (String, bool)> {
-        self.parts.peers.members().map(|(_, link)| (link.address.to_string(), link.is_connected()))
+        self.inner.peers.members().map(|(_, link)| (link.address.to_string(), link.is_connected()))
     }
 }
 
@@ -632,7 +632,7 @@ const LIST_STEP: u64 = 16;
 const LIST_BYTES_MAX: usize = 4 << 20;
 
 /// The least key after another one.
-pub(crate) fn after(key: &[u8]) -> Bytes {
+pub(crate) fn key_successor(key: &[u8]) -> Bytes {
     [key, &[0]].concat().into()
 }
 
@@ -661,11 +661,11 @@ fn invalid(error: ValidateError) -> RequestError {
     }
 }
 
-fn describe(payload: Payload) -> (&'static str, Option<String>, usize) {
+fn payload_summary(payload: Payload) -> (&'static str, Option<String>, usize) {
     let bytes = match payload {
         Payload::Noop => return ("noop", None, 0),
         Payload::Membership(_) => return ("membership", None, 0),
-        Payload::Withheld => return ("withheld", None, 0),
+        Payload::Stripped => return ("withheld", None, 0),
         Payload::Command(bytes) => bytes,
     };
     let length = bytes.len();

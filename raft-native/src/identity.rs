@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_names_its_node() {
+    fn certificate_contains_node_id() {
         let key = derived_key(&secret(), b"authority").unwrap();
         let params = CertificateParams::new(vec![server_name(NodeId(77))]).unwrap();
         let certificate = params.self_signed(&key).unwrap();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn all_who_know_the_secret_derive_the_same_authority() {
+    fn same_secret_derives_same_authority() {
         let public = |secret: &ClusterSecret| {
             derived_key(secret, b"authority").unwrap().public_key_raw().to_vec()
         };

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tracing::{Level, debug, info, warn};
 
-use crate::names::Names;
+use crate::names::NodeNames;
 
 /// One decision.
 #[derive(Debug, Serialize)]
@@ -63,7 +63,7 @@ struct Queued {
 
 /// The latest decisions, and the subscribers to those to come.
 #[derive(Clone)]
-pub(crate) struct Journal(Arc<Hub>);
+pub(crate) struct EventLog(Arc<Hub>);
 
 #[derive(Default)]
 struct Hub {
@@ -106,11 +106,11 @@ const SUBSCRIBER_QUEUE_MAX: usize = 1024;
 const QUEUE_MAX: usize = 4096;
 
 /// Makes a journal. The caller runs the returned function on a thread of its own.
-pub(crate) fn new(node: String, names: Names) -> (Recorder, Journal, impl FnOnce() + Send) {
+pub(crate) fn new(node: String, names: NodeNames) -> (Recorder, EventLog, impl FnOnce() + Send) {
     let (queue, queued) = sync_channel(QUEUE_MAX);
     let hub = Arc::<Hub>::default();
     let formatter = Formatter { node, names, next: 0, hub: Arc::clone(&hub) };
-    let journal = Journal(Arc::clone(&hub));
+    let journal = EventLog(Arc::clone(&hub));
     (Recorder { queue, hub }, journal, move || formatter.run(&queued))
 }
 
@@ -133,7 +133,7 @@ impl Recorder {
 
 struct Formatter {
     node: String,
-    names: Names,
+    names: NodeNames,
     next: u64,
     hub: Arc<Hub>,
 }
@@ -158,7 +158,7 @@ impl Formatter {
         }
         let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let at_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-        let (id, node, source) = (self.next, self.node.clone(), event.source());
+        let (id, node, source) = (self.next, self.node.clone(), event.reference());
         self.next += 1;
         let record = EventRecord { id, at_ms, node, kind, text, source };
         let json = serde_json::to_string(&record).unwrap_or_default();
@@ -193,7 +193,7 @@ impl Hub {
     }
 }
 
-impl Journal {
+impl EventLog {
     /// Subscribes to the latest decisions and those to come.
     ///
     /// # Errors
@@ -231,9 +231,9 @@ fn kind_of(event: &Event) -> &'static str {
         // The network is slow, or the leader busy, and nothing is wrong.
         Event::MessageIgnored {
             reason:
-                IgnoreReason::LateAnswer
+                IgnoreReason::StaleResponse
                 | IgnoreReason::NotLeader
-                | IgnoreReason::OtherTerm
+                | IgnoreReason::WrongTerm
                 | IgnoreReason::Overloaded,
             ..
         } => "replication",
@@ -249,7 +249,7 @@ fn kind_of(event: &Event) -> &'static str {
         | Event::LogPersisted { .. } => "replication",
         Event::SnapshotTaken { .. }
         | Event::SnapshotSent { .. }
-        | Event::SnapshotBegun { .. }
+        | Event::SnapshotReceiveStarted { .. }
         | Event::SnapshotInstalled { .. }
         | Event::SnapshotDamaged { .. } => "snapshot",
         _ => "election",
@@ -271,14 +271,14 @@ mod tests {
         Event::Proposed { entry: LogId::new(Term(1), LogIndex(index)) }
     }
 
-    fn start() -> (Recorder, Journal, Formatter, Receiver<Queued>) {
-        let names = Names::new([(NodeId(77), "localhost:2".to_owned())]);
-        names.learn(NodeId(77), "node2".to_owned());
+    fn start() -> (Recorder, EventLog, Formatter, Receiver<Queued>) {
+        let names = NodeNames::new([(NodeId(77), "localhost:2".to_owned())]);
+        names.set(NodeId(77), "node2".to_owned());
         let (queue, queued) = sync_channel(QUEUE_MAX);
         let hub = Arc::<Hub>::default();
         let recorder = Recorder { queue, hub: Arc::clone(&hub) };
         let formatter = Formatter { node: "node1".into(), names, next: 0, hub: Arc::clone(&hub) };
-        (recorder, Journal(hub), formatter, queued)
+        (recorder, EventLog(hub), formatter, queued)
     }
 
     fn publish_all(formatter: &mut Formatter, queued: &Receiver<Queued>) -> usize {
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn thread_publishes_everything_before_it_ends() {
-        let names = Names::new([]);
+        let names = NodeNames::new([]);
         let (recorder, journal, run) = new("node1".into(), names);
         (0..100).for_each(|term| recorder.record(&elected(term)));
         drop(recorder);

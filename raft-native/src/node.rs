@@ -9,26 +9,26 @@ use std::sync::mpsc as thread_mpsc;
 use std::thread;
 use std::time::{Duration, Instant as Clock};
 
-use raft_core::{Instant, LogIndex, Membership, Message, NodeId, Raft, Restored};
+use raft_core::{Instant, LogIndex, Membership, Message, NodeId, Raft, RestoredState};
 use raft_kv::Kv;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::info;
 
-use crate::applier::{Applier, Backlog, Committed};
+use crate::applier::{ApplyBacklog, ApplyThread, Committed};
 use crate::config::{NodeConfig, StartError};
-use crate::consensus::{Consensus, Glance, Input};
+use crate::consensus::{Consensus, Input, StateSummary};
 use crate::failure::{Failure, Failures, NodeFailure, Sentinel};
 use crate::handle::Handle;
 use crate::health::Health;
 use crate::journal;
-use crate::names::Names;
-use crate::peer::{Answer, Call, Peers, Question, Receiver, Refusal, Reply};
+use crate::names::NodeNames;
+use crate::peer::{Answer, Call, InboundHandler, Peers, Question, Refusal, Reply};
 use crate::secret::ClusterSecrets;
 use crate::storage::Storage;
 use crate::timings::Timings;
-use crate::writer::{Finished, Job, Writer};
+use crate::writer::{DiskCompletion, DiskRequest, DiskThread};
 
 /// A running node. Dropping it without [`shutdown`](Node::shutdown) abandons it.
 pub struct Node {
@@ -75,7 +75,7 @@ impl Node {
         let socket = bind(&config)?;
         let opened = tokio::task::spawn_blocking({
             let config = config.clone();
-            move || Opened::new(&config)
+            move || RecoveredState::new(&config)
         });
         let opened = opened.await.map_err(StartError::Task)??;
         Self::assemble(config, me, secrets, socket, opened)
@@ -86,33 +86,33 @@ impl Node {
         me: NodeId,
         secrets: ClusterSecrets,
         socket: UdpSocket,
-        opened: Opened,
+        opened: RecoveredState,
     ) -> Result<Self, StartError> {
-        let Opened { storage, raft, kv, last } = opened;
+        let RecoveredState { storage, raft, kv, last } = opened;
         let Storage { database, meta, log, state, mark, lock, .. } = storage;
         let clients = tokio::runtime::Handle::current();
         let runtime = NodeRuntime::new()?;
         let entered = runtime.enter();
         let (inputs, inputs_queue) = mpsc::channel(INPUTS_MAX);
-        let (disk, disk_queue) = thread_mpsc::channel::<Job>();
+        let (disk, disk_queue) = thread_mpsc::channel::<DiskRequest>();
         let (apply, apply_queue) = thread_mpsc::channel::<Vec<Committed>>();
-        let (glance, glance_watch) = watch::channel(Glance::default());
+        let (glance, glance_watch) = watch::channel(StateSummary::default());
         let (applied, applied_watch) = watch::channel(kv.applied_index());
         let (failures, failed) = Failures::new();
         let began = Clock::now();
         let health = Arc::new(Health::new(began));
-        let backlog = Backlog::default();
+        let backlog = ApplyBacklog::default();
         let timings = Timings::default();
         let names = config.members().into_iter().map(|address| {
             let name =
                 if address == config.advertise { config.name.clone() } else { address.to_string() };
             (address.node_id(), name)
         });
-        let names = Names::new(names);
+        let names = NodeNames::new(names);
         let (recorder, journal, keep_journal) = journal::new(config.name.clone(), names.clone());
 
         let mut tasks = JoinSet::new();
-        let receiver = NodeReceiver {
+        let receiver = NodeInbound {
             name: config.name.clone(),
             inputs: inputs.clone(),
             handle: watch::channel(None).0.into(),
@@ -120,11 +120,11 @@ impl Node {
         };
         let peers =
             Peers::start(me, socket, secrets, &config.peers, &names, receiver.clone(), &mut tasks)?;
-        let handle = Handle::new(crate::handle::Parts {
+        let handle = Handle::new(crate::handle::HandleInner {
             config: config.clone(),
             inputs: inputs.clone(),
             peers: peers.clone(),
-            glance: glance_watch,
+            summary: glance_watch,
             applied: applied_watch.clone(),
             health: health.clone(),
             state,
@@ -135,7 +135,7 @@ impl Node {
         });
         receiver.handle.send_replace(Some(handle.clone()));
 
-        let writer = Writer {
+        let writer = DiskThread {
             database,
             meta,
             log,
@@ -149,9 +149,9 @@ impl Node {
         let writer = spawn_thread("raft-disk", failures.sentinel("the disk thread"), move || {
             writer.run(&disk_queue, |done| {
                 let input = match done {
-                    Finished::Written(tokens) => Input::Persisted(tokens),
-                    Finished::Fetched(fetch, entries) => Input::Fetched(fetch, entries),
-                    Finished::Failed(failure) => {
+                    DiskCompletion::Written(tokens) => Input::Persisted(tokens),
+                    DiskCompletion::Fetched(fetch, entries) => Input::Fetched(fetch, entries),
+                    DiskCompletion::Failed(failure) => {
                         disk_failures.report(failure);
                         Input::StorageFailed
                     }
@@ -160,7 +160,7 @@ impl Node {
                 let _ = finished.blocking_send(input);
             });
         })?;
-        let applier = Applier { kv, applied, backlog: backlog.clone(), timings };
+        let applier = ApplyThread { kv, applied, backlog: backlog.clone(), timings };
         let applier_failures = failures.clone();
         let applier_inputs = inputs.clone();
         let applier =
@@ -181,7 +181,7 @@ impl Node {
             apply,
             backlog,
             recorder,
-            glance,
+            summary: glance,
             applied: applied_watch,
             health,
             proposals: BTreeMap::new(),
@@ -293,14 +293,14 @@ impl Drop for NodeRuntime {
 }
 
 /// What is read from the disk before anything runs.
-struct Opened {
+struct RecoveredState {
     storage: Storage,
     raft: Raft,
     kv: Kv<crate::storage::StateStore>,
     last: LogIndex,
 }
 
-impl Opened {
+impl RecoveredState {
     fn new(config: &NodeConfig) -> Result<Self, StartError> {
         let storage = Storage::open(config)?;
         let damaged = |reason: String| StartError::damaged(&config.data_dir, reason);
@@ -309,16 +309,16 @@ impl Opened {
         core.election_timeout_min = config.election_timeout_min;
         core.election_timeout_max = config.election_timeout_max;
         core.heartbeat_interval = config.heartbeat_interval;
-        core.explain = true;
+        core.record_events = true;
         let members = config.members();
         let membership = Membership::new(members.iter().map(crate::Address::node_id));
         let applied = LogIndex(kv.applied_index());
-        let mut restored = Restored::new(
+        let mut restored = RestoredState::new(
             storage.boot,
             membership,
             storage.hard_state,
             applied,
-            core.window_bytes_max,
+            core.log_cache_bytes_max,
         );
         let last =
             storage.log.restore(&mut restored).map_err(|error| damaged(error.to_string()))?;
@@ -340,7 +340,7 @@ impl Opened {
 
 /// Hands to the node what its peers bring.
 #[derive(Clone)]
-struct NodeReceiver {
+struct NodeInbound {
     name: String,
     inputs: mpsc::Sender<Input>,
     /// Set as soon as there is one; a call that comes earlier waits.
@@ -349,7 +349,7 @@ struct NodeReceiver {
     clients: tokio::runtime::Handle,
 }
 
-impl Receiver for NodeReceiver {
+impl InboundHandler for NodeInbound {
     async fn message(&self, from: NodeId, message: Message) {
         // The loop is gone only when the node stops.
         let _ = self.inputs.send(Input::Message(from, message)).await;
@@ -367,7 +367,7 @@ impl Receiver for NodeReceiver {
         let Some(handle) = handle else { return Refusal::Stopping.into() };
         // The set aborts the call when the peer gives it up.
         let mut calls = JoinSet::new();
-        calls.spawn_on(async move { handle.answer(call).await }, &self.clients);
+        calls.spawn_on(async move { handle.handle_peer_request(call).await }, &self.clients);
         match calls.join_next().await {
             Some(Ok(answer)) => answer,
             _ => Refusal::Unknown.into(),
@@ -404,7 +404,7 @@ mod tests {
 
     use super::*;
     use crate::Address;
-    use crate::applier::Proposed;
+    use crate::applier::ProposalOutcome;
     use crate::secret::ClusterSecret;
 
     /// Longer than anything that works takes.
@@ -442,7 +442,7 @@ mod tests {
                 let (reply, answer) = oneshot::channel();
                 inputs.blocking_send(Input::Propose { command, reply }).unwrap();
                 let applied = answer.blocking_recv().unwrap();
-                assert!(matches!(applied, Proposed::Applied(_)), "{applied:?}");
+                assert!(matches!(applied, ProposalOutcome::Applied(_)), "{applied:?}");
             }
             done.send(()).unwrap();
         });

@@ -33,7 +33,7 @@ impl From<&Payload> for Parts {
             Payload::Noop => {}
             Payload::Command(command) => parts.command = Some(command.clone()),
             Payload::Membership(membership) => parts.members = Some(Members::from(&**membership)),
-            Payload::Withheld => parts.withheld = true,
+            Payload::Stripped => parts.withheld = true,
         }
         parts
     }
@@ -44,7 +44,7 @@ impl From<Parts> for Payload {
         match parts {
             Parts { command: Some(command), .. } => Self::Command(command),
             Parts { members: Some(members), .. } => Self::Membership(Box::new(members.into())),
-            Parts { withheld: true, .. } => Self::Withheld,
+            Parts { withheld: true, .. } => Self::Stripped,
             Parts { .. } => Self::Noop,
         }
     }
@@ -57,7 +57,7 @@ impl From<&Membership> for Members {
             voters: numbers(membership.voters()),
             outgoing: numbers(membership.outgoing()),
             learners: numbers(membership.learners()),
-            joining: numbers(membership.joining()),
+            joining: numbers(membership.auto_promoted()),
             witnesses: numbers(membership.witnesses()),
         }
     }
@@ -69,7 +69,7 @@ impl From<Members> for Membership {
         Membership::new(nodes(members.voters))
             .with_outgoing(nodes(members.outgoing))
             .with_learners(nodes(members.learners))
-            .with_joining(nodes(members.joining))
+            .with_auto_promoted(nodes(members.joining))
             .with_witnesses(nodes(members.witnesses))
     }
 }
@@ -81,14 +81,14 @@ pub(crate) fn examples() -> Vec<Payload> {
     let membership = Membership::new(nodes([1, 2]))
         .with_outgoing(nodes([2, 3]))
         .with_learners(nodes([4, 5]))
-        .with_joining(nodes([5, 6]))
+        .with_auto_promoted(nodes([5, 6]))
         .with_witnesses(nodes([1, 3]));
     vec![
         Payload::Noop,
         Payload::Command(Bytes::from_static(b"command")),
         Payload::Command(Bytes::new()),
         Payload::Membership(Box::new(membership)),
-        Payload::Withheld,
+        Payload::Stripped,
     ]
 }
 
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_payload_survives_its_parts() {
+    fn payloads_roundtrip() {
         for payload in examples() {
             assert_eq!(Payload::from(Parts::from(&payload)), payload);
         }

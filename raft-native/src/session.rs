@@ -16,12 +16,12 @@ pub(crate) struct Sessions(Arc<Mutex<Pool>>);
 #[derive(Debug, Default)]
 struct Pool {
     free: Vec<Session>,
-    made: usize,
+    created: usize,
 }
 
 /// A session in use. It returns to the others when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Lent {
+pub(crate) struct SessionGuard {
     session: Session,
     sessions: Sessions,
     forgotten: bool,
@@ -33,37 +33,37 @@ const SESSIONS_MAX: usize = 512;
 impl Sessions {
     /// A session that nobody uses, ready for its next write. `applied` is the last index that the
     /// node has applied.
-    pub(crate) fn lend(&self, applied: u64) -> Option<Lent> {
+    pub(crate) fn checkout(&self, applied: u64) -> Option<SessionGuard> {
         let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut session = match pool.free.pop() {
             Some(session) => session,
-            None if pool.made < SESSIONS_MAX => {
-                pool.made += 1;
+            None if pool.created < SESSIONS_MAX => {
+                pool.created += 1;
                 Session { client: rand::random(), sequence: 0, since: applied }
             }
             None => return None,
         };
         session.sequence += 1;
-        Some(Lent { session, sessions: self.clone(), forgotten: false })
+        Some(SessionGuard { session, sessions: self.clone(), forgotten: false })
     }
 }
 
-impl Lent {
+impl SessionGuard {
     pub(crate) fn session(&self) -> Session {
         self.session
     }
 
     /// The state machine does not remember the session any more. It is not used again.
-    pub(crate) fn forgotten(mut self) {
+    pub(crate) fn discard(mut self) {
         self.forgotten = true;
     }
 }
 
-impl Drop for Lent {
+impl Drop for SessionGuard {
     fn drop(&mut self) {
         let mut pool = self.sessions.0.lock().unwrap_or_else(PoisonError::into_inner);
         if self.forgotten {
-            pool.made -= 1;
+            pool.created -= 1;
         } else {
             pool.free.push(self.session);
         }
@@ -75,34 +75,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_serves_one_write_at_a_time_and_counts_them() {
+    fn session_serializes_and_numbers_writes() {
         let sessions = Sessions::default();
-        let first = sessions.lend(7).unwrap();
-        let second = sessions.lend(7).unwrap();
+        let first = sessions.checkout(7).unwrap();
+        let second = sessions.checkout(7).unwrap();
         assert_ne!(first.session().client, second.session().client);
         let client = first.session().client;
         drop(first);
-        let again = sessions.lend(9).unwrap().session();
+        let again = sessions.checkout(9).unwrap().session();
         assert_eq!((again.client, again.sequence, again.since), (client, 2, 7));
     }
 
     #[test]
-    fn a_forgotten_session_makes_room_for_a_new_one() {
+    fn discarded_session_frees_capacity() {
         let sessions = Sessions::default();
-        let lent: Vec<_> = (0..SESSIONS_MAX).map(|_| sessions.lend(0).unwrap()).collect();
+        let lent: Vec<_> = (0..SESSIONS_MAX).map(|_| sessions.checkout(0).unwrap()).collect();
         let old: Vec<_> = lent.iter().map(|lent| lent.session().client).collect();
-        lent.into_iter().for_each(Lent::forgotten);
-        let new = sessions.lend(77).unwrap().session();
+        lent.into_iter().for_each(SessionGuard::discard);
+        let new = sessions.checkout(77).unwrap().session();
         assert!(!old.contains(&new.client));
         assert_eq!((new.sequence, new.since), (1, 77));
     }
 
     #[test]
-    fn the_number_of_sessions_is_bounded() {
+    fn session_count_is_bounded() {
         let sessions = Sessions::default();
-        let lent: Vec<_> = (0..SESSIONS_MAX).map(|_| sessions.lend(0).unwrap()).collect();
-        assert!(sessions.lend(0).is_none());
+        let lent: Vec<_> = (0..SESSIONS_MAX).map(|_| sessions.checkout(0).unwrap()).collect();
+        assert!(sessions.checkout(0).is_none());
         drop(lent);
-        assert!(sessions.lend(0).is_some());
+        assert!(sessions.checkout(0).is_some());
     }
 }

@@ -11,44 +11,48 @@ use raft_core::{Durable, Entry, Fetch, LogIndex, Write};
 
 use crate::failure::Failure;
 use crate::health::Health;
-use crate::storage::{HardStateRecord, LogStore, Mark, StorageError};
+use crate::storage::{HardStateRecord, HighWaterMarkFile, LogStore, StorageError};
 use crate::timings::{Timings, timed};
 
 /// Work for the disk.
-pub(crate) enum Job {
+pub(crate) enum DiskRequest {
     Write(Write),
     Fetch(Fetch),
 }
 
 /// What became of it.
-pub(crate) enum Finished {
+pub(crate) enum DiskCompletion {
     Written(Vec<Durable>),
     Fetched(Fetch, Vec<Entry>),
     /// The disk failed. Nothing is known of what was to be written, and nothing is tried again.
     Failed(Failure),
 }
 
-pub(crate) struct Writer {
+pub(crate) struct DiskThread {
     pub(crate) database: Database,
     pub(crate) meta: Keyspace,
     pub(crate) log: LogStore,
     /// Where the log on the disk ends.
     pub(crate) last: LogIndex,
-    pub(crate) mark: Mark,
+    pub(crate) mark: HighWaterMarkFile,
     pub(crate) health: Arc<Health>,
     pub(crate) timings: Timings,
 }
 
-impl Writer {
+impl DiskThread {
     /// Works until nobody has anything more to write, or the disk fails.
-    pub(crate) fn run(mut self, jobs: &mpsc::Receiver<Job>, finished: impl Fn(Finished)) {
+    pub(crate) fn run(
+        mut self,
+        jobs: &mpsc::Receiver<DiskRequest>,
+        finished: impl Fn(DiskCompletion),
+    ) {
         while let Ok(first) = jobs.recv() {
             let mut writes = Vec::new();
             let mut fetches = Vec::new();
             for job in std::iter::once(first).chain(jobs.try_iter()) {
                 match job {
-                    Job::Write(write) => writes.push(write),
-                    Job::Fetch(fetch) => fetches.push(fetch),
+                    DiskRequest::Write(write) => writes.push(write),
+                    DiskRequest::Fetch(fetch) => fetches.push(fetch),
                 }
             }
             let written = match &writes[..] {
@@ -56,15 +60,15 @@ impl Writer {
                 writes => timed(&self.timings.clone().log_write, || self.write(writes)),
             };
             if let Err(error) = written {
-                return finished(Finished::Failed(Failure::Disk(error)));
+                return finished(DiskCompletion::Failed(Failure::Disk(error)));
             }
             if !writes.is_empty() {
-                finished(Finished::Written(writes.into_iter().map(Write::synced).collect()));
+                finished(DiskCompletion::Written(writes.into_iter().map(Write::synced).collect()));
             }
             for fetch in fetches {
                 match self.log.read(fetch.from, fetch.through, fetch.bytes_max) {
-                    Ok(entries) => finished(Finished::Fetched(fetch, entries)),
-                    Err(error) => return finished(Finished::Failed(Failure::Log(error))),
+                    Ok(entries) => finished(DiskCompletion::Fetched(fetch, entries)),
+                    Err(error) => return finished(DiskCompletion::Failed(Failure::Log(error))),
                 }
             }
         }
@@ -77,15 +81,15 @@ impl Writer {
         for write in writes {
             if let Some(hard_state) = write.hard_state() {
                 latest = Some(hard_state);
-                HardStateRecord::put(&mut batch, &self.meta, hard_state);
+                HardStateRecord::stage(&mut batch, &self.meta, hard_state);
             }
-            self.log.put(&mut batch, write.entries(), self.last);
+            self.log.stage(&mut batch, write.entries(), self.last);
             self.last = write.last().map_or(self.last, |last| last.index);
         }
-        self.mark.will_end(self.last)?;
+        self.mark.lower_to(self.last)?;
         batch.commit()?;
         self.database.persist(PersistMode::SyncData)?;
-        self.mark.has_reached(self.last, latest)?;
+        self.mark.raise_to(self.last, latest)?;
         self.health.write_ends();
         Ok(())
     }

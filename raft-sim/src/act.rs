@@ -7,9 +7,9 @@ use raft_core::{NodeId, Role};
 use crate::action::Action;
 use crate::config::{PER_MILLE, TIME_MAX};
 use crate::node::Node;
-use crate::story::Kind;
+use crate::story::EventKind;
 use crate::units::{duration, parts_per_million, per_mille, range};
-use crate::world::{Happening, World};
+use crate::world::{Event, World};
 
 /// Why an [`Action`] was refused. The world is as it was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,8 +55,8 @@ impl World {
         action.check(&self.config)?;
         // Who leads may have ended when it is done.
         let disturbed = self.is_disturbed_by(action);
-        self.carry(action)?;
-        self.disturb(disturbed);
+        self.apply_action(action)?;
+        self.reset(disturbed);
         Ok(())
     }
 
@@ -64,16 +64,16 @@ impl World {
     /// rely on each other.
     fn go_on(&mut self) -> Result<(), ActionError> {
         self.goes_on = true;
-        self.tell_all("The run goes on; later violations do not stop it".into());
+        self.log_cluster("The run goes on; later violations do not stop it".into());
         Ok(())
     }
 
     /// Records that an action of a script had no effect.
     pub(crate) fn tell_refused(&mut self, number: usize, error: ActionError) {
-        self.tell_all(format!("Action {number} of this run has no effect: {error}"));
+        self.log_cluster(format!("Action {number} of this run has no effect: {error}"));
     }
 
-    fn carry(&mut self, action: &Action) -> Result<(), ActionError> {
+    fn apply_action(&mut self, action: &Action) -> Result<(), ActionError> {
         match action {
             Action::Crash { node } => self.crash(*node),
             Action::PowerCut => {
@@ -87,29 +87,32 @@ impl World {
             Action::Restart { node } => self.restart(*node),
             Action::Pause { node } => self.pause(*node),
             Action::Resume { node } => self.resume(*node),
-            Action::Timeout { node } => self.time_out(*node),
+            Action::FireTimer { node } => self.fire_timer(*node),
             Action::SetClock { node, drift } => {
                 let now = self.now;
-                self.known(*node)?.clock.set_drift(now, *drift);
+                self.require_node(*node)?.clock.set_drift(now, *drift);
                 self.promises.clock_set(*drift);
                 self.set_timer(*node);
-                self.tell(*node, &clock_speed(*drift));
+                self.log_node(*node, &clock_speed(*drift));
                 Ok(())
             }
             Action::JumpClock { node, by } => {
                 let now = self.now;
-                let clock = &mut self.known(*node)?.clock;
+                let clock = &mut self.require_node(*node)?.clock;
                 let then = raft_core::Instant(clock.read(now).0.saturating_add(*by));
                 clock.jump_to(now, then);
                 self.promises.clock_jumped(*by);
                 self.set_timer(*node);
-                self.tell(*node, &format!("has a clock that jumps forward by {}", duration(*by)));
+                self.log_node(
+                    *node,
+                    &format!("has a clock that jumps forward by {}", duration(*by)),
+                );
                 Ok(())
             }
             Action::ChangeMembership { .. } => {
                 if let Some(target) = action.membership(&self.config) {
-                    self.tell_all(format!("A membership change is requested: {target}"));
-                    self.ask_leaders(|raft, now| {
+                    self.log_cluster(format!("A membership change is requested: {target}"));
+                    self.request_from_leaders(|raft, now| {
                         raft.change_membership(target.clone(), now)
                             .err()
                             .map(|error| error.to_string())
@@ -118,8 +121,8 @@ impl World {
                 Ok(())
             }
             Action::Transfer { to } => {
-                self.tell_all(format!("A leadership transfer to n{to} is requested"));
-                self.ask_leaders(|raft, now| {
+                self.log_cluster(format!("A leadership transfer to n{to} is requested"));
+                self.request_from_leaders(|raft, now| {
                     raft.transfer_leadership(Some(NodeId(*to)), now)
                         .err()
                         .map(|error| error.to_string())
@@ -135,34 +138,34 @@ impl World {
                 Ok(())
             }
             Action::FailDisk { .. }
-            | Action::SetDisk { .. }
+            | Action::SetSyncLatency { .. }
             | Action::WipeDisk { .. }
-            | Action::LoseDisk { .. }
-            | Action::RotDisk { .. }
+            | Action::DestroyDisk { .. }
+            | Action::CorruptEntry { .. }
             | Action::MisdirectWrite { .. }
             | Action::FillDisk { .. }
-            | Action::FreeDisk { .. } => self.act_on_disk(action),
-            _ => self.act_on_network(action),
+            | Action::FreeDisk { .. } => self.apply_disk_action(action),
+            _ => self.apply_network_action(action),
         }
     }
 
-    fn act_on_network(&mut self, action: &Action) -> Result<(), ActionError> {
+    fn apply_network_action(&mut self, action: &Action) -> Result<(), ActionError> {
         match action {
             Action::CutLink { from, to } => {
                 self.network.cut(*from, *to);
-                self.tell_all(format!("The link from n{from} to n{to} is cut"));
+                self.log_cluster(format!("The link from n{from} to n{to} is cut"));
             }
             Action::HealLink { from, to } => {
                 self.network.heal(*from, *to);
-                self.tell_all(format!("The link from n{from} to n{to} is healed"));
+                self.log_cluster(format!("The link from n{from} to n{to} is healed"));
             }
             Action::Isolate { node } => {
                 self.network.isolate(*node);
-                self.tell(*node, "is cut off from all others");
+                self.log_node(*node, "is cut off from all others");
             }
             Action::Reconnect { node } => {
                 self.network.reconnect(*node);
-                self.tell(*node, "is reconnected");
+                self.log_node(*node, "is reconnected");
             }
             Action::Partition { groups } => {
                 self.network.partition(self.config.nodes, groups);
@@ -171,17 +174,17 @@ impl World {
                     names.join(", ")
                 };
                 let sides: Vec<_> = groups.iter().map(side).collect();
-                self.tell_all(format!("The network is partitioned: {}", sides.join(" | ")));
+                self.log_cluster(format!("The network is partitioned: {}", sides.join(" | ")));
             }
             Action::HealNetwork => {
                 self.network.heal_all();
-                self.tell_all("All links are healed".into());
+                self.log_cluster("All links are healed".into());
             }
             Action::SetNetwork { latency, loss_per_mille, duplicate_per_mille } => {
                 self.network.latency = *latency;
                 self.network.loss_per_mille = *loss_per_mille;
                 self.network.duplicate_per_mille = *duplicate_per_mille;
-                self.tell_all(format!(
+                self.log_cluster(format!(
                     "Messages take {}; {} are lost",
                     range(*latency),
                     per_mille(*loss_per_mille)
@@ -189,12 +192,15 @@ impl World {
             }
             Action::SetLatency { from, to, latency } => {
                 self.network.set_latency(*from, *to, *latency);
-                self.tell_all(format!("Messages from n{from} to n{to} take {}", range(*latency)));
+                self.log_cluster(format!(
+                    "Messages from n{from} to n{to} take {}",
+                    range(*latency)
+                ));
             }
             Action::DropMessage { message } => {
                 let dropped = self.network.drop_message(*message, self.now);
                 let flight = dropped.ok_or(ActionError::NoSuchMessage(*message))?;
-                self.tell_all(format!(
+                self.log_cluster(format!(
                     "A message from n{} to n{} is dropped",
                     flight.from, flight.to
                 ));
@@ -202,8 +208,8 @@ impl World {
             Action::DuplicateMessage { message } => {
                 let copy = self.network.duplicate_message(*message, self.now, &mut self.random);
                 let (at, copy) = copy.ok_or(ActionError::NoSuchMessage(*message))?;
-                self.schedule(at, Happening::MessageArrives(copy));
-                self.tell_all("A message is duplicated".into());
+                self.schedule(at, Event::MessageArrives(copy));
+                self.log_cluster("A message is duplicated".into());
             }
             _ => {}
         }
@@ -211,7 +217,7 @@ impl World {
     }
 
     /// Asks every server that leads, or believes so, and tells why it refuses.
-    fn ask_leaders(
+    fn request_from_leaders(
         &mut self,
         ask: impl Fn(&mut raft_core::Raft, raft_core::Instant) -> Option<String>,
     ) {
@@ -223,18 +229,18 @@ impl World {
                 }
             });
             if let Some(refusal) = refusal {
-                self.tell(id, &format!("refuses: {refusal}"));
+                self.log_node(id, &format!("refuses: {refusal}"));
             }
             self.settle(id);
         }
     }
 
-    pub(crate) fn known(&mut self, node: u64) -> Result<&mut Node, ActionError> {
+    pub(crate) fn require_node(&mut self, node: u64) -> Result<&mut Node, ActionError> {
         self.node_mut(node).ok_or(ActionError::NoSuchNode(node))
     }
 
     pub(crate) fn crash(&mut self, id: u64) -> Result<(), ActionError> {
-        self.known(id)?;
+        self.require_node(id)?;
         let Some(node) = self.nodes.get_mut(id as usize - 1) else {
             return Ok(());
         };
@@ -243,23 +249,23 @@ impl World {
         }
         node.crash(None, &mut self.random);
         self.set_timer(id);
-        self.tell(id, "crashes; what was not on its disk is lost");
+        self.log_node(id, "crashes; what was not on its disk is lost");
         Ok(())
     }
 
     fn pause(&mut self, id: u64) -> Result<(), ActionError> {
-        let running = self.known(id)?.running_mut().ok_or(ActionError::NotRunning(id))?;
+        let running = self.require_node(id)?.running_mut().ok_or(ActionError::NotRunning(id))?;
         running.paused.get_or_insert_default();
         self.set_timer(id);
-        self.tell(id, "is paused; its memory stays");
+        self.log_node(id, "is paused; its memory stays");
         Ok(())
     }
 
     fn resume(&mut self, id: u64) -> Result<(), ActionError> {
-        let running = self.known(id)?.running_mut().ok_or(ActionError::NotRunning(id))?;
+        let running = self.require_node(id)?.running_mut().ok_or(ActionError::NotRunning(id))?;
         let waiting = running.paused.take().unwrap_or_default();
-        self.tell(id, "is resumed");
-        self.tell_of_room(id);
+        self.log_node(id, "is resumed");
+        self.report_disk_space(id);
         for arrival in waiting {
             self.arrive(id, arrival);
         }
@@ -267,9 +273,9 @@ impl World {
         Ok(())
     }
 
-    fn time_out(&mut self, id: u64) -> Result<(), ActionError> {
+    fn fire_timer(&mut self, id: u64) -> Result<(), ActionError> {
         let now = self.now;
-        let node = self.known(id)?;
+        let node = self.require_node(id)?;
         let running = node.awake_mut().ok_or(ActionError::NotRunning(id))?;
         let leads = running.raft.role() == Role::Leader;
         if let Some(deadline) = running.raft.deadline() {
@@ -278,20 +284,21 @@ impl World {
             self.promises.clock_jumped(by);
         }
         let timer = if leads { "heartbeat" } else { "election" };
-        self.story.tell(now, Some(id), Kind::Fault, None, || {
+        self.story.record(now, Some(id), EventKind::Fault, None, || {
             format!("n{id}'s {timer} timer is fired by hand")
         });
-        self.with_running(id, |running, now| running.raft.elapse(now));
+        self.with_running(id, |running, now| running.raft.tick(now));
         self.settle(id);
         Ok(())
     }
 
-    pub(crate) fn tell(&mut self, node: u64, text: &str) {
-        self.story.tell(self.now, Some(node), Kind::Fault, None, || format!("n{node} {text}"));
+    pub(crate) fn log_node(&mut self, node: u64, text: &str) {
+        self.story
+            .record(self.now, Some(node), EventKind::Fault, None, || format!("n{node} {text}"));
     }
 
-    fn tell_all(&mut self, text: String) {
-        self.story.tell(self.now, None, Kind::Fault, None, || text);
+    fn log_cluster(&mut self, text: String) {
+        self.story.record(self.now, None, EventKind::Fault, None, || text);
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::act::ActionError;
 use crate::config::{PER_MILLE, TIME_MAX, WorldConfig};
-use crate::random::Span;
+use crate::random::DurationRange;
 
 /// An intervention. Nodes are named by their numbers, from 1.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -34,7 +34,8 @@ pub enum Action {
         node: u64,
     },
     /// The node's election timer, or heartbeat timer, fires at once: its clock jumps there.
-    Timeout {
+    #[serde(alias = "timeout")]
+    FireTimer {
         /// Which node.
         node: u64,
     },
@@ -50,12 +51,14 @@ pub enum Action {
         node: u64,
     },
     /// The node ends, and its disk is gone for good. It never starts again under this name.
-    LoseDisk {
+    #[serde(alias = "lose-disk")]
+    DestroyDisk {
         /// Which node.
         node: u64,
     },
     /// An entry on the node's disk decays. Whoever reads it sees that its checksum does not fit.
-    RotDisk {
+    #[serde(alias = "rot-disk")]
+    CorruptEntry {
         /// Which node.
         node: u64,
         /// How many entries come after it on that disk.
@@ -80,11 +83,13 @@ pub enum Action {
         node: u64,
     },
     /// The node has a disk that works, and takes this long to make a write durable.
-    SetDisk {
+    #[serde(alias = "set-disk")]
+    SetSyncLatency {
         /// Which node.
         node: u64,
         /// In microseconds.
-        sync: Span,
+        #[serde(alias = "sync")]
+        sync_latency: DurationRange,
     },
     /// The node's clock runs fast by this many parts in a million; slow, if negative.
     SetClock {
@@ -134,7 +139,7 @@ pub enum Action {
     /// Messages travel this long, and so many of a thousand are lost or delivered twice.
     SetNetwork {
         /// In microseconds.
-        latency: Span,
+        latency: DurationRange,
         /// Of a thousand.
         loss_per_mille: u32,
         /// Of a thousand.
@@ -147,7 +152,7 @@ pub enum Action {
         /// The receiver.
         to: u64,
         /// In microseconds.
-        latency: Span,
+        latency: DurationRange,
     },
     /// A message on its way is lost.
     DropMessage {
@@ -201,7 +206,7 @@ impl Action {
             true => Ok(()),
             false => Err(ActionError::TooLong),
         };
-        let range = |span: &Span| match span.min <= span.max {
+        let range = |span: &DurationRange| match span.min <= span.max {
             true => in_time(span.max),
             false => Err(ActionError::EmptyRange),
         };
@@ -218,11 +223,11 @@ impl Action {
             | Self::Restart { node }
             | Self::Pause { node }
             | Self::Resume { node }
-            | Self::Timeout { node }
+            | Self::FireTimer { node }
             | Self::FailDisk { node }
             | Self::WipeDisk { node }
-            | Self::LoseDisk { node }
-            | Self::RotDisk { node, .. }
+            | Self::DestroyDisk { node }
+            | Self::CorruptEntry { node, .. }
             | Self::MisdirectWrite { node, .. }
             | Self::FillDisk { node }
             | Self::FreeDisk { node }
@@ -231,7 +236,9 @@ impl Action {
             | Self::Reconnect { node }
             | Self::Transfer { to: node }
             | Self::Request { via: Some(node), .. } => known(node),
-            Self::SetDisk { node, sync } => known(node).and_then(|()| range(sync)),
+            Self::SetSyncLatency { node, sync_latency: sync } => {
+                known(node).and_then(|()| range(sync))
+            }
             Self::JumpClock { node, by } => known(node).and_then(|()| in_time(*by)),
             Self::CutLink { from, to } | Self::HealLink { from, to } => link(from, to),
             Self::SetLatency { from, to, latency } => link(from, to).and_then(|()| range(latency)),
@@ -265,7 +272,7 @@ impl Action {
         let witnesses = witnesses.filter(|node| voters.contains(node)).copied();
         let membership = Membership::new(nodes(voters))
             .with_learners(nodes(learners))
-            .with_joining(nodes(joining))
+            .with_auto_promoted(nodes(joining))
             .with_witnesses(witnesses.map(NodeId));
         Some(membership)
     }

@@ -3,14 +3,14 @@
 use raft_core::{Entries, Entry, LogId, LogIndex, NodeId, Payload, ReadOutcome};
 use raft_kv::{Command, Outcome};
 
-use crate::client::Answer;
+use crate::client::ClientResponse;
 use crate::invariants::Invariant;
-use crate::ledger::{Applied, Turn};
-use crate::node::{Asked, Node, Reading};
+use crate::ledger::{Applied, LeaseChange};
+use crate::node::{Node, Reading, RequestId};
 use crate::world::{World, note};
 
 impl World {
-    pub(crate) fn take_commits(&mut self, id: u64, committed: &mut Vec<Entries>) {
+    pub(crate) fn on_committed(&mut self, id: u64, committed: &mut Vec<Entries>) {
         let is_news = !committed.is_empty();
         for entries in committed.drain(..) {
             for entry in &entries {
@@ -24,7 +24,7 @@ impl World {
         if let Some(node) = self.node_mut(id) {
             node.checkpoint();
         }
-        self.answer_reads(id);
+        self.serve_ready_reads(id);
     }
 
     fn apply_entry(&mut self, id: u64, entry: Entry) {
@@ -33,9 +33,9 @@ impl World {
             return;
         };
         // A witness does not know what it applies.
-        let is_news = entry.payload != Payload::Withheld && self.ledger.wants(index.0);
+        let is_news = entry.payload != Payload::Stripped && self.ledger.wants(index.0);
         let (entry, command) = match entry.payload {
-            Payload::Noop | Payload::Membership(_) | Payload::Withheld => {
+            Payload::Noop | Payload::Membership(_) | Payload::Stripped => {
                 (raft_kv::Entry::noop(index.0, term.0), None)
             }
             Payload::Command(bytes) => {
@@ -67,10 +67,10 @@ impl World {
                 revision: kv.revision(),
                 is_repeated: session.is_some_and(is_done),
             };
-            let entered = self.ledger.enter(applied, |request| kv.changes(request).ok());
+            let entered = self.ledger.apply(applied, |request| kv.changes(request).ok());
             match entered {
-                Ok(Turn::Nothing) => {}
-                Ok(turn) => self.lease_turns(id, turn),
+                Ok(LeaseChange::Nothing) => {}
+                Ok(turn) => self.record_lease_change(id, turn),
                 Err(broken) => note(&mut self.violation, now, Err(broken)),
             }
         }
@@ -95,14 +95,14 @@ impl World {
         let answer = if proposed_in == term {
             let acknowledged = self.invariants.observe_acknowledgement(LogId::new(term, index));
             note(&mut self.violation, now, acknowledged);
-            Answer::Applied(outcome)
+            ClientResponse::Applied(outcome)
         } else {
-            Answer::Replaced
+            ClientResponse::Replaced
         };
         self.send_answer(id, asked, answer);
     }
 
-    pub(crate) fn take_reads(&mut self, id: u64, outcomes: &mut Vec<ReadOutcome>) {
+    pub(crate) fn on_read_outcomes(&mut self, id: u64, outcomes: &mut Vec<ReadOutcome>) {
         for outcome in outcomes.drain(..) {
             let Some(running) = self.node_mut(id).and_then(Node::running_mut) else {
                 return;
@@ -115,15 +115,15 @@ impl World {
                 }
                 ReadOutcome::Aborted { id: read } => {
                     if let Some((asked, _)) = running.reads.remove(&read) {
-                        self.send_answer(id, asked, Answer::Redirect(None));
+                        self.send_answer(id, asked, ClientResponse::Redirect(None));
                     }
                 }
             }
         }
-        self.answer_reads(id);
+        self.serve_ready_reads(id);
     }
 
-    pub(crate) fn answer_reads(&mut self, id: u64) {
+    pub(crate) fn serve_ready_reads(&mut self, id: u64) {
         let Some(running) = self.node_mut(id).and_then(Node::running_mut) else {
             return;
         };
@@ -134,12 +134,12 @@ impl World {
         let confirmed = std::mem::take(&mut running.confirmed);
         let (due, waiting) = confirmed.into_iter().partition(|(index, ..)| *index <= applied);
         running.confirmed = waiting;
-        let due: Vec<(LogIndex, Asked, Reading)> = due;
+        let due: Vec<(LogIndex, RequestId, Reading)> = due;
         for (_, asked, reading) in due {
             let request = match reading {
                 Reading::Get(request) => request,
                 Reading::Keep { keeping, term } => {
-                    self.keep_confirmed(id, asked, term, keeping);
+                    self.confirm_keep_alive(id, asked, term, keeping);
                     continue;
                 }
             };
@@ -148,7 +148,7 @@ impl World {
             };
             let found = running.kv.get(request.key().as_bytes(), None).ok().flatten();
             let found = found.map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
-            self.send_answer(id, asked, Answer::Found(found));
+            self.send_answer(id, asked, ClientResponse::Found(found));
         }
     }
 }

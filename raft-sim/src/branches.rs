@@ -3,7 +3,7 @@
 use raft_core::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason, VoteRefusal};
 
 /// The branches that faults alone can lead to. A campaign that never takes one of them does not test it.
-pub const REACHABLE: [&str; 43] = [
+pub const COVERAGE_POINTS: [&str; 43] = [
     "pre-candidate",
     "candidate",
     "leader",
@@ -51,7 +51,7 @@ pub const REACHABLE: [&str; 43] = [
 
 /// Those to which only a mistake leads, or a disk that lies.
 #[cfg(feature = "scenarios")]
-const OTHERS: [&str; 4] = [
+const UNREACHABLE_POINTS: [&str; 4] = [
     "snapshot damaged",
     "ignored: beyond log",
     "ignored: another reason",
@@ -60,12 +60,12 @@ const OTHERS: [&str; 4] = [
 
 /// Whether there is a branch of this name.
 #[cfg(feature = "scenarios")]
-pub(crate) fn is_one(name: &str) -> bool {
-    REACHABLE.contains(&name) || OTHERS.contains(&name)
+pub(crate) fn is_coverage_point(name: &str) -> bool {
+    COVERAGE_POINTS.contains(&name) || UNREACHABLE_POINTS.contains(&name)
 }
 
 /// The branch that an event tells of.
-pub(crate) fn branch_of(event: &Event) -> &'static str {
+pub(crate) fn coverage_point(event: &Event) -> &'static str {
     match event {
         Event::BecamePreCandidate { .. } => "pre-candidate",
         Event::BecameCandidate { .. } => "candidate",
@@ -88,7 +88,7 @@ pub(crate) fn branch_of(event: &Event) -> &'static str {
             VoteRefusal::AlreadyVoted { .. } => "vote refused: already voted",
             VoteRefusal::LogBehind { .. } => "vote refused: log behind",
             VoteRefusal::LeaderAlive { .. } => "vote refused: leader alive",
-            VoteRefusal::JustStarted => "vote refused: just started",
+            VoteRefusal::RecentlyRestarted => "vote refused: just started",
             #[allow(unreachable_patterns, reason = "the core may learn more reasons")]
             _ => "vote refused: another reason",
         },
@@ -111,16 +111,16 @@ pub(crate) fn branch_of(event: &Event) -> &'static str {
         Event::MembershipProposed { .. } => "membership proposed",
         Event::MembershipChanged { .. } => "membership changed",
         Event::LearnerCaughtUp { .. } => "learner caught up",
-        Event::TransferBegun { .. } => "transfer begun",
-        Event::TransferAbandoned { .. } => "transfer abandoned",
-        Event::ToldToStand { .. } => "told to stand",
+        Event::TransferStarted { .. } => "transfer begun",
+        Event::TransferTimedOut { .. } => "transfer abandoned",
+        Event::TimeoutNowReceived { .. } => "told to stand",
         Event::SnapshotTaken { .. } => "snapshot taken",
         Event::SnapshotSent { .. } => "snapshot sent",
-        Event::SnapshotBegun { .. } => "snapshot begun",
+        Event::SnapshotReceiveStarted { .. } => "snapshot begun",
         Event::SnapshotInstalled { .. } => "snapshot installed",
         Event::SnapshotDamaged { .. } => "snapshot damaged",
         Event::MessageIgnored { reason, .. } => match reason {
-            IgnoreReason::LateAnswer | IgnoreReason::NotLeader | IgnoreReason::OtherTerm => {
+            IgnoreReason::StaleResponse | IgnoreReason::NotLeader | IgnoreReason::WrongTerm => {
                 "ignored: late"
             }
             IgnoreReason::BeyondLog => "ignored: beyond log",

@@ -9,7 +9,7 @@ use raft_core::{LogIndex, Raft, Role, Term};
 
 use crate::invariants::Invariant;
 use crate::node::Node;
-use crate::progress::{Disturbed, LOSS_PER_MILLE_MAX};
+use crate::progress::{Disturbance, LOSS_PER_MILLE_MAX};
 use crate::units::duration;
 use crate::world::{World, note};
 
@@ -39,17 +39,17 @@ const TIMEOUTS: u64 = 10;
 const TRANSFERS: u64 = 4;
 
 impl CatchUp {
-    pub(crate) fn disturb(&mut self, disturbed: Disturbed) {
+    pub(crate) fn disturb(&mut self, disturbed: Disturbance) {
         // An action may have cut a link.
         self.look_at = 0;
         match disturbed {
-            Disturbed::Nobody => {}
-            Disturbed::One(node) => {
+            Disturbance::Nobody => {}
+            Disturbance::One(node) => {
                 if let Some(goal) = self.goals.get_mut(node as usize - 1) {
                     *goal = None;
                 }
             }
-            Disturbed::Everybody => self.goals.clear(),
+            Disturbance::Everybody => self.goals.clear(),
         }
     }
 }
@@ -196,7 +196,7 @@ mod tests {
         let config =
             WorldConfig { nodes: 3, clients: 2, snapshot_every: 10, ..WorldConfig::default() };
         let mut world = World::new(config).unwrap();
-        world.act(&Action::Timeout { node: 1 }).unwrap();
+        world.act(&Action::FireTimer { node: 1 }).unwrap();
         world.run_until(1_000_000);
         world.act(&Action::Crash { node: 3 }).unwrap();
         world.run_until(4_000_000);

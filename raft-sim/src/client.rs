@@ -12,16 +12,16 @@ use raft_kv::{
 use crate::action::Request;
 use crate::holders::is_holders;
 use crate::linearizability::Prefix;
-use crate::node::{Arrival, Asked, Node, Reading};
-use crate::shared::SharedMap;
-use crate::story::Kind;
-use crate::trade::fits;
+use crate::node::{Arrival, Node, Reading, RequestId};
+use crate::shared::CowMap;
+use crate::story::EventKind;
+use crate::trade::check_revision_order;
 use crate::traders::is_traders;
-use crate::world::{Happening, World, note};
+use crate::world::{Event, World, note};
 
 /// Something that a client asked for.
 #[derive(Clone, Debug, serde::Serialize)]
-pub struct Asking {
+pub struct Operation {
     /// Its number.
     pub id: u64,
     /// Whose it is. What a person asks for has a client of its own.
@@ -33,7 +33,7 @@ pub struct Asking {
     /// When the answer came.
     pub returned: Option<u64>,
     /// How it stands.
-    pub state: AskingState,
+    pub state: OperationState,
     /// How often it was sent.
     pub attempts: u64,
     /// The node that was asked last.
@@ -48,7 +48,7 @@ pub struct Asking {
 /// How a client's request stands.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
-pub enum AskingState {
+pub enum OperationState {
     /// No answer yet.
     Waiting,
     /// It was done.
@@ -64,18 +64,18 @@ pub enum AskingState {
 
 /// Something on its way between a client and a node.
 #[derive(Clone, Debug)]
-pub(crate) struct Letter {
-    pub(crate) asked: Asked,
+pub(crate) struct ClientMessage {
+    pub(crate) asked: RequestId,
     pub(crate) node: u64,
     /// The answer; none on the way to the node.
-    pub(crate) answer: Option<Answer>,
+    pub(crate) answer: Option<ClientResponse>,
     pub(crate) sent_at: u64,
     pub(crate) arrives_at: u64,
 }
 
 /// What a node says to a client.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
+pub(crate) enum ClientResponse {
     /// The command was applied.
     Applied(Outcome),
     /// The value of a key.
@@ -92,10 +92,10 @@ pub(crate) enum Answer {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Clients {
-    pub(crate) askings: SharedMap<u64, Asking>,
+    pub(crate) askings: CowMap<u64, Operation>,
     /// The requests that are no longer kept, and what traders did at the same time.
     pub(crate) forgotten: Prefix,
-    pub(crate) letters: BTreeMap<u64, Letter>,
+    pub(crate) letters: BTreeMap<u64, ClientMessage>,
     next_asking: u64,
     next_letter: u64,
     next_value: u64,
@@ -110,12 +110,12 @@ pub(crate) struct Clients {
 /// A client gives up after this many attempts.
 const ATTEMPTS_MAX: u64 = 12;
 /// How long a client waits before it asks again, if nobody knows a leader.
-const PATIENCE: u64 = 50_000;
+const NO_LEADER_RETRY_DELAY: u64 = 50_000;
 
 impl Clients {
     pub(crate) fn new(count: u64) -> Self {
         Self {
-            askings: SharedMap::default(),
+            askings: CowMap::default(),
             forgotten: Prefix::default(),
             letters: BTreeMap::new(),
             next_asking: 1,
@@ -128,7 +128,7 @@ impl Clients {
         }
     }
 
-    pub(crate) fn post(&mut self, letter: Letter) -> u64 {
+    pub(crate) fn post(&mut self, letter: ClientMessage) -> u64 {
         let id = self.next_letter;
         self.next_letter += 1;
         self.letters.insert(id, letter);
@@ -138,13 +138,13 @@ impl Clients {
 
 impl World {
     /// What clients have asked for, in order. Old requests that are finished may be gone.
-    pub fn askings(&self) -> impl DoubleEndedIterator<Item = &Asking> {
+    pub fn askings(&self) -> impl DoubleEndedIterator<Item = &Operation> {
         self.clients.askings.values()
     }
 
     /// A client's request.
     #[must_use]
-    pub fn asking(&self, id: u64) -> Option<&Asking> {
+    pub fn asking(&self, id: u64) -> Option<&Operation> {
         self.clients.askings.get(&id)
     }
 
@@ -154,19 +154,19 @@ impl World {
         self.clients.next_asking += 1;
         let since =
             self.nodes.iter().filter_map(Node::running).map(|running| running.kv.applied_index());
-        let asking = Asking {
+        let asking = Operation {
             id,
             client: client.unwrap_or(1000 + id),
             request,
             invoked: self.now,
             returned: None,
-            state: AskingState::Waiting,
+            state: OperationState::Waiting,
             attempts: 0,
             node: 0,
             since: since.max().unwrap_or(0),
             floor: self.clients.told,
         };
-        self.story.tell(self.now, None, Kind::Client, None, || {
+        self.story.record(self.now, None, EventKind::Client, None, || {
             format!("A client asks: {}", asking.request)
         });
         self.clients.askings.insert(id, asking);
@@ -184,28 +184,34 @@ impl World {
         };
         asking.attempts += 1;
         asking.node = node;
-        let asked = Asked { operation, attempt: asking.attempts };
-        let arrives_at = self.now + self.random.span(self.network.latency);
-        self.post(Letter { asked, node, answer: None, sent_at: self.now, arrives_at });
-        self.schedule(self.now + self.config.request_timeout, Happening::AttemptTimesOut(asked));
+        let asked = RequestId { operation, attempt: asking.attempts };
+        let arrives_at = self.now + self.random.sample(self.network.latency);
+        self.post(ClientMessage { asked, node, answer: None, sent_at: self.now, arrives_at });
+        self.schedule(self.now + self.config.request_timeout, Event::AttemptTimesOut(asked));
     }
 
-    pub(crate) fn send_answer(&mut self, node: u64, asked: Asked, answer: Answer) {
-        let arrives_at = self.now + self.random.span(self.network.latency);
-        self.post(Letter { asked, node, answer: Some(answer), sent_at: self.now, arrives_at });
+    pub(crate) fn send_answer(&mut self, node: u64, asked: RequestId, answer: ClientResponse) {
+        let arrives_at = self.now + self.random.sample(self.network.latency);
+        self.post(ClientMessage {
+            asked,
+            node,
+            answer: Some(answer),
+            sent_at: self.now,
+            arrives_at,
+        });
     }
 
     pub(crate) fn letter_arrives(&mut self, id: u64) {
         let Some(letter) = self.clients.letters.remove(&id) else {
             return;
         };
-        if self.random.chance(self.network.loss_per_mille) {
+        if self.random.chance_per_mille(self.network.loss_per_mille) {
             return;
         }
         match letter.answer {
             None => self.arrive(letter.node, Arrival::Request(letter.asked)),
             Some(answer) if is_holders(letter.asked) => {
-                self.holder_is_answered(letter.node, letter.asked, &answer);
+                self.on_lease_response(letter.node, letter.asked, &answer);
             }
             Some(answer) if is_traders(letter.asked) => {
                 self.trader_is_answered(letter.node, letter.asked, &answer);
@@ -215,9 +221,9 @@ impl World {
     }
 
     /// A node takes a client's request.
-    pub(crate) fn serve(&mut self, node: u64, asked: Asked) {
+    pub(crate) fn handle_client_request(&mut self, node: u64, asked: RequestId) {
         if is_holders(asked) {
-            return self.serve_holder(node, asked);
+            return self.handle_lease_request(node, asked);
         }
         if is_traders(asked) {
             return self.serve_trader(node, asked);
@@ -251,59 +257,62 @@ impl World {
         });
         if let Some(leader) = redirect {
             let leader = leader.map(|leader| leader.0).filter(|leader| *leader != node);
-            self.send_answer(node, asked, Answer::Redirect(leader));
+            self.send_answer(node, asked, ClientResponse::Redirect(leader));
         }
     }
 
-    fn take_answer(&mut self, node: u64, asked: Asked, answer: Answer) {
+    fn take_answer(&mut self, node: u64, asked: RequestId, answer: ClientResponse) {
         let Some(asking) = self.clients.askings.get(&asked.operation) else {
             return;
         };
-        if asking.state != AskingState::Waiting {
+        if asking.state != OperationState::Waiting {
             return;
         }
         let current = asking.attempts == asked.attempt;
         let done = match answer {
-            Answer::Found(found) => AskingState::Done { found, succeeded: true },
-            Answer::Applied(Outcome::Done(response)) => {
-                let judged = fits(asking.floor, &response);
+            ClientResponse::Found(found) => OperationState::Done { found, succeeded: true },
+            ClientResponse::Applied(Outcome::Done(response)) => {
+                let judged = check_revision_order(asking.floor, &response);
                 note(&mut self.violation, self.now, judged);
                 self.clients.told = self.clients.told.max(response.revision);
                 let succeeded = match response.result {
                     RequestResult::Txn(txn) => txn.succeeded,
                     _ => true,
                 };
-                AskingState::Done { found: None, succeeded }
+                OperationState::Done { found: None, succeeded }
             }
-            Answer::Applied(_) => AskingState::Unknown,
-            Answer::Replaced if current => return self.retry(asked, Some(0)),
-            Answer::Redirect(Some(leader)) if current => {
+            ClientResponse::Applied(_) => OperationState::Unknown,
+            ClientResponse::Replaced if current => return self.retry(asked, Some(0)),
+            ClientResponse::Redirect(Some(leader)) if current => {
                 self.clients.believed_leader = Some(leader);
                 return self.retry(asked, None);
             }
-            Answer::Redirect(None) if current => {
+            ClientResponse::Redirect(None) if current => {
                 self.clients.believed_leader = None;
-                return self.retry(asked, Some(PATIENCE));
+                return self.retry(asked, Some(NO_LEADER_RETRY_DELAY));
             }
-            Answer::Replaced | Answer::Redirect(_) | Answer::Kept(_) | Answer::Seen(_) => return,
+            ClientResponse::Replaced
+            | ClientResponse::Redirect(_)
+            | ClientResponse::Kept(_)
+            | ClientResponse::Seen(_) => return,
         };
         self.clients.believed_leader = Some(node);
         self.finish(asked.operation, done);
     }
 
     /// Asks again after a while, or at once.
-    fn retry(&mut self, asked: Asked, after: Option<u64>) {
+    fn retry(&mut self, asked: RequestId, after: Option<u64>) {
         match after {
-            None => self.attempt_again(asked),
+            None => self.on_retry_timer(asked),
             Some(after) => {
-                self.schedule(self.now + after, Happening::AttemptAgain(asked));
+                self.schedule(self.now + after, Event::AttemptAgain(asked));
             }
         }
     }
 
-    pub(crate) fn attempt_again(&mut self, asked: Asked) {
+    pub(crate) fn on_retry_timer(&mut self, asked: RequestId) {
         if is_holders(asked) {
-            return self.holder_tries_again(asked);
+            return self.retry_lease_op(asked);
         }
         if is_traders(asked) {
             return self.trader_tries_again(asked);
@@ -312,65 +321,65 @@ impl World {
         let Some(asking) = asking.filter(|asking| asking.attempts == asked.attempt) else {
             return;
         };
-        if asking.state != AskingState::Waiting {
+        if asking.state != OperationState::Waiting {
             return;
         }
         if asking.attempts >= ATTEMPTS_MAX {
-            return self.finish(asked.operation, AskingState::Unknown);
+            return self.finish(asked.operation, OperationState::Unknown);
         }
         let node = self.clients.believed_leader;
         self.attempt(asked.operation, node);
     }
 
-    pub(crate) fn attempt_timed_out(&mut self, asked: Asked) {
+    pub(crate) fn on_attempt_timeout(&mut self, asked: RequestId) {
         if is_holders(asked) {
-            return self.holder_waited_in_vain(asked);
+            return self.on_lease_op_timeout(asked);
         }
         if is_traders(asked) {
             return self.trader_waited_in_vain(asked);
         }
         let asking = self.clients.askings.get(&asked.operation);
-        let timed_out = |asking: &&Asking| {
-            asking.attempts == asked.attempt && asking.state == AskingState::Waiting
+        let timed_out = |asking: &&Operation| {
+            asking.attempts == asked.attempt && asking.state == OperationState::Waiting
         };
         if asking.filter(timed_out).is_some() {
             self.clients.believed_leader = None;
-            self.attempt_again(asked);
+            self.on_retry_timer(asked);
         }
     }
 
-    fn finish(&mut self, operation: u64, state: AskingState) {
+    fn finish(&mut self, operation: u64, state: OperationState) {
         let now = self.now;
         let Some(asking) = self.clients.askings.get_mut(&operation) else {
             return;
         };
-        asking.returned = matches!(state, AskingState::Done { .. }).then_some(now);
+        asking.returned = matches!(state, OperationState::Done { .. }).then_some(now);
         asking.state = state;
         let (client, node) = (asking.client, asking.node);
-        self.story.tell(now, Some(node), Kind::Client, None, || {
+        self.story.record(now, Some(node), EventKind::Client, None, || {
             let (request, text) = (&asking.request, how_it_ended(asking));
             format!("The client that asked n{node} to {request} {text}")
         });
         if let Some(busy) = self.clients.busy.get_mut(&client) {
             *busy = None;
-            let at = now + self.random.span(self.config.think);
-            self.schedule(at, Happening::ClientWakes(client));
+            let at = now + self.random.sample(self.config.think_time);
+            self.schedule(at, Event::ClientWakes(client));
         }
     }
 
-    pub(crate) fn wake_clients(&mut self) {
+    pub(crate) fn schedule_clients(&mut self) {
         for client in 1..=self.config.clients {
-            let at = self.now + self.random.span(self.config.think);
-            self.schedule(at, Happening::ClientWakes(client));
+            let at = self.now + self.random.sample(self.config.think_time);
+            self.schedule(at, Event::ClientWakes(client));
         }
     }
 
     /// A client that works by itself asks for something.
-    pub(crate) fn client_wakes(&mut self, client: u64) {
+    pub(crate) fn on_client_timer(&mut self, client: u64) {
         if self.clients.stopped {
             return;
         }
-        let key = format!("k{}", self.random.below(self.config.keys.max(1)) + 1);
+        let key = format!("k{}", self.random.below(self.config.key_count.max(1)) + 1);
         let value = format!("v{}", self.clients.next_value);
         self.clients.next_value += 1;
         let request = match self.random.below(10) {
@@ -384,21 +393,24 @@ impl World {
             }
         };
         // Now and then a client does not know better and asks anybody.
-        let via = self.random.chance(200).then(|| self.random.within(1..=self.config.nodes));
+        let via =
+            self.random.chance_per_mille(200).then(|| self.random.within(1..=self.config.nodes));
         let asking = self.ask(Some(client), via, request);
         self.clients.busy.insert(client, Some(asking));
     }
 }
 
-fn how_it_ended(asking: &Asking) -> String {
+fn how_it_ended(asking: &Operation) -> String {
     match &asking.state {
-        AskingState::Done { found: Some(value), .. } => format!("is answered: {value}"),
-        AskingState::Done { succeeded: false, .. } => "is answered: not what was expected".into(),
-        AskingState::Done { .. } if matches!(asking.request, Request::Get { .. }) => {
+        OperationState::Done { found: Some(value), .. } => format!("is answered: {value}"),
+        OperationState::Done { succeeded: false, .. } => {
+            "is answered: not what was expected".into()
+        }
+        OperationState::Done { .. } if matches!(asking.request, Request::Get { .. }) => {
             "is answered: there is no such key".into()
         }
-        AskingState::Done { .. } => "is answered: done".into(),
-        AskingState::Waiting | AskingState::Unknown => {
+        OperationState::Done { .. } => "is answered: done".into(),
+        OperationState::Waiting | OperationState::Unknown => {
             "gives up: it may have been done, or not".into()
         }
     }

@@ -2,9 +2,11 @@
 //! becomes.
 
 use crate::action::Request;
-use crate::client::{Asking, AskingState};
+use crate::client::{Operation, OperationState};
 use crate::invariants::{Invariant, Violation};
-use crate::linearizability::{Call, Limits, Operation, Verdict, check_after, earliest};
+use crate::linearizability::{
+    Call, HistoryOperation, Limits, Verdict, check_after, first_violating_prefix,
+};
 use crate::world::World;
 
 /// A world with a story keeps about this many operations; of earlier ones it keeps a summary.
@@ -18,7 +20,7 @@ impl World {
     /// The requests so far, without the early ones of a long run.
     /// [`judge_within`](Self::judge_within) judges all.
     #[must_use]
-    pub fn history(&self) -> Vec<Operation> {
+    pub fn history(&self) -> Vec<HistoryOperation> {
         self.clients.askings.values().map(operation).chain(self.traders.history()).collect()
     }
 
@@ -46,8 +48,12 @@ impl World {
             Verdict::Linearizable => return None,
             Verdict::GaveUp { key } => (self.now, Verdict::GaveUp { key }),
             Verdict::Violation(found) => {
-                let (at, found) =
-                    earliest(&self.clients.forgotten, &self.history(), found, steps_max);
+                let (at, found) = first_violating_prefix(
+                    &self.clients.forgotten,
+                    &self.history(),
+                    found,
+                    steps_max,
+                );
                 (at, Verdict::Violation(found))
             }
         };
@@ -60,18 +66,18 @@ impl World {
         let (askings, done) = (&self.clients.askings, &self.traders.done);
         let kept = askings.len() + done.len();
         let is_due = request.is_multiple_of(REQUESTS_BETWEEN) && kept >= OPERATIONS_MAX;
-        if !self.config.story || !is_due {
+        if !self.config.record_events || !is_due {
             return;
         }
         let invoked = askings.values().map(|asking| asking.invoked);
         let mut invoked: Vec<_> = invoked.chain(done.iter().map(|it| it.invoked)).collect();
         let (_, middle, _) = invoked.select_nth_unstable(kept / 2);
         // Operations that can still return are kept, and so are those that were invoked later.
-        let waiting = askings.values().find(|asking| asking.state == AskingState::Waiting);
+        let waiting = askings.values().find(|asking| asking.state == OperationState::Waiting);
         let waiting = waiting.map(|asking| asking.invoked);
         let pending = self.traders.pending().map(|operation| operation.invoked);
         let until = pending.chain(waiting).chain([*middle]).min().unwrap_or_default();
-        let is_early = |asking: &&Asking| asking.invoked < until;
+        let is_early = |asking: &&Operation| asking.invoked < until;
         let early: Vec<_> = askings.values().take_while(is_early).map(|it| it.id).collect();
         let mut forgotten = Vec::new();
         for id in early {
@@ -85,10 +91,10 @@ impl World {
     }
 }
 
-fn operation(asking: &Asking) -> Operation {
+fn operation(asking: &Operation) -> HistoryOperation {
     let (found, succeeded) = match &asking.state {
-        AskingState::Done { found, succeeded } => (found.clone(), *succeeded),
-        AskingState::Waiting | AskingState::Unknown => (None, false),
+        OperationState::Done { found, succeeded } => (found.clone(), *succeeded),
+        OperationState::Waiting | OperationState::Unknown => (None, false),
     };
     let call = match asking.request.clone() {
         Request::Put { value, .. } => Call::Put { value },
@@ -96,7 +102,7 @@ fn operation(asking: &Asking) -> Operation {
         Request::Get { .. } => Call::Get { found },
         Request::Cas { expected, value, .. } => Call::Cas { expected, value, succeeded },
     };
-    Operation {
+    HistoryOperation {
         client: asking.client,
         key: asking.request.key().to_owned(),
         call,
@@ -110,7 +116,7 @@ mod tests {
     use super::*;
     use crate::action::Action;
     use crate::config::WorldConfig;
-    use crate::random::Span;
+    use crate::random::DurationRange;
 
     /// Five clients for 375 s, as the page shows them.
     #[test]
@@ -125,10 +131,10 @@ mod tests {
         assert_eq!(world.judge_within(page), Verdict::Linearizable);
         // A value that was overwritten before the requests that are kept.
         let early = Some("v1".to_owned());
-        let read = |asking: &&Asking| matches!(asking.request, Request::Get { .. });
+        let read = |asking: &&Operation| matches!(asking.request, Request::Get { .. });
         let last = world.askings().rfind(read).map(|asking| asking.id).unwrap();
         let asking = world.clients.askings.get_mut(&last).unwrap();
-        asking.state = AskingState::Done { found: early, succeeded: true };
+        asking.state = OperationState::Done { found: early, succeeded: true };
         asking.returned = Some(world.now);
         assert!(matches!(world.judge_within(page), Verdict::Violation(_)));
     }
@@ -140,9 +146,9 @@ mod tests {
             seed: 11,
             nodes: 3,
             clients: 3,
-            traders: 2,
-            keys: 3,
-            think: Span::new(1_000, 30_000),
+            txn_clients: 2,
+            key_count: 3,
+            think_time: DurationRange::new(1_000, 30_000),
             request_timeout: 60_000,
             loss_per_mille: 50,
             ..WorldConfig::default()
@@ -157,7 +163,7 @@ mod tests {
             world.act(&Action::Reconnect { node }).unwrap();
             world.run_until(world.now() + 300_000);
         }
-        let lost = |operation: &Operation| operation.returned.is_none();
+        let lost = |operation: &HistoryOperation| operation.returned.is_none();
         assert!(world.history().iter().any(lost));
         assert_eq!(world.judge_history(500_000), None);
     }

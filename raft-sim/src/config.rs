@@ -6,8 +6,8 @@ use std::time::Duration;
 use raft_core::{Membership, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::network::Shape;
-use crate::random::Span;
+use crate::network::LatencyDistribution;
+use crate::random::DurationRange;
 use crate::units::duration;
 
 /// Everything that decides a world, except for what is done to it. The same configuration and the
@@ -24,19 +24,21 @@ pub struct WorldConfig {
     /// What is on the servers' disks before they start for the first time: the terms of the entries
     /// of each log. Servers without one start empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub logs: Vec<Vec<u64>>,
+    #[serde(alias = "logs")]
+    pub initial_logs: Vec<Vec<u64>>,
     /// What all chance is drawn from.
     pub seed: u64,
     /// Election timeouts of the servers.
-    pub election_timeout: Span,
+    pub election_timeout: DurationRange,
     /// Time between two heartbeats of a leader.
     pub heartbeat_interval: u64,
     /// See [`raft_core::Config::pre_vote`].
     pub pre_vote: bool,
     /// See [`raft_core::Config::check_quorum`].
     pub check_quorum: bool,
-    /// See [`raft_core::Config::window_bytes_max`].
-    pub window_bytes_max: usize,
+    /// See [`raft_core::Config::log_cache_bytes_max`].
+    #[serde(alias = "window_bytes_max")]
+    pub log_cache_bytes_max: usize,
     /// See [`raft_core::Config::append_bytes_max`].
     pub append_bytes_max: usize,
     /// See [`raft_core::Config::lease_drift_ppm`]. Clients read by lease then.
@@ -48,16 +50,17 @@ pub struct WorldConfig {
     pub snapshot_every: u64,
     /// How many entries its log keeps before the end of a snapshot.
     pub snapshot_retain: u64,
-    /// See [`raft_core::Config::snapshot_piece_bytes_max`].
-    pub snapshot_piece_bytes_max: usize,
+    /// See [`raft_core::Config::snapshot_chunk_bytes_max`].
+    #[serde(alias = "snapshot_piece_bytes_max")]
+    pub snapshot_chunk_bytes_max: usize,
     /// Rules of the protocol that the servers break.
     #[cfg(feature = "sabotage")]
     #[serde(skip)]
-    pub broken: raft_core::BrokenRules,
+    pub disabled_rules: raft_core::DisabledRules,
     /// How long a message travels.
-    pub latency: Span,
+    pub latency: DurationRange,
     /// How latencies are spread over that range.
-    pub latency_shape: Shape,
+    pub latency_shape: LatencyDistribution,
     /// Bytes a second that a link carries each way; zero if that is no limit.
     pub bandwidth: u64,
     /// Messages lost, of a thousand.
@@ -67,29 +70,38 @@ pub struct WorldConfig {
     /// Whether a message may overtake an earlier one on the same way.
     pub reorder: bool,
     /// How long a write takes until it is durable.
-    pub sync: Span,
+    #[serde(alias = "sync")]
+    pub sync_latency: DurationRange,
     /// Whether writes to a disk complete in any order. A crash leaves those before which none is missing.
-    pub sync_reorder: bool,
+    #[serde(alias = "sync_reorder")]
+    pub reorder_syncs: bool,
     /// Clients that send requests by themselves.
     pub clients: u64,
     /// How long such a client rests between two requests.
-    pub think: Span,
+    #[serde(alias = "think")]
+    pub think_time: DurationRange,
     /// How many keys those clients share.
-    pub keys: u64,
+    #[serde(alias = "keys")]
+    pub key_count: u64,
     /// Clients that hold leases.
-    pub holders: u64,
+    #[serde(alias = "holders")]
+    pub lease_clients: u64,
     /// How many seconds those leases live when nobody keeps them alive, at most.
     pub lease_ttl: u64,
     /// Clients that watch keys, each at one server after the other.
-    pub watchers: u64,
+    #[serde(alias = "watchers")]
+    pub watch_clients: u64,
     /// Clients that read and change several keys at once, or read at any server what that has.
-    pub traders: u64,
+    #[serde(alias = "traders")]
+    pub txn_clients: u64,
     /// How long a client waits for an answer before it asks another server.
     pub request_timeout: u64,
     /// Whether to keep a record of events and decisions in words.
-    pub story: bool,
+    #[serde(alias = "story")]
+    pub record_events: bool,
     /// Whether to count which branches of the protocol were taken.
-    pub branches: bool,
+    #[serde(alias = "branches")]
+    pub count_coverage: bool,
 }
 
 /// Why a [`WorldConfig`] was refused.
@@ -116,6 +128,22 @@ pub enum WorldError {
     Core(raft_core::ConfigError),
 }
 
+/// The earlier names of settings, which addresses of the page may contain, and their present names.
+pub const EARLIER_SETTING_NAMES: [(&str, &str); 12] = [
+    ("branches", "count_coverage"),
+    ("holders", "lease_clients"),
+    ("keys", "key_count"),
+    ("logs", "initial_logs"),
+    ("snapshot_piece_bytes_max", "snapshot_chunk_bytes_max"),
+    ("story", "record_events"),
+    ("sync", "sync_latency"),
+    ("sync_reorder", "reorder_syncs"),
+    ("think", "think_time"),
+    ("traders", "txn_clients"),
+    ("watchers", "watch_clients"),
+    ("window_bytes_max", "log_cache_bytes_max"),
+];
+
 /// The largest cluster that a world can hold.
 pub const NODES_MAX: u64 = 127;
 
@@ -132,39 +160,39 @@ impl Default for WorldConfig {
             nodes: 5,
             founders: None,
             witnesses: Vec::new(),
-            logs: Vec::new(),
+            initial_logs: Vec::new(),
             seed: 1,
-            election_timeout: Span::new(150_000, 300_000),
+            election_timeout: DurationRange::new(150_000, 300_000),
             heartbeat_interval: 50_000,
             pre_vote: true,
             check_quorum: true,
-            window_bytes_max: 1 << 20,
+            log_cache_bytes_max: 1 << 20,
             append_bytes_max: 4096,
             lease_drift_ppm: None,
             write_stall_max: 1_000_000,
             snapshot_every: 0,
             snapshot_retain: 0,
-            snapshot_piece_bytes_max: 1024,
+            snapshot_chunk_bytes_max: 1024,
             #[cfg(feature = "sabotage")]
-            broken: raft_core::BrokenRules::default(),
-            latency: Span::new(5_000, 15_000),
-            latency_shape: Shape::Uniform,
+            disabled_rules: raft_core::DisabledRules::default(),
+            latency: DurationRange::new(5_000, 15_000),
+            latency_shape: LatencyDistribution::Uniform,
             bandwidth: 0,
             loss_per_mille: 0,
             duplicate_per_mille: 0,
             reorder: false,
-            sync: Span::new(500, 3_000),
-            sync_reorder: false,
+            sync_latency: DurationRange::new(500, 3_000),
+            reorder_syncs: false,
             clients: 0,
-            think: Span::new(10_000, 200_000),
-            keys: 5,
-            holders: 0,
+            think_time: DurationRange::new(10_000, 200_000),
+            key_count: 5,
+            lease_clients: 0,
             lease_ttl: 1,
-            watchers: 0,
-            traders: 0,
+            watch_clients: 0,
+            txn_clients: 0,
             request_timeout: 400_000,
-            story: true,
-            branches: false,
+            record_events: true,
+            count_coverage: false,
         }
     }
 }
@@ -179,14 +207,14 @@ impl WorldConfig {
             return Err(WorldError::Founders);
         }
         let is_log = |log: &Vec<u64>| log.is_sorted() && !log.contains(&0);
-        if self.logs.len() as u64 > self.nodes || !self.logs.iter().all(is_log) {
+        if self.initial_logs.len() as u64 > self.nodes || !self.initial_logs.iter().all(is_log) {
             return Err(WorldError::Logs);
         }
         let spans = [
             ("election_timeout", self.election_timeout),
             ("latency", self.latency),
-            ("sync", self.sync),
-            ("think", self.think),
+            ("sync", self.sync_latency),
+            ("think", self.think_time),
         ];
         if let Some((name, _)) = spans.iter().find(|(_, span)| span.min > span.max) {
             return Err(WorldError::EmptyRange(name));
@@ -195,12 +223,12 @@ impl WorldConfig {
     }
 
     /// A world must neither be too large to hold nor stand still.
-    fn validate_limits(&self, spans: &[(&'static str, Span)]) -> Result<(), WorldError> {
+    fn validate_limits(&self, spans: &[(&'static str, DurationRange)]) -> Result<(), WorldError> {
         let clients = [
             ("clients", self.clients),
-            ("holders", self.holders),
-            ("traders", self.traders),
-            ("watchers", self.watchers),
+            ("holders", self.lease_clients),
+            ("traders", self.txn_clients),
+            ("watchers", self.watch_clients),
         ];
         if let Some((name, _)) = clients.iter().find(|(_, count)| *count > CLIENTS_MAX) {
             return Err(WorldError::TooMany(name));
@@ -222,7 +250,7 @@ impl WorldConfig {
         if let Some((name, _)) = shares.iter().find(|(_, share)| *share > PER_MILLE) {
             return Err(WorldError::MoreThanAll(name));
         }
-        match self.think.max == 0 && self.clients + self.holders + self.traders > 0 {
+        match self.think_time.max == 0 && self.clients + self.lease_clients + self.txn_clients > 0 {
             true => Err(WorldError::NeverRest),
             false => Ok(()),
         }
@@ -242,17 +270,17 @@ impl WorldConfig {
         config.heartbeat_interval = Duration::from_micros(self.heartbeat_interval);
         config.pre_vote = self.pre_vote;
         config.check_quorum = self.check_quorum;
-        config.window_bytes_max = self.window_bytes_max;
+        config.log_cache_bytes_max = self.log_cache_bytes_max;
         config.append_bytes_max = self.append_bytes_max;
         config.witness = self.witnesses.contains(&id.0);
         config.lease_drift_ppm = self.lease_drift_ppm;
         config.write_stall_max = Duration::from_micros(self.write_stall_max);
-        config.snapshot_piece_bytes_max = self.snapshot_piece_bytes_max;
+        config.snapshot_chunk_bytes_max = self.snapshot_chunk_bytes_max;
         #[cfg(feature = "sabotage")]
         {
-            config.broken = self.broken;
+            config.disabled_rules = self.disabled_rules;
         }
-        config.explain = self.story || self.branches;
+        config.record_events = self.record_events || self.count_coverage;
         config
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use raft_core::{Durable, Entry, HardState, LogId, LogIndex, Payload, Snapshot, Term, Write};
 use raft_kv::{Command, Put};
 
-use crate::random::Random;
+use crate::random::SimRng;
 
 /// What a node has on its disk, and what is on the way there.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +107,7 @@ impl Disk {
 
     /// Power is lost: of what was not synced, some beginning survives, possibly torn in the midst
     /// of a write. What waited for room was never there.
-    pub(crate) fn lose_unsynced(&mut self, random: &mut Random) {
+    pub(crate) fn lose_unsynced(&mut self, random: &mut SimRng) {
         for write in std::mem::take(&mut self.unsynced) {
             if self.held.contains(&write.number) {
                 break;
@@ -129,7 +129,7 @@ impl Disk {
     }
 
     /// The entry before the last `back` ones decays. None if there is no such entry.
-    pub(crate) fn decay(&mut self, back: u64) -> Option<LogIndex> {
+    pub(crate) fn corrupt_entry(&mut self, back: u64) -> Option<LogIndex> {
         let place = (self.log.len() as u64).checked_sub(back)?;
         let entry = self.log.get(usize::try_from(place).ok()?.checked_sub(1)?)?;
         self.damaged.insert(entry.id.index);
@@ -137,21 +137,21 @@ impl Disk {
     }
 
     /// The next entry that is written lands `back` places too early.
-    pub(crate) fn misdirect(&mut self, back: u64) {
+    pub(crate) fn misdirect_next_write(&mut self, back: u64) {
         self.misdirected = Some(back);
     }
 
     /// The disk is gone for good.
-    pub(crate) fn lose(&mut self) {
+    pub(crate) fn destroy(&mut self) {
         self.lost = true;
     }
 
-    pub(crate) fn is_damaged(&self, index: LogIndex) -> bool {
+    pub(crate) fn is_corrupt(&self, index: LogIndex) -> bool {
         self.damaged.contains(&index)
     }
 
     /// Whether a node must not start from it any more.
-    pub(crate) fn is_ruined(&self) -> bool {
+    pub(crate) fn is_unrecoverable(&self) -> bool {
         let acknowledged = |index: &LogIndex| *index <= self.mark;
         self.lost || self.damaged.first().is_some_and(acknowledged)
     }
@@ -167,7 +167,7 @@ impl Disk {
         }
         let was_torn = std::mem::take(&mut self.torn);
         let end = self.end();
-        let is_ruined = self.is_ruined();
+        let is_ruined = self.is_unrecoverable();
         match self.damaged.first().copied() {
             Some(first) if is_ruined => {
                 Err(format!("entry {first} of its log is damaged: its checksum does not fit"))
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_replace_what_stands_in_their_place() {
+    fn writes_replace_conflicting_entries() {
         let mut disk = Disk::default();
         disk.keep(None, None, vec![entry(1, 1), entry(1, 2), entry(1, 3)]);
         disk.keep(None, None, vec![entry(2, 2)]);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_behind_an_incomplete_write_is_not_durable() {
+    fn writes_after_incomplete_write_are_not_durable() {
         let write = |number, index| Unsynced {
             number,
             hard_state: None,
@@ -273,9 +273,9 @@ mod tests {
         config.pre_vote = false;
         let membership = raft_core::Membership::new([raft_core::NodeId(1)]);
         let nothing = HardState::default();
-        let restored = raft_core::Restored::new(1, membership, nothing, LogIndex(0), 0);
+        let restored = raft_core::RestoredState::new(1, membership, nothing, LogIndex(0), 0);
         let mut raft = raft_core::Raft::new(config, restored, 1, raft_core::Instant(0)).ok()?;
-        raft.elapse(raft.deadline()?);
+        raft.tick(raft.deadline()?);
         let mut effects = raft_core::Effects::default();
         raft.drain(&mut effects);
         effects.write.map(Write::synced)
@@ -286,11 +286,11 @@ mod tests {
     }
 
     #[test]
-    fn damage_to_what_was_acknowledged_is_never_cut() {
+    fn acknowledged_damage_is_never_truncated() {
         let mut disk = disk_with(5);
-        assert_eq!(disk.decay(5), None, "there is no such entry");
-        assert_eq!(disk.decay(0), Some(LogIndex(5)));
-        assert_eq!(disk.decay(3), Some(LogIndex(2)));
+        assert_eq!(disk.corrupt_entry(5), None, "there is no such entry");
+        assert_eq!(disk.corrupt_entry(0), Some(LogIndex(5)));
+        assert_eq!(disk.corrupt_entry(3), Some(LogIndex(2)));
         let reason = disk.recover().unwrap_err();
         assert!(reason.contains("entry 2"), "{reason}");
         assert_eq!(disk.log.len(), 5);
@@ -302,10 +302,10 @@ mod tests {
     }
 
     #[test]
-    fn damage_behind_the_mark_is_cut() {
+    fn unacknowledged_damage_is_truncated() {
         let mut disk = disk_with(2);
         disk.keep(None, None, vec![entry(1, 3), entry(1, 4)]);
-        disk.decay(1);
+        disk.corrupt_entry(1);
         disk.torn = true;
         assert_eq!(disk.recover(), Ok(Some(LogIndex(3))));
         assert_eq!((disk.end(), disk.recover()), (LogIndex(2), Ok(None)));
@@ -316,28 +316,28 @@ mod tests {
 
     /// A write that replaces the end of the log lowers the mark, whether or not the crash spares it.
     #[test]
-    fn the_mark_never_says_too_much() {
+    fn high_water_mark_never_exceeds_durable() {
         let mut disk = disk_with(5);
         disk.keep(None, None, vec![entry(2, 3)]);
-        disk.lose_unsynced(&mut Random::new(1));
+        disk.lose_unsynced(&mut SimRng::new(1));
         disk.keep(None, None, vec![entry(2, 4)]);
-        disk.decay(0);
+        disk.corrupt_entry(0);
         assert_eq!(disk.recover(), Ok(Some(LogIndex(4))));
     }
 
     #[test]
-    fn a_misdirected_write_damages_two_places() {
+    fn misdirected_write_damages_two_entries() {
         let mut disk = disk_with(5);
-        disk.misdirect(4);
+        disk.misdirect_next_write(4);
         disk.keep(None, None, vec![entry(1, 6), entry(1, 7)]);
-        let damaged: Vec<_> = (1..=7).filter(|i| disk.is_damaged(LogIndex(*i))).collect();
+        let damaged: Vec<_> = (1..=7).filter(|i| disk.is_corrupt(LogIndex(*i))).collect();
         assert_eq!(damaged, [2, 6]);
         disk.keep(None, None, vec![entry(1, 8)]);
-        assert!(!disk.is_damaged(LogIndex(8)), "only the first one");
+        assert!(!disk.is_corrupt(LogIndex(8)), "only the first one");
     }
 
     #[test]
-    fn what_waits_for_room_does_not_survive() {
+    fn writes_waiting_for_space_are_lost_on_crash() {
         let mut disk = Disk { full: true, ..Disk::default() };
         disk.unsynced = [Unsynced {
             number: 7,
@@ -350,7 +350,7 @@ mod tests {
         disk.held = vec![7];
         for seed in 0..20 {
             let mut crashed = disk.clone();
-            crashed.lose_unsynced(&mut Random::new(seed));
+            crashed.lose_unsynced(&mut SimRng::new(seed));
             assert_eq!(crashed.end(), LogIndex(0));
             assert!(crashed.recover().is_err(), "there is still no room");
         }

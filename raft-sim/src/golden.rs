@@ -36,13 +36,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_trace_is_the_known_one() {
+    fn golden_trace_matches() {
         let hash = golden_run();
         assert_eq!(hash, GOLDEN_TRACE_HASH, "it is {hash:#x}");
     }
 
     #[test]
-    fn two_hundred_traces_are_the_known_ones() {
+    fn golden_campaign_traces_match() {
         let tens = (0..200).step_by(10);
         let hash = tens.fold(0, |hash, first| hash_of_seeds(hash, first..first + 10));
         assert_eq!(hash, GOLDEN_CAMPAIGN_HASH, "it is {hash:#x}");

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 
 use raft_core::{Entry, LogId, LogIndex, Membership, NodeId, Payload, Raft, Role, Term};
 
-use crate::shared::{SharedList, SharedMap};
+use crate::shared::{CowMap, CowVec};
 use crate::trace::TraceHash;
 use crate::units::moment;
 
@@ -29,7 +29,8 @@ pub enum Invariant {
     /// A committed entry is on the disks of a majority.
     DurableCommit,
     /// A server's term and commit index never go back while it runs.
-    Monotonic,
+    #[serde(alias = "monotonic")]
+    TermAndCommitMonotonic,
     /// What a client was told to be written is committed, once.
     AcknowledgedOnce,
     /// The answers that clients got could come from one register after the other.
@@ -45,9 +46,11 @@ pub enum Invariant {
     /// Whoever watches keys is told of every change once, in the order of revisions, at whatever servers.
     WatchOrder,
     /// A lease does not expire before its time has passed since it was granted or kept alive.
-    LeaseLife,
+    #[serde(alias = "lease-life")]
+    LeaseNotExpiredEarly,
     /// When a lease ends, all keys that hang on it go in one revision; none hangs on a lease that is gone, and not too many on one.
-    LeaseKeys,
+    #[serde(alias = "lease-keys")]
+    LeaseKeysDeletedWithLease,
 }
 
 /// A rule that does not hold.
@@ -66,15 +69,15 @@ pub struct Violation {
 pub(crate) struct Invariants {
     leaders: BTreeMap<Term, NodeId>,
     /// What each entry that any log has held looks like: its payload and its predecessor's term.
-    entries: SharedMap<LogId, (u64, Term)>,
+    entries: CowMap<LogId, (u64, Term)>,
     /// Committed entries by position, and the term in which each was seen to be committed.
-    committed: SharedList<(LogId, Term)>,
+    committed: CowVec<(LogId, Term)>,
     /// By node.
     seen: Vec<Option<Seen>>,
     /// The state machine's fingerprint after each position.
-    fingerprints: SharedMap<u64, u64>,
+    fingerprints: CowMap<u64, u64>,
     /// The revision that each command of a session made, wherever and however often it was applied.
-    effects: SharedMap<(u128, u64), i64>,
+    effects: CowMap<(u128, u64), i64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,14 +115,14 @@ impl Invariants {
         if let Some(before) = &before {
             if term < before.term {
                 let text = format!("{id} went back from term {} to term {term}", before.term);
-                return Err((Invariant::Monotonic, text));
+                return Err((Invariant::TermAndCommitMonotonic, text));
             }
             if commit_index < before.commit_index {
                 let text = format!(
                     "{id} went back from commit index {} to {commit_index}",
                     before.commit_index
                 );
-                return Err((Invariant::Monotonic, text));
+                return Err((Invariant::TermAndCommitMonotonic, text));
             }
         }
         let leads =
@@ -194,7 +197,7 @@ impl Invariants {
                 None => {
                     // A later membership may have been in force when the entry was committed.
                     let on_majority = |membership: &Membership| {
-                        membership.reached_by_majority(|node| holds(node, entry)) == Some(true)
+                        membership.quorum_value(|node| holds(node, entry)) == Some(true)
                     };
                     let mut later = index.0..=raft.membership_index().max(index).0;
                     if !later.any(|index| on_majority(raft.membership_at(LogIndex(index)))) {
@@ -235,7 +238,7 @@ impl Invariants {
     ) -> Checked {
         for entry in entries {
             // A witness has no payload to compare.
-            if entry.payload == Payload::Withheld {
+            if entry.payload == Payload::Stripped {
                 previous = entry.id.term;
                 continue;
             }
@@ -309,15 +312,15 @@ impl Invariant {
         Self::LeaderCompleteness,
         Self::StateMachineSafety,
         Self::DurableCommit,
-        Self::Monotonic,
+        Self::TermAndCommitMonotonic,
         Self::AcknowledgedOnce,
         Self::Linearizability,
         Self::Availability,
         Self::Progress,
         Self::Quiescence,
         Self::WatchOrder,
-        Self::LeaseLife,
-        Self::LeaseKeys,
+        Self::LeaseNotExpiredEarly,
+        Self::LeaseKeysDeletedWithLease,
     ];
 }
 
@@ -332,15 +335,15 @@ impl fmt::Display for Invariant {
             Self::LeaderCompleteness => "Leader Completeness",
             Self::StateMachineSafety => "State Machine Safety",
             Self::DurableCommit => "Durable Commit",
-            Self::Monotonic => "Monotonic",
+            Self::TermAndCommitMonotonic => "Monotonic",
             Self::AcknowledgedOnce => "Acknowledged Writes",
             Self::Linearizability => "Linearizability",
             Self::Availability => "Availability",
             Self::Progress => "Liveness",
             Self::Quiescence => "Quiescent",
             Self::WatchOrder => "Watch Order",
-            Self::LeaseLife => "Lease Lifetime",
-            Self::LeaseKeys => "Lease Keys",
+            Self::LeaseNotExpiredEarly => "Lease Lifetime",
+            Self::LeaseKeysDeletedWithLease => "Lease Keys",
         })
     }
 }
@@ -354,7 +357,7 @@ impl fmt::Display for Violation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_core::{Config, HardState, Instant, Restored};
+    use raft_core::{Config, HardState, Instant, RestoredState};
 
     fn entry(term: u64, index: u64, command: &'static str) -> Entry {
         let id = LogId::new(Term(term), LogIndex(index));
@@ -368,13 +371,13 @@ mod tests {
         let membership = Membership::new([NodeId(id)]);
         let hard_state = HardState { term: Term(term - u64::from(leads)), vote: None };
         let applied = LogIndex(commit_index);
-        let mut restored = Restored::new(1, membership, hard_state, applied, 1 << 20);
+        let mut restored = RestoredState::new(1, membership, hard_state, applied, 1 << 20);
         for entry in log {
             restored.push(entry.clone()).unwrap();
         }
         let mut raft = Raft::new(config, restored, 1, Instant(0)).unwrap();
         if leads {
-            raft.elapse(raft.deadline().unwrap());
+            raft.tick(raft.deadline().unwrap());
             let mut effects = raft_core::Effects::default();
             raft.drain(&mut effects);
             raft.persisted(effects.write.take().unwrap().synced(), Instant(0));
@@ -437,7 +440,10 @@ mod tests {
             let mut invariants = Invariants::default();
             invariants.observe(&server(1, 3, &log, 1, false), 1, |_, _| true).unwrap();
             let later = server(1, term, &log, commit_index, false);
-            assert_eq!(broken(invariants.observe(&later, 1, |_, _| true)), Invariant::Monotonic);
+            assert_eq!(
+                broken(invariants.observe(&later, 1, |_, _| true)),
+                Invariant::TermAndCommitMonotonic
+            );
             invariants.observe(&later, 2, |_, _| true).unwrap();
         }
     }

@@ -12,16 +12,16 @@ use raft_kv::{
 };
 
 use crate::invariants::Invariant;
-use crate::reckoning::{Change, Keys};
-use crate::shared::SharedList;
+use crate::reckoning::{Change, KvModel};
+use crate::shared::CowVec;
 use crate::trade::is_traders_session;
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct Auditor {
     is_kept: bool,
     /// The last entry that it knows of.
     index: u64,
-    keys: Keys,
+    keys: KvModel,
     /// The leases that there are.
     leases: BTreeMap<i64, Lease>,
     /// The latest number that the state machine chose for a lease.
@@ -29,7 +29,7 @@ pub(crate) struct Ledger {
     /// What transactions of traders came to, until these are told.
     answers: BTreeMap<u128, Response>,
     /// What each revision changed, from revision 2 on.
-    history: SharedList<Vec<Change>>,
+    history: CowVec<Vec<Change>>,
 }
 
 /// An entry that was applied for the first time.
@@ -47,7 +47,7 @@ pub(crate) struct Applied<'a> {
 
 /// What an entry did that is of interest beyond the keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Turn {
+pub(crate) enum LeaseChange {
     Nothing,
     /// A lease began.
     Began(Lease),
@@ -61,9 +61,9 @@ pub(crate) enum Turn {
 pub(crate) type Checked<T> = Result<T, (Invariant, String)>;
 
 /// Nothing happens in an empty state machine before this revision.
-const FIRST: i64 = 2;
+const FIRST_REVISION: i64 = 2;
 
-impl Ledger {
+impl Auditor {
     pub(crate) fn new(is_kept: bool) -> Self {
         Self { is_kept, ..Self::default() }
     }
@@ -80,49 +80,49 @@ impl Ledger {
 
     /// The latest revision that any server has made.
     pub(crate) fn revision(&self) -> i64 {
-        self.history.len() as i64 + FIRST - 1
+        self.history.len() as i64 + FIRST_REVISION - 1
     }
 
     /// An entry was applied for the first time. `told` answers what the state machine says that it changed.
-    pub(crate) fn enter(
+    pub(crate) fn apply(
         &mut self,
         applied: Applied,
         told: impl FnOnce(&ChangesRequest) -> Option<Changes>,
-    ) -> Checked<Turn> {
+    ) -> Checked<LeaseChange> {
         let Applied { index, term, revision, .. } = applied;
         self.index = index;
         let (Some(command), Outcome::Done(response), false) =
             (applied.command, applied.outcome, applied.is_repeated)
         else {
-            return self.made(Vec::new(), revision).map(|()| Turn::Nothing);
+            return self.check_revision(Vec::new(), revision).map(|()| LeaseChange::Nothing);
         };
         let turn = match (&command.request, &response.result) {
             (Request::Grant(grant), RequestResult::Grant(granted)) => {
-                self.made(Vec::new(), revision)?;
+                self.check_revision(Vec::new(), revision)?;
                 self.begin(index, grant, granted.lease)?
             }
             (Request::Revoke(revoke), RequestResult::Revoke(ended)) => {
                 self.end(term, revoke, ended.lease)?;
-                let keys = self.take_keys(ended.lease, revision, told)?;
+                let keys = self.remove_lease_keys(ended.lease, revision, told)?;
                 if keys != ended.deleted {
                     let (id, deleted) = (revoke.id, ended.deleted);
                     let text = format!("lease {id} ended with {keys} keys, and {deleted} are told");
-                    return Err((Invariant::LeaseKeys, text));
+                    return Err((Invariant::LeaseKeysDeletedWithLease, text));
                 }
-                Turn::Ended { lease: ended.lease, has_expired: revoke.expiry.is_some() }
+                LeaseChange::Ended { lease: ended.lease, has_expired: revoke.expiry.is_some() }
             }
             (request, result) => {
                 let mut changes = Vec::new();
-                let reckoned = self.reckon(request, &mut changes)?;
-                self.may_hang_so_many(&changes)?;
-                self.made(changes, revision)?;
+                let reckoned = self.expected_result(request, &mut changes)?;
+                self.check_key_limit(&changes)?;
+                self.check_revision(changes, revision)?;
                 if reckoned.as_ref() != Some(result) {
                     let text = format!(
                         "entry {index} is answered with {result:?}, where {reckoned:?} was to come"
                     );
                     return Err((Invariant::StateMachineSafety, text));
                 }
-                Turn::Nothing
+                LeaseChange::Nothing
             }
         };
         if response.revision != revision {
@@ -147,9 +147,9 @@ impl Ledger {
 
     /// What these keys held at a revision.
     pub(crate) fn read_at(&self, keys: &KeyRange, revision: i64) -> Vec<KeyValue> {
-        let now = self.keys.those(keys).map(|kv| (&kv.key, Some(kv)));
+        let now = self.keys.in_range(keys).map(|kv| (&kv.key, Some(kv)));
         let mut held: BTreeMap<_, _> = now.collect();
-        let later = usize::try_from(revision + 1 - FIRST).unwrap_or(0);
+        let later = usize::try_from(revision + 1 - FIRST_REVISION).unwrap_or(0);
         let mut undone = BTreeSet::new();
         for change in self.history.iter_from(later).flatten() {
             if keys.contains(&change.key) && undone.insert(&change.key) {
@@ -161,7 +161,7 @@ impl Ledger {
 
     /// A lease begins: there was none of this number, and one that the state machine chose was never chosen before.
     /// Whoever holds on to an earlier lease would keep this one alive.
-    fn begin(&mut self, index: u64, grant: &Grant, lease: Lease) -> Checked<Turn> {
+    fn begin(&mut self, index: u64, grant: &Grant, lease: Lease) -> Checked<LeaseChange> {
         let is_new = match grant.id {
             0 => lease.id > self.chosen,
             id => lease.id == id,
@@ -169,13 +169,13 @@ impl Ledger {
         let is_as_wished = lease.ttl == grant.ttl && lease.granted_at == index;
         if !is_new || !is_as_wished || self.leases.contains_key(&lease.id) {
             let text = format!("{lease:?} is granted by entry {index}, in answer to {grant:?}");
-            return Err((Invariant::LeaseLife, text));
+            return Err((Invariant::LeaseNotExpiredEarly, text));
         }
         if grant.id == 0 {
             self.chosen = lease.id;
         }
         self.leases.insert(lease.id, lease);
-        Ok(Turn::Began(lease))
+        Ok(LeaseChange::Began(lease))
     }
 
     /// A lease ends: it was there, and whoever found that its time was over led then, and meant no other lease.
@@ -187,23 +187,23 @@ impl Ledger {
             return Ok(());
         }
         let text = format!("{lease:?} is ended in term {term} by {revoke:?}");
-        Err((Invariant::LeaseLife, text))
+        Err((Invariant::LeaseNotExpiredEarly, text))
     }
 
     /// What a request comes to; nothing for one that is not about keys.
-    fn reckon(
+    fn expected_result(
         &mut self,
         request: &Request,
         changes: &mut Vec<Change>,
     ) -> Checked<Option<RequestResult>> {
         Ok(Some(match request {
             Request::Put(put) => {
-                self.may_hang(put)?;
+                self.check_attach(put)?;
                 RequestResult::Put(self.keys.put(put, self.revision() + 1, changes))
             }
             Request::Delete(delete) => RequestResult::Delete(self.keys.delete(delete, changes)),
             Request::Txn(txn) => {
-                let succeeded = self.keys.hold(&txn.compare);
+                let succeeded = self.keys.compares_hold(&txn.compare);
                 let ops = match succeeded {
                     true => &txn.success,
                     false => &txn.failure,
@@ -222,7 +222,7 @@ impl Ledger {
         let next = self.revision() + 1;
         Ok(match op {
             Op::Put(put) => {
-                self.may_hang(put)?;
+                self.check_attach(put)?;
                 OpResult::Put(self.keys.put(put, next, changes))
             }
             Op::Delete(delete) => OpResult::Delete(self.keys.delete(delete, changes)),
@@ -233,47 +233,47 @@ impl Ledger {
         })
     }
 
-    fn may_hang(&self, put: &Put) -> Checked<()> {
+    fn check_attach(&self, put: &Put) -> Checked<()> {
         if put.lease == 0 || self.leases.contains_key(&put.lease) {
             return Ok(());
         }
         let key = String::from_utf8_lossy(&put.key);
         let text = format!("{key} hangs on lease {}, which is gone", put.lease);
-        Err((Invariant::LeaseKeys, text))
+        Err((Invariant::LeaseKeysDeletedWithLease, text))
     }
 
     /// Only so many keys hang on the leases that these changes hang keys on.
-    fn may_hang_so_many(&self, changes: &[Change]) -> Checked<()> {
+    fn check_key_limit(&self, changes: &[Change]) -> Checked<()> {
         let mut judged = 0;
         for lease in changes.iter().filter_map(|it| it.after.as_ref()).map(|kv| kv.lease) {
             if lease == 0 || std::mem::replace(&mut judged, lease) == lease {
                 continue;
             }
-            let keys = self.keys.those(&KeyRange::all()).filter(|kv| kv.lease == lease).count();
+            let keys = self.keys.in_range(&KeyRange::all()).filter(|kv| kv.lease == lease).count();
             if keys as u64 > LEASE_KEYS_MAX {
                 let text = format!("{keys} keys hang on lease {lease}");
-                return Err((Invariant::LeaseKeys, text));
+                return Err((Invariant::LeaseKeysDeletedWithLease, text));
             }
         }
         Ok(())
     }
 
     /// A lease has ended: all its keys must have gone, and nothing else, and in one revision. How many they were.
-    fn take_keys(
+    fn remove_lease_keys(
         &mut self,
         lease: Lease,
         revision: i64,
         told: impl FnOnce(&ChangesRequest) -> Option<Changes>,
     ) -> Checked<u64> {
         let first = self.revision() + 1;
-        let changes = self.keys.remove(|kv| kv.lease == lease.id);
+        let changes = self.keys.remove_where(|kv| kv.lease == lease.id);
         let told = told(&ChangesRequest::new(KeyRange::all(), first).returning_previous());
         let told = told.map(|told| told.revisions).unwrap_or_default();
         let is_all = match &told[..] {
             [] => changes.is_empty(),
             [only] => {
                 only.events.len() == changes.len()
-                    && only.events.iter().zip(&changes).all(|(it, so)| so.is(it, true, first))
+                    && only.events.iter().zip(&changes).all(|(it, so)| so.matches(it, true, first))
             }
             _ => false,
         };
@@ -285,14 +285,14 @@ impl Ledger {
                 changes.len(),
                 told.len()
             );
-            return Err((Invariant::LeaseKeys, text));
+            return Err((Invariant::LeaseKeysDeletedWithLease, text));
         }
         let keys = changes.len() as u64;
-        self.made(changes, revision).map(|()| keys)
+        self.check_revision(changes, revision).map(|()| keys)
     }
 
     /// These changes made this revision, or there were none.
-    fn made(&mut self, changes: Vec<Change>, revision: i64) -> Checked<()> {
+    fn check_revision(&mut self, changes: Vec<Change>, revision: i64) -> Checked<()> {
         let expected = self.revision() + i64::from(!changes.is_empty());
         if revision != expected {
             let text = format!(
@@ -308,7 +308,7 @@ impl Ledger {
     }
 
     /// Whoever watches these keys from `from` on was told of this: it must be all that there was, revision by revision.
-    pub(crate) fn judge(
+    pub(crate) fn check_watch(
         &self,
         keys: &KeyRange,
         prev_kv: bool,
@@ -327,9 +327,9 @@ impl Ledger {
             let revision = first.revision;
             return broken(format!("it is told of revision {revision}, and waited for {from}"));
         }
-        let skipped = usize::try_from(from - FIRST).unwrap_or(0);
+        let skipped = usize::try_from(from - FIRST_REVISION).unwrap_or(0);
         for (revision, made) in
-            (from.max(FIRST)..told.next_revision).zip(self.history.iter_from(skipped))
+            (from.max(FIRST_REVISION)..told.next_revision).zip(self.history.iter_from(skipped))
         {
             let mut made = made.iter().filter(|it| keys.contains(&it.key));
             let events = match revisions.next_if(|it| it.revision == revision) {
@@ -343,7 +343,10 @@ impl Ledger {
             while let (made, event) = (made.next(), events.next())
                 && (made.is_some() || event.is_some())
             {
-                if !made.zip(event).is_some_and(|(made, event)| made.is(event, prev_kv, revision)) {
+                if !made
+                    .zip(event)
+                    .is_some_and(|(made, event)| made.matches(event, prev_kv, revision))
+                {
                     return broken(format!(
                         "what it is told of revision {revision} is not what was committed: {event:?}"
                     ));
@@ -370,12 +373,12 @@ mod tests {
     /// A state machine and its ledger.
     struct Both {
         kv: Kv<MemoryStore>,
-        ledger: Ledger,
+        ledger: Auditor,
     }
 
     impl Both {
         fn new() -> Self {
-            Self { kv: Kv::open(MemoryStore::new()).unwrap(), ledger: Ledger::new(true) }
+            Self { kv: Kv::open(MemoryStore::new()).unwrap(), ledger: Auditor::new(true) }
         }
 
         /// Applies a command, and tells the ledger what became of it, or something else.
@@ -383,7 +386,7 @@ mod tests {
             &mut self,
             request: impl Into<Request>,
             spoil: impl FnOnce(&mut Request, &mut Changes),
-        ) -> Checked<Turn> {
+        ) -> Checked<LeaseChange> {
             let mut command = Command::new(request);
             let index = self.kv.applied_index() + 1;
             let entry = Entry::command(index, TERM, command.encode());
@@ -398,10 +401,10 @@ mod tests {
                 revision: self.kv.revision(),
                 is_repeated: false,
             };
-            self.ledger.enter(applied, |_| Some(changes))
+            self.ledger.apply(applied, |_| Some(changes))
         }
 
-        fn apply(&mut self, request: impl Into<Request>) -> Turn {
+        fn apply(&mut self, request: impl Into<Request>) -> LeaseChange {
             self.apply_but(request, |_, _| {}).unwrap()
         }
 
@@ -420,7 +423,7 @@ mod tests {
         let mut both = Both::new();
         both.apply(Put::new("a", "1"));
         let lease = Grant { id: 7, ttl: 1 };
-        assert!(matches!(both.apply(lease), Turn::Began(_)));
+        assert!(matches!(both.apply(lease), LeaseChange::Began(_)));
         both.apply(Txn {
             success: vec![Op::Put(Put::new("c", "1")), Op::Put(Put::new("a", "2"))],
             ..Txn::default()
@@ -434,12 +437,12 @@ mod tests {
     type Spoil = fn(&mut Vec<RevisionChanges>);
 
     #[test]
-    fn what_a_watcher_is_told_wrongly_is_found() {
+    fn wrong_watch_event_is_detected() {
         let both = both();
         let judge = |keys: &KeyRange, spoil: Spoil| {
             let mut changes = both.changes(2);
             spoil(&mut changes.revisions);
-            both.ledger.judge(keys, true, 2, &changes)
+            both.ledger.check_watch(keys, true, 2, &changes)
         };
         let all = KeyRange::all();
         assert_eq!(judge(&all, |_| {}), Ok(()));
@@ -467,23 +470,23 @@ mod tests {
         }
         // It is told of what it did not ask for; or too early, or too late.
         let (one, told) = (KeyRange::key("c"), both.changes(2));
-        assert!(both.ledger.judge(&one, true, 2, &told).is_err());
-        assert!(both.ledger.judge(&all, true, 3, &told).is_err());
-        assert!(both.ledger.judge(&all, true, 1, &told).is_ok());
+        assert!(both.ledger.check_watch(&one, true, 2, &told).is_err());
+        assert!(both.ledger.check_watch(&all, true, 3, &told).is_err());
+        assert!(both.ledger.check_watch(&all, true, 1, &told).is_ok());
         let mut beyond = both.changes(7);
-        assert_eq!(both.ledger.judge(&all, true, 7, &beyond), Ok(()));
+        assert_eq!(both.ledger.check_watch(&all, true, 7, &beyond), Ok(()));
         beyond.next_revision += 1;
-        assert!(both.ledger.judge(&all, true, 7, &beyond).is_err());
-        assert!(both.ledger.judge(&all, true, 5, &both.changes(6)).is_err(), "5 is skipped");
+        assert!(both.ledger.check_watch(&all, true, 7, &beyond).is_err());
+        assert!(both.ledger.check_watch(&all, true, 5, &both.changes(6)).is_err(), "5 is skipped");
     }
 
     #[test]
-    fn a_lease_that_does_not_take_all_its_keys_at_once_is_found() {
+    fn partial_lease_deletion_is_detected() {
         let end = |spoil: fn(&mut Changes)| {
             let mut both = both();
             both.apply_but(Revoke::new(7), |_, changes| spoil(changes))
         };
-        assert!(matches!(end(|_| {}), Ok(Turn::Ended { has_expired: false, .. })));
+        assert!(matches!(end(|_| {}), Ok(LeaseChange::Ended { has_expired: false, .. })));
         let spoiled: [fn(&mut Changes); 4] = [
             |told| told.revisions.clear(),
             |told| drop(told.revisions[0].events.pop()),
@@ -496,39 +499,39 @@ mod tests {
             },
         ];
         for spoil in spoiled {
-            assert_eq!(end(spoil).unwrap_err().0, Invariant::LeaseKeys);
+            assert_eq!(end(spoil).unwrap_err().0, Invariant::LeaseKeysDeletedWithLease);
         }
     }
 
     #[test]
-    fn a_key_on_a_lease_that_is_gone_is_found() {
+    fn key_on_missing_lease_is_detected() {
         let mut both = both();
         both.apply(Revoke::new(7));
         let late = both.apply_but(Put::new("l3", "v"), |request, _| {
             *request = hang("l3").into();
         });
-        assert_eq!(late.unwrap_err().0, Invariant::LeaseKeys);
+        assert_eq!(late.unwrap_err().0, Invariant::LeaseKeysDeletedWithLease);
     }
 
     /// What a state machine without the bound would have carried out.
     #[test]
-    fn a_lease_with_too_many_keys_is_found() {
+    fn lease_over_key_limit_is_detected() {
         let hang_all = |numbers: std::ops::Range<u64>| {
             let hang = |number: u64| Op::Put(Put::new(format!("l{number}"), "v").with_lease(7));
             Txn { success: numbers.map(hang).collect(), ..Txn::default() }
         };
         // Two keys hang there already, and are put again.
         let full = 1..LEASE_KEYS_MAX + 1;
-        assert_eq!(both().apply_but(hang_all(full.clone()), |_, _| {}), Ok(Turn::Nothing));
+        assert_eq!(both().apply_but(hang_all(full.clone()), |_, _| {}), Ok(LeaseChange::Nothing));
         let more = both().apply_but(hang_all(full), |request, _| {
             *request = hang_all(0..LEASE_KEYS_MAX + 1).into();
         });
-        assert_eq!(more.unwrap_err().0, Invariant::LeaseKeys);
+        assert_eq!(more.unwrap_err().0, Invariant::LeaseKeysDeletedWithLease);
     }
 
     /// What the state machine refuses must not have happened.
     #[test]
-    fn a_lease_that_begins_or_ends_wrongly_is_found() {
+    fn wrong_lease_change_is_detected() {
         let spoil = |request: Request, spoiled: Request| {
             both().apply_but(request, move |request, _| *request = spoiled)
         };
@@ -537,23 +540,23 @@ mod tests {
         assert!(spoil(end(None), end(expiry(TERM, 2))).is_ok());
         for wrong in [expiry(TERM - 1, 2), expiry(TERM, 1)] {
             let found = spoil(end(None), end(wrong)).unwrap_err().0;
-            assert_eq!(found, Invariant::LeaseLife, "{wrong:?}");
+            assert_eq!(found, Invariant::LeaseNotExpiredEarly, "{wrong:?}");
         }
         let begin = |id| Request::from(Grant { id, ttl: 1 });
         assert!(spoil(begin(9), begin(9)).is_ok());
         let found = spoil(begin(9), begin(8)).unwrap_err().0;
-        assert_eq!(found, Invariant::LeaseLife);
+        assert_eq!(found, Invariant::LeaseNotExpiredEarly);
         // A number that is chosen after it was chosen before.
         let mut both = both();
         both.apply(begin(0));
         let again = both.ledger.chosen;
         both.apply(Revoke::new(again));
         let chosen = both.apply_but(begin(again), |request, _| *request = begin(0));
-        assert_eq!(chosen.unwrap_err().0, Invariant::LeaseLife);
+        assert_eq!(chosen.unwrap_err().0, Invariant::LeaseNotExpiredEarly);
     }
 
     #[test]
-    fn a_transaction_that_answers_wrongly_is_found() {
+    fn wrong_txn_result_is_detected() {
         let txn = |lease| Txn {
             compare: vec![Compare::key("l1", Relation::Equal, Operand::Lease(lease))],
             success: vec![
@@ -563,8 +566,8 @@ mod tests {
             ],
             failure: vec![Op::Range(RangeRequest::new(KeyRange::prefix("l")))],
         };
-        assert_eq!(both().apply_but(txn(7), |_, _| {}), Ok(Turn::Nothing));
-        assert_eq!(both().apply_but(txn(8), |_, _| {}), Ok(Turn::Nothing));
+        assert_eq!(both().apply_but(txn(7), |_, _| {}), Ok(LeaseChange::Nothing));
+        assert_eq!(both().apply_but(txn(8), |_, _| {}), Ok(LeaseChange::Nothing));
         let spoiled = |spoil: fn(&mut Txn)| {
             let spoil = |request: &mut Request, _: &mut Changes| {
                 let Request::Txn(txn) = request else { return };
@@ -587,7 +590,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_that_nothing_made_is_found() {
+    fn unexplained_revision_is_detected() {
         let mut both = both();
         let strange = both.apply_but(Put::new("b", "v"), |request, _| {
             *request = Delete::new(KeyRange::key("nothing")).into();

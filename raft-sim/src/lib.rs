@@ -12,8 +12,8 @@
 //!   time is going to a clone and forward from there.
 //! - **The rules are checked after every event** ([`Invariant`]). A rule that is broken ends the
 //!   world: [`World::violation`] says which, and nothing happens any more.
-//! - **Watchers, lease holders and traders** are clients, too ([`WorldConfig::watchers`], [`WorldConfig::holders`],
-//!   [`WorldConfig::traders`]): what they are
+//! - **Watchers, lease holders and traders** are clients, too ([`WorldConfig::watch_clients`], [`WorldConfig::lease_clients`],
+//!   [`WorldConfig::txn_clients`]): what they are
 //!   told is judged by what the committed commands come to, reckoned beside the servers.
 //! - **Faults are actions** like all others ([`Action`]), so a fault schedule is data.
 //!
@@ -80,14 +80,14 @@ mod world;
 
 pub use act::ActionError;
 pub use action::{Action, Request};
-pub use client::{Asking, AskingState};
-pub use config::{NODES_MAX, WorldConfig, WorldError};
+pub use client::{Operation, OperationState};
+pub use config::{EARLIER_SETTING_NAMES, NODES_MAX, WorldConfig, WorldError};
 pub use golden::{GOLDEN_CAMPAIGN_HASH, GOLDEN_TRACE_HASH, golden_run, hash_of_seeds};
 pub use invariants::{Invariant, Violation};
-pub use network::{InFlight, Lost, Shape};
-pub use random::Span;
-pub use run::{Run, Script, ScriptError, Timed};
-pub use service::{Service, Timing};
-pub use story::{Kind, Record};
-pub use view::{EntryView, KeyView, LetterView, ProcessView};
+pub use network::{InFlight, LatencyDistribution, LostMessage};
+pub use random::DurationRange;
+pub use run::{Run, Script, ScriptError, TimedAction};
+pub use service::{SteadyWorkload, Timing};
+pub use story::{EventKind, LogRecord};
+pub use view::{ClientMessageView, EntryView, KeyView, ProcessView};
 pub use world::World;

@@ -6,7 +6,7 @@ use raft_core::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::config::WorldConfig;
-use crate::random::{Random, Span};
+use crate::random::{DurationRange, SimRng};
 
 /// A message on its way.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct InFlight {
 
 /// A message that did not arrive.
 #[derive(Clone, Debug)]
-pub struct Lost {
+pub struct LostMessage {
     /// The message.
     pub message: InFlight,
     /// When it was lost, between the moment at which it left and the one at which it would have arrived. What is
@@ -38,7 +38,7 @@ pub struct Lost {
 /// How latencies are spread over their range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Shape {
+pub enum LatencyDistribution {
     /// Evenly. A range from a number to the same number is constant.
     #[default]
     Uniform,
@@ -51,10 +51,10 @@ pub enum Shape {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
-    pub(crate) latency: Span,
-    shape: Shape,
+    pub(crate) latency: DurationRange,
+    shape: LatencyDistribution,
     /// Of links that are not like the others.
-    latencies: BTreeMap<(u64, u64), Span>,
+    latencies: BTreeMap<(u64, u64), DurationRange>,
     /// Bytes a second on each way; zero is as many as there are.
     bandwidth: u64,
     /// Until when each way is busy with what was sent before.
@@ -64,25 +64,25 @@ pub(crate) struct Network {
     reorder: bool,
     cut: BTreeSet<(u64, u64)>,
     isolated: BTreeSet<u64>,
-    pub(crate) in_flight: Flights,
+    pub(crate) in_flight: InFlightMessages,
     nodes: u64,
     /// When the latest message arrives, of each way and lane.
     latest: Vec<u64>,
     next_id: u64,
     /// The latest losses, for whoever watches.
-    pub(crate) lost: Vec<Lost>,
+    pub(crate) lost: Vec<LostMessage>,
     pub(crate) sent: u64,
 }
 
 /// The messages on their way, by number. Most arrive about in the order in which they left.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Flights {
+pub(crate) struct InFlightMessages {
     /// The number of the first place.
     first: u64,
     places: VecDeque<Option<InFlight>>,
 }
 
-impl Flights {
+impl InFlightMessages {
     /// Numbers must grow.
     fn insert(&mut self, flight: InFlight) {
         if self.places.is_empty() {
@@ -133,7 +133,7 @@ impl Network {
             reorder: config.reorder,
             cut: BTreeSet::new(),
             isolated: BTreeSet::new(),
-            in_flight: Flights::default(),
+            in_flight: InFlightMessages::default(),
             nodes: config.nodes,
             latest: vec![
                 0;
@@ -152,11 +152,11 @@ impl Network {
         from: u64,
         to: u64,
         message: Message,
-        random: &mut Random,
+        random: &mut SimRng,
     ) -> [Option<(u64, u64)>; 2] {
         self.sent += 1;
-        let twice = random.chance(self.duplicate_per_mille);
-        let by_chance = random.chance(self.loss_per_mille);
+        let twice = random.chance_per_mille(self.duplicate_per_mille);
+        let by_chance = random.chance_per_mille(self.loss_per_mille);
         let copy = twice.then(|| message.clone());
         [Some(message), copy]
             .map(|message| self.send_one(now, from, to, message?, by_chance, random))
@@ -169,9 +169,9 @@ impl Network {
         to: u64,
         message: Message,
         by_chance: bool,
-        random: &mut Random,
+        random: &mut SimRng,
     ) -> Option<(u64, u64)> {
-        let left_at = self.leaves(now, from, to, &message);
+        let left_at = self.departure_time(now, from, to, &message);
         let mut arrives_at =
             left_at.unwrap_or(now) + random.delay(self.latency_of(from, to), self.shape);
         if !self.reorder {
@@ -186,7 +186,7 @@ impl Network {
         let flight = InFlight { id, from, to, message, sent_at: now, arrives_at };
         let lost_at = match left_at {
             None => Some(now),
-            Some(_) => self.barrier(&flight).or(by_chance.then(|| somewhere(&flight))),
+            Some(_) => self.blocking_point(&flight).or(by_chance.then(|| random_position(&flight))),
         };
         if let Some(at) = lost_at {
             self.note_loss(flight, at);
@@ -198,11 +198,11 @@ impl Network {
 
     /// When a message that leaves now gets to what keeps it from its receiver: at once if its sender is cut off, at
     /// the end of its way if its receiver is, and halfway if the link is cut.
-    fn barrier(&self, flight: &InFlight) -> Option<u64> {
+    fn blocking_point(&self, flight: &InFlight) -> Option<u64> {
         if self.isolated.contains(&flight.from) {
             Some(flight.sent_at)
         } else if self.cut.contains(&(flight.from, flight.to)) {
-            Some(on_the_way(flight, 500))
+            Some(position_at(flight, 500))
         } else if self.isolated.contains(&flight.to) {
             Some(flight.arrives_at)
         } else {
@@ -212,7 +212,7 @@ impl Network {
 
     /// When the last byte of a message has left, behind what was sent before it. None if so much waits
     /// already that there is no room for it.
-    fn leaves(&mut self, now: u64, from: u64, to: u64, message: &Message) -> Option<u64> {
+    fn departure_time(&mut self, now: u64, from: u64, to: u64, message: &Message) -> Option<u64> {
         if self.bandwidth == 0 {
             return Some(now);
         }
@@ -254,22 +254,22 @@ impl Network {
         &mut self,
         id: u64,
         now: u64,
-        random: &mut Random,
+        random: &mut SimRng,
     ) -> Option<(u64, u64)> {
         let mut copy = self.in_flight.get(id)?.clone();
         copy.id = self.next_id;
-        copy.arrives_at = now + random.span(self.latency_of(copy.from, copy.to));
+        copy.arrives_at = now + random.sample(self.latency_of(copy.from, copy.to));
         self.next_id += 1;
         let arrival = (copy.arrives_at, copy.id);
         self.in_flight.insert(copy);
         Some(arrival)
     }
 
-    pub(crate) fn set_latency(&mut self, from: u64, to: u64, latency: Span) {
+    pub(crate) fn set_latency(&mut self, from: u64, to: u64, latency: DurationRange) {
         self.latencies.insert((from, to), latency);
     }
 
-    pub(crate) fn latency_of(&self, from: u64, to: u64) -> Span {
+    pub(crate) fn latency_of(&self, from: u64, to: u64) -> DurationRange {
         if self.latencies.is_empty() {
             return self.latency;
         }
@@ -283,9 +283,9 @@ impl Network {
         let most = self.latency_of(from, to).max;
         match self.shape {
             _ if self.reorder => most,
-            Shape::Uniform => most,
-            Shape::Exponential => 4 * most,
-            Shape::LongTailed => 25 * most,
+            LatencyDistribution::Uniform => most,
+            LatencyDistribution::Exponential => 4 * most,
+            LatencyDistribution::LongTailed => 25 * most,
         }
     }
 
@@ -346,19 +346,19 @@ impl Network {
         if self.lost.len() == LOST_MAX {
             self.lost.remove(0);
         }
-        self.lost.push(Lost { message, at });
+        self.lost.push(LostMessage { message, at });
     }
 }
 
 /// When a message has come so many thousandths of its way.
-fn on_the_way(flight: &InFlight, thousandths: u64) -> u64 {
+fn position_at(flight: &InFlight, thousandths: u64) -> u64 {
     flight.sent_at + (flight.arrives_at - flight.sent_at) * thousandths / 1000
 }
 
 /// When a message that chance takes is lost: somewhere in the middle half of its way. It matters to those who watch
 /// alone, so nothing is drawn for it: watching must not change a run.
-fn somewhere(flight: &InFlight) -> u64 {
-    on_the_way(flight, 250 + flight.id.wrapping_mul(7919) % 500)
+fn random_position(flight: &InFlight) -> u64 {
+    position_at(flight, 250 + flight.id.wrapping_mul(7919) % 500)
 }
 
 #[cfg(test)]
@@ -370,7 +370,7 @@ mod tests {
     /// What part of its way a message from node 1 to node 2 comes, in thousandths.
     fn comes(network: &mut Network) -> u64 {
         let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
-        let arrivals = network.send(1000, 1, 2, message, &mut Random::new(1));
+        let arrivals = network.send(1000, 1, 2, message, &mut SimRng::new(1));
         assert_eq!(arrivals, [None, None], "it is lost");
         let lost = network.lost.pop().expect("its loss is noted");
         let whole = lost.message.arrives_at - lost.message.sent_at;
@@ -379,14 +379,14 @@ mod tests {
 
     fn network(loss_per_mille: u32) -> Network {
         Network::new(&WorldConfig {
-            latency: Span::new(10_000, 10_000),
+            latency: DurationRange::new(10_000, 10_000),
             loss_per_mille,
             ..WorldConfig::default()
         })
     }
 
     #[test]
-    fn a_message_is_lost_where_something_stops_it() {
+    fn dropped_message_position_is_at_barrier() {
         let mut cut = network(0);
         cut.cut(1, 2);
         assert_eq!(comes(&mut cut), 500);
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_takes_messages_at_different_places() {
+    fn random_drops_have_random_positions() {
         let mut lossy = network(1000);
         let places: BTreeSet<u64> = (0..20).map(|_| comes(&mut lossy)).collect();
         assert!(places.len() > 10, "{places:?}");
@@ -407,22 +407,22 @@ mod tests {
     }
 
     #[test]
-    fn a_link_can_have_a_latency_of_its_own() {
+    fn link_latency_override_applies() {
         let mut network = network(0);
-        network.set_latency(1, 2, Span::new(70_000, 70_000));
+        network.set_latency(1, 2, DurationRange::new(70_000, 70_000));
         let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
         let mut arrives = |from, to| {
-            let sent = network.send(0, from, to, message.clone(), &mut Random::new(1));
+            let sent = network.send(0, from, to, message.clone(), &mut SimRng::new(1));
             sent[0].unwrap().0
         };
         assert_eq!([arrives(1, 2), arrives(2, 1), arrives(1, 3)], [70_000, 10_000, 10_000]);
     }
 
     #[test]
-    fn a_message_that_is_dropped_is_lost_where_it_is() {
+    fn dropped_message_position_is_current() {
         let mut network = network(0);
         let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
-        let arrivals = network.send(0, 1, 2, message, &mut Random::new(1));
+        let arrivals = network.send(0, 1, 2, message, &mut SimRng::new(1));
         network.drop_message(arrivals[0].unwrap().1, 3_000);
         assert_eq!(network.lost[0].at, 3_000);
     }

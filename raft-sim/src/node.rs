@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use raft_core::{
-    Installed, Instant, LogIndex, Membership, Message, NodeId, Raft, ReadId, Restored, Role,
-    Snapshot, Term,
+    Instant, LogIndex, Membership, Message, NodeId, Raft, ReadId, RestoredState, Role, Snapshot,
+    SnapshotInstalled, Term,
 };
 use raft_kv::{Kv, Lessor};
 
 use crate::action::Request;
 use crate::config::{WorldConfig, WorldError};
 use crate::disk::Disk;
-use crate::promises::Keeping;
-use crate::random::{Random, Span};
+use crate::promises::KeepAlive;
+use crate::random::{DurationRange, SimRng};
 use crate::store::SharedStore;
 
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Node {
     pub(crate) id: u64,
     pub(crate) process: Process,
     pub(crate) disk: Disk,
-    pub(crate) sync: Span,
+    pub(crate) sync: DurationRange,
     /// When the latest write will be synced; writes are synced in order.
     pub(crate) disk_busy_until: u64,
     pub(crate) clock: Clock,
@@ -49,10 +49,10 @@ pub(crate) struct Running {
     /// What has arrived while the process was paused.
     pub(crate) paused: Option<VecDeque<Arrival>>,
     /// Commands that wait to be committed, by position.
-    pub(crate) proposals: BTreeMap<LogIndex, (Term, Asked)>,
-    pub(crate) reads: BTreeMap<ReadId, (Asked, Reading)>,
+    pub(crate) proposals: BTreeMap<LogIndex, (Term, RequestId)>,
+    pub(crate) reads: BTreeMap<ReadId, (RequestId, Reading)>,
     /// Confirmed reads that wait until this position is applied.
-    pub(crate) confirmed: Vec<(LogIndex, Asked, Reading)>,
+    pub(crate) confirmed: Vec<(LogIndex, RequestId, Reading)>,
     /// Keeps the time of leases while the server leads, if anybody holds some.
     pub(crate) lessor: Option<Box<Lessor>>,
     /// A snapshot as far as it has arrived.
@@ -71,7 +71,7 @@ pub(crate) struct Installing {
     pub(crate) snapshot: Snapshot,
     pub(crate) data: Bytes,
     pub(crate) kv: Kv<SharedStore>,
-    pub(crate) token: Installed,
+    pub(crate) token: SnapshotInstalled,
 }
 
 /// What a linearizable read is for.
@@ -80,12 +80,12 @@ pub(crate) enum Reading {
     /// A key is to be read.
     Get(Request),
     /// A lease is to be kept alive, by the leader of this term.
-    Keep { keeping: Keeping, term: Term },
+    Keep { keeping: KeepAlive, term: Term },
 }
 
 /// Whom to answer: a client's operation, and which of its attempts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct RequestId {
     pub(crate) operation: u64,
     pub(crate) attempt: u64,
 }
@@ -93,7 +93,7 @@ pub(crate) struct Asked {
 #[derive(Clone, Debug)]
 pub(crate) enum Arrival {
     Message(u64, Message),
-    Request(Asked),
+    Request(RequestId),
     Synced(u64),
     Installed,
 }
@@ -129,7 +129,7 @@ impl Clock {
     }
 
     /// The first moment of the world at which the clock shows `local` or more.
-    pub(crate) fn when(&self, local: Instant) -> u64 {
+    pub(crate) fn world_time_of(&self, local: Instant) -> u64 {
         let passed = local.0.saturating_sub(self.anchor.1);
         if self.drift == 0 {
             return self.anchor.0.saturating_add(passed);
@@ -160,16 +160,16 @@ impl Node {
         id: u64,
         config: &WorldConfig,
         now: u64,
-        random: &mut Random,
+        random: &mut SimRng,
     ) -> Result<Self, WorldError> {
         let kv = open_kv();
-        let log = config.logs.get(id as usize - 1);
-        let term = config.logs.iter().flatten().max().filter(|_| log.is_some());
+        let log = config.initial_logs.get(id as usize - 1);
+        let term = config.initial_logs.iter().flatten().max().filter(|_| log.is_some());
         let mut node = Self {
             id,
             process: Process::Down { reason: None },
             disk: Disk::with_log(log.map_or(&[], Vec::as_slice), term.copied().unwrap_or(0)),
-            sync: config.sync,
+            sync: config.sync_latency,
             disk_busy_until: 0,
             clock: Clock::new(now, random.below(1_000_000_000)),
             boot: 0,
@@ -185,7 +185,7 @@ impl Node {
         &mut self,
         config: &WorldConfig,
         now: u64,
-        random: &mut Random,
+        random: &mut SimRng,
     ) -> Result<(), raft_core::ConfigError> {
         self.boot += 1;
         self.clock = Clock::new(now, random.below(1_000_000_000));
@@ -196,8 +196,8 @@ impl Node {
         // A witness has nothing to apply, and no state but the place where its log begins.
         let snapshot_index = snapshot.map_or(LogIndex(0), |snapshot| snapshot.last.index);
         let applied = LogIndex(self.kv_on_disk.applied_index()).max(snapshot_index);
-        let (hard_state, window) = (self.disk.hard_state, config.window_bytes_max);
-        let mut restored = Restored::new(self.boot, membership, hard_state, applied, window);
+        let (hard_state, window) = (self.disk.hard_state, config.log_cache_bytes_max);
+        let mut restored = RestoredState::new(self.boot, membership, hard_state, applied, window);
         if let Some(snapshot) = snapshot {
             restored = restored.with_snapshot(snapshot.clone(), self.disk.log_start);
         }
@@ -225,7 +225,7 @@ impl Node {
     }
 
     /// Ends the process, and loses what was not synced.
-    pub(crate) fn crash(&mut self, reason: Option<String>, random: &mut Random) {
+    pub(crate) fn crash(&mut self, reason: Option<String>, random: &mut SimRng) {
         self.process = Process::Down { reason };
         self.disk.lose_unsynced(random);
         self.disk.failing = false;
@@ -281,7 +281,7 @@ impl Node {
             let expiry = Instant(u64::try_from(expiry.as_micros()).unwrap_or(u64::MAX));
             deadline = Some(deadline.map_or(expiry, |deadline| deadline.min(expiry)));
         }
-        Some(self.clock.when(deadline?).max(now))
+        Some(self.clock.world_time_of(deadline?).max(now))
     }
 }
 
@@ -297,12 +297,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_drifting_clock_reaches_a_moment_exactly_when_it_says() {
+    fn drifting_clock_inverse_is_exact() {
         for drift in [-500_000, -77, 0, 1, 333_333] {
             let mut clock = Clock::new(1000, 5);
             clock.set_drift(4000, drift);
             for local in [3005, 3006, 10_007, 123_456_789] {
-                let world = clock.when(Instant(local));
+                let world = clock.world_time_of(Instant(local));
                 assert!(clock.read(world) >= Instant(local));
                 assert!(world <= 4000 || clock.read(world - 1) < Instant(local));
             }

@@ -17,7 +17,7 @@ use crate::node::Node;
 use crate::world::{World, note};
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct Liveness {
     /// When it is worth looking: nothing was seen to be committed for a while then.
     look_at: u64,
     /// How much was committed at the last look.
@@ -33,7 +33,7 @@ pub(crate) struct Progress {
 
 /// Whom an action keeps busy with other things for a while.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Disturbed {
+pub(crate) enum Disturbance {
     Nobody,
     /// This server: nothing is promised with its help. The others can do without it, unless it leads.
     One(u64),
@@ -53,14 +53,14 @@ const DRIFT_PPM_MAX: u32 = 300_000;
 
 impl World {
     /// Looks whether something should have been committed by now. Nothing is computed as long as there are commits.
-    pub(crate) fn watch_progress(&mut self) {
+    pub(crate) fn check_liveness(&mut self) {
         if self.now < self.progress.look_at || !self.config.pre_vote || !self.config.check_quorum {
             return;
         }
         let committed = self.invariants.committed();
         if committed != self.progress.committed || self.nodes.iter().any(is_idle_leader) {
             self.progress.committed = committed;
-            return self.nothing_to_see();
+            return self.reset_all();
         }
         let now = self.now;
         let (reached, round) = self.reached();
@@ -95,10 +95,10 @@ impl World {
     /// Whether these servers can go on without the others, if all their links work: one of them can be elected, they are a
     /// majority of whatever anybody takes for the membership (which may be on its way to them), and they do not lack what
     /// the others may have committed together with witnesses, who could not hand it on.
-    pub(crate) fn can_do_without_others(&self, nodes: &[u64]) -> bool {
+    pub(crate) fn is_self_sufficient(&self, nodes: &[u64]) -> bool {
         let is_among = |node: raft_core::NodeId| nodes.contains(&node.0);
         let mut memberships = self.known_memberships();
-        memberships.all(|membership| membership.reached_by_majority(is_among) == Some(true))
+        memberships.all(|membership| membership.quorum_value(is_among) == Some(true))
             && self.could_elect(nodes)
             && !self.is_committed_elsewhere(nodes)
     }
@@ -139,11 +139,11 @@ impl World {
         let is_witness = |node: u64| self.config.witnesses.contains(&node);
         let is_one = |node: raft_core::NodeId| is_witness(node.0) || is_among(node.0);
         let mut memberships = self.known_memberships();
-        memberships.any(|membership| membership.reached_by_majority(is_one) == Some(true))
+        memberships.any(|membership| membership.quorum_value(is_one) == Some(true))
     }
 
     /// Whom an action keeps from their work, if it succeeds. What happens to links does not count: it is seen.
-    pub(crate) fn is_disturbed_by(&self, action: &Action) -> Disturbed {
+    pub(crate) fn is_disturbed_by(&self, action: &Action) -> Disturbance {
         match action {
             Action::CutLink { .. }
             | Action::HealLink { .. }
@@ -156,58 +156,58 @@ impl World {
             | Action::DuplicateMessage { .. }
             | Action::Request { .. }
             | Action::StopClients
-            | Action::GoOn => Disturbed::Nobody,
+            | Action::GoOn => Disturbance::Nobody,
             Action::Crash { node }
             | Action::Restart { node }
             | Action::Pause { node }
             | Action::Resume { node }
-            | Action::Timeout { node }
+            | Action::FireTimer { node }
             | Action::SetClock { node, .. }
             | Action::JumpClock { node, .. }
             | Action::WipeDisk { node }
-            | Action::LoseDisk { node }
-            | Action::RotDisk { node, .. }
+            | Action::DestroyDisk { node }
+            | Action::CorruptEntry { node, .. }
             | Action::MisdirectWrite { node, .. } => self.disturbance_of(*node),
             // Only a leader does anything then.
             Action::ChangeMembership { .. } | Action::Transfer { .. } => {
                 match self.nodes.iter().any(leads) {
-                    true => Disturbed::Everybody,
-                    false => Disturbed::Nobody,
+                    true => Disturbance::Everybody,
+                    false => Disturbance::Nobody,
                 }
             }
             // A leader may live on the heartbeats of servers that still have much to write.
-            Action::SetDisk { .. }
+            Action::SetSyncLatency { .. }
             | Action::FailDisk { .. }
             | Action::FillDisk { .. }
             | Action::FreeDisk { .. }
             | Action::PowerCut
-            | Action::DropMessage { .. } => Disturbed::Everybody,
+            | Action::DropMessage { .. } => Disturbance::Everybody,
         }
     }
 
     /// Whom it disturbs that something happens to a server.
-    pub(crate) fn disturbance_of(&self, node: u64) -> Disturbed {
+    pub(crate) fn disturbance_of(&self, node: u64) -> Disturbance {
         match self.node(node).is_some_and(leads) {
-            true => Disturbed::Everybody,
-            false => Disturbed::One(node),
+            true => Disturbance::Everybody,
+            false => Disturbance::One(node),
         }
     }
 
-    pub(crate) fn disturb(&mut self, disturbed: Disturbed) {
+    pub(crate) fn reset(&mut self, disturbed: Disturbance) {
         self.catch_up.disturb(disturbed);
         match disturbed {
-            Disturbed::Nobody => {}
-            Disturbed::One(node) => {
+            Disturbance::Nobody => {}
+            Disturbance::One(node) => {
                 for (id, reached) in (1..).zip(&mut self.progress.reached) {
                     *reached &= if id == node { 0 } else { !(1 << (node - 1)) };
                 }
             }
-            Disturbed::Everybody => self.nothing_to_see(),
+            Disturbance::Everybody => self.reset_all(),
         }
     }
 
     /// The next look is worth it when nothing is committed for an election timeout.
-    fn nothing_to_see(&mut self) {
+    fn reset_all(&mut self) {
         self.progress.look_at = self.now + self.config.election_timeout.max;
         self.progress.reached.clear();
     }
@@ -309,7 +309,7 @@ fn has_majority(node: &Node, reached: &[u128]) -> bool {
     let reaches = |other: raft_core::NodeId| bits >> (other.0 - 1) & 1 == 1;
     membership.is_voter(id)
         && !membership.is_witness(id)
-        && membership.reached_by_majority(reaches) == Some(true)
+        && membership.quorum_value(reaches) == Some(true)
 }
 
 #[cfg(test)]
@@ -318,15 +318,15 @@ mod tests {
     use crate::action::Request;
     use crate::config::WorldConfig;
     use crate::network::InFlight;
-    use crate::random::Span;
-    use crate::story::Kind;
+    use crate::random::DurationRange;
+    use crate::story::EventKind;
     use raft_core::Message;
 
     /// Server 3 leads, and from then on the links are these.
     fn world(check_quorum: bool, groups: &[&[u64]]) -> World {
         let config = WorldConfig { check_quorum, ..WorldConfig::default() };
         let mut world = World::new(config).unwrap();
-        world.act(&Action::Timeout { node: 3 }).unwrap();
+        world.act(&Action::FireTimer { node: 3 }).unwrap();
         world.run_until(1_000_000);
         let groups = groups.iter().map(|group| group.to_vec()).collect();
         world.act(&Action::Partition { groups }).unwrap();
@@ -344,36 +344,36 @@ mod tests {
 
     /// Whoever has changed the membership, though nobody has heard of it yet, is part of the quorum.
     #[test]
-    fn a_quorum_is_one_to_all() {
+    fn core_must_be_quorum_of_every_known_membership() {
         let mut world = world(true, &[]);
-        assert!(world.can_do_without_others(&[1, 2, 4]));
-        assert!(!world.can_do_without_others(&[1, 2]));
+        assert!(world.is_self_sufficient(&[1, 2, 4]));
+        assert!(!world.is_self_sufficient(&[1, 2]));
         let change =
             Action::ChangeMembership { voters: vec![3], learners: Vec::new(), joining: Vec::new() };
         world.act(&change).unwrap();
-        assert!(!world.can_do_without_others(&[1, 2, 4]));
-        assert!(world.can_do_without_others(&[1, 2, 3]));
+        assert!(!world.is_self_sufficient(&[1, 2, 4]));
+        assert!(world.is_self_sufficient(&[1, 2, 3]));
     }
 
     #[test]
-    fn a_quorum_lacks_nothing_that_others_have_committed_with_witnesses() {
+    fn core_has_all_entries_committed_with_witnesses() {
         let config = WorldConfig { nodes: 3, witnesses: vec![2], ..WorldConfig::default() };
         let mut world = World::new(config).unwrap();
-        world.act(&Action::Timeout { node: 3 }).unwrap();
+        world.act(&Action::FireTimer { node: 3 }).unwrap();
         world.run_until(1_000_000);
-        assert!(world.can_do_without_others(&[1, 2]));
+        assert!(world.is_self_sufficient(&[1, 2]));
         world.act(&Action::Isolate { node: 1 }).unwrap();
         write(&mut world);
         world.run_until(1_100_000);
-        assert!(!world.can_do_without_others(&[1, 2]));
-        assert!(world.can_do_without_others(&[2, 3]));
+        assert!(!world.is_self_sufficient(&[1, 2]));
+        assert!(world.is_self_sufficient(&[2, 3]));
     }
 
     const STAR: &[&[u64]] = &[&[1, 2], &[1, 3], &[1, 4], &[1, 5]];
 
     /// Only server 1 has links to the others, and is bound to a leader that reaches nobody else (OmniPaxos).
     #[test]
-    fn availability_that_is_lost_without_need_is_found() {
+    fn unnecessary_unavailability_is_detected() {
         let mut stuck = world(false, STAR);
         stuck.run_until(2_000_000);
         assert_eq!(stuck.violation(), None, "there is patience");
@@ -381,8 +381,8 @@ mod tests {
         let found = stuck.violation().map(|violation| violation.invariant);
         assert_eq!(found, Some(Invariant::Progress));
         let kinds: Vec<_> = stuck.story_since(0).map(|record| record.kind).collect();
-        let told = kinds.iter().filter(|kind| **kind == Kind::Violation);
-        assert_eq!((told.count(), kinds.last()), (1, Some(&Kind::Violation)));
+        let told = kinds.iter().filter(|kind| **kind == EventKind::Violation);
+        assert_eq!((told.count(), kinds.last()), (1, Some(&EventKind::Violation)));
         let mut careful = world(true, STAR);
         careful.run_until(10_000_000);
         assert_eq!(careful.violation(), None);
@@ -411,13 +411,13 @@ mod tests {
     /// Server 3 leads, and is idle.
     fn idle() -> World {
         let mut world = World::new(WorldConfig::default()).unwrap();
-        world.act(&Action::Timeout { node: 3 }).unwrap();
+        world.act(&Action::FireTimer { node: 3 }).unwrap();
         world.run_until(1_000_000);
         world
     }
 
     #[test]
-    fn who_waits_is_not_put_off_by_what_concerns_others() {
+    fn unrelated_faults_do_not_reset_timer() {
         let crashed = || {
             let mut world = idle();
             world.act(&Action::Crash { node: 3 }).unwrap();
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_leader_is_not_idle() {
+    fn paused_leader_is_not_idle() {
         let mut world = idle();
         world.act(&Action::Pause { node: 3 }).unwrap();
         assert_eq!(without_votes(world, |_| {}), Some(Invariant::Progress));
@@ -474,13 +474,13 @@ mod tests {
 
     /// Where timeouts differ by less than messages take, every vote may be split.
     #[test]
-    fn nobody_is_blamed_for_split_votes() {
+    fn split_votes_are_not_a_violation() {
         for seed in 0..20 {
             let config = WorldConfig {
                 seed,
-                election_timeout: Span::new(290_000, 300_000),
-                latency: Span::new(60_000, 70_000),
-                story: false,
+                election_timeout: DurationRange::new(290_000, 300_000),
+                latency: DurationRange::new(60_000, 70_000),
+                record_events: false,
                 ..WorldConfig::default()
             };
             let mut world = World::new(config).unwrap();
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_blamed_for_what_is_not_promised() {
+    fn unpromised_liveness_is_not_a_violation() {
         // No majority is connected to anybody.
         let mut apart = world(false, &[&[1, 2], &[3, 4]]);
         apart.run_until(30_000_000);

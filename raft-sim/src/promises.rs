@@ -11,33 +11,33 @@ use std::time::Duration;
 use raft_core::{Instant, LogIndex, Role, Term};
 use raft_kv::{Command, Lease, Lessor, Outcome};
 
-use crate::client::Answer;
+use crate::client::ClientResponse;
 use crate::invariants::Invariant;
-use crate::ledger::{Checked, Turn};
-use crate::node::{Asked, Node, Running};
-use crate::story::Kind;
+use crate::ledger::{Checked, LeaseChange};
+use crate::node::{Node, RequestId, Running};
+use crate::story::EventKind;
 use crate::units::duration;
 use crate::world::{World, note};
 
 /// What holders may rely on.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Promises {
+pub(crate) struct LeaseChecker {
     /// From when on each lease, by its number and its entry, has all of its time.
-    since: BTreeMap<(i64, u64), Moment>,
+    since: BTreeMap<(i64, u64), ClockBound>,
     /// When leases ended, and whether because they had expired.
-    ended: BTreeMap<(i64, u64), (Moment, bool)>,
+    ended: BTreeMap<(i64, u64), (ClockBound, bool)>,
     /// By how much all clocks together have jumped so far.
     jumped: u64,
     /// How much too fast the fastest clock ever was, in parts per million.
     drift_max: u32,
     #[cfg(test)]
-    pub(crate) flaw: Option<Flaw>,
+    pub(crate) flaw: Option<InjectedBug>,
 }
 
 /// What a server could do wrong.
 #[cfg(test)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Flaw {
+pub(crate) enum InjectedBug {
     /// Whoever leads again goes on with the deadlines that it had when it led before.
     KeepsDeadlines,
     /// Leases are kept alive by servers that have not made sure that they lead.
@@ -48,21 +48,21 @@ pub(crate) enum Flaw {
 
 /// A moment, and how far clocks had jumped until then.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
+pub(crate) struct ClockBound {
     at: u64,
     jumped: u64,
 }
 
 /// A request to keep a lease alive, as it arrived.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Keeping {
+pub(crate) struct KeepAlive {
     pub(crate) lease: i64,
-    arrived: Moment,
+    arrived: ClockBound,
     /// The latest term in which anybody led then.
     led: Term,
 }
 
-impl Promises {
+impl LeaseChecker {
     /// A clock runs faster or slower from now on.
     pub(crate) fn clock_set(&mut self, drift: i32) {
         self.drift_max = self.drift_max.max(drift.max(0).cast_unsigned());
@@ -73,19 +73,19 @@ impl Promises {
         self.jumped = self.jumped.saturating_add(by);
     }
 
-    fn moment(&self, at: u64) -> Moment {
-        Moment { at, jumped: self.jumped }
+    fn moment(&self, at: u64) -> ClockBound {
+        ClockBound { at, jumped: self.jumped }
     }
 
     /// Something happened to a lease for the first time on any server.
-    fn turn(&mut self, turn: Turn, now: u64) -> Checked<()> {
+    fn turn(&mut self, turn: LeaseChange, now: u64) -> Checked<()> {
         match turn {
-            Turn::Nothing => Ok(()),
-            Turn::Began(lease) => {
+            LeaseChange::Nothing => Ok(()),
+            LeaseChange::Began(lease) => {
                 self.since.insert(name(&lease), self.moment(now));
                 Ok(())
             }
-            Turn::Ended { lease, has_expired } => {
+            LeaseChange::Ended { lease, has_expired } => {
                 let ended = self.moment(now);
                 self.ended.insert(name(&lease), (ended, has_expired));
                 let since = self.since.remove(&name(&lease));
@@ -98,7 +98,7 @@ impl Promises {
     }
 
     /// A holder is told that its lease is alive, in answer to a request that arrived at `since`.
-    fn promise(&mut self, lease: &Lease, arrived: Moment) -> Checked<()> {
+    fn promise(&mut self, lease: &Lease, arrived: ClockBound) -> Checked<()> {
         if let Some((ended, has_expired)) = self.ended.get(&name(lease)) {
             if ended.at < arrived.at {
                 let text = format!(
@@ -106,7 +106,7 @@ impl Promises {
                     lease.id,
                     duration(arrived.at - ended.at)
                 );
-                return Err((Invariant::LeaseLife, text));
+                return Err((Invariant::LeaseNotExpiredEarly, text));
             }
             return match has_expired {
                 true => self.judge(lease, arrived, *ended),
@@ -121,7 +121,7 @@ impl Promises {
         Ok(())
     }
 
-    fn judge(&self, lease: &Lease, since: Moment, ended: Moment) -> Checked<()> {
+    fn judge(&self, lease: &Lease, since: ClockBound, ended: ClockBound) -> Checked<()> {
         let million = 1_000_000_u128;
         let passed = u128::from(ended.at.saturating_sub(since.at));
         let passed = passed * (million + u128::from(self.drift_max)) / million;
@@ -136,7 +136,7 @@ impl Promises {
             lease.ttl,
             duration(ended.at.saturating_sub(since.at))
         );
-        Err((Invariant::LeaseLife, text))
+        Err((Invariant::LeaseNotExpiredEarly, text))
     }
 
     /// How many leases have expired, and how many were ended.
@@ -147,13 +147,13 @@ impl Promises {
     }
 
     #[cfg(test)]
-    fn has(&self, flaw: Flaw) -> bool {
+    fn has(&self, flaw: InjectedBug) -> bool {
         self.flaw == Some(flaw)
     }
 
     #[cfg(test)]
     pub(crate) fn renews_unconfirmed(&self) -> bool {
-        self.has(Flaw::RenewsUnconfirmed)
+        self.has(InjectedBug::RenewsUnconfirmed)
     }
 
     #[cfg(not(test))]
@@ -163,7 +163,7 @@ impl Promises {
 
     #[cfg(test)]
     fn keeps_deadlines(&self) -> bool {
-        self.has(Flaw::KeepsDeadlines)
+        self.has(InjectedBug::KeepsDeadlines)
     }
 
     #[cfg(not(test))]
@@ -173,7 +173,7 @@ impl Promises {
 
     #[cfg(test)]
     fn never_looks(&self) -> bool {
-        self.has(Flaw::NeverLooks)
+        self.has(InjectedBug::NeverLooks)
     }
 
     #[cfg(not(test))]
@@ -195,13 +195,13 @@ const AT_ONCE: usize = 16;
 
 impl World {
     /// Something happened to a lease.
-    pub(crate) fn lease_turns(&mut self, node: u64, turn: Turn) {
+    pub(crate) fn record_lease_change(&mut self, node: u64, turn: LeaseChange) {
         let judged = self.promises.turn(turn, self.now);
         note(&mut self.violation, self.now, judged);
-        self.story.tell(self.now, Some(node), Kind::Client, None, || match turn {
-            Turn::Nothing => String::new(),
-            Turn::Began(lease) => format!("Lease {} begins, for {} s", lease.id, lease.ttl),
-            Turn::Ended { lease, has_expired } => match has_expired {
+        self.story.record(self.now, Some(node), EventKind::Client, None, || match turn {
+            LeaseChange::Nothing => String::new(),
+            LeaseChange::Began(lease) => format!("Lease {} begins, for {} s", lease.id, lease.ttl),
+            LeaseChange::Ended { lease, has_expired } => match has_expired {
                 true => format!("Lease {} has expired; its keys are gone", lease.id),
                 false => format!("Lease {} is ended; its keys are gone", lease.id),
             },
@@ -209,7 +209,7 @@ impl World {
     }
 
     /// Whoever leads has a lessor for its term, which looks for leases that have expired; nobody else has one.
-    pub(crate) fn mind_leases(&mut self, id: u64) {
+    pub(crate) fn drive_lessor(&mut self, id: u64) {
         if self.holders.is_empty() {
             return;
         }
@@ -245,9 +245,9 @@ impl World {
             }
         });
         for revoke in expired {
-            self.delay_revocation(revoke);
+            self.delay_revoke(revoke);
             let lease = revoke.id;
-            self.story.tell(self.now, Some(id), Kind::Client, None, || {
+            self.story.record(self.now, Some(id), EventKind::Client, None, || {
                 format!("n{id} finds that the time of lease {lease} is over")
             });
         }
@@ -263,8 +263,8 @@ impl World {
     }
 
     /// A request to keep a lease alive has arrived now.
-    pub(crate) fn keeping(&self, lease: i64) -> Keeping {
-        Keeping { lease, arrived: self.promises.moment(self.now), led: self.latest_term_led() }
+    pub(crate) fn keeping(&self, lease: i64) -> KeepAlive {
+        KeepAlive { lease, arrived: self.promises.moment(self.now), led: self.latest_term_led() }
     }
 
     /// The latest term in which somebody has led.
@@ -273,19 +273,25 @@ impl World {
     }
 
     /// The read is confirmed, and all before it is applied: the lease may be kept alive, by whoever led when it began.
-    pub(crate) fn keep_confirmed(&mut self, node: u64, asked: Asked, term: Term, keeping: Keeping) {
+    pub(crate) fn confirm_keep_alive(
+        &mut self,
+        node: u64,
+        asked: RequestId,
+        term: Term,
+        keeping: KeepAlive,
+    ) {
         let running = self.node(node).and_then(Node::running);
         let leads = running.is_some_and(|it| {
             it.raft.role() == Role::Leader && it.raft.term() == term && it.lessor.is_some()
         });
         match leads {
-            true => self.keep(node, asked, keeping),
-            false => self.send_answer(node, asked, Answer::Redirect(None)),
+            true => self.answer_keep_alive(node, asked, keeping),
+            false => self.send_answer(node, asked, ClientResponse::Redirect(None)),
         }
     }
 
     /// A server that leads, or believes so, keeps a lease alive, and says so.
-    pub(crate) fn keep(&mut self, node: u64, asked: Asked, keeping: Keeping) {
+    pub(crate) fn answer_keep_alive(&mut self, node: u64, asked: RequestId, keeping: KeepAlive) {
         let mut kept = None;
         self.with_running(node, |running, now| {
             if let Some(lessor) = &mut running.lessor {
@@ -302,14 +308,14 @@ impl World {
                             "n{node} keeps lease {} alive in term {term}, and somebody led in term {} before it was asked",
                             lease.id, keeping.led
                         );
-                        Err((Invariant::LeaseLife, text))
+                        Err((Invariant::LeaseNotExpiredEarly, text))
                     }
                 };
                 note(&mut self.violation, self.now, judged);
-                Answer::Kept(true)
+                ClientResponse::Kept(true)
             }
-            Some((Err(_), _)) => Answer::Kept(false),
-            None => Answer::Redirect(None),
+            Some((Err(_), _)) => ClientResponse::Kept(false),
+            None => ClientResponse::Redirect(None),
         };
         self.send_answer(node, asked, answer);
     }
@@ -320,19 +326,19 @@ mod tests {
     use super::*;
     use crate::action::Action;
     use crate::config::WorldConfig;
-    use crate::random::Span;
+    use crate::random::DurationRange;
 
-    fn new(seed: u64, flaw: Option<Flaw>) -> World {
+    fn new(seed: u64, flaw: Option<InjectedBug>) -> World {
         let config = WorldConfig {
             seed,
             nodes: 3,
             // A leader that is cut off goes on believing that it leads.
             check_quorum: false,
-            holders: 3,
+            lease_clients: 3,
             lease_ttl: 1,
-            think: Span::new(10_000, 100_000),
+            think_time: DurationRange::new(10_000, 100_000),
             snapshot_every: 20,
-            story: false,
+            record_events: false,
             ..WorldConfig::default()
         };
         let mut world = World::new(config).unwrap();
@@ -346,7 +352,7 @@ mod tests {
     }
 
     /// Leaders are cut off, and come back, and lead again; some crash; and clocks are wrong.
-    fn troubled(seed: u64, flaw: Option<Flaw>) -> World {
+    fn troubled(seed: u64, flaw: Option<InjectedBug>) -> World {
         let mut world = new(seed, flaw);
         for node in 1..=3 {
             let drift = [-200_000, 0, 200_000][node as usize - 1];
@@ -370,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn leases_live_as_promised_through_changes_of_leaders() {
+    fn leases_survive_leader_changes() {
         let mut world = troubled(1, None);
         assert_eq!(world.violation(), None);
         let (expired, ended) = world.promises.ended_by_expiry();
@@ -382,25 +388,25 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_of_an_earlier_reign_are_found() {
-        let found = troubled(1, Some(Flaw::KeepsDeadlines));
+    fn stale_deadlines_are_detected() {
+        let found = troubled(1, Some(InjectedBug::KeepsDeadlines));
         let found = found.violation().map(|violation| violation.invariant);
-        assert_eq!(found, Some(Invariant::LeaseLife));
+        assert_eq!(found, Some(Invariant::LeaseNotExpiredEarly));
     }
 
     /// The classic: a leader that was replaced goes on keeping leases alive that the next one ends.
     #[test]
-    fn a_lease_that_is_kept_alive_by_somebody_who_does_not_lead_is_found() {
+    fn keep_alive_by_non_leader_is_detected() {
         let found = (1..40).find_map(|seed| {
-            let world = troubled(seed, Some(Flaw::RenewsUnconfirmed));
+            let world = troubled(seed, Some(InjectedBug::RenewsUnconfirmed));
             world.violation().map(|violation| violation.invariant)
         });
-        assert_eq!(found, Some(Invariant::LeaseLife));
+        assert_eq!(found, Some(Invariant::LeaseNotExpiredEarly));
     }
 
     #[test]
-    fn a_lease_that_nobody_looks_at_stays() {
-        let mut world = new(1, Some(Flaw::NeverLooks));
+    fn unattended_lease_stays() {
+        let mut world = new(1, Some(InjectedBug::NeverLooks));
         world.run_until(10_000_000);
         world.act(&Action::StopClients).unwrap();
         world.run_until(60_000_000);
@@ -409,36 +415,37 @@ mod tests {
 
     /// A read that was confirmed in an earlier term says nothing of the one in which the same server leads again.
     #[test]
-    fn a_lease_is_kept_alive_in_the_term_of_the_read_alone() {
+    fn keep_alive_is_valid_only_in_its_read_term() {
         let mut world = new(1, None);
         world.run_until(2_000_000);
         let node = leader(&world).unwrap();
         let term = world.raft(node).unwrap().term();
         let (operation, attempt) = (1 << 40, 1);
-        let asked = Asked { operation, attempt };
+        let asked = RequestId { operation, attempt };
         let mut answer = |term| {
             let keeping = world.keeping(1_000_000);
-            world.keep_confirmed(node, asked, term, keeping);
+            world.confirm_keep_alive(node, asked, term, keeping);
             let letter = world.clients.letters.values().next_back();
             letter.and_then(|letter| letter.answer.clone())
         };
-        assert!(matches!(answer(term), Some(Answer::Kept(false))));
+        assert!(matches!(answer(term), Some(ClientResponse::Kept(false))));
         let earlier = Term(term.0 - 1);
-        assert!(matches!(answer(earlier), Some(Answer::Redirect(None))));
+        assert!(matches!(answer(earlier), Some(ClientResponse::Redirect(None))));
     }
 
     /// What is promised depends on the clocks that there are.
     #[test]
-    fn an_expiry_is_judged_by_the_fastest_clock_and_all_jumps() {
+    fn expiry_check_uses_fastest_clock_and_jumps() {
         let lease = Lease { id: 1, ttl: 1, granted_at: 3 };
-        let ends = |prepare: fn(&mut Promises), at| {
-            let mut promises = Promises::default();
-            promises.turn(Turn::Began(lease), 0).unwrap();
+        let ends = |prepare: fn(&mut LeaseChecker), at| {
+            let mut promises = LeaseChecker::default();
+            promises.turn(LeaseChange::Began(lease), 0).unwrap();
             prepare(&mut promises);
-            promises.turn(Turn::Ended { lease, has_expired: true }, at)
+            promises.turn(LeaseChange::Ended { lease, has_expired: true }, at)
         };
-        let is_early =
-            |ended: Checked<()>| ended.is_err_and(|(rule, _)| rule == Invariant::LeaseLife);
+        let is_early = |ended: Checked<()>| {
+            ended.is_err_and(|(rule, _)| rule == Invariant::LeaseNotExpiredEarly)
+        };
         assert_eq!(ends(|_| {}, 1_000_000), Ok(()));
         assert!(is_early(ends(|_| {}, 900_000)));
         assert_eq!(ends(|it| it.clock_set(250_000), 800_000), Ok(()));
@@ -448,13 +455,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_promised_after_an_end_is_found() {
+    fn keep_alive_after_end_is_detected() {
         let lease = Lease { id: 1, ttl: 1, granted_at: 3 };
-        let mut promises = Promises::default();
-        promises.turn(Turn::Began(lease), 0).unwrap();
+        let mut promises = LeaseChecker::default();
+        promises.turn(LeaseChange::Began(lease), 0).unwrap();
         let (early, late) = (promises.moment(10), promises.moment(2_000_000));
         promises.promise(&lease, early).unwrap();
-        let end = |has_expired| Turn::Ended { lease, has_expired };
+        let end = |has_expired| LeaseChange::Ended { lease, has_expired };
         let mut revoked = promises.clone();
         revoked.turn(end(false), 500_000).unwrap();
         assert_eq!(revoked.promise(&lease, early), Ok(()), "it was alive when it was asked for");

@@ -3,19 +3,19 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use crate::node::Asked;
+use crate::node::RequestId;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
-pub(crate) enum Happening {
+pub(crate) enum Event {
     MessageArrives(u64),
     TimerFires(u64),
     WriteSynced { node: u64, boot: u64, write: u64 },
     Installed { node: u64, boot: u64 },
     LetterArrives(u64),
     ClientWakes(u64),
-    AttemptTimesOut(Asked),
-    AttemptAgain(Asked),
+    AttemptTimesOut(RequestId),
+    AttemptAgain(RequestId),
     HolderWakes(usize),
     RevocationArrives(u64),
     TraderWakes(usize),
@@ -41,7 +41,7 @@ pub(crate) struct Queue {
 #[derive(Clone, Debug)]
 struct Scheduled {
     key: Key,
-    happening: Happening,
+    happening: Event,
 }
 
 /// A timer that is not set.
@@ -57,7 +57,7 @@ impl Queue {
         }
     }
 
-    pub(crate) fn schedule(&mut self, at: u64, happening: Happening) {
+    pub(crate) fn schedule(&mut self, at: u64, happening: Event) {
         let key = (at, self.number());
         let scheduled = Scheduled { key, happening };
         self.happenings.push(Reverse(scheduled));
@@ -87,11 +87,11 @@ impl Queue {
     }
 
     /// Takes the next thing.
-    pub(crate) fn pop(&mut self) -> Option<Happening> {
+    pub(crate) fn pop(&mut self) -> Option<Event> {
         let (timer, slot) = self.first_timer;
         if timer < self.next_key() {
             self.set_timer(slot, None);
-            return Some(Happening::TimerFires(slot as u64 + 1));
+            return Some(Event::TimerFires(slot as u64 + 1));
         }
         let Reverse(scheduled) = self.happenings.pop()?;
         Some(scheduled.happening)
@@ -136,20 +136,20 @@ mod tests {
     fn take(queue: &mut Queue) -> Option<(u64, u64)> {
         let at = queue.next_at()?;
         let what = match queue.pop()? {
-            Happening::ClientWakes(client) => client,
-            Happening::TimerFires(node) => 100 + node,
+            Event::ClientWakes(client) => client,
+            Event::TimerFires(node) => 100 + node,
             _ => unreachable!("nothing else is scheduled"),
         };
         Some((at, what))
     }
 
     #[test]
-    fn what_was_scheduled_first_happens_first_and_timers_take_their_turn() {
+    fn events_are_ordered_by_time_then_insertion() {
         let mut queue = Queue::new(3);
-        queue.schedule(20, Happening::ClientWakes(1));
+        queue.schedule(20, Event::ClientWakes(1));
         queue.set_timer(0, Some(10));
         queue.set_timer(1, Some(20));
-        queue.schedule(20, Happening::ClientWakes(2));
+        queue.schedule(20, Event::ClientWakes(2));
         queue.set_timer(2, Some(5));
         // Set anew, it loses its turn; set to the same moment, it keeps it.
         queue.set_timer(0, Some(20));

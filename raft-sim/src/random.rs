@@ -6,22 +6,22 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use crate::network::Shape;
+use crate::network::LatencyDistribution;
 
 /// A generator whose values depend on its seed alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Random(Xoshiro256PlusPlus);
+pub(crate) struct SimRng(Xoshiro256PlusPlus);
 
 /// A range of durations, in microseconds, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Span {
+pub struct DurationRange {
     /// The shortest.
     pub min: u64,
     /// The longest.
     pub max: u64,
 }
 
-impl Random {
+impl SimRng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(Xoshiro256PlusPlus::seed_from_u64(seed))
     }
@@ -40,17 +40,17 @@ impl Random {
         range.start() + self.below(width)
     }
 
-    pub(crate) fn span(&mut self, span: Span) -> u64 {
+    pub(crate) fn sample(&mut self, span: DurationRange) -> u64 {
         self.within(span.min..=span.max)
     }
 
     /// A latency from a range that is spread in some shape.
-    pub(crate) fn delay(&mut self, span: Span, shape: Shape) -> u64 {
+    pub(crate) fn delay(&mut self, span: DurationRange, shape: LatencyDistribution) -> u64 {
         let width = span.max.saturating_sub(span.min);
         match shape {
-            Shape::Uniform => self.span(span),
-            Shape::Exponential => span.min + self.exponential(width / 2),
-            Shape::LongTailed => {
+            LatencyDistribution::Uniform => self.sample(span),
+            LatencyDistribution::Exponential => span.min + self.exponential(width / 2),
+            LatencyDistribution::LongTailed => {
                 // The reciprocal of an even number between 0 and 1, cut off at 200.
                 let share = self.below(1000).max(5);
                 span.min + width * 250 / share / 2
@@ -72,7 +72,7 @@ impl Random {
     }
 
     /// True in `per_mille` of 1000 cases.
-    pub(crate) fn chance(&mut self, per_mille: u32) -> bool {
+    pub(crate) fn chance_per_mille(&mut self, per_mille: u32) -> bool {
         per_mille > 0 && self.below(1000) < u64::from(per_mille)
     }
 
@@ -82,7 +82,7 @@ impl Random {
     }
 }
 
-impl Span {
+impl DurationRange {
     /// The range from `min` to `max` microseconds.
     #[must_use]
     pub const fn new(min: u64, max: u64) -> Self {
@@ -94,9 +94,9 @@ impl Span {
 mod tests {
     use super::*;
 
-    fn delays(shape: Shape) -> Vec<u64> {
-        let mut random = Random::new(5);
-        let span = Span::new(1_000, 3_000);
+    fn delays(shape: LatencyDistribution) -> Vec<u64> {
+        let mut random = SimRng::new(5);
+        let span = DurationRange::new(1_000, 3_000);
         let mut delays: Vec<_> = (0..20_000).map(|_| random.delay(span, shape)).collect();
         delays.sort_unstable();
         delays
@@ -107,11 +107,11 @@ mod tests {
     }
 
     #[test]
-    fn latencies_have_the_shape_that_they_are_said_to_have() {
-        let uniform = delays(Shape::Uniform);
+    fn latency_distributions_match_config() {
+        let uniform = delays(LatencyDistribution::Uniform);
         assert!((1_000..1_010).contains(&uniform[0]) && (2_990..=3_000).contains(&uniform[19_999]));
         assert!((1_980..2_020).contains(&mean(&uniform)));
-        let exponential = delays(Shape::Exponential);
+        let exponential = delays(LatencyDistribution::Exponential);
         assert!((1_950..2_050).contains(&mean(&exponential)), "{}", mean(&exponential));
         // 37 % lie above the mean, and 5 % above three times the mean.
         assert!(
@@ -122,7 +122,7 @@ mod tests {
             (0.03..0.07)
                 .contains(&(1.0 - exponential.partition_point(|d| *d < 4_000) as f64 / 2e4))
         );
-        let long = delays(Shape::LongTailed);
+        let long = delays(LatencyDistribution::LongTailed);
         assert!(
             long[10_000] < 1_600 && long[19_900] > 15_000 && long[19_999] <= 51_000,
             "{} {} {}",

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use raft_kv::{
-    Compare, Counting, Delete, DeleteResult, Event, EventKind, KeyRange, KeyValue, Operand, Order,
-    Projection, Put, PutResult, RangeRequest, RangeResponse, Relation,
+    Compare, CountMode, Delete, DeleteResult, Event, EventKind, Fields, KeyRange, KeyValue,
+    Operand, Order, Put, PutResult, RangeRequest, RangeResponse, Relation,
 };
 
 /// What each key holds that is there.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Keys {
+pub(crate) struct KvModel {
     held: BTreeMap<Bytes, KeyValue>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Change {
     pub(crate) after: Option<KeyValue>,
 }
 
-impl Keys {
+impl KvModel {
     pub(crate) fn put(&mut self, put: &Put, revision: i64, changes: &mut Vec<Change>) -> PutResult {
         let before = self.held.get(&put.key).cloned();
         let after = KeyValue {
@@ -41,7 +41,7 @@ impl Keys {
     }
 
     pub(crate) fn delete(&mut self, delete: &Delete, changes: &mut Vec<Change>) -> DeleteResult {
-        let gone = self.remove(|kv| delete.keys.contains(&kv.key));
+        let gone = self.remove_where(|kv| delete.keys.contains(&kv.key));
         let previous = gone.iter().filter_map(|change| change.before.clone());
         let prev_kvs = previous.filter(|_| delete.prev_kv).collect();
         let deleted = gone.len() as u64;
@@ -49,16 +49,16 @@ impl Keys {
         DeleteResult { deleted, prev_kvs }
     }
 
-    pub(crate) fn remove(&mut self, is_gone: impl Fn(&KeyValue) -> bool) -> Vec<Change> {
+    pub(crate) fn remove_where(&mut self, is_gone: impl Fn(&KeyValue) -> bool) -> Vec<Change> {
         let gone = self.held.extract_if(.., |_, kv| is_gone(kv));
         let change = |(key, kv)| Change { key, before: Some(kv), after: None };
         gone.map(change).collect()
     }
 
     /// Whether all of these hold.
-    pub(crate) fn hold(&self, compare: &[Compare]) -> bool {
+    pub(crate) fn compares_hold(&self, compare: &[Compare]) -> bool {
         compare.iter().all(|compare| {
-            let mut those = self.those(&compare.keys).peekable();
+            let mut those = self.in_range(&compare.keys).peekable();
             match those.peek() {
                 None => holds(None, compare),
                 Some(_) => those.all(|kv| holds(Some(kv), compare)),
@@ -68,7 +68,7 @@ impl Keys {
 
     /// A read of what is there now, when the revision is this.
     pub(crate) fn range(&self, request: &RangeRequest, revision: i64) -> RangeResponse {
-        let mut kvs: Vec<_> = self.those(&request.keys).cloned().collect();
+        let mut kvs: Vec<_> = self.in_range(&request.keys).cloned().collect();
         let count = kvs.len();
         if request.order == Order::Descending {
             kvs.reverse();
@@ -77,29 +77,29 @@ impl Keys {
         kvs.truncate(limit.unwrap_or(usize::MAX));
         let returned = kvs.len();
         match request.projection {
-            Projection::KeyValues => {}
-            Projection::Keys => kvs.iter_mut().for_each(|kv| kv.value = Bytes::new()),
-            Projection::Count => kvs.clear(),
+            Fields::KeyValues => {}
+            Fields::Keys => kvs.iter_mut().for_each(|kv| kv.value = Bytes::new()),
+            Fields::Count => kvs.clear(),
         }
         RangeResponse {
             kvs,
             more: returned < count,
             count: match request.counting {
-                Counting::WholeRange => count as u64,
-                Counting::Returned => returned as u64,
+                CountMode::WholeRange => count as u64,
+                CountMode::Returned => returned as u64,
             },
             revision,
         }
     }
 
-    pub(crate) fn those<'a>(&'a self, keys: &'a KeyRange) -> impl Iterator<Item = &'a KeyValue> {
+    pub(crate) fn in_range<'a>(&'a self, keys: &'a KeyRange) -> impl Iterator<Item = &'a KeyValue> {
         self.held.values().filter(|kv| keys.contains(&kv.key))
     }
 }
 
 impl Change {
     /// Whether an event of a revision tells of this change.
-    pub(crate) fn is(&self, event: &Event, prev_kv: bool, revision: i64) -> bool {
+    pub(crate) fn matches(&self, event: &Event, prev_kv: bool, revision: i64) -> bool {
         let is_after = match (event.kind, &self.after) {
             (EventKind::Put, Some(after)) => event.kv == *after,
             (EventKind::Delete, None) => {
@@ -114,18 +114,18 @@ impl Change {
 fn holds(kv: Option<&KeyValue>, compare: &Compare) -> bool {
     let relation = compare.relation;
     let of_number = |number: fn(&KeyValue) -> i64, operand| {
-        relates(kv.map_or(0, number).cmp(operand), relation)
+        satisfies(kv.map_or(0, number).cmp(operand), relation)
     };
     match &compare.operand {
         Operand::Version(operand) => of_number(|kv| kv.version, operand),
         Operand::CreateRevision(operand) => of_number(|kv| kv.create_revision, operand),
         Operand::ModRevision(operand) => of_number(|kv| kv.mod_revision, operand),
         Operand::Lease(operand) => of_number(|kv| kv.lease, operand),
-        Operand::Value(operand) => kv.is_some_and(|kv| relates(kv.value.cmp(operand), relation)),
+        Operand::Value(operand) => kv.is_some_and(|kv| satisfies(kv.value.cmp(operand), relation)),
     }
 }
 
-fn relates(order: std::cmp::Ordering, relation: Relation) -> bool {
+fn satisfies(order: std::cmp::Ordering, relation: Relation) -> bool {
     match relation {
         Relation::Equal => order.is_eq(),
         Relation::NotEqual => order.is_ne(),

@@ -9,7 +9,7 @@ use crate::world::World;
 
 /// An [`Action`] and its moment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Timed {
+pub struct TimedAction {
     /// In microseconds. It is done after everything else that happens in that microsecond.
     pub at: u64,
     /// What is done.
@@ -24,7 +24,7 @@ pub struct Script {
     /// The world.
     pub config: WorldConfig,
     /// What is done to it, in order of time.
-    pub actions: Vec<Timed>,
+    pub actions: Vec<TimedAction>,
 }
 
 /// A world with a past that can be visited, and changed.
@@ -103,7 +103,7 @@ impl Run {
     #[must_use]
     pub fn impossible_actions(&self) -> Vec<(usize, ActionError)> {
         let actions = self.script.actions.iter().enumerate();
-        let check = |timed: &Timed| timed.action.check(self.world.config()).err();
+        let check = |timed: &TimedAction| timed.action.check(self.world.config()).err();
         actions.filter_map(|(position, timed)| Some((position, check(timed)?))).collect()
     }
 
@@ -179,7 +179,7 @@ impl Run {
     pub fn act(&mut self, action: Action) -> Result<(), ActionError> {
         self.world.act(&action)?;
         self.script.actions.truncate(self.done);
-        self.script.actions.push(Timed { at: self.world.now(), action });
+        self.script.actions.push(TimedAction { at: self.world.now(), action });
         self.done += 1;
         Ok(())
     }
@@ -262,18 +262,18 @@ impl std::error::Error for ScriptError {}
 mod tests {
     use super::*;
     use crate::action::Request;
-    use crate::random::Random;
+    use crate::random::SimRng;
 
-    fn run(seed: u64, actions: Vec<Timed>) -> Run {
+    fn run(seed: u64, actions: Vec<TimedAction>) -> Run {
         let config = WorldConfig { nodes: 3, seed, ..WorldConfig::default() };
         Run::new(Script { config, actions }).unwrap()
     }
 
-    fn crash(at: u64, node: u64) -> Timed {
-        Timed { at, action: Action::Crash { node } }
+    fn crash(at: u64, node: u64) -> TimedAction {
+        TimedAction { at, action: Action::Crash { node } }
     }
 
-    fn random_action(random: &mut Random) -> Action {
+    fn random_action(random: &mut SimRng) -> Action {
         let node = random.within(1..=3);
         let put = |value: u64| Request::Put { key: "x".into(), value: value.to_string() };
         match random.below(8) {
@@ -281,7 +281,7 @@ mod tests {
             1 | 2 => Action::Restart { node },
             3 => Action::Isolate { node },
             4 => Action::HealNetwork,
-            5 => Action::Timeout { node },
+            5 => Action::FireTimer { node },
             _ => Action::Request { via: None, request: put(random.below(100)) },
         }
     }
@@ -310,9 +310,9 @@ mod tests {
     #[test]
     fn random_acts_undos_and_seeks_keep_script_and_trace_equal() {
         for seed in 0..40 {
-            let mut random = Random::new(seed);
+            let mut random = SimRng::new(seed);
             let mut run = run(seed, Vec::new());
-            let mut expected: Vec<Timed> = Vec::new();
+            let mut expected: Vec<TimedAction> = Vec::new();
             for _ in 0..30 {
                 let done = run.done();
                 match random.below(6) {
@@ -320,7 +320,7 @@ mod tests {
                         let (at, action) = (run.world().now(), random_action(&mut random));
                         if run.act(action.clone()).is_ok() {
                             expected.truncate(done);
-                            expected.push(Timed { at, action });
+                            expected.push(TimedAction { at, action });
                         }
                     }
                     2 => {
@@ -362,7 +362,7 @@ mod tests {
 
     /// All disks are lost after an entry was committed.
     fn broken() -> Run {
-        let wipe = |node| Timed { at: 1_000_000, action: Action::WipeDisk { node } };
+        let wipe = |node| TimedAction { at: 1_000_000, action: Action::WipeDisk { node } };
         let mut run = run(7, vec![wipe(1), wipe(2), wipe(3), crash(30_000_000, 1)]);
         run.seek(40_000_000);
         run
@@ -385,5 +385,37 @@ mod tests {
         assert!(run.world().has_ended());
         assert_eq!(run.world().now(), at);
         assert_replays(&run);
+    }
+
+    #[test]
+    fn earlier_names_of_settings_and_actions_are_read() {
+        for (earlier, present) in crate::EARLIER_SETTING_NAMES {
+            let config = serde_json::to_value(WorldConfig::default()).unwrap();
+            // A list without elements is left out.
+            let value = config.get(present).cloned().unwrap_or_else(|| serde_json::json!([[1]]));
+            let read = |name: &str| {
+                let config = serde_json::json!({ "config": { name: value } });
+                serde_json::from_value::<Script>(config).unwrap()
+            };
+            assert_eq!(read(earlier), read(present), "{earlier}");
+        }
+        let sync = serde_json::json!({ "min": 1, "max": 2 });
+        for (earlier, present) in [
+            (serde_json::json!({ "do": "timeout", "node": 1 }), Action::FireTimer { node: 1 }),
+            (serde_json::json!({ "do": "lose-disk", "node": 1 }), Action::DestroyDisk { node: 1 }),
+            (
+                serde_json::json!({ "do": "rot-disk", "node": 1, "back": 2 }),
+                Action::CorruptEntry { node: 1, back: 2 },
+            ),
+            (
+                serde_json::json!({ "do": "set-disk", "node": 1, "sync": sync }),
+                Action::SetSyncLatency {
+                    node: 1,
+                    sync_latency: crate::DurationRange { min: 1, max: 2 },
+                },
+            ),
+        ] {
+            assert_eq!(serde_json::from_value::<Action>(earlier).unwrap(), present);
+        }
     }
 }

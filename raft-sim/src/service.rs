@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::action::Action;
 use crate::config::WorldConfig;
-use crate::random::{Random, Span};
-use crate::run::{Script, Timed};
+use crate::random::{DurationRange, SimRng};
+use crate::run::{Script, TimedAction};
 
 /// A cluster in service.
 ///
@@ -14,7 +14,7 @@ use crate::run::{Script, Timed};
 /// half a minute: a process crashes or pauses, a node is cut off, a link fails one way, or 5 % of all messages are
 /// lost. A server takes a snapshot after every 1,000 entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub struct Service {
+pub struct SteadyWorkload {
     /// Servers.
     pub nodes: u64,
     /// How fast they are to notice.
@@ -35,7 +35,7 @@ pub enum Timing {
 
 const SECOND: u64 = 1_000_000;
 
-impl Service {
+impl SteadyWorkload {
     /// The cluster, and what happens to it in so many microseconds.
     #[must_use]
     pub fn script(&self, lasts: u64) -> Script {
@@ -44,25 +44,25 @@ impl Service {
             seed: self.seed,
             loss_per_mille: 1,
             clients: 1,
-            think: Span::new(SECOND / 2, SECOND * 3 / 2),
+            think_time: DurationRange::new(SECOND / 2, SECOND * 3 / 2),
             snapshot_every: 1_000,
             snapshot_retain: 1_000,
-            story: false,
+            record_events: false,
             ..WorldConfig::default()
         };
         let config = match self.timing {
             Timing::Paper => usual,
             Timing::Etcd => WorldConfig {
-                election_timeout: Span::new(SECOND, 2 * SECOND),
+                election_timeout: DurationRange::new(SECOND, 2 * SECOND),
                 heartbeat_interval: SECOND / 10,
-                latency: Span::new(200, 1_000),
+                latency: DurationRange::new(200, 1_000),
                 request_timeout: 2 * SECOND,
                 ..usual
             },
         };
-        let mut random = Random::new(self.seed ^ 0x5e41_1ce5);
+        let mut random = SimRng::new(self.seed ^ 0x5e41_1ce5);
         let mut actions = Vec::new();
-        let mut add = |at, action| actions.push(Timed { at, action });
+        let mut add = |at, action| actions.push(TimedAction { at, action });
         for node in 1..=self.nodes {
             let drift = random.within(0..=200) as i32 - 100;
             add(1, Action::SetClock { node, drift });
@@ -112,9 +112,9 @@ mod tests {
     use crate::run::Run;
 
     #[test]
-    fn a_cluster_in_service_serves_through_its_faults() {
+    fn cluster_serves_during_faults() {
         for timing in [Timing::Etcd, Timing::Paper] {
-            let service = Service { nodes: 5, timing, seed: 3 };
+            let service = SteadyWorkload { nodes: 5, timing, seed: 3 };
             let mut run = Run::new(service.script(600 * SECOND)).unwrap();
             run.seek(600 * SECOND);
             let world = run.world();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// An ordered map. Its pairs lie in leaves; a copy of the map copies the list of its leaves alone, and a change
 /// copies one leaf, if somebody else has it, too.
 #[derive(Clone, Debug)]
-pub(crate) struct SharedMap<K, V> {
+pub(crate) struct CowMap<K, V> {
     /// None of them is empty.
     leaves: Vec<Leaf<K, V>>,
     length: usize,
@@ -23,13 +23,13 @@ const LEAF: usize = 32;
 /// A pair: which leaf, and where in it.
 type Place = (usize, usize);
 
-impl<K, V> Default for SharedMap<K, V> {
+impl<K, V> Default for CowMap<K, V> {
     fn default() -> Self {
         Self { leaves: Vec::new(), length: 0 }
     }
 }
 
-impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
+impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
     pub(crate) fn len(&self) -> usize {
         self.length
     }
@@ -162,7 +162,7 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     }
 }
 
-impl<K: Ord + Clone, V: Clone> FromIterator<(K, V)> for SharedMap<K, V> {
+impl<K: Ord + Clone, V: Clone> FromIterator<(K, V)> for CowMap<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
         let mut map = Self::default();
         for (key, value) in pairs {
@@ -173,7 +173,7 @@ impl<K: Ord + Clone, V: Clone> FromIterator<(K, V)> for SharedMap<K, V> {
 }
 
 /// Leaves may be divided differently.
-impl<K: Ord + Clone, V: Clone + PartialEq> PartialEq for SharedMap<K, V> {
+impl<K: Ord + Clone, V: Clone + PartialEq> PartialEq for CowMap<K, V> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
@@ -219,18 +219,18 @@ impl<K, V> DoubleEndedIterator for Iter<'_, K, V> {
 
 /// A list that grows at its end.
 #[derive(Clone, Debug)]
-pub(crate) struct SharedList<T> {
+pub(crate) struct CowVec<T> {
     /// All are full but the last.
     leaves: Vec<Arc<Vec<T>>>,
 }
 
-impl<T> Default for SharedList<T> {
+impl<T> Default for CowVec<T> {
     fn default() -> Self {
         Self { leaves: Vec::new() }
     }
 }
 
-impl<T: Clone> SharedList<T> {
+impl<T: Clone> CowVec<T> {
     pub(crate) fn len(&self) -> usize {
         let full = self.leaves.len().saturating_sub(1) * LEAF;
         full + self.leaves.last().map_or(0, |leaf| leaf.len())
@@ -260,13 +260,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::random::Random;
+    use crate::random::SimRng;
 
     /// What was done to a copy is not to be seen in another, and all is as in the map of the standard library.
     #[test]
-    fn a_shared_map_is_a_map_and_its_copies_stay_as_they_were() {
-        let mut random = Random::new(4);
-        let (mut map, mut known) = (SharedMap::default(), BTreeMap::new());
+    fn cow_map_matches_btreemap_and_clones_are_independent() {
+        let mut random = SimRng::new(4);
+        let (mut map, mut known) = (CowMap::default(), BTreeMap::new());
         let mut copies = Vec::new();
         assert_eq!(map.get(&1), None);
         for round in 0..6_000_u64 {
@@ -312,14 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn a_map_that_grows_at_its_end_has_full_leaves() {
-        let map: SharedMap<_, _> = (0..10 * LEAF).map(|key| (key, key)).collect();
+    fn append_only_map_has_full_leaves() {
+        let map: CowMap<_, _> = (0..10 * LEAF).map(|key| (key, key)).collect();
         assert_eq!(map.leaves.len(), 10);
     }
 
     #[test]
-    fn a_copied_list_does_not_grow_with_the_other() {
-        let mut list = SharedList::default();
+    fn cow_vec_clones_are_independent() {
+        let mut list = CowVec::default();
         (0..100).for_each(|item| list.push(item));
         let copy = list.clone();
         (100..300).for_each(|item| list.push(item));

@@ -1,13 +1,13 @@
 //! Snapshots of the state machine: taken, sent as bytes, and installed.
 
 use bytes::{Buf, BufMut, Bytes};
-use raft_core::{Install, LogIndex, NodeId, Snapshot, SnapshotRead};
+use raft_core::{LogIndex, NodeId, Snapshot, SnapshotChunkRequest, SnapshotInstall};
 use raft_kv::Kv;
 
 use crate::node::{Installing, Running};
 use crate::store::SharedStore;
 use crate::trace::TraceHash;
-use crate::world::{Happening, World, note};
+use crate::world::{Event, World, note};
 
 impl World {
     /// Lets a node take a snapshot, if it has applied enough since the last one.
@@ -45,12 +45,12 @@ impl World {
         let earlier = node.disk.snapshot.replace((snapshot.clone(), data));
         let retain_after = LogIndex(applied.0.saturating_sub(retain));
         self.with_running(id, |running, now| {
-            running.raft.snapshot_taken(snapshot, retain_after, now);
+            running.raft.report_snapshot(snapshot, retain_after, now);
             running.keep_sent_snapshots(earlier);
         });
     }
 
-    pub(crate) fn answer_snapshot_read(&mut self, id: u64, read: SnapshotRead) {
+    pub(crate) fn provide_chunk(&mut self, id: u64, read: SnapshotChunkRequest) {
         let Some(node) = self.node(id) else { return };
         let sent = node.running().into_iter().flat_map(|running| &running.sent_snapshots);
         let mut stored = node.disk.snapshot.iter().chain(sent);
@@ -58,15 +58,15 @@ impl World {
             let begin = read.offset as usize;
             let piece = data.slice(begin..begin + read.bytes);
             self.with_running(id, |running, now| {
-                running.raft.snapshot_piece(read, piece, now);
+                running.raft.provide_snapshot_chunk(read, piece, now);
             });
         }
     }
 
     /// A whole snapshot has arrived: it is checked, and written to the disk.
-    pub(crate) fn install(&mut self, id: u64, install: Install) {
+    pub(crate) fn install(&mut self, id: u64, install: SnapshotInstall) {
         let synced_in = match self.nodes.get(id as usize - 1) {
-            Some(node) => self.random.span(node.sync),
+            Some(node) => self.random.sample(node.sync),
             None => return,
         };
         let is_witness = self.config.witnesses.contains(&id);
@@ -82,18 +82,18 @@ impl World {
             match kv {
                 Some(kv) => {
                     running.installing =
-                        Some(Installing { snapshot, data, kv, token: install.done() });
+                        Some(Installing { snapshot, data, kv, token: install.installed() });
                 }
                 None => running.raft.snapshot_damaged(install, now),
             }
         });
         let at = self.now + synced_in;
-        self.schedule(at, Happening::Installed { node: id, boot });
+        self.schedule(at, Event::Installed { node: id, boot });
     }
 
     /// The snapshot is on the disk: the state machine is replaced.
-    pub(crate) fn installed(&mut self, id: u64) {
-        if self.has_no_room(id) {
+    pub(crate) fn finish_install(&mut self, id: u64) {
+        if self.is_disk_full(id) {
             // It is tried again when there is.
             return;
         }
@@ -176,7 +176,7 @@ mod tests {
             seed: 7,
             clients: 5,
             snapshot_every: 100,
-            story: false,
+            record_events: false,
             ..WorldConfig::default()
         };
         let mut world = World::new(config).unwrap();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_machine_survives_its_journey() {
+    fn state_machine_roundtrips_through_snapshot() {
         let mut kv = Kv::open(SharedStore::default()).unwrap();
         let put = raft_kv::Command::new(raft_kv::Put::new("key", "value"));
         kv.apply(raft_kv::Entry::command(1, 1, put.encode())).unwrap();

@@ -6,7 +6,7 @@ use crate::act::ActionError;
 use crate::action::Action;
 use crate::node::{Node, Process};
 use crate::units::range;
-use crate::world::{Happening, World, note};
+use crate::world::{Event, World, note};
 
 impl World {
     pub(crate) fn write(&mut self, id: u64, write: Write) {
@@ -30,13 +30,13 @@ impl World {
         let Some(node) = self.nodes.get_mut(id as usize - 1) else {
             return;
         };
-        let mut synced_at = self.now + self.random.span(node.sync);
-        if !self.config.sync_reorder {
+        let mut synced_at = self.now + self.random.sample(node.sync);
+        if !self.config.reorder_syncs {
             synced_at = synced_at.max(node.disk_busy_until);
             node.disk_busy_until = synced_at;
         }
         let (node, boot) = (id, node.boot);
-        self.schedule(synced_at, Happening::WriteSynced { node, boot, write });
+        self.schedule(synced_at, Event::WriteSynced { node, boot, write });
     }
 
     pub(crate) fn synced(&mut self, id: u64, write: u64) {
@@ -61,9 +61,9 @@ impl World {
         };
         let entries: Vec<_> =
             node.disk.entries(fetch.from, fetch.through).iter().take_while(fits).cloned().collect();
-        let damaged = |entry: &&Entry| node.disk.is_damaged(entry.id.index);
+        let damaged = |entry: &&Entry| node.disk.is_corrupt(entry.id.index);
         if let Some(index) = entries.iter().find(damaged).map(|entry| entry.id.index) {
-            self.tell(id, &format!("reads entry {index}, which is damaged"));
+            self.log_node(id, &format!("reads entry {index}, which is damaged"));
             return self.with_running(id, |running, now| running.raft.storage_failed(now));
         }
         if fetch.purpose != FetchPurpose::StateMachine || !entries.is_empty() {
@@ -74,65 +74,65 @@ impl World {
     }
 
     /// Does something to a disk.
-    pub(crate) fn act_on_disk(&mut self, action: &Action) -> Result<(), ActionError> {
+    pub(crate) fn apply_disk_action(&mut self, action: &Action) -> Result<(), ActionError> {
         match action {
             Action::FailDisk { node } => {
-                self.known(*node)?.disk.failing = true;
-                self.tell(*node, "has a disk whose next sync fails");
+                self.require_node(*node)?.disk.failing = true;
+                self.log_node(*node, "has a disk whose next sync fails");
             }
-            Action::SetDisk { node, sync } => {
+            Action::SetSyncLatency { node, sync_latency: sync } => {
                 if sync.min > sync.max {
                     return Err(ActionError::EmptyRange);
                 }
-                let known = self.known(*node)?;
+                let known = self.require_node(*node)?;
                 known.sync = *sync;
                 known.disk.failing = false;
                 let text = format!("has a disk that takes {} to sync", range(*sync));
-                self.tell(*node, &text);
+                self.log_node(*node, &text);
             }
             Action::WipeDisk { node } => {
-                self.end(*node)?;
-                self.known(*node)?.wipe();
-                self.tell(*node, "has lost its disk, and gets an empty one");
+                self.stop_node(*node)?;
+                self.require_node(*node)?.wipe();
+                self.log_node(*node, "has lost its disk, and gets an empty one");
                 self.restart(*node)?;
             }
-            Action::LoseDisk { node } => {
-                self.end(*node)?;
-                let known = self.known(*node)?;
-                known.disk.lose();
+            Action::DestroyDisk { node } => {
+                self.stop_node(*node)?;
+                let known = self.require_node(*node)?;
+                known.disk.destroy();
                 let reason = known.disk.recover().err();
                 known.process = Process::Down { reason };
-                self.tell(*node, "has lost its disk, and is not started again");
+                self.log_node(*node, "has lost its disk, and is not started again");
             }
-            Action::RotDisk { node, back } => {
-                let decayed = self.known(*node)?.disk.decay(*back);
+            Action::CorruptEntry { node, back } => {
+                let decayed = self.require_node(*node)?.disk.corrupt_entry(*back);
                 let index = decayed.ok_or(ActionError::NoSuchEntry(*node))?;
-                self.tell(*node, &format!("has a disk on which entry {index} decays"));
+                self.log_node(*node, &format!("has a disk on which entry {index} decays"));
             }
             Action::MisdirectWrite { node, back } => {
-                self.known(*node)?.disk.misdirect(*back);
+                self.require_node(*node)?.disk.misdirect_next_write(*back);
                 let text = format!("has a disk whose next write lands {back} entries too early");
-                self.tell(*node, &text);
+                self.log_node(*node, &text);
             }
             Action::FillDisk { node } => {
-                self.known(*node)?.disk.full = true;
-                self.tell(*node, "gets a disk without room");
-                self.tell_of_room(*node);
+                self.require_node(*node)?.disk.full = true;
+                self.log_node(*node, "gets a disk without room");
+                self.report_disk_space(*node);
             }
             Action::FreeDisk { node } => {
-                let known = self.known(*node)?;
+                let known = self.require_node(*node)?;
                 let waiting = known.disk.free();
                 let boot = known.boot;
                 let installs = known.running().is_some_and(|it| it.installing.is_some());
-                self.tell(*node, "gets more room on its disk");
+                self.log_node(*node, "gets more room on its disk");
                 for write in waiting {
                     self.begin_write(*node, write);
                 }
                 if installs {
                     let (node, at) = (*node, self.now);
-                    self.schedule(at, Happening::Installed { node, boot });
+                    self.schedule(at, Event::Installed { node, boot });
                 }
-                self.tell_of_room(*node);
+                self.report_disk_space(*node);
             }
             _ => {}
         }
@@ -140,8 +140,8 @@ impl World {
     }
 
     /// Ends the node's process, if there is one.
-    fn end(&mut self, id: u64) -> Result<(), ActionError> {
-        match self.known(id)?.running() {
+    fn stop_node(&mut self, id: u64) -> Result<(), ActionError> {
+        match self.require_node(id)?.running() {
             Some(_) => self.crash(id),
             None => Ok(()),
         }
@@ -149,7 +149,7 @@ impl World {
 
     pub(crate) fn restart(&mut self, id: u64) -> Result<(), ActionError> {
         let now = self.now;
-        if matches!(self.known(id)?.process, Process::Running(_)) {
+        if matches!(self.require_node(id)?.process, Process::Running(_)) {
             return Err(ActionError::Running(id));
         }
         let Some(node) = self.nodes.get_mut(id as usize - 1) else {
@@ -161,7 +161,7 @@ impl World {
                 let text = format!("does not start: {reason}");
                 let reason = Some(reason);
                 node.process = Process::Down { reason };
-                self.tell(id, &text);
+                self.log_node(id, &text);
                 return Ok(());
             }
         };
@@ -170,26 +170,26 @@ impl World {
             node.process = Process::Down { reason };
         }
         self.set_timer(id);
-        self.tell(id, "starts again from what is on its disk");
+        self.log_node(id, "starts again from what is on its disk");
         if let Some(first) = cut {
             let text = format!(
                 "cuts its log off before entry {first}, which was torn or damaged before it was acknowledged"
             );
-            self.tell(id, &text);
+            self.log_node(id, &text);
         }
         Ok(())
     }
 
     /// Lets the server know whether there is room on its disk.
-    pub(crate) fn tell_of_room(&mut self, id: u64) {
-        let full = self.has_no_room(id);
-        self.with_running(id, |running, now| running.raft.disk_full(full, now));
+    pub(crate) fn report_disk_space(&mut self, id: u64) {
+        let full = self.is_disk_full(id);
+        self.with_running(id, |running, now| running.raft.set_disk_full(full, now));
         self.settle(id);
     }
 
     /// How long the largest snapshot travels. The leader asks first how much the follower has, and
     /// each piece waits for the answer to the one before.
-    pub(crate) fn snapshot_travels(&self) -> u64 {
+    pub(crate) fn snapshot_transfer_time(&self) -> u64 {
         (1 + self.snapshot_pieces()) * 2 * self.network.latency.max
     }
 
@@ -197,12 +197,12 @@ impl World {
     pub(crate) fn snapshot_pieces(&self) -> u64 {
         let snapshots = self.nodes.iter().filter_map(|node| node.disk.snapshot.as_ref());
         let largest = snapshots.map(|(snapshot, _)| snapshot.size).max();
-        let piece = self.config.snapshot_piece_bytes_max.max(1) as u64;
+        let piece = self.config.snapshot_chunk_bytes_max.max(1) as u64;
         largest.unwrap_or(0).div_ceil(piece)
     }
 
     /// Whether a snapshot on its way to the disk of this node has to wait for room.
-    pub(crate) fn has_no_room(&self, id: u64) -> bool {
+    pub(crate) fn is_disk_full(&self, id: u64) -> bool {
         self.node(id).is_some_and(|node: &Node| node.disk.full)
     }
 }

@@ -4,15 +4,15 @@ use std::convert::Infallible;
 use std::ops::Bound;
 
 use bytes::Bytes;
-use raft_kv::{Batch, Order, ReadStore, Store, Write, directed};
+use raft_kv::{Batch, Order, ReadStore, Store, Write, with_order};
 
-use crate::shared::SharedMap;
+use crate::shared::CowMap;
 
 /// A store in memory whose copies share what they have in common: one stands for the state machine on the disk, and
 /// each checkpoint of the world has two for each node.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct SharedStore {
-    pairs: SharedMap<Bytes, Bytes>,
+    pairs: CowMap<Bytes, Bytes>,
 }
 
 impl SharedStore {
@@ -43,7 +43,7 @@ impl ReadStore for SharedStore {
         order: Order,
     ) -> impl Iterator<Item = Result<(Bytes, Bytes), Infallible>> {
         let keys = (Bound::Included(from), Bound::Excluded(to));
-        directed(self.pairs.range::<[u8]>(keys), order)
+        with_order(self.pairs.range::<[u8]>(keys), order)
             .map(|(key, value)| Ok((key.clone(), value.clone())))
     }
 }

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use crate::shared::SharedList;
+use crate::shared::CowVec;
 
 /// One thing that happened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Record {
+pub struct LogRecord {
     /// Its number, from 0.
     pub id: u64,
     /// When, in microseconds.
@@ -14,7 +14,7 @@ pub struct Record {
     /// The node that it is about.
     pub node: Option<u64>,
     /// What it is about.
-    pub kind: Kind,
+    pub kind: EventKind,
     /// A sentence.
     pub text: String,
     /// Where the rule behind it is written.
@@ -24,7 +24,7 @@ pub struct Record {
 /// What a record is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum EventKind {
     /// Candidates, votes, leaders.
     Election,
     /// Entries on their way to the followers and to the disks.
@@ -45,31 +45,31 @@ pub enum Kind {
 
 /// The records of a world, in order.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Story {
+pub(crate) struct EventLog {
     enabled: bool,
-    records: SharedList<Record>,
+    records: CowVec<LogRecord>,
 }
 
-impl Story {
+impl EventLog {
     pub(crate) fn new(enabled: bool) -> Self {
-        Self { enabled, records: SharedList::default() }
+        Self { enabled, records: CowVec::default() }
     }
 
-    pub(crate) fn tell(
+    pub(crate) fn record(
         &mut self,
         at: u64,
         node: Option<u64>,
-        kind: Kind,
+        kind: EventKind,
         source: Option<&'static str>,
         text: impl FnOnce() -> String,
     ) {
         if self.enabled {
             let id = self.records.len() as u64;
-            self.records.push(Record { id, at, node, kind, text: text(), source });
+            self.records.push(LogRecord { id, at, node, kind, text: text(), source });
         }
     }
 
-    pub(crate) fn since(&self, id: u64) -> impl Iterator<Item = &Record> {
+    pub(crate) fn since(&self, id: u64) -> impl Iterator<Item = &LogRecord> {
         let start = usize::try_from(id).unwrap_or(usize::MAX);
         self.records.iter_from(start)
     }
@@ -80,22 +80,22 @@ impl Story {
 }
 
 /// What an event of the core is about.
-pub(crate) fn kind_of(event: &raft_core::Event) -> Kind {
+pub(crate) fn kind_of(event: &raft_core::Event) -> EventKind {
     use raft_core::{Event, IgnoreReason};
     match event {
         // The network is slow, or the leader busy, and nothing is wrong.
         Event::MessageIgnored {
             reason:
-                IgnoreReason::LateAnswer
+                IgnoreReason::StaleResponse
                 | IgnoreReason::NotLeader
-                | IgnoreReason::OtherTerm
+                | IgnoreReason::WrongTerm
                 | IgnoreReason::Overloaded,
             ..
-        } => Kind::Replication,
-        Event::CommitAdvanced { .. } => Kind::Commit,
-        Event::ReadRoundStarted { .. } | Event::ReadConfirmed { .. } => Kind::Read,
+        } => EventKind::Replication,
+        Event::CommitAdvanced { .. } => EventKind::Commit,
+        Event::ReadRoundStarted { .. } | Event::ReadConfirmed { .. } => EventKind::Read,
         Event::Stopped { .. } | Event::DiskFull { .. } | Event::MessageIgnored { .. } => {
-            Kind::Fault
+            EventKind::Fault
         }
         Event::Proposed { .. }
         | Event::EntriesAppended { .. }
@@ -103,12 +103,12 @@ pub(crate) fn kind_of(event: &raft_core::Event) -> Kind {
         | Event::AppendRefused { .. }
         | Event::Backtracked { .. }
         | Event::MatchAdvanced { .. }
-        | Event::LogPersisted { .. } => Kind::Replication,
+        | Event::LogPersisted { .. } => EventKind::Replication,
         Event::SnapshotTaken { .. }
         | Event::SnapshotSent { .. }
-        | Event::SnapshotBegun { .. }
+        | Event::SnapshotReceiveStarted { .. }
         | Event::SnapshotInstalled { .. }
-        | Event::SnapshotDamaged { .. } => Kind::Snapshot,
-        _ => Kind::Election,
+        | Event::SnapshotDamaged { .. } => EventKind::Snapshot,
+        _ => EventKind::Election,
     }
 }

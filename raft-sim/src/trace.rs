@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_hashed_as_their_bytes() {
+    fn integers_hash_as_bytes() {
         for value in [0, 1, 0xff, 0x100, 0x1_0000, 0xff00_0000, 1 << 56, u64::MAX] {
             let (mut number, mut bytes) = (TraceHash::new(), TraceHash::new());
             number.write_u64(value);

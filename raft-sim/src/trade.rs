@@ -7,13 +7,13 @@ use raft_kv::{
 
 use crate::invariants::Invariant;
 use crate::ledger::Checked;
-use crate::linearizability::{Call, Operation};
+use crate::linearizability::{Call, HistoryOperation};
 
 #[derive(Clone, Debug)]
-pub(crate) struct Trade {
+pub(crate) struct PendingTxn {
     /// Which request it is, of all that traders ever make.
     pub(crate) number: u64,
-    pub(crate) wish: Wish,
+    pub(crate) wish: TxnOp,
     pub(crate) attempts: u64,
     /// See [`Session::since`].
     pub(crate) since: u64,
@@ -23,14 +23,14 @@ pub(crate) struct Trade {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Wish {
+pub(crate) enum TxnOp {
     /// If the first key holds what is expected, set it, and set or delete the second, and read the third. Read all of
     /// them otherwise.
     Swap { keys: Vec<String>, expected: Option<String>, deletes: bool },
     /// Read all keys at once.
     ReadAll { keys: Vec<String> },
     /// Read all keys at any one server, as they are there, or as they were at a revision.
-    Look { at: Option<i64> },
+    StaleRead { at: Option<i64> },
 }
 
 /// Requests with numbers from here on are those of traders.
@@ -39,18 +39,18 @@ pub(crate) const FIRST: u64 = 1 << 50;
 const CLIENTS: u64 = 1 << 20;
 
 /// The session of a transaction.
-pub(crate) fn client_of(number: u64) -> u128 {
+pub(crate) fn session_client(number: u64) -> u128 {
     u128::from(number) << 64
 }
 
 /// Whether a session is that of a trader.
 pub(crate) fn is_traders_session(client: u128) -> bool {
-    client >= client_of(FIRST)
+    client >= session_client(FIRST)
 }
 
 /// Whether a revision fits into time: nobody was told of a later one before this was asked for, nor of the same, if this
 /// changed something.
-pub(crate) fn fits(floor: i64, response: &Response) -> Checked<()> {
+pub(crate) fn check_revision_order(floor: i64, response: &Response) -> Checked<()> {
     let revision = response.revision;
     if revision > floor || (revision == floor && !has_changed(&response.result)) {
         return Ok(());
@@ -76,7 +76,7 @@ fn has_changed(result: &RequestResult) -> bool {
     }
 }
 
-impl Trade {
+impl PendingTxn {
     /// The values that it sets the first and the second key to.
     fn values(&self) -> [String; 2] {
         let number = self.number - FIRST + 1;
@@ -86,11 +86,11 @@ impl Trade {
     pub(crate) fn txn(&self) -> Option<Txn> {
         let read = |key: &String| Op::Range(RangeRequest::new(KeyRange::key(key.clone())));
         Some(match &self.wish {
-            Wish::Look { .. } => return None,
-            Wish::ReadAll { keys } => {
+            TxnOp::StaleRead { .. } => return None,
+            TxnOp::ReadAll { keys } => {
                 Txn { success: keys.iter().map(read).collect(), ..Txn::default() }
             }
-            Wish::Swap { keys, expected, deletes } => {
+            TxnOp::Swap { keys, expected, deletes } => {
                 let [first, second] = self.values();
                 let operand = match expected {
                     Some(expected) => Operand::Value(expected.clone().into()),
@@ -119,8 +119,8 @@ impl Trade {
         &self,
         trader: usize,
         answer: Option<(u64, &TxnResult)>,
-    ) -> Vec<Operation> {
-        let operation = |key: &String, call| Operation {
+    ) -> Vec<HistoryOperation> {
+        let operation = |key: &String, call| HistoryOperation {
             client: CLIENTS + trader as u64,
             key: key.clone(),
             call,
@@ -135,12 +135,12 @@ impl Trade {
             gets.collect::<Vec<_>>()
         };
         match (&self.wish, answer.map(|(_, result)| result)) {
-            (Wish::Look { .. }, _) | (Wish::ReadAll { .. }, None) => Vec::new(),
-            (Wish::ReadAll { keys }, Some(result)) => gets(keys, &result.results),
-            (Wish::Swap { keys, .. }, Some(result)) if !result.succeeded => {
+            (TxnOp::StaleRead { .. }, _) | (TxnOp::ReadAll { .. }, None) => Vec::new(),
+            (TxnOp::ReadAll { keys }, Some(result)) => gets(keys, &result.results),
+            (TxnOp::Swap { keys, .. }, Some(result)) if !result.succeeded => {
                 gets(keys, &result.results)
             }
-            (Wish::Swap { keys, expected, deletes }, result) => {
+            (TxnOp::Swap { keys, expected, deletes }, result) => {
                 let [value, second] = self.values();
                 let cas =
                     Call::Cas { expected: expected.clone(), value, succeeded: result.is_some() };
@@ -170,7 +170,7 @@ fn found(result: &OpResult) -> Option<Option<String>> {
     Some(value.map(|value| String::from_utf8_lossy(value).into_owned()))
 }
 
-impl std::fmt::Display for Wish {
+impl std::fmt::Display for TxnOp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Swap { keys, expected, .. } => {
@@ -178,8 +178,8 @@ impl std::fmt::Display for Wish {
                 write!(f, "change {} if the first holds {expected}", keys.join(", "))
             }
             Self::ReadAll { .. } => write!(f, "read all keys at once"),
-            Self::Look { at: None } => write!(f, "see what a server has"),
-            Self::Look { at: Some(at) } => write!(f, "see what a server had at revision {at}"),
+            Self::StaleRead { at: None } => write!(f, "see what a server has"),
+            Self::StaleRead { at: Some(at) } => write!(f, "see what a server had at revision {at}"),
         }
     }
 }
@@ -190,15 +190,15 @@ mod tests {
     use raft_kv::{DeleteResult, PutResult};
 
     #[test]
-    fn a_revision_that_does_not_fit_into_time_is_found() {
+    fn non_monotonic_revision_is_detected() {
         let response = |revision, result| Response { revision, result };
         let put = RequestResult::Put(PutResult { prev_kv: None });
         let delete =
             |deleted| RequestResult::Delete(DeleteResult { deleted, prev_kvs: Vec::new() });
-        assert!(fits(5, &response(6, put.clone())).is_ok());
-        assert!(fits(5, &response(5, put)).is_err());
-        assert!(fits(5, &response(5, delete(0))).is_ok());
-        assert!(fits(5, &response(5, delete(1))).is_err());
-        assert!(fits(5, &response(4, delete(0))).is_err());
+        assert!(check_revision_order(5, &response(6, put.clone())).is_ok());
+        assert!(check_revision_order(5, &response(5, put)).is_err());
+        assert!(check_revision_order(5, &response(5, delete(0))).is_ok());
+        assert!(check_revision_order(5, &response(5, delete(1))).is_err());
+        assert!(check_revision_order(5, &response(4, delete(0))).is_err());
     }
 }

@@ -15,35 +15,35 @@ use raft_kv::{
     KeyRange, Outcome, RangeRequest, RangeResponse, RequestResult, Response, Session, TxnResult,
 };
 
-use crate::client::{Answer, Letter};
+use crate::client::{ClientMessage, ClientResponse};
 use crate::config::WorldConfig;
 use crate::holders;
 use crate::invariants::Invariant;
 use crate::ledger::Checked;
-use crate::linearizability::{Call, Operation};
-use crate::node::{Asked, Node};
-use crate::random::Random;
-use crate::story::Kind;
-use crate::trade::{FIRST, Trade, Wish, client_of, fits};
-use crate::world::{Happening, World, note};
+use crate::linearizability::{Call, HistoryOperation};
+use crate::node::{Node, RequestId};
+use crate::random::SimRng;
+use crate::story::EventKind;
+use crate::trade::{FIRST, PendingTxn, TxnOp, check_revision_order, session_client};
+use crate::world::{Event, World, note};
 
 #[derive(Clone, Debug)]
-pub(crate) struct Traders {
-    all: Vec<Trader>,
+pub(crate) struct TxnWorkload {
+    all: Vec<TxnClient>,
     next_trade: u64,
     /// What transactions did to single keys, and what they may have done.
-    pub(crate) done: Vec<Operation>,
+    pub(crate) done: Vec<HistoryOperation>,
     /// For each node, which of its processes has answered a stale read, and with which revision.
     shown: BTreeMap<u64, (u64, i64)>,
-    random: Random,
+    random: SimRng,
     #[cfg(test)]
-    pub(crate) flaw: Option<Flaw>,
+    pub(crate) flaw: Option<InjectedBug>,
 }
 
 /// What a server could do wrong.
 #[cfg(test)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Flaw {
+pub(crate) enum InjectedBug {
     /// A stale read is answered from what is on the disk: what was, and not what was shown before.
     GoesBack,
     /// A stale read lacks a key.
@@ -53,45 +53,45 @@ pub(crate) enum Flaw {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Trader {
+struct TxnClient {
     /// The server that it believes to lead.
     leader: Option<u64>,
     /// What keys held when it saw them last.
     known: BTreeMap<String, Option<String>>,
-    trade: Option<Trade>,
+    trade: Option<PendingTxn>,
 }
 
 const ATTEMPTS_MAX: u64 = 12;
 /// How long a trader waits before it asks again, if nobody knows a leader.
 const PATIENCE: u64 = 50_000;
 /// How many times as long as others they rest.
-const REST: u64 = 3;
+const THINK_TIME_FACTOR: u64 = 3;
 /// How far back somebody looks, in revisions.
-const BACK: u64 = 10;
+const STALE_REVISIONS_MAX: u64 = 10;
 
-pub(crate) fn is_traders(asked: Asked) -> bool {
+pub(crate) fn is_traders(asked: RequestId) -> bool {
     asked.operation >= FIRST
 }
 
 /// What clients ask for who are not watched one by one.
-pub(crate) fn is_in_company(asked: Asked) -> bool {
+pub(crate) fn is_in_company(asked: RequestId) -> bool {
     is_traders(asked) || holders::is_holders(asked)
 }
 
-impl Traders {
+impl TxnWorkload {
     pub(crate) fn new(config: &WorldConfig) -> Self {
         Self {
-            all: vec![Trader::default(); config.traders as usize],
+            all: vec![TxnClient::default(); config.txn_clients as usize],
             next_trade: FIRST,
             done: Vec::new(),
             shown: BTreeMap::new(),
-            random: Random::new(config.seed ^ 0x07ad_e125),
+            random: SimRng::new(config.seed ^ 0x07ad_e125),
             #[cfg(test)]
             flaw: None,
         }
     }
 
-    fn waiting(&mut self, operation: u64) -> Option<(usize, &mut Trader)> {
+    fn waiting(&mut self, operation: u64) -> Option<(usize, &mut TxnClient)> {
         let mut all = self.all.iter_mut().enumerate();
         all.find(|(_, trader)| {
             let trade = trader.trade.as_ref();
@@ -99,12 +99,12 @@ impl Traders {
         })
     }
 
-    fn wish(&mut self, trader: usize, keys: u64, latest: i64) -> Wish {
+    fn wish(&mut self, trader: usize, keys: u64, latest: i64) -> TxnOp {
         let random = &mut self.random;
-        if random.chance(400) {
-            let back = i64::try_from(random.below(BACK)).unwrap_or(0);
-            let at = random.chance(400).then(|| (latest - back).max(1));
-            return Wish::Look { at };
+        if random.chance_per_mille(400) {
+            let back = i64::try_from(random.below(STALE_REVISIONS_MAX)).unwrap_or(0);
+            let at = random.chance_per_mille(400).then(|| (latest - back).max(1));
+            return TxnOp::StaleRead { at };
         }
         let mut left: Vec<u64> = (1..=keys.max(1)).collect();
         let mut keys = Vec::new();
@@ -112,25 +112,25 @@ impl Traders {
             let key = left.swap_remove(random.below(left.len() as u64) as usize);
             keys.push(format!("k{key}"));
         }
-        if random.chance(200) {
-            return Wish::ReadAll { keys };
+        if random.chance_per_mille(200) {
+            return TxnOp::ReadAll { keys };
         }
         keys.truncate(3);
         let known = &self.all[trader].known;
-        Wish::Swap {
+        TxnOp::Swap {
             expected: known.get(&keys[0]).cloned().flatten(),
             keys,
-            deletes: random.chance(200),
+            deletes: random.chance_per_mille(200),
         }
     }
 
     /// What traders did to single keys, and what they may do yet.
-    pub(crate) fn history(&self) -> impl Iterator<Item = Operation> {
+    pub(crate) fn history(&self) -> impl Iterator<Item = HistoryOperation> {
         self.done.iter().cloned().chain(self.pending())
     }
 
     /// What traders may do yet to single keys.
-    pub(crate) fn pending(&self) -> impl Iterator<Item = Operation> {
+    pub(crate) fn pending(&self) -> impl Iterator<Item = HistoryOperation> {
         let trades = self.all.iter().enumerate();
         let trades = trades.filter_map(|(trader, it)| Some((trader, it.trade.as_ref()?)));
         trades.flat_map(|(trader, trade)| trade.operations(trader, None))
@@ -146,8 +146,8 @@ impl World {
 
     fn trader_rests(&mut self, trader: usize) {
         // Each of their requests is as much as several of others.
-        let rest = REST * self.traders.random.span(self.config.think);
-        self.schedule(self.now + rest, Happening::TraderWakes(trader));
+        let rest = THINK_TIME_FACTOR * self.traders.random.sample(self.config.think_time);
+        self.schedule(self.now + rest, Event::TraderWakes(trader));
     }
 
     /// A trader asks for something; when the clients stop, all do.
@@ -156,14 +156,14 @@ impl World {
             return;
         }
         let latest = self.ledger.revision();
-        let wish = self.traders.wish(trader, self.config.keys, latest);
+        let wish = self.traders.wish(trader, self.config.key_count, latest);
         let applied = self.nodes.iter().filter_map(Node::running);
         let applied = applied.map(|running| running.kv.applied_index());
         let since = applied.max().unwrap_or(0);
         let number = self.traders.next_trade;
         self.traders.next_trade += 1;
         self.tell_of_trader(trader, None, || format!("wants to {wish}"));
-        self.traders.all[trader].trade = Some(Trade {
+        self.traders.all[trader].trade = Some(PendingTxn {
             number,
             wish,
             attempts: 0,
@@ -189,31 +189,31 @@ impl World {
             return self.end_trade(number, None);
         }
         let node = match trade.wish {
-            Wish::Look { .. } => any,
+            TxnOp::StaleRead { .. } => any,
             _ => leader.unwrap_or(any),
         };
         trade.attempts += 1;
         let attempt = trade.attempts;
-        let asked = Asked { operation, attempt };
-        let arrives_at = self.now + self.traders.random.span(self.network.latency);
-        self.post(Letter { asked, node, answer: None, sent_at: self.now, arrives_at });
+        let asked = RequestId { operation, attempt };
+        let arrives_at = self.now + self.traders.random.sample(self.network.latency);
+        self.post(ClientMessage { asked, node, answer: None, sent_at: self.now, arrives_at });
         let timeout = self.now + self.config.request_timeout;
-        self.schedule(timeout, Happening::AttemptTimesOut(asked));
+        self.schedule(timeout, Event::AttemptTimesOut(asked));
     }
 
-    fn is_latest_try(&mut self, asked: Asked) -> bool {
+    fn is_latest_try(&mut self, asked: RequestId) -> bool {
         let waiting = self.traders.waiting(asked.operation);
         let trade = waiting.and_then(|(_, trader)| trader.trade.as_ref());
         trade.is_some_and(|trade| trade.attempts == asked.attempt)
     }
 
-    pub(crate) fn trader_tries_again(&mut self, asked: Asked) {
+    pub(crate) fn trader_tries_again(&mut self, asked: RequestId) {
         if self.is_latest_try(asked) {
             self.try_trade(asked.operation);
         }
     }
 
-    pub(crate) fn trader_waited_in_vain(&mut self, asked: Asked) {
+    pub(crate) fn trader_waited_in_vain(&mut self, asked: RequestId) {
         if !self.is_latest_try(asked) {
             return;
         }
@@ -224,22 +224,23 @@ impl World {
     }
 
     /// A node takes a trader's request.
-    pub(crate) fn serve_trader(&mut self, node: u64, asked: Asked) {
+    pub(crate) fn serve_trader(&mut self, node: u64, asked: RequestId) {
         let trade = self.traders.waiting(asked.operation);
         let Some(trade) = trade.and_then(|(_, trader)| trader.trade.clone()) else {
             return;
         };
         let Some(txn) = trade.txn() else {
-            let Wish::Look { at } = trade.wish else {
+            let TxnOp::StaleRead { at } = trade.wish else {
                 return;
             };
-            let answer = match self.look(node, at) {
-                Some(seen) => Answer::Seen(seen),
-                None => Answer::Redirect(None),
+            let answer = match self.stale_read(node, at) {
+                Some(seen) => ClientResponse::Seen(seen),
+                None => ClientResponse::Redirect(None),
             };
             return self.send_answer(node, asked, answer);
         };
-        let session = Session { client: client_of(trade.number), sequence: 1, since: trade.since };
+        let session =
+            Session { client: session_client(trade.number), sequence: 1, since: trade.since };
         let command = raft_kv::Command::new(txn).with_session(session);
         let mut leader = None;
         self.with_running(node, |running, now| match running.raft.propose(command.encode(), now) {
@@ -250,12 +251,12 @@ impl World {
         });
         if let Some(leader) = leader {
             let leader = leader.map(|leader| leader.0).filter(|it| *it != node);
-            self.send_answer(node, asked, Answer::Redirect(leader));
+            self.send_answer(node, asked, ClientResponse::Redirect(leader));
         }
     }
 
     /// What one server has, whoever leads; nothing, if it keeps no state or is not there yet.
-    fn look(&mut self, id: u64, at: Option<i64>) -> Option<RangeResponse> {
+    fn stale_read(&mut self, id: u64, at: Option<i64>) -> Option<RangeResponse> {
         if self.config.witnesses.contains(&id) {
             return None;
         }
@@ -264,13 +265,13 @@ impl World {
         let kv = &node.running()?.kv;
         #[cfg(test)]
         let kv = match self.traders.flaw {
-            Some(Flaw::GoesBack) if self.now.is_multiple_of(2) => &node.kv_on_disk,
+            Some(InjectedBug::GoesBack) if self.now.is_multiple_of(2) => &node.kv_on_disk,
             _ => kv,
         };
         #[cfg_attr(not(test), allow(unused_mut))]
         let mut seen = kv.range(&request).ok()?;
         #[cfg(test)]
-        if self.traders.flaw == Some(Flaw::Lacks) {
+        if self.traders.flaw == Some(InjectedBug::Lacks) {
             seen.kvs.pop();
         }
         let boot = node.boot;
@@ -316,24 +317,32 @@ impl World {
         }
     }
 
-    pub(crate) fn trader_is_answered(&mut self, node: u64, asked: Asked, answer: &Answer) {
+    pub(crate) fn trader_is_answered(
+        &mut self,
+        node: u64,
+        asked: RequestId,
+        answer: &ClientResponse,
+    ) {
         let is_latest = self.is_latest_try(asked);
         let Some((number, trader)) = self.traders.waiting(asked.operation) else {
             return;
         };
         match answer {
-            Answer::Replaced if is_latest => {
-                return self.schedule(self.now, Happening::AttemptAgain(asked));
+            ClientResponse::Replaced if is_latest => {
+                return self.schedule(self.now, Event::AttemptAgain(asked));
             }
-            Answer::Redirect(leader) if is_latest => {
+            ClientResponse::Redirect(leader) if is_latest => {
                 trader.leader = *leader;
                 let wait = if leader.is_some() { 0 } else { PATIENCE };
-                return self.schedule(self.now + wait, Happening::AttemptAgain(asked));
+                return self.schedule(self.now + wait, Event::AttemptAgain(asked));
             }
-            Answer::Replaced | Answer::Redirect(_) | Answer::Found(_) | Answer::Kept(_) => return,
-            Answer::Seen(seen) => {
+            ClientResponse::Replaced
+            | ClientResponse::Redirect(_)
+            | ClientResponse::Found(_)
+            | ClientResponse::Kept(_) => return,
+            ClientResponse::Seen(seen) => {
                 let revision = seen.revision;
-                let keys = (1..=self.config.keys).map(|key| format!("k{key}"));
+                let keys = (1..=self.config.key_count).map(|key| format!("k{key}"));
                 trader.known = keys.map(|key| (key, None)).collect();
                 for kv in &seen.kvs {
                     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -342,7 +351,7 @@ impl World {
                 }
                 self.tell_of_trader(number, Some(node), || format!("sees revision {revision}"));
             }
-            Answer::Applied(Outcome::Done(response)) => {
+            ClientResponse::Applied(Outcome::Done(response)) => {
                 trader.leader = Some(node);
                 let judged = self.judge_trade(number, response);
                 note(&mut self.violation, self.now, judged);
@@ -355,7 +364,7 @@ impl World {
                 }
             }
             // Whether it was done is not known.
-            Answer::Applied(_) => {}
+            ClientResponse::Applied(_) => {}
         }
         self.end_trade(number, None);
     }
@@ -365,10 +374,10 @@ impl World {
         let Some(trade) = &self.traders.all[trader].trade else {
             return Ok(());
         };
-        let reckoned = self.ledger.take_answer(client_of(trade.number));
+        let reckoned = self.ledger.take_answer(session_client(trade.number));
         #[cfg(test)]
         let reckoned = match (self.traders.flaw, reckoned) {
-            (Some(Flaw::AnswersLate), Some(mut reckoned)) => {
+            (Some(InjectedBug::AnswersLate), Some(mut reckoned)) => {
                 reckoned.revision -= 1;
                 Some(reckoned)
             }
@@ -379,7 +388,7 @@ impl World {
                 format!("a transaction is answered with {response:?}, and it came to {reckoned:?}");
             return Err((Invariant::Linearizability, text));
         }
-        fits(trade.floor, response)
+        check_revision_order(trade.floor, response)
     }
 
     fn end_trade(&mut self, trader: usize, result: Option<&TxnResult>) {
@@ -398,7 +407,7 @@ impl World {
     }
 
     fn tell_of_trader(&mut self, trader: usize, node: Option<u64>, text: impl FnOnce() -> String) {
-        self.story.tell(self.now, node, Kind::Client, None, || {
+        self.story.record(self.now, node, EventKind::Client, None, || {
             format!("Trader {} {}", trader + 1, text())
         });
     }
@@ -408,19 +417,19 @@ impl World {
 mod tests {
     use super::*;
     use crate::action::Action;
-    use crate::random::Span;
+    use crate::random::DurationRange;
 
     /// A busy cluster whose servers come and go, with traders.
-    fn world(seed: u64, flaw: Option<Flaw>) -> World {
+    fn world(seed: u64, flaw: Option<InjectedBug>) -> World {
         let config = WorldConfig {
             seed,
             nodes: 3,
             clients: 2,
-            keys: 4,
-            traders: 3,
-            think: Span::new(1_000, 50_000),
+            key_count: 4,
+            txn_clients: 3,
+            think_time: DurationRange::new(1_000, 50_000),
             snapshot_every: 10,
-            story: false,
+            record_events: false,
             ..WorldConfig::default()
         };
         let mut world = World::new(config).unwrap();
@@ -436,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn transactions_and_stale_reads_are_as_promised() {
+    fn txn_and_stale_read_results_are_correct() {
         let world = world(1, None);
         assert_eq!(world.violation(), None);
         assert_eq!(world.judge_history(500_000), None);
@@ -452,8 +461,8 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_not_as_promised_are_found() {
-        for flaw in [Flaw::GoesBack, Flaw::Lacks, Flaw::AnswersLate] {
+    fn wrong_txn_results_are_detected() {
+        for flaw in [InjectedBug::GoesBack, InjectedBug::Lacks, InjectedBug::AnswersLate] {
             let found = world(1, Some(flaw)).violation().map(|it| it.invariant);
             assert_eq!(found, Some(Invariant::Linearizability), "{flaw:?}");
         }
@@ -461,7 +470,7 @@ mod tests {
 
     /// What a transaction did to a key is judged with what other clients did to it.
     #[test]
-    fn transactions_are_part_of_the_history() {
+    fn txns_are_in_the_history() {
         let mut world = world(1, None);
         let done = world.traders.done.iter_mut();
         let mut reads = done.filter_map(|it| match &mut it.call {

@@ -1,6 +1,6 @@
 //! Times and shares as a person reads them.
 
-use crate::random::Span;
+use crate::random::DurationRange;
 
 /// A length of time in microseconds, as `1.2 ms` or `3.25 s`.
 pub(crate) fn duration(micros: u64) -> String {
@@ -12,7 +12,7 @@ pub(crate) fn duration(micros: u64) -> String {
 }
 
 /// A range of lengths of time, as `5 ms to 15 ms`.
-pub(crate) fn range(span: Span) -> String {
+pub(crate) fn range(span: DurationRange) -> String {
     match span.min == span.max {
         true => duration(span.min),
         false => format!("{} to {}", duration(span.min), duration(span.max)),
@@ -56,8 +56,8 @@ mod tests {
         assert_eq!(duration(15_000), "15 ms");
         assert_eq!(duration(1_191_186), "1.191 s");
         assert_eq!(duration(3_600_000_000), "3600 s");
-        assert_eq!(range(Span::new(5_000, 15_000)), "5 ms to 15 ms");
-        assert_eq!(range(Span::new(2_000_000, 2_000_000)), "2 s");
+        assert_eq!(range(DurationRange::new(5_000, 15_000)), "5 ms to 15 ms");
+        assert_eq!(range(DurationRange::new(2_000_000, 2_000_000)), "2 s");
         assert_eq!(moment(1_191_186), "1.191 s");
         assert_eq!(moment(400_000), "0.400 s");
         assert_eq!(parts_per_million(500_000), "50 %");

@@ -5,9 +5,9 @@ use raft_kv::{Command, KeyRange, RangeRequest, Request};
 use serde::Serialize;
 
 use crate::invariants::{Invariant, Violation};
-use crate::network::{InFlight, Lost};
+use crate::network::{InFlight, LostMessage};
 use crate::node::{Node, Process};
-use crate::story::Record;
+use crate::story::LogRecord;
 use crate::traders::is_in_company;
 use crate::world::World;
 
@@ -52,7 +52,7 @@ pub struct KeyView {
 
 /// Something on its way between a client and a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub struct LetterView {
+pub struct ClientMessageView {
     /// Its number.
     pub id: u64,
     /// The client's request that it belongs to.
@@ -95,7 +95,7 @@ impl World {
     pub fn election_timer(&self, node: u64) -> Option<(u64, u64)> {
         let node = self.node(node)?;
         let timer = node.running()?.raft.status().election_timer?;
-        let fires_at = node.clock.when(timer.deadline);
+        let fires_at = node.clock.world_time_of(timer.deadline);
         let length = timer.deadline.saturating_since(timer.started).as_micros() as u64;
         Some((fires_at.saturating_sub(length), fires_at))
     }
@@ -170,15 +170,15 @@ impl World {
 
     /// The latest messages that were lost.
     #[must_use]
-    pub fn lost(&self) -> &[Lost] {
+    pub fn lost(&self) -> &[LostMessage] {
         &self.network.lost
     }
 
     /// What is on its way between clients and nodes.
-    pub fn letters(&self) -> impl Iterator<Item = LetterView> {
+    pub fn letters(&self) -> impl Iterator<Item = ClientMessageView> {
         let letters = self.clients.letters.iter();
         let letters = letters.filter(|(_, letter)| !is_in_company(letter.asked));
-        letters.map(|(id, letter)| LetterView {
+        letters.map(|(id, letter)| ClientMessageView {
             id: *id,
             asking: letter.asked.operation,
             node: letter.node,
@@ -201,7 +201,7 @@ impl World {
     }
 
     /// What happened since the record `id`, that one included.
-    pub fn story_since(&self, id: u64) -> impl Iterator<Item = &Record> {
+    pub fn story_since(&self, id: u64) -> impl Iterator<Item = &LogRecord> {
         self.story.since(id)
     }
 
@@ -219,7 +219,7 @@ impl World {
 
     /// Judges what the state machine of each server that runs holds: its tables must agree with each other, and with what it
     /// counts. What it holds was compared with what others hold when it was applied.
-    pub(crate) fn judge_stores(&self) -> Option<Violation> {
+    pub(crate) fn check_stores(&self) -> Option<Violation> {
         self.nodes.iter().find_map(|node| {
             let error = node.running()?.kv.audit().err()?;
             let text = format!("n{}: {error}", node.id);
@@ -232,7 +232,7 @@ fn describe(payload: &Payload) -> String {
     let bytes = match payload {
         Payload::Noop => return "no-op".into(),
         Payload::Membership(membership) => return membership.to_string(),
-        Payload::Withheld => return "kept by others".into(),
+        Payload::Stripped => return "kept by others".into(),
         Payload::Command(bytes) => bytes,
     };
     let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -259,8 +259,8 @@ mod tests {
 
     /// A lease that miscounts its keys does so on every server alike: no comparison of servers finds it.
     #[test]
-    fn a_store_that_contradicts_itself_is_found() {
-        let config = WorldConfig { nodes: 1, holders: 1, ..WorldConfig::default() };
+    fn inconsistent_store_is_detected() {
+        let config = WorldConfig { nodes: 1, lease_clients: 1, ..WorldConfig::default() };
         let mut world = World::new(config).unwrap();
         let is_lease = |key: &[u8]| key.starts_with(b"P");
         let store = |world: &World| {
@@ -271,7 +271,7 @@ mod tests {
             assert!(world.now() < 60_000_000, "no lease is ever granted");
             world.step();
         }
-        assert_eq!(world.judge_stores(), None);
+        assert_eq!(world.check_stores(), None);
         let held = store(&world);
         let miscounted = held.iter().map(|(key, value)| {
             let mut value = value.to_vec();
@@ -287,7 +287,7 @@ mod tests {
         let running = world.nodes[0].running_mut().unwrap();
         assert_eq!(running.kv.fingerprint(), fingerprint);
         running.kv = kv;
-        let found = world.judge_stores().map(|violation| violation.invariant);
+        let found = world.check_stores().map(|violation| violation.invariant);
         assert_eq!(found, Some(Invariant::StateMachineSafety));
     }
 }

@@ -11,25 +11,25 @@ use raft_kv::{Changes, ChangesRequest, KeyRange};
 
 use crate::config::WorldConfig;
 use crate::node::Node;
-use crate::random::{Random, Span};
-use crate::story::Kind;
-use crate::world::{Happening, World, note};
+use crate::random::{DurationRange, SimRng};
+use crate::story::EventKind;
+use crate::world::{Event, World, note};
 
 #[derive(Clone, Debug)]
-pub(crate) struct Watchers {
+pub(crate) struct WatchWorkload {
     all: Vec<Watcher>,
     /// What is on its way to them.
     letters: BTreeMap<u64, Letter>,
     next_letter: u64,
-    random: Random,
+    random: SimRng,
     #[cfg(test)]
-    pub(crate) flaw: Option<Flaw>,
+    pub(crate) flaw: Option<InjectedBug>,
 }
 
 /// What a server could do wrong when a watcher goes on at it.
 #[cfg(test)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Flaw {
+pub(crate) enum InjectedBug {
     Repeats,
     Skips,
 }
@@ -70,18 +70,18 @@ struct Letter {
 const PIECES: [usize; 4] = [1, 3, 3, 1000];
 const BYTES: [usize; 4] = [1, 40, 1 << 20, 1 << 20];
 
-impl Watchers {
+impl WatchWorkload {
     pub(crate) fn new(config: &WorldConfig) -> Self {
-        let mut random = Random::new(config.seed ^ 0x0b5e_12e5);
-        let all = (0..config.watchers).map(|_| {
-            let key = format!("k{}", random.below(config.keys.max(1)) + 1);
+        let mut random = SimRng::new(config.seed ^ 0x0b5e_12e5);
+        let all = (0..config.watch_clients).map(|_| {
+            let key = format!("k{}", random.below(config.key_count.max(1)) + 1);
             let ranges =
                 [KeyRange::all(), KeyRange::prefix("k"), KeyRange::prefix("l"), KeyRange::key(key)];
             Watcher {
                 keys: ranges[random.below(ranges.len() as u64) as usize].clone(),
                 changes_max: random.pick(&PIECES),
                 bytes_max: random.pick(&BYTES),
-                prev_kv: random.chance(700),
+                prev_kv: random.chance_per_mille(700),
                 next: 1,
                 following: None,
                 connection: 0,
@@ -103,8 +103,8 @@ impl Watchers {
     fn resume(&self, next: i64) -> i64 {
         #[cfg(test)]
         match self.flaw {
-            Some(Flaw::Repeats) => return (next - 1).max(1),
-            Some(Flaw::Skips) => return next + 1,
+            Some(InjectedBug::Repeats) => return (next - 1).max(1),
+            Some(InjectedBug::Skips) => return next + 1,
             None => {}
         }
         next
@@ -119,23 +119,23 @@ impl World {
 
     pub(crate) fn wake_watchers(&mut self) {
         for watcher in 0..self.watchers.all.len() {
-            let at = self.now + self.watchers.random.span(self.between_moves());
-            self.schedule(at, Happening::WatcherWakes(watcher));
+            let at = self.now + self.watchers.random.sample(self.between_moves());
+            self.schedule(at, Event::WatcherWakes(watcher));
         }
     }
 
     /// How long a watcher stays where it is, before it looks whether it can.
-    fn between_moves(&self) -> Span {
+    fn between_moves(&self) -> DurationRange {
         let timeout = self.config.election_timeout.max;
-        Span::new(timeout / 4, 2 * timeout)
+        DurationRange::new(timeout / 4, 2 * timeout)
     }
 
     /// A watcher looks whether its server is there, and goes elsewhere if not, or now and then because it lost the
     /// connection.
     pub(crate) fn watcher_wakes(&mut self, watcher: usize) {
         let rest = self.between_moves();
-        let at = self.now + self.watchers.random.span(rest);
-        self.schedule(at, Happening::WatcherWakes(watcher));
+        let at = self.now + self.watchers.random.sample(rest);
+        self.schedule(at, Event::WatcherWakes(watcher));
         let Some(following) = self.watchers.all.get(watcher).map(|it| it.following) else {
             return;
         };
@@ -143,11 +143,11 @@ impl World {
             let node = self.node(it.node).filter(|node| node.boot == it.boot);
             node.is_some_and(knows_leader)
         });
-        if is_there && !self.watchers.random.chance(400) {
+        if is_there && !self.watchers.random.chance_per_mille(400) {
             return;
         }
         // A server that knows no leader may have been removed long ago.
-        let wants_leader = self.watchers.random.chance(500);
+        let wants_leader = self.watchers.random.chance_per_mille(500);
         let serving = { self.nodes.iter() }.filter(|node| self.serves_watchers(node));
         let (leading, others): (Vec<&Node>, _) = serving.partition(|node| knows_leader(node));
         let mut serving: Vec<u64> = leading.iter().map(|node| node.id).collect();
@@ -166,7 +166,7 @@ impl World {
         it.arrives_at = self.now;
         it.following = node.map(|node| Following { node, boot, next: from });
         if let Some(node) = node {
-            self.story.tell(self.now, Some(node), Kind::Client, None, || {
+            self.story.record(self.now, Some(node), EventKind::Client, None, || {
                 format!("Watcher {} follows n{node}, from revision {from} on", watcher + 1)
             });
             self.tell_watchers(node);
@@ -186,7 +186,7 @@ impl World {
     pub(crate) fn tell_watchers(&mut self, node: u64) {
         for watcher in 0..self.watchers.all.len() {
             while let Some(changes) = self.next_changes(node, watcher) {
-                let latency = self.watchers.random.span(self.network.latency);
+                let latency = self.watchers.random.sample(self.network.latency);
                 let it = &mut self.watchers.all[watcher];
                 if let Some(following) = &mut it.following {
                     following.next = changes.next_revision;
@@ -196,7 +196,7 @@ impl World {
                 let (at, id) = (it.arrives_at, self.watchers.next_letter);
                 self.watchers.next_letter += 1;
                 self.watchers.letters.insert(id, letter);
-                self.schedule(at, Happening::ChangesArrive(id));
+                self.schedule(at, Event::ChangesArrive(id));
             }
         }
     }
@@ -228,7 +228,7 @@ impl World {
             return;
         }
         let judged =
-            self.ledger.judge(&watcher.keys, watcher.prev_kv, watcher.next, &letter.changes);
+            self.ledger.check_watch(&watcher.keys, watcher.prev_kv, watcher.next, &letter.changes);
         watcher.next = letter.changes.next_revision;
         let number = letter.watcher + 1;
         let judged = judged.map_err(|(rule, text)| (rule, format!("watcher {number}: {text}")));
@@ -249,15 +249,15 @@ mod tests {
     use crate::invariants::Invariant;
 
     /// A busy cluster whose servers come and go, with watchers.
-    fn world(seed: u64, flaw: Option<Flaw>) -> World {
+    fn world(seed: u64, flaw: Option<InjectedBug>) -> World {
         let config = WorldConfig {
             seed,
             nodes: 3,
             clients: 3,
-            think: Span::new(1_000, 50_000),
-            watchers: 4,
+            think_time: DurationRange::new(1_000, 50_000),
+            watch_clients: 4,
             snapshot_every: 10,
-            story: false,
+            record_events: false,
             ..WorldConfig::default()
         };
         let mut world = World::new(config).unwrap();
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn watchers_see_every_change_once_wherever_they_go() {
+    fn watchers_see_changes_once_across_servers() {
         let mut world = world(1, None);
         assert_eq!(world.violation(), None);
         let revision = world.ledger.revision();
@@ -287,8 +287,8 @@ mod tests {
     }
 
     #[test]
-    fn a_resume_that_repeats_or_skips_a_revision_is_found() {
-        for flaw in [Flaw::Repeats, Flaw::Skips] {
+    fn repeated_or_skipped_revision_is_detected() {
+        for flaw in [InjectedBug::Repeats, InjectedBug::Skips] {
             let found = world(1, Some(flaw)).violation().map(|it| it.invariant);
             assert_eq!(found, Some(Invariant::WatchOrder), "{flaw:?}");
         }
@@ -296,9 +296,10 @@ mod tests {
 
     /// Whether somebody watches makes no difference to anybody else.
     #[test]
-    fn watchers_leave_no_trace() {
+    fn watchers_do_not_change_trace() {
         let hash = |watchers| {
-            let config = WorldConfig { watchers, clients: 2, ..WorldConfig::default() };
+            let config =
+                WorldConfig { watch_clients: watchers, clients: 2, ..WorldConfig::default() };
             let mut world = World::new(config).unwrap();
             world.run_until(3_000_000);
             world.trace_hash()

@@ -5,24 +5,24 @@ use std::hash::Hasher;
 
 use raft_core::{Effects, NodeId, Outbound, StopReason};
 
-use crate::branches::branch_of;
+use crate::branches::coverage_point;
 use crate::catch_up::CatchUp;
-use crate::client::{Clients, Letter};
+use crate::client::{ClientMessage, Clients};
 use crate::config::{WorldConfig, WorldError};
-use crate::holders::Holders;
+use crate::holders::LeaseWorkload;
 use crate::invariants::{Invariant, Invariants, Violation};
-use crate::ledger::Ledger;
+use crate::ledger::Auditor;
 use crate::network::Network;
 use crate::node::{Arrival, Node, Running};
-use crate::progress::Progress;
-use crate::promises::Promises;
-pub(crate) use crate::queue::Happening;
+use crate::progress::Liveness;
+use crate::promises::LeaseChecker;
+pub(crate) use crate::queue::Event;
 use crate::queue::Queue;
-use crate::random::Random;
-use crate::story::{Kind, Story, kind_of};
+use crate::random::SimRng;
+use crate::story::{EventKind, EventLog, kind_of};
 use crate::trace::TraceHash;
-use crate::traders::Traders;
-use crate::watchers::Watchers;
+use crate::traders::TxnWorkload;
+use crate::watchers::WatchWorkload;
 
 /// A cluster of real servers in a simulated world. It can be cloned at any moment; the copy has the
 /// same future, unless something else is done to it.
@@ -30,23 +30,23 @@ use crate::watchers::Watchers;
 pub struct World {
     pub(crate) config: WorldConfig,
     pub(crate) now: u64,
-    pub(crate) random: Random,
+    pub(crate) random: SimRng,
     pub(crate) nodes: Vec<Node>,
     pub(crate) network: Network,
     pub(crate) clients: Clients,
-    pub(crate) story: Story,
+    pub(crate) story: EventLog,
     pub(crate) invariants: Invariants,
     pub(crate) violation: Option<Violation>,
     /// The world continues after its violation, because someone asked for that.
     pub(crate) goes_on: bool,
     violation_is_told: bool,
-    pub(crate) progress: Progress,
+    pub(crate) progress: Liveness,
     pub(crate) catch_up: CatchUp,
-    pub(crate) ledger: Ledger,
-    pub(crate) holders: Holders,
-    pub(crate) promises: Promises,
-    pub(crate) watchers: Watchers,
-    pub(crate) traders: Traders,
+    pub(crate) ledger: Auditor,
+    pub(crate) holders: LeaseWorkload,
+    pub(crate) promises: LeaseChecker,
+    pub(crate) watchers: WatchWorkload,
+    pub(crate) traders: TxnWorkload,
     queue: Queue,
     buffer: Buffer,
     pub(crate) next_write: u64,
@@ -77,7 +77,7 @@ impl World {
     /// [`WorldError`] if the configuration makes no sense.
     pub fn new(config: WorldConfig) -> Result<Self, WorldError> {
         config.validate()?;
-        let mut random = Random::new(config.seed);
+        let mut random = SimRng::new(config.seed);
         let nodes = (1..=config.nodes)
             .map(|id| Node::new(id, &config, 0, &mut random))
             .collect::<Result<Vec<_>, _>>()?;
@@ -85,18 +85,20 @@ impl World {
             now: 0,
             network: Network::new(&config),
             clients: Clients::new(config.clients),
-            story: Story::new(config.story),
+            story: EventLog::new(config.record_events),
             invariants: Invariants::default(),
             violation: None,
             goes_on: false,
             violation_is_told: false,
-            progress: Progress::default(),
+            progress: Liveness::default(),
             catch_up: CatchUp::default(),
-            ledger: Ledger::new(config.watchers + config.holders + config.traders > 0),
-            holders: Holders::new(&config),
-            promises: Promises::default(),
-            watchers: Watchers::new(&config),
-            traders: Traders::new(&config),
+            ledger: Auditor::new(
+                config.watch_clients + config.lease_clients + config.txn_clients > 0,
+            ),
+            holders: LeaseWorkload::new(&config),
+            promises: LeaseChecker::default(),
+            watchers: WatchWorkload::new(&config),
+            traders: TxnWorkload::new(&config),
             queue: Queue::new(nodes.len()),
             buffer: Buffer::default(),
             next_write: 1,
@@ -113,7 +115,7 @@ impl World {
             let checked = world.invariants.observe_entries(NodeId(id), Default::default(), &log);
             note(&mut world.violation, 0, checked);
         }
-        world.wake_clients();
+        world.schedule_clients();
         world.wake_watchers();
         world.wake_holders();
         world.wake_traders();
@@ -145,7 +147,7 @@ impl World {
     }
 
     /// How often each branch of the protocol was taken, by the names of [`branches`](crate::branches), if
-    /// [`WorldConfig::branches`] is set.
+    /// [`WorldConfig::count_coverage`] is set.
     #[must_use]
     pub fn branches(&self) -> &BTreeMap<&'static str, u64> {
         &self.branches
@@ -192,7 +194,7 @@ impl World {
         while self.next_at() == Some(at) {
             if let Some(happening) = self.queue.pop() {
                 self.events += 1;
-                self.happen(happening);
+                self.process_event(happening);
             }
         }
         true
@@ -208,7 +210,7 @@ impl World {
         }
     }
 
-    pub(crate) fn schedule(&mut self, at: u64, happening: Happening) {
+    pub(crate) fn schedule(&mut self, at: u64, happening: Event) {
         self.queue.schedule(at, happening);
     }
 
@@ -220,36 +222,36 @@ impl World {
         self.nodes.get_mut(usize::try_from(id).ok()?.checked_sub(1)?)
     }
 
-    fn happen(&mut self, happening: Happening) {
+    fn process_event(&mut self, happening: Event) {
         match happening {
-            Happening::MessageArrives(id) => {
+            Event::MessageArrives(id) => {
                 if let Some(flight) = self.network.arrive(id) {
                     self.arrive(flight.to, Arrival::Message(flight.from, flight.message));
                 }
             }
-            Happening::TimerFires(node) => {
-                self.with_running(node, |running, now| running.raft.elapse(now));
+            Event::TimerFires(node) => {
+                self.with_running(node, |running, now| running.raft.tick(now));
                 self.settle(node);
             }
-            Happening::WriteSynced { node, boot, write } => {
+            Event::WriteSynced { node, boot, write } => {
                 if self.node(node).is_some_and(|n| n.boot == boot) {
                     self.arrive(node, Arrival::Synced(write));
                 }
             }
-            Happening::Installed { node, boot } => {
+            Event::Installed { node, boot } => {
                 if self.node(node).is_some_and(|n| n.boot == boot) {
                     self.arrive(node, Arrival::Installed);
                 }
             }
-            Happening::LetterArrives(id) => self.letter_arrives(id),
-            Happening::ClientWakes(client) => self.client_wakes(client),
-            Happening::AttemptTimesOut(asked) => self.attempt_timed_out(asked),
-            Happening::AttemptAgain(asked) => self.attempt_again(asked),
-            Happening::HolderWakes(holder) => self.holder_wakes(holder),
-            Happening::TraderWakes(trader) => self.trader_wakes(trader),
-            Happening::RevocationArrives(number) => self.revocation_arrives(number),
-            Happening::WatcherWakes(watcher) => self.watcher_wakes(watcher),
-            Happening::ChangesArrive(id) => self.changes_arrive(id),
+            Event::LetterArrives(id) => self.letter_arrives(id),
+            Event::ClientWakes(client) => self.on_client_timer(client),
+            Event::AttemptTimesOut(asked) => self.on_attempt_timeout(asked),
+            Event::AttemptAgain(asked) => self.on_retry_timer(asked),
+            Event::HolderWakes(holder) => self.on_lease_client_timer(holder),
+            Event::TraderWakes(trader) => self.trader_wakes(trader),
+            Event::RevocationArrives(number) => self.deliver_delayed_revoke(number),
+            Event::WatcherWakes(watcher) => self.watcher_wakes(watcher),
+            Event::ChangesArrive(id) => self.changes_arrive(id),
         }
     }
 
@@ -268,9 +270,9 @@ impl World {
                     running.raft.receive(NodeId(from), message, now);
                 });
             }
-            Arrival::Request(asked) => self.serve(node, asked),
+            Arrival::Request(asked) => self.handle_client_request(node, asked),
             Arrival::Synced(write) => self.synced(node, write),
-            Arrival::Installed => self.installed(node),
+            Arrival::Installed => self.finish_install(node),
         }
         self.settle(node);
     }
@@ -295,7 +297,7 @@ impl World {
     /// What is carried out at once, as fetched entries are, can lead to more; a server that never has
     /// enough is stuck in a circle.
     pub(crate) fn settle(&mut self, id: u64) {
-        self.mind_leases(id);
+        self.drive_lessor(id);
         let mut effects = std::mem::take(&mut self.buffer).0;
         for round in 0.. {
             if round == ROUNDS_MAX {
@@ -313,7 +315,7 @@ impl World {
         self.buffer = Buffer(effects);
         self.stop_if_told(id);
         self.set_timer(id);
-        self.watch_progress();
+        self.check_liveness();
         self.watch_catch_up();
         self.tell_violation(id);
     }
@@ -321,11 +323,11 @@ impl World {
     /// Leaves nothing of the effects.
     fn carry_out(&mut self, id: u64, effects: &mut Effects) {
         for event in &effects.events {
-            if self.config.branches {
-                *self.branches.entry(branch_of(event)).or_default() += 1;
+            if self.config.count_coverage {
+                *self.branches.entry(coverage_point(event)).or_default() += 1;
             }
-            let (kind, source) = (kind_of(event), event.source());
-            self.story.tell(self.now, Some(id), kind, Some(source), || format!("n{id} {event}"));
+            let (kind, source) = (kind_of(event), event.reference());
+            self.story.record(self.now, Some(id), kind, Some(source), || format!("n{id} {event}"));
         }
         effects.events.clear();
         if effects.is_empty() {
@@ -342,16 +344,16 @@ impl World {
             let NodeId(to) = to;
             let arrivals = self.network.send(self.now, id, to, message, &mut self.random);
             for (at, message) in arrivals.into_iter().flatten() {
-                self.schedule(at, Happening::MessageArrives(message));
+                self.schedule(at, Event::MessageArrives(message));
             }
         }
         for fetch in effects.fetches.drain(..) {
             self.fetch(id, fetch);
         }
-        for read in effects.snapshot_reads.drain(..) {
-            self.answer_snapshot_read(id, read);
+        for read in effects.snapshot_chunk_requests.drain(..) {
+            self.provide_chunk(id, read);
         }
-        for piece in effects.snapshot_pieces.drain(..) {
+        for piece in effects.snapshot_chunks.drain(..) {
             self.trace.add(&piece);
             self.with_running(id, |running, _| {
                 running.arriving.truncate(piece.offset as usize);
@@ -362,9 +364,9 @@ impl World {
             self.trace.add(&install);
             self.install(id, install);
         }
-        self.take_commits(id, &mut effects.committed);
+        self.on_committed(id, &mut effects.committed);
         self.compact(id);
-        self.take_reads(id, &mut effects.reads);
+        self.on_read_outcomes(id, &mut effects.reads);
     }
 
     fn check(&mut self, id: u64) {
@@ -388,7 +390,7 @@ impl World {
         if let Some(violation) = self.violation.as_ref().filter(|_| !self.violation_is_told) {
             self.violation_is_told = true;
             let text = || violation.to_string();
-            self.story.tell(violation.at, Some(id), Kind::Violation, None, text);
+            self.story.record(violation.at, Some(id), EventKind::Violation, None, text);
         }
     }
 
@@ -410,7 +412,7 @@ impl World {
         if let Some(node) = self.nodes.get_mut(id as usize - 1) {
             node.crash(Some(reason.to_string()), &mut self.random);
         }
-        self.disturb(disturbed);
+        self.reset(disturbed);
     }
 
     pub(crate) fn set_timer(&mut self, id: u64) {
@@ -418,10 +420,10 @@ impl World {
         self.queue.set_timer(id as usize - 1, wakes_at);
     }
 
-    pub(crate) fn post(&mut self, letter: Letter) {
+    pub(crate) fn post(&mut self, letter: ClientMessage) {
         let arrives_at = letter.arrives_at;
         let id = self.clients.post(letter);
-        self.schedule(arrives_at, Happening::LetterArrives(id));
+        self.schedule(arrives_at, Event::LetterArrives(id));
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use raft_sim::Action;
-use raft_sim::scenario::{Ending, Outcome, Played, Scenario, Variant};
+use raft_sim::scenario::{ExpectedOutcome, Outcome, Scenario, ScenarioResult, Variant};
 
 fn library() -> Vec<(String, Scenario)> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scenarios");
@@ -59,7 +59,7 @@ const SUBJECTS: [&str; 34] = [
 ];
 
 #[test]
-fn every_subject_has_a_scenario_and_is_documented() {
+fn every_topic_has_a_documented_scenario() {
     let names: Vec<String> = library().into_iter().map(|(name, _)| name).collect();
     let documented = include_str!("../../docs/verification/scenarios.md");
     for subject in SUBJECTS {
@@ -75,7 +75,7 @@ fn every_subject_has_a_scenario_and_is_documented() {
     }
 }
 
-fn report(name: &str, variant: &str, played: &Played, problems: &mut Vec<String>) {
+fn report(name: &str, variant: &str, played: &ScenarioResult, problems: &mut Vec<String>) {
     println!(
         "{name:<28} {variant:<40} {:<28} {:>3} changes, {:>3} of {:>3} writes, {:>3} soon",
         played.ending.to_string(),
@@ -84,12 +84,12 @@ fn report(name: &str, variant: &str, played: &Played, problems: &mut Vec<String>
         played.asked,
         played.answered_soon
     );
-    let surprises = played.surprises.iter();
+    let surprises = played.mismatches.iter();
     problems.extend(surprises.map(|text| format!("{name}, {variant}: {text}")));
 }
 
 #[test]
-fn every_scenario_ends_as_its_file_says() {
+fn scenarios_match_their_expectations() {
     let mut problems = Vec::new();
     for (name, scenario) in library() {
         assert!(!scenario.expected.is_empty(), "{name} expects nothing");
@@ -106,10 +106,10 @@ fn every_scenario_ends_as_its_file_says() {
 
 #[cfg(feature = "sabotage")]
 #[test]
-fn every_scenario_shows_what_its_rules_are_for() {
+fn scenarios_detect_their_disabled_rules() {
     let mut problems = Vec::new();
     for (name, scenario) in library() {
-        for broken in &scenario.broken {
+        for broken in &scenario.sabotaged {
             let played = scenario.play_broken(broken).unwrap();
             let variant = format!("{} without {}", broken.variant, broken.rules.join(", "));
             report(&name, &variant, &played, &mut problems);
@@ -119,15 +119,15 @@ fn every_scenario_shows_what_its_rules_are_for() {
 }
 
 #[test]
-fn a_wrong_expectation_is_a_surprise() {
+fn wrong_expectation_is_reported() {
     let text = "title = 't'\nlesson = 'l'\nschedule = []\nwatch = { from = 1, until = 2 }\nreads = ['1']\nkeys = { x = '1' }\n[expected]\nplain = 'stuck'\n";
     let played = Scenario::parse(text).unwrap().play(Variant::Plain).unwrap();
-    assert_eq!(played.ending, Ending::Safe(Outcome::Stable));
-    assert_eq!(played.surprises.len(), 1 + 1 + 5, "{:?}", played.surprises);
+    assert_eq!(played.ending, ExpectedOutcome::Safe(Outcome::Stable));
+    assert_eq!(played.mismatches.len(), 1 + 1 + 5, "{:?}", played.mismatches);
 }
 
 #[test]
-fn what_is_no_scenario_is_refused_with_a_reason() {
+fn invalid_scenario_is_rejected() {
     let good = "title = 't'\nlesson = 'l'\nschedule = [{ at = 1, do = 'crash', node = 1 }]\nwatch = { from = 1, until = 2 }\nexpected = {}\n";
     Scenario::parse(good).unwrap();
     for (change, reason) in [
@@ -144,7 +144,7 @@ fn what_is_no_scenario_is_refused_with_a_reason() {
     }
     let repeated = good.replace("at = 1,", "at = 1, every = 0.25, until = 2,");
     let script = Scenario::parse(&repeated).unwrap().script(Variant::Plain);
-    let crash = |timed: &&raft_sim::Timed| matches!(timed.action, Action::Crash { .. });
+    let crash = |timed: &&raft_sim::TimedAction| matches!(timed.action, Action::Crash { .. });
     assert_eq!(script.actions.iter().filter(crash).count(), 4);
     let out_of_order = good.replace("{ at = 1,", "{ at = 2, do = 'power-cut' }, { at = 1,");
     Scenario::parse(&out_of_order).unwrap().play(Variant::Plain).unwrap();
@@ -164,18 +164,18 @@ fn problem(file: &str) -> String {
 
 /// What is awaited and does not come is a violation, and what comes is none.
 #[test]
-fn what_is_awaited_must_have_come_when_the_watch_begins() {
+fn expectation_must_hold_before_observation() {
     let put = "at = 0.7, do = 'request', request = { op = 'put', key = 'a', value = 'b' }";
     let crash = "at = 0.6, do = 'power-cut' }, { at = 1.5, do = 'restart', node = 1 }, { at = 1.5, do = 'restart', node = 2 }, { ";
     let end = "awaited = 'answer'\n[expected]\nplain = 'ENDING'";
-    let falls = Ending::Falls(raft_sim::Invariant::Availability);
+    let falls = ExpectedOutcome::Violates(raft_sim::Invariant::Availability);
     for (step, name, ending) in [
-        (put.to_owned(), "stable", Ending::Safe(Outcome::Stable)),
+        (put.to_owned(), "stable", ExpectedOutcome::Safe(Outcome::Stable)),
         (format!("{crash}{put}"), "availability", falls),
     ] {
         let file = file("", &step, &end.replace("ENDING", name));
         let played = Scenario::parse(&file).unwrap().play(Variant::Plain).unwrap();
-        assert_eq!((played.ending, played.surprises), (ending, vec![]));
+        assert_eq!((played.ending, played.mismatches), (ending, vec![]));
         let text = played.violation.map(|violation| (violation.at, violation.text));
         let missing = (1_000_000, "the latest request is not answered in time".to_owned());
         assert_eq!(text, (ending == falls).then_some(missing));
@@ -185,7 +185,7 @@ fn what_is_awaited_must_have_come_when_the_watch_begins() {
 const CRASH: &str = "at = 1, do = 'crash', node = 1";
 
 #[test]
-fn what_would_be_done_to_nobody_or_never_is_refused() {
+fn step_without_target_or_time_is_rejected() {
     let empty = "expected = {}";
     Scenario::parse(&file("", CRASH, empty)).unwrap();
     for (step, reason) in [
@@ -205,7 +205,10 @@ fn what_would_be_done_to_nobody_or_never_is_refused() {
         ("at = 1, do = 'cut-link', from = 1, to = 1", "no link from 1 to 1"),
         ("at = 1, do = 'partition', groups = [[1, 2], [3, 4]]", "no node 4"),
         ("at = 1, do = 'transfer', to = 4", "no node 4"),
-        ("at = 1, do = 'set-disk', node = 1, sync = { min = 9, max = 1 }", "ends before"),
+        (
+            "at = 1, do = 'set-sync-latency', node = 1, sync_latency = { min = 9, max = 1 }",
+            "ends before",
+        ),
         ("at = 1, do = 'jump-clock', node = 1, by = 9223372036854775807", "no time is longer"),
         (
             "at = 1, do = 'set-network', latency = { min = 1, max = 1 }, loss_per_mille = 1001, duplicate_per_mille = 0",
@@ -235,7 +238,7 @@ fn what_would_be_done_to_nobody_or_never_is_refused() {
 }
 
 #[test]
-fn a_wrong_name_is_answered_with_the_right_ones() {
+fn unknown_name_error_lists_valid_names() {
     let problem = problem(&file("", CRASH, "[expected]\nplain = 'stabel'"));
     for name in ["stabel", "line 9", "stable", "restless", "leader-completeness"] {
         assert!(problem.contains(name), "{problem}");
@@ -244,7 +247,7 @@ fn a_wrong_name_is_answered_with_the_right_ones() {
 
 /// A world that makes no sense is one in which no variant is played, so that nothing would be tested.
 #[test]
-fn a_world_that_makes_no_sense_is_an_error_of_the_file() {
+fn invalid_config_is_a_scenario_error() {
     for (config, reason) in [
         (", founders = 9", "founders"),
         (", latency = { min = 5, max = 4 }", "latency: the range ends"),
@@ -274,10 +277,10 @@ fn a_world_that_makes_no_sense_is_an_error_of_the_file() {
 /// It falls for want of what it says, in the file, too, and does not when the servers keep the rule.
 #[cfg(feature = "sabotage")]
 #[test]
-fn a_cluster_that_does_not_recover_is_small_and_does_not_when_it_is_played() {
-    use raft_sim::scenario::Awaited;
+fn shrunk_liveness_failure_still_fails() {
+    use raft_sim::scenario::Expectation;
     let rule = raft_core::Rule::CandidacyIsNewTerm;
-    let broken = raft_core::BrokenRules::default().and(rule);
+    let broken = raft_core::DisabledRules::default().and(rule);
     let campaign = raft_sim::campaign::Campaign::new(0).breaking(broken).counted();
     let report = campaign.run();
     let violation = report.violation.clone().unwrap();
@@ -285,27 +288,27 @@ fn a_cluster_that_does_not_recover_is_small_and_does_not_when_it_is_played() {
     let small = campaign.shrink(&report).unwrap();
     let (before, after) = (&report.script, &small.script);
     assert!(10 * after.actions.len() < before.actions.len(), "{after:?}");
-    assert!(after.config.nodes < before.config.nodes && !after.config.branches);
+    assert!(after.config.nodes < before.config.nodes && !after.config.count_coverage);
     for (script, violation) in [(before, &violation), (after, &small.violation)] {
         let scenario = Scenario::of_failure(script, violation);
         let read = Scenario::parse(&scenario.to_toml()).unwrap();
         assert_eq!(read, scenario);
-        assert_eq!(read.awaited, Some(Awaited::Answer));
-        let falls = Ending::Falls(raft_sim::Invariant::Availability);
-        assert_eq!(read.broken[0].expected, falls);
-        let played = read.play_broken(&read.broken[0]).unwrap();
-        assert_eq!((played.ending, played.surprises), (falls, vec![]));
+        assert_eq!(read.awaited, Some(Expectation::Answer));
+        let falls = ExpectedOutcome::Violates(raft_sim::Invariant::Availability);
+        assert_eq!(read.sabotaged[0].expected, falls);
+        let played = read.play_broken(&read.sabotaged[0]).unwrap();
+        assert_eq!((played.ending, played.mismatches), (falls, vec![]));
         let kept = read.play(Variant::of(&script.config)).unwrap();
-        assert!(matches!(kept.ending, Ending::Safe(_)), "{kept:?}");
+        assert!(matches!(kept.ending, ExpectedOutcome::Safe(_)), "{kept:?}");
     }
 }
 
 /// The file says which rule the servers broke, what falls then, and that nothing falls when they keep it.
 #[cfg(feature = "sabotage")]
 #[test]
-fn a_run_with_a_broken_rule_is_a_file_that_falls_with_it_alone() {
+fn exported_run_fails_only_with_its_disabled_rule() {
     let rule = raft_core::Rule::OneVotePerTerm;
-    let broken = raft_core::BrokenRules::default().and(rule);
+    let broken = raft_core::DisabledRules::default().and(rule);
     let mut found =
         (0..20).map(|seed| raft_sim::campaign::Campaign::new(seed).breaking(broken).run());
     let (report, violation) =
@@ -313,10 +316,10 @@ fn a_run_with_a_broken_rule_is_a_file_that_falls_with_it_alone() {
     let scenario = Scenario::of_failure(&report, &violation);
     let read = Scenario::parse(&scenario.to_toml()).unwrap();
     assert_eq!(read, scenario);
-    let [broken] = &*read.broken else { panic!("{:?}", read.broken) };
+    let [broken] = &*read.sabotaged else { panic!("{:?}", read.sabotaged) };
     assert_eq!(broken.rules, [rule.name()]);
     let played = read.play_broken(broken).unwrap();
-    assert_eq!(played.ending, Ending::Falls(violation.invariant));
+    assert_eq!(played.ending, ExpectedOutcome::Violates(violation.invariant));
     let intact = read.play(broken.variant).unwrap();
-    assert!(matches!(intact.ending, Ending::Safe(_)) && intact.surprises.is_empty());
+    assert!(matches!(intact.ending, ExpectedOutcome::Safe(_)) && intact.mismatches.is_empty());
 }

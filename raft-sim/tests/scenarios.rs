@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use raft_core::Role;
-use raft_sim::{Action, Asking, AskingState, ProcessView, Request, Span, World, WorldConfig};
+use raft_sim::{
+    Action, DurationRange, Operation, OperationState, ProcessView, Request, World, WorldConfig,
+};
 
 const SECOND: u64 = 1_000_000;
 
@@ -47,12 +49,12 @@ fn put(world: &mut World, via: u64, value: &str) -> u64 {
     ask(world, via, Request::Put { key: "x".into(), value: value.into() })
 }
 
-fn asking(world: &World, id: u64) -> &Asking {
+fn asking(world: &World, id: u64) -> &Operation {
     world.asking(id).unwrap()
 }
 
 fn is_done(world: &World, id: u64) -> bool {
-    matches!(asking(world, id).state, AskingState::Done { .. })
+    matches!(asking(world, id).state, OperationState::Done { .. })
 }
 
 fn value(world: &World, node: u64) -> Option<String> {
@@ -64,7 +66,7 @@ fn others(world: &World, node: u64) -> Vec<u64> {
 }
 
 #[test]
-fn five_fresh_nodes_elect_within_two_election_timeouts() {
+fn five_nodes_elect_within_two_timeouts() {
     for seed in 0..50 {
         let mut world = world(5, |config| config.seed = seed);
         pass(&mut world, 600_000);
@@ -74,7 +76,7 @@ fn five_fresh_nodes_elect_within_two_election_timeouts() {
 
 /// Entries that only a minority has vanish; acknowledged ones survive.
 #[test]
-fn a_leader_dies_with_an_entry_of_its_own() {
+fn leader_crash_with_uncommitted_entry() {
     let mut world = world(5, |_| {});
     pass(&mut world, SECOND);
     let first = leader(&world);
@@ -102,7 +104,7 @@ fn a_leader_dies_with_an_entry_of_its_own() {
 }
 
 #[test]
-fn a_minority_serves_nothing_and_is_repaired() {
+fn minority_serves_nothing_and_log_is_repaired() {
     let mut world = world(5, |_| {});
     pass(&mut world, SECOND);
     let old = leader(&world);
@@ -123,7 +125,7 @@ fn a_minority_serves_nothing_and_is_repaired() {
 
 /// A node that can send and not receive hears no leader. Plain Raft lets it disturb for ever.
 #[test]
-fn a_deaf_node_disturbs_only_plain_raft() {
+fn deaf_node_disrupts_only_plain_raft() {
     let terms = |careful: bool| {
         let mut world = world(5, |config| {
             config.pre_vote = careful;
@@ -145,7 +147,7 @@ fn a_deaf_node_disturbs_only_plain_raft() {
 
 /// Dissertation 9.6: a node that was away must not depose the leader when it returns.
 #[test]
-fn a_returning_node_disturbs_only_without_pre_vote() {
+fn returning_node_disrupts_only_without_pre_vote() {
     let disturbed = |pre_vote: bool| {
         let mut world = world(3, |config| {
             config.pre_vote = pre_vote;
@@ -181,12 +183,12 @@ fn a_mute_leader_is_replaced() {
 }
 
 #[test]
-fn all_lose_power_and_no_acknowledged_write_is_lost() {
+fn power_cut_loses_no_acknowledged_write() {
     for seed in 0..30 {
         let mut world = world(5, |config| {
             config.seed = seed;
             config.clients = 4;
-            config.think = Span::new(1_000, 10_000);
+            config.think_time = DurationRange::new(1_000, 10_000);
         });
         for _ in 0..5 {
             pass(&mut world, 700_000);
@@ -205,7 +207,7 @@ fn all_lose_power_and_no_acknowledged_write_is_lost() {
 }
 
 #[test]
-fn a_failed_sync_ends_the_node_and_the_cluster_goes_on() {
+fn failed_sync_stops_node_but_not_cluster() {
     let mut world = world(3, |_| {});
     pass(&mut world, SECOND);
     let failing = leader(&world);
@@ -222,7 +224,7 @@ fn a_failed_sync_ends_the_node_and_the_cluster_goes_on() {
 
 /// A leader that is cut off must not answer reads from its own memory.
 #[test]
-fn an_old_leader_answers_no_read() {
+fn stale_leader_serves_no_read() {
     let mut world = world(3, |config| config.check_quorum = false);
     pass(&mut world, SECOND);
     let old = leader(&world);
@@ -238,7 +240,7 @@ fn an_old_leader_answers_no_read() {
     assert!(is_done(&world, after));
     let read = ask(&mut world, old, Request::Get { key: "x".into() });
     pass(&mut world, 2 * SECOND);
-    let AskingState::Done { found, .. } = &asking(&world, read).state else {
+    let OperationState::Done { found, .. } = &asking(&world, read).state else {
         panic!("the client finds the new leader");
     };
     assert_eq!(found.as_deref(), Some("after"));
@@ -247,7 +249,7 @@ fn an_old_leader_answers_no_read() {
 
 /// The leader's process stands still for longer than an election timeout, and goes on.
 #[test]
-fn a_paused_leader_commits_nothing_when_it_goes_on() {
+fn resumed_leader_commits_nothing() {
     let mut world = world(3, |_| {});
     pass(&mut world, SECOND);
     let paused = leader(&world);
@@ -265,7 +267,7 @@ fn a_paused_leader_commits_nothing_when_it_goes_on() {
 
 /// A world does not run on the wall's clock: drift within reason changes nothing but timing.
 #[test]
-fn clocks_that_drift_keep_the_rules() {
+fn clock_drift_keeps_invariants() {
     let mut world = world(5, |config| config.clients = 3);
     for (node, drift) in [(1, 200_000), (2, -200_000), (3, 50_000)] {
         act(&mut world, Action::SetClock { node, drift });

@@ -111,7 +111,7 @@ fn membership(membership: &Membership) -> MembershipDetail {
         voters: numbers(membership.voters()),
         outgoing: numbers(membership.outgoing()),
         learners: numbers(membership.learners()),
-        joining: numbers(membership.joining()),
+        joining: numbers(membership.auto_promoted()),
         witnesses: numbers(membership.witnesses()),
     }
 }
@@ -120,7 +120,7 @@ fn membership(membership: &Membership) -> MembershipDetail {
 pub(crate) fn message(world: &World, id: u64) -> Option<MessageDetail> {
     let lost = world.lost().iter().find(|lost| lost.message.id == id);
     let flight = world.message(id).or(lost.map(|lost| &lost.message))?;
-    let (kind, fields) = describe(&flight.message);
+    let (kind, fields) = message_fields(&flight.message);
     Some(MessageDetail {
         id,
         from: flight.from,
@@ -133,7 +133,7 @@ pub(crate) fn message(world: &World, id: u64) -> Option<MessageDetail> {
     })
 }
 
-fn describe(message: &Message) -> (&'static str, Vec<(&'static str, String)>) {
+fn message_fields(message: &Message) -> (&'static str, Vec<(&'static str, String)>) {
     let place = |id: LogId| format!("{} of term {}", id.index, id.term);
     let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     match message {

@@ -23,7 +23,7 @@ use raft_sim::{InFlight, ProcessView, Run, World};
 /// Losses are shown for this long.
 const LOSS_SHOWN: u64 = 400_000;
 
-pub(crate) fn pack(run: &Run) -> Vec<f64> {
+pub(crate) fn encode_frame(run: &Run) -> Vec<f64> {
     let world = run.world();
     let nodes = world.config().nodes;
     let messages: Vec<_> = world.messages().collect();
@@ -41,14 +41,14 @@ pub(crate) fn pack(run: &Run) -> Vec<f64> {
         (Some(_), false) => 2.0,
     };
     frame.push(violated);
-    let decider = decider(world);
+    let decider = reference_node(world);
     frame.push(decider.unwrap_or(0) as f64);
     frame.push(run.done() as f64);
     frame.push(world.committed_entries() as f64);
     let membership = decider.and_then(|node| Some(world.raft(node)?.membership()));
     for node in 1..=nodes {
         frame.extend(pack_node(world, node));
-        let standing = membership.map_or(0, |membership| standing(membership, NodeId(node)));
+        let standing = membership.map_or(0, |membership| member_role(membership, NodeId(node)));
         let start = world.raft(node).map_or(0, |raft| raft.log_start().index.0);
         frame.extend([standing as f64, start as f64]);
     }
@@ -74,7 +74,7 @@ pub(crate) fn pack(run: &Run) -> Vec<f64> {
 }
 
 /// The node whose membership counts. A node that waits to be added has no membership.
-pub(crate) fn decider(world: &World) -> Option<u64> {
+pub(crate) fn reference_node(world: &World) -> Option<u64> {
     let running = (1..=world.config().nodes).filter_map(|node| Some((node, world.raft(node)?)));
     let rank = |raft: &raft_core::Raft| (raft.role() == Role::Leader).then(|| raft.term());
     let members = running.filter(|(_, raft)| !raft.membership().voters().is_empty());
@@ -82,12 +82,12 @@ pub(crate) fn decider(world: &World) -> Option<u64> {
     best.map(|(node, _)| node)
 }
 
-fn standing(membership: &Membership, node: NodeId) -> u64 {
+fn member_role(membership: &Membership, node: NodeId) -> u64 {
     let has = |nodes: &[NodeId], bit| if nodes.contains(&node) { bit } else { 0 };
     has(membership.voters(), 1)
         + has(membership.outgoing(), 2)
         + has(membership.learners(), 4)
-        + has(membership.joining(), 8)
+        + has(membership.auto_promoted(), 8)
         + has(membership.witnesses(), 16)
 }
 
@@ -179,17 +179,17 @@ mod tests {
     }
 
     fn standings(run: &Run) -> Vec<u64> {
-        let frame = pack(run);
+        let frame = encode_frame(run);
         let nodes = frame[1] as usize;
         let place = |node: usize| HEADER + node * NODE + 14;
         (0..nodes).map(|node| frame[place(node)] as u64).collect()
     }
 
     #[test]
-    fn the_length_is_that_of_the_documented_parts() {
+    fn frame_length_matches_documentation() {
         let mut run = run(WorldConfig { loss_per_mille: 300, ..WorldConfig::default() });
         run.seek(1_000_000);
-        let frame = pack(&run);
+        let frame = encode_frame(&run);
         let count = |position: usize| frame[position] as usize;
         assert!(count(3) > 0, "messages are lost in this run");
         let (nodes, messages, lost, letters) = (count(1), count(2), count(3), count(4));
@@ -210,22 +210,22 @@ mod tests {
         let mut run = run(WorldConfig { seed: 42, ..WorldConfig::default() });
         run.seek(1_000_000);
         run.act(Action::PowerCut).expect("nodes are running");
-        assert_eq!(pack(&run)[10], 1.0);
+        assert_eq!(encode_frame(&run)[10], 1.0);
     }
 
     #[test]
     fn actions_done_are_those_before_this_moment() {
-        let crash = |at, node| raft_sim::Timed { at, action: Action::Crash { node } };
+        let crash = |at, node| raft_sim::TimedAction { at, action: Action::Crash { node } };
         let actions = vec![crash(400_000, 1), crash(900_000, 2)];
         let script = Script { config: WorldConfig::default(), actions };
         let mut run = Run::new(script).expect("a valid script");
         run.seek(500_000);
-        let frame = pack(&run);
+        let frame = encode_frame(&run);
         assert_eq!([frame[6], frame[9]], [2.0, 1.0]);
     }
 
     #[test]
-    fn who_votes_learns_and_witnesses_is_shown_also_in_the_middle_of_a_change() {
+    fn frame_shows_member_roles_during_change() {
         let mut run =
             run(WorldConfig { founders: Some(3), witnesses: vec![3], ..WorldConfig::default() });
         run.seek(1_000_000);

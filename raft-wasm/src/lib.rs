@@ -15,7 +15,7 @@ mod logs;
 mod verdict;
 
 use js_sys::{Error, Float64Array};
-use raft_sim::{Action, Run, Script, Timed};
+use raft_sim::{Action, Run, Script, TimedAction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
@@ -40,10 +40,10 @@ extern "C" {
     /// `MessageDetail` in types.d.ts.
     #[wasm_bindgen(typescript_type = "MessageDetail | undefined")]
     pub type JsMessageDetail;
-    /// `Asking[]` in types.d.ts.
+    /// `Operation[]` in types.d.ts.
     #[wasm_bindgen(typescript_type = "Asking[]")]
     pub type JsAskings;
-    /// `Asking` in types.d.ts.
+    /// `Operation` in types.d.ts.
     #[wasm_bindgen(typescript_type = "Asking | undefined")]
     pub type JsAsking;
     /// `LogWindow` in types.d.ts.
@@ -165,7 +165,7 @@ impl Simulation {
 
     /// The picture of this moment.
     pub fn frame(&self) -> Float64Array {
-        Float64Array::from(&frame::pack(&self.run)[..])
+        Float64Array::from(&frame::encode_frame(&self.run)[..])
     }
 
     /// What happened and why, from the record `id` on.
@@ -277,7 +277,7 @@ fn read_script(value: &JsValue) -> Result<Script, Error> {
     let actions = js_sys::Reflect::get(value, &"actions".into()).unwrap_or(JsValue::UNDEFINED);
     if js_sys::Array::is_array(&actions) {
         for (position, action) in js_sys::Array::from(&actions).iter().enumerate() {
-            read::<Timed>(&format!("action {}", position + 1), &action)?;
+            read::<TimedAction>(&format!("action {}", position + 1), &action)?;
         }
     }
     let script: Script = read("the script", value)?;
@@ -302,6 +302,9 @@ fn check_settings(value: &JsValue, script: &Script) -> Result<(), Error> {
             || setting.dyn_ref::<js_sys::Array>().is_some_and(|array| array.length() == 0);
         if !is_empty && !js_sys::Reflect::has(&known, &name).unwrap_or(true) {
             let name = name.as_string().unwrap_or_default();
+            if raft_sim::EARLIER_SETTING_NAMES.iter().any(|(earlier, _)| *earlier == name) {
+                continue;
+            }
             return Err(Error::new(&format!("unknown setting `{name}`")));
         }
     }

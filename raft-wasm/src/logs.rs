@@ -85,7 +85,7 @@ fn runs(positions: impl Iterator<Item = u64>) -> Vec<Column> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_sim::{Action, Run, Script, Timed, WorldConfig};
+    use raft_sim::{Action, Run, Script, TimedAction, WorldConfig};
 
     /// The columns in short: `1…3` is folded.
     fn text(columns: &[Column]) -> Vec<String> {
@@ -122,10 +122,10 @@ mod tests {
             seed: 7,
             clients: 5,
             snapshot_every: 100,
-            story: false,
+            record_events: false,
             ..WorldConfig::default()
         };
-        let crash = Timed { at: 5_000_000, action: Action::Crash { node: 5 } };
+        let crash = TimedAction { at: 5_000_000, action: Action::Crash { node: 5 } };
         let mut run = Run::new(Script { config, actions: vec![crash] }).expect("a valid script");
         run.seek(60_000_000);
         let window = window(run.world());

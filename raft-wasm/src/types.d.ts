@@ -7,37 +7,37 @@ export interface WorldConfig {
   founders?: number;
   witnesses?: number[];
   /** The terms of the entries that the nodes' logs begin with. */
-  logs?: number[][];
+  initial_logs?: number[][];
   seed?: number;
   election_timeout?: Span;
   heartbeat_interval?: number;
   pre_vote?: boolean;
   check_quorum?: boolean;
-  window_bytes_max?: number;
+  log_cache_bytes_max?: number;
   append_bytes_max?: number;
   lease_drift_ppm?: number;
   write_stall_max?: number;
   snapshot_every?: number;
   snapshot_retain?: number;
-  snapshot_piece_bytes_max?: number;
+  snapshot_chunk_bytes_max?: number;
   latency?: Span;
   latency_shape?: "uniform" | "exponential" | "long-tailed";
   bandwidth?: number;
   loss_per_mille?: number;
   duplicate_per_mille?: number;
   reorder?: boolean;
-  sync?: Span;
-  sync_reorder?: boolean;
+  sync_latency?: Span;
+  reorder_syncs?: boolean;
   clients?: number;
-  think?: Span;
-  keys?: number;
-  holders?: number;
+  think_time?: Span;
+  key_count?: number;
+  lease_clients?: number;
   lease_ttl?: number;
-  watchers?: number;
-  traders?: number;
+  watch_clients?: number;
+  txn_clients?: number;
   request_timeout?: number;
-  story?: boolean;
-  branches?: boolean;
+  record_events?: boolean;
+  count_coverage?: boolean;
 }
 
 /** What a client asks for. */
@@ -49,11 +49,11 @@ export type ClientRequest =
 
 /** What can be done to a world. */
 export type Action =
-  | { do: "crash" | "restart" | "pause" | "resume" | "timeout" | "fail-disk" | "isolate" | "reconnect"; node: number }
+  | { do: "crash" | "restart" | "pause" | "resume" | "fire-timer" | "fail-disk" | "isolate" | "reconnect"; node: number }
   | { do: "power-cut" | "heal-network" | "stop-clients" | "go-on" }
-  | { do: "wipe-disk" | "lose-disk" | "fill-disk" | "free-disk"; node: number }
-  | { do: "rot-disk" | "misdirect-write"; node: number; back: number }
-  | { do: "set-disk"; node: number; sync: Span }
+  | { do: "wipe-disk" | "destroy-disk" | "fill-disk" | "free-disk"; node: number }
+  | { do: "corrupt-entry" | "misdirect-write"; node: number; back: number }
+  | { do: "set-sync-latency"; node: number; sync_latency: Span }
   | { do: "jump-clock"; node: number; by: number }
   | { do: "set-clock"; node: number; drift: number }
   | { do: "cut-link" | "heal-link"; from: number; to: number }

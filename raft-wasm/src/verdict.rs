@@ -39,8 +39,8 @@ pub(crate) fn rules() -> Vec<Rule> {
     let others = [
         Invariant::Availability,
         Invariant::WatchOrder,
-        Invariant::LeaseLife,
-        Invariant::LeaseKeys,
+        Invariant::LeaseNotExpiredEarly,
+        Invariant::LeaseKeysDeletedWithLease,
     ];
     let checked = |rule| !others.contains(&rule);
     let rule = |rule: Invariant| Rule { rule, text: rule.to_string(), checked: checked(rule) };
@@ -67,24 +67,24 @@ fn finding(verdict: &linearizability::Verdict, at: u64) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_sim::linearizability::{Call, Operation, check_within};
+    use raft_sim::linearizability::{Call, HistoryOperation, check_within};
 
-    fn operation(client: u64, call: Call, invoked: u64) -> Operation {
-        Operation { client, key: "x".into(), call, invoked, returned: Some(invoked + 5) }
+    fn operation(client: u64, call: Call, invoked: u64) -> HistoryOperation {
+        HistoryOperation { client, key: "x".into(), call, invoked, returned: Some(invoked + 5) }
     }
 
-    fn put(value: &str, invoked: u64) -> Operation {
+    fn put(value: &str, invoked: u64) -> HistoryOperation {
         let value = value.into();
         operation(1, Call::Put { value }, invoked)
     }
 
-    fn get(found: &str, invoked: u64) -> Operation {
+    fn get(found: &str, invoked: u64) -> HistoryOperation {
         let found = Some(found.into());
         operation(2, Call::Get { found }, invoked)
     }
 
     #[test]
-    fn a_stale_read_makes_the_light_fall() {
+    fn stale_read_turns_indicator_red() {
         let history = [put("1", 0), put("2", 10), get("2", 20)];
         assert_eq!(finding(&check_within(&history, LIMITS), 30), Finding::Holds);
         let history = [put("1", 0), put("2", 10), get("1", 20)];
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_that_gives_up_blames_nobody() {
+    fn exhausted_search_is_unknown() {
         let stale = [put("1", 0), put("2", 10), get("1", 20)];
         let limits = Limits { steps_max: 0, ..LIMITS };
         let finding = finding(&check_within(&stale, limits), 30);

@@ -141,7 +141,7 @@ fn an_honest_history_is_found_linearizable() {
     let verdict = text(&simulation.judge_history().expect("a verdict"));
     assert!(verdict.contains(r#""finding":"holds""#), "{verdict}");
     let rules = text(&raft_wasm::rules().expect("rules"));
-    for rule in ["linearizability", "monotonic", "quiescence"] {
+    for rule in ["linearizability", "term-and-commit-monotonic", "quiescence"] {
         assert!(rules.contains(&format!(r#""rule":"{rule}""#)), "{rules}");
     }
 }

@@ -239,7 +239,7 @@ test("every rule that is checked has its light, and linearizability is judged", 
   await withPage(browser, playground(`nodes=3&seed=5&config=${world({ clients: 2 })}`), {}, async (page) => {
     await page.locator("#safety button").first().waitFor();
     const rules = await page.locator("#safety button").evaluateAll((lights) => lights.map((light) => light.getAttribute("data-rule")));
-    for (const rule of ["election-safety", "monotonic", "quiescence", "linearizability"]) assert.ok(rules.includes(rule), rule);
+    for (const rule of ["election-safety", "term-and-commit-monotonic", "quiescence", "linearizability"]) assert.ok(rules.includes(rule), rule);
     assert.ok(!rules.includes("availability"), "nobody can tell before the end of a run");
     await leader(page);
     await stand(page, 3);

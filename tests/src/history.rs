@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use raft_sim::linearizability::{Call, Operation, Verdict, check};
+use raft_sim::linearizability::{Call, HistoryOperation, Verdict, check};
 
 /// The search for an order takes about two steps an operation when there is little to choose from. This many are only
 /// taken by a history that is full of unanswered writes to one key.
@@ -15,7 +15,7 @@ const STEPS_MAX: u64 = 50_000_000;
 #[derive(Debug)]
 pub struct History {
     started: Instant,
-    operations: Mutex<Vec<Operation>>,
+    operations: Mutex<Vec<HistoryOperation>>,
 }
 
 /// How often something happened that makes a history worth judging.
@@ -51,7 +51,7 @@ impl History {
     }
 
     /// Adds an operation.
-    pub fn record(&self, operation: Operation) {
+    pub fn record(&self, operation: HistoryOperation) {
         self.with(|operations| operations.push(operation));
     }
 
@@ -59,7 +59,7 @@ impl History {
     #[must_use]
     pub fn answered(&self) -> usize {
         self.with(|operations| {
-            let answered = |operation: &&Operation| operation.returned.is_some();
+            let answered = |operation: &&HistoryOperation| operation.returned.is_some();
             operations.iter().filter(answered).count()
         })
     }
@@ -78,11 +78,11 @@ impl History {
 
     /// All that was recorded so far.
     #[must_use]
-    pub fn operations(&self) -> Vec<Operation> {
+    pub fn operations(&self) -> Vec<HistoryOperation> {
         self.with(|operations| operations.clone())
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Vec<Operation>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Vec<HistoryOperation>) -> T) -> T {
         // A client that panicked while it wrote has at most left its own operation out.
         act(&mut self.operations.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -93,7 +93,7 @@ impl History {
 /// # Errors
 ///
 /// If there is none, or none was found with a reasonable effort.
-pub fn judge(operations: &[Operation]) -> Result<()> {
+pub fn judge(operations: &[HistoryOperation]) -> Result<()> {
     match verdict(operations) {
         Verdict::Linearizable => Ok(()),
         verdict => bail!("{verdict}"),
@@ -105,7 +105,7 @@ pub fn judge(operations: &[Operation]) -> Result<()> {
 /// # Errors
 ///
 /// If it is not, or if there was no place to plant the answer.
-pub fn check_caught(planted: Option<Vec<Operation>>) -> Result<()> {
+pub fn check_caught(planted: Option<Vec<HistoryOperation>>) -> Result<()> {
     let planted = planted.context("there is no place to plant a wrong answer")?;
     match verdict(&planted) {
         Verdict::Violation { .. } => Ok(()),
@@ -113,13 +113,13 @@ pub fn check_caught(planted: Option<Vec<Operation>>) -> Result<()> {
     }
 }
 
-fn verdict(operations: &[Operation]) -> Verdict {
+fn verdict(operations: &[HistoryOperation]) -> Verdict {
     check(operations, STEPS_MAX)
 }
 
 /// Counts what makes a history worth judging.
 #[must_use]
-pub fn count(operations: &[Operation]) -> Counts {
+pub fn count(operations: &[HistoryOperation]) -> Counts {
     let mut counts = Counts::default();
     for operation in operations {
         let counter = match (&operation.call, operation.returned) {
@@ -162,8 +162,8 @@ impl Counts {
 
 /// The last value of each key that was written once, with an answer, and never touched otherwise: it must be there.
 #[must_use]
-pub fn written_once(operations: &[Operation]) -> BTreeMap<&str, &str> {
-    let mut writes: HashMap<&str, Vec<&Operation>> = HashMap::new();
+pub fn written_once(operations: &[HistoryOperation]) -> BTreeMap<&str, &str> {
+    let mut writes: HashMap<&str, Vec<&HistoryOperation>> = HashMap::new();
     for operation in operations {
         if !matches!(operation.call, Call::Get { .. }) {
             writes.entry(&operation.key).or_default().push(operation);
@@ -172,7 +172,7 @@ pub fn written_once(operations: &[Operation]) -> BTreeMap<&str, &str> {
     writes
         .into_iter()
         .filter_map(|(key, writes)| match writes.as_slice() {
-            [Operation { call: Call::Put { value }, returned: Some(_), .. }] => {
+            [HistoryOperation { call: Call::Put { value }, returned: Some(_), .. }] => {
                 Some((key, value.as_str()))
             }
             _ => None,
@@ -183,7 +183,7 @@ pub fn written_once(operations: &[Operation]) -> BTreeMap<&str, &str> {
 /// Plants a stale read: one that finds a value of which it is certain that it was overwritten before. None if this
 /// history offers no place for one.
 #[must_use]
-pub fn with_stale_read(operations: &[Operation]) -> Option<Vec<Operation>> {
+pub fn with_stale_read(operations: &[HistoryOperation]) -> Option<Vec<HistoryOperation>> {
     operations.iter().enumerate().find_map(|(place, read)| {
         let Call::Get { found: Some(_) } = read.call else {
             return None;
@@ -206,7 +206,7 @@ pub fn with_stale_read(operations: &[Operation]) -> Option<Vec<Operation>> {
 
 /// Plants a lost write: the last read of a key that was written once finds nothing.
 #[must_use]
-pub fn with_lost_write(operations: &[Operation]) -> Option<Vec<Operation>> {
+pub fn with_lost_write(operations: &[HistoryOperation]) -> Option<Vec<HistoryOperation>> {
     let kept = written_once(operations);
     let place = operations.iter().rposition(|read| {
         matches!(read.call, Call::Get { found: Some(_) }) && kept.contains_key(read.key.as_str())
@@ -228,8 +228,8 @@ fn is_write(call: &Call) -> bool {
 mod tests {
     use super::*;
 
-    fn operation(key: &str, call: Call, invoked: u64, returned: Option<u64>) -> Operation {
-        Operation { client: 1, key: key.into(), call, invoked, returned }
+    fn operation(key: &str, call: Call, invoked: u64, returned: Option<u64>) -> HistoryOperation {
+        HistoryOperation { client: 1, key: key.into(), call, invoked, returned }
     }
 
     fn put(value: &str) -> Call {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     /// Two writes of one key, one of another, one that nobody answered, and reads.
-    fn example() -> Vec<Operation> {
+    fn example() -> Vec<HistoryOperation> {
         vec![
             operation("a", put("1"), 0, Some(1)),
             operation("a", put("2"), 2, Some(3)),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_planted_is_found() {
+    fn injected_violation_is_found() {
         let example = example();
         judge(&example).unwrap();
         let stale = with_stale_read(&example).unwrap();
@@ -269,12 +269,12 @@ mod tests {
     }
 
     #[test]
-    fn only_answered_single_writes_must_be_there() {
+    fn only_acknowledged_writes_must_exist() {
         assert_eq!(written_once(&example()), BTreeMap::from([("b", "3")]));
     }
 
     #[test]
-    fn the_first_write_since_a_moment_was_sent_after_it() {
+    fn first_write_since_was_sent_after_instant() {
         let history = History::default();
         for operation in example() {
             history.record(operation);
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_tell_answers_apart() {
+    fn counters_distinguish_outcomes() {
         let counts = count(&example());
         assert_eq!((counts.puts, counts.found, counts.absent), (3, 2, 1));
         assert_eq!(counts.unknown, 1);

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_has_no_gaps() {
+    fn port_range_is_contiguous() {
         let [first, second, third] = Port::reserve_row().unwrap();
         assert_eq!(second.number(), first.number() + 1);
         assert_eq!(third.number(), first.number() + 2);

@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_escaped_byte_by_byte() {
+    fn keys_are_percent_encoded_per_byte() {
         assert_eq!(escaped("a/ü~".as_bytes()), "a%2F%C3%BC~");
         assert_eq!(escaped(&[0, 255]), "%00%FF");
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use raft_sim::linearizability::{Call, Operation};
+use raft_sim::linearizability::{Call, HistoryOperation};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use tokio::sync::watch;
@@ -219,7 +219,7 @@ impl Worker {
         if returned.is_some() && !self.random.next_u32().is_multiple_of(STAY) {
             self.client = Some(client);
         }
-        self.history.record(Operation {
+        self.history.record(HistoryOperation {
             client: self.id,
             key,
             call: call(answer),

@@ -23,7 +23,7 @@ fn check(directory: &Path, history: &str, more: &[&str]) -> Result<(i32, Output)
 }
 
 #[test]
-fn the_exit_status_is_the_verdict() -> Result<()> {
+fn exit_code_matches_verdict() -> Result<()> {
     let directory = TempDir::new()?;
     let path = directory.path();
     let fresh = STALE.replace("null", "\"a\"");
@@ -47,7 +47,7 @@ fn the_exit_status_is_the_verdict() -> Result<()> {
 }
 
 #[test]
-fn a_violation_is_drawn_and_told_to_programs() -> Result<()> {
+fn violation_writes_html_and_json() -> Result<()> {
     let directory = TempDir::new()?;
     let history = format!("{PUT}\n{STALE}\n");
     let (_, output) = check(directory.path(), &history, &["--output", "json"])?;

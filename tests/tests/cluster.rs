@@ -9,7 +9,7 @@ use raft_tests::wait::until;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn one_leader_is_elected_and_all_nodes_say_the_same() -> Result<()> {
+async fn all_nodes_agree_on_leader() -> Result<()> {
     let mut cluster = Cluster::start(&[]).await?;
     let leader = cluster.leader().await?;
     let expected = cluster.status(leader).await?;
@@ -36,7 +36,7 @@ async fn one_leader_is_elected_and_all_nodes_say_the_same() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_written_through_one_node_is_read_through_every_other() -> Result<()> {
+async fn write_is_readable_through_every_node() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
     for writer in 0..NODES {
         for writes_over_grpc in [false, true] {
@@ -66,7 +66,7 @@ async fn what_is_written_through_one_node_is_read_through_every_other() -> Resul
 }
 
 #[tokio::test]
-async fn a_condition_on_the_revision_holds_on_every_node() -> Result<()> {
+async fn if_match_is_checked_on_every_node() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
     let mut first = Client::Rest(cluster.rest(0));
     first.put("key", "1").await.done()?;
@@ -101,7 +101,7 @@ async fn values_are_bytes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn grpc_is_found_by_reflection_and_tells_health_and_status() -> Result<()> {
+async fn grpc_serves_reflection_health_and_status() -> Result<()> {
     let mut cluster = Cluster::start(&[]).await?;
     let leader = cluster.leader().await?;
     for node in 0..NODES {
@@ -132,7 +132,7 @@ async fn grpc_is_found_by_reflection_and_tells_health_and_status() -> Result<()>
 }
 
 #[tokio::test]
-async fn the_command_line_writes_reads_and_tells() -> Result<()> {
+async fn cli_puts_gets_and_shows_status() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
     let endpoints = cluster.endpoints();
     let raft = async |arguments: &[&str]| {

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 #[tokio::test]
-async fn the_demo_serves_and_leaves_nothing_behind() -> Result<()> {
+async fn demo_serves_and_cleans_up() -> Result<()> {
     let scratch = TempDir::new().context("no temporary directory")?;
     let temporary = scratch.path().join("tmp");
     fs::create_dir(&temporary)?;

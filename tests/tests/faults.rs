@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use raft_sim::linearizability::{Call, Operation};
+use raft_sim::linearizability::{Call, HistoryOperation};
 use raft_tests::cluster::{Cluster, NODES, PATIENCE};
 use raft_tests::history::{
     History, check_caught, count, judge, with_lost_write, with_stale_read, written_once,
@@ -42,7 +42,7 @@ async fn writes_go_on_after_the_leaders_death() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn acknowledged_writes_survive_the_death_of_all() -> Result<()> {
+async fn acknowledged_writes_survive_full_restart() -> Result<()> {
     let _alone = ALONE.lock().await;
     let mut trial = Trial::begin(2).await?;
     for _ in 0..2 {
@@ -60,7 +60,7 @@ async fn a_stopped_follower_catches_up() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_history_through_all_of_it_is_linearizable() -> Result<()> {
+async fn history_under_faults_is_linearizable() -> Result<()> {
     let _alone = ALONE.lock().await;
     let mut trial = Trial::begin(4).await?;
     trial.kill_the_leader().await?;
@@ -168,7 +168,7 @@ impl Trial {
     }
 
     /// The clients stop; everything is read back through every node, and all of it is judged.
-    async fn end(self) -> Result<Vec<Operation>> {
+    async fn end(self) -> Result<Vec<HistoryOperation>> {
         let Self { mut cluster, workload } = self;
         let history = workload.stop().await?;
         cluster.leader().await?;
@@ -205,7 +205,7 @@ impl Trial {
 async fn read_all(cluster: &Cluster, node: usize, history: &Arc<History>) -> Result<()> {
     let reader = 1_000 + node as u64;
     let record = |key: &str, found: Option<String>, invoked| {
-        history.record(Operation {
+        history.record(HistoryOperation {
             client: reader,
             key: key.to_owned(),
             call: Call::Get { found },

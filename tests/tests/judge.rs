@@ -39,14 +39,14 @@ const TRUTHS: u64 = 1_000;
 const LIES: u64 = 30;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_honest_store_is_acquitted() -> Result<()> {
+async fn correct_store_passes() -> Result<()> {
     let history = history_of(Lie::None).await?;
     judge(&history)?;
     count(&history).check_each_at_least(10)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_lie_is_caught() -> Result<()> {
+async fn every_corruption_is_detected() -> Result<()> {
     for lie in [Lie::StaleRead, Lie::LostWrite, Lie::Resurrection, Lie::BlindSwap] {
         let history = history_of(lie).await?;
         check_caught(Some(history)).with_context(|| format!("{lie:?}"))?;
@@ -54,7 +54,7 @@ async fn every_lie_is_caught() -> Result<()> {
     Ok(())
 }
 
-async fn history_of(lie: Lie) -> Result<Vec<raft_sim::linearizability::Operation>> {
+async fn history_of(lie: Lie) -> Result<Vec<raft_sim::linearizability::HistoryOperation>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let port = listener.local_addr()?.port();
     let store = Arc::new(Mutex::new(Store::new(lie)));

@@ -151,7 +151,7 @@ async fn keys_and_values_at_the_limit() -> Result<()> {
 }
 
 #[tokio::test]
-async fn text_that_is_no_text() -> Result<()> {
+async fn invalid_utf8_is_rejected() -> Result<()> {
     let subject = Subject::start().await?;
     for path in [
         "/v1/kv/kept?consistency=%FF",
@@ -168,7 +168,7 @@ async fn text_that_is_no_text() -> Result<()> {
 }
 
 #[tokio::test]
-async fn json_that_makes_no_sense() -> Result<()> {
+async fn invalid_json_is_rejected() -> Result<()> {
     let subject = Subject::start().await?;
     let put = r#"{"put": {"key": "kept", "value": "changed"}}"#;
     let twice = format!(r#"{{"success": [{put}, {put}]}}"#);
@@ -225,7 +225,7 @@ async fn json_that_makes_no_sense() -> Result<()> {
 }
 
 #[tokio::test]
-async fn parameters_that_make_no_sense() -> Result<()> {
+async fn invalid_query_is_rejected() -> Result<()> {
     let subject = Subject::start().await?;
     for path in [
         "/v1/kv/kept?consistency=maybe",
@@ -261,7 +261,7 @@ async fn parameters_that_make_no_sense() -> Result<()> {
 }
 
 #[tokio::test]
-async fn routes_and_methods_that_are_none() -> Result<()> {
+async fn unknown_routes_and_methods_are_rejected() -> Result<()> {
     let subject = Subject::start().await?;
     for path in ["/v1/nothing", "/v2/kv/kept", "/etc/passwd", "/problems/nothing"] {
         let answer = subject.refuses_plain(StatusCode::NOT_FOUND, Method::GET, path, b"").await?;
@@ -284,7 +284,7 @@ async fn routes_and_methods_that_are_none() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_there() -> Result<()> {
+async fn missing_key_is_404() -> Result<()> {
     let subject = Subject::start().await?;
     for method in [Method::GET, Method::DELETE] {
         let answer =
@@ -298,7 +298,7 @@ async fn a_key_that_is_not_there() -> Result<()> {
 }
 
 #[tokio::test]
-async fn grpc_requests_that_make_no_sense() -> Result<()> {
+async fn invalid_grpc_requests_are_rejected() -> Result<()> {
     let subject = Subject::start().await?;
     let long_key = "k".repeat(KEY_BYTES_MAX + 1);
     let large_value = "v".repeat(VALUE_BYTES_MAX + 1);
@@ -321,7 +321,7 @@ async fn grpc_requests_that_make_no_sense() -> Result<()> {
 }
 
 #[tokio::test]
-async fn grpc_bytes_that_are_no_message() -> Result<()> {
+async fn malformed_grpc_bytes_are_rejected() -> Result<()> {
     let subject = Subject::start().await?;
     for node in 0..NODES {
         let grpc = subject.cluster.grpc(node).await?;
@@ -343,7 +343,7 @@ async fn grpc_bytes_that_are_no_message() -> Result<()> {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_http() -> Result<()> {
+async fn malformed_http_is_rejected() -> Result<()> {
     let subject = Subject::start().await?;
     for bytes in [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(),
@@ -367,7 +367,7 @@ async fn bytes_that_are_no_http() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_request_that_never_ends_holds_up_nobody_and_changes_nothing() -> Result<()> {
+async fn unfinished_request_blocks_nothing() -> Result<()> {
     let subject = Subject::start().await?;
     let mut dawdlers = Vec::new();
     for _ in 0..100 {
@@ -388,7 +388,7 @@ async fn a_request_that_never_ends_holds_up_nobody_and_changes_nothing() -> Resu
 }
 
 #[tokio::test]
-async fn what_no_leader_can_be_found_for_is_refused_in_time() -> Result<()> {
+async fn request_without_leader_times_out() -> Result<()> {
     let mut cluster = Cluster::start(&["--request-timeout-ms", "1000"]).await?;
     let leader = cluster.leader().await?;
     let survivor = (leader + 1) % NODES;
@@ -427,7 +427,7 @@ async fn what_no_leader_can_be_found_for_is_refused_in_time() -> Result<()> {
 /// A follower hands a write to its leader, and both it and the rest of the cluster fall silent. By the time the follower
 /// gives up it knows no leader any more, but the one that it asked may have the write.
 #[tokio::test]
-async fn a_write_that_may_have_happened_is_not_called_undone() -> Result<()> {
+async fn ambiguous_write_is_reported_unknown() -> Result<()> {
     // Longer than a connection to a silent peer is kept.
     let mut cluster = Cluster::start(&["--request-timeout-ms", "8000"]).await?;
     let leader = cluster.leader().await?;
@@ -450,7 +450,7 @@ async fn a_write_that_may_have_happened_is_not_called_undone() -> Result<()> {
 
 /// However much there is, an answer is of a size that a node can afford, and tells where to go on.
 #[tokio::test]
-async fn a_list_of_large_values_comes_in_parts() -> Result<()> {
+async fn large_list_is_paginated() -> Result<()> {
     const COUNT: usize = 24;
     let cluster = Cluster::start(&[]).await?;
     let mut rest = cluster.rest(0);

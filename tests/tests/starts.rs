@@ -74,7 +74,7 @@ async fn is_refused(arguments: impl IntoIterator<Item = &str>, names: &[&str]) -
 }
 
 #[tokio::test]
-async fn peers_that_contain_the_node_itself() -> Result<()> {
+async fn peers_containing_self_are_rejected() -> Result<()> {
     let plan = Plan::new()?;
     let (own, other) = (plan.own_port(), plan.ports[1].number());
     for itself in ["localhost", "127.0.0.1"] {
@@ -86,7 +86,7 @@ async fn peers_that_contain_the_node_itself() -> Result<()> {
 }
 
 #[tokio::test]
-async fn peers_that_are_nothing_or_no_addresses() -> Result<()> {
+async fn invalid_peers_are_rejected() -> Result<()> {
     for peers in
         ["", ",", "localhost", "localhost:", "localhost:0", "localhost:65536", ":1", "a b:1"]
     {
@@ -112,7 +112,7 @@ async fn a_port_in_use() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_data_directory_that_cannot_be_written() -> Result<()> {
+async fn unwritable_data_dir_is_rejected() -> Result<()> {
     let plan = Plan::new()?;
     let file = plan.data_dir().join("file");
     fs::write(&file, "not a directory").context("cannot write a file")?;
@@ -127,7 +127,7 @@ async fn a_data_directory_that_cannot_be_written() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_data_directory_of_another_node() -> Result<()> {
+async fn foreign_data_dir_is_rejected() -> Result<()> {
     let mut cluster = Cluster::start(&[]).await?;
     let foreign = cluster.data(0).display().to_string();
     cluster.kill(0).await?;
@@ -143,7 +143,7 @@ async fn a_data_directory_of_another_node() -> Result<()> {
 /// The engine recovers from a damaged journal by dropping what comes after the damage. What was acknowledged must not
 /// vanish without a word.
 #[tokio::test]
-async fn a_journal_with_a_hole() -> Result<()> {
+async fn corrupt_journal_is_rejected() -> Result<()> {
     const HOLE: usize = 4096;
     let mut cluster = Cluster::start(&[]).await?;
     let mut rest = cluster.rest(0);
@@ -183,7 +183,7 @@ async fn a_data_directory_in_use() -> Result<()> {
 }
 
 #[tokio::test]
-async fn flags_that_make_no_sense() -> Result<()> {
+async fn invalid_flags_are_rejected() -> Result<()> {
     for (flag, value) in [
         ("--port", "no-number"),
         ("--port", "65536"),
@@ -204,7 +204,7 @@ async fn flags_that_make_no_sense() -> Result<()> {
 }
 
 #[tokio::test]
-async fn election_timeouts_that_no_cluster_can_live_with() -> Result<()> {
+async fn unusable_election_timeouts_are_rejected() -> Result<()> {
     let plan = Plan::new()?.with("--election-timeout-min-ms", "500");
     plan.with("--election-timeout-max-ms", "100").is_refused(&["--election-timeout-max-ms"]).await
 }
@@ -238,7 +238,7 @@ async fn too_few_open_files() -> Result<()> {
 }
 
 #[tokio::test]
-async fn nobody_there_to_talk_to() -> Result<()> {
+async fn unreachable_cluster_is_reported() -> Result<()> {
     let port = Port::reserve()?;
     let endpoint = format!("localhost:{}", port.number());
     let arguments = ["get", "key", "--endpoints", &endpoint];

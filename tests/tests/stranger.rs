@@ -12,7 +12,7 @@ const OURS: &str = "8d1f0c6b5aa94e23917cf05d3be86a72440e91d8c7f35b2069ad14fe83b7
 const THEIRS: &str = "17e0935c4bd2f8a66c0d7e91f3582ab4d9607f1ec83a5b240de6f9738c51ab02";
 
 #[tokio::test]
-async fn a_peer_with_another_clusters_certificate_is_refused() -> Result<()> {
+async fn foreign_certificate_is_rejected() -> Result<()> {
     let mut cluster = Cluster::prepare(&[])?;
     let ours = [(VARIABLE, OsStr::new(OURS))];
     let theirs = [(VARIABLE, OsStr::new(THEIRS))];

@@ -14,7 +14,7 @@ async fn txn(rest: &mut Rest, request: &Value) -> Result<Value> {
 }
 
 #[tokio::test]
-async fn one_side_is_done_as_a_whole() -> Result<()> {
+async fn txn_branch_is_atomic() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
     let first = json!({
         "compare": [{ "key": "a", "version": { "equal": 0 } }],
@@ -57,7 +57,7 @@ async fn one_side_is_done_as_a_whole() -> Result<()> {
 
 /// Clients that add one, each at its own node, by comparing and setting: no addition is lost.
 #[tokio::test]
-async fn racing_additions_are_all_counted() -> Result<()> {
+async fn concurrent_increments_are_all_applied() -> Result<()> {
     const ADDITIONS: u64 = 20;
     let cluster = Cluster::start(&[]).await?;
     txn(&mut cluster.rest(0), &json!({ "success": [{ "put": { "key": "sum", "value": "0" } }] }))

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_or_is_missing_is_found() {
+    fn trace_differences_are_reported() {
         assert!(compare("a", "0 1\n100 2\n", "b", "0 1\n100 2\n").is_ok());
         assert!(compare("a", "0 1\n100 2\n", "b", "0 1\n100 3\n").is_err());
         assert!(compare("a", "0 1\n100 2\n", "b", "0 1\n").is_err());

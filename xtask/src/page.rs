@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn publishing_leaves_what_is_the_same_alone_and_removes_the_rest() {
+    fn publish_updates_only_changed_files() {
         let base = std::env::temp_dir().join(format!("xtask-publish-{}", std::process::id()));
         let (from, to) = (base.join("from"), base.join("to"));
         fs::create_dir_all(from.join("snippets")).unwrap();

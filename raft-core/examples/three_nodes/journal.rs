@@ -177,10 +177,10 @@ fn put_entry(body: &mut Vec<u8>, entry: &Entry) -> io::Result<()> {
             put_nodes(body, membership.voters());
             put_nodes(body, membership.outgoing());
             put_nodes(body, membership.learners());
-            put_nodes(body, membership.joining());
+            put_nodes(body, membership.auto_promoted());
             put_nodes(body, membership.witnesses());
         }
-        Payload::Withheld => body.put_u8(3),
+        Payload::Stripped => body.put_u8(3),
     }
     Ok(())
 }
@@ -217,10 +217,10 @@ fn read_entry(body: &mut Bytes) -> Option<Entry> {
         2 => {
             let membership = Membership::new(read_nodes(body)?).with_outgoing(read_nodes(body)?);
             let membership = membership.with_learners(read_nodes(body)?);
-            let membership = membership.with_joining(read_nodes(body)?);
+            let membership = membership.with_auto_promoted(read_nodes(body)?);
             Payload::Membership(Box::new(membership.with_witnesses(read_nodes(body)?)))
         }
-        3 => Payload::Withheld,
+        3 => Payload::Stripped,
         _ => return None,
     };
     Some(Entry { id, payload })
@@ -270,7 +270,7 @@ mod tests {
 
     /// Every length to which a loss of power can cut the file.
     #[test]
-    fn a_torn_record_is_cut_off_and_what_is_before_it_stays() {
+    fn torn_record_is_truncated() {
         let path = path("torn");
         let (whole, [_, _, last]) = records();
         for length in last..whole.len() {
@@ -290,7 +290,7 @@ mod tests {
 
     /// Every bit that can be wrong. In the last record it looks as if that had been torn.
     #[test]
-    fn damage_before_the_last_record_is_an_error() {
+    fn corruption_before_last_record_is_an_error() {
         let path = path("damaged");
         let (whole, [_, _, last]) = records();
         for (byte, bit) in (0..whole.len()).flat_map(|byte| (0..8).map(move |bit| (byte, bit))) {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use raft_core::{
     Config, Effects, Entries, Instant, LogIndex, Membership, Message, NodeId, Payload, Raft,
-    ReadId, ReadMode, ReadOutcome, Restored, Term,
+    ReadId, ReadMode, ReadOutcome, RestoredState, Term,
 };
 
 use crate::journal::Journal;
@@ -75,8 +75,8 @@ pub fn start(
     // The state machine lives in memory, so it begins at 0, and is handed everything again.
     let applied = LogIndex(0);
     let founders = Membership::new(founders.iter().copied());
-    let window = config.window_bytes_max;
-    let mut restored = Restored::new(boot, founders, hard_state, applied, window);
+    let window = config.log_cache_bytes_max;
+    let mut restored = RestoredState::new(boot, founders, hard_state, applied, window);
     for entry in entries {
         restored.push(entry).map_err(io::Error::other)?;
     }
@@ -143,7 +143,7 @@ impl Node {
                 self.step(input);
             }
             let now = self.now();
-            self.raft.elapse(now);
+            self.raft.tick(now);
             self.carry_out(&mut effects)?;
         }
     }
@@ -192,8 +192,8 @@ impl Node {
                 reads,
                 events,
                 // Nobody here takes snapshots.
-                snapshot_reads: _,
-                snapshot_pieces: _,
+                snapshot_chunk_requests: _,
+                snapshot_chunks: _,
                 install: _,
             } = effects;
             let id = self.raft.id();

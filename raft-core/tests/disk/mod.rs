@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use raft_core::{
-    Durable, Entry, HardState, LogId, LogIndex, Membership, RestoreError, Restored, Snapshot, Write,
+    Durable, Entry, HardState, LogId, LogIndex, Membership, RestoreError, RestoredState, Snapshot,
+    Write,
 };
 
 /// What of a server survives a crash.
@@ -31,12 +32,12 @@ impl Disk {
         &mut self,
         founders: &Membership,
         window: usize,
-    ) -> Result<Restored, RestoreError> {
+    ) -> Result<RestoredState, RestoreError> {
         self.starts += 1;
         let snapshot = self.snapshot.as_ref().map(|(snapshot, _)| snapshot);
         let applied = snapshot.map_or(LogIndex(0), |snapshot| snapshot.last.index);
         let (starts, founders) = (self.starts, founders.clone());
-        let mut restored = Restored::new(starts, founders, self.hard_state, applied, window);
+        let mut restored = RestoredState::new(starts, founders, self.hard_state, applied, window);
         if let Some(snapshot) = snapshot {
             restored = restored.with_snapshot(snapshot.clone(), self.log_start);
         }

@@ -23,7 +23,7 @@ fn leads_again(cluster: &mut Cluster, late: impl Fn(&Message) -> bool) -> Vec<Me
     let earlier = cluster.raft(1).term();
     cluster.pass(Duration::from_secs(3));
     let now = cluster.now;
-    cluster.raft(1).elapse(now);
+    cluster.raft(1).tick(now);
     assert_ne!(cluster.raft(1).role(), Role::Leader, "nobody was heard");
     cluster.pass(TIMEOUT_MIN * 2);
     cluster.elect(1);
@@ -34,7 +34,7 @@ fn leads_again(cluster: &mut Cluster, late: impl Fn(&Message) -> bool) -> Vec<Me
 
 /// Rounds begin anew in each term, so the number alone would confirm reads of the later leadership.
 #[test]
-fn an_answer_to_a_round_of_an_earlier_leadership_confirms_no_read() {
+fn round_ack_from_earlier_term_confirms_no_read() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let late = leads_again(&mut cluster, |message| matches!(message, Message::Heartbeat(_)));
@@ -62,7 +62,7 @@ fn an_answer_to_a_round_of_an_earlier_leadership_confirms_no_read() {
 
 /// What is refused is the term. The follower has all there is.
 #[test]
-fn a_refusal_of_an_earlier_leadership_moves_nothing_back() {
+fn rejection_from_earlier_term_is_ignored() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     for _ in 0..5 {
@@ -91,7 +91,7 @@ fn a_refusal_of_an_earlier_leadership_moves_nothing_back() {
 }
 
 #[test]
-fn a_refusal_of_an_earlier_candidacy_hides_no_vote() {
+fn refusal_from_earlier_campaign_does_not_hide_grant() {
     let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
     cluster.pass(TIMEOUT_MIN * 2);
     let mut requests = Vec::new();
@@ -115,7 +115,7 @@ fn a_refusal_of_an_earlier_candidacy_hides_no_vote() {
 
 /// Nothing can be done for it before what it lacks is committed, and then it stops.
 #[test]
-fn a_follower_that_lost_what_it_acknowledged_is_asked_at_heartbeats_only() {
+fn follower_with_lost_log_is_probed_only_at_heartbeats() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use raft_core::{
     AppendEntries, Config, Effects, Entry, Fetch, HardState, InstallSnapshot, Instant, LogId,
-    LogIndex, Membership, Message, NodeId, Payload, ProposeError, Raft, Restored, Snapshot, Term,
+    LogIndex, Membership, Message, NodeId, Payload, ProposeError, Raft, RestoredState, Snapshot,
+    Term,
 };
 
 use crate::cluster::Cluster;
@@ -27,10 +28,10 @@ fn held(raft: &Raft) -> usize {
 /// Server 2 of three, which starts with so many entries on its disk, and none of them applied.
 fn follower(stored: u64) -> Raft {
     let mut config = Config::new(NodeId(2));
-    config.window_bytes_max = WINDOW_MAX;
+    config.log_cache_bytes_max = WINDOW_MAX;
     let membership = Membership::new([1, 2, 3].map(NodeId));
     let hard_state = HardState { term: Term(1), vote: None };
-    let mut restored = Restored::new(2, membership, hard_state, LogIndex(0), WINDOW_MAX);
+    let mut restored = RestoredState::new(2, membership, hard_state, LogIndex(0), WINDOW_MAX);
     for index in 1..=stored {
         restored.push(big(index)).unwrap();
     }
@@ -78,7 +79,7 @@ fn catch_up(raft: &mut Raft, effects: &mut Effects, mut fetches: Vec<Fetch>) -> 
 }
 
 #[test]
-fn a_state_machine_that_is_behind_after_a_restart_costs_no_memory() {
+fn lagging_state_machine_after_restart_is_bounded() {
     let mut raft = follower(1000);
     let mut effects = Effects::default();
     let mut fetches = Vec::new();
@@ -96,7 +97,7 @@ fn a_state_machine_that_is_behind_after_a_restart_costs_no_memory() {
 }
 
 #[test]
-fn a_snapshot_that_is_being_installed_costs_no_memory() {
+fn installing_snapshot_is_bounded() {
     for damaged in [false, true] {
         let mut raft = follower(0);
         let mut effects = Effects::default();
@@ -120,7 +121,7 @@ fn a_snapshot_that_is_being_installed_costs_no_memory() {
             raft.snapshot_damaged(install, Instant(0));
             1
         } else {
-            raft.snapshot_installed(install.done(), Instant(0));
+            raft.snapshot_installed(install.installed(), Instant(0));
             11
         };
         let applied = catch_up(&mut raft, &mut effects, Vec::new());
@@ -130,11 +131,11 @@ fn a_snapshot_that_is_being_installed_costs_no_memory() {
 
 /// The followers commit without the leader's disk, which has to come along all the same.
 #[test]
-fn a_leader_takes_no_more_than_its_own_disk_can_follow() {
+fn proposals_are_bounded_by_leader_disk() {
     let mut cluster = Cluster::configured(3, |config| {
-        config.window_bytes_max = WINDOW_MAX;
+        config.log_cache_bytes_max = WINDOW_MAX;
         config.uncommitted_bytes_max = WINDOW_MAX;
-        config.explain = false;
+        config.record_events = false;
     });
     cluster.elect(1);
     cluster.settle(1);

@@ -29,9 +29,9 @@ fn install(snapshot: Snapshot) -> Message {
 }
 
 /// Nine entries on a disk, of which none is in memory.
-fn restored() -> Restored {
+fn restored() -> RestoredState {
     let hard_state = HardState { term: Term(1), vote: None };
-    let mut restored = Restored::new(2, voters(), hard_state, LogIndex(0), 1);
+    let mut restored = RestoredState::new(2, voters(), hard_state, LogIndex(0), 1);
     for index in 1..=9 {
         restored.push(entry(1, index)).unwrap();
     }
@@ -39,7 +39,7 @@ fn restored() -> Restored {
 }
 
 #[test]
-fn a_snapshot_added_after_the_log_is_refused() {
+fn snapshot_after_log_entries_is_rejected() {
     let snapshot = snapshot(1, 2);
     let last = snapshot.last;
     let restored = restored().with_snapshot(snapshot, last);
@@ -48,20 +48,20 @@ fn a_snapshot_added_after_the_log_is_refused() {
 }
 
 #[test]
-fn whoever_is_a_witness_must_know_it() {
+fn witness_flag_must_match_membership() {
     for (in_membership, in_config) in [(true, false), (false, true)] {
         let mut config = Config::new(NodeId(3));
         config.witness = in_config;
         let witnesses = [NodeId(3)].into_iter().filter(|_| in_membership);
         let founders = voters().with_witnesses(witnesses);
-        let fresh = Restored::new(1, founders, HardState::default(), LogIndex(0), 1 << 20);
+        let fresh = RestoredState::new(1, founders, HardState::default(), LogIndex(0), 1 << 20);
         let refused = Raft::new(config, fresh, 1, Instant(0));
         assert_eq!(refused.unwrap_err(), ConfigError::WitnessMismatch);
     }
 }
 
 #[test]
-fn a_snapshot_with_another_membership_ends_the_server() {
+fn snapshot_with_wrong_membership_stops_server() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.propose(1, "x");
@@ -71,7 +71,7 @@ fn a_snapshot_with_another_membership_ends_the_server() {
     let mut wrong = snapshot(term.0, index.0);
     wrong.membership = Membership::new([NodeId(3)]);
     let last = wrong.last;
-    cluster.raft(1).snapshot_taken(wrong, index, now);
+    cluster.raft(1).report_snapshot(wrong, index, now);
     let reason = StopReason::SnapshotMembershipMismatch { last };
     assert_eq!(cluster.raft(1).stopped(), Some(reason));
     let text = "a snapshot was taken with a wrong membership: the membership at entry 2 is another";
@@ -80,7 +80,7 @@ fn a_snapshot_with_another_membership_ends_the_server() {
 
 /// After it there would be no position for an entry.
 #[test]
-fn a_snapshot_at_the_end_of_all_numbers_is_ignored() {
+fn snapshot_at_max_index_is_ignored() {
     for (term, index) in [(1, u64::MAX), (0, 7)] {
         let mut cluster = Cluster::new(3);
         cluster.hand_over(1, 2, install(snapshot(term, index)));
@@ -96,7 +96,7 @@ fn a_snapshot_at_the_end_of_all_numbers_is_ignored() {
 
 /// The answer to a question from before a snapshot was installed finds nothing where the log was.
 #[test]
-fn a_late_answer_without_entries_is_dropped() {
+fn stale_empty_fetch_result_is_dropped() {
     let heartbeat = |prev_index, commit_index| {
         Message::AppendEntries(AppendEntries {
             term: Term(1),
@@ -106,7 +106,7 @@ fn a_late_answer_without_entries_is_dropped() {
         })
     };
     let mut config = Config::new(NodeId(2));
-    config.window_bytes_max = 1;
+    config.log_cache_bytes_max = 1;
     let mut raft = Raft::new(config, restored(), 1, Instant(0)).unwrap();
     let mut effects = Effects::default();
     raft.receive(NodeId(1), heartbeat(3, 3), Instant(1));
@@ -114,7 +114,7 @@ fn a_late_answer_without_entries_is_dropped() {
     let late = effects.fetches.pop().unwrap();
     raft.receive(NodeId(1), install(snapshot(1, 5)), Instant(2));
     raft.drain(&mut effects);
-    let installed = effects.install.take().unwrap().done();
+    let installed = effects.install.take().unwrap().installed();
     raft.snapshot_installed(installed, Instant(3));
     raft.receive(NodeId(1), heartbeat(9, 9), Instant(4));
     raft.drain(&mut effects);
@@ -153,13 +153,13 @@ fn run(raft: &mut Raft, now: Instant) -> Vec<Entries> {
 
 /// A peer's snapshot ends at the last position that is taken for one; then the server leads.
 #[test]
-fn a_log_at_the_end_of_all_numbers_panics_nowhere() {
+fn log_at_max_index_does_not_panic() {
     for window in [0, 1 << 20] {
         let me = NodeId(1);
         let mut config = Config::new(me);
-        config.window_bytes_max = window;
+        config.log_cache_bytes_max = window;
         let fresh =
-            Restored::new(1, Membership::default(), HardState::default(), LogIndex(0), window);
+            RestoredState::new(1, Membership::default(), HardState::default(), LogIndex(0), window);
         let mut raft = Raft::new(config, fresh, 7, Instant(0)).unwrap();
         let last = LogId::new(Term(1), LogIndex(u64::MAX / 2));
         let snapshot = Snapshot { last, membership: Membership::new([me]), identity: 1, size: 0 };
@@ -170,10 +170,10 @@ fn a_log_at_the_end_of_all_numbers_panics_nowhere() {
         if let Some(write) = effects.write.take() {
             raft.persisted(write.synced(), Instant(0));
         }
-        raft.snapshot_installed(effects.install.take().unwrap().done(), Instant(0));
+        raft.snapshot_installed(effects.install.take().unwrap().installed(), Instant(0));
         run(&mut raft, Instant(0));
         let now = raft.deadline().unwrap();
-        raft.elapse(now);
+        raft.tick(now);
         run(&mut raft, now);
         assert_eq!(raft.role(), Role::Leader);
         for command in ["a", "b"] {
@@ -187,22 +187,27 @@ fn a_log_at_the_end_of_all_numbers_panics_nowhere() {
 }
 
 #[test]
-fn timeouts_without_end_are_none_to_panic_about() {
+fn huge_timeouts_do_not_panic() {
     let mut config = Config::new(NodeId(1));
     config.election_timeout_max = Duration::MAX;
     config.election_timeout_min = Duration::MAX - Duration::from_secs(1);
     config.election_handicap = Duration::from_secs(2);
-    let fresh =
-        Restored::new(1, Membership::new([NodeId(1)]), HardState::default(), LogIndex(0), 1 << 20);
+    let fresh = RestoredState::new(
+        1,
+        Membership::new([NodeId(1)]),
+        HardState::default(),
+        LogIndex(0),
+        1 << 20,
+    );
     let _ = Raft::new(config, fresh, 7, Instant(0));
 }
 
 /// What a slice holds of the batch that it came with is in memory, too.
 #[test]
-fn what_came_twice_is_not_kept_twice() {
+fn duplicate_entries_are_stored_once() {
     let mut config = Config::new(NodeId(2));
-    config.window_bytes_max = 64 << 10;
-    let fresh = Restored::new(
+    config.log_cache_bytes_max = 64 << 10;
+    let fresh = RestoredState::new(
         1,
         Membership::new([1, 2, 3].map(NodeId)),
         HardState::default(),
@@ -247,9 +252,9 @@ fn what_came_twice_is_not_kept_twice() {
 
 /// Of another entry at that place the write is on its way.
 #[test]
-fn what_was_not_asked_for_is_dropped() {
+fn unrequested_fetch_results_are_dropped() {
     let mut cluster = Cluster::with_logs(&[&[1, 1, 1], &[1, 1, 1, 1, 1], &[1, 1, 1]], |config| {
-        config.window_bytes_max = 0;
+        config.log_cache_bytes_max = 0;
     });
     cluster.sync = false;
     let entries = [entry(2, 4)];

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{
-    Config, Effects, Entry, Event, Fetch, IgnoreReason, Install, Instant, LogId, LogIndex,
-    Membership, Message, NodeId, Payload, Raft, ReadId, ReadMode, ReadOutcome, Role, Snapshot,
-    SnapshotRead, Term,
+    Config, Effects, Entry, Event, Fetch, IgnoreReason, Instant, LogId, LogIndex, Membership,
+    Message, NodeId, Payload, Raft, ReadId, ReadMode, ReadOutcome, Role, Snapshot,
+    SnapshotChunkRequest, SnapshotInstall, Term,
 };
 
 use crate::disk::{Disk, Pending};
@@ -24,10 +24,10 @@ pub struct Server {
     /// A snapshot as far as it has arrived.
     pub arriving: Vec<u8>,
     /// A snapshot that is not installed yet, if that is up to the test.
-    pub install: Option<Install>,
+    pub install: Option<SnapshotInstall>,
     pub fetches: Vec<Fetch>,
     /// Reads of a snapshot that are not answered yet, if that is up to the test.
-    pub snapshot_reads: Vec<SnapshotRead>,
+    pub snapshot_reads: Vec<SnapshotChunkRequest>,
     /// Earlier snapshots that are still being sent.
     pub kept: Vec<(Snapshot, Bytes)>,
     pub reads: Vec<ReadOutcome>,
@@ -111,13 +111,13 @@ impl Cluster {
 
     fn start(&self, id: u64, founders: &Membership, disk: &mut Disk) -> Raft {
         let mut config = Config::new(NodeId(id));
-        config.explain = true;
+        config.record_events = true;
         (self.configure)(&mut config);
         #[cfg(feature = "sabotage")]
         if let Some(rule) = broken_rule() {
-            config.broken = config.broken.and(rule);
+            config.disabled_rules = config.disabled_rules.and(rule);
         }
-        let restored = disk.start(founders, config.window_bytes_max).unwrap();
+        let restored = disk.start(founders, config.log_cache_bytes_max).unwrap();
         Raft::new(config, restored, id, self.now).unwrap()
     }
 
@@ -163,11 +163,11 @@ impl Cluster {
                 let sent = effects.messages.drain(..).map(|sent| (*id, sent.to.0, sent.message));
                 self.mail.extend(sent);
                 server.apply(effects.committed.drain(..).flat_map(|piece| piece.to_vec()));
-                server.snapshot_reads.append(&mut effects.snapshot_reads);
+                server.snapshot_reads.append(&mut effects.snapshot_chunk_requests);
                 if read_snapshots {
                     server.read_snapshots(now);
                 }
-                for piece in effects.snapshot_pieces.drain(..) {
+                for piece in effects.snapshot_chunks.drain(..) {
                     server.arriving.truncate(piece.offset as usize);
                     assert_eq!(server.arriving.len() as u64, piece.offset);
                     server.arriving.extend_from_slice(&piece.data);
@@ -236,7 +236,7 @@ impl Cluster {
     pub fn time_out(&mut self, id: u64) {
         let deadline = self.raft(id).deadline().unwrap().max(self.now);
         self.now = deadline;
-        self.raft(id).elapse(deadline);
+        self.raft(id).tick(deadline);
     }
 
     /// Makes a server the leader, with the votes of all.
@@ -249,7 +249,7 @@ impl Cluster {
     pub fn beat(&mut self, leader: u64) {
         self.pass(Duration::from_millis(100));
         let now = self.now;
-        self.raft(leader).elapse(now);
+        self.raft(leader).tick(now);
     }
 
     pub fn propose(&mut self, id: u64, command: &'static str) -> LogId {
@@ -289,7 +289,7 @@ impl Cluster {
         let earlier = server.disk.snapshot.replace((snapshot.clone(), data));
         server.kept.extend(earlier);
         let retain_after = LogIndex(last.0.saturating_sub(retain));
-        server.raft.snapshot_taken(snapshot, retain_after, now);
+        server.raft.report_snapshot(snapshot, retain_after, now);
         server.kept.retain(|(snapshot, _)| server.raft.needs_snapshot(snapshot));
         self.drain();
     }
@@ -346,7 +346,7 @@ impl Server {
             let (_, data) = found.next().expect("a snapshot is there while it is needed");
             let begin = read.offset as usize;
             let piece = data.slice(begin..begin + read.bytes);
-            self.raft.snapshot_piece(read, piece, now);
+            self.raft.provide_snapshot_chunk(read, piece, now);
         }
     }
 
@@ -357,7 +357,7 @@ impl Server {
             assert_eq!(install.snapshot().size, data.len() as u64);
             self.disk.snapshot = Some((install.snapshot().clone(), data.into()));
             self.state = self.disk.commands();
-            self.raft.snapshot_installed(install.done(), now);
+            self.raft.snapshot_installed(install.installed(), now);
         }
     }
 }

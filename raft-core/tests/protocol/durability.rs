@@ -4,11 +4,11 @@ use crate::cluster::{Cluster, entry};
 use raft_core::{
     AppendEntries, AppendResult, Config, Effects, Entry, HardState, Heartbeat, InstallSnapshot,
     Instant, LogId, LogIndex, Membership, Message, NodeId, ProposeError, Raft, ReadError, ReadMode,
-    RequestVote, Restored, Role, Snapshot, StopReason, Term,
+    RequestVote, RestoredState, Role, Snapshot, StopReason, Term,
 };
 
 #[test]
-fn a_token_that_overtakes_another_takes_effect_with_it() {
+fn out_of_order_token_waits() {
     let mut cluster = Cluster::new(1);
     cluster.elect(1);
     cluster.sync = false;
@@ -26,7 +26,7 @@ fn a_token_that_overtakes_another_takes_effect_with_it() {
 }
 
 #[test]
-fn a_token_counts_once() {
+fn token_counts_once() {
     let mut cluster = Cluster::new(1);
     cluster.elect(1);
     cluster.sync = false;
@@ -43,7 +43,7 @@ fn a_token_counts_once() {
 }
 
 #[test]
-fn a_token_of_an_earlier_boot_changes_nothing() {
+fn token_from_earlier_boot_is_ignored() {
     let mut cluster = Cluster::configured(1, |config| config.pre_vote = false);
     cluster.sync = false;
     cluster.time_out(1);
@@ -59,7 +59,7 @@ fn a_token_of_an_earlier_boot_changes_nothing() {
 
 /// The entries of a write come back with its token, to be applied. Not if they were replaced since, however many there are.
 #[test]
-fn what_comes_back_with_a_token_is_applied_only_if_it_is_still_in_the_log() {
+fn persisted_entries_apply_only_if_in_log() {
     let mut cluster = Cluster::new(3);
     cluster.sync = false;
     let append = |term, prev_log, leader_commit, entries| {
@@ -84,11 +84,11 @@ fn what_comes_back_with_a_token_is_applied_only_if_it_is_still_in_the_log() {
 /// While entries that left memory are asked for, those that come back with a token wait: otherwise nobody would wait for
 /// the answer, and nothing more would ever be asked for.
 #[test]
-fn what_comes_back_with_a_token_does_not_overtake_what_is_fetched() {
+fn persisted_entries_do_not_overtake_fetch() {
     let (members, now) = (Membership::new([1, 2, 3].map(NodeId)), Instant(1));
     let mut config = Config::new(NodeId(2));
-    config.window_bytes_max = 0;
-    let fresh = Restored::new(1, members.clone(), HardState::default(), LogIndex(0), 0);
+    config.log_cache_bytes_max = 0;
+    let fresh = RestoredState::new(1, members.clone(), HardState::default(), LogIndex(0), 0);
     let mut raft = Raft::new(config, fresh, 7, Instant(0)).unwrap();
     let append = |raft: &mut Raft, entries: &[u64], commit| {
         let prev_log = raft.last_log();
@@ -152,7 +152,7 @@ fn what_comes_back_with_a_token_does_not_overtake_what_is_fetched() {
 
 /// Append, truncate, append again: the first completion must not acknowledge the new entries.
 #[test]
-fn a_token_of_replaced_entries_acknowledges_nothing() {
+fn token_of_truncated_entries_acks_nothing() {
     let mut cluster = Cluster::new(3);
     cluster.sync = false;
     let append = |term, entries| {
@@ -176,7 +176,7 @@ fn a_token_of_replaced_entries_acknowledges_nothing() {
 }
 
 #[test]
-fn several_requests_share_one_acknowledgement() {
+fn several_requests_share_one_ack() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.sync = false;
@@ -196,7 +196,7 @@ fn several_requests_share_one_acknowledgement() {
 }
 
 #[test]
-fn a_storage_fault_silences_the_server() {
+fn storage_failure_stops_output() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.propose(1, "a");
@@ -225,7 +225,7 @@ fn a_write_cannot_be_overwritten_by_the_next_drain() {
 /// A leader's entry is replaced by another leader's and comes back with a third one, before the disk has come to any of
 /// it. The first write says nothing about what the last one is to bring.
 #[test]
-fn a_write_of_an_entry_that_went_and_came_back_makes_nothing_durable() {
+fn write_of_truncated_then_reappended_entry_is_not_durable() {
     let mut cluster = Cluster::new(5);
     cluster.sync = false;
     let now = cluster.now;
@@ -267,7 +267,7 @@ fn a_write_of_an_entry_that_went_and_came_back_makes_nothing_durable() {
 }
 
 #[test]
-fn a_token_of_another_server_changes_nothing() {
+fn token_of_another_server_is_ignored() {
     let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
     cluster.sync = false;
     cluster.time_out(1);

@@ -9,7 +9,7 @@ use raft_core::{
 };
 
 #[test]
-fn a_majority_elects_and_the_rest_follows() {
+fn quorum_elects_leader() {
     let mut cluster = Cluster::new(5);
     cluster.elect(3);
     for id in 1..=5 {
@@ -21,7 +21,7 @@ fn a_majority_elects_and_the_rest_follows() {
 }
 
 #[test]
-fn a_cluster_of_one_elects_itself_once_its_vote_is_durable() {
+fn single_server_elects_itself_after_vote_sync() {
     let mut cluster = Cluster::new(1);
     cluster.sync = false;
     cluster.time_out(1);
@@ -38,7 +38,7 @@ fn a_cluster_of_one_elects_itself_once_its_vote_is_durable() {
 }
 
 #[test]
-fn a_minority_does_not_elect() {
+fn minority_cannot_elect() {
     let mut cluster = Cluster::new(4);
     cluster.time_out(1);
     cluster.deliver_among(&[1, 2]);
@@ -98,7 +98,7 @@ fn a_vote_survives_a_crash() {
 }
 
 #[test]
-fn neither_a_vote_nor_a_request_for_votes_leaves_before_it_is_durable() {
+fn votes_and_vote_requests_wait_for_sync() {
     let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
     cluster.sync = false;
     cluster.time_out(1);
@@ -117,7 +117,7 @@ fn neither_a_vote_nor_a_request_for_votes_leaves_before_it_is_durable() {
 }
 
 #[test]
-fn the_more_complete_log_wins() {
+fn most_complete_log_wins() {
     let mut cluster = Cluster::with_logs(&[&[1, 1, 2], &[1, 1, 1, 1], &[1, 1, 2]], |_| {});
     cluster.time_out(2);
     cluster.deliver();
@@ -128,7 +128,7 @@ fn the_more_complete_log_wins() {
 
 /// A leader that sees votes of an earlier term must not count them (openraft PR 1220).
 #[test]
-fn a_late_vote_does_not_count_in_a_later_term() {
+fn stale_vote_is_not_counted() {
     let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
     cluster.time_out(1);
     cluster.drain();
@@ -148,7 +148,7 @@ fn a_late_vote_does_not_count_in_a_later_term() {
 }
 
 #[test]
-fn a_pre_vote_changes_nothing_at_the_voter() {
+fn pre_vote_does_not_change_voter_state() {
     let mut cluster = Cluster::new(3);
     let before = cluster.raft(2).clone();
     let request = PreVote { campaign_term: Term(1), last_log: Default::default() };
@@ -159,7 +159,7 @@ fn a_pre_vote_changes_nothing_at_the_voter() {
 }
 
 #[test]
-fn a_server_cut_off_does_not_disturb_when_it_returns() {
+fn isolated_server_does_not_disrupt_on_return() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     for _ in 0..100 {
@@ -177,7 +177,7 @@ fn a_server_cut_off_does_not_disturb_when_it_returns() {
 /// A server may learn of a later term otherwise than from a request for its vote. Its answers to the leader keep the
 /// leader's lease, so it must not vote before that is over (found by the campaign: a lease read missed a write).
 #[test]
-fn a_server_that_hears_a_leader_does_not_vote_in_a_term_that_it_learned_of_otherwise() {
+fn leader_contact_blocks_vote_in_learned_term() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.beat(1);
@@ -203,7 +203,7 @@ fn a_server_that_hears_a_leader_does_not_vote_in_a_term_that_it_learned_of_other
 /// Without pre-vote, a server in a later term and with a shorter log must be heard: its refusal
 /// carries the term over (etcd #8501).
 #[test]
-fn a_later_term_with_a_shorter_log_does_not_block_elections() {
+fn higher_term_with_shorter_log_does_not_block_elections() {
     let mut cluster = Cluster::with_logs(&[&[1, 1], &[1, 1], &[1]], |_| {});
     cluster.server(3).disk.hard_state = HardState { term: Term(7), vote: Some(NodeId(3)) };
     cluster.crash_and_restart(3);
@@ -223,7 +223,7 @@ fn a_later_term_with_a_shorter_log_does_not_block_elections() {
 }
 
 #[test]
-fn who_hears_a_leader_ignores_candidates() {
+fn leader_contact_blocks_votes() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.pass(TIMEOUT_MIN / 2);
@@ -255,7 +255,7 @@ fn a_leader_without_a_quorum_steps_down() {
 }
 
 #[test]
-fn a_leader_that_hears_a_majority_stays() {
+fn leader_with_quorum_contact_stays_leader() {
     let mut cluster = Cluster::new(5);
     cluster.elect(1);
     for _ in 0..100 {
@@ -266,7 +266,7 @@ fn a_leader_that_hears_a_majority_stays() {
 }
 
 #[test]
-fn a_candidate_recognizes_the_leader_of_its_term() {
+fn candidate_follows_leader_of_same_term() {
     let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
     cluster.time_out(2);
     cluster.drain();
@@ -279,18 +279,18 @@ fn a_candidate_recognizes_the_leader_of_its_term() {
 }
 
 #[test]
-fn the_timer_starts_anew_when_the_leader_is_heard_or_a_vote_is_given() {
+fn election_timer_resets_on_leader_contact_and_vote() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.pass(Duration::from_millis(900));
     let now = cluster.now;
-    cluster.raft(1).elapse(now);
+    cluster.raft(1).tick(now);
     cluster.deliver();
     assert!(cluster.raft(2).deadline().unwrap() >= now + TIMEOUT_MIN);
 }
 
 #[test]
-fn who_votes_gives_up_its_own_candidacy() {
+fn granting_a_vote_ends_pre_candidacy() {
     let mut cluster = Cluster::new(3);
     cluster.pass(TIMEOUT_MIN * 2);
     let later = PreVoteResponse { term: Term(1), campaign_term: Term(1), granted: false };

@@ -9,7 +9,7 @@ use raft_core::{
 
 /// openraft PR 1220: what carries a later term deposes, whatever else it says.
 #[test]
-fn a_granted_vote_of_a_later_term_is_not_counted() {
+fn grant_from_later_term_is_not_counted() {
     let mut cluster = Cluster::new(3);
     cluster.time_out(1);
     cluster.deliver_where(|_, _, message| !matches!(message, Message::RequestVote(_)));
@@ -24,7 +24,7 @@ fn a_granted_vote_of_a_later_term_is_not_counted() {
 
 /// openraft #2080: a majority that has moved on elects, however often the old leader is heard.
 #[test]
-fn heartbeats_of_an_old_leader_hold_nobody_up() {
+fn stale_heartbeat_does_not_delay_election() {
     let mut cluster = Cluster::new(5);
     cluster.elect(1);
     cluster.settle(1);
@@ -49,7 +49,7 @@ fn heartbeats_of_an_old_leader_hold_nobody_up() {
 
 /// etcd and others: promises of votes still arrive when the election is over.
 #[test]
-fn a_late_promise_of_a_vote_changes_nothing_for_a_leader() {
+fn stale_pre_vote_grant_is_ignored_by_leader() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let term = cluster.raft(1).term();
@@ -62,7 +62,7 @@ fn a_late_promise_of_a_vote_changes_nothing_for_a_leader() {
 
 /// The own vote of an earlier term becomes durable when another one is under way.
 #[test]
-fn the_own_vote_counts_in_its_own_term() {
+fn own_vote_counts_only_in_its_term() {
     let mut cluster = Cluster::configured(1, |config| config.pre_vote = false);
     cluster.sync = false;
     cluster.time_out(1);
@@ -82,7 +82,7 @@ fn the_own_vote_counts_in_its_own_term() {
 
 /// Term, vote and entries that belong together are one write: no crash leaves half of it.
 #[test]
-fn a_term_and_the_entries_of_its_leader_are_one_write() {
+fn term_and_first_entries_are_one_write() {
     let mut cluster = Cluster::new(3);
     cluster.sync = false;
     let request = AppendEntries {
@@ -101,7 +101,7 @@ fn a_term_and_the_entries_of_its_leader_are_one_write() {
 
 /// A transfer is not for a server that is about to lose its vote.
 #[test]
-fn a_demoted_server_is_no_target_of_a_transfer() {
+fn demoted_server_is_no_transfer_target() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);

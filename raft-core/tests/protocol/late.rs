@@ -29,7 +29,7 @@ fn ready(cluster: &mut Cluster) -> Vec<ReadId> {
 
 /// The leader committed something between the two questions.
 #[test]
-fn an_answer_serves_the_reads_that_it_was_asked_for_and_no_later_one() {
+fn response_serves_only_its_batch() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);
@@ -48,7 +48,7 @@ fn an_answer_serves_the_reads_that_it_was_asked_for_and_no_later_one() {
 }
 
 #[test]
-fn an_answer_to_a_question_that_was_never_asked_serves_nobody() {
+fn unrequested_read_response_is_ignored() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);
@@ -65,7 +65,7 @@ fn an_answer_to_a_question_that_was_never_asked_serves_nobody() {
 
 /// The snapshot that was installed before the restart was forgotten with it.
 #[test]
-fn a_snapshot_that_an_earlier_boot_installed_acknowledges_nothing() {
+fn install_token_from_earlier_boot_is_ignored() {
     let mut cluster = Cluster::new(3);
     cluster.time_out(1);
     cluster
@@ -75,7 +75,7 @@ fn a_snapshot_that_an_earlier_boot_installed_acknowledges_nothing() {
     cluster.take_snapshot(1, 0);
     cluster.install = false;
     cluster.settle(1);
-    let earlier = cluster.server(3).install.take().unwrap().done();
+    let earlier = cluster.server(3).install.take().unwrap().installed();
     cluster.crash_and_restart(3);
     cluster.settle(1);
     assert!(cluster.server(3).install.is_some(), "it was sent again");

@@ -44,7 +44,7 @@ fn is_membership(message: &Message) -> bool {
 }
 
 #[test]
-fn three_servers_become_five_and_then_three_others() {
+fn three_servers_grow_to_five_and_are_replaced() {
     let mut cluster = led(3, &[4, 5]);
     change(&mut cluster, 1, voters(&[1, 2, 3, 4, 5])).unwrap();
     cluster.settle(1);
@@ -74,7 +74,7 @@ fn all_servers_are_replaced_at_once() {
 
 /// etcd #11284, #12359: what takes effect only when it is applied leaves room for two leaders.
 #[test]
-fn a_change_takes_effect_when_it_is_appended() {
+fn change_takes_effect_on_append() {
     let mut cluster = led(3, &[4, 5]);
     change(&mut cluster, 1, voters(&[1, 2, 3, 4, 5])).unwrap();
     assert!(cluster.raft(1).membership().is_joint());
@@ -87,7 +87,7 @@ fn a_change_takes_effect_when_it_is_appended() {
 
 /// Neither half decides alone.
 #[test]
-fn a_joint_membership_needs_both_majorities() {
+fn joint_commit_needs_both_quorums() {
     let mut cluster = led(3, &[4, 5, 6]);
     let joint = change(&mut cluster, 1, voters(&[4, 5, 6])).unwrap();
     cluster.deliver_among(&[1, 2, 3]);
@@ -106,7 +106,7 @@ fn a_joint_membership_needs_both_majorities() {
 }
 
 #[test]
-fn an_election_in_a_joint_membership_needs_both_majorities() {
+fn joint_election_needs_both_quorums() {
     let mut cluster = led(3, &[4, 5, 6]);
     change(&mut cluster, 1, voters(&[4, 5, 6])).unwrap();
     // Everybody knows of it, and nobody that it is committed.
@@ -129,7 +129,7 @@ fn an_election_in_a_joint_membership_needs_both_majorities() {
 }
 
 #[test]
-fn a_change_that_is_truncated_is_not_in_force_any_more() {
+fn truncated_change_is_reverted() {
     let mut cluster = led(3, &[4]);
     change(&mut cluster, 1, voters(&[1, 2, 3, 4])).unwrap();
     cluster.deliver_among(&[1]);
@@ -144,7 +144,7 @@ fn a_change_that_is_truncated_is_not_in_force_any_more() {
 
 /// camunda #60086, etcd #12136: the next leader goes on with the change, once.
 #[test]
-fn a_new_leader_finishes_the_change_that_it_finds() {
+fn new_leader_finishes_pending_change() {
     let mut cluster = led(3, &[4, 5]);
     let joint = change(&mut cluster, 1, voters(&[1, 4, 5])).unwrap();
     // The joint membership reaches everybody, and nobody knows that it is committed.
@@ -179,7 +179,7 @@ fn a_new_leader_finishes_the_change_that_it_finds() {
 
 /// The joint membership must be committed before it is left.
 #[test]
-fn the_joint_membership_is_left_when_it_is_committed() {
+fn joint_membership_is_left_when_committed() {
     let mut cluster = led(3, &[4]);
     let joint = change(&mut cluster, 1, voters(&[1, 2, 3, 4])).unwrap();
     cluster.drain();
@@ -192,7 +192,7 @@ fn the_joint_membership_is_left_when_it_is_committed() {
 /// The bug of single-server changes that was found in 2015: two leaders each begin a change that
 /// the other does not know of.
 #[test]
-fn a_leader_begins_no_change_before_it_has_committed_in_its_term() {
+fn change_needs_commit_in_own_term() {
     let mut cluster = led(4, &[5]);
     cluster.pass(2 * TIMEOUT_MIN);
     cluster.time_out(2);
@@ -205,7 +205,7 @@ fn a_leader_begins_no_change_before_it_has_committed_in_its_term() {
 }
 
 #[test]
-fn changes_are_refused_with_a_reason() {
+fn rejected_changes_have_a_reason() {
     let mut cluster = led(3, &[4]);
     let leader = Some(NodeId(1));
     assert_eq!(change(&mut cluster, 2, voters(&[1])), Err(ChangeError::NotLeader { leader }));
@@ -219,11 +219,11 @@ fn changes_are_refused_with_a_reason() {
         Err(ChangeError::WitnessChanged(NodeId(3)))
     );
     change(&mut cluster, 1, voters(&[1, 2, 3, 4])).unwrap();
-    assert_eq!(change(&mut cluster, 1, voters(&[1, 2])), Err(ChangeError::ChangeUnderWay));
+    assert_eq!(change(&mut cluster, 1, voters(&[1, 2])), Err(ChangeError::ChangeInProgress));
 }
 
 #[test]
-fn a_removed_leader_does_not_count_itself_and_steps_down() {
+fn removed_leader_steps_down_and_is_not_counted() {
     let mut cluster = led(3, &[]);
     change(&mut cluster, 1, voters(&[2, 3])).unwrap();
     // Until it may leave the joint membership, all is well.
@@ -270,7 +270,7 @@ fn removed_leader_transfers_only_to_a_server_with_its_last_entry() {
     let (commit, index) = (cluster.raft(1).commit_index(), cluster.raft(1).membership_index());
     assert!(commit >= index && cluster.raft(1).last_log().index > commit);
     let stands = |cluster: &Cluster| {
-        let is_told = |event: &Event| matches!(event, Event::ToldToStand { .. });
+        let is_told = |event: &Event| matches!(event, Event::TimeoutNowReceived { .. });
         cluster.servers.values().any(|server| server.events.iter().any(is_told))
     };
     assert!(!stands(&cluster), "no server has the command");
@@ -304,7 +304,7 @@ fn change_is_in_progress_until_joining_servers_are_voters() {
     let mut cluster = led(3, &[]);
     assert_eq!(cluster.raft(1).change_in_progress(), None);
     let (founders, joining) = (voters(&[1, 2, 3]), vec![NodeId(4)]);
-    let target = founders.clone().with_joining(nodes(&[4]));
+    let target = founders.clone().with_auto_promoted(nodes(&[4]));
     let entry = change(&mut cluster, 1, target).unwrap().index;
     assert_eq!(cluster.raft(1).change_in_progress(), Some(ChangeStage::Commit { entry }));
     cluster.settle_among(1, &[1, 2, 3]);
@@ -328,7 +328,7 @@ fn change_is_in_progress_until_joining_servers_are_voters() {
     assert!(cluster.raft(1).membership().voters().contains(&NodeId(4)));
     // Giving up a server that does not come.
     let current = cluster.raft(1).membership().clone();
-    change(&mut cluster, 1, current.clone().with_joining(nodes(&[5]))).unwrap();
+    change(&mut cluster, 1, current.clone().with_auto_promoted(nodes(&[5]))).unwrap();
     cluster.settle_among(1, &[1, 2, 3, 4]);
     assert!(cluster.raft(1).change_in_progress().is_some());
     let without = cluster.raft(1).membership().clone().without(nodes(&[5]));
@@ -349,7 +349,7 @@ fn removed_server_says_that_it_is_not_a_member() {
     cluster.settle(leader);
     cluster.pass(3 * TIMEOUT_MIN);
     let now = cluster.now;
-    cluster.raft(1).elapse(now);
+    cluster.raft(1).tick(now);
     assert!(!cluster.raft(1).is_member() && cluster.raft(4).is_member());
     let read = cluster.raft(1).read(ReadMode::Quorum, now);
     assert_eq!(read, Err(ReadError::NotAMember));
@@ -357,7 +357,7 @@ fn removed_server_says_that_it_is_not_a_member() {
 
 /// Servers that are not in the membership any more do not disturb those that are.
 #[test]
-fn a_removed_server_does_not_disturb() {
+fn removed_server_does_not_disrupt() {
     let mut cluster = led(4, &[]);
     change(&mut cluster, 1, voters(&[1, 2, 3])).unwrap();
     cluster.deliver_where(|_, to, _| to != 4);
@@ -368,7 +368,7 @@ fn a_removed_server_does_not_disturb() {
         cluster.deliver_where(|from, to, _| from != 4 && to != 4);
         if cluster.raft(4).deadline().is_some_and(|deadline| deadline <= cluster.now) {
             let now = cluster.now;
-            cluster.raft(4).elapse(now);
+            cluster.raft(4).tick(now);
         }
         cluster.deliver_where(|_, to, _| to != 4);
     }
@@ -377,7 +377,7 @@ fn a_removed_server_does_not_disturb() {
 }
 
 #[test]
-fn learners_have_the_log_and_no_say() {
+fn learners_replicate_but_do_not_vote() {
     let mut cluster = led(3, &[4, 5, 6]);
     let target = voters(&[1, 2, 3]).with_learners(nodes(&[4, 5, 6]));
     change(&mut cluster, 1, target).unwrap();
@@ -391,7 +391,7 @@ fn learners_have_the_log_and_no_say() {
 
 /// A membership that makes it a voter may be in the candidate's log and not in its own.
 #[test]
-fn a_learner_votes_for_who_counts_it() {
+fn learner_grants_vote_to_candidate_that_counts_it() {
     let mut cluster = led(3, &[4]);
     change(&mut cluster, 1, voters(&[1, 2, 3]).with_learners(nodes(&[4]))).unwrap();
     cluster.settle(1);
@@ -414,20 +414,20 @@ fn a_learner_votes_for_who_counts_it() {
 }
 
 #[test]
-fn a_learner_that_has_caught_up_becomes_a_voter_by_itself() {
+fn caught_up_learner_is_promoted() {
     let mut cluster = led(3, &[4]);
     for _ in 0..100 {
         cluster.propose(1, "x");
     }
     cluster.settle(1);
-    let target = voters(&[1, 2, 3]).with_joining(nodes(&[4]));
+    let target = voters(&[1, 2, 3]).with_auto_promoted(nodes(&[4]));
     change(&mut cluster, 1, target).unwrap();
     // As long as it is too slow, it stays a learner.
     for _ in 0..20 {
         cluster.propose(1, "y");
         cluster.pass(Duration::from_millis(100));
         let now = cluster.now;
-        cluster.raft(1).elapse(now);
+        cluster.raft(1).tick(now);
         cluster.deliver_where(|from, _, _| from != 4);
     }
     assert!(!cluster.raft(1).membership().is_voter(NodeId(4)));
@@ -438,7 +438,7 @@ fn a_learner_that_has_caught_up_becomes_a_voter_by_itself() {
 
 /// It had caught up once, when it was to stay a learner.
 #[test]
-fn a_learner_that_died_is_not_made_a_voter_for_its_past() {
+fn dead_learner_is_not_promoted_for_past_progress() {
     let mut cluster = led(3, &[4]);
     let target = voters(&[1, 2, 3]).with_learners(nodes(&[4]));
     change(&mut cluster, 1, target).unwrap();
@@ -448,7 +448,7 @@ fn a_learner_that_died_is_not_made_a_voter_for_its_past() {
         cluster.beat(1);
         cluster.deliver_among(&[1, 2, 3]);
     }
-    let target = voters(&[1, 2, 3]).with_joining(nodes(&[4]));
+    let target = voters(&[1, 2, 3]).with_auto_promoted(nodes(&[4]));
     change(&mut cluster, 1, target).unwrap();
     for _ in 0..20 {
         cluster.beat(1);
@@ -468,9 +468,9 @@ fn a_learner_that_died_is_not_made_a_voter_for_its_past() {
 }
 
 #[test]
-fn a_learner_that_died_when_it_had_caught_up_is_not_made_a_voter() {
+fn dead_caught_up_learner_is_not_promoted() {
     let mut cluster = led(3, &[4]);
-    let target = voters(&[1, 2, 3]).with_joining(nodes(&[4]));
+    let target = voters(&[1, 2, 3]).with_auto_promoted(nodes(&[4]));
     change(&mut cluster, 1, target).unwrap();
     // As long as leadership is being handed over, no change begins.
     let now = cluster.now;
@@ -492,7 +492,7 @@ fn a_learner_that_died_when_it_had_caught_up_is_not_made_a_voter() {
 
 /// The only voter that will be left lacks the change, and cannot win against those that have it.
 #[test]
-fn a_server_that_is_being_removed_may_lead_until_that_is_committed() {
+fn outgoing_voter_may_lead_until_commit() {
     let mut cluster = led(5, &[]);
     let target = || voters(&[5]).with_learners(nodes(&[1, 2, 3, 4]));
     change(&mut cluster, 1, target()).unwrap();
@@ -523,7 +523,7 @@ fn a_server_that_is_being_removed_may_lead_until_that_is_committed() {
 }
 
 #[test]
-fn a_membership_that_makes_no_sense_is_not_taken_from_a_leader() {
+fn invalid_membership_entry_is_rejected() {
     let mut cluster = Cluster::new(3);
     let mut senseless = entry(1, 1);
     senseless.payload = Payload::Membership(Box::default());
@@ -542,7 +542,7 @@ fn a_membership_that_makes_no_sense_is_not_taken_from_a_leader() {
 /// A server that joined and took a snapshot while it caught up, before the entry that added it: it does not know who
 /// founded the cluster, so the snapshot has no members. When it leads, nobody takes that snapshot from it.
 #[test]
-fn a_server_that_does_not_know_the_members_yet_takes_no_snapshot() {
+fn server_without_membership_takes_no_snapshot() {
     let mut cluster = Cluster::configured(3, |config| config.append_bytes_max = 60);
     cluster.elect(1);
     for command in ["a", "b", "c", "d"] {
@@ -552,7 +552,7 @@ fn a_server_that_does_not_know_the_members_yet_takes_no_snapshot() {
     let joins = |cluster: &mut Cluster, leader, id| {
         cluster.add(id, Membership::default());
         let now = cluster.now;
-        let target = cluster.raft(leader).membership().clone().with_joining([NodeId(id)]);
+        let target = cluster.raft(leader).membership().clone().with_auto_promoted([NodeId(id)]);
         cluster.raft(leader).change_membership(target, now).unwrap();
     };
     joins(&mut cluster, 1, 4);

@@ -10,7 +10,7 @@ use raft_core::{
 };
 
 #[test]
-fn a_read_is_confirmed_by_a_round_that_began_after_it() {
+fn read_needs_round_started_after_it() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.propose(1, "a");
@@ -37,7 +37,7 @@ fn a_read_is_confirmed_by_a_round_that_began_after_it() {
 }
 
 #[test]
-fn reads_that_wait_share_a_round() {
+fn queued_reads_share_a_round() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let now = cluster.now;
@@ -53,7 +53,7 @@ fn reads_that_wait_share_a_round() {
 /// A new leader may not know what is committed before it has committed an entry of its own
 /// (etcd #7331).
 #[test]
-fn a_new_leader_lets_reads_wait_for_its_first_commit() {
+fn reads_wait_for_first_commit_of_term() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.propose(1, "a");
@@ -78,7 +78,7 @@ fn a_new_leader_lets_reads_wait_for_its_first_commit() {
 }
 
 #[test]
-fn a_leader_cut_off_confirms_nothing_and_gives_up_its_reads() {
+fn isolated_leader_aborts_reads() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let now = cluster.now;
@@ -94,7 +94,7 @@ fn a_leader_cut_off_confirms_nothing_and_gives_up_its_reads() {
 }
 
 #[test]
-fn a_forged_round_confirms_nothing() {
+fn forged_round_ack_confirms_nothing() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let now = cluster.now;
@@ -109,7 +109,7 @@ fn a_forged_round_confirms_nothing() {
 
 /// It is no answer that came too late.
 #[test]
-fn a_question_that_cannot_be_taken_is_ignored_with_a_reason() {
+fn rejected_read_index_is_ignored_with_reason() {
     let mut cluster = Cluster::configured(3, |config| config.reads_max = 1);
     cluster.elect(1);
     cluster.settle(1);
@@ -125,7 +125,7 @@ fn a_question_that_cannot_be_taken_is_ignored_with_a_reason() {
 }
 
 #[test]
-fn reads_are_refused_with_a_reason() {
+fn rejected_reads_have_a_reason() {
     let mut cluster = Cluster::configured(3, |config| config.reads_max = 2);
     let now = cluster.now;
     assert_eq!(cluster.raft(1).read(ReadMode::Quorum, now), Err(ReadError::NoLeader));
@@ -148,7 +148,7 @@ fn outcome(cluster: &mut Cluster, server: u64, id: ReadId) -> Option<ReadOutcome
 }
 
 #[test]
-fn a_follower_asks_its_leader() {
+fn follower_forwards_read_to_leader() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let proposed = cluster.propose(1, "a");
@@ -160,7 +160,7 @@ fn a_follower_asks_its_leader() {
 }
 
 #[test]
-fn a_followers_question_that_was_lost_is_asked_again() {
+fn lost_read_index_is_resent() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let id = cluster.read(2, ReadMode::Quorum);
@@ -172,7 +172,7 @@ fn a_followers_question_that_was_lost_is_asked_again() {
 
 /// An answer to a question from before a restart is too old for what is asked now.
 #[test]
-fn a_followers_restart_voids_the_answers_on_the_way() {
+fn restart_voids_outstanding_read_index() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let is_answer = |message: &Message| matches!(message, Message::ReadIndexResponse(_));
@@ -196,7 +196,7 @@ fn a_followers_restart_voids_the_answers_on_the_way() {
 }
 
 #[test]
-fn a_new_leader_ends_a_followers_reads() {
+fn new_leader_aborts_forwarded_reads() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let id = cluster.read(2, ReadMode::Quorum);
@@ -209,7 +209,7 @@ fn a_new_leader_ends_a_followers_reads() {
 
 /// A server that cannot stand for election gives up its leader all the same.
 #[test]
-fn a_server_that_cannot_stand_gives_up_a_leader_that_is_gone_and_its_reads() {
+fn unelectable_server_aborts_reads_on_leader_loss() {
     let learns = |cluster: &mut Cluster| {
         cluster.add(4, Membership::default());
         let now = cluster.now;
@@ -220,7 +220,7 @@ fn a_server_that_cannot_stand_gives_up_a_leader_that_is_gone_and_its_reads() {
     let is_full = |cluster: &mut Cluster| {
         let now = cluster.now;
         cluster.full.insert(3);
-        cluster.raft(3).disk_full(true, now);
+        cluster.raft(3).set_disk_full(true, now);
         3
     };
     let is_stalled = |cluster: &mut Cluster| {
@@ -278,7 +278,7 @@ fn leased(size: u64) -> Cluster {
 }
 
 #[test]
-fn a_leader_with_a_lease_answers_at_once() {
+fn lease_read_needs_no_round() {
     let mut cluster = leased(3);
     let id = cluster.read(1, ReadMode::Lease);
     cluster.drain();
@@ -291,7 +291,7 @@ fn a_leader_with_a_lease_answers_at_once() {
 
 /// With clocks that may be wrong by a tenth, 9/11 of the promised second remain.
 #[test]
-fn a_lease_is_shorter_than_the_promise_by_twice_the_drift() {
+fn lease_is_shortened_by_twice_the_drift() {
     for (millis, is_answered) in [(817, true), (820, false)] {
         let mut cluster = leased(3);
         cluster.pass(Duration::from_millis(millis));
@@ -304,13 +304,13 @@ fn a_lease_is_shorter_than_the_promise_by_twice_the_drift() {
 /// It may have asked somebody to depose it, and that may happen at any time (openraft #1747).
 /// Each read begins a round, and hundreds of them are on the way at any moment.
 #[test]
-fn reads_by_a_majority_do_not_keep_a_lease_from_being_renewed() {
+fn quorum_reads_do_not_block_lease_renewal() {
     let mut cluster = leased(3);
     let mut wire: VecDeque<(_, u64, u64, Message)> = VecDeque::new();
     for step in 1..20_000 {
         cluster.pass(Duration::from_micros(100));
         let now = cluster.now;
-        cluster.raft(1).elapse(now);
+        cluster.raft(1).tick(now);
         while let Some((_, from, to, message)) = wire.pop_front_if(|(at, ..)| *at <= now) {
             cluster.hand_over(from, to, message);
         }
@@ -332,7 +332,7 @@ fn reads_by_a_majority_do_not_keep_a_lease_from_being_renewed() {
 }
 
 #[test]
-fn a_leader_that_hands_over_has_no_lease_even_if_it_goes_on() {
+fn transferring_leader_forfeits_lease() {
     let mut cluster = leased(3);
     let now = cluster.now;
     cluster.raft(1).transfer_leadership(Some(NodeId(2)), now).unwrap();
@@ -354,7 +354,7 @@ fn a_leader_that_hands_over_has_no_lease_even_if_it_goes_on() {
 
 /// A server that restarts has forgotten the leader that it heard, and the leader's lease.
 #[test]
-fn a_server_that_has_just_started_grants_no_vote() {
+fn restarted_server_withholds_votes() {
     let mut cluster = leased(3);
     cluster.crash_and_restart(3);
     cluster.pass(Duration::from_millis(500));
@@ -371,7 +371,7 @@ fn a_server_that_has_just_started_grants_no_vote() {
 
 /// A server that learns of a later term still heard its leader only just now.
 #[test]
-fn a_later_term_does_not_end_the_promise_to_a_leader() {
+fn higher_term_does_not_end_vote_promise() {
     let mut cluster = leased(3);
     let answer =
         raft_core::PreVoteResponse { term: Term(5), campaign_term: Term(5), granted: false };
@@ -386,7 +386,7 @@ fn a_later_term_does_not_end_the_promise_to_a_leader() {
 
 /// The lease answers a later question, and must not answer the earlier one with it.
 #[test]
-fn a_quorum_read_of_a_follower_is_not_answered_by_a_lease() {
+fn forwarded_quorum_read_needs_round() {
     let mut cluster = Cluster::configured(3, |config| config.lease_drift_ppm = Some(1000));
     cluster.pass(TIMEOUT_MIN * 2);
     cluster.elect(1);

@@ -3,22 +3,22 @@
 use crate::cluster::entry;
 use raft_core::{
     Config, ConfigError, Entry, HardState, Instant, LogId, LogIndex, Membership, NodeId, Payload,
-    Raft, Restored, Snapshot, Term,
+    Raft, RestoredState, Snapshot, Term,
 };
 
 fn members() -> Membership {
     Membership::new([1, 2, 3].map(NodeId))
 }
 
-fn restored(applied: u64) -> Restored {
-    Restored::new(1, members(), HardState::default(), LogIndex(applied), 1 << 20)
+fn restored(applied: u64) -> RestoredState {
+    RestoredState::new(1, members(), HardState::default(), LogIndex(applied), 1 << 20)
 }
 
 fn term(term: u64) -> Option<HardState> {
     Some(HardState { term: Term(term), vote: None })
 }
 
-fn start(restored: Restored) -> Result<Raft, ConfigError> {
+fn start(restored: RestoredState) -> Result<Raft, ConfigError> {
     Raft::new(Config::new(NodeId(1)), restored, 1, Instant(0))
 }
 

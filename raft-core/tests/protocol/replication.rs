@@ -20,7 +20,7 @@ fn appends(messages: &[Message]) -> Vec<&AppendEntries> {
 }
 
 #[test]
-fn a_command_is_applied_everywhere_in_order() {
+fn command_is_applied_in_order_on_all_servers() {
     let mut cluster = Cluster::new(3);
     cluster.elect(2);
     for command in ["a", "b", "c"] {
@@ -35,7 +35,7 @@ fn a_command_is_applied_everywhere_in_order() {
 }
 
 #[test]
-fn commands_that_wait_share_a_write_and_a_message() {
+fn queued_commands_share_a_write_and_a_message() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.sync = false;
@@ -49,7 +49,7 @@ fn commands_that_wait_share_a_write_and_a_message() {
 }
 
 #[test]
-fn entries_leave_while_the_leader_writes_them() {
+fn entries_are_sent_while_leader_syncs() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.sync = false;
@@ -60,7 +60,7 @@ fn entries_leave_while_the_leader_writes_them() {
 }
 
 #[test]
-fn an_entry_counts_only_where_it_is_durable() {
+fn commit_counts_only_durable_copies() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.sync = false;
@@ -84,7 +84,7 @@ fn an_entry_counts_only_where_it_is_durable() {
 
 /// Figure 8: an entry of an earlier term on a majority is not committed by counting.
 #[test]
-fn an_old_terms_entry_is_committed_only_by_one_of_the_leaders_own() {
+fn old_term_entry_commits_only_with_current_term_entry() {
     let mut cluster = Cluster::with_logs(&[&[1, 2], &[1, 2], &[1], &[1], &[1, 3]], |config| {
         config.check_quorum = false;
         config.append_bytes_max = 1;
@@ -139,7 +139,7 @@ fn every_log_of_figure_7_is_repaired() {
 }
 
 #[test]
-fn backtracking_skips_whole_terms() {
+fn backtracking_skips_terms() {
     let (mut leader, mut follower) = (vec![1; 10], vec![1; 10]);
     leader.extend([5; 500]);
     follower.extend([2; 200]);
@@ -158,7 +158,7 @@ fn backtracking_skips_whole_terms() {
 
 /// A late AppendEntries that matches must not remove what came after it.
 #[test]
-fn a_late_request_removes_nothing() {
+fn stale_append_truncates_nothing() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.propose(1, "a");
@@ -176,7 +176,7 @@ fn a_late_request_removes_nothing() {
 /// An answer that says no more than what the request built on makes the leader send the request's
 /// entries anew, while they are being written.
 #[test]
-fn what_mends_a_log_is_sent_once() {
+fn repair_entries_are_sent_once() {
     let mut cluster = Cluster::with_logs(&[&[1, 1, 2, 2], &[1], &[1, 1]], |_| {});
     cluster.time_out(1);
     cluster.drain();
@@ -195,7 +195,7 @@ fn what_mends_a_log_is_sent_once() {
 }
 
 #[test]
-fn a_lost_request_is_found_and_sent_again() {
+fn lost_append_is_detected_and_resent() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.propose(1, "a");
@@ -211,7 +211,7 @@ fn a_lost_request_is_found_and_sent_again() {
 }
 
 #[test]
-fn repeated_and_reordered_messages_do_no_harm() {
+fn duplicated_and_reordered_messages_are_harmless() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     for command in ["a", "b", "c", "d"] {
@@ -241,7 +241,7 @@ fn repeated_and_reordered_messages_do_no_harm() {
 /// A server that comes back with less than it acknowledged has lost its vote as well, perhaps
 /// (etcd #21178).
 #[test]
-fn a_server_that_lost_what_it_acknowledged_stops() {
+fn server_with_lost_acknowledged_log_stops() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let proposed = cluster.propose(1, "a");
@@ -262,7 +262,7 @@ fn a_server_that_lost_what_it_acknowledged_stops() {
 /// What it has on its disk reaches its state machine when it hears that it is committed, although nothing new comes
 /// with that.
 #[test]
-fn a_server_that_restarts_applies_what_it_has_when_it_hears_that_it_is_committed() {
+fn heartbeat_commits_restored_entries() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.propose(1, "a");
@@ -294,7 +294,7 @@ fn malformed_entries_are_ignored() {
 }
 
 #[test]
-fn replacing_a_committed_entry_stops_the_server() {
+fn overwriting_committed_entry_stops_server() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.propose(1, "a");
@@ -337,7 +337,7 @@ fn proposals_are_refused_with_a_reason() {
 }
 
 #[test]
-fn what_is_on_the_way_to_a_follower_is_bounded() {
+fn in_flight_entries_are_bounded() {
     let mut cluster = Cluster::configured(3, |config| {
         config.append_bytes_max = 1;
         config.in_flight_messages_max = 4;
@@ -352,8 +352,8 @@ fn what_is_on_the_way_to_a_follower_is_bounded() {
 }
 
 #[test]
-fn a_follower_far_behind_is_served_from_the_durable_log() {
-    let mut cluster = Cluster::configured(3, |config| config.window_bytes_max = 0);
+fn lagging_follower_is_served_from_disk() {
+    let mut cluster = Cluster::configured(3, |config| config.log_cache_bytes_max = 0);
     cluster.elect(1);
     for _ in 0..20 {
         cluster.propose(1, "x");
@@ -376,8 +376,8 @@ fn a_follower_far_behind_is_served_from_the_durable_log() {
 }
 
 #[test]
-fn a_state_machine_far_behind_is_served_from_the_durable_log() {
-    let mut cluster = Cluster::configured(1, |config| config.window_bytes_max = 0);
+fn lagging_state_machine_is_served_from_disk() {
+    let mut cluster = Cluster::configured(1, |config| config.log_cache_bytes_max = 0);
     cluster.elect(1);
     for _ in 0..20 {
         cluster.propose(1, "x");
@@ -401,8 +401,8 @@ fn a_state_machine_far_behind_is_served_from_the_durable_log() {
 }
 
 #[test]
-fn wrong_entries_from_the_durable_log_stop_the_server() {
-    let mut cluster = Cluster::configured(1, |config| config.window_bytes_max = 0);
+fn wrong_fetched_entries_stop_server() {
+    let mut cluster = Cluster::configured(1, |config| config.log_cache_bytes_max = 0);
     cluster.elect(1);
     cluster.propose(1, "x");
     cluster.deliver();
@@ -422,7 +422,7 @@ fn wrong_entries_from_the_durable_log_stop_the_server() {
 
 /// A follower's refusal is contact, too (redpanda PR 30817).
 #[test]
-fn a_refused_request_is_contact_with_the_leader() {
+fn rejected_append_counts_as_leader_contact() {
     let mut cluster = Cluster::new(3);
     cluster.pass(Duration::from_millis(500));
     let request = AppendEntries {
@@ -443,7 +443,7 @@ fn a_refused_request_is_contact_with_the_leader() {
 
 /// What it acknowledged to this server's earlier leadership may have been replaced since.
 #[test]
-fn an_acknowledgement_of_an_earlier_term_counts_for_nothing() {
+fn ack_from_earlier_term_is_ignored() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);

@@ -11,7 +11,7 @@ fn fill(cluster: &mut Cluster, full: &[u64]) {
     cluster.full = full.iter().copied().collect();
     let now = cluster.now;
     for id in cluster.servers.keys().copied().collect::<Vec<_>>() {
-        cluster.raft(id).disk_full(full.contains(&id), now);
+        cluster.raft(id).set_disk_full(full.contains(&id), now);
     }
 }
 
@@ -28,7 +28,7 @@ fn beats(cluster: &mut Cluster, leader: u64, times: usize) {
 }
 
 #[test]
-fn a_leader_without_room_hands_over_to_one_with_room() {
+fn full_leader_transfers() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);
@@ -52,7 +52,7 @@ fn a_leader_without_room_hands_over_to_one_with_room() {
 
 /// All have everything, so any of them would do, but one of them does not take over.
 #[test]
-fn a_leader_without_room_does_not_insist_on_an_heir() {
+fn full_leader_changes_unresponsive_target() {
     for (dead, deaf) in [(2, 0), (3, 0), (4, 0), (5, 0), (0, 2), (0, 3), (0, 4), (0, 5)] {
         let mut cluster = Cluster::new(5);
         cluster.elect(1);
@@ -73,7 +73,7 @@ fn a_leader_without_room_does_not_insist_on_an_heir() {
 
 /// Whoever else stood could not be elected, and would only depose the one who can serve reads.
 #[test]
-fn a_leader_stays_if_too_few_have_room() {
+fn full_leader_stays_without_quorum() {
     for full in [&[1, 2][..], &[1, 2, 3]] {
         let mut cluster = Cluster::new(3);
         cluster.elect(1);
@@ -96,7 +96,7 @@ fn a_leader_stays_if_too_few_have_room() {
 }
 
 #[test]
-fn a_follower_without_room_promises_nothing() {
+fn full_follower_acknowledges_nothing() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);

@@ -11,7 +11,7 @@ fn exchange(cluster: &mut Cluster, rounds: usize, allow: impl Fn(u64, u64, &Mess
     for _ in 0..rounds {
         cluster.pass(Duration::from_millis(20));
         let now = cluster.now;
-        cluster.raft(1).elapse(now);
+        cluster.raft(1).tick(now);
         cluster.drain();
         for (from, to, message) in std::mem::take(&mut cluster.mail) {
             if allow(from, to, &message) {
@@ -176,7 +176,7 @@ fn reports_of_an_unreachable_follower_cause_no_messages() {
                 cluster.deliver_where(|_, to, _| to != 3);
                 let now = cluster.now;
                 if reports {
-                    cluster.raft(1).unreachable(NodeId(3), now);
+                    cluster.raft(1).report_unreachable(NodeId(3), now);
                 }
             }
         }

@@ -24,7 +24,7 @@ pub fn one_behind(configure: fn(&mut raft_core::Config)) -> Cluster {
 }
 
 pub fn in_small_pieces(config: &mut raft_core::Config) {
-    config.snapshot_piece_bytes_max = 1;
+    config.snapshot_chunk_bytes_max = 1;
 }
 
 pub fn pieces(cluster: &mut Cluster) -> usize {
@@ -34,7 +34,7 @@ pub fn pieces(cluster: &mut Cluster) -> usize {
 }
 
 #[test]
-fn a_follower_whose_entries_are_gone_gets_a_snapshot_and_then_entries() {
+fn compacted_follower_gets_snapshot_then_entries() {
     let mut cluster = one_behind(|_| {});
     cluster.settle(1);
     cluster.propose(1, "d");
@@ -48,7 +48,7 @@ fn a_follower_whose_entries_are_gone_gets_a_snapshot_and_then_entries() {
 }
 
 #[test]
-fn what_is_retained_spares_a_snapshot() {
+fn retained_entries_avoid_snapshot() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     for command in ABC {
@@ -62,7 +62,7 @@ fn what_is_retained_spares_a_snapshot() {
 }
 
 #[test]
-fn a_snapshot_comes_in_pieces_one_after_the_other() {
+fn snapshot_chunks_are_sent_in_order() {
     let mut cluster = one_behind(in_small_pieces);
     let mut most = 0;
     for _ in 0..99 {
@@ -79,7 +79,7 @@ fn a_snapshot_comes_in_pieces_one_after_the_other() {
 
 /// ClickHouse and others begin again from nothing.
 #[test]
-fn a_lost_piece_is_sent_again_and_the_others_are_not() {
+fn only_lost_chunk_is_resent() {
     let mut cluster = one_behind(in_small_pieces);
     let sent = std::cell::Cell::new(0_usize);
     for _ in 0..40 {
@@ -98,12 +98,12 @@ fn a_lost_piece_is_sent_again_and_the_others_are_not() {
 }
 
 #[test]
-fn a_read_of_a_snapshot_is_asked_for_once_however_long_it_takes() {
+fn slow_chunk_read_is_requested_once() {
     let mut cluster = one_behind(in_small_pieces);
     cluster.read_snapshots = false;
     cluster.settle(1);
     let now = cluster.now;
-    cluster.raft(1).unreachable(NodeId(3), now);
+    cluster.raft(1).report_unreachable(NodeId(3), now);
     cluster.settle(1);
     cluster.settle(1);
     let reads = cluster.server(1).snapshot_reads.clone();
@@ -122,10 +122,10 @@ fn a_read_of_a_snapshot_is_asked_for_once_however_long_it_takes() {
     assert_eq!((reads[1].offset, reads[1].snapshot.last), (0, at(5)));
     // The late answer comes to nothing. The other has a whole interval, and is lost.
     let now = cluster.now;
-    cluster.raft(1).snapshot_piece(reads.remove(0), "a".into(), now);
+    cluster.raft(1).provide_snapshot_chunk(reads.remove(0), "a".into(), now);
     let latest = reads.remove(0);
     let piece = Bytes::from_static(b"a");
-    cluster.raft(1).snapshot_piece(latest, piece, now);
+    cluster.raft(1).provide_snapshot_chunk(latest, piece, now);
     cluster.drain();
     let sent = cluster.take_mail(1, 3);
     assert_eq!(sent.len(), 1, "{sent:?}");
@@ -139,7 +139,7 @@ fn a_read_of_a_snapshot_is_asked_for_once_however_long_it_takes() {
 }
 
 #[test]
-fn a_follower_that_restarts_in_between_gets_the_snapshot_from_the_beginning() {
+fn restarted_follower_gets_snapshot_from_start() {
     let mut cluster = one_behind(in_small_pieces);
     let count = std::cell::Cell::new(0);
     cluster.beat(1);
@@ -153,7 +153,7 @@ fn a_follower_that_restarts_in_between_gets_the_snapshot_from_the_beginning() {
 }
 
 #[test]
-fn a_snapshot_is_acknowledged_when_it_is_installed() {
+fn snapshot_is_acked_after_install() {
     let mut cluster = one_behind(|_| {});
     cluster.install = false;
     cluster.settle(1);
@@ -194,7 +194,7 @@ fn nothing_is_applied_while_a_snapshot_is_installed() {
 }
 
 #[test]
-fn a_damaged_snapshot_is_fetched_again() {
+fn damaged_snapshot_is_sent_again() {
     let mut cluster = one_behind(|_| {});
     cluster.install = false;
     cluster.settle(1);
@@ -221,7 +221,7 @@ pub fn at(index: u64) -> LogId {
 }
 
 #[test]
-fn pieces_of_two_snapshots_never_mix() {
+fn chunks_of_two_snapshots_never_mix() {
     let mut cluster = Cluster::new(3);
     for message in [piece(at(5), 1, 4, 0, b"ab"), piece(at(5), 2, 4, 2, b"CD")] {
         cluster.hand_over(1, 2, message);
@@ -236,7 +236,7 @@ fn pieces_of_two_snapshots_never_mix() {
 }
 
 #[test]
-fn repeated_empty_and_overlong_pieces_do_no_harm() {
+fn malformed_chunks_are_ignored() {
     let mut cluster = Cluster::new(3);
     let messages = [
         piece(at(5), 1, 4, 0, b"ab"),
@@ -258,7 +258,7 @@ fn repeated_empty_and_overlong_pieces_do_no_harm() {
 
 /// An old snapshot must not take away what was acknowledged since.
 #[test]
-fn a_snapshot_that_is_behind_changes_nothing() {
+fn stale_snapshot_is_ignored() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     for command in ABC {
@@ -275,7 +275,7 @@ fn a_snapshot_that_is_behind_changes_nothing() {
 
 /// The log goes on behind the snapshot if it holds the snapshot's last entry.
 #[test]
-fn a_snapshot_leaves_what_comes_after_it() {
+fn snapshot_keeps_matching_suffix() {
     let mut cluster = Cluster::with_logs(&[&[1, 1, 1], &[1, 1, 1], &[]], |_| {});
     cluster.hand_over(1, 2, piece(at(2), 1, 1, 0, b"z"));
     cluster.drain();
@@ -285,7 +285,7 @@ fn a_snapshot_leaves_what_comes_after_it() {
 }
 
 #[test]
-fn a_snapshot_replaces_a_log_that_conflicts_with_it() {
+fn snapshot_replaces_conflicting_log() {
     let mut cluster = Cluster::with_logs(&[&[1, 2], &[1, 1, 1], &[2]], |_| {});
     let snapshot = LogId::new(Term(2), LogIndex(2));
     let Message::InstallSnapshot(mut request) = piece(snapshot, 1, 1, 0, b"z") else {
@@ -300,7 +300,7 @@ fn a_snapshot_replaces_a_log_that_conflicts_with_it() {
 
 /// What is committed while a snapshot is installed must not be lost with the log that it replaces.
 #[test]
-fn a_snapshot_that_conflicts_with_what_was_committed_meanwhile_stops_the_server() {
+fn snapshot_conflicting_with_committed_entry_stops_server() {
     let mut cluster = Cluster::with_logs(&[&[1, 1], &[1, 1], &[]], |_| {});
     cluster.install = false;
     let snapshot = LogId::new(Term(2), LogIndex(1));
@@ -328,7 +328,7 @@ fn a_snapshot_that_conflicts_with_what_was_committed_meanwhile_stops_the_server(
 
 /// Whoever is elected has all that is committed, so one of the two is wrong.
 #[test]
-fn a_leader_that_lacks_what_its_snapshot_ends_with_stops() {
+fn leader_lacking_its_snapshots_last_entry_stops() {
     let mut cluster = Cluster::new(3);
     cluster.install = false;
     cluster.hand_over(1, 2, piece(at(5), 1, 1, 0, b"z"));
@@ -345,7 +345,7 @@ fn a_leader_that_lacks_what_its_snapshot_ends_with_stops() {
 
 /// openraft #1808: with a membership that only its own log had, it would count other majorities.
 #[test]
-fn a_snapshot_brings_its_membership_along() {
+fn snapshot_carries_membership() {
     let mut cluster = Cluster::new(3);
     let Message::InstallSnapshot(mut request) = piece(at(5), 1, 1, 0, b"z") else {
         unreachable!("that is what a piece is");
@@ -361,7 +361,7 @@ fn a_snapshot_brings_its_membership_along() {
 
 /// The previous entry is committed, or it would not be gone; it is no conflict.
 #[test]
-fn entries_that_build_on_what_is_compacted_are_accepted() {
+fn append_after_compacted_prefix_is_accepted() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     for command in ABC {
@@ -387,7 +387,7 @@ fn entries_that_build_on_what_is_compacted_are_accepted() {
 }
 
 #[test]
-fn a_leader_that_wants_to_replace_what_is_compacted_is_wrong() {
+fn append_into_compacted_prefix_stops_server() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.propose(1, "a");
@@ -412,7 +412,7 @@ fn a_leader_that_wants_to_replace_what_is_compacted_is_wrong() {
 }
 
 #[test]
-fn a_restart_between_snapshot_and_log_finds_its_way() {
+fn crash_between_snapshot_and_log_recovers() {
     let mut cluster = one_behind(|_| {});
     // The snapshot is durable, and what it means for the log is not.
     cluster.sync = false;
@@ -431,7 +431,7 @@ fn a_restart_between_snapshot_and_log_finds_its_way() {
 /// A learner or follower that got what it needed from somewhere else is not waited for.
 /// A snapshot may be durable before the term in which it came.
 #[test]
-fn a_restart_between_snapshot_and_term_finds_its_way() {
+fn crash_between_snapshot_and_term_recovers() {
     let mut cluster = Cluster::new(3);
     cluster.sync = false;
     cluster.hand_over(1, 2, piece(at(5), 1, 1, 0, b"z"));
@@ -447,7 +447,7 @@ fn a_restart_between_snapshot_and_term_finds_its_way() {
 }
 
 #[test]
-fn a_follower_that_caught_up_otherwise_leaves_the_snapshot_behind() {
+fn caught_up_follower_leaves_snapshot_mode() {
     let mut cluster = one_behind(|_| {});
     cluster.beat(1);
     cluster.deliver_where(|_, _, message| !matches!(message, Message::InstallSnapshot(_)));
@@ -464,7 +464,7 @@ fn a_follower_that_caught_up_otherwise_leaves_the_snapshot_behind() {
 
 /// Found by the campaign: messages overtook each other, and the leader did not see that its log would do.
 #[test]
-fn a_follower_that_reaches_the_log_is_sent_no_more_of_the_snapshot() {
+fn caught_up_follower_gets_no_more_chunks() {
     let mut cluster = Cluster::configured(3, in_small_pieces);
     cluster.elect(1);
     cluster.propose(1, "a");
@@ -489,19 +489,19 @@ fn a_follower_that_reaches_the_log_is_sent_no_more_of_the_snapshot() {
 }
 
 #[test]
-fn a_snapshot_of_what_was_not_applied_stops_the_server() {
+fn snapshot_of_unapplied_entries_stops_server() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let now = cluster.now;
     let last = at(9);
     let snapshot =
         Snapshot { last, membership: Membership::new([NodeId(1)]), identity: 0, size: 0 };
-    cluster.raft(1).snapshot_taken(snapshot, LogIndex(9), now);
+    cluster.raft(1).report_snapshot(snapshot, LogIndex(9), now);
     assert_eq!(cluster.raft(1).stopped(), Some(StopReason::SnapshotNotOfThisLog { last }));
 }
 
 #[test]
-fn a_leader_elected_after_compaction_sends_the_snapshot() {
+fn new_leader_sends_snapshot_after_compaction() {
     let mut cluster = one_behind(|_| {});
     cluster.settle(1);
     cluster.propose(1, "d");
@@ -514,7 +514,7 @@ fn a_leader_elected_after_compaction_sends_the_snapshot() {
     assert_eq!(cluster.raft(1).role(), Role::Leader);
     cluster.settle(1);
     let now = cluster.now;
-    let target = Membership::new([1, 2, 3].map(NodeId)).with_joining([NodeId(4)]);
+    let target = Membership::new([1, 2, 3].map(NodeId)).with_auto_promoted([NodeId(4)]);
     cluster.raft(1).change_membership(target, now).unwrap();
     cluster.settle(1);
     cluster.settle(1);

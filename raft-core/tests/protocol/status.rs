@@ -23,8 +23,8 @@ fn one_behind(configure: fn(&mut raft_core::Config)) -> Cluster {
 }
 
 #[test]
-fn how_much_of_a_snapshot_a_follower_has() {
-    let mut cluster = one_behind(|config| config.snapshot_piece_bytes_max = 1);
+fn status_reports_snapshot_progress() {
+    let mut cluster = one_behind(|config| config.snapshot_chunk_bytes_max = 1);
     assert_eq!(known(&mut cluster, 3).snapshot, None);
     cluster.take_snapshot(1, 0);
     cluster.install = false;
@@ -53,8 +53,8 @@ fn how_much_of_a_snapshot_a_follower_has() {
 }
 
 #[test]
-fn whether_entries_are_read_from_disk_for_a_follower() {
-    let mut cluster = one_behind(|config| config.window_bytes_max = 0);
+fn status_reports_pending_fetch() {
+    let mut cluster = one_behind(|config| config.log_cache_bytes_max = 0);
     assert!(!known(&mut cluster, 3).fetching);
     let mut seen = false;
     for _ in 0..40 {
@@ -77,7 +77,7 @@ fn whether_entries_are_read_from_disk_for_a_follower() {
 }
 
 #[test]
-fn whether_a_learner_has_caught_up() {
+fn status_reports_learner_catch_up() {
     let mut cluster = Cluster::new(3);
     cluster.add(4, Membership::default());
     cluster.elect(1);

@@ -17,7 +17,7 @@ fn propose(cluster: &mut Cluster, id: u64) -> Result<LogId, ProposeError> {
 }
 
 #[test]
-fn a_leader_hands_over_at_once() {
+fn leader_transfers_immediately() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);
@@ -50,7 +50,7 @@ fn leader_chooses_the_target_if_the_caller_does_not() {
 }
 
 #[test]
-fn the_target_is_told_when_it_has_the_whole_log() {
+fn timeout_now_waits_for_full_log() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.propose(1, "a");
@@ -59,7 +59,7 @@ fn the_target_is_told_when_it_has_the_whole_log() {
     cluster.deliver_where(|_, to, _| to != 3);
     assert_eq!(cluster.raft(1).role(), Role::Leader);
     let told = |cluster: &mut Cluster| {
-        let is_told = |event: &Event| matches!(event, Event::ToldToStand { .. });
+        let is_told = |event: &Event| matches!(event, Event::TimeoutNowReceived { .. });
         cluster.server(3).events.iter().any(is_told)
     };
     cluster.beat(1);
@@ -72,7 +72,7 @@ fn the_target_is_told_when_it_has_the_whole_log() {
 }
 
 #[test]
-fn meanwhile_no_commands_are_taken_and_afterwards_they_are() {
+fn proposals_are_rejected_during_transfer() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     transfer(&mut cluster, 1, 3).unwrap();
@@ -82,12 +82,12 @@ fn meanwhile_no_commands_are_taken_and_afterwards_they_are() {
         cluster.beat(1);
         cluster.deliver_where(|from, to, _| from != 3 && to != 3);
     }
-    assert!(cluster.server(1).events.contains(&Event::TransferAbandoned { to }));
+    assert!(cluster.server(1).events.contains(&Event::TransferTimedOut { to }));
     propose(&mut cluster, 1).unwrap();
 }
 
 #[test]
-fn a_word_that_was_lost_is_said_again() {
+fn lost_timeout_now_is_resent() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);
@@ -99,19 +99,19 @@ fn a_word_that_was_lost_is_said_again() {
 }
 
 #[test]
-fn a_word_of_another_term_is_ignored() {
+fn timeout_now_of_other_term_is_ignored() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     for term in [0, 2, 9] {
         let word = TimeoutNow { term: Term(term) };
         cluster.hand_over(1, 2, Message::TimeoutNow(word));
         assert_eq!(cluster.raft(2).role(), Role::Follower);
-        assert_eq!(cluster.ignored(2), Some(IgnoreReason::OtherTerm));
+        assert_eq!(cluster.ignored(2), Some(IgnoreReason::WrongTerm));
     }
 }
 
 #[test]
-fn only_a_voter_can_take_over() {
+fn transfer_target_must_be_voter() {
     let mut cluster = Cluster::new(3);
     cluster.add(4, Membership::default());
     cluster.elect(1);
@@ -121,7 +121,7 @@ fn only_a_voter_can_take_over() {
     cluster.raft(1).change_membership(target, now).unwrap();
     cluster.settle(1);
     assert_eq!(transfer(&mut cluster, 1, 4), Err(TransferError::CannotLead(NodeId(4))));
-    assert_eq!(transfer(&mut cluster, 1, 1), Err(TransferError::LeadsAlready));
+    assert_eq!(transfer(&mut cluster, 1, 1), Err(TransferError::AlreadyLeader));
     let leader = Some(NodeId(1));
     assert_eq!(transfer(&mut cluster, 2, 3), Err(TransferError::NotLeader { leader }));
     let term = cluster.raft(4).term();
@@ -134,7 +134,7 @@ fn only_a_voter_can_take_over() {
 
 /// A server with a handicap leads only if the others do not.
 #[test]
-fn a_server_with_a_handicap_stands_last() {
+fn handicap_delays_election_deadline() {
     let mut cluster = Cluster::configured(3, |config| {
         if config.id != NodeId(2) {
             config.election_handicap = TIMEOUT_MIN;
@@ -147,7 +147,7 @@ fn a_server_with_a_handicap_stands_last() {
 
 /// hashicorp/raft #683: a leader whose disk hangs keeps the others from electing one that works.
 #[test]
-fn a_leader_whose_disk_hangs_steps_down() {
+fn stalled_leader_steps_down() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);
@@ -172,7 +172,7 @@ fn a_leader_whose_disk_hangs_steps_down() {
 
 /// There is no later term, so it would vote twice in this one.
 #[test]
-fn in_the_last_term_nobody_stands_for_whatever_reason() {
+fn max_term_blocks_campaigns() {
     let mut cluster = Cluster::new(3);
     let term = Term(u64::MAX);
     let request = RequestVote { term, last_log: LogId::default(), transfer: true };
@@ -184,7 +184,7 @@ fn in_the_last_term_nobody_stands_for_whatever_reason() {
 }
 
 #[test]
-fn a_server_whose_disk_is_stalled_deposes_nobody() {
+fn stalled_server_ignores_timeout_now() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);

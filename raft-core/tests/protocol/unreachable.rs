@@ -29,18 +29,18 @@ fn settle(cluster: &mut Cluster, leader: u64, there: &[u64]) {
 
 /// Servers 7 and 8 are a slip of the finger.
 #[test]
-fn a_change_to_servers_that_are_nowhere_is_completed_by_starting_them() {
+fn change_to_unreachable_members_completes_when_they_start() {
     let (founders, mut cluster) = ([1, 2, 3], led());
     let committed = cluster.raft(1).commit_index();
     change(&mut cluster, voters(&[3, 7, 8])).unwrap();
     cluster.propose(1, "a");
     settle(&mut cluster, 1, &founders);
     assert_eq!(cluster.raft(1).commit_index(), committed);
-    assert_eq!(change(&mut cluster, voters(&[1, 2, 3])), Err(ChangeError::ChangeUnderWay));
+    assert_eq!(change(&mut cluster, voters(&[1, 2, 3])), Err(ChangeError::ChangeInProgress));
     // The leader gives up, and nobody can be elected.
     cluster.pass(4 * TIMEOUT_MIN);
     let now = cluster.now;
-    cluster.raft(1).elapse(now);
+    cluster.raft(1).tick(now);
     for id in founders {
         cluster.time_out(id);
         cluster.deliver_among(&founders);
@@ -61,9 +61,9 @@ fn a_change_to_servers_that_are_nowhere_is_completed_by_starting_them() {
 }
 
 #[test]
-fn a_server_that_is_nowhere_may_be_asked_to_join_and_does_no_harm() {
+fn unreachable_joining_learner_is_harmless() {
     let (founders, mut cluster) = ([1, 2, 3], led());
-    let target = voters(&founders).with_joining([NodeId(7)]);
+    let target = voters(&founders).with_auto_promoted([NodeId(7)]);
     change(&mut cluster, target).unwrap();
     cluster.propose(1, "a");
     settle(&mut cluster, 1, &founders);

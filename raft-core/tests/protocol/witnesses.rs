@@ -48,7 +48,7 @@ fn somebody_leads(cluster: &mut Cluster, island: &[u64]) -> bool {
 }
 
 #[test]
-fn a_witness_votes_and_keeps_no_payloads() {
+fn witness_votes_without_payloads() {
     let with_witness = || voters(&[1, 2, 3]).with_witnesses([NodeId(3)]);
     let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(3));
     for id in 1..=3 {
@@ -59,7 +59,7 @@ fn a_witness_votes_and_keeps_no_payloads() {
     without(&mut cluster, 1, &[1, 3]);
     assert!(cluster.raft(1).commit_index() >= proposed.index);
     let entry = cluster.server(3).disk.log.last().unwrap();
-    assert_eq!((entry.id, &entry.payload), (proposed, &Payload::Withheld));
+    assert_eq!((entry.id, &entry.payload), (proposed, &Payload::Stripped));
     assert!(cluster.server(3).applied.is_empty());
     // The server that lacks the entry cannot win; the one that has it can.
     assert_eq!(cluster.raft(3).status().election_timer, None);
@@ -80,10 +80,10 @@ fn a_witness_votes_and_keeps_no_payloads() {
 }
 
 #[test]
-fn a_server_that_is_no_witness_takes_no_entries_without_payloads() {
+fn non_witness_rejects_stripped_entries() {
     let mut cluster = Cluster::new(3);
     let mut withheld = entry(1, 1);
-    withheld.payload = Payload::Withheld;
+    withheld.payload = Payload::Stripped;
     let request = AppendEntries {
         term: Term(1),
         prev_log: LogId::default(),
@@ -97,7 +97,7 @@ fn a_server_that_is_no_witness_takes_no_entries_without_payloads() {
 
 /// It could never hand it on, and nobody who lacks it would get its vote.
 #[test]
-fn a_witness_is_never_the_only_one_that_has_an_entry() {
+fn witness_never_holds_only_copy() {
     let mut cluster = led(3);
     without(&mut cluster, 1, &[1, 3]);
     cluster.sync = false;
@@ -112,7 +112,7 @@ fn a_witness_is_never_the_only_one_that_has_an_entry() {
 
 /// It would deny its vote to the others, who are a majority only with it and can do without the entry.
 #[test]
-fn a_witness_gets_nothing_that_the_others_can_do_without() {
+fn witness_gets_no_unneeded_entry() {
     let founders = voters(&[1, 2, 3, 4, 5]).with_witnesses([NodeId(5)]);
     let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(5));
     for id in 1..=5 {
@@ -142,7 +142,7 @@ fn a_witness_gets_nothing_that_the_others_can_do_without() {
 fn led_with_small_window() -> Cluster {
     let mut cluster = Cluster::configured(0, |config| {
         config.witness = config.id == NodeId(5);
-        config.window_bytes_max = 0;
+        config.log_cache_bytes_max = 0;
     });
     for id in 1..=5 {
         cluster.add(id, voters(&[1, 2, 3, 4, 5]).with_witnesses([NodeId(5)]));
@@ -153,7 +153,7 @@ fn led_with_small_window() -> Cluster {
 
 /// Found by the campaign: a new leader fetched entries that the witness lacks but may not have yet.
 #[test]
-fn nothing_is_fetched_that_a_witness_may_not_have() {
+fn witness_fetch_excludes_forbidden_entries() {
     let mut cluster = led_with_small_window();
     for command in ["a", "b", "c"] {
         cluster.propose(1, command);
@@ -210,7 +210,7 @@ fn a_witness_and_a_leader_of_five_may_fail() {
 
 /// Of two servers, one of which is a witness, the one with data is no majority.
 #[test]
-fn a_witness_completes_a_majority_that_there_is_not_without_it() {
+fn witness_completes_quorum() {
     let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(2));
     for id in 1..=2 {
         cluster.add(id, voters(&[1, 2]).with_witnesses([NodeId(2)]));
@@ -223,7 +223,7 @@ fn a_witness_completes_a_majority_that_there_is_not_without_it() {
 
 /// It answers heartbeats, and has no room for what it is sent.
 #[test]
-fn a_witness_stands_in_for_a_server_whose_disk_is_full() {
+fn witness_replaces_full_disk() {
     let mut cluster = led(3);
     cluster.full.insert(2);
     let proposed = cluster.propose(1, "a");
@@ -235,7 +235,7 @@ fn a_witness_stands_in_for_a_server_whose_disk_is_full() {
 
 /// A leader under load dies at any moment, and messages arrive in any order.
 #[test]
-fn no_death_of_a_leader_stops_those_who_are_well() {
+fn leader_crash_never_blocks_remaining_quorum() {
     let mut state = 88_172_645_463_325_252_u64;
     let mut next = |below: u64| {
         state ^= state << 13;
@@ -263,7 +263,7 @@ fn no_death_of_a_leader_stops_those_who_are_well() {
 }
 
 #[test]
-fn a_witness_gets_no_more_than_was_fetched_for_it() {
+fn overlong_fetch_is_cut_for_witness() {
     let mut cluster = led_with_small_window();
     for command in ["a", "b", "c"] {
         cluster.propose(1, command);

@@ -68,7 +68,7 @@ impl World {
                 // Its clock runs ahead, so nobody else's time passes.
                 let id = server(id)?;
                 let deadline = self.deadline(id)?;
-                self.raft_mut(id)?.elapse(deadline);
+                self.raft_mut(id)?.tick(deadline);
                 self.drain(id)
             }
             ["beat", id] => {
@@ -163,7 +163,7 @@ impl World {
             }
             ["unreachable", id, peer] => {
                 let (id, peer) = (server(id)?, NodeId(server(peer)?));
-                self.raft_mut(id)?.unreachable(peer, now);
+                self.raft_mut(id)?.report_unreachable(peer, now);
                 self.drain(id)
             }
             ["snapshot", id, "keep", entries] => self.take_snapshot(server(id)?, number(entries)?),
@@ -371,7 +371,7 @@ pub fn membership(words: &[&str]) -> Result<Membership, String> {
     }
     let [voters, learners, joining, witnesses] = parts.map(|(_, nodes)| nodes);
     let membership = Membership::new(voters).with_learners(learners);
-    Ok(membership.with_joining(joining).with_witnesses(witnesses))
+    Ok(membership.with_auto_promoted(joining).with_witnesses(witnesses))
 }
 
 fn set(config: &mut Config, name: &str, value: &str) -> Result<(), String> {
@@ -387,8 +387,8 @@ fn set(config: &mut Config, name: &str, value: &str) -> Result<(), String> {
         "lease_drift_ppm" => config.lease_drift_ppm = Some(number(value)? as u32),
         "append_bytes_max" => config.append_bytes_max = count()?,
         "in_flight_messages_max" => config.in_flight_messages_max = count()?,
-        "window_bytes_max" => config.window_bytes_max = count()?,
-        "snapshot_piece_bytes_max" => config.snapshot_piece_bytes_max = count()?,
+        "window_bytes_max" => config.log_cache_bytes_max = count()?,
+        "snapshot_piece_bytes_max" => config.snapshot_chunk_bytes_max = count()?,
         _ => return Err(format!("{name} cannot be set")),
     }
     Ok(())

@@ -47,7 +47,7 @@ fn name(file: &Path) -> String {
 }
 
 #[test]
-fn every_transcript_is_what_happens() {
+fn transcripts_match_recorded_traces() {
     let rewrite = std::env::var_os("RAFT_REWRITE").is_some();
     let mut failures = String::new();
     for file in files() {
@@ -75,7 +75,7 @@ fn every_transcript_is_what_happens() {
 
 /// A transcript that nobody can find explains nothing, and a behaviour without one is a promise.
 #[test]
-fn the_documentation_lists_every_transcript() {
+fn documentation_lists_every_transcript() {
     let text = fs::read_to_string(documentation()).unwrap();
     for file in files() {
         let link = format!("(../../raft-core/tests/transcripts/{})", name(&file));
@@ -92,7 +92,7 @@ fn the_documentation_lists_every_transcript() {
 /// has the list.
 #[cfg(feature = "sabotage")]
 #[test]
-fn the_documentation_says_which_broken_rules_are_noticed() {
+fn documentation_lists_detected_disabled_rules() {
     use raft_core::Rule;
 
     let play =

@@ -163,7 +163,7 @@ pub fn entries(entries: &[Entry]) -> String {
             Payload::Noop => format!("{place} empty"),
             Payload::Command(command) => format!("{place} {}", text(command)),
             Payload::Membership(membership) => format!("{place} {{{membership}}}"),
-            Payload::Withheld => format!("{place} withheld"),
+            Payload::Stripped => format!("{place} withheld"),
         }
     });
     words.collect::<Vec<_>>().join(", ")

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{
-    Config, Effects, Entry, Fetch, Install, Instant, LogId, LogIndex, Membership, Message, NodeId,
-    Payload, Raft, ReadOutcome, Snapshot,
+    Config, Effects, Entry, Fetch, Instant, LogId, LogIndex, Membership, Message, NodeId, Payload,
+    Raft, ReadOutcome, Snapshot, SnapshotInstall,
 };
 
 use crate::disk::{Disk, Pending};
@@ -56,7 +56,7 @@ pub struct Server {
     arriving: Vec<u8>,
     /// Earlier snapshots that the server is still sending.
     sent_snapshots: Vec<(Snapshot, Bytes)>,
-    install: Option<Install>,
+    install: Option<SnapshotInstall>,
     /// Whether a snapshot that has arrived waits until the transcript says that it is installed.
     pub holds_snapshots: bool,
     pub reads: BTreeMap<u64, ReadOutcome>,
@@ -72,7 +72,7 @@ pub struct Waiting {
 impl World {
     pub fn new(broken: BrokenRule) -> Self {
         let mut template = Config::new(NodeId(0));
-        template.explain = true;
+        template.record_events = true;
         Self {
             servers: BTreeMap::new(),
             mail: Vec::new(),
@@ -175,7 +175,7 @@ impl World {
         if server.raft.is_some() {
             return Err(format!("n{id} runs already"));
         }
-        let restored = server.disk.start(&server.founders, config.window_bytes_max);
+        let restored = server.disk.start(&server.founders, config.log_cache_bytes_max);
         let restored = restored.map_err(|error| format!("n{id}: {error}"))?;
         server.applied = server.disk.commands();
         let raft = Raft::new(config, restored, id, now);
@@ -186,7 +186,7 @@ impl World {
     #[cfg(feature = "sabotage")]
     fn break_rule(&self, config: &mut Config) {
         if let Some(rule) = self.broken {
-            config.broken = config.broken.and(rule);
+            config.disabled_rules = config.disabled_rules.and(rule);
         }
     }
 
@@ -224,17 +224,17 @@ impl World {
             for fetch in effects.fetches.drain(..) {
                 self.fetch(id, fetch)?;
             }
-            for read in effects.snapshot_reads.drain(..) {
+            for read in effects.snapshot_chunk_requests.drain(..) {
                 let server = self.server(id)?;
                 let mut stored = server.disk.snapshot.iter().chain(&server.sent_snapshots);
                 let found = stored.find(|(snapshot, _)| *snapshot == read.snapshot);
                 let (_, data) = found.ok_or("there is no snapshot to read")?;
                 let begin = read.offset as usize;
                 let piece = data.slice(begin..begin + read.bytes);
-                self.raft_mut(id)?.snapshot_piece(read, piece, now);
+                self.raft_mut(id)?.provide_snapshot_chunk(read, piece, now);
             }
             let server = self.server_mut(id)?;
-            for piece in effects.snapshot_pieces.drain(..) {
+            for piece in effects.snapshot_chunks.drain(..) {
                 server.arriving.truncate(piece.offset as usize);
                 server.arriving.extend_from_slice(&piece.data);
             }
@@ -312,7 +312,7 @@ impl World {
     /// Time reaches a server.
     pub fn elapse(&mut self, id: u64) -> Result<(), String> {
         let now = self.now;
-        self.raft_mut(id)?.elapse(now);
+        self.raft_mut(id)?.tick(now);
         self.drain(id)
     }
 
@@ -384,7 +384,7 @@ impl World {
         };
         server.sent_snapshots.extend(server.disk.snapshot.replace((snapshot.clone(), data)));
         let retain_after = LogIndex(index.0.saturating_sub(keep));
-        raft.snapshot_taken(snapshot, retain_after, now);
+        raft.report_snapshot(snapshot, retain_after, now);
         server.sent_snapshots.retain(|(snapshot, _)| raft.needs_snapshot(snapshot));
         self.drain(id)
     }
@@ -413,7 +413,7 @@ impl Server {
         }
         self.disk.snapshot = Some((install.snapshot().clone(), data.into()));
         self.applied = self.disk.commands();
-        raft.snapshot_installed(install.done(), now);
+        raft.snapshot_installed(install.installed(), now);
         Ok(true)
     }
 }

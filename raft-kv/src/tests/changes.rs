@@ -51,7 +51,7 @@ fn gone(revision: i64, key: &str) -> Row {
 }
 
 #[test]
-fn every_change_is_told_in_order() {
+fn watch_returns_changes_in_order() {
     let all = ChangesRequest::new(KeyRange::all(), 1);
     let everything = vec![
         put(2, "a", "1"),
@@ -70,7 +70,7 @@ fn every_change_is_told_in_order() {
 }
 
 #[test]
-fn a_piece_ends_with_a_whole_revision() {
+fn batch_ends_at_revision_boundary() {
     let log = log();
     let mut request = ChangesRequest::new(KeyRange::all(), 1);
     let mut pieces = Vec::new();
@@ -89,7 +89,7 @@ fn a_piece_ends_with_a_whole_revision() {
 }
 
 #[test]
-fn a_change_tells_what_was_there_before() {
+fn change_carries_previous_value() {
     let log = log();
     let request = ChangesRequest::new(KeyRange::all(), 4);
     let plain = log.kv.changes(&request).unwrap();
@@ -108,7 +108,7 @@ fn a_change_tells_what_was_there_before() {
 }
 
 #[test]
-fn who_has_seen_all_waits_and_who_has_seen_more_is_told_so() {
+fn watch_from_future_revision_is_an_error() {
     let log = log();
     let from = |revision| ChangesRequest::new(KeyRange::all(), revision);
     assert_eq!(told(&log, &from(6)), (vec![], 6));

@@ -17,14 +17,14 @@ use crate::{
 
 proptest! {
     #[test]
-    fn commands_come_back(command in command()) {
+    fn commands_roundtrip(command in command()) {
         let bytes = command.encode();
         prop_assert_eq!(bytes.len(), command.encoded_len());
         prop_assert_eq!(Command::decode(bytes), Ok(command));
     }
 
     #[test]
-    fn outcomes_come_back(commands in vec(command(), 1..20)) {
+    fn outcomes_roundtrip(commands in vec(command(), 1..20)) {
         let mut model = Model::new(Capacity { sessions: 3, leases: 3, lease_keys: 2, answer_bytes: 1 << 20 });
         for (index, command) in (1..).zip(commands) {
             let outcome = model.apply(index, &command);
@@ -53,13 +53,13 @@ proptest! {
     }
 
     #[test]
-    fn spans_hold_what_the_range_contains(keys in keys(), key in key()) {
+    fn store_range_matches_key_range(keys in keys(), key in key()) {
         let within = |(from, to): layout::Span, key: &Bytes| from <= *key && *key < to;
         let contained = keys.contains(&key);
         let current = layout::current_key(&key);
-        prop_assert_eq!(within(layout::current_span(&keys), &current), contained);
+        prop_assert_eq!(within(layout::current_range(&keys), &current), contained);
         let version = layout::version_key(&key, Revision { main: i64::MAX, sub: u32::MAX });
-        prop_assert_eq!(within(layout::versions_span(&keys), &version), contained);
+        prop_assert_eq!(within(layout::version_range(&keys), &version), contained);
     }
 
     #[test]
@@ -72,7 +72,7 @@ proptest! {
 }
 
 #[test]
-fn rare_outcomes_come_back() {
+fn rare_outcomes_roundtrip() {
     let mut outcomes: Vec<_> = [
         Malformed::Undecodable,
         Malformed::EmptyKey,
@@ -149,7 +149,7 @@ fn the_bytes_of_leases_in_the_log_are_fixed() {
 /// A replica that knows version 1 alone must stop at what it cannot carry out, not pass over it; and it must not stop at
 /// what it can.
 #[test]
-fn a_command_names_the_earliest_version_that_says_all_of_it() {
+fn command_uses_minimal_version() {
     let version = |request: Request| Command::new(request).encode()[..2].to_vec();
     let txn = |op: Op, operand| {
         Request::Txn(Txn {

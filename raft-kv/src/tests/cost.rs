@@ -7,7 +7,7 @@ use core::convert::Infallible;
 use bytes::Bytes;
 
 use crate::{
-    Batch, ChangesRequest, Command, Counting, Entry, Grant, KeyRange, Kv, MemoryStore, Order, Put,
+    Batch, ChangesRequest, Command, CountMode, Entry, Grant, KeyRange, Kv, MemoryStore, Order, Put,
     RangeRequest, ReadStore, Request, Revoke, Session, Store,
 };
 
@@ -93,7 +93,7 @@ fn a_session_adds_one_read_and_at_most_three_writes() {
 }
 
 #[test]
-fn reading_a_key_now_is_one_read_and_in_the_past_two() {
+fn latest_read_costs_one_store_read_and_past_two() {
     let mut kv = filled();
     assert!(kv.get(b"key050", None).unwrap().is_some());
     assert_eq!(spent(&mut kv), (1, 0, 0, 0));
@@ -103,17 +103,17 @@ fn reading_a_key_now_is_one_read_and_in_the_past_two() {
 }
 
 #[test]
-fn a_page_reads_no_further_than_its_limit() {
+fn range_with_limit_stops_reading_at_limit() {
     let mut kv = filled();
-    let page = RangeRequest::new(KeyRange::all()).limit(10).counting(Counting::Returned);
+    let page = RangeRequest::new(KeyRange::all()).limit(10).counting(CountMode::Returned);
     assert_eq!(kv.range(&page).unwrap().kvs.len(), 10);
     assert_eq!(spent(&mut kv), (0, 11, 0, 0));
-    kv.range(&page.counting(Counting::WholeRange)).unwrap();
+    kv.range(&page.counting(CountMode::WholeRange)).unwrap();
     assert_eq!(spent(&mut kv), (0, 100, 0, 0));
 }
 
 #[test]
-fn a_lease_costs_a_put_two_reads_and_two_writes_and_a_watch_reads_what_it_returns() {
+fn costs_of_leases_and_watches() {
     let mut kv = filled();
     let apply = |kv: &mut Kv<Metered>, index, request: Request| {
         let entry = Entry::command(index, 1, Command::new(request).encode());

@@ -74,7 +74,7 @@ fn put(index: u64) -> Entry {
 }
 
 #[test]
-fn after_a_failed_commit_nothing_is_applied_until_the_store_is_opened_again() {
+fn failed_commit_blocks_apply_until_reopen() {
     let mut kv = Kv::open(Failing::new(MemoryStore::new())).unwrap();
     kv.apply(put(1)).unwrap();
     kv.store_mut_for_tests().commits_fail = true;
@@ -91,7 +91,7 @@ fn after_a_failed_commit_nothing_is_applied_until_the_store_is_opened_again() {
 }
 
 #[test]
-fn a_failed_read_applies_nothing_and_can_be_tried_again() {
+fn failed_read_applies_nothing_and_is_retryable() {
     let mut kv = Kv::open(Failing::new(MemoryStore::new())).unwrap();
     kv.apply(put(1)).unwrap();
     kv.store_mut_for_tests().reads_left = Cell::new(1);
@@ -108,7 +108,7 @@ fn a_failed_read_applies_nothing_and_can_be_tried_again() {
 
 /// The lease is gone and its keys are gone, or neither is: wherever the revocation fails.
 #[test]
-fn a_revocation_that_fails_midway_removes_nothing() {
+fn failed_revoke_is_atomic() {
     let command =
         |index, request: Request| Entry::command(index, 1, Command::new(request).encode());
     let grant = command(1, Grant { id: 7, ttl: 1 }.into());

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Log, Row};
 use crate::{
-    Counting, Delete, KeyRange, Kv, MemoryStore, Order, Projection, Put, RangeRequest, ReadError,
+    CountMode, Delete, Fields, KeyRange, Kv, MemoryStore, Order, Put, RangeRequest, ReadError,
     RequestResult,
 };
 
@@ -50,7 +50,7 @@ fn every_past_revision_can_be_read() {
 }
 
 #[test]
-fn the_future_and_what_was_before_history_are_errors() {
+fn future_and_pre_history_revisions_are_errors() {
     let mut log = Log::new();
     log.run(Put::new("a", "1"));
     let future = ReadError::FutureRevision { requested: 3, current: 2 };
@@ -75,7 +75,7 @@ fn deleting_nothing_adds_no_revision() {
 }
 
 #[test]
-fn deleting_a_range_is_one_revision_and_returns_what_was_there() {
+fn range_delete_is_one_revision_and_returns_previous_values() {
     let mut log = Log::new();
     for key in ["a", "ab", "b", "c"] {
         log.run(Put::new(key, "v"));
@@ -94,7 +94,7 @@ fn deleting_a_range_is_one_revision_and_returns_what_was_there() {
 }
 
 #[test]
-fn a_put_returns_what_was_there_if_asked() {
+fn put_returns_previous_value_on_request() {
     let mut log = Log::new();
     let previous = |log: &mut Log, put| match log.run(put).result {
         RequestResult::Put(put) => put.prev_kv.map(|kv| kv.value),
@@ -135,7 +135,7 @@ fn ranges_mean_what_they_mean_in_etcd() {
 }
 
 #[test]
-fn limit_order_projection_and_counting() {
+fn range_supports_limit_order_fields_and_count() {
     let mut log = Log::new();
     for key in ["a", "b", "c", "d"] {
         log.run(Put::new(key, "v"));
@@ -149,19 +149,19 @@ fn limit_order_projection_and_counting() {
         let down = log.kv.range(&request.clone().order(Order::Descending)).unwrap();
         let keys: Vec<_> = down.kvs.iter().map(|kv| kv.key.clone()).collect();
         assert_eq!(keys, ["d", "c"]);
-        let page = log.kv.range(&request.clone().counting(Counting::Returned)).unwrap();
+        let page = log.kv.range(&request.clone().counting(CountMode::Returned)).unwrap();
         assert_eq!((page.more, page.count), (true, 2));
         let whole = log.kv.range(&request.clone().limit(3)).unwrap();
         assert_eq!((whole.kvs.len(), whole.more, whole.count), (3, false, 3));
-        let keys = log.kv.range(&request.clone().projection(Projection::Keys)).unwrap();
+        let keys = log.kv.range(&request.clone().projection(Fields::Keys)).unwrap();
         assert!(keys.kvs.iter().all(|kv| kv.value.is_empty() && kv.version == 1));
-        let count = log.kv.range(&request.projection(Projection::Count)).unwrap();
+        let count = log.kv.range(&request.projection(Fields::Count)).unwrap();
         assert_eq!((count.kvs.len(), count.more, count.count), (0, false, 3));
     }
 }
 
 #[test]
-fn fingerprints_tell_states_apart_and_not_paths_of_batching() {
+fn fingerprint_depends_on_state_not_batching() {
     let mut one = Log::new();
     let mut other = Log::new();
     assert_eq!(one.kv.fingerprint(), other.kv.fingerprint());
@@ -213,7 +213,7 @@ fn the_bytes_of_a_store_are_fixed() {
 }
 
 #[test]
-fn an_audit_finds_what_was_lost_or_changed() {
+fn audit_detects_lost_or_changed_records() {
     let mut log = Log::new();
     let session = crate::Session { client: 1, sequence: 1, since: 0 };
     log.apply(&crate::Command::new(Put::new("a", "1")).with_session(session));

@@ -34,18 +34,18 @@ fn keys(log: &Log, id: i64) -> Vec<Bytes> {
     log.kv.view().lease_keys(id, 100).unwrap()
 }
 
-fn hang(key: &'static str, lease: i64) -> Put {
+fn attach(key: &'static str, lease: i64) -> Put {
     Put::new(key, "v").with_lease(lease)
 }
 
 #[test]
-fn a_lease_takes_its_keys_with_it_in_one_revision() {
+fn lease_end_deletes_its_keys_in_one_revision() {
     let mut log = Log::new();
     let lease = grant(&mut log, 7);
     assert_eq!((lease.id, lease.ttl, lease.granted_at), (7, 10, 1));
     assert_eq!(log.kv.revision(), 1, "a grant changes no key");
     for key in ["b", "a", "c"] {
-        log.run(hang(key, 7));
+        log.run(attach(key, 7));
     }
     log.run(Put::new("other", "v"));
     assert_eq!(keys(&log, 7), ["a", "b", "c"]);
@@ -69,7 +69,7 @@ fn a_lease_takes_its_keys_with_it_in_one_revision() {
 }
 
 #[test]
-fn a_lease_without_keys_ends_without_a_revision() {
+fn empty_lease_ends_without_revision() {
     let mut log = Log::new();
     grant(&mut log, 7);
     assert_eq!(log.run(Revoke::new(7)).revision, 1);
@@ -77,18 +77,18 @@ fn a_lease_without_keys_ends_without_a_revision() {
 }
 
 #[test]
-fn a_key_hangs_on_the_lease_of_its_last_put_alone() {
+fn key_is_attached_to_last_lease_only() {
     let mut log = Log::new();
     grant(&mut log, 1);
     grant(&mut log, 2);
-    log.run(hang("moved", 1));
-    log.run(hang("moved", 2));
-    log.run(hang("freed", 1));
+    log.run(attach("moved", 1));
+    log.run(attach("moved", 2));
+    log.run(attach("freed", 1));
     log.run(Put::new("freed", "v"));
-    log.run(hang("deleted", 1));
+    log.run(attach("deleted", 1));
     log.run(Delete::new(KeyRange::key("deleted")));
-    log.run(hang("again", 1));
-    log.run(hang("again", 1));
+    log.run(attach("again", 1));
+    log.run(attach("again", 1));
     assert_eq!((keys(&log, 1), keys(&log, 2)), (vec!["again".into()], vec!["moved".into()]));
     log.run(Revoke::new(1));
     let left: Vec<_> = log.all(None).into_iter().map(|row| row.0).collect();
@@ -96,17 +96,17 @@ fn a_key_hangs_on_the_lease_of_its_last_put_alone() {
 }
 
 #[test]
-fn nothing_hangs_on_a_lease_that_is_not_there() {
+fn put_with_missing_lease_is_rejected() {
     let mut log = Log::new();
     grant(&mut log, 1);
     let missing = Rejection::LeaseNotFound { id: 2 };
-    assert_eq!(refused(&mut log, hang("a", 2)), missing);
+    assert_eq!(refused(&mut log, attach("a", 2)), missing);
     let txn = |success, failure| Txn {
         compare: vec![Compare::key("a", Relation::Equal, Operand::Version(0))],
         success,
         failure,
     };
-    let ops = |lease| vec![Op::Put(Put::new("a", "1")), Op::Put(hang("b", lease))];
+    let ops = |lease| vec![Op::Put(Put::new("a", "1")), Op::Put(attach("b", lease))];
     assert_eq!(refused(&mut log, txn(ops(2), vec![])), missing);
     // The side that is not taken does not matter.
     assert_eq!(log.run(txn(ops(1), ops(2))).revision, 2);
@@ -115,10 +115,10 @@ fn nothing_hangs_on_a_lease_that_is_not_there() {
 }
 
 #[test]
-fn what_a_key_hangs_on_can_be_compared() {
+fn lease_of_key_can_be_compared() {
     let mut log = Log::new();
     grant(&mut log, 5);
-    log.run(hang("a", 5));
+    log.run(attach("a", 5));
     for (key, lease, holds) in [("a", 5, true), ("a", 4, false), ("b", 0, true)] {
         let txn = Txn {
             compare: vec![Compare::key(key, Relation::Equal, Operand::Lease(lease))],
@@ -129,7 +129,7 @@ fn what_a_key_hangs_on_can_be_compared() {
 }
 
 #[test]
-fn a_number_is_one_lease_at_a_time() {
+fn lease_id_is_unique() {
     let mut log = Log::new();
     grant(&mut log, -3);
     let twice = Grant { id: -3, ttl: 1 };
@@ -140,7 +140,7 @@ fn a_number_is_one_lease_at_a_time() {
 
 /// Whoever still keeps an earlier lease alive must not keep a later one alive by mistake.
 #[test]
-fn a_chosen_number_was_never_chosen_before() {
+fn allocated_lease_id_is_never_reused() {
     let mut log = Log::new();
     grant(&mut log, 2);
     assert_eq!(grant(&mut log, 0).id, 3, "2 is taken");
@@ -156,7 +156,7 @@ fn a_chosen_number_was_never_chosen_before() {
 }
 
 #[test]
-fn a_lease_lives_for_a_second_at_least_and_not_for_ever() {
+fn lease_ttl_is_bounded() {
     for (ttl, is_valid) in [
         (i64::MIN, false),
         (0, false),
@@ -177,7 +177,7 @@ fn a_lease_lives_for_a_second_at_least_and_not_for_ever() {
 }
 
 #[test]
-fn there_are_only_so_many_leases() {
+fn lease_count_is_bounded() {
     let capacity = Capacity { sessions: 1, leases: 2, lease_keys: 1, answer_bytes: 1 << 20 };
     let mut log = Log { kv: Kv::open_with(MemoryStore::new(), capacity).unwrap() };
     grant(&mut log, 0);
@@ -191,12 +191,12 @@ fn there_are_only_so_many_leases() {
 /// A leader may find that a lease is over, and be replaced before that is in the log; or the lease is gone by then, and
 /// there is another one of the same number.
 #[test]
-fn an_expiry_holds_in_its_term_and_for_its_lease_alone() {
+fn expiry_is_valid_only_in_its_term_for_its_lease() {
     let mut log = Log::new();
     let old = grant(&mut log, 7);
     log.run(Revoke::new(7));
     let lease = grant(&mut log, 7);
-    log.run(hang("a", 7));
+    log.run(attach("a", 7));
     let expired = |term, lease: Lease| Revoke {
         id: 7,
         expiry: Some(Expiry { term, granted_at: lease.granted_at }),
@@ -211,7 +211,7 @@ fn an_expiry_holds_in_its_term_and_for_its_lease_alone() {
 }
 
 #[test]
-fn a_retry_of_a_grant_is_answered_alike_and_grants_nothing() {
+fn retried_grant_is_idempotent() {
     let mut log = Log::new();
     let session = Session { client: 1, sequence: 1, since: 0 };
     let command = Command::new(Grant { id: 0, ttl: 10 }).with_session(session);
@@ -224,7 +224,7 @@ fn a_retry_of_a_grant_is_answered_alike_and_grants_nothing() {
 }
 
 #[test]
-fn leases_are_told_apart_by_fingerprints() {
+fn fingerprint_covers_leases() {
     let mut logs: Vec<Log> = (0..4).map(|_| Log::new()).collect();
     grant(&mut logs[1], 1);
     grant(&mut logs[2], 2);
@@ -237,7 +237,7 @@ fn leases_are_told_apart_by_fingerprints() {
 
 /// An older program can take back a store that knows nothing of leases, and must not open another one.
 #[test]
-fn the_format_is_raised_by_the_first_lease_and_not_before() {
+fn first_lease_upgrades_format() {
     let format = |log: &Log| {
         let store = log.kv.store();
         let (_, record) = store.iter().find(|(key, _)| &key[..] == b"\0f").unwrap();
@@ -272,7 +272,7 @@ fn the_bytes_of_a_store_with_leases_are_fixed() {
     let mut log = Log::new();
     grant(&mut log, 0);
     grant(&mut log, -2);
-    log.run(hang("k", -2));
+    log.run(attach("k", -2));
     let pairs: Vec<_> = { log.kv.store().iter() }
         .map(|(key, value)| std::format!("{}: {}", key.escape_ascii(), value.escape_ascii()))
         .collect();
@@ -295,11 +295,11 @@ fn the_bytes_of_a_store_with_leases_are_fixed() {
 }
 
 #[test]
-fn an_audit_misses_no_part_of_a_lease() {
+fn audit_covers_every_lease_record() {
     let mut log = Log::new();
     grant(&mut log, 1);
     grant(&mut log, 2);
-    log.run(hang("a", 1));
+    log.run(attach("a", 1));
     let pairs: Vec<_> =
         { log.kv.store().iter() }.map(|(key, value)| (key.clone(), value.clone())).collect();
     let is_found =

@@ -28,7 +28,7 @@ fn two_leases() -> Log {
     log
 }
 
-fn hang(key: &'static str, lease: i64) -> Put {
+fn attach(key: &'static str, lease: i64) -> Put {
     Put::new(key, "v").with_lease(lease)
 }
 
@@ -68,26 +68,26 @@ fn counted(log: &Log) -> Vec<Option<u8>> {
 }
 
 #[test]
-fn only_so_many_keys_hang_on_a_lease() {
+fn lease_key_limit_is_enforced() {
     let mut log = two_leases();
-    log.run(hang("a", 7));
-    log.run(hang("b", 7));
+    log.run(attach("a", 7));
+    log.run(attach("b", 7));
     assert_eq!(counted(&log), [Some(2), Some(0)]);
-    assert_crowded(&mut log, 7, hang("c", 7));
+    assert_crowded(&mut log, 7, attach("c", 7));
     // What hangs there may be written again, and there is another lease.
-    log.run(hang("a", 7));
-    log.run(hang("c", 8));
-    assert_crowded(&mut log, 7, hang("c", 7));
+    log.run(attach("a", 7));
+    log.run(attach("c", 8));
+    assert_crowded(&mut log, 7, attach("c", 7));
     assert_eq!(counted(&log), [Some(2), Some(1)]);
     // A key that goes, or moves, or hangs on nothing any more, makes room.
     log.run(Delete::new(KeyRange::key("a")));
-    log.run(hang("c", 7));
-    assert_crowded(&mut log, 7, hang("d", 7));
-    log.run(hang("c", 8));
-    log.run(hang("d", 7));
-    assert_crowded(&mut log, 7, hang("e", 7));
+    log.run(attach("c", 7));
+    assert_crowded(&mut log, 7, attach("d", 7));
+    log.run(attach("c", 8));
+    log.run(attach("d", 7));
+    assert_crowded(&mut log, 7, attach("e", 7));
     log.run(Put::new("d", "v"));
-    log.run(hang("e", 7));
+    log.run(attach("e", 7));
     assert_eq!((keys(&log, 7), keys(&log, 8)), (vec!["b".into(), "e".into()], vec!["c".into()]));
     assert_eq!(counted(&log), [Some(2), Some(1)]);
     log.run(Delete::new(KeyRange::all()));
@@ -97,17 +97,17 @@ fn only_so_many_keys_hang_on_a_lease() {
 }
 
 #[test]
-fn a_transaction_that_hangs_too_many_keys_on_a_lease_does_nothing_at_all() {
+fn txn_over_lease_key_limit_has_no_effect() {
     let mut log = two_leases();
-    log.run(hang("a", 7));
-    let more = [hang("b", 7), hang("free", 0), hang("c", 7)].map(Op::Put);
+    log.run(attach("a", 7));
+    let more = [attach("b", 7), attach("free", 0), attach("c", 7)].map(Op::Put);
     assert_crowded(&mut log, 7, txn(more.clone()));
     // Deletes come first or last: it is the same.
     let mut deletes = vec![delete(KeyRange::key("a"))];
     deletes.extend(more.clone());
     log.run(txn(deletes));
     assert_eq!(keys(&log, 7), ["b", "c"]);
-    let mut deletes = [hang("d", 7), hang("e", 7)].map(Op::Put).to_vec();
+    let mut deletes = [attach("d", 7), attach("e", 7)].map(Op::Put).to_vec();
     deletes.push(delete(KeyRange::between("b", "d")));
     // Two deletes that meet take a key off once.
     deletes.push(delete(KeyRange::key("c")));
@@ -117,10 +117,10 @@ fn a_transaction_that_hangs_too_many_keys_on_a_lease_does_nothing_at_all() {
     assert_crowded(
         &mut log,
         7,
-        txn(meet.into_iter().chain([hang("f", 7), hang("g", 7)].map(Op::Put))),
+        txn(meet.into_iter().chain([attach("f", 7), attach("g", 7)].map(Op::Put))),
     );
     // What is deleted elsewhere makes no room here.
-    let elsewhere = [delete(KeyRange::key("free")), Op::Put(hang("f", 7))];
+    let elsewhere = [delete(KeyRange::key("free")), Op::Put(attach("f", 7))];
     assert_crowded(&mut log, 7, txn(elsewhere));
     // The side that is not taken does not matter.
     let other_side = Txn { failure: more.to_vec(), ..Txn::default() };
@@ -130,23 +130,23 @@ fn a_transaction_that_hangs_too_many_keys_on_a_lease_does_nothing_at_all() {
 #[test]
 fn full_leases_can_exchange_keys_in_one_transaction() {
     let mut log = two_leases();
-    log.run(txn([hang("a", 7), hang("b", 7), hang("c", 8), hang("d", 8)].map(Op::Put)));
-    assert_crowded(&mut log, 8, txn([hang("a", 8), hang("b", 7)].map(Op::Put)));
-    log.run(txn([hang("a", 8), hang("c", 7), hang("d", 8)].map(Op::Put)));
+    log.run(txn([attach("a", 7), attach("b", 7), attach("c", 8), attach("d", 8)].map(Op::Put)));
+    assert_crowded(&mut log, 8, txn([attach("a", 8), attach("b", 7)].map(Op::Put)));
+    log.run(txn([attach("a", 8), attach("c", 7), attach("d", 8)].map(Op::Put)));
     assert_eq!(keys(&log, 7), ["b", "c"]);
     assert_eq!(keys(&log, 8), ["a", "d"]);
     assert_eq!(counted(&log), [Some(2), Some(2)]);
     // Of several leases the first by its number is named.
-    let both = [hang("e", 8), hang("f", 7)].map(Op::Put);
+    let both = [attach("e", 8), attach("f", 7)].map(Op::Put);
     assert_crowded(&mut log, 7, txn(both));
 }
 
 #[test]
-fn a_retry_of_a_put_that_was_refused_is_refused_though_there_is_room_since() {
+fn retry_of_rejected_put_stays_rejected() {
     let mut log = two_leases();
-    log.run(txn([hang("a", 7), hang("b", 7)].map(Op::Put)));
+    log.run(txn([attach("a", 7), attach("b", 7)].map(Op::Put)));
     let session = Session { client: 1, sequence: 1, since: 0 };
-    let command = Command::new(hang("c", 7)).with_session(session);
+    let command = Command::new(attach("c", 7)).with_session(session);
     let refused = log.apply(&command);
     assert_eq!(refused, Outcome::Rejected(Rejection::TooManyKeys { lease: 7, max: 2 }));
     log.run(Delete::new(KeyRange::key("a")));
@@ -155,9 +155,9 @@ fn a_retry_of_a_put_that_was_refused_is_refused_though_there_is_room_since() {
 
 /// Entries of one batch see what those before them left.
 #[test]
-fn a_batch_counts_as_its_entries_would_one_by_one() {
+fn batch_counts_like_single_entries() {
     let mut log = two_leases();
-    let puts = ["a", "b", "c", "d"].map(|key| Command::new(hang(key, 7)).encode());
+    let puts = ["a", "b", "c", "d"].map(|key| Command::new(attach(key, 7)).encode());
     let entries = (3..).zip(puts).map(|(index, put)| Entry::command(index, 1, put));
     let outcomes = log.kv.apply_batch(entries).unwrap();
     let is_done = outcomes.iter().map(|it| matches!(it, Outcome::Done(_)));
@@ -166,14 +166,14 @@ fn a_batch_counts_as_its_entries_would_one_by_one() {
 }
 
 #[test]
-fn as_many_keys_as_may_be_go_with_their_lease_in_one_entry() {
+fn full_lease_is_deleted_in_one_entry() {
     let mut log = Log::new();
     log.run(Grant { id: 7, ttl: 10 });
     let put = |number: u64| Op::Put(Put::new(std::format!("{number}"), "").with_lease(7));
     let all = (1..=LEASE_KEYS_MAX).map(put);
     assert_crowded(&mut log, 7, txn(all.clone().chain([put(0)])));
     log.run(txn(all));
-    assert_crowded(&mut log, 7, hang("one more", 7));
+    assert_crowded(&mut log, 7, attach("one more", 7));
     log.run(Revoke::new(7));
     assert_eq!(log.all(None), []);
 }
@@ -187,21 +187,21 @@ fn of_version_2(log: &Log, request: impl Into<Request>) -> Entry {
 
 /// What was carried out without a bound by replicas that knew none is carried out by all.
 #[test]
-fn a_put_of_version_2_has_no_bound() {
+fn version_2_put_has_no_key_limit() {
     let mut log = two_leases();
-    for put in [hang("a", 7), hang("b", 7), hang("c", 7), hang("d", 7)] {
+    for put in [attach("a", 7), attach("b", 7), attach("c", 7), attach("d", 7)] {
         let entry = of_version_2(&log, put);
         assert!(matches!(log.kv.apply(entry), Ok(Outcome::Done(_))));
         log.kv.audit().unwrap();
     }
     assert_eq!(counted(&log), [Some(4), Some(0)]);
     // From then on, whatever adds none may be done, and nothing else.
-    assert_crowded(&mut log, 7, hang("e", 7));
-    log.run(hang("a", 7));
-    log.run(txn([delete(KeyRange::key("b")), Op::Put(hang("e", 7))]));
-    log.run(txn([delete(KeyRange::between("c", "e")), Op::Put(hang("f", 7))]));
+    assert_crowded(&mut log, 7, attach("e", 7));
+    log.run(attach("a", 7));
+    log.run(txn([delete(KeyRange::key("b")), Op::Put(attach("e", 7))]));
+    log.run(txn([delete(KeyRange::between("c", "e")), Op::Put(attach("f", 7))]));
     assert_eq!(keys(&log, 7), ["a", "e", "f"]);
-    assert_crowded(&mut log, 7, hang("g", 7));
+    assert_crowded(&mut log, 7, attach("g", 7));
     log.run(Revoke::new(7));
     assert_eq!(log.all(None), []);
 }
@@ -256,7 +256,7 @@ fn a_store_of_format_2_is_read() {
     // Whatever knew no leases leaves the format alone, and what it takes off a lease.
     log.run(Delete::new(KeyRange::key("k")));
     assert_eq!((counted(&log), format(log.kv.store())), (vec![None, None], 2));
-    log.run(hang("k", -2));
+    log.run(attach("k", -2));
     assert_eq!((counted(&log), format(log.kv.store())), (vec![Some(1), None], 4));
     log.run(Revoke::new(1));
     log.run(Revoke::new(-2));
@@ -265,9 +265,9 @@ fn a_store_of_format_2_is_read() {
 
 /// Its keys are counted when more are to hang on it for the first time, and that is remembered even if they must not.
 #[test]
-fn a_lease_that_was_never_counted_is_counted_once() {
+fn legacy_lease_is_counted_once() {
     let mut log = two_leases();
-    for put in [hang("a", 7), hang("b", 7), hang("c", 7), hang("d", 8)] {
+    for put in [attach("a", 7), attach("b", 7), attach("c", 7), attach("d", 8)] {
         let entry = of_version_2(&log, put);
         log.kv.apply(entry).unwrap();
     }
@@ -275,15 +275,15 @@ fn a_lease_that_was_never_counted_is_counted_once() {
     old.kv.audit().unwrap();
     assert_eq!((counted(&old), format(old.kv.store())), (vec![None, None], 2));
     assert_eq!(old.kv.fingerprint(), log.kv.fingerprint());
-    let entry = of_version_2(&old, hang("d", 7));
+    let entry = of_version_2(&old, attach("d", 7));
     old.kv.apply(entry.clone()).unwrap();
     log.kv.apply(entry).unwrap();
     assert_eq!(counted(&old), [None, None], "nobody had to know");
-    assert_crowded(&mut old, 7, hang("e", 7));
-    assert_crowded(&mut log, 7, hang("e", 7));
+    assert_crowded(&mut old, 7, attach("e", 7));
+    assert_crowded(&mut log, 7, attach("e", 7));
     assert_eq!(counted(&old), [Some(4), None]);
-    old.run(hang("a", 8));
-    log.run(hang("a", 8));
+    old.run(attach("a", 8));
+    log.run(attach("a", 8));
     assert_eq!(counted(&old), [Some(3), Some(1)]);
     assert_eq!(old.kv.store(), log.kv.store());
 }
@@ -291,7 +291,7 @@ fn a_lease_that_was_never_counted_is_counted_once() {
 proptest! {
     /// A replica that has been upgraded does what one does that counted from the beginning.
     #[test]
-    fn a_store_that_never_counted_goes_on_alike(
+    fn store_without_counts_behaves_alike(
         before in vec(step(), 0..30), after in vec(step(), 0..30),
     ) {
         let steps: Vec<_> = before.iter().chain(&after).cloned().collect();

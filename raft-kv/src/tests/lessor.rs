@@ -53,7 +53,7 @@ impl Leader {
 }
 
 #[test]
-fn a_lease_ends_when_nobody_keeps_it_alive() {
+fn lease_expires_without_keep_alive() {
     let mut leader = Leader::new();
     assert_eq!(leader.lessor.deadline(), None);
     leader.grant(1, 10, s(100));
@@ -78,7 +78,7 @@ fn a_lease_ends_when_nobody_keeps_it_alive() {
 }
 
 #[test]
-fn what_has_no_effect_is_asked_for_again() {
+fn unapplied_revokes_are_retried() {
     let mut leader = Leader::new();
     for id in [1, 2, 3] {
         leader.grant(id, 1, s(0));
@@ -92,7 +92,7 @@ fn what_has_no_effect_is_asked_for_again() {
 }
 
 #[test]
-fn a_new_leader_gives_every_lease_all_of_its_time() {
+fn new_leader_extends_all_leases() {
     let mut old = Leader::new();
     old.grant(1, 10, s(0));
     let mut new = Leader::of(old.log, 2, s(9));
@@ -107,7 +107,7 @@ fn a_new_leader_gives_every_lease_all_of_its_time() {
 }
 
 #[test]
-fn an_answer_that_is_repeated_is_no_news() {
+fn duplicate_outcome_is_ignored() {
     let mut leader = Leader::new();
     let session = |sequence| Session { client: 1, sequence, since: 0 };
     let grant = Command::new(Grant { id: 7, ttl: 5 }).with_session(session(1));
@@ -124,7 +124,7 @@ fn an_answer_that_is_repeated_is_no_news() {
 }
 
 #[test]
-fn no_time_is_too_long() {
+fn huge_durations_do_not_overflow() {
     let mut leader = Leader::new();
     leader.grant(1, crate::LEASE_TTL_MAX, Duration::MAX - s(1));
     assert_eq!(leader.lessor.deadline(), Some(Duration::MAX));

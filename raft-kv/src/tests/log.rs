@@ -30,7 +30,7 @@ fn entries_without_commands_advance_the_applied_index_alone() {
 }
 
 #[test]
-fn what_does_not_follow_is_refused_and_changes_nothing() {
+fn non_consecutive_entry_is_rejected() {
     let mut kv = Kv::open(MemoryStore::new()).unwrap();
     assert_eq!(kv.apply_batch([]), Ok(vec![]));
     assert_eq!(kv.store(), &MemoryStore::new());
@@ -55,7 +55,7 @@ fn what_does_not_follow_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_not_a_command_is_refused_and_the_log_goes_on() {
+fn malformed_command_is_rejected_and_apply_continues() {
     let mut kv = Kv::open(MemoryStore::new()).unwrap();
     let whole = Command::new(Put::new("a", "v")).encode();
     let torn = whole.slice(..whole.len() - 1);
@@ -78,7 +78,7 @@ fn a_command_of_a_later_version_stops_the_state_machine() {
 }
 
 #[test]
-fn entries_of_a_batch_see_those_before_them() {
+fn batched_entries_see_earlier_entries() {
     let mut together = Kv::open(MemoryStore::new()).unwrap();
     let mut apart = together.clone();
     let command = |index, command: Command| Entry::command(index, 1, command.encode());
@@ -98,7 +98,7 @@ fn entries_of_a_batch_see_those_before_them() {
 }
 
 #[test]
-fn a_view_of_a_snapshot_stays_where_it_is() {
+fn view_of_snapshot_is_stable() {
     let mut log = Log::new();
     log.run(Put::new("a", "1"));
     let view = View::open(log.kv.store().clone()).unwrap();
@@ -109,7 +109,7 @@ fn a_view_of_a_snapshot_stays_where_it_is() {
 }
 
 #[test]
-fn a_later_format_or_a_foreign_store_is_refused() {
+fn newer_format_or_foreign_store_is_rejected() {
     let store = |key: &'static [u8], value: Bytes| {
         let mut store = MemoryStore::new();
         let mut batch = Batch::default();

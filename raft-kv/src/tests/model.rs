@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::apply::Capacity;
 use crate::{
-    Command, Compare, Counting, DeleteResult, Event, EventKind, Expiry, Grant, GrantResult,
-    KeyRange, KeyValue, Lease, Malformed, Op, OpResult, Operand, Order, Outcome, Projection, Put,
+    Command, Compare, CountMode, DeleteResult, Event, EventKind, Expiry, Fields, Grant,
+    GrantResult, KeyRange, KeyValue, Lease, Malformed, Op, OpResult, Operand, Order, Outcome, Put,
     PutResult, RangeRequest, RangeResponse, Rejection, Relation, Request, RequestResult, Response,
     RevisionChanges, Revoke, RevokeResult, TxnResult,
 };
@@ -368,14 +368,14 @@ fn do_range(state: &State, request: &RangeRequest, revision: i64) -> RangeRespon
         kvs.reverse();
     }
     let in_range = kvs.len();
-    if request.projection == Projection::Count {
+    if request.projection == Fields::Count {
         kvs.clear();
         return RangeResponse { kvs, more: false, count: in_range as u64, revision };
     }
     if let Some(limit) = request.limit {
         kvs.truncate(limit as usize);
     }
-    if request.projection == Projection::Keys {
+    if request.projection == Fields::Keys {
         for kv in &mut kvs {
             kv.value = Bytes::new();
         }
@@ -383,8 +383,8 @@ fn do_range(state: &State, request: &RangeRequest, revision: i64) -> RangeRespon
     RangeResponse {
         more: kvs.len() < in_range,
         count: match request.counting {
-            Counting::WholeRange => in_range as u64,
-            Counting::Returned => kvs.len() as u64,
+            CountMode::WholeRange => in_range as u64,
+            CountMode::Returned => kvs.len() as u64,
         },
         kvs,
         revision,

@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_in_the_log_can_stop_a_replica_but_a_later_version(
+    fn only_a_newer_version_stops_a_replica(
         bytes in vec(any::<u8>(), 0..64),
         step in step(),
         at in any::<prop::sample::Index>(),

@@ -23,7 +23,7 @@ fn is_done(outcome: &Outcome) -> bool {
 }
 
 #[test]
-fn a_retry_returns_the_first_outcome_and_changes_nothing() {
+fn retry_returns_first_outcome() {
     let mut log = Log::new();
     let first = log.apply(&command(7, 1, 0));
     log.run(Put::new("a", "of another client"));
@@ -35,7 +35,7 @@ fn a_retry_returns_the_first_outcome_and_changes_nothing() {
 }
 
 #[test]
-fn a_failed_comparison_is_an_outcome_that_a_retry_gets_too() {
+fn retry_repeats_failed_comparison() {
     let mut log = Log::new();
     let cas = Txn::put_if_unchanged(Put::new("a", "1"), 2);
     let cas = Command::new(cas).with_session(Session { client: 1, sequence: 1, since: 0 });
@@ -47,7 +47,7 @@ fn a_failed_comparison_is_an_outcome_that_a_retry_gets_too() {
 }
 
 #[test]
-fn a_refusal_that_depends_on_the_state_is_final_too() {
+fn retry_repeats_rejection() {
     let mut log = Log::new();
     let read = Txn {
         success: vec![
@@ -65,7 +65,7 @@ fn a_refusal_that_depends_on_the_state_is_final_too() {
 }
 
 #[test]
-fn an_older_sequence_is_stale() {
+fn older_sequence_is_stale() {
     let mut log = Log::new();
     log.apply(&command(7, 1, 0));
     log.apply(&command(7, 5, 0));
@@ -86,7 +86,7 @@ fn clients_do_not_share_sequences() {
 }
 
 #[test]
-fn the_least_recently_used_session_is_forgotten_and_its_retry_refused() {
+fn evicted_session_rejects_retry() {
     let mut log = bounded(2);
     assert!(is_done(&log.apply(&command(1, 1, 0))));
     assert!(is_done(&log.apply(&command(2, 1, 0))));
@@ -104,7 +104,7 @@ fn the_least_recently_used_session_is_forgotten_and_its_retry_refused() {
 }
 
 #[test]
-fn after_the_first_forgotten_session_a_new_one_says_since_when_it_is_new() {
+fn session_since_guards_evicted_sessions() {
     let mut log = bounded(1);
     log.apply(&command(1, 1, 0));
     log.apply(&command(2, 1, 0));
@@ -119,7 +119,7 @@ fn after_the_first_forgotten_session_a_new_one_says_since_when_it_is_new() {
 }
 
 #[test]
-fn an_outcome_too_large_to_keep_is_still_carried_out_once() {
+fn large_outcome_is_applied_once() {
     let mut log = Log::new();
     log.run(Put::new("a", vec![0; SESSION_OUTCOME_BYTES_MAX]));
     let put = Put::new("a", "small").returning_previous();

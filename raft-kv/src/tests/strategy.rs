@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::{
-    Command, Compare, Counting, Delete, Expiry, Grant, KeyRange, Op, Operand, Order, Projection,
-    Put, RangeRequest, Relation, Request, Revoke, Session, Txn,
+    Command, Compare, CountMode, Delete, Expiry, Fields, Grant, KeyRange, Op, Operand, Order, Put,
+    RangeRequest, Relation, Request, Revoke, Session, Txn,
 };
 
 /// Among them those whose order an encoding could get wrong.
@@ -86,8 +86,8 @@ prop_compose! {
         revision in option::of(1..6_i64),
         limit in option::of(0..4_u64),
         order in select(&[Order::Ascending, Order::Descending][..]),
-        projection in select(&[Projection::KeyValues, Projection::Keys, Projection::Count][..]),
-        counting in select(&[Counting::WholeRange, Counting::Returned][..]),
+        projection in select(&[Fields::KeyValues, Fields::Keys, Fields::Count][..]),
+        counting in select(&[CountMode::WholeRange, CountMode::Returned][..]),
     ) -> RangeRequest {
         RangeRequest { keys, revision, limit, order, projection, counting }
     }

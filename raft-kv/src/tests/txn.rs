@@ -51,7 +51,7 @@ fn comparisons_compare() {
 }
 
 #[test]
-fn an_absent_key_has_zeros_for_numbers_and_no_value() {
+fn absent_key_compares_as_zeros() {
     let mut log = Log::new();
     let absent = |relation, operand| Compare::key("a", relation, operand);
     assert!(holds(&mut log, absent(Relation::Equal, Operand::Version(0))));
@@ -63,7 +63,7 @@ fn an_absent_key_has_zeros_for_numbers_and_no_value() {
 }
 
 #[test]
-fn a_comparison_of_a_range_must_hold_for_every_key() {
+fn range_compare_must_hold_for_all_keys() {
     let mut log = Log::new();
     log.run(Put::new("a1", "x"));
     log.run(Put::new("a2", "x"));
@@ -75,7 +75,7 @@ fn a_comparison_of_a_range_must_hold_for_every_key() {
 }
 
 #[test]
-fn all_changes_make_one_revision_and_operations_see_those_before_them() {
+fn txn_is_one_revision_and_ops_see_earlier_ops() {
     let mut log = Log::new();
     log.run(Put::new("gone", "1"));
     let everything = || Op::Range(RangeRequest::new(KeyRange::all()));
@@ -135,7 +135,7 @@ fn compare_and_set_sets_once() {
 }
 
 #[test]
-fn a_key_changed_twice_is_refused_in_either_order() {
+fn key_changed_twice_in_txn_is_rejected() {
     let mut log = Log::new();
     log.run(Put::new("a", "1"));
     let put = || Op::Put(Put::new("a", "2"));
@@ -164,7 +164,7 @@ fn a_key_changed_twice_is_refused_in_either_order() {
 }
 
 #[test]
-fn a_read_in_the_future_refuses_the_whole_transaction() {
+fn future_read_rejects_txn() {
     let mut log = Log::new();
     let txn = Txn {
         success: vec![

@@ -71,7 +71,7 @@ fn a_request_has_a_limit_as_a_whole() {
 }
 
 #[test]
-fn what_no_replica_could_carry_out_is_refused_before_and_after_the_log() {
+fn malformed_request_is_rejected_before_and_after_log() {
     let large =
         Limits { key_bytes_max: usize::MAX, request_bytes_max: usize::MAX, ..Limits::default() };
     let long = || vec![b'k'; KEY_BYTES_MAX + 1];
@@ -103,7 +103,7 @@ fn what_no_replica_could_carry_out_is_refused_before_and_after_the_log() {
 }
 
 #[test]
-fn limits_do_not_decide_about_what_is_in_the_log() {
+fn limits_do_not_apply_to_log_entries() {
     let value = vec![0; Limits::default().value_bytes_max + 1];
     let command = Command::new(Put::new("a", value));
     assert!(command.validate(&Limits::default()).is_err());

@@ -9,7 +9,7 @@ use crate::command::{
     Command, Compare, Delete, Expiry, Grant, Op, Operand, Put, Relation, Request, Revoke, Session,
     Txn,
 };
-use crate::range::{Counting, KeyRange, Projection, RangeRequest};
+use crate::range::{CountMode, Fields, KeyRange, RangeRequest};
 use crate::store::Order;
 
 /// The command language of this version of the crate. Version 2 added leases; since version 3 only so many keys hang on
@@ -431,13 +431,13 @@ impl From<&RangeRequest> for RangeMessage {
             Order::Descending => OrderMessage::Descending,
         };
         let projection = match range.projection {
-            Projection::KeyValues => ProjectionMessage::KeyValues,
-            Projection::Keys => ProjectionMessage::Keys,
-            Projection::Count => ProjectionMessage::Count,
+            Fields::KeyValues => ProjectionMessage::KeyValues,
+            Fields::Keys => ProjectionMessage::Keys,
+            Fields::Count => ProjectionMessage::Count,
         };
         let counting = match range.counting {
-            Counting::WholeRange => CountingMessage::WholeRange,
-            Counting::Returned => CountingMessage::Returned,
+            CountMode::WholeRange => CountingMessage::WholeRange,
+            CountMode::Returned => CountingMessage::Returned,
         };
         Self {
             keys: Some((&range.keys).into()),
@@ -461,13 +461,13 @@ impl RangeMessage {
                 OrderMessage::Descending => Order::Descending,
             },
             projection: match ProjectionMessage::try_from(self.projection).ok()? {
-                ProjectionMessage::KeyValues => Projection::KeyValues,
-                ProjectionMessage::Keys => Projection::Keys,
-                ProjectionMessage::Count => Projection::Count,
+                ProjectionMessage::KeyValues => Fields::KeyValues,
+                ProjectionMessage::Keys => Fields::Keys,
+                ProjectionMessage::Count => Fields::Count,
             },
             counting: match CountingMessage::try_from(self.counting).ok()? {
-                CountingMessage::WholeRange => Counting::WholeRange,
-                CountingMessage::Returned => Counting::Returned,
+                CountingMessage::WholeRange => CountMode::WholeRange,
+                CountingMessage::Returned => CountMode::Returned,
             },
         })
     }

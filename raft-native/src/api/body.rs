@@ -18,9 +18,9 @@ use super::problem::{Kind, Problem};
 const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The body of a request, as far as a value may be long.
-pub(crate) struct Value(pub(crate) Bytes);
+pub(crate) struct RawBody(pub(crate) Bytes);
 
-impl FromRequest<Api> for Value {
+impl FromRequest<Api> for RawBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
@@ -30,9 +30,9 @@ impl FromRequest<Api> for Value {
 }
 
 /// The body of a request that says more than a value.
-pub(crate) struct Document(pub(crate) Bytes);
+pub(crate) struct JsonBody(pub(crate) Bytes);
 
-impl FromRequest<Api> for Document {
+impl FromRequest<Api> for JsonBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_over_the_limit_is_dropped_up_to_a_limit() {
+    async fn oversized_body_is_drained_up_to_limit() {
         for (sent, expected) in [(3, 3), (1000, 66)] {
             let taken = Arc::default();
             let refused = read(chunks(sent, Arc::clone(&taken)), "a value", 1024 * 1024).await;
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_value_at_the_limit_is_taken() {
+    async fn value_at_limit_is_accepted() {
         let taken = Arc::default();
         let value = read(chunks(2, taken), "a value", 2 * 1024 * 1024).await;
         assert!(value.is_ok_and(|bytes| bytes.len() == 2 * 1024 * 1024));

@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use raft_kv::{
-    Command, Delete, KeyRange, KeyValue, Op, OpResult, Projection, Put, RangeRequest,
-    RequestResult, Txn,
+    Command, Delete, Fields, KeyRange, KeyValue, Op, OpResult, Put, RangeRequest, RequestResult,
+    Txn,
 };
 use serde::Serialize;
 
@@ -96,7 +96,7 @@ pub(crate) async fn get(
             response
         }
     };
-    describe(response.headers_mut(), &kv);
+    set_kv_headers(response.headers_mut(), &kv);
     Ok(with_revision(response, revision))
 }
 
@@ -105,9 +105,9 @@ pub(crate) async fn put(
     uri: Uri,
     headers: HeaderMap,
     parameters: Result<Parameters, Problem>,
-    value: Result<body::Value, Problem>,
+    value: Result<body::RawBody, Problem>,
 ) -> Result<Response, Problem> {
-    let body::Value(value) = value?;
+    let body::RawBody(value) = value?;
     parameters?.finish()?;
     let key = key_of(&api, &uri)?;
     let conditions = Conditions::of(&headers)?;
@@ -196,7 +196,7 @@ async fn write_if(
     conditions: &Conditions,
     op: &Op,
 ) -> Result<Conditional, RequestError> {
-    let read = RangeRequest::new(KeyRange::key(key.clone())).projection(Projection::Keys);
+    let read = RangeRequest::new(KeyRange::key(key.clone())).projection(Fields::Keys);
     let Ok(mut expected) = conditions.first_expected() else {
         let found = api.node.read(&read, Consistency::Linearizable).await?;
         let present = found.kvs.into_iter().next();
@@ -249,11 +249,11 @@ pub(crate) async fn list(
     let _place = api.gates.list.enter().await?;
     let mut keys = KeyRange::prefix(prefix.unwrap_or_default());
     if let Some(after) = after {
-        keys.start = keys.start.max(crate::handle::after(&after));
+        keys.start = keys.start.max(crate::handle::key_successor(&after));
     }
     if keys.end.len() > 1 && keys.start >= keys.end {
         // Nothing can be there: only the revision is of interest.
-        let mut nothing = RangeRequest::new(KeyRange::key("-")).projection(Projection::Count);
+        let mut nothing = RangeRequest::new(KeyRange::key("-")).projection(Fields::Count);
         nothing.revision = at_revision;
         let revision = api.node.read(&nothing, consistency).await?.revision;
         let read_at = at_revision.unwrap_or(revision);
@@ -312,7 +312,7 @@ fn condition_failed(present: Option<&KeyValue>, revision: i64) -> Response {
     let detail = format!("the condition does not hold: {is}; nothing was changed, read it again");
     let mut response = Problem::of(Kind::ConditionFailed, detail).into_response();
     if let Some(kv) = present {
-        describe(response.headers_mut(), kv);
+        set_kv_headers(response.headers_mut(), kv);
     }
     with_revision(response, revision)
 }
@@ -327,7 +327,7 @@ fn consistency(wanted: Option<&str>) -> Result<Consistency, Problem> {
     }
 }
 
-fn describe(headers: &mut HeaderMap, kv: &KeyValue) {
+fn set_kv_headers(headers: &mut HeaderMap, kv: &KeyValue) {
     let numbers = [
         (CREATE_REVISION, kv.create_revision),
         (MOD_REVISION, kv.mod_revision),

@@ -28,7 +28,7 @@ use super::{is_grpc, refusal};
 
 /// Bodies and answers that may be in memory.
 const BYTES_MAX: usize = 256 * 1024 * 1024;
-/// No handler keeps more of a body than this; see `body::Document`.
+/// No handler keeps more of a body than this; see `body::JsonBody`.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What the bodies of all requests share.

@@ -80,7 +80,7 @@ fn router(api: Api) -> Result<Router, ClientServerError> {
         .route("/livez", get(cluster::live))
         .route("/readyz", get(cluster::ready))
         .method_not_allowed_fallback(wrong_method)
-        .fallback(page::page_or_nothing)
+        .fallback(page::static_file_or_404)
         .layer(from_fn_with_state(api.clone(), metrics::count))
         .with_state(api.clone());
     let guard = Guard::new(api.node.config());
@@ -98,7 +98,7 @@ async fn wrong_method(request: Request) -> Response {
 }
 
 /// What is said about a path that nothing is at.
-pub(crate) fn nothing_here(request: &Request) -> Response {
+pub(crate) fn not_found(request: &Request) -> Response {
     let path = request.uri().path();
     if is_grpc(request.headers()) && request.method() == Method::POST {
         let status = Status::unimplemented(format!("unknown method: {path}; see reflection"));

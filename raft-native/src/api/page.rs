@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::encoding::{self, Coding};
-use super::nothing_here;
+use super::not_found;
 use super::problem::{Kind, Problem};
 
 /// A file of the page, in all forms in which it is served.
@@ -34,7 +34,7 @@ const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; 
                       img-src 'self' data:; frame-ancestors 'self'; base-uri 'none'; form-action 'self'";
 
 /// A file of the page, or the word that there is nothing.
-pub(crate) async fn page_or_nothing(request: Request) -> Response {
+pub(crate) async fn static_file_or_404(request: Request) -> Response {
     let path = request.uri().path();
     if path == "/playground" {
         return (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, "/playground/")])
@@ -54,7 +54,7 @@ pub(crate) async fn page_or_nothing(request: Request) -> Response {
                 "this program was built without the playground: build it with cargo xtask demo";
             return Problem::of(Kind::PathNotFound, detail).into_response();
         }
-        return nothing_here(&request);
+        return not_found(&request);
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let detail = format!("{} is not possible here", request.method());
@@ -154,7 +154,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        page_or_nothing(request.body(Body::empty()).unwrap()).await
+        static_file_or_404(request.body(Body::empty()).unwrap()).await
     }
 
     fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {

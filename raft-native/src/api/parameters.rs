@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_bytes_and_numbers_and_text() {
+    fn parameters_decode_bytes_numbers_and_text() {
         let mut parameters = Parameters::parse("prefix=a%2Fb+%FF&limit=7&flag&c=%C3%BC").unwrap();
         assert_eq!(parameters.bytes("prefix"), Some(b"a/b \xff".to_vec()));
         assert_eq!(parameters.number("limit").unwrap(), Some(7));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_one_spelling() {
+    fn key_parameter_is_canonical() {
         assert_eq!(decoded("100%25").unwrap(), b"100%");
         for wrong in ["100%", "%", "%1", "%1g", "%%25", "a%ü"] {
             assert!(decoded(wrong).is_err(), "{wrong}");

@@ -82,16 +82,16 @@ struct Pair {
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct TxnResponse {
     revision: i64,
     /// Whether the conditions held.
     succeeded: bool,
-    results: Vec<Effect>,
+    results: Vec<OpOutcome>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Effect {
+enum OpOutcome {
     Put {},
     Get { kv: Option<Item> },
     Delete { deleted: u64 },
@@ -100,9 +100,9 @@ enum Effect {
 pub(crate) async fn execute(
     State(api): State<Api>,
     parameters: Result<Parameters, Problem>,
-    body: Result<body::Document, Problem>,
+    body: Result<body::JsonBody, Problem>,
 ) -> Result<Response, Problem> {
-    let body::Document(body) = body?;
+    let body::JsonBody(body) = body?;
     parameters?.finish()?;
     if body.trim_ascii_start().starts_with(b"[") {
         // It would be taken for the members without their names.
@@ -125,10 +125,10 @@ pub(crate) async fn execute(
         }
         None => return Ok(without_result(revision)),
     };
-    let answer = body::large_json(move || Answer {
+    let answer = body::large_json(move || TxnResponse {
         revision,
         succeeded: txn.succeeded,
-        results: txn.results.into_iter().map(Effect::from).collect(),
+        results: txn.results.into_iter().map(OpOutcome::from).collect(),
     });
     // The transaction is done, whatever becomes of its answer.
     let answer = answer.await.map_err(Problem::with_unknown_outcome)?;
@@ -216,7 +216,7 @@ impl Key {
     }
 }
 
-impl From<OpResult> for Effect {
+impl From<OpResult> for OpOutcome {
     fn from(result: OpResult) -> Self {
         match result {
             OpResult::Put(_) => Self::Put {},

@@ -10,7 +10,7 @@ use raft_sim::history::{Format, parse};
 use raft_sim::linearizability::{Contradiction, Limits, Verdict, check_within, picture};
 use serde_json::json;
 
-use super::{Failure, Output, say};
+use super::{Failure, Output, print_line};
 
 /// What a judged history is told from an unread one by: see the table in docs/verification/linearizability.md.
 const NOT_LINEARIZABLE: u8 = 1;
@@ -74,7 +74,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
         Verdict::GaveUp { key } => Some(key),
     };
     match args.output {
-        Output::Json => say(format_args!(
+        Output::Json => print_line(format_args!(
             "{}",
             json!({
                 "verdict": name,
@@ -86,7 +86,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
             })
         ))?,
         Output::Text => {
-            say(format_args!("{verdict}"))?;
+            print_line(format_args!("{verdict}"))?;
             let (judged, failed) = (history.operations.len(), history.failed);
             print!("{judged} operations were judged");
             if failed > 0 {
@@ -95,9 +95,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
             if history.skipped > 0 {
                 print!("; {} lines are about something else", history.skipped);
             }
-            say("")?;
+            print_line("")?;
             if let Some(page) = page {
-                say(format_args!("drawn in {}", page.display()))?;
+                print_line(format_args!("drawn in {}", page.display()))?;
             }
         }
     }

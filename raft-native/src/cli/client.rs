@@ -157,7 +157,7 @@ fn try_put(args: &PutArgs) -> Result<(), ClientError> {
         }
         request.send(&value[..])
     })?;
-    let revision = checked(answer, &args.key)?.revision();
+    let revision = into_result(answer, &args.key)?.revision();
     match args.client.output {
         Output::Json => print(format_args!("{}", json!({ "revision": revision }))),
         Output::Text => print(format_args!("ok (revision {revision})")),
@@ -200,7 +200,7 @@ fn try_get(args: &GetArgs) -> Result<(), ClientError> {
     let answer = args.client.endpoints()?.ask(Access::Read, |agent, endpoint| {
         agent.get(format!("{}?{query}", key_url(endpoint, &args.key))).call()
     })?;
-    let answer = checked(answer, &args.key)?;
+    let answer = into_result(answer, &args.key)?;
     let (revision, mod_revision) = (answer.revision(), answer.number("x-raft-mod-revision"));
     match args.client.output {
         Output::Json => {
@@ -226,7 +226,7 @@ fn try_delete(args: &DeleteArgs) -> Result<(), ClientError> {
         }
         request.call()
     })?;
-    let revision = checked(answer, &args.key)?.revision();
+    let revision = into_result(answer, &args.key)?.revision();
     match args.client.output {
         Output::Json => print(format_args!("{}", json!({ "deleted": 1, "revision": revision }))),
         Output::Text => print(format_args!("deleted (revision {revision})")),
@@ -248,7 +248,7 @@ fn try_list(args: &ListArgs) -> Result<(), ClientError> {
                 format!("http://{endpoint}/v1/kv?prefix={prefix}&limit={limit}{after}&{query}");
             agent.get(url).call()
         })?;
-        let page = checked(page, &args.prefix)?.json();
+        let page = into_result(page, &args.prefix)?.json();
         let items = page["kvs"].as_array().cloned().unwrap_or_default();
         for item in &items {
             let key = bytes(item, "key");
@@ -295,7 +295,7 @@ fn try_status(args: &StatusArgs) -> Result<(), ClientError> {
     let answer = args.client.endpoints()?.ask(Access::Read, |agent, endpoint| {
         agent.get(format!("http://{endpoint}/v1/cluster")).call()
     })?;
-    let cluster = checked(answer, "")?.json();
+    let cluster = into_result(answer, "")?.json();
     match args.client.output {
         Output::Json => print(format_args!("{cluster}"))?,
         Output::Text => print_members(&cluster)?,
@@ -367,7 +367,7 @@ fn query(stale: bool, revision: Option<u64>) -> String {
 }
 
 /// The answer, or what is wrong, as the node says it.
-fn checked(answer: Answer, key: &str) -> Result<Answer, ClientError> {
+fn into_result(answer: Answer, key: &str) -> Result<Answer, ClientError> {
     match answer.status {
         status if status.is_success() => Ok(answer),
         StatusCode::NOT_FOUND if answer.is_problem("key-not-found") => {

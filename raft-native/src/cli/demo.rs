@@ -7,8 +7,8 @@ use futures_util::future::{join_all, select_all};
 use raft_native::{Address, NodeConfig};
 
 use super::logging::Logging;
-use super::serve::{Served, StopSignal, listen, make_new_files_private, open_files, runtime};
-use super::{Failure, say};
+use super::serve::{RunningNode, StopSignal, listen, make_new_files_private, open_files, runtime};
+use super::{Failure, print_line};
 
 #[derive(Args)]
 pub(crate) struct DemoArgs {
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         }
         let mut nodes = Vec::new();
         for (config, listener) in configs.into_iter().zip(listeners) {
-            nodes.push(Served::start(config, listener, &logging).await?);
+            nodes.push(RunningNode::start(config, listener, &logging).await?);
         }
         greet(&ports)?;
         let failed = select_all(nodes.iter().map(|node| Box::pin(node.failed())));
@@ -57,8 +57,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
                 Err(Failure::Failed(format!("a node stopped: {failure}")))
             }
         };
-        say(format_args!("stopping"))?;
-        join_all(nodes.into_iter().map(Served::shutdown)).await;
+        print_line(format_args!("stopping"))?;
+        join_all(nodes.into_iter().map(RunningNode::shutdown)).await;
         stopped
     });
     drop(directory);
@@ -68,14 +68,19 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
 
 fn greet(ports: &[u16]) -> Result<(), Failure> {
     let first = ports.first().copied().unwrap_or_default();
-    say(format_args!("A cluster of {} nodes is running. Its data is temporary.", ports.len()))?;
-    say("")?;
-    say(format_args!("  dashboard   http://localhost:{first}/"))?;
-    say(format_args!("  playground  http://localhost:{first}/playground/"))?;
+    print_line(format_args!(
+        "A cluster of {} nodes is running. Its data is temporary.",
+        ports.len()
+    ))?;
+    print_line("")?;
+    print_line(format_args!("  dashboard   http://localhost:{first}/"))?;
+    print_line(format_args!("  playground  http://localhost:{first}/playground/"))?;
     for (number, port) in (1..).zip(ports) {
-        say(format_args!("  node{number}       localhost:{port} (REST, gRPC)"))?;
+        print_line(format_args!("  node{number}       localhost:{port} (REST, gRPC)"))?;
     }
-    say("")?;
-    say(format_args!("Try: curl -X PUT --data hello http://localhost:{first}/v1/kv/greeting"))?;
-    say(format_args!("Ctrl-C stops it."))
+    print_line("")?;
+    print_line(format_args!(
+        "Try: curl -X PUT --data hello http://localhost:{first}/v1/kv/greeting"
+    ))?;
+    print_line(format_args!("Ctrl-C stops it."))
 }

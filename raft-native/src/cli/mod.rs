@@ -78,7 +78,7 @@ enum Failure {
 
 /// Runs the command that the process was started with.
 pub(crate) fn run() -> ExitCode {
-    let cli = match Cli::try_parse_from(completed(std::env::args_os())) {
+    let cli = match Cli::try_parse_from(default_to_serve(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
@@ -107,7 +107,7 @@ pub(crate) fn run() -> ExitCode {
 }
 
 /// Adds the command if there are only flags: they start a node.
-fn completed(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+fn default_to_serve(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut args: Vec<_> = args.collect();
     let of_raft_itself = ["-h", "--help", "-V", "--version"];
     let first = args.get(1).and_then(|first| first.to_str());
@@ -118,7 +118,7 @@ fn completed(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
 }
 
 /// Prints a line. A reader that has gone away has seen enough.
-fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
+fn print_line(line: impl std::fmt::Display) -> Result<(), Failure> {
     match writeln!(std::io::stdout(), "{line}") {
         Err(error) if error.kind() != ErrorKindOfIo::BrokenPipe => {
             Err(Failure::Failed(format!("cannot print: {error}")))
@@ -166,15 +166,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn cli_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn flags_alone_start_a_node() {
+    fn flags_without_command_mean_serve() {
         let completed = |args: &[&str]| {
             let args = std::iter::once("raft").chain(args.iter().copied());
-            completed(args.map(OsString::from))
+            default_to_serve(args.map(OsString::from))
         };
         assert_eq!(completed(&["--port", "1"]), ["raft", "serve", "--port", "1"]);
         assert_eq!(completed(&["-p"]), ["raft", "serve", "-p"]);

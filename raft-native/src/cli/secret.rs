@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use raft_native::ClusterSecret;
 
-use super::{Failure, say};
+use super::{Failure, print_line};
 
 #[derive(Args)]
 pub(crate) struct SecretArgs {
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &SecretArgs) -> Result<ExitCode, Failure> {
     let SecretCommand::New { file } = &args.command;
     let secret = ClusterSecret::generate().map_err(|error| Failure::Failed(error.to_string()))?;
     match file {
-        None => say(secret.to_hex())?,
+        None => print_line(secret.to_hex())?,
         Some(path) => {
             let mut options = OpenOptions::new();
             let file = options.write(true).create_new(true).mode(0o600).open(path);

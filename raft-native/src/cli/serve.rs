@@ -79,7 +79,7 @@ fn timeout() -> clap::builder::RangedU64ValueParser {
 }
 
 /// A node that runs, and its server for clients.
-pub(super) struct Served {
+pub(super) struct RunningNode {
     node: Node,
     clients: ClientServer,
 }
@@ -93,7 +93,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         let mut stop = StopSignal::new()?;
         let port = config.advertise.port();
         let listener = listen(&config).await?;
-        let served = Served::start(config, listener, &logging).await?;
+        let served = RunningNode::start(config, listener, &logging).await?;
         logging.print(format_args!("listening at http://localhost:{port}/"));
         tokio::select! {
             () = stop.received() => {
@@ -168,7 +168,7 @@ pub(super) fn open_files(nodes: u16) -> Result<OpenFiles, Failure> {
     OpenFiles::raise_limit(nodes).map_err(|error| Failure::Usage(error.to_string()))
 }
 
-impl Served {
+impl RunningNode {
     pub(super) async fn start(
         config: NodeConfig,
         listener: TcpListener,

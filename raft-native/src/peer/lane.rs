@@ -5,12 +5,12 @@ use quinn::{Connection, RecvStream};
 use raft_core::{Message, NodeId};
 use tokio::sync::{mpsc, watch};
 
-use super::Receiver;
+use super::InboundHandler;
 use super::wire::{self, MESSAGE_BYTES_MAX, WireError};
 
 /// Votes, heartbeats and acknowledgements never wait behind entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Lane {
+pub(crate) enum StreamClass {
     Control,
     Bulk,
 }
@@ -18,7 +18,7 @@ pub(crate) enum Lane {
 /// Messages that wait together leave together, up to this many bytes.
 const BATCH_BYTES: usize = 256 << 10;
 
-impl Lane {
+impl StreamClass {
     fn priority(self) -> i32 {
         match self {
             Self::Control => 1,
@@ -29,7 +29,7 @@ impl Lane {
 
 /// Writes a node's messages to whatever connection there is. While there is none, they are lost.
 pub(crate) async fn write_lane(
-    lane: Lane,
+    lane: StreamClass,
     mut queue: mpsc::Receiver<Message>,
     mut connection: watch::Receiver<Option<Connection>>,
 ) {
@@ -78,7 +78,7 @@ pub(crate) async fn write_lane(
 pub(crate) async fn read_lane(
     from: NodeId,
     mut stream: RecvStream,
-    receiver: impl Receiver,
+    receiver: impl InboundHandler,
 ) -> Result<(), WireError> {
     let mut buffer = BytesMut::new();
     loop {
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_found_however_the_bytes_arrive() {
+    fn frames_are_split_independent_of_chunking() {
         let message =
             |round| Message::HeartbeatResponse(HeartbeatResponse { term: Term(1), round });
         let mut bytes = BytesMut::new();
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_without_end_is_refused() {
+    fn oversized_frame_length_is_rejected() {
         let mut buffer = BytesMut::from(&[0xff; 10][..]);
         assert!(split_message(&mut buffer).is_err());
         let mut buffer = BytesMut::from(&[0xff, 0xff, 0xff, 0xff, 0x0f][..]);

@@ -11,19 +11,21 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::call::{Answer, Call, Question, Reply};
-use super::lane::{Lane, read_lane, write_lane};
-use super::{CLOSED, CallError, HANDSHAKE_TIME_MAX, PeerRefusal, REPLACED, Receiver, peer_of};
+use super::lane::{StreamClass, read_lane, write_lane};
+use super::{
+    CLOSED, CallError, HANDSHAKE_TIME_MAX, InboundHandler, PeerRefusal, REPLACED, peer_of,
+};
 use crate::address::Address;
 use crate::identity::server_name;
-use crate::names::Names;
+use crate::names::NodeNames;
 
 /// One other node.
-pub(crate) struct Link {
+pub(crate) struct PeerConnection {
     pub(crate) address: Address,
     control: mpsc::Sender<Message>,
     bulk: mpsc::Sender<Message>,
     connection: watch::Sender<Option<Connection>>,
-    names: Names,
+    names: NodeNames,
 }
 
 /// Messages that wait for a lane. When there are more, the newest is dropped.
@@ -104,13 +106,13 @@ impl Backoff {
     }
 }
 
-impl Link {
-    pub(crate) fn new(address: Address, names: Names, tasks: &mut JoinSet<()>) -> Self {
+impl PeerConnection {
+    pub(crate) fn new(address: Address, names: NodeNames, tasks: &mut JoinSet<()>) -> Self {
         let (control, control_queue) = mpsc::channel(CONTROL_MAX);
         let (bulk, bulk_queue) = mpsc::channel(BULK_MAX);
         let (connection, watch) = watch::channel(None);
-        tasks.spawn(write_lane(Lane::Control, control_queue, watch.clone()));
-        tasks.spawn(write_lane(Lane::Bulk, bulk_queue, watch));
+        tasks.spawn(write_lane(StreamClass::Control, control_queue, watch.clone()));
+        tasks.spawn(write_lane(StreamClass::Bulk, bulk_queue, watch));
         Self { address, control, bulk, connection, names }
     }
 
@@ -150,11 +152,11 @@ impl Link {
 
     /// Asks for the peer's name, which is for people only. Returns true if the peer answers.
     async fn learn_name(&self, node: NodeId) -> bool {
-        let patience = Duration::from_secs(2);
-        let answer = self.call(&Call::new(Question::Name(true), patience), patience).await;
+        let timeout = Duration::from_secs(2);
+        let answer = self.call(&Call::new(Question::Name(true), timeout), timeout).await;
         match answer.map(|answer| answer.reply) {
             Ok(Some(Reply::Name(name))) => {
-                self.names.learn(node, name);
+                self.names.set(node, name);
                 true
             }
             _ => false,
@@ -166,7 +168,7 @@ impl Link {
         &self,
         endpoint: Endpoint,
         client: watch::Receiver<ClientConfig>,
-        receiver: impl Receiver,
+        receiver: impl InboundHandler,
     ) {
         let node = self.address.node_id();
         let mut backoff = Backoff::default();
@@ -238,7 +240,7 @@ impl Link {
         &self,
         node: NodeId,
         connection: Connection,
-        receiver: impl Receiver,
+        receiver: impl InboundHandler,
         acceptance: Acceptance,
     ) -> Result<(), PeerRefusal> {
         if let Some(before) = self.connection.send_replace(Some(connection.clone())) {
@@ -281,7 +283,7 @@ impl Link {
                 call = connection.accept_bi() => match call {
                     Ok((send, receive)) => {
                         accept(true);
-                        streams.spawn(answer(node, send, receive, receiver));
+                        streams.spawn(serve_request(node, send, receive, receiver));
                     }
                     Err(_) => break,
                 },
@@ -308,11 +310,11 @@ impl Link {
     }
 }
 
-async fn answer(
+async fn serve_request(
     node: NodeId,
     mut send: quinn::SendStream,
     mut receive: quinn::RecvStream,
-    receiver: impl Receiver,
+    receiver: impl InboundHandler,
 ) {
     let Ok(bytes) = receive.read_to_end(CALL_BYTES_MAX).await else {
         return;

@@ -24,14 +24,14 @@ use tracing::warn;
 
 use crate::address::Address;
 use crate::identity::{Identity, IdentityError, node_of};
-use crate::names::Names;
+use crate::names::NodeNames;
 use crate::secret::ClusterSecrets;
 
 pub(crate) use call::{Answer, Call, Question, Refusal, Reply};
-pub(crate) use link::{Acceptance, Link};
+pub(crate) use link::{Acceptance, PeerConnection};
 
 /// What peers bring: messages for the consensus loop, and calls to be answered.
-pub(crate) trait Receiver: Clone + Send + Sync + 'static {
+pub(crate) trait InboundHandler: Clone + Send + Sync + 'static {
     /// A message of another node. Waits while the loop is busy.
     fn message(&self, from: NodeId, message: Message) -> impl Future<Output = ()> + Send;
     /// A call of another node.
@@ -42,7 +42,7 @@ pub(crate) trait Receiver: Clone + Send + Sync + 'static {
 #[derive(Clone)]
 pub(crate) struct Peers {
     endpoint: Endpoint,
-    links: Arc<BTreeMap<NodeId, Arc<Link>>>,
+    connections: Arc<BTreeMap<NodeId, Arc<PeerConnection>>>,
 }
 
 /// Why a call has no answer.
@@ -84,8 +84,8 @@ impl Peers {
         socket: UdpSocket,
         secrets: ClusterSecrets,
         peers: &[Address],
-        names: &Names,
-        receiver: impl Receiver,
+        names: &NodeNames,
+        receiver: impl InboundHandler,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, PeersError> {
         let identity = Identity::new(&secrets, me)?;
@@ -102,11 +102,11 @@ impl Peers {
 
         let mut links = BTreeMap::new();
         for address in peers {
-            let link = Arc::new(Link::new(address.clone(), names.clone(), tasks));
+            let link = Arc::new(PeerConnection::new(address.clone(), names.clone(), tasks));
             links.insert(address.node_id(), link);
         }
-        let peers = Self { endpoint, links: Arc::new(links) };
-        for (id, link) in peers.links.iter() {
+        let peers = Self { endpoint, connections: Arc::new(links) };
+        for (id, link) in peers.connections.iter() {
             // Of each pair, the node with the smaller number calls.
             if me < *id {
                 let (endpoint, client) = (peers.endpoint.clone(), client_watch.clone());
@@ -121,7 +121,7 @@ impl Peers {
 
     /// Sends a message, or drops it if the way is blocked: Raft sends again what matters.
     pub(crate) fn send(&self, to: NodeId, message: Message) {
-        if let Some(link) = self.links.get(&to) {
+        if let Some(link) = self.connections.get(&to) {
             link.send(message);
         }
     }
@@ -131,15 +131,15 @@ impl Peers {
         &self,
         to: NodeId,
         question: Question,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Answer, CallError> {
-        let link = self.links.get(&to).ok_or(CallError::NotSent)?;
-        link.call(&Call::new(question, patience), patience).await
+        let link = self.connections.get(&to).ok_or(CallError::NotSent)?;
+        link.call(&Call::new(question, timeout), timeout).await
     }
 
     /// The other nodes and whether they are connected.
-    pub(crate) fn members(&self) -> impl Iterator<Item = (NodeId, &Link)> {
-        self.links.iter().map(|(id, link)| (*id, &**link))
+    pub(crate) fn members(&self) -> impl Iterator<Item = (NodeId, &PeerConnection)> {
+        self.connections.iter().map(|(id, link)| (*id, &**link))
     }
 
     /// Says goodbye, so that the others need not wait to notice.
@@ -150,7 +150,7 @@ impl Peers {
 }
 
 /// Takes calls of the nodes with smaller numbers.
-async fn accept(me: NodeId, peers: Peers, receiver: impl Receiver) {
+async fn accept(me: NodeId, peers: Peers, receiver: impl InboundHandler) {
     let mut connections = JoinSet::new();
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     while let Some(incoming) = peers.endpoint.accept().await {
@@ -162,7 +162,7 @@ async fn accept(me: NodeId, peers: Peers, receiver: impl Receiver) {
             let handshake = timeout(HANDSHAKE_TIME_MAX, incoming).await;
             drop(permit);
             match handshake {
-                Ok(Ok(connection)) => admit(me, &peers, connection, address, receiver).await,
+                Ok(Ok(connection)) => accept_peer(me, &peers, connection, address, receiver).await,
                 Ok(Err(error)) => {
                     let reason = PeerRefusal::from(error);
                     warn!(ip = %address.ip(), %reason, "the handshake with a peer failed");
@@ -199,15 +199,15 @@ fn screen(
     }
 }
 
-async fn admit(
+async fn accept_peer(
     me: NodeId,
     peers: &Peers,
     connection: quinn::Connection,
     address: SocketAddr,
-    receiver: impl Receiver,
+    receiver: impl InboundHandler,
 ) {
     let caller = peer_of(&connection).filter(|caller| *caller < me);
-    let link = caller.and_then(|caller| peers.links.get(&caller).map(|link| (caller, link)));
+    let link = caller.and_then(|caller| peers.connections.get(&caller).map(|link| (caller, link)));
     let Some((caller, link)) = link else {
         warn!(ip = %address.ip(), "refused a peer that is not a member of this cluster");
         return connection.close(NOT_A_MEMBER, b"not a member of this cluster");
@@ -319,7 +319,7 @@ mod tests {
     #[derive(Clone)]
     struct Silent;
 
-    impl Receiver for Silent {
+    impl InboundHandler for Silent {
         async fn message(&self, _from: NodeId, _message: Message) {}
 
         async fn call(&self, _from: NodeId, _call: Call) -> Answer {
@@ -353,7 +353,7 @@ mod tests {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let server = socket.local_addr().unwrap();
         let mut tasks = JoinSet::new();
-        let names = Names::new([]);
+        let names = NodeNames::new([]);
         let peers =
             Peers::start(NodeId(2), socket, secrets(), &[], &names, Silent, &mut tasks).unwrap();
         let client = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

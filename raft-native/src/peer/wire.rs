@@ -475,14 +475,14 @@ mod tests {
     }
 
     #[test]
-    fn every_message_survives_the_way() {
+    fn messages_roundtrip() {
         for message in messages() {
             assert_eq!(take(bytes_of(&message)).unwrap(), message);
         }
     }
 
     #[test]
-    fn what_is_cut_short_or_changed_is_refused_or_read_as_something_else_without_panic() {
+    fn corrupted_messages_do_not_panic() {
         for message in messages() {
             let bytes = bytes_of(&message);
             for length in 0..bytes.len() {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fjall::{Keyspace, OwnedWriteBatch};
 use prost::Message;
-use raft_core::{Entry, LogId, LogIndex, Restored, Term};
+use raft_core::{Entry, LogId, LogIndex, RestoredState, Term};
 
 use super::StorageError;
 use crate::address::Address;
@@ -47,7 +47,7 @@ impl LogStore {
 
     /// Adds entries to a batch. They replace the log from the first of them on; `last` is the
     /// position at which the log ended before.
-    pub(crate) fn put(&self, batch: &mut OwnedWriteBatch, entries: &[Entry], last: LogIndex) {
+    pub(crate) fn stage(&self, batch: &mut OwnedWriteBatch, entries: &[Entry], last: LogIndex) {
         for entry in entries {
             let parts = Parts::from(&entry.payload);
             let record = EntryRecord {
@@ -89,7 +89,7 @@ impl LogStore {
     }
 
     /// Feeds the whole log to a server that starts.
-    pub(crate) fn restore(&self, restored: &mut Restored) -> Result<LogIndex, DamagedEntry> {
+    pub(crate) fn restore(&self, restored: &mut RestoredState) -> Result<LogIndex, DamagedEntry> {
         let mut last = LogIndex(0);
         for guard in self.keyspace.iter() {
             let entry = self.decode(guard, last.next())?;
@@ -160,18 +160,18 @@ mod tests {
 
     fn write(database: &Database, log: &LogStore, entries: &[Entry], last: u64) {
         let mut batch = database.batch();
-        log.put(&mut batch, entries, LogIndex(last));
+        log.stage(&mut batch, entries, LogIndex(last));
         batch.commit().unwrap();
     }
 
     fn restore(log: &LogStore) -> Result<LogIndex, DamagedEntry> {
         let membership = Membership::new([NodeId(1)]);
         let hard_state = HardState { term: Term(9), vote: None };
-        log.restore(&mut Restored::new(1, membership, hard_state, LogIndex(0), 0))
+        log.restore(&mut RestoredState::new(1, membership, hard_state, LogIndex(0), 0))
     }
 
     #[test]
-    fn a_log_is_found_again_and_its_end_replaced() {
+    fn log_reopens_and_truncates() {
         let directory = tempfile::tempdir().unwrap();
         let (database, log) = open(directory.path());
         write(&database, &log, &[entry(1, 1), entry(1, 2), entry(1, 3)], 0);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_record_is_recognized() {
+    fn damaged_record_is_detected() {
         let directory = tempfile::tempdir().unwrap();
         let (database, log) = open(directory.path());
         write(&database, &log, &[entry(1, 1), entry(1, 2), entry(1, 3)], 0);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn another_nodes_log_is_recognized() {
+    fn foreign_log_is_detected() {
         let directory = tempfile::tempdir().unwrap();
         let (database, log) = open(directory.path());
         write(&database, &log, &[entry(1, 1)], 0);

@@ -14,14 +14,14 @@ use raft_core::{HardState, LogIndex, NodeId, Term};
 
 /// The least that must be there when the node starts again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Reached {
+pub(crate) struct HighWaterMark {
     pub(crate) last: LogIndex,
     hard_state: HardState,
 }
 
-impl Reached {
+impl HighWaterMark {
     /// What the stored hard state has forgotten, if anything.
-    pub(crate) fn forgotten_by(&self, stored: HardState) -> Option<String> {
+    pub(crate) fn describe_regression(&self, stored: HardState) -> Option<String> {
         let HardState { term, vote } = self.hard_state;
         if stored.term < term {
             Some(format!("it is of term {}, and had been in term {term}", stored.term))
@@ -33,14 +33,14 @@ impl Reached {
     }
 }
 
-pub(crate) struct Mark {
+pub(crate) struct HighWaterMarkFile {
     file: File,
-    reached: Reached,
+    reached: HighWaterMark,
 }
 
 const BYTES: usize = 29;
 
-impl Mark {
+impl HighWaterMarkFile {
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         let path = directory.join("mark");
         let mut options = OpenOptions::new();
@@ -49,18 +49,18 @@ impl Mark {
         let mut bytes = [0; BYTES];
         let reached = match file.read_exact_at(&mut bytes, 0) {
             Ok(()) => decode(&bytes).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Reached::default(),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => HighWaterMark::default(),
             Err(error) => return Err(error),
         };
         Ok(Self { file, reached })
     }
 
-    pub(crate) fn reached(&self) -> Reached {
+    pub(crate) fn reached(&self) -> HighWaterMark {
         self.reached
     }
 
     /// The log is about to end at `last`. If that is earlier than before, it must be known first.
-    pub(crate) fn will_end(&mut self, last: LogIndex) -> io::Result<()> {
+    pub(crate) fn lower_to(&mut self, last: LogIndex) -> io::Result<()> {
         if last >= self.reached.last {
             return Ok(());
         }
@@ -70,13 +70,13 @@ impl Mark {
     }
 
     /// The log is durable up to `last`, and so is the hard state, if there was a new one.
-    pub(crate) fn has_reached(
+    pub(crate) fn raise_to(
         &mut self,
         last: LogIndex,
         hard_state: Option<HardState>,
     ) -> io::Result<()> {
         let known = self.reached.hard_state;
-        let reached = Reached {
+        let reached = HighWaterMark {
             last: self.reached.last.max(last),
             hard_state: hard_state.filter(|new| new.term >= known.term).unwrap_or(known),
         };
@@ -92,7 +92,7 @@ impl Mark {
     }
 }
 
-fn encode(reached: Reached) -> [u8; BYTES] {
+fn encode(reached: HighWaterMark) -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
     bytes[..8].copy_from_slice(&reached.last.0.to_le_bytes());
     let HardState { term, vote } = reached.hard_state;
@@ -104,9 +104,9 @@ fn encode(reached: Reached) -> [u8; BYTES] {
     bytes
 }
 
-fn decode(bytes: &[u8; BYTES]) -> Option<Reached> {
+fn decode(bytes: &[u8; BYTES]) -> Option<HighWaterMark> {
     let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).ok();
-    let reached = Reached {
+    let reached = HighWaterMark {
         last: LogIndex(number(&bytes[..8])?),
         hard_state: HardState {
             term: Term(number(&bytes[8..16])?),
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     fn reached(directory: &Path) -> (u64, u64) {
-        let reached = Mark::open(directory).unwrap().reached();
+        let reached = HighWaterMarkFile::open(directory).unwrap().reached();
         (reached.last.0, reached.hard_state.term.0)
     }
 
@@ -134,45 +134,45 @@ mod tests {
     }
 
     #[test]
-    fn a_vote_that_the_database_lost_is_missed() {
+    fn lost_vote_is_detected() {
         let directory = tempfile::tempdir().unwrap();
-        let mut mark = Mark::open(directory.path()).unwrap();
-        mark.has_reached(LogIndex(7), Some(in_term(3))).unwrap();
-        assert_eq!(mark.reached().forgotten_by(in_term(3)), None);
-        mark.has_reached(LogIndex(7), Some(voted(3, 0))).unwrap();
-        mark.has_reached(LogIndex(8), None).unwrap();
-        let reached = Mark::open(directory.path()).unwrap().reached();
-        assert_eq!(reached.forgotten_by(voted(3, 0)), None);
+        let mut mark = HighWaterMarkFile::open(directory.path()).unwrap();
+        mark.raise_to(LogIndex(7), Some(in_term(3))).unwrap();
+        assert_eq!(mark.reached().describe_regression(in_term(3)), None);
+        mark.raise_to(LogIndex(7), Some(voted(3, 0))).unwrap();
+        mark.raise_to(LogIndex(8), None).unwrap();
+        let reached = HighWaterMarkFile::open(directory.path()).unwrap().reached();
+        assert_eq!(reached.describe_regression(voted(3, 0)), None);
         for later in [in_term(4), voted(4, 2)] {
-            assert_eq!(reached.forgotten_by(later), None);
+            assert_eq!(reached.describe_regression(later), None);
         }
         for lost in [in_term(3), voted(3, 1)] {
-            assert!(reached.forgotten_by(lost).unwrap().contains("vote"));
+            assert!(reached.describe_regression(lost).unwrap().contains("vote"));
         }
-        assert!(reached.forgotten_by(voted(2, 0)).unwrap().contains("term 2"));
+        assert!(reached.describe_regression(voted(2, 0)).unwrap().contains("term 2"));
     }
 
     #[test]
-    fn a_mark_is_found_again_and_falls_only_on_purpose() {
+    fn mark_persists_and_is_lowered_only_explicitly() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         assert_eq!(reached(path), (0, 0));
-        let mut mark = Mark::open(path).unwrap();
-        mark.has_reached(LogIndex(7), Some(in_term(2))).unwrap();
+        let mut mark = HighWaterMarkFile::open(path).unwrap();
+        mark.raise_to(LogIndex(7), Some(in_term(2))).unwrap();
         assert_eq!(reached(path), (7, 2));
-        mark.has_reached(LogIndex(5), Some(in_term(1))).unwrap();
+        mark.raise_to(LogIndex(5), Some(in_term(1))).unwrap();
         assert_eq!(reached(path), (7, 2));
-        mark.will_end(LogIndex(9)).unwrap();
+        mark.lower_to(LogIndex(9)).unwrap();
         assert_eq!(reached(path), (7, 2));
-        mark.will_end(LogIndex(4)).unwrap();
+        mark.lower_to(LogIndex(4)).unwrap();
         assert_eq!(reached(path), (4, 2));
     }
 
     #[test]
-    fn a_torn_mark_says_nothing() {
+    fn torn_mark_is_ignored() {
         let directory = tempfile::tempdir().unwrap();
-        let mut mark = Mark::open(directory.path()).unwrap();
-        mark.has_reached(LogIndex(7), Some(in_term(2))).unwrap();
+        let mut mark = HighWaterMarkFile::open(directory.path()).unwrap();
+        mark.raise_to(LogIndex(7), Some(in_term(2))).unwrap();
         mark.file.write_all_at(&[0xff; 3], 4).unwrap();
         assert_eq!(reached(directory.path()), (0, 0));
     }

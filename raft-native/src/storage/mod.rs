@@ -22,7 +22,7 @@ use crate::config::{NodeConfig, StartError};
 
 pub use error::StorageError;
 pub(crate) use log::{DamagedEntry, LogStore};
-pub(crate) use mark::Mark;
+pub(crate) use mark::HighWaterMarkFile;
 pub(crate) use state::StateStore;
 
 /// The format of everything below; a node refuses a later one.
@@ -38,7 +38,7 @@ pub(crate) struct Storage {
     pub(crate) log: LogStore,
     pub(crate) state: StateStore,
     pub(crate) hard_state: HardState,
-    pub(crate) mark: Mark,
+    pub(crate) mark: HighWaterMarkFile,
     /// How often a node has started from this directory.
     pub(crate) boot: u64,
     /// Held as long as the directory is used.
@@ -90,10 +90,10 @@ impl Storage {
                 .map_err(|error| unusable(error.into()))
         };
         let (meta, log, state) = (keyspace("meta")?, keyspace("log")?, keyspace("state")?);
-        let boot = claim(config, &database, &meta)?;
+        let boot = verify_ownership(config, &database, &meta)?;
         let hard_state = read_hard_state(&meta).map_err(unusable)?;
-        let mark = Mark::open(path).map_err(|error| unusable(error.into()))?;
-        if let Some(reason) = mark.reached().forgotten_by(hard_state) {
+        let mark = HighWaterMarkFile::open(path).map_err(|error| unusable(error.into()))?;
+        if let Some(reason) = mark.reached().describe_regression(hard_state) {
             return Err(StartError::damaged(path, reason));
         }
         let log = LogStore::new(log, &config.advertise);
@@ -103,7 +103,11 @@ impl Storage {
 }
 
 impl HardStateRecord {
-    pub(crate) fn put(batch: &mut fjall::OwnedWriteBatch, meta: &Keyspace, hard_state: HardState) {
+    pub(crate) fn stage(
+        batch: &mut fjall::OwnedWriteBatch,
+        meta: &Keyspace,
+        hard_state: HardState,
+    ) {
         let record =
             Self { term: hard_state.term.0, vote: hard_state.vote.map(|candidate| candidate.0) };
         batch.insert(meta, HARD_STATE, record.encode_to_vec());
@@ -130,7 +134,11 @@ fn lock(path: &Path) -> Result<fs::File, StartError> {
 }
 
 /// Makes sure that the directory is this node's, and counts its starts.
-fn claim(config: &NodeConfig, database: &Database, meta: &Keyspace) -> Result<u64, StartError> {
+fn verify_ownership(
+    config: &NodeConfig,
+    database: &Database,
+    meta: &Keyspace,
+) -> Result<u64, StartError> {
     let path = config.data_dir.clone();
     let unusable = |error: fjall::Error| StartError::DataDir {
         path: config.data_dir.clone(),
@@ -150,7 +158,7 @@ fn claim(config: &NodeConfig, database: &Database, meta: &Keyspace) -> Result<u6
             }
             if found.name != config.name {
                 let (owner, name) = (found.name, config.name.clone());
-                return Err(StartError::OtherNode { path, owner, name });
+                return Err(StartError::DataDirOfOtherNode { path, owner, name });
             }
             if found.members != members || found.address != address {
                 let describe = |members: &[String], own: &str| {
@@ -158,7 +166,7 @@ fn claim(config: &NodeConfig, database: &Database, meta: &Keyspace) -> Result<u6
                 };
                 let (found, expected) =
                     (describe(&found.members, &found.address), describe(&members, &address));
-                return Err(StartError::OtherCluster { path, found, expected });
+                return Err(StartError::DataDirOfOtherCluster { path, found, expected });
             }
             found.boots
         }

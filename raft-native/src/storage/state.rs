@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, PersistMode, Readable, Snapshot};
-use raft_kv::{Batch, Order, ReadStore, Store, Write, directed};
+use raft_kv::{Batch, Order, ReadStore, Store, Write, with_order};
 
 use super::StorageError;
 
@@ -50,7 +50,7 @@ impl ReadStore for StateStore {
         order: Order,
     ) -> impl Iterator<Item = Result<(Bytes, Bytes), StorageError>> {
         let to = to.max(from);
-        directed(self.keyspace.range(from..to), order).map(pair)
+        with_order(self.keyspace.range(from..to), order).map(pair)
     }
 }
 
@@ -81,7 +81,7 @@ impl ReadStore for StateReader {
         order: Order,
     ) -> impl Iterator<Item = Result<(Bytes, Bytes), StorageError>> {
         let to = to.max(from);
-        directed(self.snapshot.range(&self.keyspace, from..to), order).map(pair)
+        with_order(self.snapshot.range(&self.keyspace, from..to), order).map(pair)
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use raft_core::{BrokenRules, Rule};
+use raft_core::{DisabledRules, Rule};
 use raft_sim::Invariant;
 use raft_sim::campaign::{Campaign, Report, shrink};
 
@@ -147,7 +147,7 @@ fn guard_of(rule: Rule, cli: &Cli) -> Guard {
 }
 
 fn row(rule: Rule, guard: &Guard) -> String {
-    let (name, source) = (rule.name(), rule.source());
+    let (name, source) = (rule.name(), rule.reference());
     match guard {
         Guard::World { seeds, took, fell, actions } => {
             let actions = actions.map_or("–".into(), |actions| actions.to_string());
@@ -179,7 +179,7 @@ fn search(rule: Rule, cli: &Cli) -> Option<Guard> {
             break;
         }
         let run =
-            || -> Report { Campaign::new(seed).breaking(BrokenRules::default().and(rule)).run() };
+            || -> Report { Campaign::new(seed).breaking(DisabledRules::default().and(rule)).run() };
         let is_liveness = |violation: &raft_sim::Violation| {
             matches!(violation.invariant, Invariant::Availability | Invariant::Progress)
         };

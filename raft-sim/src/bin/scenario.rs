@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use raft_sim::Run;
-use raft_sim::scenario::{Broken, Played, Scenario};
+use raft_sim::scenario::{SabotagedRun, Scenario, ScenarioResult};
 
 /// Plays a scenario, tells its story, and says whether it ended as its file says.
 #[derive(Parser)]
@@ -35,10 +35,10 @@ fn main() -> ExitCode {
                 "{}; {} changes of leader or term, {} of {} writes answered",
                 played.ending, played.changes, played.answered, played.asked
             );
-            for surprise in &played.surprises {
+            for surprise in &played.mismatches {
                 println!("surprise: {surprise}");
             }
-            match played.surprises.as_slice() {
+            match played.mismatches.as_slice() {
                 [] => ExitCode::SUCCESS,
                 _ => ExitCode::FAILURE,
             }
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn tell(cli: &Cli) -> Result<Played, Box<dyn std::error::Error>> {
+fn tell(cli: &Cli) -> Result<ScenarioResult, Box<dyn std::error::Error>> {
     let scenario = Scenario::parse(&std::fs::read_to_string(&cli.file)?)?;
     let possible = scenario.variants();
     let variant = match &cli.variant {
@@ -63,15 +63,15 @@ fn tell(cli: &Cli) -> Result<Played, Box<dyn std::error::Error>> {
         let names = names.join(", ");
         format!("there is no variant {name:?} that makes sense in its world; there are {names}")
     })?;
-    let known = |broken: &&Broken| broken.rules == cli.without && broken.variant == *variant;
+    let known = |broken: &&SabotagedRun| broken.rules == cli.without && broken.variant == *variant;
     let expected = if cli.without.is_empty() {
         scenario.expected.get(variant).copied()
     } else {
-        scenario.broken.iter().find(known).map(|known| known.expected)
+        scenario.sabotaged.iter().find(known).map(|known| known.expected)
     };
     let script = scenario.script_without(*variant, &cli.without)?;
     let mut run = Run::new(script.clone())?;
-    run.seek((scenario.watch.until * 1e6) as u64);
+    run.seek((scenario.observe.until * 1e6) as u64);
     for record in run.world().story_since(0) {
         let at = record.at as f64 / 1e6;
         if (cli.from..=cli.until.unwrap_or(f64::MAX)).contains(&at) {

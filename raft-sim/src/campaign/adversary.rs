@@ -4,12 +4,12 @@
 
 use raft_core::Role;
 
-use super::late_answers::LateAnswers;
-use super::old_leader::OldLeader;
+use super::late_answers::DelayedMessages;
+use super::old_leader::StaleLeader;
 use crate::action::{Action, Request};
-use crate::client::AskingState;
+use crate::client::OperationState;
 use crate::node::Node;
-use crate::random::{Random, Span};
+use crate::random::{DurationRange, SimRng};
 use crate::world::World;
 
 /// Who watches.
@@ -31,9 +31,9 @@ pub(super) enum Adversary {
         returning: Vec<(u64, u64)>,
     },
     /// Lets a leader believe that it leads while another one does.
-    OldLeader(OldLeader),
+    OldLeader(StaleLeader),
     /// Lets a server lead again, and hear then what belongs to its earlier leadership.
-    LateAnswers(LateAnswers),
+    LateAnswers(DelayedMessages),
 }
 
 impl Adversary {
@@ -42,11 +42,11 @@ impl Adversary {
     }
 
     pub(super) fn old_leader() -> Self {
-        Self::OldLeader(OldLeader::default())
+        Self::OldLeader(StaleLeader::default())
     }
 
     pub(super) fn late_answers() -> Self {
-        Self::LateAnswers(LateAnswers::default())
+        Self::LateAnswers(DelayedMessages::default())
     }
 
     pub(super) fn leader_chain(changes: bool) -> Self {
@@ -69,19 +69,19 @@ impl Adversary {
     }
 
     /// What it does now.
-    pub(super) fn look(&mut self, world: &World, random: &mut Random) -> Vec<Action> {
+    pub(super) fn next_actions(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
         match self {
             Self::ContestedVotes { next_at, until, candidates } => {
                 if world.now() >= *next_at {
-                    let pace = pace(world);
+                    let pace = round_trip(world);
                     *until = world.now() + 2 * pace;
                     *next_at = world.now() + random.within(3 * pace..=12 * pace);
-                    return contest(world, random, candidates);
+                    return contest_election(world, random, candidates);
                 }
                 if world.now() > *until {
                     return Vec::new();
                 }
-                doubtful_voters(world, *candidates)
+                unreliable_voters(world, *candidates)
             }
             Self::OldLeader(old) => old.look(world, random),
             Self::LateAnswers(late) => late.look(world, random),
@@ -98,43 +98,43 @@ impl Adversary {
                 let leader = leader(world);
                 if let Some((node, leads)) = leader.filter(|(_, leads)| *leads > *term) {
                     *term = leads;
-                    *waits = *changes && random.chance(500);
+                    *waits = *changes && random.chance_per_mille(500);
                     if *waits {
-                        *strike_at = now + 4 * pace(world);
+                        *strike_at = now + 4 * round_trip(world);
                     } else {
-                        *strike_at = now + random.below(pace(world));
-                        actions.extend(narrow(world, node, *changes, random));
+                        *strike_at = now + random.below(round_trip(world));
+                        actions.extend(isolate_quorum_edge(world, node, *changes, random));
                     }
                 } else if let Some((node, _)) = leader.filter(|_| *waits && is_ready(world, *term))
                 {
                     *waits = false;
-                    *strike_at = now + random.below(2 * pace(world));
-                    actions.extend(narrow(world, node, true, random));
+                    *strike_at = now + random.below(2 * round_trip(world));
+                    actions.extend(isolate_quorum_edge(world, node, true, random));
                 } else if let Some((node, _)) = leader.filter(|_| *strike_at <= now) {
                     *strike_at = u64::MAX;
                     *next_at = now;
                     actions.push(Action::HealNetwork);
                     actions.push(latency(world, world.config().latency));
-                    if random.chance(300) {
+                    if random.chance_per_mille(300) {
                         // The others lose what they have not synced, too.
                         actions.push(Action::PowerCut);
                         let nodes = (1..=world.config().nodes).filter(|other| *other != node);
                         actions.extend(nodes.map(|node| Action::Restart { node }));
-                        returning.push((now + random.below(4 * pace(world)), node));
-                    } else if *changes && random.chance(500) {
+                        returning.push((now + random.below(4 * round_trip(world)), node));
+                    } else if *changes && random.chance_per_mille(500) {
                         // It lives to see what becomes of its log.
                         let node = random.within(1..=world.config().nodes);
-                        actions.push(Action::Timeout { node });
+                        actions.push(Action::FireTimer { node });
                     } else {
                         actions.push(Action::Crash { node });
-                        returning.push((now + random.below(4 * pace(world)), node));
+                        returning.push((now + random.below(4 * round_trip(world)), node));
                     }
                 } else if *next_at <= now && leader.is_none() {
-                    *next_at = now + random.within(pace(world) / 4..=pace(world));
+                    *next_at = now + random.within(round_trip(world) / 4..=round_trip(world));
                     let running = running(world);
                     if !running.is_empty() {
                         let node = random.pick(&running);
-                        actions.push(Action::Timeout { node });
+                        actions.push(Action::FireTimer { node });
                     }
                 }
                 actions
@@ -152,9 +152,9 @@ impl Adversary {
 }
 
 /// About the time of a round trip and a write.
-fn pace(world: &World) -> u64 {
+fn round_trip(world: &World) -> u64 {
     let config = world.config();
-    (2 * config.latency.max + config.sync.max).max(1_000)
+    (2 * config.latency.max + config.sync_latency.max).max(1_000)
 }
 
 pub(super) fn running(world: &World) -> Vec<u64> {
@@ -177,13 +177,13 @@ pub(super) fn leader(world: &World) -> Option<(u64, u64)> {
 pub(super) fn is_written(world: &World, value: &str) -> bool {
     world.clients.askings.values().rev().any(|asking| {
         let is_it = matches!(&asking.request, Request::Put { value: put, .. } if put == value);
-        let is_done = matches!(asking.state, AskingState::Done { .. });
+        let is_done = matches!(asking.state, OperationState::Done { .. });
         is_it && is_done && asking.returned < Some(world.now())
     })
 }
 
 /// The leader blinks, so that nobody leads, and two others stand.
-fn contest(world: &World, random: &mut Random, candidates: &mut [u64; 2]) -> Vec<Action> {
+fn contest_election(world: &World, random: &mut SimRng, candidates: &mut [u64; 2]) -> Vec<Action> {
     let leader = leader(world).map(|(node, _)| node);
     let mut others: Vec<_> =
         running(world).into_iter().filter(|node| Some(*node) != leader).collect();
@@ -192,14 +192,14 @@ fn contest(world: &World, random: &mut Random, candidates: &mut [u64; 2]) -> Vec
     }
     let first = others.swap_remove(random.below(others.len() as u64) as usize);
     *candidates = [first, random.pick(&others)];
-    let blink = leader.map(blink).into_iter().flatten();
-    let stand = candidates.map(|node| Action::Timeout { node });
+    let blink = leader.map(restart_briefly).into_iter().flatten();
+    let stand = candidates.map(|node| Action::FireTimer { node });
     blink.chain(stand).collect()
 }
 
 /// Voters that have given their vote to one of the candidates, and candidates that have won, and do not have it on the
 /// disk.
-fn doubtful_voters(world: &World, candidates: [u64; 2]) -> Vec<Action> {
+fn unreliable_voters(world: &World, candidates: [u64; 2]) -> Vec<Action> {
     let doubtful = |node: &&Node| {
         let Some(running) = node.running().filter(|running| running.paused.is_none()) else {
             return false;
@@ -214,10 +214,10 @@ fn doubtful_voters(world: &World, candidates: [u64; 2]) -> Vec<Action> {
         vote.is_some_and(|vote| candidates.contains(&vote.0))
     };
     let voters = world.nodes.iter().filter(doubtful);
-    voters.flat_map(|node| blink(node.id)).collect()
+    voters.flat_map(|node| restart_briefly(node.id)).collect()
 }
 
-pub(super) fn blink(node: u64) -> [Action; 2] {
+pub(super) fn restart_briefly(node: u64) -> [Action; 2] {
     [Action::Crash { node }, Action::Restart { node }]
 }
 
@@ -234,19 +234,24 @@ fn is_ready(world: &World, term: u64) -> bool {
 }
 
 /// Leaves a leader only some followers, and asks it to change the membership, if so.
-fn narrow(world: &World, leader: u64, changes: bool, random: &mut Random) -> Vec<Action> {
+fn isolate_quorum_edge(
+    world: &World,
+    leader: u64,
+    changes: bool,
+    random: &mut SimRng,
+) -> Vec<Action> {
     let mut unreached: Vec<_> = (1..=world.config().nodes).filter(|node| *node != leader).collect();
     for _ in 0..random.below(unreached.len() as u64) {
         unreached.swap_remove(random.below(unreached.len() as u64) as usize);
     }
     let mut actions = Vec::new();
     if changes {
-        actions.extend(change(world, leader, &unreached, random));
+        actions.extend(change_membership(world, leader, &unreached, random));
     }
     let cut = |to| Action::CutLink { from: leader, to };
     actions.extend(unreached.into_iter().map(cut));
     // What is said now arrives when others lead.
-    if random.chance(100) {
+    if random.chance_per_mille(100) {
         let timeout = world.config().election_timeout;
         actions.push(latency(world, timeout));
     }
@@ -255,21 +260,26 @@ fn narrow(world: &World, leader: u64, changes: bool, random: &mut Random) -> Vec
 
 /// Asks a leader for memberships that it could decide by itself, with those whom it reaches; now and then for two at
 /// once, of which only the first may begin.
-fn change(world: &World, leader: u64, unreached: &[u64], random: &mut Random) -> Vec<Action> {
+fn change_membership(
+    world: &World,
+    leader: u64,
+    unreached: &[u64],
+    random: &mut SimRng,
+) -> Vec<Action> {
     let mut changes = Vec::new();
-    while changes.is_empty() || (changes.len() < 3 && random.chance(400)) {
-        let with_all = random.chance(200);
+    while changes.is_empty() || (changes.len() < 3 && random.chance_per_mille(400)) {
+        let with_all = random.chance_per_mille(200);
         let voters = (1..=world.config().nodes).filter(|node| {
-            *node == leader || with_all || unreached.contains(node) == random.chance(100)
+            *node == leader || with_all || unreached.contains(node) == random.chance_per_mille(100)
         });
         let (voters, learners, joining) = (voters.collect(), Vec::new(), Vec::new());
         changes.push(Action::ChangeMembership { voters, learners, joining });
     }
-    changes.retain(|_| random.chance(600));
+    changes.retain(|_| random.chance_per_mille(600));
     changes
 }
 
-pub(super) fn latency(world: &World, latency: Span) -> Action {
+pub(super) fn latency(world: &World, latency: DurationRange) -> Action {
     Action::SetNetwork {
         latency,
         loss_per_mille: world.config().loss_per_mille,

@@ -1,26 +1,26 @@
 //! Who else is there: clients that watch, that hold leases, or that use transactions.
 
-use super::{Stage, adversary};
+use super::{CampaignRun, adversary};
 use crate::config::WorldConfig;
-use crate::random::Random;
+use crate::random::SimRng;
 use crate::world::World;
 
 /// Some worlds have clients that watch, hold leases, or use transactions. They are drawn apart from all else.
 pub(super) fn accompany(seed: u64, config: &mut WorldConfig) {
-    let mut random = Random::new(seed ^ 0xacc0_3b41);
-    if random.chance(400) {
-        config.watchers = random.within(1..=3);
+    let mut random = SimRng::new(seed ^ 0xacc0_3b41);
+    if random.chance_per_mille(400) {
+        config.watch_clients = random.within(1..=3);
     }
-    let mut apart = Random::new(seed ^ 0x7ade_5a18);
-    if apart.chance(200) {
-        config.traders = apart.within(1..=2);
-        config.snapshot_piece_bytes_max = config.snapshot_piece_bytes_max.max(1000);
+    let mut apart = SimRng::new(seed ^ 0x7ade_5a18);
+    if apart.chance_per_mille(200) {
+        config.txn_clients = apart.within(1..=2);
+        config.snapshot_chunk_bytes_max = config.snapshot_chunk_bytes_max.max(1000);
     }
-    if random.chance(300) {
-        config.holders = random.within(1..=3);
+    if random.chance_per_mille(300) {
+        config.lease_clients = random.within(1..=3);
         config.lease_ttl = random.within(1..=2);
         // They write much, and what is written must fit through the links in time when a server is replaced.
-        config.snapshot_piece_bytes_max = config.snapshot_piece_bytes_max.max(1000);
+        config.snapshot_chunk_bytes_max = config.snapshot_chunk_bytes_max.max(1000);
     }
 }
 
@@ -33,7 +33,7 @@ const SECOND: u64 = 1_000_000;
 
 /// Whether leases end when nobody keeps them alive and one server leads for long enough. Time
 /// without a leader does not count: the next one gives the leases all of their time again.
-pub(super) fn leases_end(stage: &mut Stage) -> bool {
+pub(super) fn leases_end(stage: &mut CampaignRun) -> bool {
     let config = stage.world.config();
     let ttl = config.lease_ttl.saturating_mul(SECOND);
     let timeout = config.election_timeout.max;
@@ -47,7 +47,7 @@ pub(super) fn leases_end(stage: &mut Stage) -> bool {
             Some(_) => ttl + TIMEOUTS_TO_END * timeout,
             None => deadline - stage.world.now(),
         };
-        if !stage.awaits(patience, is_other) {
+        if !stage.wait_for(patience, is_other) {
             return leader.is_none();
         }
     }
@@ -59,17 +59,17 @@ mod tests {
     use super::super::Campaign;
     use super::*;
     use crate::invariants::Invariant;
-    use crate::promises::Flaw as Lease;
-    use crate::watchers::Flaw as Watch;
+    use crate::promises::InjectedBug as Lease;
+    use crate::watchers::InjectedBug as Watch;
 
     /// Leases begin, expire and are ended in campaigns.
     #[test]
-    fn leases_come_and_go() {
+    fn leases_are_granted_and_expire() {
         let (mut expired, mut revoked, mut worlds) = (0, 0, 0);
         for seed in 0..60 {
             let (world, report) = Campaign::new(seed).run_to_the_end();
             assert_eq!(report.violation, None, "seed {seed}");
-            worlds += usize::from(world.config().holders > 0);
+            worlds += usize::from(world.config().lease_clients > 0);
             let ended = world.promises.ended_by_expiry();
             expired += ended.0;
             revoked += ended.1;
@@ -86,14 +86,14 @@ mod tests {
 
     /// What servers could do wrong about leases and watchers, and what falls.
     #[test]
-    fn planted_faults_of_leases_and_watchers_are_found() {
+    fn injected_lease_and_watch_bugs_are_found() {
         let fell = |spoil: &dyn Fn(&mut World), rule| {
             (0..400).any(|seed| {
                 let campaign = Campaign::new(seed);
                 let config = campaign.script.config.clone();
                 let may_fall = match rule {
-                    Invariant::WatchOrder => config.watchers > 0,
-                    _ => config.holders > 0,
+                    Invariant::WatchOrder => config.watch_clients > 0,
+                    _ => config.lease_clients > 0,
                 };
                 if !may_fall {
                     return false;
@@ -109,8 +109,8 @@ mod tests {
             assert!(fell(&spoil, Invariant::WatchOrder), "{flaw:?}");
         }
         for (flaw, rule) in [
-            (Lease::KeepsDeadlines, Invariant::LeaseLife),
-            (Lease::RenewsUnconfirmed, Invariant::LeaseLife),
+            (Lease::KeepsDeadlines, Invariant::LeaseNotExpiredEarly),
+            (Lease::RenewsUnconfirmed, Invariant::LeaseNotExpiredEarly),
             (Lease::NeverLooks, Invariant::Availability),
         ] {
             let spoil = |world: &mut World| world.promises.flaw = Some(flaw);

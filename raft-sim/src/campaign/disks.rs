@@ -3,24 +3,24 @@
 //! A server whose disk is damaged or lost ends for good, and its place is taken by a new one. No protocol can do without
 //! a majority: so in one run only a minority of the founders is ever hit, and there are as many servers in reserve.
 
-use super::FAULTS_LAST;
+use super::FAULT_PHASE;
 use crate::action::Action;
 use crate::config::WorldConfig;
 use crate::node::{Node, Process};
-use crate::random::Random;
-use crate::run::Timed;
+use crate::random::SimRng;
+use crate::run::TimedAction;
 use crate::world::World;
 
 /// What a run does to disks, besides making them slow or letting a sync fail.
-pub(super) struct Trouble {
-    random: Random,
-    kinds: Vec<Kind>,
+pub(super) struct DiskFaultPlan {
+    random: SimRng,
+    kinds: Vec<DiskFault>,
     /// Those whose data may be damaged.
     victims: Vec<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum DiskFault {
     /// An entry decays.
     Rot,
     /// A write lands in a wrong place.
@@ -40,20 +40,20 @@ const FULL: (u64, u64) = (10_000, 2_000_000);
 /// The longest time between two faults of disks, in microseconds.
 const PAUSE_MAX: u64 = 2_500_000;
 
-impl Trouble {
+impl DiskFaultPlan {
     /// Draws what happens, from a generator of its own. Servers whose data is damaged have to be replaced, so whoever has
     /// other plans with the membership (`quiet` is false) meets full disks only.
     pub(super) fn draw(seed: u64, quiet: bool, config: &mut WorldConfig) -> Self {
-        let mut random = Random::new(seed ^ 0xd15c_f001);
+        let mut random = SimRng::new(seed ^ 0xd15c_f001);
         let nodes = config.nodes;
         let damages = quiet && nodes >= 3;
-        let mut kinds = vec![Kind::Full];
+        let mut kinds = vec![DiskFault::Full];
         if damages {
-            kinds.extend([Kind::Rot, Kind::Misdirected, Kind::Lost]);
+            kinds.extend([DiskFault::Rot, DiskFault::Misdirected, DiskFault::Lost]);
         }
-        kinds.retain(|_| random.chance(if quiet { 250 } else { 30 }));
+        kinds.retain(|_| random.chance_per_mille(if quiet { 250 } else { 30 }));
         let mut victims: Vec<_> = (1..=nodes).collect();
-        let most = match kinds.iter().any(|kind| *kind != Kind::Full) {
+        let most = match kinds.iter().any(|kind| *kind != DiskFault::Full) {
             true => random.within(1..=(nodes - 1) / 2),
             false => 0,
         };
@@ -73,19 +73,19 @@ impl Trouble {
         !self.victims.is_empty()
     }
 
-    pub(super) fn schedule(mut self, config: &WorldConfig, actions: &mut Vec<Timed>) {
+    pub(super) fn schedule(mut self, config: &WorldConfig, actions: &mut Vec<TimedAction>) {
         if self.kinds.is_empty() {
             return;
         }
         let random = &mut self.random;
-        let mut add = |at, action| actions.push(Timed { at, action });
+        let mut add = |at, action| actions.push(TimedAction { at, action });
         let mut at = 1 + random.below(PAUSE_MAX);
-        while at < FAULTS_LAST {
+        while at < FAULT_PHASE {
             let kind = random.pick(&self.kinds);
-            if kind == Kind::Full {
+            if kind == DiskFault::Full {
                 let lasts = random.within(FULL.0..=FULL.1);
                 let one = random.within(1..=config.nodes);
-                let all = random.chance(200);
+                let all = random.chance_per_mille(200);
                 for node in (1..=config.nodes).filter(|node| all || *node == one) {
                     add(at, Action::FillDisk { node });
                     let free_at = at + random.within(1..=lasts);
@@ -98,16 +98,16 @@ impl Trouble {
                 add(
                     at,
                     match kind {
-                        Kind::Rot => Action::RotDisk { node, back: random.pick(&BACK) },
-                        Kind::Misdirected => Action::MisdirectWrite {
+                        DiskFault::Rot => Action::CorruptEntry { node, back: random.pick(&BACK) },
+                        DiskFault::Misdirected => Action::MisdirectWrite {
                             node,
                             back: random.within(1..=MISDIRECTED_MAX),
                         },
-                        Kind::Lost | Kind::Full => Action::LoseDisk { node },
+                        DiskFault::Lost | DiskFault::Full => Action::DestroyDisk { node },
                     },
                 );
                 // Now and then it finds out soon.
-                if random.chance(300) {
+                if random.chance_per_mille(300) {
                     let found_at = at + random.below(500_000);
                     add(found_at, Action::Crash { node });
                     add(found_at, Action::Restart { node });
@@ -135,7 +135,7 @@ pub(super) fn replace(world: &World) -> Option<Action> {
     });
     let stays = |node: &u64| !gone.contains(node);
     let ids = |nodes: &[raft_core::NodeId]| nodes.iter().map(|node| node.0).filter(stays).collect();
-    let mut joining: Vec<_> = ids(membership.joining());
+    let mut joining: Vec<_> = ids(membership.auto_promoted());
     joining.extend(fresh.by_ref().take(gone.len()).map(|node| node.id));
     Some(Action::ChangeMembership {
         voters: ids(membership.voters()),
@@ -160,5 +160,5 @@ pub(crate) fn is_complete(world: &World) -> bool {
 
 /// It has ended, and will not start again.
 fn is_ruined(node: &Node) -> bool {
-    matches!(node.process, Process::Down { .. }) && node.disk.is_ruined()
+    matches!(node.process, Process::Down { .. }) && node.disk.is_unrecoverable()
 }

@@ -2,13 +2,13 @@
 
 use super::adversary::Adversary;
 use super::company;
-use super::disks::Trouble;
-use super::{Campaign, FAULTS_LAST};
+use super::disks::DiskFaultPlan;
+use super::{Campaign, FAULT_PHASE};
 use crate::action::Action;
 use crate::config::WorldConfig;
-use crate::network::Shape;
-use crate::random::{Random, Span};
-use crate::run::{Script, Timed};
+use crate::network::LatencyDistribution;
+use crate::random::{DurationRange, SimRng};
+use crate::run::{Script, TimedAction};
 
 /// The kinds of faults. A run has only some of them: faults that hide each other meet alone, too.
 const FAULTS: [Fault; 16] = [
@@ -62,7 +62,7 @@ enum Fault {
 
 /// What the run is after.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Aim {
+enum CampaignFocus {
     Anything,
     Votes,
     Leaders,
@@ -70,49 +70,49 @@ enum Aim {
     OldLeaders,
 }
 
-pub(super) fn draw(seed: u64) -> Campaign {
-    let mut random = Random::new(seed ^ 0x5eed_0ffa);
+pub(super) fn generate(seed: u64) -> Campaign {
+    let mut random = SimRng::new(seed ^ 0x5eed_0ffa);
     let aim = random.pick(&[
-        Aim::Anything,
-        Aim::Anything,
-        Aim::Anything,
-        Aim::Votes,
-        Aim::Votes,
-        Aim::Leaders,
-        Aim::Leaders,
-        Aim::Changes,
-        Aim::OldLeaders,
+        CampaignFocus::Anything,
+        CampaignFocus::Anything,
+        CampaignFocus::Anything,
+        CampaignFocus::Votes,
+        CampaignFocus::Votes,
+        CampaignFocus::Leaders,
+        CampaignFocus::Leaders,
+        CampaignFocus::Changes,
+        CampaignFocus::OldLeaders,
     ]);
     let mut config = world(seed, &mut random);
     let mut actions = Vec::new();
-    if aim != Aim::Anything {
+    if aim != CampaignFocus::Anything {
         config.founders = None;
         config.witnesses.clear();
     }
     company::accompany(seed, &mut config);
-    let trouble = Trouble::draw(seed, aim == Aim::Anything, &mut config);
+    let trouble = DiskFaultPlan::draw(seed, aim == CampaignFocus::Anything, &mut config);
     let damages = trouble.damages();
     let adversary = match aim {
-        Aim::Anything => None,
-        Aim::Votes => {
+        CampaignFocus::Anything => None,
+        CampaignFocus::Votes => {
             config.nodes = random.pick(&[3, 3, 5]);
-            config.pre_vote = random.chance(300);
-            config.sync = Span::new(5_000, 5_000 + random.within(5_000..=60_000));
+            config.pre_vote = random.chance_per_mille(300);
+            config.sync_latency = DurationRange::new(5_000, 5_000 + random.within(5_000..=60_000));
             Some(Adversary::contested_votes())
         }
-        Aim::Leaders | Aim::Changes => {
+        CampaignFocus::Leaders | CampaignFocus::Changes => {
             config.nodes = random.pick(&[3, 5, 5, 5]);
-            config.pre_vote = random.chance(200);
-            config.check_quorum = config.lease_drift_ppm.is_some() || random.chance(200);
+            config.pre_vote = random.chance_per_mille(200);
+            config.check_quorum = config.lease_drift_ppm.is_some() || random.chance_per_mille(200);
             config.append_bytes_max = random.pick(&[1, 1, 4096]);
             config.loss_per_mille = random.pick(&[0, 0, 0, 10]);
             config.latency.max = config.latency.min + random.within(100..=8_000);
-            if aim == Aim::Leaders {
-                if random.chance(300) {
+            if aim == CampaignFocus::Leaders {
+                if random.chance_per_mille(300) {
                     config.snapshot_every = 4;
                     config.snapshot_retain = 0;
                 }
-                if random.chance(200) {
+                if random.chance_per_mille(200) {
                     slow_disks(&config, &mut random, &mut actions);
                 }
                 Some(Adversary::leader_chain(false))
@@ -123,9 +123,9 @@ pub(super) fn draw(seed: u64) -> Campaign {
                 Some(Adversary::leader_chain(true))
             }
         }
-        Aim::OldLeaders => {
+        CampaignFocus::OldLeaders => {
             old_leaders(&mut config, &mut random);
-            if random.chance(700) {
+            if random.chance_per_mille(700) {
                 Some(Adversary::old_leader())
             } else {
                 late_answers(&mut config, &mut random);
@@ -141,66 +141,66 @@ pub(super) fn draw(seed: u64) -> Campaign {
     let per_mille = if adversary.is_some() { 40 } else { 400 };
     let kinds: Vec<_> = FAULTS
         .into_iter()
-        .filter(|_| random.chance(per_mille))
+        .filter(|_| random.chance_per_mille(per_mille))
         .filter(|kind| config.lease_drift_ppm.is_none() || *kind != Fault::TimerFires)
         .filter(|kind| !damages || *kind != Fault::Membership)
         .collect();
     if !kinds.is_empty() {
         let mut at = 1 + random.below(1_000_000);
-        while at < FAULTS_LAST {
+        while at < FAULT_PHASE {
             let lasts = random.within(10_000..=3 * config.election_timeout.max);
             let kind = random.pick(&kinds);
-            schedule(kind, at, lasts, &config, &mut random, &mut actions);
+            generate_faults(kind, at, lasts, &config, &mut random, &mut actions);
             at += random.within(10_000..=1_500_000);
         }
     }
     trouble.schedule(&config, &mut actions);
-    actions.retain(|timed| timed.at < FAULTS_LAST);
+    actions.retain(|timed| timed.at < FAULT_PHASE);
     actions.sort_by_key(|timed| timed.at);
     Campaign {
         script: Script { config, actions },
         adversary,
         replaces: damages,
-        healed_at: FAULTS_LAST,
+        healed_at: FAULT_PHASE,
         seed,
     }
 }
 
 /// Some servers write slowly, so that what they write is replaced before it is durable.
-fn slow_disks(config: &WorldConfig, random: &mut Random, actions: &mut Vec<Timed>) {
+fn slow_disks(config: &WorldConfig, random: &mut SimRng, actions: &mut Vec<TimedAction>) {
     for node in 1..=config.nodes {
-        if !random.chance(400) {
+        if !random.chance_per_mille(400) {
             continue;
         }
         let min = random.within(5_000..=50_000);
-        let sync = Span::new(min, 3 * min);
-        let action = Action::SetDisk { node, sync };
-        actions.push(Timed { at: 1, action });
+        let sync = DurationRange::new(min, 3 * min);
+        let action = Action::SetSyncLatency { node, sync_latency: sync };
+        actions.push(TimedAction { at: 1, action });
     }
 }
 
 /// A quick network, and elections that take about as long as a lease.
-fn old_leaders(config: &mut WorldConfig, random: &mut Random) {
+fn old_leaders(config: &mut WorldConfig, random: &mut SimRng) {
     let min = config.election_timeout.min;
     config.nodes = 3;
     config.election_timeout.max = min + random.within(5_000..=min / 2);
     config.lease_drift_ppm = random.pick(&[None, Some(DRIFT_PPM_MAX), Some(DRIFT_PPM_MAX)]);
     config.check_quorum = config.lease_drift_ppm.is_some();
-    config.latency = Span::new(100, 100 + random.within(100..=3_000));
-    config.latency_shape = Shape::Uniform;
+    config.latency = DurationRange::new(100, 100 + random.within(100..=3_000));
+    config.latency_shape = LatencyDistribution::Uniform;
     config.bandwidth = 0;
     config.loss_per_mille = 0;
-    config.reorder = random.chance(200);
-    config.sync = Span::new(100, 1_000);
+    config.reorder = random.chance_per_mille(200);
+    config.sync_latency = DurationRange::new(100, 1_000);
     // Whoever is to be elected must not miss what others write in the meantime.
     config.clients = random.within(0..=2);
-    config.think = Span::new(min, 5 * min);
+    config.think_time = DurationRange::new(min, 5 * min);
     config.write_stall_max = config.election_timeout.max;
     config.request_timeout = config.election_timeout.max;
 }
 
 /// Servers that lead without a majority until somebody tells them, and messages that overtake each other.
-fn late_answers(config: &mut WorldConfig, random: &mut Random) {
+fn late_answers(config: &mut WorldConfig, random: &mut SimRng) {
     config.nodes = 5;
     (config.pre_vote, config.check_quorum) = (false, false);
     config.lease_drift_ppm = None;
@@ -211,71 +211,74 @@ fn late_answers(config: &mut WorldConfig, random: &mut Random) {
     config.request_timeout = 30 * config.heartbeat_interval;
 }
 
-fn world(seed: u64, random: &mut Random) -> WorldConfig {
+fn world(seed: u64, random: &mut SimRng) -> WorldConfig {
     let election_min = random.within(100_000..=300_000);
     let election_max = election_min + random.within(50_000..=300_000);
     let latency_min = random.within(100..=5_000);
     let nodes = random.pick(&[1, 2, 3, 3, 3, 4, 5, 5, 5, 7]);
-    let lease_drift_ppm = random.chance(300).then_some(DRIFT_PPM_MAX);
-    let witnesses =
-        if nodes >= 3 && random.chance(150) { vec![random.within(1..=nodes)] } else { Vec::new() };
-    let some_found = nodes >= 3 && witnesses.is_empty() && random.chance(200);
+    let lease_drift_ppm = random.chance_per_mille(300).then_some(DRIFT_PPM_MAX);
+    let witnesses = if nodes >= 3 && random.chance_per_mille(150) {
+        vec![random.within(1..=nodes)]
+    } else {
+        Vec::new()
+    };
+    let some_found = nodes >= 3 && witnesses.is_empty() && random.chance_per_mille(200);
     WorldConfig {
         nodes,
         founders: some_found.then(|| random.within(1..=nodes)),
         witnesses,
-        logs: Vec::new(),
+        initial_logs: Vec::new(),
         lease_drift_ppm,
         write_stall_max: election_max,
         snapshot_every: random.pick(&[0, 0, 4, 20, 50]),
         snapshot_retain: random.pick(&[0, 3, 30]),
-        snapshot_piece_bytes_max: random.pick(&[200, 1 << 20]),
+        snapshot_chunk_bytes_max: random.pick(&[200, 1 << 20]),
         seed,
-        election_timeout: Span::new(election_min, election_max),
+        election_timeout: DurationRange::new(election_min, election_max),
         heartbeat_interval: election_min / random.within(3..=8),
-        pre_vote: random.chance(700),
-        check_quorum: lease_drift_ppm.is_some() || random.chance(700),
-        window_bytes_max: random.pick(&[0, 1000, 1 << 20]),
+        pre_vote: random.chance_per_mille(700),
+        check_quorum: lease_drift_ppm.is_some() || random.chance_per_mille(700),
+        log_cache_bytes_max: random.pick(&[0, 1000, 1 << 20]),
         append_bytes_max: random.pick(&[1, 300, 4096]),
-        latency: Span::new(latency_min, latency_min + random.within(0..=20_000)),
+        latency: DurationRange::new(latency_min, latency_min + random.within(0..=20_000)),
         latency_shape: random.pick(&[
-            Shape::Uniform,
-            Shape::Uniform,
-            Shape::Exponential,
-            Shape::LongTailed,
+            LatencyDistribution::Uniform,
+            LatencyDistribution::Uniform,
+            LatencyDistribution::Exponential,
+            LatencyDistribution::LongTailed,
         ]),
         bandwidth: random.pick(&[0, 0, 0, 100_000, 1_000_000]),
         loss_per_mille: random.pick(&[0, 0, 10, 100, 300]),
         duplicate_per_mille: random.pick(&[0, 0, 20, 200]),
-        reorder: random.chance(500),
-        sync: Span::new(100, 100 + random.within(0..=20_000)),
-        sync_reorder: random.chance(200),
+        reorder: random.chance_per_mille(500),
+        sync_latency: DurationRange::new(100, 100 + random.within(0..=20_000)),
+        reorder_syncs: random.chance_per_mille(200),
         clients: random.within(1..=5),
-        think: Span::new(1_000, 1_000 + random.within(1_000..=100_000)),
-        keys: random.within(1..=5),
-        holders: 0,
+        think_time: DurationRange::new(1_000, 1_000 + random.within(1_000..=100_000)),
+        key_count: random.within(1..=5),
+        lease_clients: 0,
         lease_ttl: 1,
-        watchers: 0,
-        traders: 0,
+        watch_clients: 0,
+        txn_clients: 0,
         request_timeout: election_max,
-        story: false,
-        branches: false,
+        record_events: false,
+        count_coverage: false,
         #[cfg(feature = "sabotage")]
-        broken: raft_core::BrokenRules::default(),
+        disabled_rules: raft_core::DisabledRules::default(),
     }
 }
 
 /// Adds a fault and its end.
-fn schedule(
+fn generate_faults(
     kind: Fault,
     at: u64,
     lasts: u64,
     config: &WorldConfig,
-    random: &mut Random,
-    actions: &mut Vec<Timed>,
+    random: &mut SimRng,
+    actions: &mut Vec<TimedAction>,
 ) {
     let nodes = config.nodes;
-    let mut add = |at, action| actions.push(Timed { at, action });
+    let mut add = |at, action| actions.push(TimedAction { at, action });
     let node = random.within(1..=nodes);
     let other = (node + random.below(nodes.max(2) - 1)) % nodes + 1;
     match kind {
@@ -317,7 +320,7 @@ fn schedule(
         }
         Fault::PartialPartition => {
             for from in 1..=nodes {
-                for to in (from + 1..=nodes).filter(|_| random.chance(350)) {
+                for to in (from + 1..=nodes).filter(|_| random.chance_per_mille(350)) {
                     add(at, Action::CutLink { from, to });
                     add(at, Action::CutLink { from: to, to: from });
                 }
@@ -325,7 +328,7 @@ fn schedule(
             add(at + lasts, Action::HealNetwork);
         }
         Fault::Flapping if nodes > 1 => {
-            let both_ways = random.chance(500);
+            let both_ways = random.chance_per_mille(500);
             let period = random.within(5_000..=config.election_timeout.max + 100_000);
             let (mut time, mut cut) = (at, true);
             while time < at + 4 * lasts {
@@ -349,7 +352,8 @@ fn schedule(
         }
         Fault::SwizzleClog => {
             let step = lasts / (2 * nodes) + 1;
-            let mut clogged: Vec<_> = (1..=nodes).filter(|_| random.chance(500)).collect();
+            let mut clogged: Vec<_> =
+                (1..=nodes).filter(|_| random.chance_per_mille(500)).collect();
             for (position, node) in (0..).zip(&clogged) {
                 add(at + position * step, Action::Isolate { node: *node });
             }
@@ -366,22 +370,22 @@ fn schedule(
             add(at, Action::SetClock { node, drift });
         }
         Fault::SlowDisk => {
-            let sync = Span::new(100_000, 800_000);
-            add(at, Action::SetDisk { node, sync });
-            let sync = Span::new(100, 10_000);
-            add(at + lasts, Action::SetDisk { node, sync });
+            let sync = DurationRange::new(100_000, 800_000);
+            add(at, Action::SetSyncLatency { node, sync_latency: sync });
+            let sync = DurationRange::new(100, 10_000);
+            add(at + lasts, Action::SetSyncLatency { node, sync_latency: sync });
         }
         Fault::FailingDisk => {
             add(at, Action::FailDisk { node });
             add(at + lasts, Action::Restart { node });
         }
-        Fault::TimerFires => add(at, Action::Timeout { node }),
+        Fault::TimerFires => add(at, Action::FireTimer { node }),
         Fault::NetworkWeather => {
             let min = random.within(100..=30_000);
             add(
                 at,
                 Action::SetNetwork {
-                    latency: Span::new(min, min + random.within(0..=100_000)),
+                    latency: DurationRange::new(min, min + random.within(0..=100_000)),
                     loss_per_mille: random.pick(&[0, 50, 300, 600]),
                     duplicate_per_mille: random.pick(&[0, 100]),
                 },
@@ -397,7 +401,7 @@ fn schedule(
         }
         Fault::Transfer => {
             // To a node that is not there, now and then.
-            if random.chance(300) {
+            if random.chance_per_mille(300) {
                 add(at, Action::Crash { node });
                 add(at + lasts, Action::Restart { node });
             }
@@ -427,21 +431,21 @@ mod tests {
     /// Leaders' leases rest on clocks that keep to the bound, so no timer fires by itself where leaders have some. One
     /// that did let an old leader answer a read in seed 22,686.
     #[test]
-    fn no_timer_fires_where_leaders_have_leases() {
+    fn leases_disable_timer_faults() {
         let mut with_leases = 0;
         for seed in 0..300 {
-            let campaign = draw(seed);
+            let campaign = generate(seed);
             if campaign.script.config.lease_drift_ppm.is_none() {
                 continue;
             }
             with_leases += 1;
-            let fires = |timed: &Timed| matches!(timed.action, Action::Timeout { .. });
+            let fires = |timed: &TimedAction| matches!(timed.action, Action::FireTimer { .. });
             assert!(!campaign.script.actions.iter().any(fires), "seed {seed}");
             let adversary = campaign.adversary.as_ref();
             assert!(!adversary.is_some_and(Adversary::fires_timers), "{seed}");
         }
         assert!(with_leases > 40, "{with_leases}");
-        let report = draw(22_686).run();
+        let report = generate(22_686).run();
         assert_eq!(report.violation, None);
     }
 }

@@ -2,15 +2,15 @@
 
 use super::adversary::{is_written, leader, running};
 use crate::action::{Action, Request};
-use crate::random::{Random, Span};
+use crate::random::{DurationRange, SimRng};
 use crate::world::World;
 
 /// Keeps what a leader and a follower say to each other on a long way, has the leader replaced and elected again, and
 /// leaves it one other follower only. While a third server leads the rest, what was said long ago arrives.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LateAnswers {
-    stage: Stage,
-    late: Late,
+pub(super) struct DelayedMessages {
+    stage: Step,
+    late: DelayedKind,
     next_at: u64,
     deadline: u64,
     /// Who leads, is replaced, and leads again.
@@ -27,7 +27,7 @@ pub(super) struct LateAnswers {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Stage {
+enum Step {
     #[default]
     Resting,
     /// A server is to lead from the beginning of a term on.
@@ -50,7 +50,7 @@ enum Stage {
 
 /// What is late.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Late {
+enum DelayedKind {
     /// The follower acknowledges entries that are replaced later.
     #[default]
     Acknowledgements,
@@ -58,28 +58,28 @@ enum Late {
     Heartbeats,
 }
 
-impl LateAnswers {
-    pub(super) fn look(&mut self, world: &World, random: &mut Random) -> Vec<Action> {
+impl DelayedMessages {
+    pub(super) fn look(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
         let now = world.now();
-        if self.stage != Stage::Resting && now > self.deadline {
+        if self.stage != Step::Resting && now > self.deadline {
             return self.rest(world, random);
         }
         match self.stage {
-            Stage::Resting if now >= self.next_at => self.begin(world, random),
-            Stage::Standing if self.leads(world) => self.hold(world),
-            Stage::Holding if self.is_said(world) => self.replace(world),
-            Stage::Replacing if self.is_replaced(world) => self.heal(world),
-            Stage::Returning if self.leads(world) => self.come_back(world),
-            Stage::Hearing if now >= self.next_at => self.split(world),
-            Stage::Splitting => self.write(world),
-            Stage::Writing => self.read(world),
+            Step::Resting if now >= self.next_at => self.begin(world, random),
+            Step::Standing if self.leads(world) => self.hold_messages(world),
+            Step::Holding if self.has_request_in_flight(world) => self.replace(world),
+            Step::Replacing if self.has_new_leader(world) => self.heal(world),
+            Step::Returning if self.leads(world) => self.come_back(world),
+            Step::Hearing if now >= self.next_at => self.split(world),
+            Step::Splitting => self.write(world),
+            Step::Writing => self.read(world),
             _ => Vec::new(),
         }
     }
 
-    fn rest(&mut self, world: &World, random: &mut Random) -> Vec<Action> {
+    fn rest(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
         let timeout = world.config().election_timeout.max;
-        self.stage = Stage::Resting;
+        self.stage = Step::Resting;
         self.next_at = world.now() + random.within(timeout / 2..=timeout);
         let mut actions = vec![Action::HealNetwork];
         actions.extend(self.mend(world));
@@ -92,7 +92,7 @@ impl LateAnswers {
         vec![self.to_follower(usual), self.to_leader(usual)]
     }
 
-    fn begin(&mut self, world: &World, random: &mut Random) -> Vec<Action> {
+    fn begin(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
         let mut others = running(world);
         if others.len() < 5 {
             return Vec::new();
@@ -101,37 +101,38 @@ impl LateAnswers {
         let [stands, follower, friend, rival] = [take(), take(), take(), take()];
         (self.leader, self.follower) = (stands, follower);
         (self.friend, self.rival) = (friend, rival);
-        self.late = random.pick(&[Late::Acknowledgements, Late::Heartbeats]);
+        self.late = random.pick(&[DelayedKind::Acknowledgements, DelayedKind::Heartbeats]);
         self.term = leader(world).map_or(0, |(_, term)| term);
-        self.stage = Stage::Standing;
-        self.deadline = world.now() + 4 * world.config().election_timeout.max + 40 * beat(world);
-        vec![Action::Timeout { node: stands }]
+        self.stage = Step::Standing;
+        self.deadline =
+            world.now() + 4 * world.config().election_timeout.max + 40 * heartbeat(world);
+        vec![Action::FireTimer { node: stands }]
     }
 
     /// What is said from now on takes long.
-    fn hold(&mut self, world: &World) -> Vec<Action> {
+    fn hold_messages(&mut self, world: &World) -> Vec<Action> {
         let now = world.now();
-        self.stage = Stage::Holding;
+        self.stage = Step::Holding;
         match self.late {
-            Late::Acknowledgements => {
-                self.deadline = now + 2 * LONG * beat(world);
-                let mut actions = vec![self.to_leader(beats(world, LONG))];
+            DelayedKind::Acknowledgements => {
+                self.deadline = now + 2 * LONG * heartbeat(world);
+                let mut actions = vec![self.to_leader(heartbeats(world, LONG))];
                 actions.extend(self.cut_off(world, &[self.leader], &[self.follower]));
                 actions.extend((0..WRITES).map(|_| self.put(self.leader)));
                 actions
             }
-            Late::Heartbeats => {
-                self.next_at = now + HELD * beat(world);
-                self.deadline = now + 4 * LONG * beat(world);
-                vec![self.to_follower(beats(world, SHORT))]
+            DelayedKind::Heartbeats => {
+                self.next_at = now + HELD * heartbeat(world);
+                self.deadline = now + 4 * LONG * heartbeat(world);
+                vec![self.to_follower(heartbeats(world, SHORT))]
             }
         }
     }
 
-    fn is_said(&self, world: &World) -> bool {
+    fn has_request_in_flight(&self, world: &World) -> bool {
         match self.late {
-            Late::Heartbeats => world.now() >= self.next_at,
-            Late::Acknowledgements => {
+            DelayedKind::Heartbeats => world.now() >= self.next_at,
+            DelayedKind::Acknowledgements => {
                 let last = |node| world.raft(node).map(|raft| raft.status().durable_index);
                 let written = world.raft(self.leader).map(raft_core::Raft::last_log);
                 written.is_some_and(|written| {
@@ -143,17 +144,17 @@ impl LateAnswers {
     }
 
     fn replace(&mut self, world: &World) -> Vec<Action> {
-        self.stage = Stage::Replacing;
+        self.stage = Step::Replacing;
         self.term = world.raft(self.leader).map_or(0, |raft| raft.term().0);
         let mut actions = Vec::new();
-        if self.late == Late::Acknowledgements {
+        if self.late == DelayedKind::Acknowledgements {
             actions.push(Action::CutLink { from: self.leader, to: self.follower });
         }
-        actions.push(Action::Timeout { node: self.rival });
+        actions.push(Action::FireTimer { node: self.rival });
         actions
     }
 
-    fn is_replaced(&self, world: &World) -> bool {
+    fn has_new_leader(&self, world: &World) -> bool {
         let Some((_, term)) = leader(world).filter(|(node, _)| *node == self.rival) else {
             return false;
         };
@@ -162,8 +163,8 @@ impl LateAnswers {
             raft.is_some_and(|raft| raft.last_log().term.0 == term)
         };
         match self.late {
-            Late::Acknowledgements => follows(self.follower),
-            Late::Heartbeats => follows(self.leader),
+            DelayedKind::Acknowledgements => follows(self.follower),
+            DelayedKind::Heartbeats => follows(self.leader),
         }
     }
 
@@ -177,9 +178,9 @@ impl LateAnswers {
                 false => vec![Action::HealNetwork, self.to_leader(usual)],
             };
         }
-        self.stage = Stage::Returning;
+        self.stage = Step::Returning;
         self.term = leader(world).map_or(0, |(_, term)| term);
-        vec![self.to_follower(usual), Action::Timeout { node: self.leader }]
+        vec![self.to_follower(usual), Action::FireTimer { node: self.leader }]
     }
 
     fn leads(&self, world: &World) -> bool {
@@ -188,25 +189,25 @@ impl LateAnswers {
 
     fn come_back(&mut self, world: &World) -> Vec<Action> {
         match self.late {
-            Late::Acknowledgements => self.split(world),
-            Late::Heartbeats => {
-                self.stage = Stage::Hearing;
-                self.next_at = world.now() + SHORT * beat(world);
-                vec![self.to_leader(beats(world, LONG))]
+            DelayedKind::Acknowledgements => self.split(world),
+            DelayedKind::Heartbeats => {
+                self.stage = Step::Hearing;
+                self.next_at = world.now() + SHORT * heartbeat(world);
+                vec![self.to_leader(heartbeats(world, LONG))]
             }
         }
     }
 
     /// The leader is left with its friend and with what comes late, and the rival leads the others.
     fn split(&mut self, world: &World) -> Vec<Action> {
-        self.stage = Stage::Splitting;
+        self.stage = Step::Splitting;
         self.term = world.raft(self.leader).map_or(0, |raft| raft.term().0);
         let pair = [self.leader, self.friend];
         let mut actions = self.cut_off(world, &pair, &pair);
         // It hears the follower, and nobody hears it.
         actions.push(Action::HealLink { from: self.follower, to: self.leader });
         actions.extend((0..2 * WRITES).map(|_| self.put(self.leader)));
-        actions.push(Action::Timeout { node: self.rival });
+        actions.push(Action::FireTimer { node: self.rival });
         actions
     }
 
@@ -214,7 +215,7 @@ impl LateAnswers {
         let Some((new, _)) = leader(world).filter(|(_, term)| *term > self.term) else {
             return Vec::new();
         };
-        self.stage = Stage::Writing;
+        self.stage = Step::Writing;
         self.written += 1;
         vec![self.put(new)]
     }
@@ -223,7 +224,7 @@ impl LateAnswers {
         if !is_written(world, &self.value()) {
             return Vec::new();
         }
-        self.stage = Stage::Reading;
+        self.stage = Step::Reading;
         let (key, via) = (KEY.into(), Some(self.leader));
         vec![Action::Request { via, request: Request::Get { key } }]
     }
@@ -249,12 +250,12 @@ impl LateAnswers {
         cuts.into_iter().map(|(from, to)| Action::CutLink { from, to }).collect()
     }
 
-    fn to_leader(&self, latency: Span) -> Action {
+    fn to_leader(&self, latency: DurationRange) -> Action {
         let (from, to) = (self.follower, self.leader);
         Action::SetLatency { from, to, latency }
     }
 
-    fn to_follower(&self, latency: Span) -> Action {
+    fn to_follower(&self, latency: DurationRange) -> Action {
         let (from, to) = (self.leader, self.follower);
         Action::SetLatency { from, to, latency }
     }
@@ -269,13 +270,13 @@ const HELD: u64 = 12;
 const SHORT: u64 = 2;
 const LONG: u64 = 16;
 
-fn beat(world: &World) -> u64 {
+fn heartbeat(world: &World) -> u64 {
     world.config().heartbeat_interval
 }
 
-fn beats(world: &World, count: u64) -> Span {
-    let most = count * beat(world);
-    Span::new(most, most)
+fn heartbeats(world: &World, count: u64) -> DurationRange {
+    let most = count * heartbeat(world);
+    DurationRange::new(most, most)
 }
 
 #[cfg(test)]
@@ -286,7 +287,7 @@ mod tests {
 
     /// Without a broken rule it only keeps clients waiting.
     #[test]
-    fn leaders_come_back_before_what_was_said_to_them() {
+    fn leader_returns_before_delayed_messages() {
         let mut reads = 0;
         let ours = (0..1_000)
             .map(Campaign::new)

@@ -28,10 +28,10 @@ pub(crate) use disks::is_complete;
 pub use shrink::{Shrunk, shrink};
 
 use crate::action::{Action, Request};
-use crate::client::AskingState;
+use crate::client::OperationState;
 use crate::invariants::{Invariant, Violation};
-use crate::random::{Random, Span};
-use crate::run::{Script, Timed};
+use crate::random::{DurationRange, SimRng};
+use crate::run::{Script, TimedAction};
 use crate::view::ProcessView;
 use crate::world::World;
 
@@ -64,7 +64,7 @@ pub struct Report {
     /// How often each kind of fault occurred.
     pub faults: BTreeMap<&'static str, u64>,
     /// How often each branch of the protocol was taken, if that was counted; see
-    /// [`WorldConfig::branches`](crate::WorldConfig::branches).
+    /// [`WorldConfig::count_coverage`](crate::WorldConfig::count_coverage).
     pub branches: BTreeMap<&'static str, u64>,
     /// Client requests that were answered.
     pub answered: u64,
@@ -77,7 +77,7 @@ pub struct Report {
 }
 
 /// How long the faults last.
-const FAULTS_LAST: u64 = 8_000_000;
+const FAULT_PHASE: u64 = 8_000_000;
 /// How many of the longest election timeouts the mended cluster has to serve a write. Two
 /// elections may fail, and a follower may have to be repaired first.
 const TIMEOUTS_TO_RECOVER: u64 = 20;
@@ -86,9 +86,9 @@ const TIMEOUTS_TO_RECOVER: u64 = 20;
 const TIMEOUTS_TO_REPLACE: u64 = 100;
 /// How many of the longest election timeouts watchers have to hear of all that was written. They may be at servers that
 /// were removed, and have to find another.
-const TIMEOUTS_TO_TELL: u64 = 40;
+const WATCH_DRAIN_TIMEOUTS: u64 = 40;
 /// How often the operator looks for such servers while there are faults.
-const LOOKS: u64 = 26;
+const ADVERSARY_CHECKS: u64 = 26;
 /// The linearizability checker gives up after this many steps for a key.
 const STEPS_MAX: u64 = 500_000;
 
@@ -96,7 +96,7 @@ impl Campaign {
     /// Draws a world and its faults.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        draw::draw(seed)
+        draw::generate(seed)
     }
 
     /// The world and what is done to it until it is mended, as far as it is known beforehand.
@@ -108,22 +108,22 @@ impl Campaign {
     /// The same, with a story to tell.
     #[must_use]
     pub fn explained(mut self) -> Self {
-        self.script.config.story = true;
+        self.script.config.record_events = true;
         self
     }
 
     /// The same, with servers that break rules.
     #[cfg(feature = "sabotage")]
     #[must_use]
-    pub fn breaking(mut self, rules: raft_core::BrokenRules) -> Self {
-        self.script.config.broken = rules;
+    pub fn breaking(mut self, rules: raft_core::DisabledRules) -> Self {
+        self.script.config.disabled_rules = rules;
         self
     }
 
     /// The same, and the branches of the protocol are counted.
     #[must_use]
     pub fn counted(mut self) -> Self {
-        self.script.config.branches = true;
+        self.script.config.count_coverage = true;
         self
     }
 
@@ -150,16 +150,17 @@ impl Campaign {
     }
 
     fn run_in(&self, world: World) -> (World, Report) {
-        let mut stage = Stage { world, acted_at: None, done: Vec::new(), faults: BTreeMap::new() };
+        let mut stage =
+            CampaignRun { world, acted_at: None, done: Vec::new(), faults: BTreeMap::new() };
         self.break_things(&mut stage);
         stage.advance(self.healed_at);
         let violation = match stage.world.violation() {
             Some(violation) => Some(violation.clone()),
             None => { self.goes_on(&mut stage) }
-                .or_else(|| stage.world.judge_stores())
+                .or_else(|| stage.world.check_stores())
                 .or_else(|| stage.world.judge_history(STEPS_MAX)),
         };
-        let Stage { world, done, faults, .. } = stage;
+        let CampaignRun { world, done, faults, .. } = stage;
         let answered = world.askings().filter(|asking| asking.returned.is_some()).count() as u64;
         let report = Report {
             seed: self.seed,
@@ -177,11 +178,11 @@ impl Campaign {
         (world, report)
     }
 
-    fn break_things(&self, stage: &mut Stage) {
+    fn break_things(&self, stage: &mut CampaignRun) {
         let mut adversary = self.adversary.clone();
-        let mut random = Random::new(self.seed ^ 0xbad_5eed);
+        let mut random = SimRng::new(self.seed ^ 0xbad_5eed);
         let mut drawn = self.script.actions.iter().peekable();
-        let looks_every = self.healed_at / LOOKS;
+        let looks_every = self.healed_at / ADVERSARY_CHECKS;
         let mut looks_at = match self.replaces {
             true => looks_every,
             false => u64::MAX,
@@ -193,7 +194,7 @@ impl Campaign {
                 while stage.world.next_at().is_some_and(|at| at < stop) {
                     stage.world.step();
                     if stage.acted_at < Some(stage.world.now()) {
-                        for action in adversary.look(&stage.world, &mut random) {
+                        for action in adversary.next_actions(&stage.world, &mut random) {
                             stage.act(action);
                         }
                     }
@@ -218,24 +219,24 @@ impl Campaign {
     }
 
     /// Whether those who are mended do their work again.
-    fn goes_on(&self, stage: &mut Stage) -> Option<Violation> {
-        let mut random = Random::new(self.seed ^ 0x90_0b0e);
+    fn goes_on(&self, stage: &mut CampaignRun) -> Option<Violation> {
+        let mut random = SimRng::new(self.seed ^ 0x90_0b0e);
         if !self.replaces
-            && random.chance(500)
-            && let Some(held) = quorum::holds_out(stage, &mut random)
+            && random.chance_per_mille(500)
+            && let Some(held) = quorum::check_liveness_core(stage, &mut random)
         {
             return stage.world.violation().cloned().or(held.err());
         }
-        for repair in repairs(&stage.world) {
+        for repair in heal_actions(&stage.world) {
             stage.act(repair);
         }
         self.recovers(stage)
     }
 
     /// Whether the mended cluster serves a write in time, and is as large as before.
-    fn recovers(&self, stage: &mut Stage) -> Option<Violation> {
+    fn recovers(&self, stage: &mut CampaignRun) -> Option<Violation> {
         let timeout = self.script.config.election_timeout.max;
-        let missed = |stage: &Stage, text| {
+        let missed = |stage: &CampaignRun, text| {
             let (invariant, at) = (Invariant::Availability, stage.world.now());
             Some(Violation { invariant, text, at })
         };
@@ -246,8 +247,8 @@ impl Campaign {
                 stage.act(Action::Restart { node });
             }
         }
-        if !self.serves(stage) {
-            let text = too_late("all is mended");
+        if !self.is_serving(stage) {
+            let text = timeout_text("all is mended");
             return stage.world.violation().cloned().or(missed(stage, text));
         }
         if self.replaces {
@@ -260,7 +261,7 @@ impl Campaign {
                 }
             }
             let is_complete = is_complete(&stage.world);
-            if stage.world.violation().is_none() && !(is_complete && self.serves(stage)) {
+            if stage.world.violation().is_none() && !(is_complete && self.is_serving(stage)) {
                 let text = format!(
                     "servers with ruined disks are not replaced within {TIMEOUTS_TO_REPLACE} election timeouts"
                 );
@@ -274,33 +275,33 @@ impl Campaign {
         }
         let revision = stage.world.ledger.revision();
         let is_told = |world: &World| world.watchers_have_seen(revision);
-        if !stage.awaits(TIMEOUTS_TO_TELL * timeout, is_told) {
+        if !stage.wait_for(WATCH_DRAIN_TIMEOUTS * timeout, is_told) {
             let text = format!(
-                "all is mended, but a watcher is not told all within {TIMEOUTS_TO_TELL} election timeouts"
+                "all is mended, but a watcher is not told all within {WATCH_DRAIN_TIMEOUTS} election timeouts"
             );
             return stage.world.violation().cloned().or(missed(stage, text));
         }
         // The world itself says which follower does not catch up in time.
-        stage.awaits(stage.world.catch_up_time(), World::all_have_caught_up);
+        stage.wait_for(stage.world.catch_up_time(), World::all_have_caught_up);
         stage.world.violation().cloned()
     }
 
     /// Whether a write succeeds in time.
-    fn serves(&self, stage: &mut Stage) -> bool {
-        let deadline = stage.world.now() + patience(&stage.world);
-        stage.ask();
+    fn is_serving(&self, stage: &mut CampaignRun) -> bool {
+        let deadline = stage.world.now() + recovery_timeout(&stage.world);
+        stage.probe_write();
         let mut answered = false;
         while !answered && stage.world.next_at().is_some_and(|at| at <= deadline) {
             stage.world.step();
             let latest = stage.world.askings().next_back();
             match latest.map(|asked| asked.state.clone()) {
-                Some(AskingState::Done { .. }) => answered = true,
+                Some(OperationState::Done { .. }) => answered = true,
                 // A client that gave up before a leader was there; another one tries.
-                Some(AskingState::Unknown) => {
+                Some(OperationState::Unknown) => {
                     stage.turn_off_the_removed();
-                    stage.ask();
+                    stage.probe_write();
                 }
-                Some(AskingState::Waiting) | None => {}
+                Some(OperationState::Waiting) | None => {}
             }
         }
         if answered {
@@ -313,16 +314,16 @@ impl Campaign {
 }
 
 /// A world under attack, and the record of what was done to it.
-struct Stage {
+struct CampaignRun {
     world: World,
     /// When something was done last. What is done at one moment is done at once, with nothing in between, as a
     /// [`Run`](crate::Run) does it.
     acted_at: Option<u64>,
-    done: Vec<Timed>,
+    done: Vec<TimedAction>,
     faults: BTreeMap<&'static str, u64>,
 }
 
-impl Stage {
+impl CampaignRun {
     /// Lets time pass, unless something was done at this moment already.
     fn advance(&mut self, time: u64) {
         if self.acted_at < Some(time) {
@@ -336,7 +337,7 @@ impl Stage {
             *self.faults.entry(name(&action)).or_default() += 1;
             let at = self.world.now();
             self.acted_at = Some(at);
-            self.done.push(Timed { at, action });
+            self.done.push(TimedAction { at, action });
         }
     }
 
@@ -347,7 +348,7 @@ impl Stage {
     }
 
     /// Whether something comes about in time.
-    fn awaits(&mut self, patience: u64, comes: impl Fn(&World) -> bool) -> bool {
+    fn wait_for(&mut self, patience: u64, comes: impl Fn(&World) -> bool) -> bool {
         let deadline = self.world.now() + patience;
         while !comes(&self.world) {
             if self.world.next_at().is_none_or(|at| at > deadline) {
@@ -358,7 +359,7 @@ impl Stage {
         true
     }
 
-    fn ask(&mut self) {
+    fn probe_write(&mut self) {
         let request = Request::Put { key: "mended".into(), value: "yes".into() };
         let via = adversary::leader(&self.world).map(|(leader, _)| leader);
         self.act(Action::Request { via, request });
@@ -366,12 +367,12 @@ impl Stage {
 }
 
 /// How long a cluster may take that goes on again.
-fn patience(world: &World) -> u64 {
-    TIMEOUTS_TO_RECOVER * world.config().election_timeout.max + world.snapshot_travels()
+fn recovery_timeout(world: &World) -> u64 {
+    TIMEOUTS_TO_RECOVER * world.config().election_timeout.max + world.snapshot_transfer_time()
 }
 
 /// What is said of those who took longer.
-fn too_late(who: &str) -> String {
+fn timeout_text(who: &str) -> String {
     format!(
         "{who}, but no write succeeds within {TIMEOUTS_TO_RECOVER} election timeouts and the time that a snapshot travels"
     )
@@ -384,14 +385,14 @@ fn name(action: &Action) -> &'static str {
         Action::Restart { .. } => "restart",
         Action::Pause { .. } => "pause",
         Action::Resume { .. } => "resume",
-        Action::Timeout { .. } => "timer fires",
+        Action::FireTimer { .. } => "timer fires",
         Action::FailDisk { .. } => "failing disk",
-        Action::WipeDisk { .. } | Action::LoseDisk { .. } => "lost disk",
-        Action::RotDisk { .. } => "bit rot",
+        Action::WipeDisk { .. } | Action::DestroyDisk { .. } => "lost disk",
+        Action::CorruptEntry { .. } => "bit rot",
         Action::MisdirectWrite { .. } => "misdirected write",
         Action::FillDisk { .. } => "full disk",
         Action::FreeDisk { .. } => "room again",
-        Action::SetDisk { .. } => "disk speed",
+        Action::SetSyncLatency { .. } => "disk speed",
         Action::SetClock { .. } | Action::JumpClock { .. } => "clock drift",
         Action::CutLink { .. } => "one-way cut",
         Action::Isolate { .. } => "isolate",
@@ -407,7 +408,7 @@ fn name(action: &Action) -> &'static str {
 }
 
 /// What mends everything.
-fn repairs(world: &World) -> Vec<Action> {
+fn heal_actions(world: &World) -> Vec<Action> {
     let latency = world.config().latency;
     let mut repairs = vec![
         Action::HealNetwork,
@@ -415,8 +416,8 @@ fn repairs(world: &World) -> Vec<Action> {
         Action::StopClients,
     ];
     for node in 1..=world.config().nodes {
-        repairs.push(Action::SetDisk { node, sync: Span::new(100, 5_000) });
-        if world.has_no_room(node) {
+        repairs.push(Action::SetSyncLatency { node, sync_latency: DurationRange::new(100, 5_000) });
+        if world.is_disk_full(node) {
             repairs.push(Action::FreeDisk { node });
         }
         repairs.push(Action::SetClock { node, drift: 0 });
@@ -436,7 +437,7 @@ mod tests {
 
     /// The page plays what a campaign did, adversary or not.
     #[test]
-    fn a_run_can_be_repeated_from_its_record() {
+    fn run_replays_from_script() {
         for seed in 0..40 {
             let report = Campaign::new(seed).run();
             assert_eq!(report.violation, None, "seed {seed}");
@@ -448,7 +449,7 @@ mod tests {
 
     /// Servers lose their disks in some runs, and others are voters in their places in the end.
     #[test]
-    fn servers_with_ruined_disks_are_found_and_replaced() {
+    fn servers_with_lost_disks_are_replaced() {
         let (mut ruined, mut replaced) = (0, 0);
         for seed in 0..120 {
             let campaign = Campaign::new(seed);
@@ -462,8 +463,9 @@ mod tests {
             let voters = world.raft(leader).unwrap().membership().voters();
             assert_eq!(voters.len() as u64, founders, "seed {seed}");
             replaced += voters.iter().filter(|voter| voter.0 > founders).count();
-            let is_down =
-                |node: &&crate::node::Node| node.running().is_none() && node.disk.is_ruined();
+            let is_down = |node: &&crate::node::Node| {
+                node.running().is_none() && node.disk.is_unrecoverable()
+            };
             ruined += world.nodes.iter().filter(is_down).count();
         }
         assert!(replaced > 10 && ruined == replaced, "{ruined}, {replaced}");
@@ -471,12 +473,12 @@ mod tests {
 
     /// In some runs only a quorum is mended, and the others stay as they are.
     #[test]
-    fn a_quorum_goes_on_while_the_rest_stays_broken() {
+    fn liveness_core_makes_progress() {
         let (mut held_out, mut broken) = (0, 0);
         for seed in 0..80 {
             let (world, report) = Campaign::new(seed).run_to_the_end();
             assert_eq!(report.violation, None, "seed {seed}");
-            let is_in_part = |timed: &&Timed| matches!(&timed.action, Action::Request { request: Request::Put { value, .. }, .. } if value == "in part");
+            let is_in_part = |timed: &&TimedAction| matches!(&timed.action, Action::Request { request: Request::Put { value, .. }, .. } if value == "in part");
             if report.script.actions.iter().rfind(is_in_part).is_none() {
                 continue;
             }
@@ -490,7 +492,7 @@ mod tests {
 
     /// Counting and telling watch a run, and do not change it.
     #[test]
-    fn watching_changes_nothing() {
+    fn recording_events_does_not_change_trace() {
         // In 12, a server whose disk has room again has nothing to do but to say so.
         for seed in [1, 7, 12, 25] {
             let plain = Campaign::new(seed).run();
@@ -502,12 +504,12 @@ mod tests {
     }
 
     #[test]
-    fn all_reachable_branches_are_reached() {
+    fn campaign_covers_all_points() {
         let mut branches = BTreeMap::new();
         for seed in 0..120 {
             branches.extend(Campaign::new(seed).counted().run().branches);
         }
-        let missing: Vec<_> = crate::branches::REACHABLE
+        let missing: Vec<_> = crate::branches::COVERAGE_POINTS
             .into_iter()
             .filter(|name| !branches.contains_key(name))
             .collect();

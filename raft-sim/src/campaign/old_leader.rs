@@ -2,21 +2,21 @@
 
 use raft_core::{Message, Role};
 
-use super::adversary::{blink, is_written, latency, leader, running};
+use super::adversary::{is_written, latency, leader, restart_briefly, running};
 use crate::action::{Action, Request};
-use crate::random::{Random, Span};
+use crate::random::{DurationRange, SimRng};
 use crate::world::World;
 
 /// Cuts a leader off at the worst moment, and as soon as another leader has answered a write, reads at the old one.
 /// Clocks are as wrong as leases allow for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct OldLeader {
+pub(super) struct StaleLeader {
     stage: Stage,
     next_at: u64,
     deadline: u64,
     old: u64,
     heir: u64,
-    way: Way,
+    way: Replacement,
     written: u64,
 }
 
@@ -38,7 +38,7 @@ enum Stage {
 
 /// How the leader is replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Way {
+enum Replacement {
     /// Nobody hears it.
     #[default]
     Isolation,
@@ -52,8 +52,8 @@ enum Way {
     LateAnswers,
 }
 
-impl OldLeader {
-    pub(super) fn look(&mut self, world: &World, random: &mut Random) -> Vec<Action> {
+impl StaleLeader {
+    pub(super) fn look(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
         let now = world.now();
         if self.stage != Stage::Resting && now > self.deadline {
             return self.rest(world, random);
@@ -61,7 +61,7 @@ impl OldLeader {
         match self.stage {
             Stage::Resting if now >= self.next_at => self.begin(world, random),
             Stage::Resting => Vec::new(),
-            Stage::Luring => self.lure(world),
+            Stage::Luring => self.isolate_leader(world),
             Stage::Answering => self.answer(world),
             Stage::CutOff => self.write(world),
             Stage::Writing => self.read(world),
@@ -69,14 +69,14 @@ impl OldLeader {
         }
     }
 
-    fn rest(&mut self, world: &World, random: &mut Random) -> Vec<Action> {
+    fn rest(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
         let timeout = world.config().election_timeout.max;
         self.stage = Stage::Resting;
         self.next_at = world.now() + random.within(timeout / 2..=2 * timeout);
         vec![Action::HealNetwork, latency(world, world.config().latency)]
     }
 
-    fn begin(&mut self, world: &World, random: &mut Random) -> Vec<Action> {
+    fn begin(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
         let Some((old, _)) = leader(world) else {
             return Vec::new();
         };
@@ -85,60 +85,68 @@ impl OldLeader {
             return Vec::new();
         }
         let heir = random.pick(&followers);
-        let ways = [Way::Isolation, Way::DeafFollower, Way::Restart, Way::Transfer];
+        let ways = [
+            Replacement::Isolation,
+            Replacement::DeafFollower,
+            Replacement::Restart,
+            Replacement::Transfer,
+        ];
         let has_leases = world.config().lease_drift_ppm.is_some();
-        let way =
-            if has_leases || random.chance(300) { random.pick(&ways) } else { Way::LateAnswers };
+        let way = if has_leases || random.chance_per_mille(300) {
+            random.pick(&ways)
+        } else {
+            Replacement::LateAnswers
+        };
         (self.old, self.heir, self.way) = (old, heir, way);
         self.stage = Stage::Luring;
         self.deadline = world.now() + 4 * world.config().election_timeout.max;
         let mut actions = clocks(world, old, 0);
         actions.extend(match way {
-            Way::Isolation => {
+            Replacement::Isolation => {
                 self.stage = Stage::CutOff;
                 vec![Action::Isolate { node: old }]
             }
-            Way::DeafFollower | Way::Restart => vec![
+            Replacement::DeafFollower | Replacement::Restart => vec![
                 Action::CutLink { from: old, to: heir },
                 Action::CutLink { from: heir, to: old },
             ],
-            Way::Transfer => vec![Action::Transfer { to: heir }],
-            Way::LateAnswers => Vec::new(),
+            Replacement::Transfer => vec![Action::Transfer { to: heir }],
+            Replacement::LateAnswers => Vec::new(),
         });
         actions
     }
 
-    fn lure(&mut self, world: &World) -> Vec<Action> {
+    fn isolate_leader(&mut self, world: &World) -> Vec<Action> {
         let cut_off = Action::Isolate { node: self.old };
         match self.way {
-            Way::LateAnswers => {
+            Replacement::LateAnswers => {
                 let asks = |message: &Message| matches!(message, Message::Heartbeat(_));
-                if !self.is_on_its_way(world, self.old, asks) {
+                if !self.is_in_flight(world, self.old, asks) {
                     return Vec::new();
                 }
                 self.stage = Stage::Answering;
                 let timeout = world.config().election_timeout.max;
                 // Without leases safety depends on no clock. The leader's next heartbeat is far away.
                 let mut actions = clocks(world, self.old, -900_000);
-                actions.push(latency(world, Span::new(3 * timeout, 4 * timeout)));
+                actions.push(latency(world, DurationRange::new(3 * timeout, 4 * timeout)));
                 actions
             }
-            Way::Restart | Way::Transfer => {
+            Replacement::Restart | Replacement::Transfer => {
                 let heir = world.raft(self.heir);
                 if heir.is_none_or(|heir| heir.role() == Role::Follower) {
                     return Vec::new();
                 }
                 self.stage = Stage::CutOff;
-                if self.way == Way::Transfer {
+                if self.way == Replacement::Transfer {
                     return vec![cut_off];
                 }
                 let others =
                     running(world).into_iter().filter(|node| ![self.old, self.heir].contains(node));
                 let mut actions = vec![cut_off];
-                actions.extend(others.flat_map(blink));
+                actions.extend(others.flat_map(restart_briefly));
                 actions
             }
-            Way::DeafFollower | Way::Isolation => {
+            Replacement::DeafFollower | Replacement::Isolation => {
                 let term = |node| world.raft(node).map_or(0, |raft| raft.term().0);
                 let is_over = running(world).into_iter().any(|node| {
                     ![self.old, self.heir].contains(&node) && term(node) > term(self.old)
@@ -156,7 +164,7 @@ impl OldLeader {
     fn answer(&mut self, world: &World) -> Vec<Action> {
         let answers = |message: &Message| matches!(message, Message::HeartbeatResponse(_));
         let voter = (1..=world.config().nodes).find(|node| ![self.old, self.heir].contains(node));
-        if !voter.is_some_and(|voter| self.is_on_its_way(world, voter, answers)) {
+        if !voter.is_some_and(|voter| self.is_in_flight(world, voter, answers)) {
             return Vec::new();
         }
         self.stage = Stage::CutOff;
@@ -167,7 +175,7 @@ impl OldLeader {
         actions
     }
 
-    fn is_on_its_way(&self, world: &World, from: u64, is: impl Fn(&Message) -> bool) -> bool {
+    fn is_in_flight(&self, world: &World, from: u64, is: impl Fn(&Message) -> bool) -> bool {
         let mut messages = world.messages();
         messages.any(|flight| flight.from == from && flight.to != self.heir && is(&flight.message))
     }
@@ -192,7 +200,7 @@ impl OldLeader {
         }
         // The old leader is left alone until its answer is there, or those to its heartbeat.
         self.stage = Stage::Reading;
-        if self.way != Way::LateAnswers {
+        if self.way != Replacement::LateAnswers {
             self.deadline = world.now() + 4 * world.config().latency.max + 10_000;
         }
         let request = Request::Get { key: KEY.into() };

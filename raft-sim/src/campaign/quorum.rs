@@ -1,15 +1,15 @@
 //! A mended quorum, while the rest stays broken for ever.
 
-use super::{Stage, patience, repairs, too_late};
+use super::{CampaignRun, heal_actions, recovery_timeout, timeout_text};
 use crate::action::{Action, Request};
 use crate::config::WorldConfig;
 use crate::invariants::{Invariant, Violation};
-use crate::random::{Random, Span};
+use crate::random::{DurationRange, SimRng};
 use crate::world::World;
 
 /// What becomes of a server outside the quorum.
 #[derive(Clone, Copy)]
-enum Broken {
+enum OutsiderFault {
     Down,
     Isolated,
     /// It sends, and hears nothing.
@@ -27,26 +27,29 @@ const KEY: &str = "mended";
 
 /// Mends a random quorum, breaks the others, and looks whether a write succeeds in time. None if no quorum was
 /// found that could do without the others.
-pub(super) fn holds_out(stage: &mut Stage, random: &mut Random) -> Option<Result<(), Violation>> {
-    for repair in repairs(&stage.world) {
+pub(super) fn check_liveness_core(
+    stage: &mut CampaignRun,
+    random: &mut SimRng,
+) -> Option<Result<(), Violation>> {
+    for repair in heal_actions(&stage.world) {
         stage.act(repair);
     }
     if stage.world.violation().is_some() {
         return Some(Ok(()));
     }
-    let chosen = choose(&stage.world, random)?;
+    let chosen = choose_core(&stage.world, random)?;
     let config = stage.world.config().clone();
     let is_out = |node: u64| !chosen.contains(&node);
     let careful =
         config.pre_vote && config.check_quorum && !stage.world.is_majority_with_witnesses(is_out);
     for node in (1..=config.nodes).filter(|node| is_out(*node)) {
-        for action in breaks(node, &config, careful, random) {
+        for action in fault_actions(node, &config, careful, random) {
             stage.act(action);
         }
     }
     let began = stage.world.now();
     let timeout = config.election_timeout.max;
-    let deadline = began + patience(&stage.world);
+    let deadline = began + recovery_timeout(&stage.world);
     let is_answered = |world: &World| {
         let mut ours = world.askings().filter(|asking| asking.invoked >= began);
         ours.any(|asking| asking.request.key() == KEY && asking.returned.is_some())
@@ -54,7 +57,7 @@ pub(super) fn holds_out(stage: &mut Stage, random: &mut Random) -> Option<Result
     while stage.world.violation().is_none() && !is_answered(&stage.world) {
         if stage.world.now() >= deadline {
             let names: Vec<_> = chosen.iter().map(|node| format!("n{node}")).collect();
-            let text = too_late(&format!("{} are mended and are a quorum", names.join(", ")));
+            let text = timeout_text(&format!("{} are mended and are a quorum", names.join(", ")));
             let (invariant, at) = (Invariant::Availability, stage.world.now());
             return Some(Err(Violation { invariant, text, at }));
         }
@@ -74,12 +77,12 @@ pub(super) fn holds_out(stage: &mut Stage, random: &mut Random) -> Option<Result
 }
 
 /// A random set of servers that can do without the others.
-fn choose(world: &World, random: &mut Random) -> Option<Vec<u64>> {
+fn choose_core(world: &World, random: &mut SimRng) -> Option<Vec<u64>> {
     let mut rest: Vec<_> = (1..=world.config().nodes).collect();
     let mut chosen = Vec::new();
     while !rest.is_empty() {
         chosen.push(rest.swap_remove(random.below(rest.len() as u64) as usize));
-        if world.can_do_without_others(&chosen) {
+        if world.is_self_sufficient(&chosen) {
             chosen.sort_unstable();
             return Some(chosen);
         }
@@ -89,35 +92,40 @@ fn choose(world: &World, random: &mut Random) -> Option<Vec<u64>> {
 
 /// Without pre-vote and check-quorum together, a server that reaches others in one direction may disturb for ever; and
 /// if it needs only witnesses to commit, it may go on to give them what they cannot hand on.
-fn breaks(node: u64, config: &WorldConfig, careful: bool, random: &mut Random) -> Vec<Action> {
+fn fault_actions(
+    node: u64,
+    config: &WorldConfig,
+    careful: bool,
+    random: &mut SimRng,
+) -> Vec<Action> {
     let broken = random.pick(match careful {
         true => &[
-            Broken::Down,
-            Broken::Isolated,
-            Broken::Deaf,
-            Broken::Mute,
-            Broken::Partly,
-            Broken::Partly,
-            Broken::Slow,
+            OutsiderFault::Down,
+            OutsiderFault::Isolated,
+            OutsiderFault::Deaf,
+            OutsiderFault::Mute,
+            OutsiderFault::Partly,
+            OutsiderFault::Partly,
+            OutsiderFault::Slow,
         ][..],
-        false => &[Broken::Down, Broken::Isolated],
+        false => &[OutsiderFault::Down, OutsiderFault::Isolated],
     });
     let others = || (1..=config.nodes).filter(|other| *other != node);
     let to_it = |from| Action::CutLink { from, to: node };
     let from_it = |to| Action::CutLink { from: node, to };
     match broken {
-        Broken::Down => vec![Action::Crash { node }],
-        Broken::Isolated => vec![Action::Isolate { node }],
-        Broken::Deaf => others().map(to_it).collect(),
-        Broken::Mute => others().map(from_it).collect(),
-        Broken::Partly => others()
+        OutsiderFault::Down => vec![Action::Crash { node }],
+        OutsiderFault::Isolated => vec![Action::Isolate { node }],
+        OutsiderFault::Deaf => others().map(to_it).collect(),
+        OutsiderFault::Mute => others().map(from_it).collect(),
+        OutsiderFault::Partly => others()
             .flat_map(|other| [to_it(other), from_it(other)])
-            .filter(|_| random.chance(500))
+            .filter(|_| random.chance_per_mille(500))
             .collect(),
-        Broken::Slow => {
+        OutsiderFault::Slow => {
             let most = config.election_timeout.min / 2;
-            let sync = Span::new(most / 2, most);
-            vec![Action::SetDisk { node, sync }]
+            let sync = DurationRange::new(most / 2, most);
+            vec![Action::SetSyncLatency { node, sync_latency: sync }]
         }
     }
 }

@@ -19,7 +19,7 @@ impl Campaign {
     pub fn shrink(&self, report: &Report) -> Option<Shrunk> {
         let violation = report.violation.as_ref()?;
         let mut script = report.script.clone();
-        script.config.branches = false;
+        script.config.count_coverage = false;
         if violation.invariant != Invariant::Availability {
             return shrink(&script, violation);
         }
@@ -33,7 +33,7 @@ impl Campaign {
             self.is_kept_otherwise(faults, healed_at)
                 .then_some(Violation { at: healed_at, ..violation })
         };
-        let mut search = Search::new(&judge, Invariant::Availability, RUNS_MAX).patient(0);
+        let mut search = Search::new(&judge, Invariant::Availability, RUNS_MAX).with_step_limit(0);
         let (faults, ended) = search.run(&script, self.healed_at)?;
         let small = self.with(&faults, ended.at)?;
         Some(Shrunk { script: small.script, violation: small.violation?, runs: search.runs() })
@@ -65,8 +65,8 @@ fn is_missing(violation: &Violation) -> bool {
 /// Lets servers keep all rules. False if they did.
 #[cfg(feature = "sabotage")]
 fn mend(script: &mut Script) -> bool {
-    let usual = raft_core::BrokenRules::default();
-    std::mem::replace(&mut script.config.broken, usual) != usual
+    let usual = raft_core::DisabledRules::default();
+    std::mem::replace(&mut script.config.disabled_rules, usual) != usual
 }
 
 #[cfg(not(feature = "sabotage"))]
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_world_that_recovers_is_not_made_small() {
+    fn recovering_run_is_not_shrunk() {
         let campaign = Campaign::new(3);
         let mut report = campaign.run();
         assert!(campaign.shrink(&report).is_none());

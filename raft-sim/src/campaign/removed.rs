@@ -54,7 +54,7 @@ mod tests {
     use crate::config::WorldConfig;
 
     #[test]
-    fn who_was_removed_is_turned_off_where_it_could_depose_leaders() {
+    fn removed_server_is_shut_down_without_pre_vote() {
         for careful in [false, true] {
             let config = WorldConfig {
                 nodes: 4,
@@ -63,7 +63,7 @@ mod tests {
                 ..WorldConfig::default()
             };
             let mut world = World::new(config).unwrap();
-            world.act(&Action::Timeout { node: 3 }).unwrap();
+            world.act(&Action::FireTimer { node: 3 }).unwrap();
             world.run_until(1_000_000);
             // It never hears that it was removed.
             world.act(&Action::Isolate { node: 2 }).unwrap();
@@ -89,7 +89,7 @@ mod tests {
 
     /// Seed 6522: two servers in reserve were turned off, and could not replace those whose disks were ruined.
     #[test]
-    fn who_was_never_added_is_left_alone() {
+    fn reserve_server_is_not_shut_down() {
         let config =
             WorldConfig { nodes: 5, founders: Some(3), pre_vote: false, ..WorldConfig::default() };
         let mut world = World::new(config).unwrap();

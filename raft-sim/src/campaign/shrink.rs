@@ -3,8 +3,8 @@
 use crate::action::Action;
 use crate::config::WorldConfig;
 use crate::invariants::{Invariant, Violation};
-use crate::random::Span;
-use crate::run::{Script, Timed};
+use crate::random::DurationRange;
+use crate::run::{Script, TimedAction};
 use crate::world::World;
 
 /// A small run that breaks the same rule.
@@ -22,10 +22,10 @@ pub struct Shrunk {
 const RUNS_MAX: u32 = 8_000;
 /// Whatever is left out changes what chance decides afterwards. So a smaller run is tried with this many
 /// seeds of the world before it counts as one that breaks nothing.
-const SEEDS: u64 = 6;
+const SEEDS_PER_CANDIDATE: u64 = 6;
 
 /// Beyond this many actions, to try each with many seeds would use up what may be tried.
-const MANY: usize = 400;
+const LARGE_SCRIPT: usize = 400;
 
 /// Makes a run that breaks a rule as small as it can: fewer actions, servers and clients, and usual settings. None if the
 /// run does not break `invariant`, which must be one that is checked after every event or at the end, and not
@@ -33,21 +33,21 @@ const MANY: usize = 400;
 /// [`Campaign::shrink`](super::Campaign::shrink) knows what to do about that.
 #[must_use]
 pub fn shrink(script: &Script, violation: &Violation) -> Option<Shrunk> {
-    shrink_by(&broken, script, violation)
+    shrink_by(&find_violation, script, violation)
 }
 
-fn shrink_by(judge: &Judge, script: &Script, violation: &Violation) -> Option<Shrunk> {
+fn shrink_by(judge: &Oracle, script: &Script, violation: &Violation) -> Option<Shrunk> {
     let mut search = Search::new(judge, violation.invariant, RUNS_MAX);
     let (script, violation) = search.run(script, violation.at)?;
     Some(Shrunk { script, violation, runs: search.runs })
 }
 
-type Broken = (Script, Violation);
+type FailingScript = (Script, Violation);
 /// Plays a script until a moment, and says what it breaks.
-type Judge<'a> = dyn Fn(&Script, u64) -> Option<Violation> + 'a;
+type Oracle<'a> = dyn Fn(&Script, u64) -> Option<Violation> + 'a;
 
 pub(super) struct Search<'a> {
-    judge: &'a Judge<'a>,
+    judge: &'a Oracle<'a>,
     invariant: Invariant,
     runs: u32,
     runs_max: u32,
@@ -58,11 +58,11 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(judge: &'a Judge<'a>, invariant: Invariant, runs_max: u32) -> Self {
-        Self { judge, invariant, runs: 0, runs_max, seeds_of_many: 1, patience: PATIENCE }
+    pub(super) fn new(judge: &'a Oracle<'a>, invariant: Invariant, runs_max: u32) -> Self {
+        Self { judge, invariant, runs: 0, runs_max, seeds_of_many: 1, patience: STEPS_PER_RUN_MAX }
     }
 
-    pub(super) fn patient(self, patience: u64) -> Self {
+    pub(super) fn with_step_limit(self, patience: u64) -> Self {
         Self { patience, ..self }
     }
 
@@ -72,31 +72,32 @@ impl<'a> Search<'a> {
     }
 
     /// The smallest run that is found, of one that breaks the rule until a moment.
-    pub(super) fn run(&mut self, script: &Script, until: u64) -> Option<Broken> {
+    pub(super) fn run(&mut self, script: &Script, until: u64) -> Option<FailingScript> {
         let mut best = self.attempt(script, until)?;
         loop {
-            let before = size(&best.0);
+            let before = cost(&best.0);
             best = self.without_actions(best);
             best = self.shorter_gaps(best);
             best = self.simpler_world(best);
             if self.runs >= self.runs_max {
                 return Some(best);
             }
-            if size(&best.0) >= before {
-                if self.seeds_of_many == SEEDS || best.0.actions.len() <= MANY {
+            if cost(&best.0) >= before {
+                if self.seeds_of_many == SEEDS_PER_CANDIDATE || best.0.actions.len() <= LARGE_SCRIPT
+                {
                     return Some(best);
                 }
-                self.seeds_of_many = SEEDS;
+                self.seeds_of_many = SEEDS_PER_CANDIDATE;
             }
         }
     }
 
     /// Runs it until `until`, with several seeds, and returns it without what comes after the
     /// violation, if there is one.
-    fn attempt(&mut self, script: &Script, until: u64) -> Option<Broken> {
-        let seeds = match script.actions.len() > MANY {
+    fn attempt(&mut self, script: &Script, until: u64) -> Option<FailingScript> {
+        let seeds = match script.actions.len() > LARGE_SCRIPT {
             true => self.seeds_of_many,
-            false => SEEDS,
+            false => SEEDS_PER_CANDIDATE,
         };
         (0..seeds).find_map(|more| {
             if self.runs >= self.runs_max {
@@ -115,7 +116,7 @@ impl<'a> Search<'a> {
     }
 
     /// Lets less time pass between two actions.
-    fn shorter_gaps(&mut self, mut best: Broken) -> Broken {
+    fn shorter_gaps(&mut self, mut best: FailingScript) -> FailingScript {
         let mut position = 0;
         while position < best.0.actions.len() {
             let mut script = best.0.clone();
@@ -144,7 +145,7 @@ impl<'a> Search<'a> {
     }
 
     /// Leaves out halves of the actions, then quarters, and so on (Zeller's ddmin, complements only).
-    fn without_actions(&mut self, mut best: Broken) -> Broken {
+    fn without_actions(&mut self, mut best: FailingScript) -> FailingScript {
         let mut chunk = best.0.actions.len().div_ceil(2);
         while chunk > 0 {
             let mut from = 0;
@@ -163,7 +164,7 @@ impl<'a> Search<'a> {
     }
 
     /// Takes servers out of the world, and gives it usual settings, one after the other.
-    fn simpler_world(&mut self, mut best: Broken) -> Broken {
+    fn simpler_world(&mut self, mut best: FailingScript) -> FailingScript {
         let mut node = best.0.config.nodes;
         while node > 0 && best.0.config.nodes > 1 {
             let script = without_node(&best.0, node);
@@ -172,7 +173,7 @@ impl<'a> Search<'a> {
             }
             node -= 1;
         }
-        for change in SIMPLER {
+        for change in SIMPLIFICATIONS {
             let mut script = best.0.clone();
             change(&mut script.config, &WorldConfig::default());
             if script != best.0
@@ -186,18 +187,18 @@ impl<'a> Search<'a> {
 }
 
 /// How a world becomes simpler: by having less in it, or what is usual.
-const SIMPLER: [fn(&mut WorldConfig, &WorldConfig); 37] = [
+const SIMPLIFICATIONS: [fn(&mut WorldConfig, &WorldConfig); 37] = [
     |world, _| world.clients = 0,
     |world, _| world.clients = world.clients.min(1),
     |world, _| world.clients = world.clients.saturating_sub(1),
-    |world, _| world.watchers = 0,
-    |world, _| world.watchers = world.watchers.min(1),
-    |world, _| world.traders = 0,
-    |world, _| world.traders = world.traders.min(1),
-    |world, _| world.holders = 0,
-    |world, _| world.holders = world.holders.min(1),
+    |world, _| world.watch_clients = 0,
+    |world, _| world.watch_clients = world.watch_clients.min(1),
+    |world, _| world.txn_clients = 0,
+    |world, _| world.txn_clients = world.txn_clients.min(1),
+    |world, _| world.lease_clients = 0,
+    |world, _| world.lease_clients = world.lease_clients.min(1),
     |world, usual| world.lease_ttl = usual.lease_ttl,
-    |world, _| world.keys = 1,
+    |world, _| world.key_count = 1,
     |world, usual| {
         world.pre_vote = usual.pre_vote;
         world.check_quorum = usual.check_quorum;
@@ -218,21 +219,21 @@ const SIMPLER: [fn(&mut WorldConfig, &WorldConfig); 37] = [
     |world, usual| world.request_timeout = usual.request_timeout,
     |world, usual| world.snapshot_every = usual.snapshot_every,
     |world, usual| world.snapshot_retain = usual.snapshot_retain,
-    |world, usual| world.snapshot_piece_bytes_max = usual.snapshot_piece_bytes_max,
-    |world, usual| world.window_bytes_max = usual.window_bytes_max,
+    |world, usual| world.snapshot_chunk_bytes_max = usual.snapshot_chunk_bytes_max,
+    |world, usual| world.log_cache_bytes_max = usual.log_cache_bytes_max,
     |world, usual| world.append_bytes_max = usual.append_bytes_max,
     |world, usual| world.latency_shape = usual.latency_shape,
     |world, usual| world.latency = usual.latency,
-    |world, _| world.latency = Span::new(5_000, 5_000),
+    |world, _| world.latency = DurationRange::new(5_000, 5_000),
     |world, usual| world.bandwidth = usual.bandwidth,
     |world, usual| world.loss_per_mille = usual.loss_per_mille,
     |world, usual| world.duplicate_per_mille = usual.duplicate_per_mille,
     |world, usual| world.reorder = usual.reorder,
-    |world, usual| world.sync = usual.sync,
-    |world, _| world.sync = Span::new(1_000, 1_000),
-    |world, usual| world.sync_reorder = usual.sync_reorder,
-    |world, usual| world.think = usual.think,
-    |world, usual| world.logs = usual.logs.clone(),
+    |world, usual| world.sync_latency = usual.sync_latency,
+    |world, _| world.sync_latency = DurationRange::new(1_000, 1_000),
+    |world, usual| world.reorder_syncs = usual.reorder_syncs,
+    |world, usual| world.think_time = usual.think_time,
+    |world, usual| world.initial_logs = usual.initial_logs.clone(),
 ];
 
 /// The same without a server: those behind it move up, and nothing is done to it any more.
@@ -243,8 +244,8 @@ fn without_node(script: &Script, gone: u64) -> Script {
     if let Some(founders) = &mut config.founders {
         *founders -= u64::from(gone <= *founders);
     }
-    if gone as usize <= config.logs.len() {
-        config.logs.remove(gone as usize - 1);
+    if gone as usize <= config.initial_logs.len() {
+        config.initial_logs.remove(gone as usize - 1);
     }
     let moved = |node: u64| (node != gone).then(|| node - u64::from(node > gone));
     let all =
@@ -263,15 +264,15 @@ fn without_node(script: &Script, gone: u64) -> Script {
             | Action::Restart { node }
             | Action::Pause { node }
             | Action::Resume { node }
-            | Action::Timeout { node }
+            | Action::FireTimer { node }
             | Action::FailDisk { node }
             | Action::WipeDisk { node }
-            | Action::LoseDisk { node }
-            | Action::RotDisk { node, .. }
+            | Action::DestroyDisk { node }
+            | Action::CorruptEntry { node, .. }
             | Action::MisdirectWrite { node, .. }
             | Action::FillDisk { node }
             | Action::FreeDisk { node }
-            | Action::SetDisk { node, .. }
+            | Action::SetSyncLatency { node, .. }
             | Action::SetClock { node, .. }
             | Action::JumpClock { node, .. }
             | Action::Isolate { node }
@@ -305,15 +306,15 @@ fn without_node(script: &Script, gone: u64) -> Script {
 }
 
 /// How much longer a smaller run may usually take to break the rule, in microseconds.
-const PATIENCE: u64 = 500_000;
+const STEPS_PER_RUN_MAX: u64 = 500_000;
 
 /// A gap that is short enough, in microseconds: an election takes about as long.
 const GAP: u64 = 30_000;
 
 /// What is to become smaller: what is done, who is there, and what is unusual.
-fn size(script: &Script) -> u64 {
+fn cost(script: &Script) -> u64 {
     let usual = WorldConfig::default();
-    let unusual = SIMPLER.iter().filter(|change| {
+    let unusual = SIMPLIFICATIONS.iter().filter(|change| {
         let mut simpler = script.config.clone();
         change(&mut simpler, &usual);
         simpler != script.config
@@ -321,17 +322,17 @@ fn size(script: &Script) -> u64 {
     let config = &script.config;
     script.actions.len() as u64
         + config.clients
-        + config.holders
-        + config.traders
-        + config.watchers
+        + config.lease_clients
+        + config.txn_clients
+        + config.watch_clients
         + config.nodes
         + unusual.count() as u64
 }
 
 /// Plays a script, and looks whether a rule is broken.
-fn broken(script: &Script, until: u64) -> Option<Violation> {
+fn find_violation(script: &Script, until: u64) -> Option<Violation> {
     let world = play(script, until)?;
-    let found = world.violation().cloned().or_else(|| world.judge_stores());
+    let found = world.violation().cloned().or_else(|| world.check_stores());
     found.or_else(|| world.judge_history(super::STEPS_MAX))
 }
 
@@ -339,7 +340,7 @@ fn play(script: &Script, until: u64) -> Option<World> {
     let mut world = World::new(script.config.clone()).ok()?;
     let mut at = None;
     let in_time = script.actions.iter().take_while(|timed| timed.at <= until);
-    for Timed { at: time, action } in in_time {
+    for TimedAction { at: time, action } in in_time {
         if at < Some(*time) {
             world.run_until(*time);
             at = Some(*time);
@@ -366,23 +367,23 @@ mod tests {
     }
 
     #[test]
-    fn what_matters_is_left_and_nothing_else() {
+    fn shrinking_keeps_only_relevant_actions() {
         let mut script = Script::default();
         script.config.clients = 4;
-        script.config.watchers = 3;
-        script.config.holders = 2;
-        script.config.traders = 2;
+        script.config.watch_clients = 3;
+        script.config.lease_clients = 2;
+        script.config.txn_clients = 2;
         script.config.nodes = 7;
         script.config.loss_per_mille = 10;
-        script.config.latency = Span::new(1, 70_000);
+        script.config.latency = DurationRange::new(1, 70_000);
         script.config.snapshot_every = 4;
         script.config.pre_vote = false;
-        let actions = (1..=40).map(|step| Timed {
+        let actions = (1..=40).map(|step| TimedAction {
             at: step * 100_000,
             action: match step {
                 11 => Action::Crash { node: 1 },
                 33 => Action::Isolate { node: 2 },
-                _ if step % 2 == 0 => Action::Timeout { node: 3 },
+                _ if step % 2 == 0 => Action::FireTimer { node: 3 },
                 _ => Action::CutLink { from: 4, to: 5 },
             },
         });
@@ -395,9 +396,9 @@ mod tests {
         let usual =
             WorldConfig { nodes: 2, seed: small.script.config.seed, ..WorldConfig::default() };
         let constant = WorldConfig {
-            keys: 1,
-            latency: Span::new(5_000, 5_000),
-            sync: Span::new(1_000, 1_000),
+            key_count: 1,
+            latency: DurationRange::new(5_000, 5_000),
+            sync_latency: DurationRange::new(1_000, 1_000),
             pre_vote: false,
             check_quorum: false,
             ..usual
@@ -406,12 +407,12 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_taken_out_leaves_no_trace() {
+    fn removing_a_node_rewrites_the_script() {
         let mut script = Script::default();
         script.config.nodes = 4;
         script.config.founders = Some(3);
         script.config.witnesses = vec![3];
-        let at = |action| Timed { at: 1, action };
+        let at = |action| TimedAction { at: 1, action };
         let groups = |groups: &[&[u64]]| Action::Partition {
             groups: groups.iter().map(|group| group.to_vec()).collect(),
         };
@@ -450,28 +451,28 @@ mod tests {
     /// What is found by looking back is dated when it happened: a run of which less is done does not take longer.
     #[cfg(feature = "scenarios")]
     #[test]
-    fn a_stale_read_is_found_no_later_in_a_smaller_run() {
+    fn shrinking_keeps_stale_read() {
         use crate::scenario::{Scenario, Variant};
         let text = include_str!("../../scenarios/lease-drift-beyond.toml");
         let scenario = Scenario::parse(text).unwrap();
         let script = scenario.script(Variant::PreVoteCheckQuorum);
         let end = script.actions.last().unwrap().at + 1_000_000;
-        let violation = broken(&script, end).unwrap();
+        let violation = find_violation(&script, end).unwrap();
         assert_eq!(violation.invariant, Invariant::Linearizability);
         assert!(violation.at + 1_000_000 < end, "{violation}");
-        assert_eq!(broken(&script, violation.at - 1), None);
+        assert_eq!(find_violation(&script, violation.at - 1), None);
         let small = shrink(&script, &violation).unwrap();
         assert!(small.script.actions.len() < script.actions.len());
         assert!(small.violation.at <= violation.at, "{}", small.violation);
-        let again = broken(&small.script, small.violation.at);
+        let again = find_violation(&small.script, small.violation.at);
         assert_eq!(again.as_ref(), Some(&small.violation));
     }
 
     /// What may be tried suffices for many actions, and what is not tried is not counted.
     #[test]
-    fn a_long_run_becomes_small_within_what_may_be_tried() {
+    fn shrinking_respects_run_limit() {
         let mut script = Script::default();
-        let actions = (1..=1_400).map(|step| Timed {
+        let actions = (1..=1_400).map(|step| TimedAction {
             at: step * 1_000,
             action: match step {
                 311 => Action::Crash { node: 1 },
@@ -490,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_breaks_nothing_is_not_shrunk() {
+    fn passing_run_is_not_shrunk() {
         let violation =
             Violation { invariant: Invariant::ElectionSafety, text: String::new(), at: 1_000_000 };
         assert!(shrink(&Script::default(), &violation).is_none());

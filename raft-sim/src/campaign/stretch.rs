@@ -6,7 +6,7 @@
 
 use super::Campaign;
 use crate::action::Action;
-use crate::random::{Random, Span};
+use crate::random::{DurationRange, SimRng};
 
 impl Campaign {
     /// The largest factor with which every cluster that is drawn still works: its times stay far from what 64 bits hold.
@@ -18,14 +18,17 @@ impl Campaign {
     #[must_use]
     pub fn stretched(mut self, factor: u64) -> Self {
         let time = |time: &mut u64| *time = time.saturating_mul(factor);
-        let span = |span: &mut Span| {
+        let span = |span: &mut DurationRange| {
             time(&mut span.min);
             time(&mut span.max);
         };
         let config = &mut self.script.config;
-        for range in
-            [&mut config.election_timeout, &mut config.latency, &mut config.sync, &mut config.think]
-        {
+        for range in [
+            &mut config.election_timeout,
+            &mut config.latency,
+            &mut config.sync_latency,
+            &mut config.think_time,
+        ] {
             span(range);
         }
         for duration in [
@@ -44,7 +47,7 @@ impl Campaign {
         for timed in &mut self.script.actions {
             time(&mut timed.at);
             match &mut timed.action {
-                Action::SetDisk { sync, .. } => span(sync),
+                Action::SetSyncLatency { sync_latency: sync, .. } => span(sync),
                 Action::SetNetwork { latency, .. } | Action::SetLatency { latency, .. } => {
                     span(latency);
                 }
@@ -58,8 +61,8 @@ impl Campaign {
     /// `most` whose logarithm is about uniform.
     #[must_use]
     pub fn stretch_of(seed: u64, most: u64) -> u64 {
-        let mut random = Random::new(seed ^ 0x57e7_c4ed);
-        if most <= 1 || random.chance(500) {
+        let mut random = SimRng::new(seed ^ 0x57e7_c4ed);
+        if most <= 1 || random.chance_per_mille(500) {
             return 1;
         }
         let octave = 1 << random.below(u64::from(most.ilog2()) + 1);
@@ -73,7 +76,7 @@ mod tests {
     use crate::world::World;
 
     #[test]
-    fn seeds_draw_factors_of_all_sizes() {
+    fn seeds_cover_all_time_scales() {
         let factors: Vec<_> = (0..2_000).map(|seed| Campaign::stretch_of(seed, 10_000)).collect();
         let share = |from: u64, to: u64| {
             let within = factors.iter().filter(|factor| (from..to).contains(factor));
@@ -88,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_hold_where_a_message_takes_hours() {
+    fn invariants_hold_with_hour_long_latency() {
         for seed in 0..12 {
             let report = Campaign::new(seed).stretched(10_000).run();
             assert_eq!(report.violation, None, "seed {seed}");
@@ -97,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cluster_can_be_stretched_as_far_as_that() {
+    fn every_cluster_supports_max_time_scale() {
         for seed in 0..200 {
             let stretched = Campaign::new(seed).stretched(Campaign::STRETCH_MAX);
             assert!(World::new(stretched.script.config).is_ok(), "seed {seed}");
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_factor_of_one_changes_nothing() {
+    fn scale_one_is_identity() {
         let (plain, same) = (Campaign::new(7), Campaign::new(7).stretched(1));
         assert_eq!(plain.script(), same.script());
     }

@@ -5,16 +5,16 @@ use raft_core::Role;
 use super::election::ElectionError;
 use crate::action::Action;
 use crate::config::WorldConfig;
-use crate::random::{Random, Span};
+use crate::random::{DurationRange, SimRng};
 use crate::world::World;
 
 /// Five servers in a lasting condition. Times are in microseconds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Availability {
     /// One-way message latency.
-    pub latency: Span,
+    pub latency: DurationRange,
     /// Election timeouts.
-    pub timeout: Span,
+    pub timeout: DurationRange,
     /// Time between two heartbeats.
     pub heartbeat: u64,
     /// Messages lost, of a thousand.
@@ -29,7 +29,7 @@ pub struct Availability {
 
 /// What was found.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Availed {
+pub struct AvailabilityResult {
     /// The share of the time in which a majority, the leader among them, followed one leader in its term.
     pub share: f64,
     /// Leaders elected an hour.
@@ -46,8 +46,8 @@ impl Availability {
     #[must_use]
     pub fn wan() -> Self {
         Self {
-            latency: Span::new(30_000, 40_000),
-            timeout: Span::new(300_000, 600_000),
+            latency: DurationRange::new(30_000, 40_000),
+            timeout: DurationRange::new(300_000, 600_000),
             heartbeat: 60_000,
             loss_per_mille: 0,
             drift_ppm: 0,
@@ -61,8 +61,13 @@ impl Availability {
     /// # Errors
     ///
     /// [`ElectionError`], if the configuration makes no sense or a rule of Raft was broken.
-    pub fn measure(&self, clusters: u64, lasts: u64, seed: u64) -> Result<Availed, ElectionError> {
-        let mut random = Random::new(seed);
+    pub fn measure(
+        &self,
+        clusters: u64,
+        lasts: u64,
+        seed: u64,
+    ) -> Result<AvailabilityResult, ElectionError> {
+        let mut random = SimRng::new(seed);
         let (mut led, mut elections) = (0, 0);
         for _ in 0..clusters {
             let (time, elected) = self.watch(lasts, random.next())?;
@@ -70,7 +75,7 @@ impl Availability {
             elections += elected;
         }
         let whole = clusters.saturating_mul(lasts).max(1) as f64;
-        Ok(Availed {
+        Ok(AvailabilityResult {
             share: led as f64 / whole,
             elections_per_hour: elections as f64 / whole * 3.6e9,
         })
@@ -87,12 +92,12 @@ impl Availability {
             check_quorum: self.stable,
             latency: self.latency,
             loss_per_mille: self.loss_per_mille,
-            sync: Span::new(0, 0),
-            story: false,
+            sync_latency: DurationRange::new(0, 0),
+            record_events: false,
             ..WorldConfig::default()
         })
         .map_err(ElectionError::World)?;
-        let mut random = Random::new(seed ^ 0xd21f7);
+        let mut random = SimRng::new(seed ^ 0xd21f7);
         for node in 1..=SERVERS {
             let drift = random.within(0..=2 * u64::from(self.drift_ppm)) as i32;
             let drift = drift - self.drift_ppm as i32;
@@ -152,14 +157,14 @@ fn leader(world: &World) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn measured(change: impl Fn(&mut Availability)) -> Availed {
+    fn measured(change: impl Fn(&mut Availability)) -> AvailabilityResult {
         let mut availability = Availability::wan();
         change(&mut availability);
         availability.measure(4, 100_000_000, 1).unwrap()
     }
 
     #[test]
-    fn a_quiet_cluster_keeps_its_leader() {
+    fn stable_cluster_keeps_leader() {
         for stable in [false, true] {
             let quiet = measured(|it| it.stable = stable);
             assert_eq!((quiet.share, quiet.elections_per_hour), (1.0, 0.0));
@@ -167,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_and_wrong_clocks_cost_leaders() {
+    fn loss_and_clock_drift_cause_elections() {
         let lossy = measured(|it| it.loss_per_mille = 500);
         assert!((0.5..0.99).contains(&lossy.share), "{lossy:?}");
         assert!(lossy.elections_per_hour > 100.0);

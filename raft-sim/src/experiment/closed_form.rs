@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn the_earliest_of_four_comes_after_a_fifth_on_average() {
+    fn earliest_of_four_timeouts_is_a_fifth_of_range() {
         assert_eq!(earliest_timeout_mean(4), 0.2);
         assert_eq!(earliest_timeout_mean(1), 0.5);
         assert_eq!(earliest_timeout_until(4, 0.0), 0.0);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_majority_every_vote_is_split() {
+    fn no_quorum_means_split_votes() {
         assert!((split_vote(5, 2, 0.1) - 1.0).abs() < 1e-12);
     }
 }

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_lie_between_their_neighbours() {
+    fn quantiles_interpolate() {
         let times = Distribution::new(vec![3_000, 1_000, 2_000, 5_000, 4_000]).unwrap();
         assert_eq!(times.count(), 5);
         let quantiles = [0.0, 0.25, 0.5, 0.625, 1.0].map(|p| times.quantile(p));
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_is_no_distribution() {
+    fn empty_sample_has_no_distribution() {
         assert_eq!(Distribution::new(Vec::new()), None);
     }
 }

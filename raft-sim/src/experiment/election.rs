@@ -7,7 +7,7 @@ use raft_core::Role;
 use super::distribution::Distribution;
 use crate::action::{Action, Request};
 use crate::config::{TIME_MAX, WorldConfig, WorldError};
-use crate::random::{Random, Span};
+use crate::random::{DurationRange, SimRng};
 use crate::world::World;
 
 /// One kind of election, to be held many times. Times are in microseconds.
@@ -30,20 +30,20 @@ pub struct Election {
     /// The logs of the servers that are left.
     pub logs: Logs,
     /// One-way message latency.
-    pub latency: Span,
+    pub latency: DurationRange,
     /// Election timeouts.
-    pub timeout: Span,
+    pub timeout: DurationRange,
     /// How long a write takes until it is durable.
-    pub disk: Span,
+    pub disk: DurationRange,
     /// How long after the last heartbeat the leader fails.
-    pub crash_after: Span,
+    pub crash_after: DurationRange,
     /// When the election is over.
     pub until: Until,
     /// How many terms ahead of the leader's the last servers are: they have stood for election, alone. One number
     /// a server, the last server's last.
     pub terms_ahead: Vec<u64>,
     /// Links whose latency is not that of the others: sender, receiver, and one-way latency.
-    pub links: Vec<(u64, u64, Span)>,
+    pub links: Vec<(u64, u64, DurationRange)>,
     /// Messages lost, of a thousand.
     pub loss_per_mille: u32,
     /// Each server's clock is fast or slow by up to so many parts in a million.
@@ -128,10 +128,10 @@ impl Election {
             failed: 0,
             leader_returns: true,
             logs: Logs::Same,
-            latency: Span::new(30_000, 40_000),
-            timeout: Span::new(300_000, 600_000),
-            disk: Span::new(0, 0),
-            crash_after: Span::new(0, 0),
+            latency: DurationRange::new(30_000, 40_000),
+            timeout: DurationRange::new(300_000, 600_000),
+            disk: DurationRange::new(0, 0),
+            crash_after: DurationRange::new(0, 0),
             until: Until::Elected,
             terms_ahead: Vec::new(),
             links: Vec::new(),
@@ -147,9 +147,9 @@ impl Election {
     /// # Errors
     ///
     /// [`ElectionError`], if there can be no election of this kind, or one went wrong.
-    pub fn hold(&self, trials: usize, seed: u64) -> Result<Vec<u64>, ElectionError> {
-        let lengths = self.lengths()?;
-        let mut random = Random::new(seed);
+    pub fn run_elections(&self, trials: usize, seed: u64) -> Result<Vec<u64>, ElectionError> {
+        let lengths = self.log_lengths()?;
+        let mut random = SimRng::new(seed);
         (0..trials).map(|_| self.trial(&lengths, random.next())).collect()
     }
 
@@ -157,15 +157,15 @@ impl Election {
     ///
     /// # Errors
     ///
-    /// As [`hold`](Self::hold).
+    /// As [`run_elections`](Self::run_elections).
     pub fn measure(&self, trials: usize, seed: u64) -> Result<Distribution, ElectionError> {
-        let times = self.hold(trials.max(1), seed)?;
+        let times = self.run_elections(trials.max(1), seed)?;
         Distribution::new(times).ok_or(ElectionError::NoLeader { seed, timeouts: 0 })
     }
 
     /// How many entries each of the servers that are left has beyond those of the shortest log.
     /// Which server has which does not matter, as all are alike otherwise.
-    fn lengths(&self) -> Result<Vec<u64>, ElectionError> {
+    fn log_lengths(&self) -> Result<Vec<u64>, ElectionError> {
         let gone = self.failed.saturating_add(u64::from(!self.leader_returns));
         let left = self.servers.saturating_sub(gone);
         let needed = self.servers / 2 + 1;
@@ -208,14 +208,14 @@ impl Election {
     }
 
     /// The servers that are left.
-    fn left(&self) -> std::ops::RangeInclusive<u64> {
+    fn remaining(&self) -> std::ops::RangeInclusive<u64> {
         let first = if self.leader_returns { 1 } else { 2 };
         first..=self.servers - self.failed
     }
 
     fn trial(&self, lengths: &[u64], seed: u64) -> Result<u64, ElectionError> {
         let mut world = self.without_a_leader(lengths, seed)?;
-        let crashed_at = Random::new(!seed).span(self.crash_after);
+        let crashed_at = SimRng::new(!seed).sample(self.crash_after);
         let limit = self.timeout.max.saturating_mul(TIMEOUTS_MAX);
         while world.now() <= limit && world.step() {
             if self.is_over(&world) {
@@ -241,11 +241,11 @@ impl Election {
             heartbeat_interval: (self.timeout.min / 2).max(1),
             pre_vote: self.pre_vote,
             check_quorum: self.check_quorum,
-            latency: Span::new(0, 0),
-            sync: Span::new(0, 0),
+            latency: DurationRange::new(0, 0),
+            sync_latency: DurationRange::new(0, 0),
             // A client that is not answered does not ask again while the election lasts.
             request_timeout: TIME_MAX,
-            story: false,
+            record_events: false,
             ..WorldConfig::default()
         })
         .map_err(ElectionError::World)?;
@@ -254,20 +254,20 @@ impl Election {
             debug_assert_eq!(done, Ok(()), "the servers are there and run");
             world.run_until(0);
         };
-        act(&mut world, Action::Timeout { node: 1 });
+        act(&mut world, Action::FireTimer { node: 1 });
         for node in self.servers - self.failed + 1..=self.servers {
             act(&mut world, Action::Crash { node });
         }
         let longest = lengths.iter().max().copied().unwrap_or(0);
         for length in 1..=longest {
-            for (node, _) in self.left().zip(lengths).filter(|(_, has)| **has < length) {
+            for (node, _) in self.remaining().zip(lengths).filter(|(_, has)| **has < length) {
                 act(&mut world, Action::Isolate { node });
             }
             let request = Request::Put { key: "x".into(), value: length.to_string() };
             let via = Some(1);
             act(&mut world, Action::Request { via, request });
         }
-        self.let_stand(&mut world);
+        self.force_candidates(&mut world);
         act(&mut world, Action::Crash { node: 1 });
         act(&mut world, Action::HealNetwork);
         if self.leader_returns {
@@ -285,7 +285,7 @@ impl Election {
         for (from, to, latency) in self.links.iter().copied() {
             act(&mut world, Action::SetLatency { from, to, latency });
         }
-        let mut random = Random::new(seed ^ 0xd21f7);
+        let mut random = SimRng::new(seed ^ 0xd21f7);
         for node in 1..=self.servers {
             let drift = random.within(0..=2 * u64::from(self.drift_ppm)) as i32;
             let drift = drift - self.drift_ppm as i32;
@@ -293,24 +293,24 @@ impl Election {
                 act(&mut world, Action::SetClock { node, drift });
             }
         }
-        for node in self.left() {
+        for node in self.remaining() {
             let sync = self.disk;
-            act(&mut world, Action::SetDisk { node, sync });
+            act(&mut world, Action::SetSyncLatency { node, sync_latency: sync });
         }
         Ok(world)
     }
 
     /// Lets the servers that are to be ahead stand for election where nobody hears them.
-    fn let_stand(&self, world: &mut World) {
+    fn force_candidates(&self, world: &mut World) {
         let mut act = |action| {
             let done = world.act(&action);
             debug_assert_eq!(done, Ok(()), "the servers are there and run");
             world.run_until(0);
         };
-        for (node, ahead) in self.left().rev().zip(self.terms_ahead.iter().rev()) {
+        for (node, ahead) in self.remaining().rev().zip(self.terms_ahead.iter().rev()) {
             if *ahead > 0 {
                 act(Action::Isolate { node });
-                (0..*ahead).for_each(|_| act(Action::Timeout { node }));
+                (0..*ahead).for_each(|_| act(Action::FireTimer { node }));
                 // It waits for an election timeout like all others.
                 act(Action::Crash { node });
                 act(Action::Restart { node });
@@ -319,7 +319,7 @@ impl Election {
     }
 
     fn is_over(&self, world: &World) -> bool {
-        let mut servers = self.left().filter_map(|node| world.raft(node));
+        let mut servers = self.remaining().filter_map(|node| world.raft(node));
         match self.until {
             Until::Elected => servers.any(|server| server.role() == Role::Leader),
             Until::Heard => {
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn elections_take_as_long_as_the_dissertation_says() {
+    fn election_times_match_dissertation() {
         let times = Election::wan().measure(10_000, 1).unwrap();
         assert_close(times.mean(), PUBLISHED_MEAN, 1.0, "mean");
         for (p, published) in PUBLISHED {
@@ -393,9 +393,9 @@ mod tests {
 
     /// Without latency nothing is split, and the first timeout decides (section 9.3).
     #[test]
-    fn without_latency_the_earliest_timeout_decides() {
+    fn zero_latency_election_time_is_earliest_timeout() {
         let mut election = Election::wan();
-        election.latency = Span::new(0, 0);
+        election.latency = DurationRange::new(0, 0);
         let times = election.measure(4000, 7).unwrap();
         let expected = 300.0 + 300.0 * closed_form::earliest_timeout_mean(5);
         assert_close(times.mean(), expected, 1.0, "mean");
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_servers_and_shorter_logs_take_longer() {
+    fn smaller_clusters_and_shorter_logs_elect_slower() {
         let mean = |change: fn(&mut Election)| {
             let mut election = Election::wan();
             change(&mut election);
@@ -418,11 +418,11 @@ mod tests {
         assert!(mean(|election| election.logs = Logs::AllDifferent) > plain * 1.05);
         assert!(mean(|election| election.pre_vote = true) > plain + 40.0);
         assert!(mean(|election| election.until = Until::Heard) > plain + 30.0);
-        assert!(mean(|election| election.disk = Span::new(10_000, 10_000)) > plain + 15.0);
+        assert!(mean(|election| election.disk = DurationRange::new(10_000, 10_000)) > plain + 15.0);
     }
 
     #[test]
-    fn terms_links_losses_and_clocks_matter() {
+    fn terms_links_loss_and_clocks_affect_elections() {
         let mean = |change: fn(&mut Election)| {
             let mut election = Election::wan();
             change(&mut election);
@@ -437,7 +437,7 @@ mod tests {
         assert!((plain * 0.5..plain * 0.95).contains(&drifting), "the fastest clock decides");
         let slow_way = |election: &mut Election| {
             let others = (2..=5).flat_map(|node| [(1, node), (node, 1)]);
-            let latency = Span::new(200_000, 200_000);
+            let latency = DurationRange::new(200_000, 200_000);
             election.links = others.map(|(from, to)| (from, to, latency)).collect();
         };
         assert!(mean(slow_way) > plain * 1.02);
@@ -445,11 +445,11 @@ mod tests {
 
     /// Who lacks an entry that a majority has cannot win.
     #[test]
-    fn a_server_that_is_behind_is_not_elected() {
+    fn stale_server_is_not_elected() {
         let mut election = Election::wan();
         election.leader_returns = false;
         election.logs = Logs::Lengths(vec![5, 9, 9, 5]);
-        let lengths = election.lengths().unwrap();
+        let lengths = election.log_lengths().unwrap();
         assert_eq!(lengths, [4, 4, 0, 0]);
         for seed in 0..200 {
             let mut world = election.without_a_leader(&lengths, seed).unwrap();
@@ -465,18 +465,18 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_held_is_refused() {
+    fn impossible_election_is_rejected() {
         let refused = |change: fn(&mut Election)| {
             let mut election = Election::wan();
             change(&mut election);
-            election.hold(1, 1).unwrap_err()
+            election.run_elections(1, 1).unwrap_err()
         };
         let no_majority = refused(|election| election.failed = 3);
         assert_eq!(no_majority, ElectionError::NoMajority { left: 2, needed: 3 });
         let ahead = refused(|election| election.terms_ahead = vec![1; 5]);
         assert_eq!(ahead, ElectionError::TermsAhead);
         assert_eq!(
-            refused(|election| election.links = vec![(1, 9, Span::new(0, 0))]),
+            refused(|election| election.links = vec![(1, 9, DurationRange::new(0, 0))]),
             ElectionError::NoSuchLink(1, 9)
         );
         assert!(matches!(
@@ -487,10 +487,10 @@ mod tests {
         assert_eq!(behind, ElectionError::Logs { left: 5 });
         let lengths = refused(|election| election.logs = Logs::Lengths(vec![1, 2]));
         assert_eq!(lengths, ElectionError::Logs { left: 5 });
-        let latency = refused(|election| election.latency = Span::new(2, 1));
+        let latency = refused(|election| election.latency = DurationRange::new(2, 1));
         assert_eq!(latency, ElectionError::EmptyRange("latency"));
         assert!(matches!(
-            refused(|election| election.timeout = Span::new(2, 2)),
+            refused(|election| election.timeout = DurationRange::new(2, 2)),
             ElectionError::World(_)
         ));
     }

@@ -7,7 +7,7 @@
 
 use super::distribution::Distribution;
 use super::election::{Election, ElectionError, Logs, Until};
-use crate::random::Span;
+use crate::random::DurationRange;
 
 /// A line of the figure: the range of timeouts, and what was published. In milliseconds.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -61,7 +61,7 @@ pub const DISK: u64 = 2_900;
 const DISK_SPREAD_PERCENT: u64 = 30;
 
 /// The one-way latency on that network, in microseconds. Small beside the disk, and not fitted.
-pub const LATENCY: Span = Span::new(100, 300);
+pub const LATENCY: DurationRange = DurationRange::new(100, 300);
 
 /// The election of one line, with disk writes of `disk` microseconds on average.
 #[must_use]
@@ -71,9 +71,9 @@ pub fn election(row: &Row, disk: u64) -> Election {
         leader_returns: false,
         logs: Logs::AllDifferent,
         latency: LATENCY,
-        timeout: Span::new(row.timeout_min * 1000, row.timeout_max * 1000),
-        disk: Span::new(disk - spread, disk + spread),
-        crash_after: Span::new(0, row.timeout_min * 1000 / 2),
+        timeout: DurationRange::new(row.timeout_min * 1000, row.timeout_max * 1000),
+        disk: DurationRange::new(disk - spread, disk + spread),
+        crash_after: DurationRange::new(0, row.timeout_min * 1000 / 2),
         until: Until::Heard,
         ..Election::wan()
     }
@@ -131,7 +131,7 @@ mod tests {
     /// published one, and half of them within 6 %. The line whose timeouts differ by 1 ms is a
     /// race between disks of unknown regularity, and is only of the right order.
     #[test]
-    fn the_figure_keeps_its_shape() {
+    fn lan_figure_matches_published_shape() {
         let mut ratios = Vec::new();
         for row in &ROWS {
             let times = election(row, DISK).measure(1000, 1).unwrap();

@@ -12,6 +12,6 @@ mod election;
 pub mod lan;
 pub mod plot;
 
-pub use availability::{Availability, Availed};
+pub use availability::{Availability, AvailabilityResult};
 pub use distribution::Distribution;
 pub use election::{Election, ElectionError, Logs, Until};

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_curve_rises_from_left_to_right_and_names_are_text() {
+    fn curve_is_monotonic_and_labels_are_text() {
         let times = Distribution::new(vec![10_000, 20_000, 40_000]).unwrap();
         let curve = Curve { name: "a<b".into(), times: &times, published: vec![(0.5, 20.0)] };
         let panel = Panel { title: "x & y", millis: (10.0, 100.0), curves: vec![curve] };

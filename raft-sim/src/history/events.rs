@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{History, HistoryError};
-use crate::linearizability::{Call, Operation};
+use crate::linearizability::{Call, HistoryOperation};
 
 /// What a process does, as its lines call it. Both lines of an operation must say the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,10 +20,10 @@ pub(super) struct Event {
     pub(super) process: u64,
     pub(super) key: String,
     pub(super) function: Function,
-    pub(super) what: What,
+    pub(super) what: EventType,
 }
 
-pub(super) enum What {
+pub(super) enum EventType {
     /// The process asks for this.
     Invoke(Call),
     /// It is answered. The call is what was asked for, as the answer repeats it (none, if it leaves that out), with what
@@ -36,31 +36,31 @@ pub(super) enum What {
 }
 
 /// An operation that waits for its answer.
-struct Open {
+struct PendingCall {
     index: usize,
     function: Function,
 }
 
 /// Puts operations together from their two events. The number of the line is the time.
 #[derive(Default)]
-pub(super) struct Pairing {
-    operations: Vec<Operation>,
-    open: BTreeMap<u64, Open>,
+pub(super) struct CallPairing {
+    operations: Vec<HistoryOperation>,
+    open: BTreeMap<u64, PendingCall>,
     failed: BTreeSet<usize>,
 }
 
-impl Pairing {
+impl CallPairing {
     pub(super) fn take(&mut self, line: usize, event: Event) -> Result<(), HistoryError> {
         let Event { process, key, function, what } = event;
         let bad = |text: String| Err(HistoryError::at(line, text));
         let said = match what {
-            What::Invoke(call) => {
+            EventType::Invoke(call) => {
                 let index = self.operations.len();
-                let open = Open { index, function };
+                let open = PendingCall { index, function };
                 if self.open.insert(process, open).is_some() {
                     return bad(format!("process {process} asks again before it was answered"));
                 }
-                self.operations.push(Operation {
+                self.operations.push(HistoryOperation {
                     client: process,
                     key,
                     call,
@@ -69,7 +69,9 @@ impl Pairing {
                 });
                 return Ok(());
             }
-            What::Answer(ref call) | What::Failed(ref call) | What::Unknown(ref call) => call,
+            EventType::Answer(ref call)
+            | EventType::Failed(ref call)
+            | EventType::Unknown(ref call) => call,
         };
         let Some(open) = self.open.remove(&process) else {
             return bad(format!("process {process} is answered, and has asked for nothing"));
@@ -78,7 +80,7 @@ impl Pairing {
         if operation.key != key {
             return bad(format!("process {process} asked about key {:?}", operation.key));
         }
-        let repeats = said.as_ref().is_none_or(|said| asks(said, &operation.call));
+        let repeats = said.as_ref().is_none_or(|said| is_same_call(said, &operation.call));
         if open.function != function || !repeats {
             return bad(format!(
                 "the answer is not one to what process {process} asked for in line {}: {operation}",
@@ -86,14 +88,14 @@ impl Pairing {
             ));
         }
         match what {
-            What::Answer(call) => {
+            EventType::Answer(call) => {
                 operation.call = call.unwrap_or_else(|| operation.call.clone());
                 operation.returned = Some(line as u64);
             }
-            What::Failed(_) => {
+            EventType::Failed(_) => {
                 self.failed.insert(open.index);
             }
-            What::Unknown(_) | What::Invoke(_) => {}
+            EventType::Unknown(_) | EventType::Invoke(_) => {}
         }
         Ok(())
     }
@@ -110,7 +112,7 @@ impl Pairing {
 }
 
 /// Whether both ask for the same, whatever came back.
-fn asks(one: &Call, other: &Call) -> bool {
+fn is_same_call(one: &Call, other: &Call) -> bool {
     match (one, other) {
         (Call::Get { .. }, Call::Get { .. }) => true,
         (Call::Cas { expected, value, .. }, Call::Cas { expected: other, value: another, .. }) => {

@@ -3,7 +3,7 @@
 //! A compare-and-set that `:fail`s was refused, because the register held something else: that is an
 //! answer. Whoever gets `:info` never learns what became of the operation.
 
-use super::events::{Event, Function, Pairing, What};
+use super::events::{CallPairing, Event, EventType, Function};
 use super::{History, HistoryError};
 use crate::linearizability::Call;
 
@@ -13,7 +13,7 @@ pub(super) const MARK: &str = "jepsen.util - ";
 const KINDS: [&str; 4] = [":invoke", ":ok", ":fail", ":info"];
 
 pub(super) fn parse(text: &str) -> Result<History, HistoryError> {
-    let mut pairing = Pairing::default();
+    let mut pairing = CallPairing::default();
     let (mut taken, mut skipped) = (0, 0);
     for (number, line) in (1..).zip(text.lines()) {
         let Some((_, event)) = line.split_once(MARK) else {
@@ -56,17 +56,17 @@ fn read(event: &str) -> Option<Event> {
         false => call(function, value, false).map(Some),
     };
     let what = match (kind, function) {
-        (":invoke", Function::Read) => What::Invoke(Call::Get { found: None }),
-        (":invoke", _) => What::Invoke(call(function, value, false)?),
-        (":ok", _) => What::Answer(Some(call(function, value, true)?)),
+        (":invoke", Function::Read) => EventType::Invoke(Call::Get { found: None }),
+        (":invoke", _) => EventType::Invoke(call(function, value, false)?),
+        (":ok", _) => EventType::Answer(Some(call(function, value, true)?)),
         (":fail", Function::Cas) if value != ":timed-out" => {
-            What::Answer(Some(call(function, value, false)?))
+            EventType::Answer(Some(call(function, value, false)?))
         }
         // A read that failed says nothing. A write that timed out may have happened all the same.
-        (":fail" | ":info", Function::Read) => What::Unknown(None),
-        (":fail", _) if value == ":timed-out" => What::Unknown(None),
-        (":fail", _) => What::Failed(asked()?),
-        (":info", _) => What::Unknown(asked()?),
+        (":fail" | ":info", Function::Read) => EventType::Unknown(None),
+        (":fail", _) if value == ":timed-out" => EventType::Unknown(None),
+        (":fail", _) => EventType::Failed(asked()?),
+        (":info", _) => EventType::Unknown(asked()?),
         _ => return None,
     };
     Some(Event { process: process.parse().ok()?, key: "register".to_owned(), function, what })

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer};
 
 use super::{History, HistoryError};
-use crate::linearizability::{Call, Operation};
+use crate::linearizability::{Call, HistoryOperation};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,7 +68,7 @@ pub(super) fn parse(text: &str) -> Result<History, HistoryError> {
 }
 
 /// None if it certainly did not happen.
-fn operation(line: Line) -> Result<Option<Operation>, &'static str> {
+fn operation(line: Line) -> Result<Option<HistoryOperation>, &'static str> {
     let answered = line.outcome == Outcome::Ok;
     if line.returned.is_some_and(|returned| returned < line.call) {
         return Err("it was answered before it was asked for");
@@ -108,7 +108,7 @@ fn operation(line: Line) -> Result<Option<Operation>, &'static str> {
         },
         (Op::Put | Op::Append | Op::Delete, _) => return Err("a write has no \"result\""),
     };
-    Ok((line.outcome != Outcome::Failed).then_some(Operation {
+    Ok((line.outcome != Outcome::Failed).then_some(HistoryOperation {
         client: line.client,
         key: line.key,
         call,

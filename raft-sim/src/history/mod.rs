@@ -15,7 +15,7 @@ mod tests;
 
 use std::fmt;
 
-use crate::linearizability::Operation;
+use crate::linearizability::HistoryOperation;
 
 /// How a history is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,7 +32,7 @@ pub enum Format {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct History {
     /// What clients asked for and saw, without operations that certainly did not happen.
-    pub operations: Vec<Operation>,
+    pub operations: Vec<HistoryOperation>,
     /// Operations that certainly did not happen.
     pub failed: usize,
     /// Lines that are about something else.

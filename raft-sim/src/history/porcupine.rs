@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use super::edn::{self, Value};
-use super::events::{Event, Function, Pairing, What};
+use super::events::{CallPairing, Event, EventType, Function};
 use super::{History, HistoryError};
 use crate::linearizability::Call;
 
 pub(super) fn parse(text: &str) -> Result<History, HistoryError> {
-    let mut pairing = Pairing::default();
+    let mut pairing = CallPairing::default();
     for (number, line) in (1..).zip(text.lines()) {
         if line.trim().is_empty() {
             continue;
@@ -54,14 +54,16 @@ fn read(map: &BTreeMap<String, Value>) -> Result<Event, String> {
     let what = match (kind, function) {
         ("invoke", Function::Write | Function::Append) => {
             let call = call(function, value).ok_or_else(missing)?;
-            What::Invoke(call)
+            EventType::Invoke(call)
         }
-        ("invoke", _) => What::Invoke(call(function, Some(None)).ok_or_else(missing)?),
-        ("ok", Function::Read) => What::Answer(Some(call(function, value).ok_or_else(missing)?)),
-        ("ok", _) => What::Answer(call(function, value)),
+        ("invoke", _) => EventType::Invoke(call(function, Some(None)).ok_or_else(missing)?),
+        ("ok", Function::Read) => {
+            EventType::Answer(Some(call(function, value).ok_or_else(missing)?))
+        }
+        ("ok", _) => EventType::Answer(call(function, value)),
         // Some repeat what was asked for, and some do not.
-        ("fail", _) => What::Failed(call(function, value.filter(Option::is_some))),
-        ("info", _) => What::Unknown(call(function, value.filter(Option::is_some))),
+        ("fail", _) => EventType::Failed(call(function, value.filter(Option::is_some))),
+        ("info", _) => EventType::Unknown(call(function, value.filter(Option::is_some))),
         _ => return Err(format!("there is no :{kind} of :{name}")),
     };
     Ok(Event { process, key: key.clone(), function, what })

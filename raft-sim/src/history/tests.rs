@@ -1,6 +1,6 @@
 //! Each format by small samples, and what is refused.
 
-use super::events::{Event, Function, Pairing, What};
+use super::events::{CallPairing, Event, EventType, Function};
 use super::*;
 use crate::linearizability::{Call, Verdict, check};
 
@@ -29,7 +29,7 @@ const JSON: &str = r#"
 "#;
 
 #[test]
-fn our_own_format() {
+fn json_format_parses() {
     let history = parse(JSON, None).unwrap();
     assert_eq!((history.operations.len(), history.failed, history.skipped), (8, 1, 0));
     assert!(is_ok(JSON));
@@ -42,7 +42,7 @@ fn our_own_format() {
 }
 
 #[test]
-fn our_own_format_is_read_strictly() {
+fn json_format_is_strict() {
     let line = |change: (&str, &str)| {
         let whole = r#"{"client": 1, "op": "get", "key": "x", "call": 5, "return": 8, "result": "a", "outcome": "ok"}"#;
         problem(&whole.replace(change.0, change.1))
@@ -68,7 +68,7 @@ const PORCUPINE: &str = r#"{:process 0, :type :invoke, :f :put, :key "0", :value
 "#;
 
 #[test]
-fn porcupines_format() {
+fn porcupine_format_parses() {
     let history = parse(PORCUPINE, None).unwrap();
     assert_eq!(history.operations.len(), 5);
     assert_eq!(history.operations[0].call, Call::Put { value: "x 0".into() });
@@ -103,7 +103,7 @@ INFO  jepsen.util - 0\t:invoke\t:read\tnil\n\
 INFO  jepsen.util - 0\t:ok\t:read\t1\n";
 
 #[test]
-fn jepsens_format() {
+fn jepsen_format_parses() {
     let history = parse(JEPSEN, None).unwrap();
     assert_eq!((history.operations.len(), history.skipped), (6, 1));
     assert!(is_ok(JEPSEN));
@@ -117,7 +117,7 @@ fn jepsens_format() {
 }
 
 #[test]
-fn a_garbled_operation_of_jepsen_is_not_skipped() {
+fn malformed_jepsen_operation_is_an_error() {
     let garbled = JEPSEN.replace("util - 0\t:ok\t:read\t1", "utl - 0\t:ok\t:read\t7");
     assert!(problem(&garbled).starts_with("line 13: this looks like an operation"));
     let noise = format!("{JEPSEN}{}", "something else\n".repeat(12));
@@ -126,7 +126,7 @@ fn a_garbled_operation_of_jepsen_is_not_skipped() {
 
 /// Both lines of an operation say what it is, and so a line that is lost is noticed.
 #[test]
-fn an_answer_to_something_else_is_refused() {
+fn mismatched_response_is_an_error() {
     let put = r#"{:process 0, :type :invoke, :f :put, :key "0", :value "a"}"#;
     for answer in [
         // It would take the put out of the history.
@@ -157,7 +157,7 @@ fn an_answer_to_something_else_is_refused() {
 }
 
 #[test]
-fn an_answer_may_leave_out_what_was_asked_for_and_not_what_was_found() {
+fn response_may_omit_arguments_but_not_result() {
     let without = PORCUPINE.replace(
         ":type :ok, :f :put, :key \"0\", :value \"x 0\"",
         ":type :ok, :f :put, :key \"0\"",
@@ -172,7 +172,7 @@ fn an_answer_may_leave_out_what_was_asked_for_and_not_what_was_found() {
 }
 
 #[test]
-fn a_history_without_an_answer_is_not_judged() {
+fn history_without_responses_is_unknown() {
     for outcome in ["failed", "unknown"] {
         let line = r#"{"client": 1, "op": "put", "key": "x", "value": "a", "call": 1, "outcome": "OUTCOME"}"#;
         let reason = problem(&line.replace("OUTCOME", outcome));
@@ -185,14 +185,14 @@ fn a_history_without_an_answer_is_not_judged() {
 /// Removing one failed operation after the other took most of a minute here.
 #[test]
 fn long_history_of_failures_is_put_together() {
-    let mut pairing = Pairing::default();
+    let mut pairing = CallPairing::default();
     let call = |put: usize| Call::Put { value: put.to_string() };
     for put in 0..200_000 {
         let answer = match put % 2 {
-            0 => What::Failed(None),
-            _ => What::Answer(None),
+            0 => EventType::Failed(None),
+            _ => EventType::Answer(None),
         };
-        for what in [What::Invoke(call(put)), answer] {
+        for what in [EventType::Invoke(call(put)), answer] {
             let event = Event { process: 0, key: "x".into(), function: Function::Write, what };
             pairing.take(put, event).unwrap();
         }

@@ -25,7 +25,7 @@ use search::{Found, Search};
 
 /// One operation on one key, as its client saw it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Operation {
+pub struct HistoryOperation {
     /// Who did it; for people who read the verdict.
     pub client: u64,
     /// The key.
@@ -92,16 +92,16 @@ pub struct Contradiction {
     /// The key.
     pub key: String,
     /// The longest order that was found for a beginning of the history.
-    pub order: Vec<Operation>,
+    pub order: Vec<HistoryOperation>,
     /// The value after each operation of the order.
     pub values: Vec<Option<String>>,
     /// The operations that can't come next: those under way when the first of them was answered,
     /// in order of invocation.
-    pub stuck: Vec<Operation>,
+    pub stuck: Vec<HistoryOperation>,
     /// The one of `stuck` that was answered first: it would have to be placed, and cannot.
-    pub culprit: Operation,
+    pub culprit: HistoryOperation,
     /// What was asked for later.
-    pub later: Vec<Operation>,
+    pub later: Vec<HistoryOperation>,
 }
 
 /// How much a search may take, for each key.
@@ -126,7 +126,7 @@ impl Default for Limits {
 ///
 /// Never; a history that contradicts itself (an answer before its question) is a violation.
 #[must_use]
-pub fn check(history: &[Operation], steps_max: u64) -> Verdict {
+pub fn check(history: &[HistoryOperation], steps_max: u64) -> Verdict {
     let limits = Limits { steps_max, ..Limits::default() };
     check_within(history, limits)
 }
@@ -136,15 +136,15 @@ pub fn check(history: &[Operation], steps_max: u64) -> Verdict {
 /// Every key is tried with little first, and then with more those that are not decided yet: a
 /// contradiction is often found at one key in no time while another would take for ever.
 #[must_use]
-pub fn check_within(history: &[Operation], limits: Limits) -> Verdict {
+pub fn check_within(history: &[HistoryOperation], limits: Limits) -> Verdict {
     check_after(&Prefix::default(), history, limits)
 }
 
 /// Judges a history that begins with a [`Prefix`], within limits. The operations of `history` were
 /// invoked from the moment of the prefix on.
 #[must_use]
-pub fn check_after(prefix: &Prefix, history: &[Operation], limits: Limits) -> Verdict {
-    let mut by_key: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
+pub fn check_after(prefix: &Prefix, history: &[HistoryOperation], limits: Limits) -> Verdict {
+    let mut by_key: BTreeMap<&str, Vec<&HistoryOperation>> = BTreeMap::new();
     for key in prefix.keys() {
         by_key.entry(key).or_default();
     }
@@ -176,9 +176,9 @@ pub fn check_after(prefix: &Prefix, history: &[Operation], limits: Limits) -> Ve
 
 /// When a history that contradicts itself does so first, and how: the beginning of it up to that answer, in which later
 /// answers are not known yet, is not linearizable, and no shorter one is found not to be.
-pub(crate) fn earliest(
+pub(crate) fn first_violating_prefix(
     prefix: &Prefix,
-    history: &[Operation],
+    history: &[HistoryOperation],
     found: Box<Contradiction>,
     steps_max: u64,
 ) -> (u64, Box<Contradiction>) {
@@ -212,8 +212,8 @@ pub(crate) fn earliest(
     (at.unwrap_or_default(), earliest)
 }
 
-fn check_key(key: &str, operations: &[&Operation], limits: Limits) -> Verdict {
-    let silent = silent(operations);
+fn check_key(key: &str, operations: &[&HistoryOperation], limits: Limits) -> Verdict {
+    let silent = unobservable_values(operations);
     let mut operations: Vec<_> =
         operations.iter().copied().filter(|operation| !silent(operation)).collect();
     // In order of invocation, those that were not answered last.
@@ -233,7 +233,7 @@ fn check_key(key: &str, operations: &[&Operation], limits: Limits) -> Verdict {
     let shown = Search::new(&operations, &steps).explain(&mut register);
     let stuck = shown.filter(|shown| shown.order.len() >= stuck.order.len()).unwrap_or(stuck);
     let mut placed = vec![false; operations.len()];
-    let named = |indexes: &[usize]| -> Vec<Operation> {
+    let named = |indexes: &[usize]| -> Vec<HistoryOperation> {
         indexes.iter().map(|index| operations[*index].clone()).collect()
     };
     let order: Vec<_> = stuck.order.iter().map(|(index, _)| *index).collect();
@@ -255,7 +255,9 @@ fn check_key(key: &str, operations: &[&Operation], limits: Limits) -> Verdict {
 /// Which operations without an answer can be left out, because an order with them is an order
 /// without them: reads, and writes of a value that no answer tells of. Where a compare-and-set was
 /// refused, any value may be the reason.
-fn silent(operations: &[&Operation]) -> impl Fn(&Operation) -> bool + use<> {
+fn unobservable_values(
+    operations: &[&HistoryOperation],
+) -> impl Fn(&HistoryOperation) -> bool + use<> {
     let mut told = std::collections::BTreeSet::new();
     let mut any_may_matter = false;
     for operation in operations {
@@ -284,7 +286,7 @@ fn silent(operations: &[&Operation]) -> impl Fn(&Operation) -> bool + use<> {
 }
 
 /// What was done, and what came back if something did.
-impl fmt::Display for Operation {
+impl fmt::Display for HistoryOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or_nothing = |value: &Option<String>| match value {
             Some(value) => format!("{value:?}"),
@@ -334,7 +336,7 @@ impl Verdict {
                 let value = value.map_or("no value".to_owned(), |value| format!("{value:?}"));
                 writeln!(f, "not linearizable: at key {key:?} no order explains these answers:")?;
                 for operation in stuck {
-                    let Operation { client, invoked, returned, .. } = operation;
+                    let HistoryOperation { client, invoked, returned, .. } = operation;
                     let (invoked, returned) = (time(*invoked), returned.map(&time));
                     let returned = returned.unwrap_or("never".into());
                     writeln!(f, "  client {client}, {invoked} to {returned}: {operation}")?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Call, Contradiction, Operation};
+use super::{Call, Contradiction, HistoryOperation};
 
 /// How many operations of the order, and how many later ones, are shown.
 const BEFORE_MAX: usize = 16;
@@ -33,7 +33,7 @@ enum Place {
 pub fn picture(contradiction: &Contradiction) -> String {
     let Contradiction { key, order, values, stuck, culprit, later } = contradiction;
     let hidden = order.len().saturating_sub(BEFORE_MAX);
-    let mut shown: Vec<(&Operation, Place)> = order
+    let mut shown: Vec<(&HistoryOperation, Place)> = order
         .iter()
         .enumerate()
         .skip(hidden)
@@ -74,7 +74,7 @@ pub fn picture(contradiction: &Contradiction) -> String {
     page
 }
 
-fn lanes(shown: &[(&Operation, Place)]) -> String {
+fn lanes(shown: &[(&HistoryOperation, Place)]) -> String {
     let mut clients: Vec<u64> = shown.iter().map(|(operation, _)| operation.client).collect();
     clients.sort_unstable();
     clients.dedup();
@@ -152,7 +152,7 @@ fn table(contradiction: &Contradiction, hidden: usize) -> String {
     let row = |table: &mut String,
                class: &str,
                number: &str,
-               operation: &Operation,
+               operation: &HistoryOperation,
                value: &str| {
         let _ = write!(
             table,
@@ -175,7 +175,7 @@ fn table(contradiction: &Contradiction, hidden: usize) -> String {
 }
 
 /// Whether the answer could have been given at this value.
-fn fits(operation: &Operation, value: Option<&str>) -> bool {
+fn fits(operation: &HistoryOperation, value: Option<&str>) -> bool {
     match &operation.call {
         Call::Put { .. } | Call::Append { .. } | Call::Delete => true,
         Call::Get { found } => found.as_deref() == value,

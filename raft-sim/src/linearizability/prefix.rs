@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::register::{Register, Step, Value};
-use super::{Call, Contradiction, Limits, Operation, Verdict, check_key};
+use super::{Call, Contradiction, HistoryOperation, Limits, Verdict, check_key};
 
 /// All operations before a moment, as far as later operations can tell: for each key, every value
 /// that it can have at that moment, and for each such value the operations that have not taken
@@ -22,7 +22,7 @@ enum Summary {
     Known {
         /// Operations that may take effect after the moment: those that returned later, and those
         /// that never returned.
-        open: Vec<Operation>,
+        open: Vec<HistoryOperation>,
         /// In what states the register can be at the moment.
         states: Vec<State<Option<String>>>,
     },
@@ -49,9 +49,9 @@ impl Prefix {
 
     /// Adds all operations that were invoked from the previous moment on and before `until`, which
     /// is the moment from now on. Operations that can still return must not be among them.
-    pub fn extend(&mut self, operations: Vec<Operation>, until: u64, limits: Limits) {
+    pub fn extend(&mut self, operations: Vec<HistoryOperation>, until: u64, limits: Limits) {
         self.operations += operations.len();
-        let mut by_key: BTreeMap<String, Vec<Operation>> = BTreeMap::new();
+        let mut by_key: BTreeMap<String, Vec<HistoryOperation>> = BTreeMap::new();
         for operation in operations {
             by_key.entry(operation.key.clone()).or_default().push(operation);
         }
@@ -88,7 +88,12 @@ impl Prefix {
     }
 
     /// Judges operations on one key that were invoked after those of the prefix.
-    pub(super) fn check_key(&self, key: &str, later: &[&Operation], limits: Limits) -> Verdict {
+    pub(super) fn check_key(
+        &self,
+        key: &str,
+        later: &[&HistoryOperation],
+        limits: Limits,
+    ) -> Verdict {
         let gave_up = Verdict::GaveUp { key: key.to_owned() };
         let (open, states) = match self.keys.get(key) {
             None => return check_key(key, later, limits),
@@ -122,11 +127,11 @@ impl Prefix {
     fn begin(
         &self,
         key: &str,
-        open: &[Operation],
+        open: &[HistoryOperation],
         state: &State<Option<String>>,
-    ) -> Vec<Operation> {
+    ) -> Vec<HistoryOperation> {
         let at = self.until.saturating_sub(1);
-        let value = state.value.clone().map(|value| Operation {
+        let value = state.value.clone().map(|value| HistoryOperation {
             client: 0,
             key: key.to_owned(),
             call: Call::Put { value },
@@ -135,7 +140,7 @@ impl Prefix {
         });
         let open = open.iter().enumerate();
         let left = open.filter(|(index, _)| !state.placed.contains(index));
-        let left = left.map(|(_, operation)| Operation {
+        let left = left.map(|(_, operation)| HistoryOperation {
             invoked: operation.invoked.max(self.until),
             ..operation.clone()
         });
@@ -146,17 +151,18 @@ impl Prefix {
 /// All states at the moment `until`, after `new` operations that follow on `states`. None if there
 /// is no such state, or too many of them.
 fn summarise(
-    open: &[Operation],
+    open: &[HistoryOperation],
     states: &[State<Option<String>>],
-    new: &[Operation],
+    new: &[HistoryOperation],
     until: u64,
     limits: Limits,
 ) -> Option<Summary> {
     // A read that never returned says nothing.
-    let counts = |it: &&Operation| it.returned.is_some() || !matches!(it.call, Call::Get { .. });
-    let mut new: Vec<&Operation> = new.iter().filter(counts).collect();
+    let counts =
+        |it: &&HistoryOperation| it.returned.is_some() || !matches!(it.call, Call::Get { .. });
+    let mut new: Vec<&HistoryOperation> = new.iter().filter(counts).collect();
     new.sort_by_key(|operation| operation.invoked);
-    let all: Vec<&Operation> = open.iter().chain(new).collect();
+    let all: Vec<&HistoryOperation> = open.iter().chain(new).collect();
     let mut register = Register::default();
     let before: Vec<_> = states
         .iter()
@@ -183,7 +189,7 @@ fn summarise(
 /// All ways forward through operations, in order of their returns: an operation is placed when it
 /// has to be, after any others that can come before it.
 struct Forward<'a> {
-    all: Vec<&'a Operation>,
+    all: Vec<&'a HistoryOperation>,
     steps: Vec<Step>,
     register: Register,
     limits: Limits,
@@ -347,7 +353,7 @@ struct Minimal {
 
 impl Minimal {
     /// Returns false if the state is superfluous.
-    fn insert(&mut self, all: &[&Operation], state: State<Value>) -> bool {
+    fn insert(&mut self, all: &[&HistoryOperation], state: State<Value>) -> bool {
         let size = |placed: usize| STATE_BYTES + PLACED_BYTES * placed;
         let answered = |index: &usize| all[*index].returned.is_some();
         let placed = state.placed.len();

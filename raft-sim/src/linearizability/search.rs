@@ -4,17 +4,17 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::register::{Register, Step, Value};
-use super::{Limits, Operation};
+use super::{HistoryOperation, Limits};
 
 /// What a search found.
 pub(super) enum Found {
     Order,
-    NoOrder(Stuck),
+    NoOrder(DeadEnd),
     Nothing,
 }
 
 /// Where the search came furthest. Operations are named by their positions.
-pub(super) struct Stuck {
+pub(super) struct DeadEnd {
     /// The order so far, and the value after each operation.
     pub(super) order: Vec<(usize, Value)>,
     /// The operations that are under way, none of which can come next.
@@ -47,13 +47,13 @@ const END: u32 = u32::MAX;
 const NEVER: u32 = u32::MAX;
 const RETURN: u32 = u32::MAX - 1;
 /// Stands for all values that no operation left tells of.
-const UNTOLD: Value = Value::MAX;
+const UNOBSERVED: Value = Value::MAX;
 
 /// How many steps may be spent on showing what is known.
 const EXPLANATION_STEPS: u64 = 300_000;
 
 /// A step taken, to be taken back.
-struct Taken {
+struct LinearizedOp {
     position: u32,
     before: Value,
     highest: usize,
@@ -63,11 +63,11 @@ struct Taken {
 
 /// What the search has placed, and what follows from it.
 struct State {
-    done: Done,
+    done: LinearizedSet,
     value: Value,
     /// What is left about each value. None where texts are appended: there every value can
     /// become part of another.
-    left: Option<Vec<Left>>,
+    left: Option<Vec<RemainingUses>>,
     /// How many refusals are left whose expected value can still be written.
     threats: u32,
     /// Values that were read, or met by a swap, and that nobody writes.
@@ -76,7 +76,7 @@ struct State {
 
 /// What the operations that are not placed say and do about one value.
 #[derive(Clone, Copy, Default)]
-struct Left {
+struct RemainingUses {
     /// Those that can tell this value from others.
     told: u32,
     /// Those of them that were answered, so that they must meet this value.
@@ -89,7 +89,7 @@ struct Left {
 
 impl<'a> Search<'a> {
     /// The operations, those that were answered first, and what they do.
-    pub(super) fn new(operations: &[&Operation], steps: &'a [Step]) -> Self {
+    pub(super) fn new(operations: &[&HistoryOperation], steps: &'a [Step]) -> Self {
         let answered = operations.partition_point(|operation| operation.returned.is_some());
         let mut moments = Vec::with_capacity(2 * operations.len());
         for (index, operation) in operations.iter().enumerate() {
@@ -131,7 +131,7 @@ impl<'a> Search<'a> {
     /// Shows how far one gets, when it is known that there is no order. [`run`](Self::run) gives up
     /// beginnings of which it can tell that they lead nowhere; a person wants to see the contradiction
     /// itself.
-    pub(super) fn explain(self, register: &mut Register) -> Option<Stuck> {
+    pub(super) fn explain(self, register: &mut Register) -> Option<DeadEnd> {
         let mut state = State::new(self.steps, self.answered);
         state.left = None;
         state.invented.clear();
@@ -152,13 +152,13 @@ impl<'a> Search<'a> {
         register: &mut Register,
         limits: Limits,
         mut state: State,
-    ) -> (Found, Option<Stuck>) {
-        let mut seen = Seen::default();
-        let mut order: Vec<Taken> = Vec::new();
+    ) -> (Found, Option<DeadEnd>) {
+        let mut seen = VisitedStates::default();
+        let mut order: Vec<LinearizedOp> = Vec::new();
         let mut left = self.answered;
         let mut position = self.entry(HEAD).next;
         let mut steps = 0_u64;
-        let mut stuck: Option<Stuck> = None;
+        let mut stuck: Option<DeadEnd> = None;
         while left > 0 {
             steps += 1;
             if steps > limits.steps_max || seen.bytes + register.bytes() > limits.bytes_max {
@@ -166,7 +166,7 @@ impl<'a> Search<'a> {
             }
             if position == END || self.entry(position).mate == RETURN {
                 // An answer is due whose operation has no place, and no other way is left from here.
-                let further = |stuck: &Stuck| order.len() > stuck.order.len();
+                let further = |stuck: &DeadEnd| order.len() > stuck.order.len();
                 if stuck.as_ref().is_none_or(further) {
                     stuck = Some(self.stuck(&order, state.value, position));
                 }
@@ -216,8 +216,8 @@ impl<'a> Search<'a> {
         (Found::Order, None)
     }
 
-    fn stuck(&self, order: &[Taken], value: Value, at: u32) -> Stuck {
-        let operation = |taken: &Taken| self.entry(taken.position).operation as usize;
+    fn stuck(&self, order: &[LinearizedOp], value: Value, at: u32) -> DeadEnd {
+        let operation = |taken: &LinearizedOp| self.entry(taken.position).operation as usize;
         let afterwards = order.iter().skip(1).map(|taken| taken.before).chain([value]);
         let mut waiting = Vec::new();
         let mut position = self.entry(HEAD).next;
@@ -225,7 +225,7 @@ impl<'a> Search<'a> {
             waiting.push(self.entry(position).operation as usize);
             position = self.entry(position).next;
         }
-        Stuck {
+        DeadEnd {
             order: order.iter().map(operation).zip(afterwards).collect(),
             waiting,
             culprit: self.entries.get(at as usize).map_or(0, |entry| entry.operation as usize),
@@ -273,7 +273,7 @@ impl State {
     fn new(steps: &[Step], answered: usize) -> Self {
         let appends = steps.iter().any(|step| matches!(step, Step::Append(_)));
         let mut state = Self {
-            done: Done::new(answered, steps.len() - answered),
+            done: LinearizedSet::new(answered, steps.len() - answered),
             value: 0,
             left: (!appends).then(Vec::new),
             threats: 0,
@@ -312,20 +312,20 @@ impl State {
         }
     }
 
-    fn change(&mut self, value: Value, change: impl FnOnce(&mut Left)) {
+    fn change(&mut self, value: Value, change: impl FnOnce(&mut RemainingUses)) {
         let Some(all) = &mut self.left else { return };
         let value = value as usize;
         if all.len() <= value {
-            all.resize(value + 1, Left::default());
+            all.resize(value + 1, RemainingUses::default());
         }
         let left = &mut all[value];
-        let threats = |left: &Left| if left.writers > 0 { left.refused } else { 0 };
+        let threats = |left: &RemainingUses| if left.writers > 0 { left.refused } else { 0 };
         self.threats -= threats(left);
         change(left);
         self.threats += threats(left);
     }
 
-    fn left(&self, value: Value) -> Option<Left> {
+    fn left(&self, value: Value) -> Option<RemainingUses> {
         let left = self.left.as_ref()?;
         Some(left.get(value as usize).copied().unwrap_or_default())
     }
@@ -333,7 +333,7 @@ impl State {
     /// The value as far as what is left can tell: all values that nobody tells of are the same.
     fn meaning(&self, value: Value) -> Value {
         let untold = self.left(value).is_some_and(|left| left.told == 0);
-        if untold { UNTOLD } else { value }
+        if untold { UNOBSERVED } else { value }
     }
 
     /// Whether the value is still needed, and gone for ever once it is replaced.
@@ -343,10 +343,10 @@ impl State {
 
     /// Whether something without an answer can be of use where it was placed: it makes a value that
     /// somebody tells of, or it ends one that a refusal must not meet.
-    fn is_useful(&self, taken: &Taken) -> bool {
+    fn is_useful(&self, taken: &LinearizedOp) -> bool {
         let (before, after) = (self.meaning(taken.before), self.meaning(self.value));
         before != after
-            && (after != UNTOLD || self.left(before).is_none_or(|left| left.refused > 0))
+            && (after != UNOBSERVED || self.left(before).is_none_or(|left| left.refused > 0))
     }
 
     /// Whether nobody wrote the value that the answer of this operation tells.
@@ -358,7 +358,13 @@ impl State {
     }
 
     /// Places an operation, unless what is left can have no order then.
-    fn take(&mut self, operation: usize, step: Step, after: Value, position: u32) -> Option<Taken> {
+    fn take(
+        &mut self,
+        operation: usize,
+        step: Step,
+        after: Value,
+        position: u32,
+    ) -> Option<LinearizedOp> {
         let before = self.value;
         self.count(step, -1);
         if before != after && self.is_last_chance(before) {
@@ -372,7 +378,7 @@ impl State {
             Step::Is(_) => true,
             Step::Swap { answer, .. } => answer == Some(false),
             Step::Set(_) => {
-                let untold = |value| self.meaning(value) == UNTOLD;
+                let untold = |value| self.meaning(value) == UNOBSERVED;
                 operation < self.done.answered
                     && self.threats == 0
                     && untold(before)
@@ -380,10 +386,10 @@ impl State {
             }
             Step::Append(_) => false,
         };
-        Some(Taken { position, before, highest: self.done.set(operation), forced })
+        Some(LinearizedOp { position, before, highest: self.done.set(operation), forced })
     }
 
-    fn take_back(&mut self, operation: usize, step: Step, taken: &Taken) {
+    fn take_back(&mut self, operation: usize, step: Step, taken: &LinearizedOp) {
         self.value = taken.before;
         self.count(step, 1);
         self.done.clear(operation, taken.highest);
@@ -401,7 +407,7 @@ fn add(count: &mut u32, change: i32) {
 
 /// Which operations have been placed. Those that were answered are placed almost in order of their
 /// invocation, so that only a short stretch of their bits says anything.
-struct Done {
+struct LinearizedSet {
     bits: Vec<u64>,
     answered: usize,
     /// The first word that is not full, of those for answered operations.
@@ -410,7 +416,7 @@ struct Done {
     highest: usize,
 }
 
-impl Done {
+impl LinearizedSet {
     fn new(answered: usize, unanswered: usize) -> Self {
         Self {
             bits: vec![0; answered.div_ceil(64) + unanswered.div_ceil(64)],
@@ -470,12 +476,12 @@ impl Done {
 
 /// The configurations that were visited: which operations were placed, and the value.
 #[derive(Default)]
-struct Seen {
+struct VisitedStates {
     keys: HashSet<Box<[u64]>, BuildHasherDefault<WordHasher>>,
     bytes: usize,
 }
 
-impl Seen {
+impl VisitedStates {
     fn insert(&mut self, key: Box<[u64]>) -> bool {
         let bytes = 40 + 8 * key.len();
         let new = self.keys.insert(key);

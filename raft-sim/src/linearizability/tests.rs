@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn op(client: u64, call: Call, invoked: u64, returned: Option<u64>) -> Operation {
-    Operation { client, key: "k".into(), call, invoked, returned }
+fn op(client: u64, call: Call, invoked: u64, returned: Option<u64>) -> HistoryOperation {
+    HistoryOperation { client, key: "k".into(), call, invoked, returned }
 }
 
 fn put(value: &str) -> Call {
@@ -18,7 +18,7 @@ fn cas(expected: Option<&str>, value: &str, succeeded: bool) -> Call {
     Call::Cas { expected: expected.map(Into::into), value: value.into(), succeeded }
 }
 
-fn is_ok(history: &[Operation]) -> bool {
+fn is_ok(history: &[HistoryOperation]) -> bool {
     match check(history, 1_000_000) {
         Verdict::Linearizable => true,
         Verdict::Violation { .. } => false,
@@ -27,7 +27,7 @@ fn is_ok(history: &[Operation]) -> bool {
 }
 
 #[test]
-fn one_after_the_other() {
+fn sequential_operations_are_linearizable() {
     assert!(is_ok(&[]));
     assert!(is_ok(&[op(1, put("a"), 0, Some(1)), op(1, get(Some("a")), 2, Some(3))]));
     assert!(!is_ok(&[op(1, put("a"), 0, Some(1)), op(1, get(None), 2, Some(3))]));
@@ -46,15 +46,17 @@ fn a_stale_read_is_found() {
     assert!(is_ok(&history[..3]));
 }
 
-fn fell_at(history: &[Operation]) -> (u64, Box<Contradiction>) {
+fn fell_at(history: &[HistoryOperation]) -> (u64, Box<Contradiction>) {
     match check(history, 1_000_000) {
-        Verdict::Violation(found) => earliest(&Prefix::default(), history, found, 1_000_000),
+        Verdict::Violation(found) => {
+            first_violating_prefix(&Prefix::default(), history, found, 1_000_000)
+        }
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn a_contradiction_happens_with_the_first_answer_that_no_order_explains() {
+fn violation_is_dated_at_first_unexplained_response() {
     let mut history = vec![
         op(1, put("a"), 0, Some(1)),
         op(1, put("b"), 2, Some(3)),
@@ -77,7 +79,7 @@ fn a_contradiction_happens_with_the_first_answer_that_no_order_explains() {
 }
 
 #[test]
-fn concurrent_operations_may_take_either_order() {
+fn concurrent_operations_may_reorder() {
     for last in ["a", "b"] {
         let history = [
             op(1, put("a"), 0, Some(10)),
@@ -89,7 +91,7 @@ fn concurrent_operations_may_take_either_order() {
 }
 
 #[test]
-fn two_readers_must_agree_on_the_order() {
+fn readers_agree_on_order() {
     let history = [
         op(1, put("a"), 0, Some(100)),
         op(2, put("b"), 0, Some(100)),
@@ -102,7 +104,7 @@ fn two_readers_must_agree_on_the_order() {
 }
 
 #[test]
-fn an_unanswered_write_may_happen_late_or_never() {
+fn unanswered_write_may_apply_late_or_never() {
     let unanswered = op(1, put("a"), 0, None);
     assert!(is_ok(&[unanswered.clone(), op(2, get(None), 5, Some(6))]));
     assert!(is_ok(&[
@@ -133,14 +135,14 @@ fn compare_and_set() {
 }
 
 #[test]
-fn keys_are_judged_apart() {
+fn keys_are_checked_independently() {
     let mut other = op(2, get(None), 2, Some(3));
     other.key = "other".into();
     assert!(is_ok(&[op(1, put("a"), 0, Some(1)), other]));
 }
 
 #[test]
-fn a_search_without_steps_or_memory_says_that_it_gave_up() {
+fn exhausted_search_returns_unknown() {
     let history = [op(1, put("a"), 0, Some(1))];
     assert_eq!(check(&history, 0), Verdict::GaveUp { key: "k".into() });
     let limits = Limits { bytes_max: 10, ..Limits::default() };
@@ -150,7 +152,7 @@ fn a_search_without_steps_or_memory_says_that_it_gave_up() {
 
 /// A key that is too much must not hide another one that contradicts itself.
 #[test]
-fn a_contradiction_counts_more_than_a_search_that_was_given_up() {
+fn violation_outweighs_exhausted_search() {
     let mut history = one_register(400, 30, 1);
     history.extend([op(1, put("a"), 0, Some(1)), op(1, get(None), 2, Some(3))]);
     for operation in &mut history[..400] {
@@ -164,7 +166,7 @@ fn a_contradiction_counts_more_than_a_search_that_was_given_up() {
 }
 
 #[test]
-fn appends_add_up() {
+fn append_concatenates() {
     let append = |value: &str| Call::Append { value: value.into() };
     let history = [
         op(1, append("a"), 0, Some(9)),
@@ -180,7 +182,7 @@ fn appends_add_up() {
 
 /// What the picture is drawn from: the longest order, and who cannot come next.
 #[test]
-fn a_contradiction_names_who_cannot_be_placed() {
+fn violation_lists_unplaceable_operations() {
     let history = [
         op(1, put("a"), 0, Some(1)),
         op(1, put("b"), 2, Some(3)),
@@ -203,8 +205,8 @@ fn a_contradiction_names_who_cannot_be_placed() {
 }
 
 /// A history that did happen: clients that overlap, one register, `loss` of a hundred unanswered.
-fn one_register(operations: u64, clients: u64, loss: u64) -> Vec<Operation> {
-    let mut random = crate::random::Random::new(operations ^ clients << 20 ^ loss << 40);
+fn one_register(operations: u64, clients: u64, loss: u64) -> Vec<HistoryOperation> {
+    let mut random = crate::random::SimRng::new(operations ^ clients << 20 ^ loss << 40);
     let mut free_at = vec![0_u64; clients as usize];
     let mut planned = Vec::new();
     for number in 0..operations {
@@ -246,7 +248,7 @@ fn one_register(operations: u64, clients: u64, loss: u64) -> Vec<Operation> {
 }
 
 #[test]
-fn ten_thousand_operations_on_one_register_are_judged() {
+fn ten_thousand_operations_are_checked() {
     for (clients, loss) in [(5, 0), (10, 0), (5, 1)] {
         let history = one_register(10_000, clients, loss);
         assert_eq!(
@@ -279,7 +281,7 @@ fn ten_thousand_operations_on_one_register_are_judged() {
 
 /// Every history of up to three overlapping operations agrees with trying all orders.
 #[test]
-fn agrees_with_trying_every_order() {
+fn search_agrees_with_brute_force() {
     let calls = [
         put("a"),
         put("b"),
@@ -296,7 +298,7 @@ fn agrees_with_trying_every_order() {
         for history in &histories {
             for call in &calls {
                 for (invoked, returned) in windows {
-                    let mut history: Vec<Operation> = history.clone();
+                    let mut history: Vec<HistoryOperation> = history.clone();
                     history.push(op(client, call.clone(), invoked, returned));
                     longer.push(history);
                 }
@@ -309,7 +311,7 @@ fn agrees_with_trying_every_order() {
     }
 }
 
-fn some_order_explains(left: &[Operation], value: Option<&str>) -> bool {
+fn some_order_explains(left: &[HistoryOperation], value: Option<&str>) -> bool {
     // What was not answered need not have happened.
     left.iter().all(|operation| operation.returned.is_none())
         || (0..left.len()).any(|first| {
@@ -329,7 +331,7 @@ fn some_order_explains(left: &[Operation], value: Option<&str>) -> bool {
 }
 
 /// What the search's own tables do, done without tables.
-fn apply<'a>(operation: &'a Operation, value: Option<&'a str>) -> Option<Option<&'a str>> {
+fn apply<'a>(operation: &'a HistoryOperation, value: Option<&'a str>) -> Option<Option<&'a str>> {
     let answered = operation.returned.is_some();
     match &operation.call {
         Call::Put { value } => Some(Some(value)),
@@ -346,9 +348,9 @@ fn apply<'a>(operation: &'a Operation, value: Option<&'a str>) -> Option<Option<
 
 /// A history in which few clients meet at few values, as it could have happened, or with one wrong
 /// answer.
-fn random_history(random: &mut crate::random::Random) -> Vec<Operation> {
+fn random_history(random: &mut crate::random::SimRng) -> Vec<HistoryOperation> {
     let values = ["a", "b", "c"];
-    let text = |random: &mut crate::random::Random| values[random.below(3) as usize].to_owned();
+    let text = |random: &mut crate::random::SimRng| values[random.below(3) as usize].to_owned();
     let clients = 1 + random.below(4);
     let mut free_at = vec![0_u64; clients as usize];
     let mut value: Option<String> = None;
@@ -369,13 +371,13 @@ fn random_history(random: &mut crate::random::Random) -> Vec<Operation> {
             2 => Call::Delete,
             3 | 4 => Call::Get { found: value.clone() },
             _ => {
-                let expected = random.chance(800).then(|| text(random));
+                let expected = random.chance_per_mille(800).then(|| text(random));
                 let succeeded = expected == value;
                 Call::Cas { expected, value: text(random), succeeded }
             }
         };
-        let answered = random.chance(800);
-        if answered || random.chance(500) {
+        let answered = random.chance_per_mille(800);
+        if answered || random.chance_per_mille(500) {
             value = match &call {
                 Call::Put { value } | Call::Cas { value, succeeded: true, .. } => {
                     Some(value.clone())
@@ -384,7 +386,7 @@ fn random_history(random: &mut crate::random::Random) -> Vec<Operation> {
                 _ => value,
             };
         }
-        if random.chance(100) {
+        if random.chance_per_mille(100) {
             match &mut call {
                 Call::Get { found } => *found = Some(text(random)),
                 Call::Cas { succeeded, .. } => *succeeded = !*succeeded,
@@ -400,7 +402,7 @@ fn random_history(random: &mut crate::random::Random) -> Vec<Operation> {
 /// Wherever a history is cut, however often, the verdict is that of the whole.
 #[test]
 fn history_with_summarised_prefix_is_judged_as_the_whole() {
-    let mut random = crate::random::Random::new(0xf2);
+    let mut random = crate::random::SimRng::new(0xf2);
     let limits = Limits { steps_max: 1_000_000, ..Limits::default() };
     let (mut linearizable, mut violations) = (0, 0);
     for _ in 0..4_000 {

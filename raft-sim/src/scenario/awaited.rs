@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::PROBE_KEY;
 use crate::campaign::is_complete;
-use crate::client::AskingState;
+use crate::client::OperationState;
 use crate::world::World;
 
 /// Something that must have come about, or availability is violated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Awaited {
+pub enum Expectation {
     /// The latest request that was made by hand is answered.
     Answer,
     /// Servers whose disks are ruined are no members any more, and others are in their place.
@@ -21,12 +21,12 @@ pub enum Awaited {
     Watchers,
 }
 
-impl Awaited {
+impl Expectation {
     /// In the order in which a campaign awaits them.
     const ALL: [Self; 4] = [Self::Answer, Self::Replacement, Self::Leases, Self::Watchers];
 
     /// What is missing first.
-    pub(super) fn first_missing(world: &World) -> Option<Self> {
+    pub(super) fn first_unmet(world: &World) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.is_missing(world))
     }
 
@@ -36,10 +36,10 @@ impl Awaited {
                 let clients = world.config().clients;
                 let mut by_hand = world.askings().filter(|asking| asking.client > clients);
                 let latest = by_hand.rfind(|asking| asking.request.key() != PROBE_KEY);
-                latest.is_some_and(|asking| !matches!(asking.state, AskingState::Done { .. }))
+                latest.is_some_and(|asking| !matches!(asking.state, OperationState::Done { .. }))
             }
             Self::Replacement => {
-                world.nodes.iter().any(|node| node.disk.is_ruined()) && !is_complete(world)
+                world.nodes.iter().any(|node| node.disk.is_unrecoverable()) && !is_complete(world)
             }
             Self::Leases => world.ledger.has_leases(),
             Self::Watchers => !world.watchers_have_seen(world.ledger.revision()),
@@ -47,7 +47,7 @@ impl Awaited {
     }
 
     /// What is said if it is missing.
-    pub(super) fn complaint(self) -> &'static str {
+    pub(super) fn message(self) -> &'static str {
         match self {
             Self::Answer => "the latest request is not answered in time",
             Self::Replacement => "servers with ruined disks are not replaced in time",

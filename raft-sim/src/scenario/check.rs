@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use toml::{Spanned, Table};
 
-use super::{Scenario, ScenarioError, Step, Watch};
+use super::{ObservationWindow, Scenario, ScenarioError, Step};
 use crate::action::Action;
 use crate::branches;
 use crate::world::World;
@@ -25,7 +25,7 @@ impl Scenario {
     /// Looks for what cannot be meant.
     pub(super) fn check(&self, text: &str) -> Result<(), ScenarioError> {
         let bad = |problem: String| Err(ScenarioError::Format(problem));
-        let Watch { from, until } = self.watch;
+        let ObservationWindow { from, until } = self.observe;
         if !(0.0..=SECONDS_MAX).contains(&from) || !(0.0..=SECONDS_MAX).contains(&until) {
             return bad(format!("watch: a moment lies between 0 and {SECONDS_MAX} seconds"));
         }
@@ -59,9 +59,9 @@ impl Scenario {
 
     /// The worlds of the variants that the file names must make sense, or those of some, if it names none.
     fn check_worlds(&self) -> Result<(), ScenarioError> {
-        let named = self.expected.keys().chain(self.serves.keys()).copied();
+        let named = self.expected.keys().chain(self.availability.keys()).copied();
         let mut named: Vec<_> =
-            named.chain(self.broken.iter().map(|broken| broken.variant)).collect();
+            named.chain(self.sabotaged.iter().map(|broken| broken.variant)).collect();
         if named.is_empty() && self.variants().is_empty() {
             named.extend(super::Variant::ALL);
         }
@@ -75,7 +75,7 @@ impl Scenario {
     }
 
     fn problem_of(&self, step: &Step, written: &Table) -> Option<String> {
-        let end = self.watch.until;
+        let end = self.observe.until;
         let Step { at, every, until, action } = step;
         if !(0.0..=end).contains(at) {
             return Some(format!("at = {at}: it happens between 0 and {end}, when the watch ends"));
@@ -125,11 +125,12 @@ impl Scenario {
         if let Some(problem) = missing {
             return bad(problem);
         }
-        if let Some(share) = self.serves.values().find(|share| !(0.0..=1.0).contains(*share)) {
+        if let Some(share) = self.availability.values().find(|share| !(0.0..=1.0).contains(*share))
+        {
             return bad(format!("serves: {share} is no share, between 0 and 1"));
         }
-        let mut names = self.taken.iter().chain(&self.not_taken);
-        if let Some(name) = names.find(|name| !branches::is_one(name)) {
+        let mut names = self.covered.iter().chain(&self.not_covered);
+        if let Some(name) = names.find(|name| !branches::is_coverage_point(name)) {
             return bad(format!("taken, not_taken: there is no branch {name:?}"));
         }
         Ok(())

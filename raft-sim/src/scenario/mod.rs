@@ -1,7 +1,7 @@
 //! Scenarios: short runs with a lesson, as files that a person can read and write.
 //!
 //! `docs/verification/scenarios.md` describes the format; `raft-sim/scenarios/` holds the library. A scenario is played in variants, which differ
-//! in two settings of the servers, and each variant has an expected [`Ending`]. Under the feature `sabotage` it is played with broken
+//! in two settings of the servers, and each variant has an expected [`ExpectedOutcome`]. Under the feature `sabotage` it is played with broken
 //! rules, too.
 
 mod awaited;
@@ -12,14 +12,14 @@ mod write;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use awaited::Awaited;
+pub use awaited::Expectation;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::action::{Action, Request};
 use crate::config::WorldConfig;
 use crate::invariants::{Invariant, Violation};
-use crate::run::{Script, ScriptError, Timed};
+use crate::run::{Script, ScriptError, TimedAction};
 use crate::world::World;
 
 /// A scenario as it stands in its file.
@@ -38,15 +38,17 @@ pub struct Scenario {
     /// What is done, in order of time.
     pub schedule: Vec<Step>,
     /// When the outcome is observed.
-    pub watch: Watch,
+    #[serde(alias = "watch")]
+    pub observe: ObservationWindow,
     /// What must have come about when the watch begins. If it has not, availability falls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub awaited: Option<Awaited>,
+    pub awaited: Option<Expectation>,
     /// What must be seen in each variant.
-    pub expected: BTreeMap<Variant, Ending>,
+    pub expected: BTreeMap<Variant, ExpectedOutcome>,
     /// What must be seen when servers break rules.
     #[serde(default)]
-    pub broken: Vec<Broken>,
+    #[serde(alias = "broken")]
+    pub sabotaged: Vec<SabotagedRun>,
     /// What keys must hold in the end, on every server that runs.
     #[serde(default)]
     pub keys: BTreeMap<String, String>,
@@ -58,10 +60,12 @@ pub struct Scenario {
     pub writes: BTreeMap<String, i64>,
     /// How many of the schedule's requests must have been sent more than once.
     #[serde(default)]
-    pub asked_again: Option<usize>,
+    #[serde(alias = "asked_again")]
+    pub retries: Option<usize>,
     /// Which share of the watching client's writes must be answered within half a second.
     #[serde(default)]
-    pub serves: BTreeMap<Variant, f64>,
+    #[serde(alias = "serves")]
+    pub availability: BTreeMap<Variant, f64>,
     /// Who must lead in the end.
     #[serde(default)]
     pub leader: Option<u64>,
@@ -73,39 +77,41 @@ pub struct Scenario {
     pub stopped: Vec<u64>,
     /// Branches of the protocol that must have been taken, by their names in [`branches`](crate::branches).
     #[serde(default)]
-    pub taken: Vec<String>,
+    #[serde(alias = "taken")]
+    pub covered: Vec<String>,
     /// Branches that must not have been taken.
     #[serde(default)]
-    pub not_taken: Vec<String>,
+    #[serde(alias = "not_taken")]
+    pub not_covered: Vec<String>,
 }
 
 /// A variant in which all servers break rules.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Broken {
+pub struct SabotagedRun {
     /// The names of the rules, as in `raft-core/src/sabotage.rs`.
     pub rules: Vec<String>,
     /// How the servers are set otherwise.
     pub variant: Variant,
     /// What must be seen.
-    pub expected: Ending,
+    pub expected: ExpectedOutcome,
 }
 
 /// How a scenario may end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(untagged)]
-pub enum Ending {
+pub enum ExpectedOutcome {
     /// All rules hold.
     Safe(Outcome),
     /// This one falls.
-    Falls(Invariant),
+    Violates(Invariant),
 }
 
-impl<'de> Deserialize<'de> for Ending {
+impl<'de> Deserialize<'de> for ExpectedOutcome {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         let all = Outcome::ALL.into_iter().map(Self::Safe);
-        let all = all.chain(Invariant::ALL.into_iter().map(Self::Falls));
+        let all = all.chain(Invariant::ALL.into_iter().map(Self::Violates));
         let named: Vec<_> = all.map(|ending| (ending.name(), ending)).collect();
         let found = named.iter().find(|(other, _)| *other == name);
         found.map(|(_, ending)| *ending).ok_or_else(|| {
@@ -134,7 +140,7 @@ pub struct Step {
 /// A stretch of time, in seconds, in which the outcome is observed. In it a client writes every quarter of a second.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Watch {
+pub struct ObservationWindow {
     /// When it begins.
     pub from: f64,
     /// When it ends, and the scenario with it.
@@ -171,9 +177,9 @@ pub enum Outcome {
 
 /// How a variant went.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Played {
+pub struct ScenarioResult {
     /// What was seen.
-    pub ending: Ending,
+    pub ending: ExpectedOutcome,
     /// How often there was another leader or term while it was watched.
     pub changes: usize,
     /// How many of the watching client's writes were answered.
@@ -183,7 +189,7 @@ pub struct Played {
     /// How many there were.
     pub asked: usize,
     /// What did not come as the scenario says. Empty, if all did.
-    pub surprises: Vec<String>,
+    pub mismatches: Vec<String>,
     /// The rule that was broken, if one was.
     pub violation: Option<Violation>,
 }
@@ -224,7 +230,7 @@ impl Outcome {
     const ALL: [Self; 4] = [Self::Stable, Self::Recovers, Self::Restless, Self::Stuck];
 }
 
-impl Ending {
+impl ExpectedOutcome {
     /// What a file calls it.
     fn name(self) -> String {
         let name = toml::Value::try_from(self).ok();
@@ -279,7 +285,7 @@ impl Scenario {
         let mut config = self.config.clone();
         config.pre_vote = matches!(variant, Variant::PreVote | Variant::PreVoteCheckQuorum);
         config.check_quorum = matches!(variant, Variant::PreVoteCheckQuorum | Variant::CheckQuorum);
-        config.branches = !self.taken.is_empty() || !self.not_taken.is_empty();
+        config.count_coverage = !self.covered.is_empty() || !self.not_covered.is_empty();
         config
     }
 
@@ -291,7 +297,7 @@ impl Scenario {
             let mut at = micros(step.at);
             loop {
                 let action = step.action.clone();
-                actions.push(Timed { at, action });
+                actions.push(TimedAction { at, action });
                 let Some(every) = step.every.map(micros).filter(|every| *every > 0) else {
                     break;
                 };
@@ -301,11 +307,11 @@ impl Scenario {
                 }
             }
         }
-        let mut at = micros(self.watch.from);
-        while at < micros(self.watch.until) {
+        let mut at = micros(self.observe.from);
+        while at < micros(self.observe.until) {
             let request = Request::Put { key: PROBE_KEY.into(), value: (at / 1000).to_string() };
             let action = Action::Request { via: None, request };
-            actions.push(Timed { at, action });
+            actions.push(TimedAction { at, action });
             at += PROBE_EVERY;
         }
         actions.sort_by_key(|timed| timed.at);
@@ -318,7 +324,8 @@ impl Scenario {
 #[cfg(feature = "sabotage")]
 fn break_rule(config: &mut WorldConfig, name: &str) -> bool {
     let rule = raft_core::Rule::ALL.iter().find(|rule| rule.name() == name);
-    config.broken = rule.map_or(config.broken, |rule| config.broken.and(*rule));
+    config.disabled_rules =
+        rule.map_or(config.disabled_rules, |rule| config.disabled_rules.and(*rule));
     rule.is_some()
 }
 
@@ -329,15 +336,15 @@ fn break_rule(_: &mut WorldConfig, _: &str) -> bool {
 
 /// Lets servers keep all rules, and returns the names of those that they broke.
 #[cfg(feature = "sabotage")]
-fn mend_rules(config: &mut WorldConfig) -> Vec<String> {
-    let broken = std::mem::take(&mut config.broken);
+fn take_disabled_rules(config: &mut WorldConfig) -> Vec<String> {
+    let broken = std::mem::take(&mut config.disabled_rules);
     let all = raft_core::Rule::ALL.iter();
     let broken = all.filter(|rule| broken.and(**rule) == broken);
     broken.map(|rule| rule.name().to_owned()).collect()
 }
 
 #[cfg(not(feature = "sabotage"))]
-fn mend_rules(_: &mut WorldConfig) -> Vec<String> {
+fn take_disabled_rules(_: &mut WorldConfig) -> Vec<String> {
     Vec::new()
 }
 
@@ -345,11 +352,11 @@ fn micros(seconds: f64) -> u64 {
     (seconds * 1e6).round() as u64
 }
 
-impl fmt::Display for Ending {
+impl fmt::Display for ExpectedOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Safe(outcome) => outcome.fmt(f),
-            Self::Falls(invariant) => write!(f, "{invariant} falls"),
+            Self::Violates(invariant) => write!(f, "{invariant} falls"),
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use raft_core::Role;
 
-use super::{Ending, Outcome, PROBE_KEY, Played, Scenario, ScenarioError, Variant, Watch, micros};
+use super::{
+    ExpectedOutcome, ObservationWindow, Outcome, PROBE_KEY, Scenario, ScenarioError,
+    ScenarioResult, Variant, micros,
+};
 use crate::action::Request;
-use crate::client::AskingState;
+use crate::client::OperationState;
 use crate::invariants::{Invariant, Violation};
 use crate::run::{Run, Script};
 use crate::view::ProcessView;
@@ -22,7 +25,7 @@ impl Scenario {
     /// # Errors
     ///
     /// [`ScenarioError::Script`], if it cannot be played.
-    pub fn play(&self, variant: Variant) -> Result<Played, ScenarioError> {
+    pub fn play(&self, variant: Variant) -> Result<ScenarioResult, ScenarioError> {
         let expected = self.expected.get(&variant).copied();
         self.play_script(variant, self.script(variant), expected)
     }
@@ -32,7 +35,10 @@ impl Scenario {
     /// # Errors
     ///
     /// [`ScenarioError`], if it cannot be played; without the feature `sabotage` it never can.
-    pub fn play_broken(&self, broken: &super::Broken) -> Result<Played, ScenarioError> {
+    pub fn play_broken(
+        &self,
+        broken: &super::SabotagedRun,
+    ) -> Result<ScenarioResult, ScenarioError> {
         let script = self.script_without(broken.variant, &broken.rules)?;
         self.play_script(broken.variant, script, Some(broken.expected))
     }
@@ -46,17 +52,17 @@ impl Scenario {
         &self,
         variant: Variant,
         script: Script,
-        expected: Option<Ending>,
-    ) -> Result<Played, ScenarioError> {
+        expected: Option<ExpectedOutcome>,
+    ) -> Result<ScenarioResult, ScenarioError> {
         let mut run = Run::new(script).map_err(ScenarioError::Script)?;
-        let Watch { from, until } = self.watch;
+        let ObservationWindow { from, until } = self.observe;
         let (from, until) = (micros(from), micros(until));
         let calm_from = until - (until - from) / 3;
         run.seek(from);
-        let is_missing = |awaited: &super::Awaited| awaited.is_missing(run.world());
+        let is_missing = |awaited: &super::Expectation| awaited.is_missing(run.world());
         let missing = self.awaited.filter(is_missing).map(|awaited| Violation {
             invariant: Invariant::Availability,
-            text: awaited.complaint().into(),
+            text: awaited.message().into(),
             at: from,
         });
         let mut known = leader(run.world());
@@ -73,8 +79,9 @@ impl Scenario {
         let world = run.world();
         let probes = || world.askings().filter(|asking| asking.request.key() == PROBE_KEY);
         let answered = probes().filter(|asking| asking.returned.is_some()).count();
-        let soon =
-            |asking: &&crate::Asking| asking.returned.is_some_and(|at| at - asking.invoked <= SOON);
+        let soon = |asking: &&crate::Operation| {
+            asking.returned.is_some_and(|at| at - asking.invoked <= SOON)
+        };
         let answered_soon = probes().filter(soon).count();
         let served = probes().any(|asking| asking.invoked > calm_from && asking.returned.is_some());
         let outcome = match (served, changes, late_changes) {
@@ -84,46 +91,46 @@ impl Scenario {
             (false, ..) => Outcome::Stuck,
         };
         let violation = { world.violation().cloned().or(missing) }
-            .or_else(|| world.judge_stores())
+            .or_else(|| world.check_stores())
             .or_else(|| world.judge_history(STEPS_MAX));
         let ending = match &violation {
-            Some(violation) => Ending::Falls(violation.invariant),
-            None => Ending::Safe(outcome),
+            Some(violation) => ExpectedOutcome::Violates(violation.invariant),
+            None => ExpectedOutcome::Safe(outcome),
         };
-        let mut played = Played {
+        let mut played = ScenarioResult {
             ending,
             changes,
             answered,
             answered_soon,
             asked: probes().count(),
-            surprises: Vec::new(),
+            mismatches: Vec::new(),
             violation,
         };
         match (&played.violation, expected) {
             (_, Some(expected)) if expected != ending => {
                 let text = format!("{expected} was expected, and it was {ending}");
-                played.surprises.push(text);
+                played.mismatches.push(text);
             }
-            (Some(violation), None) => played.surprises.push(violation.to_string()),
+            (Some(violation), None) => played.mismatches.push(violation.to_string()),
             _ => {}
         }
         // Where a rule has fallen, the world has ended, and nothing else can be demanded.
         if played.violation.is_none() {
             self.compare_service(variant, &mut played);
-            self.compare_answers(world, &mut played.surprises);
-            self.compare_servers(world, &mut played.surprises);
+            self.compare_answers(world, &mut played.mismatches);
+            self.compare_servers(world, &mut played.mismatches);
         }
         Ok(played)
     }
 
-    fn compare_service(&self, variant: Variant, played: &mut Played) {
-        let Some(least) = self.serves.get(&variant) else {
+    fn compare_service(&self, variant: Variant, played: &mut ScenarioResult) {
+        let Some(least) = self.availability.get(&variant) else {
             return;
         };
         let share = played.answered_soon as f64 / played.asked as f64;
         // A watch that asks nothing shows nothing.
         if share.is_nan() || share < *least {
-            played.surprises.push(format!(
+            played.mismatches.push(format!(
                 "{} of {} writes were answered soon, fewer than {least} of them",
                 played.answered_soon, played.asked
             ));
@@ -132,7 +139,7 @@ impl Scenario {
 
     fn compare_answers(&self, world: &World, surprises: &mut Vec<String>) {
         // The world's own clients read, too.
-        let by_schedule = |asking: &&crate::Asking| {
+        let by_schedule = |asking: &&crate::Operation| {
             asking.client > world.config().clients && asking.request.key() != PROBE_KEY
         };
         let asked = || world.askings().filter(by_schedule);
@@ -141,7 +148,7 @@ impl Scenario {
             surprises.push(format!("reads found {found:?} instead of {:?}", self.reads));
         }
         let again = asked().filter(|asking| asking.attempts > 1).count();
-        if self.asked_again.is_some_and(|expected| again != expected) {
+        if self.retries.is_some_and(|expected| again != expected) {
             surprises.push(format!("{again} requests were sent again"));
         }
         for node in (1..=world.config().nodes).filter(|node| world.raft(*node).is_some()) {
@@ -188,18 +195,18 @@ impl Scenario {
             }
         }
         let was_taken = |name: &&String| world.branches().contains_key(name.as_str());
-        for name in self.taken.iter().filter(|name| !was_taken(name)) {
+        for name in self.covered.iter().filter(|name| !was_taken(name)) {
             surprises.push(format!("never taken: {name}"));
         }
-        for name in self.not_taken.iter().filter(was_taken) {
+        for name in self.not_covered.iter().filter(was_taken) {
             surprises.push(format!("taken: {name}"));
         }
     }
 }
 
-fn read_of(asking: &crate::Asking) -> Option<String> {
+fn read_of(asking: &crate::Operation) -> Option<String> {
     match (&asking.request, &asking.state) {
-        (Request::Get { .. }, AskingState::Done { found, .. }) => {
+        (Request::Get { .. }, OperationState::Done { found, .. }) => {
             Some(found.clone().unwrap_or_default())
         }
         (Request::Get { .. }, _) => Some("not answered".into()),

@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::{Awaited, Broken, Ending, Scenario, Step, Variant, Watch, mend_rules};
+use super::{
+    Expectation, ExpectedOutcome, ObservationWindow, SabotagedRun, Scenario, Step, Variant,
+    take_disabled_rules,
+};
 use crate::config::WorldConfig;
 use crate::invariants::{Invariant, Violation};
 use crate::run::{Run, Script};
@@ -34,34 +37,37 @@ impl Scenario {
             lesson: violation.to_string(),
             source: None,
             config: WorldConfig {
-                story: true,
+                record_events: true,
                 pre_vote: usual.pre_vote,
                 check_quorum: usual.check_quorum,
-                branches: usual.branches,
+                count_coverage: usual.count_coverage,
                 ..script.config.clone()
             },
             schedule: schedule.collect(),
-            watch: Watch { from: at, until: at + if is_missing { WATCHED } else { 0.0 } },
+            observe: ObservationWindow {
+                from: at,
+                until: at + if is_missing { WATCHED } else { 0.0 },
+            },
             awaited: None,
             expected: BTreeMap::new(),
-            broken: Vec::new(),
+            sabotaged: Vec::new(),
             keys: BTreeMap::new(),
             reads: Vec::new(),
             writes: BTreeMap::new(),
-            asked_again: None,
-            serves: BTreeMap::new(),
+            retries: None,
+            availability: BTreeMap::new(),
             leader: None,
             voters: None,
             stopped: Vec::new(),
-            taken: Vec::new(),
-            not_taken: Vec::new(),
+            covered: Vec::new(),
+            not_covered: Vec::new(),
         };
         if is_missing && let Ok(mut run) = Run::new(script.clone()) {
             run.seek(violation.at);
-            scenario.awaited = Awaited::first_missing(run.world());
+            scenario.awaited = Expectation::first_unmet(run.world());
         }
-        let falls = Ending::Falls(violation.invariant);
-        let rules = mend_rules(&mut scenario.config);
+        let falls = ExpectedOutcome::Violates(violation.invariant);
+        let rules = take_disabled_rules(&mut scenario.config);
         let seen = scenario.play(variant).map(|played| played.ending);
         let ending = match seen {
             Ok(ending) if is_missing || !rules.is_empty() => ending,
@@ -69,11 +75,11 @@ impl Scenario {
         };
         scenario.expected.insert(variant, ending);
         if !rules.is_empty() {
-            let mut broken = Broken { rules, variant, expected: falls };
+            let mut broken = SabotagedRun { rules, variant, expected: falls };
             if is_missing && let Ok(played) = scenario.play_broken(&broken) {
                 broken.expected = played.ending;
             }
-            scenario.broken.push(broken);
+            scenario.sabotaged.push(broken);
         }
         scenario
     }
@@ -93,7 +99,7 @@ impl Scenario {
         for step in &self.schedule {
             let _ = writeln!(text, "  {},", inline(&Value::Table(table(step))));
         }
-        let watch = Value::Table(table(&self.watch));
+        let watch = Value::Table(table(&self.observe));
         let _ = writeln!(text, "]\nwatch = {}", inline(&watch));
         if let Some(awaited) = self.awaited.and_then(|it| Value::try_from(it).ok()) {
             let _ = writeln!(text, "awaited = {}", inline(&awaited));
@@ -103,7 +109,7 @@ impl Scenario {
             let ending = Value::try_from(ending).map(|ending| inline(&ending));
             let _ = writeln!(text, "{variant} = {}", ending.unwrap_or_default());
         }
-        for broken in &self.broken {
+        for broken in &self.sabotaged {
             text.push_str("\n[[broken]]\n");
             for (name, value) in table(broken) {
                 let _ = writeln!(text, "{name} = {}", inline(&value));
@@ -170,7 +176,7 @@ mod tests {
 
     /// Whatever a campaign draws and does can be written down, and gives the same run.
     #[test]
-    fn every_run_can_be_a_file() {
+    fn scripts_roundtrip_through_toml() {
         for seed in 0..12 {
             let report = Campaign::new(seed).run();
             let violation = Violation {
@@ -189,7 +195,7 @@ mod tests {
             assert_eq!(run.world().trace_hash(), report.trace_hash, "seed {seed}");
             // Nothing falls in it, and that is a surprise.
             let played = read.play(variant).unwrap();
-            assert!(!played.surprises.is_empty());
+            assert!(!played.mismatches.is_empty());
         }
     }
 }

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_bar_fills_the_plot_and_the_others_are_in_proportion() {
+    fn bars_are_proportional() {
         let group = Group { title: "one".into(), values: vec![2e6, 500e3] };
         let svg = draw("t", &["a", "b"], &[group]);
         assert!(svg.contains(&format!("width=\"{PLOT_WIDTH:.1}\"")));

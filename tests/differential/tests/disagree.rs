@@ -18,43 +18,43 @@ fn disagree(rule: Rule) {
 }
 
 #[test]
-fn a_candidate_whose_log_is_behind_wins() {
+fn disabled_vote_for_complete_log_differs() {
     disagree(Rule::VoteForCompleteLog);
 }
 
 #[test]
-fn a_candidacy_is_no_new_term() {
+fn disabled_candidacy_is_new_term_differs() {
     disagree(Rule::CandidacyIsNewTerm);
 }
 
 #[test]
-fn half_of_the_voters_elect() {
+fn disabled_majority_elects_differs() {
     disagree(Rule::MajorityElects);
 }
 
 #[test]
-fn a_leader_commits_alone() {
+fn disabled_majority_commits_differs() {
     disagree(Rule::MajorityCommits);
 }
 
 #[test]
-fn entries_are_appended_to_a_log_that_differs() {
+fn disabled_previous_entry_matches_differs() {
     disagree(Rule::PreviousEntryMatches);
 }
 
 #[test]
-fn conflicting_entries_stay() {
+fn disabled_conflict_is_removed_differs() {
     disagree(Rule::ConflictIsRemoved);
 }
 
 #[test]
-fn a_change_goes_through_no_joint_membership() {
+fn disabled_joint_consensus_differs() {
     let change = |number| arithmetic::compare_change(0, number, broken(Rule::ChangeIsJoint));
     assert!((0..100).any(|number| change(number).is_err()));
 }
 
 #[test]
-fn nothing_is_broken() {
+fn no_disabled_rule_agrees() {
     for number in 0..100 {
         let outcome = compare(&Schedule::draw(0, number), Rules::default());
         assert!(outcome.is_ok(), "{outcome:?}");

@@ -63,14 +63,14 @@ impl Source<'_> {
         Membership::new(nodes(5))
             .with_outgoing(nodes(3))
             .with_learners(nodes(2))
-            .with_joining(nodes(2))
+            .with_auto_promoted(nodes(2))
             .with_witnesses(nodes(2))
     }
 
     fn payload(&mut self) -> Payload {
         match self.chance.below(16) {
             0 => Payload::Noop,
-            1 => Payload::Withheld,
+            1 => Payload::Stripped,
             2 => Payload::Membership(self.membership().into()),
             _ => Payload::Command(Bytes::from_static(b"command").slice(..3)),
         }

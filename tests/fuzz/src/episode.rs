@@ -116,7 +116,7 @@ impl Episode<'_> {
             }
             43 => {
                 self.tally.count(Count::Unreachable);
-                raft.unreachable(NodeId(chance.below(6)), now);
+                raft.report_unreachable(NodeId(chance.below(6)), now);
             }
             44 => {
                 self.tally.count(Count::Compact);
@@ -142,7 +142,7 @@ impl Episode<'_> {
             }
             50 if chance.once_in(4) => {
                 self.tally.count(Count::DiskFull);
-                raft.disk_full(chance.once_in(2), now);
+                raft.set_disk_full(chance.once_in(2), now);
             }
             52 if chance.once_in(64) => {
                 self.tally.count(Count::StorageFailed);
@@ -204,7 +204,7 @@ impl Episode<'_> {
             _ => raft.deadline().unwrap_or(self.now).max(self.now),
         };
         self.now = self.now.max(now);
-        raft.elapse(now);
+        raft.tick(now);
     }
 
     fn receive(&mut self, at: usize, lies: u64) {

@@ -84,7 +84,7 @@ mod tests {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
     #[test]
-    fn the_same_seed_plays_the_same() {
+    fn same_seed_is_deterministic() {
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let text = || {
             let mut tally = Tally::default();
@@ -97,11 +97,11 @@ mod tests {
     /// A fuzzer that cannot fail is worth nothing.
     #[cfg(feature = "sabotage")]
     #[test]
-    fn a_snapshot_that_goes_back_is_noticed() {
-        use raft_core::{BrokenRules, Rule};
+    fn snapshot_going_backwards_is_detected() {
+        use raft_core::{DisabledRules, Rule};
 
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let broken = BrokenRules::default().and(Rule::SnapshotIsAhead);
+        let broken = DisabledRules::default().and(Rule::SnapshotIsAhead);
         let mut tally = Tally::default();
         let fell = (0..1000).any(|number| {
             catch_unwind(AssertUnwindSafe(|| {

@@ -3,8 +3,9 @@
 
 use bytes::Bytes;
 use raft_core::{
-    Config, ConfigError, Durable, Effects, Entry, Fetch, HardState, Install, Instant, LogId,
-    LogIndex, Membership, NodeId, Outbound, Raft, Restored, Snapshot, SnapshotRead, Term, Write,
+    Config, ConfigError, Durable, Effects, Entry, Fetch, HardState, Instant, LogId, LogIndex,
+    Membership, NodeId, Outbound, Raft, RestoredState, Snapshot, SnapshotChunkRequest,
+    SnapshotInstall, Term, Write,
 };
 
 use crate::chance::Chance;
@@ -13,7 +14,7 @@ use crate::chance::Chance;
 #[derive(Clone, Copy, Default)]
 pub struct Rules {
     #[cfg(feature = "sabotage")]
-    pub broken: raft_core::BrokenRules,
+    pub broken: raft_core::DisabledRules,
 }
 
 pub struct Server {
@@ -29,8 +30,8 @@ pub struct Server {
     /// Tokens that were handed over already.
     old_tokens: Vec<Durable>,
     fetches: Vec<Fetch>,
-    reads: Vec<SnapshotRead>,
-    install: Option<Install>,
+    reads: Vec<SnapshotChunkRequest>,
+    install: Option<SnapshotInstall>,
     applied: LogIndex,
     /// The size of the largest write so far.
     largest_batch: usize,
@@ -70,22 +71,22 @@ impl Server {
         let mut config = Config::new(id);
         #[cfg(feature = "sabotage")]
         {
-            config.broken = rules.broken;
+            config.disabled_rules = rules.broken;
         }
         #[cfg(not(feature = "sabotage"))]
         let Rules {} = rules;
-        config.explain = chance.once_in(4);
+        config.record_events = chance.once_in(4);
         config.pre_vote = !chance.once_in(4);
         config.check_quorum = !chance.once_in(4);
         config.lease_drift_ppm = (config.check_quorum && chance.once_in(2)).then_some(1000);
-        config.window_bytes_max = chance.below(2000) as usize;
+        config.log_cache_bytes_max = chance.below(2000) as usize;
         config.uncommitted_bytes_max = 1 + (chance.below(64) * chance.below(64)) as usize;
         config.append_bytes_max = 1 + chance.below(400) as usize;
         config.in_flight_messages_max = 1 + chance.below(8) as usize;
         config.in_flight_bytes_max = 1 + chance.below(2000) as usize;
         config.command_bytes_max = 64;
         config.reads_max = 8;
-        config.snapshot_piece_bytes_max = 2;
+        config.snapshot_chunk_bytes_max = 2;
         config.witness = founders.is_witness(id);
         let mut server = Self {
             raft: start(&mut config, first(founders), 1, now),
@@ -145,7 +146,7 @@ impl Server {
                 self.writes.push(Pending::from(write));
             }
             self.fetches.append(&mut self.effects.fetches);
-            self.reads.append(&mut self.effects.snapshot_reads);
+            self.reads.append(&mut self.effects.snapshot_chunk_requests);
             for piece in self.effects.committed.drain(..) {
                 for entry in &piece {
                     assert!(self.install.is_none(), "nothing is applied meanwhile");
@@ -154,7 +155,7 @@ impl Server {
                     applied += 1;
                 }
             }
-            self.effects.snapshot_pieces.clear();
+            self.effects.snapshot_chunks.clear();
             self.effects.reads.clear();
             self.effects.events.clear();
             if let Some(install) = self.effects.install.take() {
@@ -171,7 +172,7 @@ impl Server {
         let entries = self.raft.entries(LogIndex(0));
         let settled = entries.take_while(|entry| entry.id.index <= settled);
         let held = bytes(settled);
-        let window = self.config.window_bytes_max;
+        let window = self.config.log_cache_bytes_max;
         let limit = window.max(window / 16 + self.largest_batch);
         let stopped = self.raft.stopped();
         assert!(held <= limit || stopped.is_some(), "{held} bytes are held, of {limit}");
@@ -181,7 +182,7 @@ impl Server {
     pub fn memory_max(&self) -> usize {
         let config = &self.config;
         let sent = config.in_flight_bytes_max + config.append_bytes_max;
-        config.window_bytes_max + config.uncommitted_bytes_max + sent
+        config.log_cache_bytes_max + config.uncommitted_bytes_max + sent
     }
 
     /// The size of a message with entries.
@@ -245,12 +246,12 @@ impl Server {
         self.boot += 1;
         let applied = self.snapshot.as_ref().map(|snapshot| snapshot.last.index);
         self.applied = applied.unwrap_or_default();
-        let mut restored = Restored::new(
+        let mut restored = RestoredState::new(
             self.boot,
             self.founders.clone(),
             self.hard_state,
             self.applied,
-            self.config.window_bytes_max,
+            self.config.log_cache_bytes_max,
         );
         if let Some(snapshot) = &self.snapshot {
             restored = restored.with_snapshot(snapshot.clone(), self.log_start);
@@ -291,7 +292,7 @@ impl Server {
             && let Some(read) = self.reads.pop()
         {
             let data = Bytes::from_static(b"data").slice(..read.bytes.min(4));
-            self.raft.snapshot_piece(read, data, now);
+            self.raft.provide_snapshot_chunk(read, data, now);
         }
     }
 
@@ -313,7 +314,7 @@ impl Server {
         assert!(snapshot.last.index > self.applied, "snapshots go forward");
         self.applied = snapshot.last.index;
         self.snapshot = Some(snapshot);
-        self.raft.snapshot_installed(install.done(), now);
+        self.raft.snapshot_installed(install.installed(), now);
         true
     }
 
@@ -335,7 +336,7 @@ impl Server {
         };
         self.snapshot = Some(snapshot.clone());
         let retain = LogIndex(last.0.saturating_sub(chance.below(6)));
-        self.raft.snapshot_taken(snapshot, retain, now);
+        self.raft.report_snapshot(snapshot, retain, now);
     }
 }
 
@@ -369,11 +370,11 @@ fn bytes<'a>(entries: impl Iterator<Item = &'a Entry>) -> usize {
     entries.map(Entry::bytes).sum()
 }
 
-fn first(founders: &Membership) -> Restored {
-    Restored::new(1, founders.clone(), HardState::default(), LogIndex(0), 0)
+fn first(founders: &Membership) -> RestoredState {
+    RestoredState::new(1, founders.clone(), HardState::default(), LogIndex(0), 0)
 }
 
-fn start(config: &mut Config, restored: Restored, seed: u64, now: Instant) -> Raft {
+fn start(config: &mut Config, restored: RestoredState, seed: u64, now: Instant) -> Raft {
     let seed = seed ^ config.id.0;
     let mut raft = Raft::new(config.clone(), restored.clone(), seed, now);
     if let Err(ConfigError::WitnessMismatch) = raft {

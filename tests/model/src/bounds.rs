@@ -132,7 +132,7 @@ impl Bounds {
         }
         #[cfg(feature = "sabotage")]
         if let Some(rule) = self.broken {
-            config.broken = config.broken.and(rule);
+            config.disabled_rules = config.disabled_rules.and(rule);
         }
         config
     }

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_changed_is_told() -> Result<()> {
+    fn changed_count_is_reported() -> Result<()> {
         let page = page("| one | 1,000 | 2 | 3 | 4 |\n| two | 5 | 6 | 7 | 8 |\n");
         let (one, two) = ("| one | 1,000 | 2 | 3 | 4 |", "| two | 5 | 6 | 7 | 8 |");
         assert!(page.differences(&rows(&[one, two]), true)?.is_empty());
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_around_the_table_stays() -> Result<()> {
+    fn rewriting_table_keeps_surrounding_text() -> Result<()> {
         let old = page("| one | 1 | 2 | 3 | 4 |\n| two | 5 | 6 | 7 | 8 |\n");
         let new = "| three | 1 | 1 | 1 | 1 |";
         let text = renewed(&old.text, &rows(&[new]))?;

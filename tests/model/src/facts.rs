@@ -104,7 +104,7 @@ impl History {
         for place in known..after.commit {
             let on_majority = |membership: &Membership| {
                 let answer = |node: raft_core::NodeId| Some(is_durable(node.0, place));
-                membership.tally(answer) == raft_core::Tally::Won
+                membership.vote_result(answer) == raft_core::VoteResult::Won
             };
             // Who is removed steps down when it commits that, and followers learn it only afterwards.
             let counted = before.leads || after.leads;

@@ -9,7 +9,7 @@
 //!
 //! A server knows what time it is, and remembers when it heard whom; so no two of its states would
 //! ever be equal, and there would be no end of them. Here time is a choice. After every step the
-//! clocks of the server that took it are put to rest (`Raft::at_rest`, behind the feature `model`):
+//! clocks of the server that took it are put to rest (`Raft::canonicalize`, behind the feature `model`):
 //! what it remembers happened just now, its timers were armed just now, and a leader that was heard
 //! an election timeout ago was never heard. Then one of these may happen next, at any server, before
 //! or after anything else:

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use raft_core::{
     Config, Durable, Effects, Entry, HardState, Instant, LogId, LogIndex, Membership, Message,
-    NodeId, Payload, Raft, Restored, Term,
+    NodeId, Payload, Raft, RestoredState, Term,
 };
 
 use crate::bounds::{Bounds, Disk, SERVERS};
@@ -95,11 +95,11 @@ impl Server {
         } = bounds.config(self.raft.id());
         let raft = &mut server.raft;
         match input {
-            Input::Timeout => raft.elapse(NOW + min),
-            Input::Beat => raft.elapse(NOW + heartbeat_interval),
-            Input::Isolated => raft.elapse(NOW + max.max(Duration::from_secs(2))),
+            Input::Timeout => raft.tick(NOW + min),
+            Input::Beat => raft.tick(NOW + heartbeat_interval),
+            Input::Isolated => raft.tick(NOW + max.max(Duration::from_secs(2))),
             // An input that does nothing but to bring the time along.
-            Input::Forget => raft.unreachable(self.raft.id(), NOW + min),
+            Input::Forget => raft.report_unreachable(self.raft.id(), NOW + min),
             Input::Receive(from, message) => raft.receive(from, message, NOW),
             Input::Propose(command) => drop(raft.propose(command, NOW).ok()?),
             Input::Change(target) => drop(raft.change_membership(target, NOW).ok()?),
@@ -115,7 +115,7 @@ impl Server {
         let server = &mut outcome.server;
         server.undrained = !drain;
         let tokens = server.writes.iter_mut();
-        server.raft.at_rest(tokens.filter_map(|write| write.token.as_mut()));
+        server.raft.canonicalize(tokens.filter_map(|write| write.token.as_mut()));
         Some(outcome)
     }
 
@@ -190,15 +190,15 @@ fn start(bounds: &Bounds, id: NodeId, hard_state: HardState, log: &[Entry]) -> R
         Membership::default()
     };
     let config = bounds.config(id);
-    let window = config.window_bytes_max;
-    let mut restored = Restored::new(1, founders, hard_state, LogIndex(0), window);
+    let window = config.log_cache_bytes_max;
+    let mut restored = RestoredState::new(1, founders, hard_state, LogIndex(0), window);
     for entry in log {
         let pushed = restored.push(entry.clone());
         assert!(pushed.is_ok(), "the disk holds a log: {pushed:?}");
     }
     let raft = Raft::new(config, restored, id.0, NOW);
     let mut raft = raft.unwrap_or_else(|error| unreachable!("the disk is in order: {error}"));
-    raft.at_rest([]);
+    raft.canonicalize([]);
     raft
 }
 

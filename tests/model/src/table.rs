@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_values_have_one_number_and_others_have_their_own() {
+    fn equal_values_are_interned_once() {
         let table = Table::new();
         let numbers: Vec<_> = (0..1000).map(|value| table.number(value % 100)).collect();
         assert_eq!(table.len(), 100);

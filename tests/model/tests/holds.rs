@@ -3,7 +3,7 @@
 use raft_model::{Bounds, Disk, Network, Order, check};
 
 #[test]
-fn one_term_with_a_crash_holds() {
+fn one_term_with_crash_model_holds() {
     let bounds = Bounds { crashes: 1, ..Bounds::new("one term with a crash") };
     let report = check(bounds, Order::DepthFirst, 1, None);
     assert!(report.holds(), "{report:#?}");
@@ -11,7 +11,7 @@ fn one_term_with_a_crash_holds() {
 
 /// What one network allows for, the other does, too.
 #[test]
-fn a_network_that_delivers_once_reaches_no_other_servers() {
+fn single_delivery_reaches_known_states() {
     let servers = |network| {
         let bounds = Bounds { network, disk: Disk::InOrder, ..Bounds::new("one term") };
         let report = check(bounds, Order::DepthFirst, 1, None);
@@ -23,7 +23,7 @@ fn a_network_that_delivers_once_reaches_no_other_servers() {
 
 /// A check that was stopped, or in which nothing happens, proves nothing and says so.
 #[test]
-fn an_empty_model_does_not_hold() {
+fn vacuous_model_is_rejected() {
     let empty = Bounds { timeouts: 0, ..Bounds::new("nobody stands") };
     let report = check(empty, Order::DepthFirst, 1, None);
     assert!(!report.holds());

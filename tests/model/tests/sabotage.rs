@@ -29,13 +29,13 @@ fn conflict() -> Bounds {
 }
 
 #[test]
-fn votes_that_are_not_durable_are_given_twice() {
+fn non_durable_votes_are_granted_twice() {
     falls(Rule::VoteIsDurable, crash(), "election safety");
     falls(Rule::CandidacyIsDurable, crash(), "election safety");
 }
 
 #[test]
-fn votes_are_counted_as_the_paper_says() {
+fn vote_counting_rules_are_needed() {
     falls(Rule::OneVotePerTerm, two_terms(), "election safety");
     falls(Rule::CandidacyIsNewTerm, two_terms(), "election safety");
     falls(Rule::VoteCountsInItsTerm, two_terms(), "election safety");
@@ -44,7 +44,7 @@ fn votes_are_counted_as_the_paper_says() {
 }
 
 #[test]
-fn entries_are_taken_as_the_paper_says() {
+fn append_rules_are_needed() {
     falls(Rule::StaleLeaderIsRefused, two_terms(), "leader append-only");
     falls(Rule::PreviousEntryMatches, conflict(), "log matching");
     falls(Rule::ConflictIsRemoved, two_terms(), "durable commit");
@@ -53,7 +53,7 @@ fn entries_are_taken_as_the_paper_says() {
 }
 
 #[test]
-fn what_is_committed_is_on_the_disks_of_a_majority() {
+fn durable_commit_rules_are_needed() {
     falls(Rule::MajorityCommits, two_terms(), "durable commit");
     falls(Rule::LeaderCountsDurable, crash(), "durable commit");
     falls(Rule::AcknowledgeDurable, crash(), "durable commit");
@@ -62,7 +62,7 @@ fn what_is_committed_is_on_the_disks_of_a_majority() {
 }
 
 #[test]
-fn followers_believe_only_what_they_can_know() {
+fn follower_commit_rules_are_needed() {
     let beat = Bounds { heartbeats: 1, ..conflict() };
     falls(Rule::HeartbeatWithinMatch, beat, "state machine safety");
     let probe = Bounds { heartbeats: 2, logs: [&[1], &[1, 2], &[]], ..conflict() };
@@ -71,7 +71,7 @@ fn followers_believe_only_what_they_can_know() {
 
 /// Figure 8 of the paper, found from (b) on.
 #[test]
-fn an_entry_of_an_old_term_is_not_committed_by_counting() {
+fn commit_own_term_rule_is_needed() {
     let figure = Bounds { last_term: 4, batches: false, ..conflict() };
     falls(Rule::CommitOwnTerm, figure, "leader completeness");
 }
@@ -82,7 +82,7 @@ fn change(targets: &[&[u64]]) -> Bounds {
 }
 
 #[test]
-fn memberships_change_as_the_paper_says() {
+fn membership_rules_are_needed() {
     falls(Rule::MembershipOnAppend, change(&[&[1]]), "durable commit");
     falls(Rule::ChangeIsJoint, change(&[&[1]]), "leader completeness");
     falls(Rule::JointNeedsBoth, change(&[&[1]]), "leader completeness");

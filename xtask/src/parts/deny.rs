@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_package_from_elsewhere_is_found() {
+    fn package_from_other_registry_is_detected() {
         let public =
             r#"  "resolved": "https://registry.npmjs.org/typescript/-/typescript-1.0.0.tgz","#;
         assert_eq!(foreign_place(public), None);

@@ -240,14 +240,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_runs_after_those_it_builds_upon() {
+    fn checks_run_after_dependencies() {
         for part in Part::value_variants() {
             assert!(part.after().iter().all(|before| before < part), "{part:?}");
         }
     }
 
     #[test]
-    fn what_a_part_builds_upon_is_complete() {
+    fn check_dependencies_are_transitive() {
         for part in Part::value_variants() {
             for before in part.after() {
                 assert!(
@@ -259,13 +259,13 @@ mod tests {
     }
 
     #[test]
-    fn naming_a_part_selects_what_it_builds_upon() {
+    fn selected_check_includes_dependencies() {
         assert_eq!(selection(&[Part::Browser]), [Part::Page, Part::Build, Part::Browser]);
         assert_eq!(selection(&[]).len(), Part::value_variants().len());
     }
 
     #[test]
-    fn a_failure_stops_what_builds_upon_it_and_nothing_else() {
+    fn failure_skips_dependents_only() {
         let nothing_missing = HashMap::new();
         assert_eq!(obstacle(Part::Campaign, &nothing_missing, &[]), None);
         assert!(obstacle(Part::Test, &nothing_missing, &[Part::Page]).is_some());

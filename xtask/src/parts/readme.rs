@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_found_by_the_language_of_their_block() {
+    fn commands_are_found_by_block_language() {
         let readme = "Text\n```sh server\nraft demo\n```\n```json\n{}\n```\n\n```sh\n# write\nraft put a 1 \\\n  --output json\nraft get a\n```\n";
         let block = |is_server, commands: &[&str]| Block {
             is_server,

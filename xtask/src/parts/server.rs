@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_orderly_end_is_accepted() {
+    fn clean_exit_is_accepted() {
         let mut server =
             shell("trap 'exit 0' INT; echo ready; while :; do sleep 0.1; done", "orderly");
         server.wait_until_said("ready", SOON).unwrap();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_with_an_error_is_not() {
+    fn error_exit_is_rejected() {
         let mut server =
             shell("trap 'exit 3' INT; echo ready; while :; do sleep 0.1; done", "error");
         server.wait_until_said("ready", SOON).unwrap();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_left_behind_is_noticed() {
+    fn leaked_process_is_detected() {
         let script = "trap 'exit 0' INT; sh -c 'trap \"\" INT; echo ready; sleep 60' & wait";
         let mut server = shell(script, "orphan");
         server.wait_until_said("ready", SOON).unwrap();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_ends_early_is_not_waited_for() {
+    fn early_exit_is_detected() {
         let mut server = shell("echo no; exit 1", "early");
         assert!(server.wait_until_said("ready", SOON).is_err());
     }

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_shows_result_time_and_reason() {
+    fn summary_shows_result_time_and_reason() {
         let row = |name: &str, outcome| Row {
             name: name.to_owned(),
             outcome,

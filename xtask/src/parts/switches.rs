@@ -1,6 +1,6 @@
 //! The rules of `raft-core` can be broken on purpose, under the feature `sabotage`; without it, the switches cost nothing.
 //!
-//! Where the core applies a rule it asks `keeps(Rule::…)`. Two copies of it are compiled as they ship: one as it is, and one
+//! Where the core applies a rule it asks `enforces(Rule::…)`. Two copies of it are compiled as they ship: one as it is, and one
 //! in which each such question is replaced by the word `true`, in the same place of the same line. Both must give the
 //! same assembly, instruction by instruction.
 
@@ -96,7 +96,7 @@ fn copy_source(
 /// Replaces each question for a rule by `true`, and what is left of its length by spaces, so that nothing else moves: the
 /// program knows the lines and columns of its panics.
 fn without_switches(text: &str) -> Result<(String, usize)> {
-    const QUESTION: &str = ".keeps(Rule::";
+    const QUESTION: &str = ".enforces(Rule::";
     let mut changed = text.to_owned();
     let mut count = 0;
     while let Some(dot) = changed.find(QUESTION) {
@@ -109,7 +109,7 @@ fn without_switches(text: &str) -> Result<(String, usize)> {
         changed.replace_range(begin..end, &answer);
         count += 1;
     }
-    ensure!(!changed.contains("keeps("), "a question is not asked as `….keeps(Rule::…)`");
+    ensure!(!changed.contains("enforces("), "a question is not asked as `….enforces(Rule::…)`");
     Ok((changed, count))
 }
 
@@ -194,21 +194,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_becomes_true_and_nothing_else_moves() {
-        let text = "if a && self.config.keeps(Rule::OneVote) || !self\n    .config\n    .keeps(Rule::Other)\n{ x(self.keeps(Rule::Third), y) }\n";
+    fn switch_is_replaced_in_place() {
+        let text = "if a && self.config.enforces(Rule::OneVote) || !self\n    .config\n    .enforces(Rule::Other)\n{ x(self.enforces(Rule::Third), y) }\n";
         let expected = format!(
             "if a && true{} || !true\n{}\n{}\n{{ x(true{}, y) }}\n",
-            " ".repeat("self.config.keeps(Rule::OneVote)".len() - 4),
+            " ".repeat("self.config.enforces(Rule::OneVote)".len() - 4),
             " ".repeat("    .config".len()),
-            " ".repeat("    .keeps(Rule::Other)".len()),
-            " ".repeat("self.keeps(Rule::Third)".len() - 4),
+            " ".repeat("    .enforces(Rule::Other)".len()),
+            " ".repeat("self.enforces(Rule::Third)".len() - 4),
         );
         let (changed, count) = without_switches(text).unwrap();
         assert_eq!((changed, count), (expected, 3));
     }
 
     #[test]
-    fn the_library_is_left_of_a_manifest() {
+    fn manifest_is_reduced_to_library() {
         let manifest =
             "[package]\nname = \"a\"\n\n[[example]]\nname = \"b\"\n\n[lints]\nworkspace = true\n";
         let expected = "[package]\nname = \"a\"\n\n[lints]\nworkspace = true\n";
@@ -216,13 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn a_question_in_another_form_is_an_error() {
-        assert!(without_switches("config.keeps(rule)").is_err());
-        assert!(without_switches("let keeps = keeps(rule);").is_err());
+    fn unrecognized_switch_is_an_error() {
+        assert!(without_switches("config.enforces(rule)").is_err());
+        assert!(without_switches("let enforces = enforces(rule);").is_err());
     }
 
     #[test]
-    fn labels_may_be_called_otherwise_and_instructions_may_not() {
+    fn assembly_comparison_ignores_labels() {
         let left = "f:\n jmp .Lx.7\n.Lx.7:\n ret\n";
         assert_eq!(difference(left, &left.replace(".7", ".8")), None);
         assert!(difference(left, &left.replace("ret", "nop")).is_some());

@@ -95,14 +95,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_in_the_tree_is_understood() {
+    fn toolchain_file_is_parsed() {
         let toolchain = parse(include_str!("../../../rust-toolchain.toml")).unwrap();
         assert!(toolchain.components.iter().any(|component| component == "clippy"));
         assert!(toolchain.targets.iter().any(|target| target == "wasm32-unknown-unknown"));
     }
 
     #[test]
-    fn missing_parts_are_found() {
+    fn missing_components_are_detected() {
         let toolchain = Toolchain {
             channel: "1.95.0".into(),
             components: vec!["clippy".into(), "rustfmt".into()],

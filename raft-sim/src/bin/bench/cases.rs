@@ -1,6 +1,6 @@
 //! The worlds whose speed is measured.
 
-use raft_sim::{Script, Service, Timing};
+use raft_sim::{Script, SteadyWorkload, Timing};
 use serde::Serialize;
 
 /// A world, and how long it runs.
@@ -39,9 +39,9 @@ pub fn weighed(story: bool) -> Case {
 }
 
 fn case(nodes: u64, timing: Timing, lasts: u64, story: bool) -> Case {
-    let service = Service { nodes, timing, seed: 1 };
+    let service = SteadyWorkload { nodes, timing, seed: 1 };
     let mut script = service.script(lasts);
-    script.config.story = story;
+    script.config.record_events = story;
     let recorded = if story { ", with event log" } else { "" };
     let timeouts = match timing {
         Timing::Etcd => "etcd's timeouts",

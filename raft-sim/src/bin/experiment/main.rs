@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use raft_sim::Span;
+use raft_sim::DurationRange;
 use raft_sim::experiment::{Distribution, Election, Logs, Until, lan, plot};
 use serde_json::{Map, Value, json};
 
@@ -133,7 +133,7 @@ enum End {
 
 /// A range of milliseconds on the command line.
 #[derive(Clone, Copy)]
-struct Millis(Span);
+struct Millis(DurationRange);
 
 impl FromStr for Millis {
     type Err = String;
@@ -145,7 +145,7 @@ impl FromStr for Millis {
             (0.0..1e12).contains(&millis).then_some((millis * 1000.0).round() as u64)
         };
         match (micros(min), micros(max)) {
-            (Some(min), Some(max)) if min <= max => Ok(Self(Span::new(min, max))),
+            (Some(min), Some(max)) if min <= max => Ok(Self(DurationRange::new(min, max))),
             _ => Err("write milliseconds as 30 or 30-40".into()),
         }
     }
@@ -153,7 +153,7 @@ impl FromStr for Millis {
 
 /// A link on the command line.
 #[derive(Clone, Copy)]
-struct Link(u64, u64, Span);
+struct Link(u64, u64, DurationRange);
 
 impl FromStr for Link {
     type Err = String;

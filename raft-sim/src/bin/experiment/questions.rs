@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use clap::{Args, ValueEnum};
-use raft_sim::Span;
+use raft_sim::DurationRange;
 use raft_sim::experiment::{Availability, Distribution, Election, plot};
 
 use super::{Repeat, write};
@@ -75,8 +75,8 @@ pub fn answer(args: &QuestionArgs) -> Result<(), Box<dyn Error>> {
     write(&args.out.join(format!("{name}.svg")), &picture(&measured))
 }
 
-fn millis(min: u64, max: u64) -> Span {
-    Span::new(min * 1000, max * 1000)
+fn millis(min: u64, max: u64) -> DurationRange {
+    DurationRange::new(min * 1000, max * 1000)
 }
 
 fn lines(question: Question, stable: bool) -> Vec<Line> {
@@ -101,7 +101,7 @@ fn lines(question: Question, stable: bool) -> Vec<Line> {
             ]
         }
         Question::Latencies => {
-            let links = |latency: &dyn Fn(u64, u64) -> Option<Span>| {
+            let links = |latency: &dyn Fn(u64, u64) -> Option<DurationRange>| {
                 let pairs = (1..=5).flat_map(|from| (1..=5).map(move |to| (from, to)));
                 let links = pairs.filter(|(from, to)| from != to);
                 let links = links.filter_map(|(from, to)| Some((from, to, latency(from, to)?)));

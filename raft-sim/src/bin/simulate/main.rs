@@ -125,7 +125,7 @@ fn drawn(seed: u64, cli: &Cli) -> Campaign {
     let campaign = Campaign::new(seed).stretched(Campaign::stretch_of(seed, cli.stretch));
     #[cfg(feature = "sabotage")]
     if let Some(rule) = cli.broken {
-        return campaign.breaking(raft_core::BrokenRules::default().and(rule));
+        return campaign.breaking(raft_core::DisabledRules::default().and(rule));
     }
     campaign
 }

@@ -27,7 +27,7 @@ fn run(seed: u64) -> Report {
 
 /// A campaign of hours is not lost with one seed.
 #[test]
-fn a_world_that_panics_is_one_failing_seed() {
+fn panic_is_one_failing_seed() {
     let nobody = AtomicBool::new(false);
     let panics = |seed| match seed {
         2 => panic!("a server has lost its mind"),
@@ -48,7 +48,7 @@ fn a_world_that_panics_is_one_failing_seed() {
 
 /// Who interrupts is told what was found so far, and does not take it for the whole.
 #[test]
-fn an_interrupted_campaign_ends_with_what_it_has_and_without_success() {
+fn interrupted_campaign_fails_with_partial_totals() {
     let interrupted = AtomicBool::new(false);
     let interrupts = |seed| {
         let report = run(seed);
@@ -65,7 +65,7 @@ fn an_interrupted_campaign_ends_with_what_it_has_and_without_success() {
 }
 
 #[test]
-fn a_campaign_that_judged_nothing_is_no_success() {
+fn empty_campaign_is_not_success() {
     let nobody = AtomicBool::new(false);
     let cli = Cli::parse_from(["simulate"]);
     let ended = conclude(&Totals::default(), &cli, 1, Instant::now(), &nobody);
@@ -73,7 +73,7 @@ fn a_campaign_that_judged_nothing_is_no_success() {
 }
 
 #[test]
-fn what_would_never_begin_or_never_end_is_refused() {
+fn invalid_seed_ranges_are_rejected() {
     for arguments in [
         "--minutes=-1",
         "--minutes=0",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use raft_sim::branches::REACHABLE;
+use raft_sim::branches::COVERAGE_POINTS;
 use raft_sim::campaign::Campaign;
 
 use super::Ended;
@@ -88,7 +88,7 @@ impl Totals {
             &self.branches,
         );
         let missing: Vec<_> =
-            REACHABLE.iter().filter(|name| !self.branches.contains_key(*name)).collect();
+            COVERAGE_POINTS.iter().filter(|name| !self.branches.contains_key(*name)).collect();
         if !missing.is_empty() {
             println!("no seed took these branches: {missing:?}");
         }
