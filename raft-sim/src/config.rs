@@ -256,6 +256,11 @@ impl WorldConfig {
         }
     }
 
+    /// Whether the node is an initial member.
+    pub(crate) fn is_founder(&self, node: u64) -> bool {
+        node <= self.founders.unwrap_or(self.nodes)
+    }
+
     /// The membership that the cluster begins with.
     pub(crate) fn founding(&self) -> Membership {
         let founders = self.founders.unwrap_or(self.nodes);

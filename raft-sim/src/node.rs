@@ -190,8 +190,8 @@ impl Node {
         self.boot += 1;
         self.clock = Clock::new(now, random.below(1_000_000_000));
         self.disk_busy_until = now;
-        let is_founder = self.id <= config.founders.unwrap_or(config.nodes);
-        let membership = if is_founder { config.founding() } else { Membership::default() };
+        let membership =
+            if config.is_founder(self.id) { config.founding() } else { Membership::default() };
         let snapshot = self.disk.snapshot.as_ref().map(|(snapshot, _)| snapshot);
         // A witness has nothing to apply, and no state but the place where its log begins.
         let snapshot_index = snapshot.map_or(LogIndex(0), |snapshot| snapshot.last.index);

@@ -1,6 +1,6 @@
 //! What can be seen of a world.
 
-use raft_core::{Entry, LogIndex, Payload, Status};
+use raft_core::{Entry, LogIndex, Membership, Payload, Status};
 use raft_kv::{Command, KeyRange, RangeRequest, Request};
 use serde::Serialize;
 
@@ -88,6 +88,26 @@ impl World {
     #[must_use]
     pub fn raft(&self, node: u64) -> Option<&raft_core::Raft> {
         Some(&self.node(node)?.running()?.raft)
+    }
+
+    /// The membership on the disk whose log is the most up-to-date, and the node of that disk.
+    /// Returns none if no disk belongs to a member.
+    #[must_use]
+    pub fn stored_membership(&self) -> Option<(u64, Membership)> {
+        let stored = self.nodes.iter().filter_map(|node| {
+            let logged = node.disk.log.iter().rev().find_map(|entry| match &entry.payload {
+                Payload::Membership(membership) => Some(&**membership),
+                _ => None,
+            });
+            let snapshot = node.disk.snapshot.as_ref().map(|(snapshot, _)| &snapshot.membership);
+            let founding = self.config.is_founder(node.id).then(|| self.config.founding());
+            let membership = logged.or(snapshot).cloned().or(founding)?;
+            let last = node.disk.log.last().map_or(node.disk.log_start, |entry| entry.id);
+            Some((last, node.id, membership))
+        });
+        let members = stored.filter(|(_, _, membership)| !membership.voters().is_empty());
+        let best = members.max_by_key(|(last, ..)| *last);
+        best.map(|(_, node, membership)| (node, membership))
     }
 
     /// When the node's election timer was armed and when it fires, in the world's time.

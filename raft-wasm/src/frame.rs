@@ -15,7 +15,10 @@
 //!
 //! A standing is a sum: 1 has a vote, 2 had a vote before the change that is under way and has it until its end, 4
 //! receives the log without a vote, 8 gets a vote when it has caught up, 16 is a witness. It is what the leader's
-//! membership says or, if nobody leads, that of the server whose log would win an election.
+//! membership says or, if no server leads, that of the server whose log would win an election. If no member runs, the
+//! disks decide.
+
+use std::borrow::Cow;
 
 use raft_core::{AppendResult, Membership, Message, NodeId, Role};
 use raft_sim::{InFlight, ProcessView, Run, World};
@@ -42,10 +45,10 @@ pub(crate) fn encode_frame(run: &Run) -> Vec<f64> {
     };
     frame.push(violated);
     let decider = reference_node(world);
-    frame.push(decider.unwrap_or(0) as f64);
+    frame.push(decider.as_ref().map_or(0, |(node, _)| *node) as f64);
     frame.push(run.done() as f64);
     frame.push(world.committed_entries() as f64);
-    let membership = decider.and_then(|node| Some(world.raft(node)?.membership()));
+    let membership = decider.as_ref().map(|(_, membership)| &**membership);
     for node in 1..=nodes {
         frame.extend(pack_node(world, node));
         let standing = membership.map_or(0, |membership| member_role(membership, NodeId(node)));
@@ -73,13 +76,14 @@ pub(crate) fn encode_frame(run: &Run) -> Vec<f64> {
     frame
 }
 
-/// The node whose membership counts. A node that waits to be added has no membership.
-pub(crate) fn reference_node(world: &World) -> Option<u64> {
+/// The membership that counts, and its node. A node that waits to be added has no membership.
+fn reference_node(world: &World) -> Option<(u64, Cow<'_, Membership>)> {
     let running = (1..=world.config().nodes).filter_map(|node| Some((node, world.raft(node)?)));
     let rank = |raft: &raft_core::Raft| (raft.role() == Role::Leader).then(|| raft.term());
     let members = running.filter(|(_, raft)| !raft.membership().voters().is_empty());
     let best = members.max_by_key(|(_, raft)| (rank(raft), raft.last_log()));
-    best.map(|(node, _)| node)
+    let best = best.map(|(node, raft)| (node, Cow::Borrowed(raft.membership())));
+    best.or_else(|| world.stored_membership().map(|(node, stored)| (node, Cow::Owned(stored))))
 }
 
 fn member_role(membership: &Membership, node: NodeId) -> u64 {
@@ -211,6 +215,27 @@ mod tests {
         run.seek(1_000_000);
         run.act(Action::PowerCut).expect("nodes are running");
         assert_eq!(encode_frame(&run)[10], 1.0);
+    }
+
+    #[test]
+    fn membership_is_shown_while_no_member_runs() {
+        let mut run = run(WorldConfig { founders: Some(3), ..WorldConfig::default() });
+        run.seek(1_000_000);
+        for node in 1..=3 {
+            run.act(Action::Crash { node }).expect("the node runs");
+        }
+        run.seek(1_500_000);
+        assert_eq!(standings(&run), [1, 1, 1, 0, 0], "the founders are down");
+        for node in 1..=3 {
+            run.act(Action::Restart { node }).expect("the node is down");
+        }
+        run.seek(3_000_000);
+        let learner =
+            Action::ChangeMembership { voters: vec![1, 2], learners: vec![4], joining: vec![] };
+        run.act(learner).expect("a leader is there");
+        run.seek(5_000_000);
+        run.act(Action::PowerCut).expect("nodes run");
+        assert_eq!(standings(&run), [1, 1, 0, 4, 0], "all nodes are down");
     }
 
     #[test]
