@@ -1,4 +1,4 @@
-// The keyboard. A key never acts while text is typed or a dialog is open.
+// The keyboard. A key never acts while text is typed, while a dialog is open, or before the engine runs.
 
 /** Only these act again and again while they are held down. */
 const REPEATED = new Set(["ArrowRight", "ArrowLeft", "+", "-"]);
@@ -10,6 +10,7 @@ const REPEATED = new Set(["ArrowRight", "ArrowLeft", "+", "-"]);
 export function createKeys(deeds, digit) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (document.documentElement.dataset.state !== "ready" && event.key !== "?") return;
     const target = event.target;
     if (target instanceof HTMLInputElement && target.type !== "range") return;
     if (target instanceof HTMLSelectElement || document.querySelector("dialog[open]")) return;

@@ -16,6 +16,8 @@ export function createStory(list, time, empty) {
   const filter = byId("story-filter", HTMLSelectElement);
   /** @type {StoryRecord[]} */
   let records = [];
+  /** Before that, the page says that it loads, or why it cannot start. */
+  let started = false;
 
   /** @param {StoryRecord} record */
   function wanted(record) {
@@ -34,6 +36,7 @@ export function createStory(list, time, empty) {
   }
 
   function retell() {
+    if (!started) return;
     const shown = records.filter(wanted).slice(-SHOWN_MAX).reverse();
     list.replaceChildren(...(shown.length ? shown.map(item) : [h("li", { class: "empty" }, empty)]));
   }
@@ -41,9 +44,13 @@ export function createStory(list, time, empty) {
   filter.addEventListener("change", retell);
   return {
     /** Says that there is nothing to tell yet, unless there is. */
-    start: retell,
+    start() {
+      started = true;
+      retell();
+    },
     /** @param {StoryPart} part */
     tell(part) {
+      started = true;
       records = part.reset ? part.records : records.concat(part.records);
       if (records.length > KEPT_MAX) records = records.slice(-KEPT_MAX);
       if (part.reset) return retell();
@@ -57,6 +64,7 @@ export function createStory(list, time, empty) {
       if (scrollTop > 0) list.scrollTop = scrollTop + list.scrollHeight - scrollHeight;
     },
     forget() {
+      started = true;
       records = [];
       retell();
     },

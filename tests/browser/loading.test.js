@@ -56,6 +56,38 @@ test("half_loaded_module_shows_progress_in_bytes", async () => {
   }
 });
 
+test("keys_and_story_filter_do_nothing_before_the_engine_runs", async () => {
+  const proxy = await holdingProxy(demo.url, ".wasm");
+  try {
+    await withPage(browser, `${proxy.url}/playground/#nodes=3&seed=1`, {}, async (page) => {
+      await page.locator("#loading-text").getByText(/^Loading the simulator: \d+ of/).waitFor();
+      for (const key of [" ", "w", "u", "h", "1", "c", "x", "ArrowRight", "ArrowLeft"]) await page.keyboard.press(key);
+      await page.locator("#story-filter").selectOption("");
+      assert.equal(await page.locator("#toast").textContent(), "");
+      await assertNothingPretends(page);
+      proxy.release();
+      await page.locator('[data-role="leader"]').waitFor();
+      assert.equal(await page.locator("#toast").textContent(), "", "no key was kept for later");
+    });
+  } finally {
+    await proxy.stop();
+  }
+});
+
+test("page_starts_where_the_browser_denies_storage", async () => {
+  await withPage(browser, `${demo.url}/playground/#nodes=3&seed=1`, {}, async (page) => {
+    await page.addInitScript(() => {
+      const denied = { get: () => { throw new DOMException("denied", "SecurityError"); } };
+      for (const name of ["localStorage", "sessionStorage"]) Object.defineProperty(window, name, denied);
+    });
+    await page.reload();
+    await page.locator('[data-role="leader"]').waitFor();
+    const before = await page.locator("html").getAttribute("data-theme");
+    await page.locator("#theme").click();
+    assert.notEqual(await page.locator("html").getAttribute("data-theme"), before);
+  });
+});
+
 for (const [name, file, reason] of /** @type {const} */ ([
   ["missing_module_is_reported", "**/*.wasm", /module cannot be loaded: Failed to fetch/],
   ["missing_script_of_worker_is_reported", "**/pkg/module_size.js", /the simulator cannot be loaded: no answer/],
