@@ -52,11 +52,11 @@ export function readAddress(hash = location.hash) {
   const nodes = Math.min(NODES_MAX, Math.max(1, wanted));
   if (nodes !== wanted) problems.push(`The link asks for ${wanted} nodes; ${nodes === 1 ? "1 is" : `${nodes} are`} used.`);
   const chosen = Math.floor(Math.random() * 1_000_000);
-  const seed = whole("seed", chosen, (text) => `The seed of the link is invalid: ${text}; seed ${chosen} is used.`);
+  const seed = whole("seed", chosen, (text) => `The seed of the link is invalid: ${text || "empty"}; seed ${chosen} is used.`);
   const areActions = (/** @type {unknown} */ value) => Array.isArray(value) && value.every(isObject);
   const actions = json("do", areActions, "The actions of the link are invalid, perhaps because the link was cut off; the run starts without them.") ?? [];
   const config = json("config", isObject, "The settings of the link are invalid; defaults are used.") ?? {};
-  const moment = whole("at", undefined, (text) => `The moment of the link is invalid: ${text}; the run opens at its beginning.`);
+  const moment = whole("at", undefined, (text) => `The moment of the link is invalid: ${text || "empty"}; the run opens at its beginning.`);
   return { script: { config: { ...config, nodes, seed }, actions }, moment, problems };
 }
 

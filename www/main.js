@@ -38,6 +38,7 @@ function createStage(live) {
   const legend = byId("legend", HTMLElement);
   let legendColour = "";
   let toastTimer = 0;
+  let offering = false;
   let glanceTimer = 0;
   let latest = { leads: "", sentence: "" };
   let told = latest.leads;
@@ -70,6 +71,7 @@ function createStage(live) {
       toast("");
       offer?.act();
     };
+    offering = Boolean(offer);
     const button = offer ? h("button", { type: "button", click: accept }, offer.label) : null;
     element.replaceChildren(...(text ? [h("span", {}, text)] : []), ...(button ? [button] : []));
     clearTimeout(toastTimer);
@@ -82,6 +84,10 @@ function createStage(live) {
     help: help.open,
     loading,
     dismiss: () => toast(""),
+    /** Removes a notice that offers something which is no longer possible. */
+    withdrawOffer() {
+      if (offering) toast("");
+    },
     toast,
     openTab,
     /** @param {(selection: Selection) => void} listener */

@@ -21,6 +21,8 @@ const DETAIL_MS = 120;
 const JUDGED_EVERY = 2_000_000;
 /** And this long after time has come to stand, in milliseconds. The address gets the moment then, too. */
 const STILL_MS = 250;
+/** More impossible actions of a link than this are counted instead of being named. */
+const IMPOSSIBLE_NAMED_MAX = 3;
 /** Judging takes at most this part of the worker's time while time runs. */
 const JUDGING_SHARE = 0.1;
 
@@ -56,10 +58,14 @@ export async function startPlayground(stage) {
   /** A run begins after those that were requested before. @type {Promise<unknown>} */
   let beginning = Promise.resolve();
   let begins = 0;
+  /** A run begins, and goes to the moment that was requested. The address holds that moment meanwhile. */
+  let opening = false;
 
   /** @param {View} next */
   function show(next) {
     const changed = view?.violated !== next.violated;
+    // Time can run: the offer to go on has no object any more.
+    if (!next.ended) stage.withdrawOffer();
     view = next;
     stage.draw(next, selection);
     transport.show(next);
@@ -88,7 +94,7 @@ export async function startPlayground(stage) {
   /** The address holds the moment while time stands. @param {View} view */
   function considerAddress({ now }) {
     clearTimeout(addressTimer);
-    if (transport.isPlaying()) return;
+    if (transport.isPlaying() || opening) return;
     addressTimer = window.setTimeout(() => writeAddress(formatAddress(source.script, now)), STILL_MS);
   }
 
@@ -121,6 +127,8 @@ export async function startPlayground(stage) {
 
   /** @param {Script} script @param {Script} before */
   function changed(script, before) {
+    // Nothing was undone.
+    if (isPartOf(script, before) && isPartOf(before, script)) return;
     const left = view ? atMoment(presentAddress(), view.now) : presentAddress();
     const [had, has] = [before.actions?.length ?? 0, script.actions?.length ?? 0];
     const isUndone = isPartOf(script, before);
@@ -228,7 +236,15 @@ export async function startPlayground(stage) {
   function begin(request) {
     // A long way through time of the run before would delay this one.
     source.cancel();
-    const begun = beginning.then(() => beginNow(request));
+    const begun = beginning.then(async () => {
+      opening = true;
+      try {
+        return await beginNow(request);
+      } finally {
+        opening = false;
+        if (view) considerAddress(view);
+      }
+    });
     beginning = begun.catch(() => {});
     return begun;
   }
@@ -258,9 +274,12 @@ export async function startPlayground(stage) {
       }
     }
     const { moment } = wanted;
-    for (const { position, problem } of await source.impossibleActions()) {
+    const impossible = await source.impossibleActions();
+    for (const { position, problem } of impossible.slice(0, IMPOSSIBLE_NAMED_MAX)) {
       problems.push(`Action ${position + 1} of the link is impossible: ${problem}; it is ignored.`);
     }
+    const unnamed = impossible.length - IMPOSSIBLE_NAMED_MAX;
+    if (unnamed > 0) problems.push(unnamed === 1 ? "1 more action is impossible and ignored." : `${unnamed} more actions are impossible and ignored.`);
     const plays = moment === undefined && !matchMedia("(prefers-reduced-motion: reduce)").matches;
     transport.setPlaying(plays);
     if (moment && !(await transport.after(() => source.seek(moment)))) problems.push(`Stopped at ${clock()}.`);
@@ -364,7 +383,7 @@ export async function startPlayground(stage) {
   });
   byId("seed", HTMLInputElement).addEventListener("input", ({ currentTarget }) => {
     const seed = /** @type {HTMLInputElement} */ (currentTarget);
-    seed.setCustomValidity(Number.isSafeInteger(Number(seed.value)) ? "" : `The largest seed is ${Number.MAX_SAFE_INTEGER}.`);
+    seed.setCustomValidity(!/^[0-9]+$/.test(seed.value) || Number.isSafeInteger(Number(seed.value)) ? "" : `The largest seed is ${Number.MAX_SAFE_INTEGER}.`);
   });
   createWorld(beginNew);
   byId("nodes", HTMLSelectElement).addEventListener("change", () => byId("setup", HTMLFormElement).requestSubmit());

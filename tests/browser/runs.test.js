@@ -34,6 +34,8 @@ test("undo before the first action changes nothing", async () => {
     await stand(page, 0.12);
     await page.keyboard.press("u");
     assert.equal(await page.locator("#undo").isDisabled(), true);
+    await page.evaluate(() => /** @type {any} */ (window).raft.settled());
+    assert.equal(await page.locator("#runs-open").textContent(), "Runs", "no run is left, so none is kept");
     await stand(page, 1.2);
     assert.equal(await page.locator('[data-process="down"]').count(), 2);
     assert.deepEqual(actions(page), TWO);
@@ -201,6 +203,48 @@ test("play after a violation explains and offers to go on", async () => {
   });
 });
 
+test("offer to go on is withdrawn when time can run again", async () => {
+  await withPage(browser, playground({ nodes: 3, seed: 7, at: 9_000_000, do: BROKEN }), {}, async (page) => {
+    await page.locator("#safety .broken").first().waitFor();
+    const offer = page.locator("#toast").getByRole("button", { name: "Go on" });
+    for (const leave of [() => page.keyboard.press("ArrowLeft"), () => page.keyboard.press("u")]) {
+      await page.evaluate(() => /** @type {any} */ (window).raft.seek(9_000_000));
+      await page.keyboard.press(" ");
+      await offer.waitFor();
+      await leave();
+      await offer.waitFor({ state: "detached" });
+    }
+  });
+});
+
+test("many impossible actions give a short notice", async () => {
+  const impossible = Array.from({ length: 60 }, (_, at) => crash(at, 9));
+  await withPage(browser, playground({ nodes: 3, seed: 1, at: 1000, do: impossible }), {}, async (page) => {
+    await page.locator("#toast").getByText("57 more actions are impossible and ignored.").waitFor();
+    const box = await page.locator("#toast").boundingBox();
+    assert.ok(box && box.y >= 0, "the notice fits on the screen");
+  });
+});
+
+test("address holds the requested moment while the run is computed", async () => {
+  await withPage(browser, playground({ nodes: 3, seed: 1, at: 100_000 }), {}, async (page) => {
+    await clock(page, 0.1);
+    const seen = await page.evaluate(async (address) => {
+      const work = /** @type {HTMLElement} */ (document.querySelector("#work"));
+      location.hash = address;
+      while (work.hidden) await new Promise(requestAnimationFrame);
+      /** @type {Set<string | null>} */
+      const moments = new Set();
+      while (!work.hidden) {
+        moments.add(new URLSearchParams(location.hash.slice(1)).get("at"));
+        await new Promise(requestAnimationFrame);
+      }
+      return [...moments];
+    }, hash({ nodes: 5, seed: 7, at: 400_000_000, config: { clients: 5 } }));
+    assert.deepEqual(seen, ["400000000"]);
+  });
+});
+
 test("double click on Crash crashes the node once", async () => {
   await withPage(browser, playground({ nodes: 5, seed: 7 }), {}, async (page) => {
     await stand(page, 1);
@@ -244,6 +288,19 @@ test("seed of an address with more than nine digits can be started", async () =>
   });
 });
 
+test("seed that is no whole number is not called too large", async () => {
+  await withPage(browser, playground({ nodes: 3, seed: 1, at: 100_000 }), {}, async (page) => {
+    await clock(page, 0.1);
+    const problem = async (/** @type {string} */ text) => {
+      await page.locator("#seed").fill(text);
+      return await page.locator("#seed").evaluate((seed) => /** @type {HTMLInputElement} */ (seed).validationMessage);
+    };
+    assert.doesNotMatch(await problem("1.5"), /largest/);
+    assert.match(await problem("9999999999999999"), /largest/);
+    assert.equal(await problem("9007199254740991"), "");
+  });
+});
+
 test("refused settings leave the present run as it is", async () => {
   await withPage(browser, playground({ nodes: 3, seed: 1, at: 500_000, do: [crash(100_000, 1)] }), {}, async (page) => {
     await clock(page, 0.5);
@@ -266,6 +323,7 @@ for (const [address, sentence] of /** @type {[string, string][]} */ ([
   ["nodes=0&seed=1", "The link asks for 0 nodes; 1 is used."],
   ["nodes=3&seed=x", "The seed of the link is invalid: x;"],
   ["nodes=3&seed=99999999999999999999", "The seed of the link is invalid"],
+  ["nodes=3&seed=", "The seed of the link is invalid: empty;"],
   ["nodes=3&seed=1&at=soon", "The moment of the link is invalid: soon; the run opens at its beginning."],
   ["nodes=3&seed=1&do=[null]", "The actions of the link are invalid"],
   ["nodes=3&seed=1&do=[[]]", "The actions of the link are invalid"],
