@@ -137,7 +137,7 @@ export function createInspector(root, deeds, reports) {
       ...(reported ? [/** @type {Part} */ ([reported, () => [h("p", { class: "empty" }, reported)]])] : []),
       [JSON.stringify(facts), () => [h("dl", {}, ...facts.flatMap(([term, value]) => [h("dt", {}, term ?? ""), h("dd", {}, value ?? "")]))]],
       [JSON.stringify(detail?.membership ?? null), () => members(detail, name)],
-      [JSON.stringify(detail?.followers ?? null), () => followers(detail, name)],
+      [JSON.stringify([node.last, detail?.followers ?? null]), () => followers(detail, node.last, name)],
       [JSON.stringify([detail?.process, detail?.keys]), () => keys(detail)],
     ];
   }
@@ -257,12 +257,15 @@ function members(detail, name) {
   return [h("h3", {}, "Configuration it uses"), h("table", { "data-members": "" }, ...rows.map(row))];
 }
 
-/** @param {NodeDetail | undefined} detail @param {(id: number | undefined) => string} name */
-function followers(detail, name) {
+/** @param {NodeDetail | undefined} detail @param {number} last The end of the leader's log. @param {(id: number | undefined) => string} name */
+function followers(detail, last, name) {
   if (!detail?.followers.length) return [];
+  /** @param {NodeDetail["followers"][number]} follower */
+  const state = ({ probing, in_flight, match_index }) => (probing ? "probing" : in_flight > 0 ? `${in_flight} in flight`
+    : match_index < last ? `${last - match_index} behind` : "up to date");
   const row = (/** @type {NodeDetail["followers"][number]} */ follower) => h("tr", {},
     h("th", { scope: "row" }, follower.name ?? name(follower.id)), h("td", {}, String(follower.match_index)), h("td", {}, String(follower.next_index)),
-    h("td", {}, follower.probing ? "probing" : follower.in_flight > 0 ? `${follower.in_flight} in flight` : "up to date"));
+    h("td", {}, state(follower)));
   const head = ["Follower", "matchIndex", "nextIndex", ""].map((title) => (title ? h("th", { scope: "col" }, title) : h("td")));
   return [h("h3", {}, "Followers: nextIndex, matchIndex"), h("table", {}, h("tr", {}, ...head), ...detail.followers.map(row))];
 }

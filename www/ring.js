@@ -12,6 +12,8 @@ import { createTraffic } from "./traffic.js";
 
 /** Below this radius a node has room for short words only. */
 const ROOMY = 36;
+/** The width of a character of a name, in a small disc and in others. */
+const [NAME_SMALL, NAME] = [10.5, 13];
 /** A learner is smaller than the others. */
 const LEARNER_SCALE = 0.8;
 
@@ -116,7 +118,7 @@ export function createRing(svg, select) {
     });
     const radius = layout.radius * (view.standing.learner && !view.standing.outgoing ? LEARNER_SCALE : 1);
     set(part("disc"), { r: Math.max(radius, 20) });
-    say(part("name"), view.name);
+    say(part("name"), fitting(view.name, layout.radius));
     say(part("term"), down ? "" : layout.radius < ROOMY ? `t${view.term}` : `term ${view.term}`);
     say(part("below"), down ? "crashed" : unreachable ? "unreachable" : view.process === "paused" ? "paused" : view.isolated ? "cut off" : `${view.commit} / ${view.last}`);
     say(part("standing"), standing);
@@ -182,6 +184,17 @@ export function createRing(svg, select) {
     draw(...shown);
   }).observe(svg);
   return { draw };
+}
+
+/**
+ * The name, or its end if all of it has no room in the disc. The name for assistive technology is whole.
+ * @param {string} name
+ * @param {number} radius
+ */
+function fitting(name, radius) {
+  const characters = Math.max(6, Math.floor((2 * radius) / (radius < ROOMY ? NAME_SMALL : NAME)));
+  // The dots are as wide as two characters.
+  return name.length <= characters ? name : `…${name.slice(2 - characters)}`;
 }
 
 /**

@@ -131,6 +131,16 @@ test("inspector_of_live_leader_shows_next_and_match_of_followers", async () => {
     await page.locator("#serving").getByText(`as ${leader} sees it`).waitFor();
     await page.locator("#logs-title").getByText(`Log of ${leader}`).waitFor();
     await page.locator("#story-title").getByText(`Story of ${leader}`).waitFor();
+
+    // A follower that has not the whole log is not called up to date.
+    const [lost = ""] = others;
+    await cluster.kill(lost);
+    const written = await fetch(`${url}/v1/kv/behind`, { method: "PUT", body: "1" });
+    assert.equal(written.status, 204);
+    await table.getByRole("row", { name: lost }).getByText(/^\d+ (behind|in flight)$|^probing$/).waitFor();
+    cluster.launch(lost);
+    await page.locator("#live-state").getByText("3 of 3 nodes answer").waitFor();
+    await table.getByRole("row", { name: lost }).getByText("up to date").waitFor();
   });
 });
 
@@ -150,6 +160,14 @@ test("loss_of_majority_and_of_serving_node_raises_an_alarm", async () => {
     await own.click();
     await page.locator("#inspector").getByText("pre-candidate").waitFor();
     assert.match((await page.locator("#inspector dt", { hasText: "Voted for" }).locator("+ dd").textContent()) ?? "", /^(node\d|–)$/);
+
+    // A page that opens now knows the lost nodes by their addresses only.
+    await withPage(browser, `${node?.url}/`, {}, async (late) => {
+      await late.locator('[data-process="unreachable"]').first().waitFor();
+      const widths = await late.locator(".node").evaluateAll((nodes) => nodes.map((element) =>
+        [".name", ".disc"].map((part) => element.querySelector(part)?.getBoundingClientRect().width ?? 0)));
+      for (const [name = 0, disc = 0] of widths) assert.ok(name <= disc, `the name is ${name} px wide, the disc ${disc} px`);
+    });
 
     // A process that is stopped keeps its connections, and answers nothing.
     cluster.signal(watched, "SIGSTOP");

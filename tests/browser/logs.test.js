@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { launch, withPage } from "./support/browser.js";
+import { PHONE, launch, withPage } from "./support/browser.js";
 import { startDemo } from "./support/nodes.js";
 import { clock, hash, stand } from "./support/playground.js";
 
@@ -55,6 +55,34 @@ test("no cell shows beside the row heads of a scrolled log table", async () => {
       return [frame.scrollLeft, points.map((element) => element?.closest("td")?.textContent ?? "").join("")];
     });
     assert.deepEqual(seen, [200, ""]);
+  });
+});
+
+test("row heads cover column numbers, and the footer covers row heads", async () => {
+  await withPage(browser, playground({ seed: 7, at: 20_000_000, config: { clients: 5 } }), { viewport: PHONE }, async (page) => {
+    await clock(page, 20);
+    await page.locator('#tabs [data-tab="logs"]').click();
+    await page.locator("#logs td[data-cell]").last().waitFor();
+    const wrong = await page.evaluate(() => {
+      const frame = /** @type {HTMLElement} */ (document.querySelector("#logs-frame"));
+      const wrong = [];
+      for (const down of [0, 1000]) {
+        window.scrollTo(0, down);
+        for (const right of [10, 33, 150]) {
+          frame.scrollLeft = right;
+          for (const head of document.querySelectorAll("#logs thead td, #logs tbody th")) {
+            const { left, right: end, top, bottom } = head.getBoundingClientRect();
+            for (const y of [top + 4, bottom - 4]) {
+              const there = document.elementFromPoint((left + end) / 2, y);
+              const onFooter = y > (document.querySelector("footer")?.getBoundingClientRect().top ?? 0);
+              if (there && (onFooter ? !there.closest("footer") : there !== head)) wrong.push(`${head.textContent} at ${y}: ${there.tagName} ${there.textContent}`);
+            }
+          }
+        }
+      }
+      return wrong;
+    });
+    assert.deepEqual(wrong, []);
   });
 });
 
