@@ -13,9 +13,6 @@ const REQUEST_TIMEOUT_MS = 15_000;
 /** A node that refuses the stream of events is asked again after this time, in milliseconds. */
 const RETRY_MS = 5000;
 
-/** How long to wait for a place among the readers of the events, in milliseconds. */
-const RETRY_MS = 5_000;
-
 /**
  * A member of the cluster, with what it reported last.
  * @typedef {object} Member
@@ -86,7 +83,7 @@ export class Live {
       this.seen = Date.now();
       this.serving = own.node_id;
       this.members = nodes.map((/** @type {any} */ node) => this.remember(node));
-      // A browser connects again by itself, unless the node has answered with an error.
+      // A browser connects again by itself, unless the node has refused: all places were taken.
       const closed = !this.events || this.events.readyState === EventSource.CLOSED;
       if (closed && this.seen - this.listened >= RETRY_MS) this.listen();
       this.listener.view(toView(this.members));
@@ -118,10 +115,6 @@ export class Live {
     this.listened = Date.now();
     let first = true;
     events.addEventListener("open", () => (first = true));
-    events.addEventListener("error", () => {
-      // The browser connects again by itself, unless the node has refused: all places were taken.
-      if (events.readyState === EventSource.CLOSED) setTimeout(() => this.listen(), RETRY_MS);
-    });
     events.addEventListener("decision", (event) => {
       const record = JSON.parse(event.data);
       const { kind, text, source } = record;

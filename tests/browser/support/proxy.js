@@ -11,9 +11,11 @@ export async function holdingProxy(target, ending) {
   let release = () => {};
   /** @type {Promise<void>} */
   const released = new Promise((resolve) => (release = resolve));
-  const { hostname, port } = new URL(target);
+  const { hostname, port, origin } = new URL(target);
   const server = createServer((asked, answer) => {
     const headers = { ...asked.headers, host: `${hostname}:${port}` };
+    // The node refuses requests of pages of another origin.
+    if (headers.origin) headers.origin = origin;
     const passed = request({ hostname, port, path: asked.url, method: asked.method, headers }, async (response) => {
       answer.writeHead(response.statusCode ?? 502, response.headers);
       if (!asked.url?.endsWith(ending)) return response.pipe(answer);
