@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use crate::page;
 use crate::setup::{self, Need};
-use crate::step::Step;
+use crate::step::{Step, announce};
 use crate::workspace::Workspace;
 
 /// What is measured.
@@ -53,8 +53,9 @@ fn core(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
 
 /// The page's package is what is measured in WebAssembly.
 fn sim(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
-    let needs = [Need::Toolchain, Need::WasmBindgen, Need::Chromium, Need::NodePackages];
+    let needs = [Need::Toolchain, Need::Chromium, Need::NodePackages];
     setup::ensure(workspace, &needs)?;
+    announce("building the page");
     page::build(workspace)?;
     Step::cargo(workspace, "build --quiet --release --package raft-sim --bin bench --bin weigh")?
         .run()?;

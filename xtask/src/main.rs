@@ -26,6 +26,7 @@ use clap::{Parser, Subcommand};
 
 use crate::parts::Part;
 use crate::setup::Need;
+use crate::step::announce;
 use crate::workspace::Workspace;
 
 /// Sets up, builds, runs and checks this project.
@@ -88,9 +89,7 @@ fn run(task: &Task) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match task {
         Task::Demo(args) => {
-            setup::ensure(&workspace, Need::TO_BUILD)?;
-            page::build(&workspace)?;
-            node::build(&workspace)?;
+            build(&workspace)?;
             match node::demo(&workspace, args)? {}
         }
         Task::Test { parts } => Ok(parts::run(&workspace, parts)),
@@ -128,22 +127,30 @@ fn run(task: &Task) -> Result<ExitCode> {
             match simulator::run(&workspace, "experiment", args)? {}
         }
         Task::Determinism(args) => {
-            let needs = [Need::Toolchain, Need::WasmBindgen, Need::NodePackages];
-            setup::ensure(&workspace, &needs)?;
+            setup::ensure(&workspace, &[Need::Toolchain, Need::NodePackages])?;
             determinism::run(&workspace, args)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Bench(bench) => bench::run(&workspace, bench),
         Task::Page => {
             setup::ensure(&workspace, Need::TO_BUILD)?;
+            announce("building the page");
             page::build(&workspace)?;
+            eprintln!("    {}", page::measure(&workspace)?);
             Ok(ExitCode::SUCCESS)
         }
         Task::Build => {
-            setup::ensure(&workspace, Need::TO_BUILD)?;
-            page::build(&workspace)?;
-            node::build(&workspace)?;
+            build(&workspace)?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Builds the page, then the node with the page inside.
+fn build(workspace: &Workspace) -> Result<()> {
+    setup::ensure(workspace, Need::TO_BUILD)?;
+    announce("building the page (step 1 of 2)");
+    page::build(workspace)?;
+    announce("building the node (step 2 of 2)");
+    node::build(workspace)
 }

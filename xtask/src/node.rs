@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::step::{Step, announce, elapsed};
+use crate::step::{Step, elapsed};
 use crate::workspace::Workspace;
 
 /// Options of `cargo xtask demo`, handed on to `raft demo`.
@@ -24,7 +24,6 @@ pub struct DemoArgs {
 
 /// Builds the release binary. It embeds the page, so the page must be built.
 pub fn build(workspace: &Workspace) -> Result<()> {
-    announce("building the node");
     let started = Instant::now();
     Step::cargo(workspace, "build --package raft-native --bin raft --release")?.run()?;
     eprintln!("    built the node in {}", elapsed(started.elapsed()));

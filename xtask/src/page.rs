@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use wasm_bindgen_cli_support::Bindgen;
 
-use crate::step::{Step, announce, elapsed};
+use crate::step::{Step, elapsed};
 use crate::workspace::Workspace;
 
 /// The limit for the module as browsers receive it, compressed with brotli. A visitor waits for the
@@ -39,17 +40,20 @@ struct Size {
 }
 
 /// Builds the package; www/pkg holds it, and nothing else, afterwards.
-pub fn build(workspace: &Workspace) -> Result<Sizes> {
-    announce("building the page");
+pub fn build(workspace: &Workspace) -> Result<()> {
     let started = Instant::now();
     // Not `page`: cargo keeps what it builds for the profile of that name there.
     let staged = workspace.target("package");
     bind(workspace, &[], &staged)?;
     write_module_size(&staged)?;
     publish(&staged, &workspace.path("www/pkg"))?;
-    let sizes = measure(&workspace.path("www"))?;
-    eprintln!("    built the page in {}: {sizes}", elapsed(started.elapsed()));
-    Ok(sizes)
+    eprintln!("    built the page in {}", elapsed(started.elapsed()));
+    Ok(())
+}
+
+/// Measures what a visitor loads of the page that was built.
+pub fn measure(workspace: &Workspace) -> Result<Sizes> {
+    sizes(&workspace.path("www"))
 }
 
 /// Compiles the package, with these arguments for cargo, and puts it into a directory.
@@ -65,14 +69,18 @@ pub fn bind(workspace: &Workspace, arguments: &[&str], staged: &Path) -> Result<
         bail!("raft-wasm builds no {}: it must be a cdylib", module.display());
     }
 
+    eprintln!("    binding the module to JavaScript");
     remove_directory(staged)?;
-    Step::new(workspace, "wasm-bindgen")?
+    Bindgen::new()
+        .input_path(&module)
+        .web(true)?
+        .typescript(true)
+        .omit_default_module_path(false)
         // The names of functions are a tenth of the module, and only a debugger reads them.
-        .args(["--remove-name-section", "--remove-producers-section"])
-        .args(["--target", "web", "--out-dir"])
-        .arg(staged)
-        .arg(&module)
-        .run()
+        .remove_name_section(true)
+        .remove_producers_section(true)
+        .generate(staged)
+        .with_context(|| format!("cannot bind {} to JavaScript", module.display()))
 }
 
 impl Sizes {
@@ -123,8 +131,8 @@ fn write_module_size(package: &Path) -> Result<()> {
     fs::write(&path, code).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Measures what a visitor loads. The node embeds these files and compresses them in the same way.
-fn measure(www: &Path) -> Result<Sizes> {
+/// Measures the files that the node embeds. The node compresses them in the same way.
+fn sizes(www: &Path) -> Result<Sizes> {
     let mut sizes = Sizes { module: Size::default(), rest: Size::default() };
     for name in files(www)? {
         let path = www.join(&name);
@@ -234,7 +242,7 @@ mod tests {
         fs::write(www.join("index.html"), "x".repeat(100)).unwrap();
         fs::write(www.join("tsconfig.json"), "{}").unwrap();
 
-        let sizes = measure(&www).unwrap();
+        let sizes = sizes(&www).unwrap();
 
         assert_eq!((sizes.module.raw, sizes.rest.raw), (1000, 100));
         assert!(sizes.module.brotli < 100 && sizes.rest.brotli < 50);

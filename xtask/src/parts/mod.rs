@@ -82,9 +82,7 @@ impl Part {
 
     /// What must be on the machine.
     fn needs(self) -> &'static [Need] {
-        use Need::{
-            CargoDeny, Chromium, Curl, NodePackages, Promtool, Toolchain, WasmBindgen, WasmPack,
-        };
+        use Need::{CargoDeny, Chromium, Curl, NodePackages, Promtool, Toolchain, WasmPack};
         match self {
             Self::Fmt | Self::Clippy | Self::Doc | Self::Build => &[Toolchain],
             Self::Test => &[Toolchain, Promtool],
@@ -93,10 +91,10 @@ impl Part {
             Self::Differential => &[Toolchain],
             Self::Prose => &[],
             Self::Deny => &[Toolchain, CargoDeny],
-            Self::Page | Self::Demo => &[Toolchain, WasmBindgen],
-            Self::Readme => &[Toolchain, WasmBindgen, Curl],
+            Self::Page | Self::Demo => &[Toolchain],
+            Self::Readme => &[Toolchain, Curl],
             Self::Types => &[NodePackages],
-            Self::Wasm => &[Toolchain, WasmBindgen, WasmPack, Chromium],
+            Self::Wasm => &[Toolchain, WasmPack, Chromium],
             Self::Browser => &[Chromium, NodePackages],
         }
     }
@@ -129,7 +127,8 @@ impl Part {
             Self::Prose => prose::run(workspace),
             Self::Deny => deny::run(workspace),
             Self::Page => {
-                let sizes = page::build(workspace)?;
+                page::build(workspace)?;
+                let sizes = page::measure(workspace)?;
                 sizes.check()?;
                 Ok(Some(sizes.to_string()))
             }

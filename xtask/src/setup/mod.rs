@@ -14,9 +14,7 @@ use crate::workspace::Workspace;
 pub enum Need {
     /// What rust-toolchain.toml names.
     Toolchain,
-    /// The command line of the wasm-bindgen that Cargo.lock pins.
-    WasmBindgen,
-    /// Runs raft-wasm's tests in a browser.
+    /// wasm-pack and the test runner of wasm-bindgen, which run the tests of raft-wasm in a browser.
     WasmPack,
     /// Judges the dependency tree.
     CargoDeny,
@@ -34,12 +32,11 @@ pub enum Need {
 
 impl Need {
     /// What building page and node needs.
-    pub const TO_BUILD: &[Self] = &[Self::Toolchain, Self::WasmBindgen];
+    pub const TO_BUILD: &[Self] = &[Self::Toolchain];
 
     /// Everything that `demo` and `test` need.
     pub const ALL: &[Self] = &[
         Self::Toolchain,
-        Self::WasmBindgen,
         Self::WasmPack,
         Self::CargoDeny,
         Self::Chromium,
@@ -52,8 +49,7 @@ impl Need {
     pub fn ensure(self, workspace: &Workspace) -> Result<Option<String>> {
         match self {
             Self::Toolchain => toolchain::ensure(workspace),
-            Self::WasmBindgen => tool::WASM_BINDGEN.ensure(workspace),
-            Self::WasmPack => tool::WASM_PACK.ensure(workspace),
+            Self::WasmPack => tool::ensure(workspace, &[tool::WASM_BINDGEN, tool::WASM_PACK]),
             Self::CargoDeny => tool::CARGO_DENY.ensure(workspace),
             Self::Chromium => system::ensure(workspace, system::CHROMIUM),
             Self::NodePackages => npm::ensure(workspace),

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use crate::step::{Step, announce, elapsed};
 use crate::workspace::Workspace;
 
-/// wasm-bindgen refuses modules made with another version of the library, so its version is the library's.
+/// Contains the test runner that [`WASM_PACK`] starts. The test runner rejects modules of another
+/// version of the library, so its version is that of the library.
 pub const WASM_BINDGEN: Tool = Tool {
     package: "wasm-bindgen-cli",
     programs: &["wasm-bindgen", "wasm-bindgen-test-runner"],
@@ -17,7 +18,7 @@ pub const WASM_BINDGEN: Tool = Tool {
     features: &["--no-default-features"],
 };
 
-/// Takes the test runner from [`WASM_BINDGEN`], which must therefore be there first.
+/// Requires [`WASM_BINDGEN`].
 pub const WASM_PACK: Tool = Tool {
     package: "wasm-pack",
     programs: &["wasm-pack"],
@@ -56,6 +57,15 @@ const QUICK_BUILD: &[(&str, &str)] = &[
     ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
     ("CARGO_PROFILE_RELEASE_STRIP", "none"),
 ];
+
+/// Installs the tools that are missing, and returns their names and versions.
+pub fn ensure(workspace: &Workspace, tools: &[Tool]) -> Result<Option<String>> {
+    let mut installed = Vec::new();
+    for tool in tools {
+        installed.extend(tool.ensure(workspace)?);
+    }
+    Ok((!installed.is_empty()).then(|| installed.join(", ")))
+}
 
 impl Tool {
     /// Installs it unless what `PATH` finds has the right version already.
