@@ -48,12 +48,9 @@ mod config;
 mod disk;
 pub mod experiment;
 mod golden;
-#[cfg(feature = "history")]
-pub mod history;
 mod holders;
 mod invariants;
 mod ledger;
-pub mod linearizability;
 mod network;
 mod node;
 mod progress;
@@ -85,6 +82,9 @@ pub use config::{EARLIER_SETTING_NAMES, NODES_MAX, WorldConfig, WorldError};
 pub use golden::{GOLDEN_CAMPAIGN_HASH, GOLDEN_TRACE_HASH, golden_run, hash_of_seeds};
 pub use invariants::{Invariant, Violation};
 pub use network::{InFlight, LatencyDistribution, LostMessage};
+#[cfg(feature = "history")]
+pub use raft_history::history;
+pub use raft_history::linearizability;
 pub use random::DurationRange;
 pub use run::{Run, Script, ScriptError, TimedAction};
 pub use service::{SteadyWorkload, Timing};

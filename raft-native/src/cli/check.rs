@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use raft_sim::history::{Format, parse};
-use raft_sim::linearizability::{Contradiction, Limits, Verdict, check_within, picture};
+use raft_history::history::{Format, parse};
+use raft_history::linearizability::{Contradiction, Limits, Verdict, check_within, picture};
 use serde_json::json;
 
 use super::{Failure, Output, print_line};

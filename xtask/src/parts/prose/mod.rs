@@ -25,13 +25,14 @@ struct Limit {
     words: usize,
 }
 
-const LIMITS: [Limit; 10] = [
+const LIMITS: [Limit; 11] = [
     Limit { directory: "", wide_lines: 0, words: 0 },
     Limit { directory: "docs", wide_lines: 0, words: 0 },
     Limit { directory: "raft-core", wide_lines: 205, words: 94 },
+    Limit { directory: "raft-history", wide_lines: 12, words: 9 },
     Limit { directory: "raft-kv", wide_lines: 72, words: 21 },
     Limit { directory: "raft-native", wide_lines: 23, words: 24 },
-    Limit { directory: "raft-sim", wide_lines: 204, words: 192 },
+    Limit { directory: "raft-sim", wide_lines: 192, words: 183 },
     Limit { directory: "raft-wasm", wide_lines: 10, words: 5 },
     Limit { directory: "tests", wide_lines: 66, words: 38 },
     Limit { directory: "www", wide_lines: 22, words: 17 },
@@ -40,8 +41,8 @@ const LIMITS: [Limit; 10] = [
 
 /// Extensions of the files that are read.
 const EXTENSIONS: [&str; 6] = ["rs", "md", "js", "css", "html", "toml"];
-/// Directories of build results and installed packages, at any depth.
-const SKIPPED: [&str; 3] = ["target", "node_modules", "pkg"];
+/// Directories of build results, generated code and installed packages, at any depth.
+const SKIPPED: [&str; 4] = ["target", "generated", "node_modules", "pkg"];
 /// The folder that lists and tests the banned words.
 const THIS_FOLDER: &str = "xtask/src/parts/prose/";
 

@@ -176,7 +176,8 @@ pub fn check_after(prefix: &Prefix, history: &[HistoryOperation], limits: Limits
 
 /// When a history that contradicts itself does so first, and how: the beginning of it up to that answer, in which later
 /// answers are not known yet, is not linearizable, and no shorter one is found not to be.
-pub(crate) fn first_violating_prefix(
+#[must_use]
+pub fn first_violating_prefix(
     prefix: &Prefix,
     history: &[HistoryOperation],
     found: Box<Contradiction>,
@@ -311,6 +312,12 @@ impl fmt::Display for HistoryOperation {
     }
 }
 
+/// A time in microseconds, as `1.250 s`.
+fn seconds(micros: u64) -> String {
+    let millis = micros / 1_000;
+    format!("{}.{:03} s", millis / 1_000, millis % 1_000)
+}
+
 impl Verdict {
     /// The verdict in words, for a history whose times are microseconds.
     #[must_use]
@@ -318,7 +325,7 @@ impl Verdict {
         struct InSeconds<'a>(&'a Verdict);
         impl fmt::Display for InSeconds<'_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.write(f, crate::units::moment)
+                self.0.write(f, seconds)
             }
         }
         InSeconds(self).to_string()

@@ -1,6 +1,26 @@
 //! Histories whose verdict is known, and all small ones.
 
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+
 use super::*;
+
+/// The generator of the simulator.
+struct Random(Xoshiro256PlusPlus);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(Xoshiro256PlusPlus::seed_from_u64(seed))
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.0.next_u64()) * u128::from(bound)) >> 64) as u64
+    }
+
+    fn chance_per_mille(&mut self, per_mille: u64) -> bool {
+        self.below(1000) < per_mille
+    }
+}
 
 fn op(client: u64, call: Call, invoked: u64, returned: Option<u64>) -> HistoryOperation {
     HistoryOperation { client, key: "k".into(), call, invoked, returned }
@@ -206,7 +226,7 @@ fn violation_lists_unplaceable_operations() {
 
 /// A history that did happen: clients that overlap, one register, `loss` of a hundred unanswered.
 fn one_register(operations: u64, clients: u64, loss: u64) -> Vec<HistoryOperation> {
-    let mut random = crate::random::SimRng::new(operations ^ clients << 20 ^ loss << 40);
+    let mut random = Random::new(operations ^ clients << 20 ^ loss << 40);
     let mut free_at = vec![0_u64; clients as usize];
     let mut planned = Vec::new();
     for number in 0..operations {
@@ -348,9 +368,9 @@ fn apply<'a>(operation: &'a HistoryOperation, value: Option<&'a str>) -> Option<
 
 /// A history in which few clients meet at few values, as it could have happened, or with one wrong
 /// answer.
-fn random_history(random: &mut crate::random::SimRng) -> Vec<HistoryOperation> {
+fn random_history(random: &mut Random) -> Vec<HistoryOperation> {
     let values = ["a", "b", "c"];
-    let text = |random: &mut crate::random::SimRng| values[random.below(3) as usize].to_owned();
+    let text = |random: &mut Random| values[random.below(3) as usize].to_owned();
     let clients = 1 + random.below(4);
     let mut free_at = vec![0_u64; clients as usize];
     let mut value: Option<String> = None;
@@ -402,7 +422,7 @@ fn random_history(random: &mut crate::random::SimRng) -> Vec<HistoryOperation> {
 /// Wherever a history is cut, however often, the verdict is that of the whole.
 #[test]
 fn history_with_summarised_prefix_is_judged_as_the_whole() {
-    let mut random = crate::random::SimRng::new(0xf2);
+    let mut random = Random::new(0xf2);
     let limits = Limits { steps_max: 1_000_000, ..Limits::default() };
     let (mut linearizable, mut violations) = (0, 0);
     for _ in 0..4_000 {
