@@ -21,9 +21,8 @@ mod proto {
         clippy::pedantic,
         reason = "generated from proto/raft.proto"
     )]
-    tonic::include_proto!("raft");
-    pub(crate) const DESCRIPTORS: &[u8] =
-        include_bytes!(concat!(env!("OUT_DIR"), "/raft.descriptors"));
+    include!("../../proto/generated/raft.rs");
+    pub(crate) const DESCRIPTORS: &[u8] = include_bytes!("../../proto/generated/raft.descriptors");
 }
 
 use proto::key_value_service_server::{KeyValueService, KeyValueServiceServer};
