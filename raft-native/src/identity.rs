@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use time::{Duration, OffsetDateTime};
+use webpki::EndEntityCert;
 
 use crate::secret::{ClusterSecret, ClusterSecrets};
 
@@ -38,15 +39,9 @@ pub(crate) fn server_name(node: NodeId) -> String {
 
 /// The node that a certificate, already verified, was made for.
 pub(crate) fn node_of(certificate: &CertificateDer<'_>) -> Option<NodeId> {
-    use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let names = certificate.subject_alternative_name().ok()??;
-    names.value.general_names.iter().find_map(|name| match name {
-        GeneralName::DNSName(name) => {
-            name.strip_prefix('n')?.strip_suffix(".raft.internal")?.parse().ok().map(NodeId)
-        }
-        _ => None,
-    })
+    let certificate = EndEntityCert::try_from(certificate).ok()?;
+    let node = |name: &str| name.strip_prefix('n')?.strip_suffix(".raft.internal")?.parse().ok();
+    certificate.valid_dns_names().find_map(node).map(NodeId)
 }
 
 /// How long a certificate is valid. A running node renews its own every day.
