@@ -102,6 +102,11 @@ impl RestoredState {
     ) -> Result<(), RestoreError> {
         self.hard_state = hard_state.unwrap_or(self.hard_state);
         if let Some(start) = log_start {
+            if start.index > self.log.start().index && !self.log.contains(start) {
+                // The snapshot replaced the log. Without this, the server would use a membership
+                // of an entry that the log does not have.
+                self.memberships.truncate(start.index.next());
+            }
             self.log.compact(start);
             // The next write need not say so again.
             self.log.take_start();

@@ -70,6 +70,42 @@ fn journal_with_a_moved_beginning_can_be_replayed() {
     assert_eq!((raft.log_start(), terms(&raft)), (last, vec![3, 3]));
 }
 
+/// E16: the server took the membership of an entry that an installed snapshot had replaced.
+#[test]
+fn membership_of_replaced_log_is_not_restored() {
+    let last = LogId::new(Term(3), LogIndex(5));
+    for replaced in 1..=8 {
+        let snapshot = Snapshot { last, membership: members(), identity: 1, size: 1 };
+        let mut restored = restored(5).with_snapshot(snapshot, LogId::default());
+        let mut all: Vec<_> = (1..=8).map(|index| entry(1, index)).collect();
+        let change = Membership::new([NodeId(1), NodeId(7)]);
+        all[replaced - 1].payload = Payload::Membership(Box::new(change));
+        let writes =
+            [(term(1), None, all), (term(3), Some(last), vec![]), (None, None, vec![entry(3, 6)])];
+        for (hard_state, log_start, entries) in writes {
+            restored.replay(hard_state, log_start, entries).unwrap();
+        }
+        let raft = start(restored).unwrap();
+        assert_eq!(*raft.membership(), members(), "entry {replaced}");
+        assert_eq!(raft.membership_index(), LogIndex(5), "entry {replaced}");
+    }
+}
+
+/// The log that leads to a snapshot stays, and so do its memberships.
+#[test]
+fn membership_after_compaction_is_restored() {
+    let last = LogId::new(Term(1), LogIndex(5));
+    let snapshot = Snapshot { last, membership: members(), identity: 1, size: 1 };
+    let mut restored = restored(5).with_snapshot(snapshot, LogId::default());
+    let mut all: Vec<_> = (1..=8).map(|index| entry(1, index)).collect();
+    let change = Membership::new([NodeId(1), NodeId(2)]);
+    all[6].payload = Payload::Membership(Box::new(change.clone()));
+    restored.replay(term(1), None, all).unwrap();
+    restored.replay(None, Some(last), []).unwrap();
+    let raft = start(restored).unwrap();
+    assert_eq!((raft.membership(), raft.membership_index()), (&change, LogIndex(7)));
+}
+
 #[test]
 fn journal_with_a_gap_is_refused() {
     let mut gap = restored(0);
