@@ -214,15 +214,20 @@ impl Progress {
         }
     }
 
-    /// Returns true if a snapshot is being sent and the transfer made no progress for `timeout`:
-    /// the follower received no more of the snapshot. While the follower installs the snapshot, or
-    /// the leader's caller reads a piece, the transfer is stalled if the follower is not heard.
+    /// Returns true if a snapshot is being sent and the follower was not heard for `timeout`, or
+    /// received no more of the snapshot for many times as long. The follower may install the
+    /// snapshot, or the leader's caller may read a piece, for any time.
+    ///
+    /// One `timeout` without progress is not enough. A piece can take longer over a slow link, and
+    /// a transfer that gives way to each later snapshot never ends.
     pub(crate) fn transfer_is_stalled(&self, now: Instant, timeout: Duration) -> bool {
+        const TIMEOUTS_PER_PIECE: u32 = 10;
         self.sending().is_some_and(|sending| {
             let is_whole = sending.offset == sending.snapshot.size;
             let waits = is_whole || sending.awaited == SnapshotWait::Read;
-            let since = if waits { self.last_contact } else { sending.advanced };
-            now.saturating_since(since) >= timeout
+            let piece_max = timeout.saturating_mul(TIMEOUTS_PER_PIECE);
+            let is_stuck = !waits && now.saturating_since(sending.advanced) >= piece_max;
+            is_stuck || !self.was_heard(now, timeout)
         })
     }
 

@@ -100,6 +100,58 @@ fn stalled_transfer_gives_way_to_a_later_snapshot() {
     assert_eq!(cluster.commands(3), ["a", "b", "c", "d"]);
 }
 
+/// F3: a piece that took longer than an election timeout made each later snapshot begin again.
+#[test]
+fn transfer_over_slow_link_is_not_restarted() {
+    let mut cluster = one_behind(in_small_pieces);
+    let mut commands = Vec::from(ABC.map(String::from));
+    for _ in 0..20 {
+        cluster.propose(1, "d");
+        commands.push("d".into());
+        // The pieces arrive after 3 s, and all other messages at once.
+        let mut pieces = Vec::new();
+        for _ in 0..150 {
+            cluster.pass(Duration::from_millis(20));
+            let now = cluster.now;
+            cluster.raft(1).tick(now);
+            cluster.drain();
+            for (from, to, message) in std::mem::take(&mut cluster.mail) {
+                if matches!(message, Message::InstallSnapshot(_)) {
+                    pieces.push((from, to, message));
+                } else {
+                    cluster.hand_over(from, to, message);
+                }
+            }
+        }
+        cluster.take_snapshot(1, 0);
+        cluster.take_snapshot(2, 0);
+        for (from, to, message) in pieces {
+            cluster.hand_over(from, to, message);
+        }
+    }
+    assert!(!cluster.server(3).state.is_empty(), "the follower never got a whole snapshot");
+    cluster.settle(1);
+    assert_eq!(cluster.commands(3), commands);
+}
+
+/// Otherwise a follower that answers, and takes no piece, would keep an old snapshot for ever.
+#[test]
+fn transfer_without_progress_gives_way_at_last() {
+    let mut cluster = one_behind(in_small_pieces);
+    exchange(&mut cluster, 4, |_, _, _| true);
+    let (first, _) = received(&mut cluster);
+    let no_pieces = |_, _, message: &Message| !matches!(message, Message::InstallSnapshot(_));
+    cluster.propose(1, "d");
+    exchange(&mut cluster, 500, no_pieces);
+    cluster.take_snapshot(1, 0);
+    assert_eq!(received(&mut cluster).0, first, "10 s without progress");
+    cluster.propose(1, "e");
+    exchange(&mut cluster, 600, no_pieces);
+    cluster.take_snapshot(1, 0);
+    assert!(received(&mut cluster).0.index > first.index, "22 s without progress");
+    assert!(cluster.server(1).kept.is_empty());
+}
+
 /// The caller keeps the latest snapshot and those under transfer, and no other.
 #[test]
 fn snapshots_under_transfer_are_needed_until_they_have_arrived() {
