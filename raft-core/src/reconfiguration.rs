@@ -200,7 +200,8 @@ impl Raft {
     /// become a voter.
     ///
     /// Only then does a majority of `target` decide: a server that is still joining has no vote,
-    /// so a voter that it is to replace must not be removed before.
+    /// so a voter that it is to replace must not be removed before. A change that was lost with
+    /// its leader is not in progress either: look at [`membership`](Self::membership), too.
     #[must_use]
     pub fn change_in_progress(&self) -> Option<ChangeStage> {
         let (entry, latest) = self.memberships.latest();

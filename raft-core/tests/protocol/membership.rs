@@ -338,6 +338,25 @@ fn change_is_in_progress_until_joining_servers_are_voters() {
     assert_eq!(cluster.raft(1).change_in_progress(), None);
 }
 
+/// E1: after a change of leader, the change seemed to be over, although it was lost.
+#[test]
+fn lost_change_is_not_in_progress_and_adds_no_voter() {
+    let mut cluster = led(3, &[]);
+    let founders = voters(&[1, 2, 3]);
+    change(&mut cluster, 1, founders.clone().with_auto_promoted(nodes(&[4]))).unwrap();
+    assert!(cluster.raft(1).change_in_progress().is_some());
+    cluster.deliver_among(&[1]);
+    cluster.pass(2 * TIMEOUT_MIN);
+    cluster.time_out(2);
+    cluster.deliver();
+    cluster.settle(2);
+    assert_eq!(cluster.raft(2).role(), Role::Leader);
+    for id in 1..=3 {
+        assert_eq!(cluster.raft(id).change_in_progress(), None);
+        assert_eq!(*cluster.raft(id).membership(), founders);
+    }
+}
+
 /// E13: clients of a removed leader waited for an election without end.
 #[test]
 fn removed_server_says_that_it_is_not_a_member() {
