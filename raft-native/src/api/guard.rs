@@ -50,6 +50,10 @@ impl Guard {
         }
         let named = first.map(authority).transpose()?;
         for host in request.uri().authority().into_iter().chain(&named) {
+            if !is_host_and_port(host) {
+                let detail = format!("invalid host: {host:?}; send HOST:PORT");
+                return Err(Problem::bad_request(detail));
+            }
             if !self.is_own(host.host()) {
                 let detail = format!(
                     "host not allowed: {:?}; use an IP address, localhost or the advertised name, \
@@ -70,10 +74,11 @@ impl Guard {
     /// Checks what a browser says about the page that caused the request.
     fn check_site(&self, request: &Request, host: Option<&Authority>) -> Result<(), Problem> {
         let headers = request.headers();
-        if let Some(origin) = headers.get(header::ORIGIN) {
-            if self.is_allowed_origin(origin, host) {
+        let mut origins = headers.get_all(header::ORIGIN).iter().peekable();
+        if origins.peek().is_some() {
+            let Some(origin) = origins.find(|origin| !self.is_allowed_origin(origin, host)) else {
                 return Ok(());
-            }
+            };
             let detail = format!(
                 "origin not allowed: {origin:?}; open the page from this node, or start the node \
                  with --allowed-hosts"
@@ -139,10 +144,12 @@ pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
 pub(crate) async fn json_only(request: Request, next: Next) -> Response {
     let content_type = field(request.headers(), "content-type");
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if request.method() != Method::POST || media_type.eq_ignore_ascii_case("application/json") {
+    let is_json = media_type.eq_ignore_ascii_case("application/json")
+        && has_one_content_type(request.headers());
+    if request.method() != Method::POST || is_json {
         return next.run(request).await;
     }
-    unsupported(content_type, "application/json")
+    unsupported(content_type, "one content type, application/json")
 }
 
 /// Accepts gRPC only, for the same reason.
@@ -152,10 +159,14 @@ pub(crate) async fn grpc_only(request: Request, next: Next) -> Response {
         let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail);
         return ([(header::ALLOW, "POST")], problem).into_response();
     }
-    if is_grpc(request.headers()) {
+    if is_grpc(request.headers()) && has_one_content_type(request.headers()) {
         return next.run(request).await;
     }
-    unsupported(field(request.headers(), "content-type"), "application/grpc")
+    unsupported(field(request.headers(), "content-type"), "one content type, application/grpc")
+}
+
+fn has_one_content_type(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_TYPE).iter().count() == 1
 }
 
 fn unsupported(content_type: &str, wanted: &str) -> Response {
@@ -174,8 +185,15 @@ fn is_page_navigation(request: &Request) -> bool {
 
 fn authority(value: &HeaderValue) -> Result<Authority, Problem> {
     let parsed = value.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
-    let parsed = parsed.filter(|host| !host.as_str().contains('@') && !host.host().is_empty());
+    let parsed = parsed.filter(|host| !host.host().is_empty());
     parsed.ok_or_else(|| Problem::bad_request(format!("invalid Host header: {value:?}; fix it")))
+}
+
+/// Returns false if the authority contains more than a host and a port. The parser takes
+/// `[::1].evil.example` for the host `[::1]`.
+fn is_host_and_port(authority: &Authority) -> bool {
+    let rest = authority.as_str().strip_prefix(authority.host());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
 fn field<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
@@ -242,7 +260,7 @@ mod tests {
             assert_eq!(status("GET", "/v1/kv/k", &[("host", host)]), 421, "{host}");
             assert_eq!(status("GET", "/", &[("host", host)]), 421, "{host}");
         }
-        for host in ["", "user@localhost", "a b", "local\u{e4}host", ":1"] {
+        for host in ["", "user@localhost", "a b", "local\u{e4}host", ":1", "[::1].evil.example"] {
             assert_eq!(status("GET", "/", &[("host", host)]), 400, "{host}");
         }
         assert_eq!(status("GET", "/", &[]), 400);
@@ -254,6 +272,8 @@ mod tests {
         let local = ("host", "localhost:1");
         assert_eq!(status("GET", "http://localhost:1/", &[]), 200);
         assert_eq!(status("GET", "http://evil.example/", &[local]), 421);
+        assert_eq!(status("GET", "http://user@localhost:1/", &[local]), 400);
+        assert_eq!(status("GET", "http://[::1].evil.example/", &[local]), 400);
         assert_eq!(status("GET", "http://localhost:1/", &[("host", "evil.example")]), 421);
     }
 
@@ -278,6 +298,9 @@ mod tests {
         ] {
             assert_eq!(from(origin, "localhost:50051"), 403, "{origin}");
         }
+        let own = ("origin", "http://localhost:50051");
+        let two = [("host", "localhost:50051"), own, ("origin", "http://evil.example")];
+        assert_eq!(status("PUT", "/v1/kv/k", &two), 403);
         // Reads, too, and preflights.
         let foreign = [("host", "localhost"), ("origin", "http://evil.example")];
         for method in ["GET", "HEAD", "OPTIONS", "POST", "DELETE"] {
