@@ -193,9 +193,24 @@ async fn unknown_host_is_rejected_on_every_route() -> Result<()> {
 async fn unknown_grpc_method_has_a_message() -> Result<()> {
     let subject = Subject::start().await?;
     let grpc = subject.0.grpc(0).await?;
-    let answer = grpc.call_raw("/etcdserverpb.KV/Range", Bytes::new()).await?;
+    for method in ["/etcdserverpb.KV/Range", "/raft.KeyValueService/Watch"] {
+        let answer = grpc.call_raw(method, Bytes::new()).await?;
+        let status = answer.err().context("an answer")?;
+        ensure!(status.code() == tonic::Code::Unimplemented, "{status:?}");
+        ensure!(status.message().contains(method), "{status:?}");
+        ensure!(status.metadata().contains_key("raft-outcome"), "{status:?}");
+    }
+    subject.finish().await
+}
+
+#[tokio::test]
+async fn grpc_message_over_limit_says_that_nothing_was_done() -> Result<()> {
+    let subject = Subject::start().await?;
+    let grpc = subject.0.grpc(0).await?;
+    let answer = grpc.call_raw("/raft.KeyValueService/Put", vec![0; 5 << 20].into()).await?;
     let status = answer.err().context("an answer")?;
-    ensure!(status.code() == tonic::Code::Unimplemented, "{status:?}");
-    ensure!(status.message().contains("/etcdserverpb.KV/Range"), "{status:?}");
+    ensure!(status.code() == tonic::Code::OutOfRange, "{status:?}");
+    let outcome = status.metadata().get("raft-outcome").context("no outcome")?;
+    ensure!(outcome == "not-done", "{status:?}");
     subject.finish().await
 }

@@ -15,7 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
-use super::{is_grpc, refusal};
+use super::{is_grpc, refusal, unknown_method};
 use crate::config::NodeConfig;
 
 /// The names by which clients may call this node, besides IP addresses and `localhost`.
@@ -160,9 +160,27 @@ pub(crate) async fn grpc_only(request: Request, next: Next) -> Response {
         return ([(header::ALLOW, "POST")], problem).into_response();
     }
     if is_grpc(request.headers()) && has_one_content_type(request.headers()) {
-        return next.run(request).await;
+        let path = request.uri().path().to_owned();
+        return completed(next.run(request).await, &path);
     }
     unsupported(field(request.headers(), "content-type"), "one content type, application/grpc")
+}
+
+/// Completes refusals of the gRPC library, which has its own for unknown methods and for messages
+/// that it cannot decode. The service did not see these calls.
+fn completed(mut response: Response, path: &str) -> Response {
+    const OUTCOME: HeaderName = HeaderName::from_static("raft-outcome");
+    let headers = response.headers_mut();
+    let status = headers.get("grpc-status").map(HeaderValue::as_bytes);
+    let is_unimplemented = status == Some(b"12");
+    let is_refused = is_unimplemented || status == Some(b"11");
+    if is_unimplemented && !headers.contains_key("grpc-message") {
+        return unknown_method(path);
+    }
+    if is_refused && !headers.contains_key(OUTCOME) {
+        headers.insert(OUTCOME, HeaderValue::from_static("not-done"));
+    }
+    response
 }
 
 fn has_one_content_type(headers: &HeaderMap) -> bool {

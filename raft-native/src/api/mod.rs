@@ -101,11 +101,15 @@ async fn wrong_method(request: Request) -> Response {
 pub(crate) fn not_found(request: &Request) -> Response {
     let path = request.uri().path();
     if is_grpc(request.headers()) && request.method() == Method::POST {
-        let status = Status::unimplemented(format!("unknown method: {path}; see reflection"));
-        return status.into_http::<axum::body::Body>();
+        return unknown_method(path);
     }
     let detail = format!("there is nothing at {path}");
     Problem::of(Kind::PathNotFound, detail).into_response()
+}
+
+fn unknown_method(path: &str) -> Response {
+    let status = Status::unimplemented(format!("unknown method: {path}; see reflection"));
+    grpc::with_outcome(status, "not-done").into_http::<axum::body::Body>()
 }
 
 /// Returns true if the request is a gRPC call, whose answer has to be one.
