@@ -1,5 +1,6 @@
 //! What a connection is doing, and when it has to be closed.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ pub(crate) struct Timeouts {
     pub(crate) idle: Duration,
     /// The client has to take some of an answer in this time.
     pub(crate) stall: Duration,
+    /// The client has to take one part of an answer in this time. A part is a whole value or list.
+    pub(crate) part: Duration,
 }
 
 impl Default for Timeouts {
@@ -31,6 +34,7 @@ impl Default for Timeouts {
             head: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             stall: Duration::from_secs(30),
+            part: Duration::from_secs(300),
         }
     }
 }
@@ -48,8 +52,10 @@ pub(crate) struct Activity {
 struct State {
     /// Requests that are not answered completely.
     exchanges: usize,
-    /// Parts of answers that are not written to the socket.
-    unsent: usize,
+    /// Parts of answers that are not written to the socket, oldest first.
+    unsent: BTreeMap<u64, Instant>,
+    /// Parts of answers so far.
+    parts: u64,
     /// Bytes written to the socket.
     written: u64,
     idle_since: Instant,
@@ -68,7 +74,8 @@ pub(crate) struct Exchange(Arc<Activity>);
 /// then, however long hyper keeps it.
 struct Unsent {
     bytes: Bytes,
-    activity: Option<Arc<Activity>>,
+    /// The connection, and the number of the part.
+    watched: Option<(Arc<Activity>, u64)>,
     _share: Share,
 }
 
@@ -83,7 +90,8 @@ impl Activity {
     pub(crate) fn new(timeouts: Timeouts) -> Arc<Self> {
         let state = State {
             exchanges: 0,
-            unsent: 0,
+            unsent: BTreeMap::new(),
+            parts: 0,
             written: 0,
             idle_since: Instant::now(),
             head_since: None,
@@ -115,12 +123,12 @@ impl Activity {
     /// Returns true if no request is in progress and no answer waits.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state();
-        state.exchanges == 0 && state.unsent == 0
+        state.exchanges == 0 && state.unsent.is_empty()
     }
 
     /// Returns true if part of an answer waits for the client.
     pub(crate) fn has_unsent(&self) -> bool {
-        self.state().unsent > 0
+        !self.state().unsent.is_empty()
     }
 
     /// Bytes written to the socket.
@@ -130,19 +138,25 @@ impl Activity {
 
     /// Decides whether the client has kept the connection waiting for too long.
     pub(crate) fn verdict(&self, now: Instant) -> Verdict {
-        let Timeouts { head, idle, stall } = self.timeouts;
+        let Timeouts { head, idle, stall, part } = self.timeouts;
         let mut state = self.state();
-        if state.unsent > 0 {
+        if let Some(oldest) = state.unsent.first_key_value().map(|(_, since)| *since) {
+            // Without this, a client of HTTP/2 that takes one answer, or sends pings, could leave
+            // other answers in memory forever.
+            let oldest_end = oldest + part;
+            if oldest_end <= now {
+                return Verdict::Close;
+            }
             let begun = (now, state.written);
             let (since, written) = *state.watched_since.get_or_insert(begun);
             if now < since + stall {
-                return Verdict::CheckAt(since + stall);
+                return Verdict::CheckAt(oldest_end.min(since + stall));
             }
             if state.written - written < STALL_BYTES_MIN {
                 return Verdict::Close;
             }
             state.watched_since = Some((now, state.written));
-            return Verdict::CheckAt(now + stall);
+            return Verdict::CheckAt(oldest_end.min(now + stall));
         }
         state.watched_since = None;
         if state.exchanges > 0 {
@@ -180,10 +194,15 @@ impl Drop for Exchange {
 /// Binds bytes of an answer to their share of the budget, and to the connection that has to write
 /// them.
 pub(crate) fn unsent(bytes: Bytes, share: Share, activity: Option<Arc<Activity>>) -> Bytes {
-    if let Some(activity) = &activity {
-        activity.state().unsent += 1;
-    }
-    Bytes::from_owner(Unsent { bytes, activity, _share: share })
+    let watched = activity.map(|activity| {
+        let mut state = activity.state();
+        let part = state.parts;
+        state.parts += 1;
+        state.unsent.insert(part, Instant::now());
+        drop(state);
+        (activity, part)
+    });
+    Bytes::from_owner(Unsent { bytes, watched, _share: share })
 }
 
 impl AsRef<[u8]> for Unsent {
@@ -194,9 +213,9 @@ impl AsRef<[u8]> for Unsent {
 
 impl Drop for Unsent {
     fn drop(&mut self) {
-        if let Some(activity) = &self.activity {
+        if let Some((activity, part)) = &self.watched {
             let mut state = activity.state();
-            state.unsent -= 1;
+            state.unsent.remove(part);
             state.idle_since = Instant::now();
         }
     }
@@ -281,6 +300,7 @@ mod tests {
         head: Duration::from_secs(10),
         idle: Duration::from_secs(60),
         stall: Duration::from_secs(30),
+        part: Duration::from_secs(300),
     };
 
     fn seconds(count: u64) -> Duration {
@@ -343,6 +363,25 @@ mod tests {
         // Acknowledgements of pings are written, and are not the answer.
         activity.state().written += 500;
         assert_eq!(activity.verdict(began + seconds(30)), Verdict::Close);
+    }
+
+    #[test]
+    fn unread_answer_beside_pings_is_closed_after_the_part_timeout() {
+        let activity = Activity::new(TIMEOUTS);
+        let _exchange = activity.begin(true);
+        let _unread = answer(&activity);
+        let began = Instant::now();
+        let mut closed_after = None;
+        for second in 0..1000 {
+            // Answers to pings, and another answer that is read.
+            activity.state().written += STALL_BYTES_MIN;
+            drop(answer(&activity));
+            if activity.verdict(began + seconds(second)) == Verdict::Close {
+                closed_after = Some(second);
+                break;
+            }
+        }
+        assert_eq!(closed_after, Some(300));
     }
 
     #[test]

@@ -198,7 +198,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
     const SHORT: Duration = Duration::from_millis(50);
     const NEVER: Duration = Duration::from_secs(3600);
-    const PATIENT: Timeouts = Timeouts { head: NEVER, idle: NEVER, stall: NEVER };
+    const PATIENT: Timeouts = Timeouts { head: NEVER, idle: NEVER, stall: NEVER, part: NEVER };
 
     struct Server {
         address: SocketAddr,
@@ -299,7 +299,9 @@ mod tests {
 
     #[tokio::test]
     async fn silent_and_slow_and_idle_connections_are_closed() {
-        let server = Server::start(10, Timeouts { head: SHORT, idle: SHORT, stall: NEVER }).await;
+        let server =
+            Server::start(10, Timeouts { head: SHORT, idle: SHORT, stall: NEVER, part: NEVER })
+                .await;
         let mut silent = server.connect().await;
         assert_eq!(read_all(&mut silent).await, "");
         let mut slow = server.connect().await;
@@ -311,7 +313,9 @@ mod tests {
 
     #[tokio::test]
     async fn connection_whose_answer_is_not_read_is_closed() {
-        let server = Server::start(1, Timeouts { head: NEVER, idle: NEVER, stall: SHORT }).await;
+        let server =
+            Server::start(1, Timeouts { head: NEVER, idle: NEVER, stall: SHORT, part: NEVER })
+                .await;
         let _unread = server.ask("/large").await;
         // Its place becomes free without any action of the client.
         server.until_served().await;
