@@ -151,23 +151,48 @@ const WINDOW_MIN: Duration = Duration::from_secs(60);
 const WINDOW_MAX: Duration = Duration::from_secs(60 * 60);
 /// Further kinds share one limit.
 const KINDS_MAX: usize = 256;
+/// How the kind of a line with the address of a remote host names that field.
+const IP_FIELD: &str = " ip=";
 
 impl Kinds {
     /// Returns how many lines of the kind were suppressed before this one, or None if this line
     /// is suppressed.
     fn admit(&mut self, kind: String, now: Instant) -> Option<u64> {
-        if self.0.len() >= KINDS_MAX && !self.0.contains_key(&kind) {
-            self.0.retain(|_, kind| kind.suppressed > 0 || !kind.is_over(now));
-        }
-        let kind = if self.0.len() < KINDS_MAX { kind } else { String::new() };
+        let kind = if self.0.contains_key(&kind) { kind } else { self.place_for(kind, now) };
         let first =
             Repetition { window_began: now, window: WINDOW_MIN, left: BURST, suppressed: 0 };
         let repetition = self.0.entry(kind).or_insert(first);
         repetition.admit(now)
     }
+
+    /// Returns the kind under which lines of a new kind are counted.
+    fn place_for(&mut self, kind: String, now: Instant) -> String {
+        // Without a limit of their own, packets from many addresses would suppress all other lines.
+        let has_ip = |kind: &str| kind.contains(IP_FIELD);
+        let (is_remote, kinds_max) =
+            if has_ip(&kind) { (true, KINDS_MAX / 2) } else { (false, KINDS_MAX) };
+        let is_full = |kinds: &HashMap<String, Repetition>| {
+            let counted = kinds.keys().filter(|kind| !is_remote || has_ip(kind));
+            counted.count() >= kinds_max
+        };
+        if is_full(&self.0) {
+            self.0.retain(|_, kind| !kind.is_old(now));
+        }
+        match (is_full(&self.0), is_remote) {
+            (false, _) => kind,
+            (true, true) => IP_FIELD.to_owned(),
+            (true, false) => String::new(),
+        }
+    }
 }
 
 impl Repetition {
+    /// Returns true if no line was logged for so long that the next one is news.
+    fn is_old(&self, now: Instant) -> bool {
+        let windows = if self.suppressed > 0 { 2 } else { 1 };
+        now.saturating_duration_since(self.window_began) >= self.window * windows
+    }
+
     fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.window_began) >= self.window
     }
@@ -215,6 +240,40 @@ mod tests {
         let later = later + 2 * WINDOW_MAX;
         let news = (0..BURST).filter_map(|_| kinds.admit("hears no leader".to_owned(), later));
         assert_eq!(news.count(), BURST as usize);
+    }
+
+    #[test]
+    fn packets_from_many_addresses_do_not_suppress_other_lines() {
+        let now = Instant::now();
+        let mut kinds = Kinds::default();
+        for address in 0..1_000 {
+            for _ in 0..=BURST {
+                kinds.admit(format!("WARN ip=10.0.0.{address}"), now);
+            }
+        }
+        for kind in 0..20 {
+            for _ in 0..BURST {
+                assert_eq!(kinds.admit(format!("INFO event {kind}"), now), Some(0));
+            }
+        }
+        assert!(kinds.0.len() <= KINDS_MAX + 2);
+    }
+
+    #[test]
+    fn suppressed_kinds_are_forgotten_when_their_lines_stop() {
+        let now = Instant::now();
+        let mut kinds = Kinds::default();
+        for kind in 0..KINDS_MAX {
+            for _ in 0..=BURST {
+                kinds.admit(format!("WARN {kind}"), now);
+            }
+        }
+        let later = now + 2 * WINDOW_MIN;
+        for kind in 0..20 {
+            for _ in 0..BURST {
+                assert_eq!(kinds.admit(format!("INFO {kind}"), later), Some(0));
+            }
+        }
     }
 
     #[test]
