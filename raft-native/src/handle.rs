@@ -416,7 +416,7 @@ impl Handle {
             loop {
                 let left = limit - found.kvs.len() as u64;
                 let mut request = RangeRequest::new(keys.clone())
-                    .limit(left.min(LIST_STEP))
+                    .limit(left.min(list_step(found.kvs.len(), bytes)))
                     .counting(CountMode::Returned);
                 request.revision = at_revision;
                 let step = view.range(&request).map_err(not_found)?;
@@ -627,9 +627,16 @@ async fn wait_until_applied(
 }
 
 /// Keys that are read at once for a list.
-const LIST_STEP: u64 = 16;
+const LIST_STEP_MAX: u64 = 16;
 /// A list ends with the step in which it exceeds this many bytes.
 const LIST_BYTES_MAX: usize = 4 << 20;
+
+/// Returns how many keys to read next, after this many keys with this many bytes. Without this, a
+/// step of large values would make a list several times too large.
+fn list_step(keys: usize, bytes: usize) -> u64 {
+    let fitting = LIST_BYTES_MAX.saturating_sub(bytes) * keys / bytes.max(1);
+    (fitting as u64).clamp(1, LIST_STEP_MAX)
+}
 
 /// The least key after another one.
 pub(crate) fn key_successor(key: &[u8]) -> Bytes {
@@ -683,6 +690,19 @@ fn payload_summary(payload: Payload) -> (&'static str, Option<String>, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn list_of_large_values_ends_near_its_limit() {
+        for value in [10, 10_000, 118_000, 700_000, 1 << 20] {
+            let (mut keys, mut bytes) = (0, 0);
+            while bytes < LIST_BYTES_MAX && keys < 1000 {
+                let step = list_step(keys, bytes) as usize;
+                (keys, bytes) = (keys + step, bytes + step * value);
+            }
+            assert!(bytes < LIST_BYTES_MAX + value, "{keys} values of {value} bytes");
+        }
+        assert_eq!(list_step(10, 100), LIST_STEP_MAX);
+    }
 
     #[tokio::test]
     async fn linearizable_read_of_lagging_node_says_how_far_it_is_behind() {

@@ -76,7 +76,7 @@ impl Drop for Place {
 impl Default for Gates {
     fn default() -> Self {
         Self {
-            list: Gate::new("list", 2),
+            list: Gate::new("list", 1),
             log: Gate::new("log", 1),
             // One place for a transaction, and one for each of its reads.
             txn: Gate::new("transaction", TXN_PLACES),
