@@ -9,8 +9,8 @@ const NODES = 5;
 const QUOTE_MAX = 40;
 
 /**
- * Reads an address. Missing parts get defaults. Invalid parts get defaults, and a sentence in `problems`.
- * `config` is JSON of the settings that are not defaults.
+ * Reads an address. Missing parts get defaults. Invalid parts get defaults, and a sentence in
+ * `problems`. `config` is JSON of the settings that are not defaults.
  * @param {string} [hash]
  * @returns {{ script: Script, moment: number | undefined, problems: string[] }}
  */

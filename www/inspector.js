@@ -61,7 +61,8 @@ export function createInspector(root, deeds, reports) {
       root.children[position]?.replaceChildren(...content());
     }
     if (focused && active && !root.contains(active)) {
-      // Not to another button where there is no such button any more: the next key would do what nobody meant.
+      // Not to another button where there is no such button any more: the next key would do what
+      // nobody meant.
       const again = root.querySelector(`[data-action="${focused}"]`) ?? root;
       if (again instanceof HTMLElement) again.focus();
     }

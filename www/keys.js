@@ -1,4 +1,5 @@
-// The keyboard. A key never acts while text is typed, while a dialog is open, or before the engine runs.
+// The keyboard. A key never acts while text is typed, while a dialog is open, or before the engine
+// runs.
 
 /** Only these act again and again while they are held down. */
 const REPEATED = new Set(["ArrowRight", "ArrowLeft", "+", "-"]);

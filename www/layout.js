@@ -1,4 +1,5 @@
-// Where the nodes stand, and their text. One unit is one pixel of the screen, so that text is as large as it says.
+// Where the nodes stand, and their text. One unit is one pixel of the screen, so that text is as
+// large as it says.
 
 /** @typedef {{ x: number, y: number }} Point */
 
@@ -20,7 +21,8 @@ const CROWD = 5;
 const SAMPLES = 720;
 
 /**
- * Nodes on an ellipse around the origin, as far from each other along it as can be; the first at the top.
+ * Nodes on an ellipse around the origin, as far from each other along it as can be; the first at
+ * the top.
  * @param {number} rx
  * @param {number} ry
  * @param {number} count

@@ -228,8 +228,8 @@ export async function startPlayground(stage) {
   }
 
   /**
-   * Begins a run. What is impossible about it is left out. Returns a sentence for each problem; if no run can begin, the
-   * run before stays.
+   * Begins a run. What is impossible about it is left out. Returns a sentence for each problem; if
+   * no run can begin, the run before stays.
    * @param {typeof wanted} request
    * @returns {Promise<string[]>}
    */
@@ -430,7 +430,8 @@ export async function startPlayground(stage) {
   }, (digit) => {
     if (view?.nodes[digit - 1]) select({ kind: "node", id: digit });
   });
-  // For tests and for curious people; `settled` waits until all that was asked of the simulation is on the screen.
+  // For tests and for curious people; `settled` waits until all that was asked of the simulation is
+  // on the screen.
   Object.assign(window, {
     raft: {
       settled,

@@ -166,7 +166,8 @@ export function createRing(svg, select) {
   /** @param {View} view @param {Selection | null} selection */
   function draw(view, selection) {
     shown = [view, selection];
-    // The second line is what is unusual about a node's part; once there was something, its room stays.
+    // The second line is what is unusual about a node's part; once there was something, its room
+    // stays.
     const lines = view.joint || view.nodes.some((node) => standingText(node.standing, false)) ? 2 : room;
     if (view.nodes.length !== count || lines !== room) build(view.nodes.length, lines);
     for (const node of view.nodes) drawNode(node, view, selection?.kind === "node" && selection.id === node.id);
@@ -187,7 +188,8 @@ export function createRing(svg, select) {
 }
 
 /**
- * The name, or its end if all of it has no room in the disc. The name for assistive technology is whole.
+ * The name, or its end if all of it has no room in the disc. The name for assistive technology is
+ * whole.
  * @param {string} name
  * @param {number} radius
  */

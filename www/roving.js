@@ -1,9 +1,10 @@
 // Many elements, one stop of the Tab key: the arrows go from one to the next.
 
 /**
- * Elements that match `selector` are born with `tabindex="-1"`; one of them at a time can be reached by Tab. Left and
- * right stay what they are everywhere, a step of time, unless they are among `keys`.
- * Chromium makes an SVG element with such listeners a stop of the Tab key, so `container` is an HTML element.
+ * Elements that match `selector` are born with `tabindex="-1"`; one of them at a time can be
+ * reached by Tab. Left and right stay what they are everywhere, a step of time, unless they are
+ * among `keys`. Chromium makes an SVG element with such listeners a stop of the Tab key, so
+ * `container` is an HTML element.
  * @param {HTMLElement} container
  * @param {string} selector
  * @param {{ next: string[], previous: string[] }} [keys]

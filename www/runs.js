@@ -10,8 +10,8 @@ const KEPT_MAX = 50;
 const KEY = "runs";
 
 /**
- * Returns true if everything that is done in one run is done in the other as well: same settings, and the actions of
- * one begin the actions of the other.
+ * Returns true if everything that is done in one run is done in the other as well: same settings,
+ * and the actions of one begin the actions of the other.
  * @param {Script} part
  * @param {Script} whole
  */

@@ -15,8 +15,8 @@ impl Raft {
         if request.term >= self.term() && !self.recognize_leader(from, request.term) {
             return;
         }
-        // To a leadership that is over the answer says the term, and nothing else: the same server may
-        // lead again in this one, whose rounds are others.
+        // To a leadership that is over the answer says the term, and nothing else: the same server
+        // may lead again in this one, whose rounds are others.
         let is_over = request.term < self.term() && self.config.enforces(Rule::EarlierRoundIsVoid);
         let response =
             HeartbeatResponse { term: self.term(), round: if is_over { 0 } else { request.round } };
@@ -77,8 +77,8 @@ impl Raft {
         }
     }
 
-    /// Whether the log agrees with the leader's at an entry. It does wherever it has been compacted,
-    /// because that is committed.
+    /// Whether the log agrees with the leader's at an entry. It does wherever it has been
+    /// compacted, because that is committed.
     fn matches_prev_log(&self, prev_log: LogId) -> bool {
         prev_log.index < self.log.start().index
             || self.log.contains(prev_log)
@@ -197,7 +197,8 @@ impl Raft {
 }
 
 /// Whether the entries follow each other and their predecessor, in terms that do not fall and that
-/// the sender has reached, and their memberships make sense. Only a witness gets them without payloads.
+/// the sender has reached, and their memberships make sense. Only a witness gets them without
+/// payloads.
 fn is_well_formed(request: &AppendEntries, for_witness: bool) -> bool {
     let mut previous = request.prev_log;
     for entry in &*request.entries {

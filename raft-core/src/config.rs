@@ -66,9 +66,10 @@ pub struct Config {
     /// Bytes of entries that a leader holds and that are not committed, or not durable on its own
     /// disk, which followers may be ahead of; over it, proposals are refused. Default: 32 MiB.
     pub uncommitted_bytes_max: usize,
-    /// Bytes of entries in memory over which those leave it that are durable and committed. What is left of it by
-    /// entries that are not is for followers that are a little behind. What is further back is asked for by [`Fetch`](crate::Fetch). Entries leave in the
-    /// batches in which they came, so there may be one batch more. Default: 16 MiB.
+    /// Bytes of entries in memory over which those leave it that are durable and committed. What is
+    /// left of it by entries that are not is for followers that are a little behind. What is
+    /// further back is asked for by [`Fetch`](crate::Fetch). Entries leave in the batches in which
+    /// they came, so there may be one batch more. Default: 16 MiB.
     pub log_cache_bytes_max: usize,
     /// Upper bound of one piece of a snapshot, in bytes. Default: 256 KiB.
     pub snapshot_chunk_bytes_max: usize,
@@ -100,15 +101,18 @@ described_enum! {
         Membership(error: MembershipError) => "{error}";
         /// What is applied lies beyond the end of the log.
         AppliedBeyondLog => "what is applied lies beyond the end of the log";
-        /// What is applied lies before the end of the snapshot, or the log starts behind it: something
-        /// is missing in between.
+        /// What is applied lies before the end of the snapshot, or the log starts behind it:
+        /// something is missing in between.
         SnapshotDoesNotFit =>
             "entries are missing between the snapshot and the log or what is applied";
-        /// The last entry of the log has a later term than the hard state: they are of different ages.
+        /// The last entry of the log has a later term than the hard state: they are of different
+        /// ages.
         LogNewerThanTerm => "the log ends in a later term than the hard state names";
-        /// The snapshot was added after entries: [`RestoredState::with_snapshot`](crate::RestoredState::with_snapshot) comes first.
+        /// The snapshot was added after entries:
+        /// [`RestoredState::with_snapshot`](crate::RestoredState::with_snapshot) comes first.
         SnapshotAfterEntries => "the snapshot must be added before the entries of the log";
-        /// The membership names this server a witness, or a voter that is none, and [`Config::witness`] says otherwise.
+        /// The membership names this server a witness, or a voter that is none, and
+        /// [`Config::witness`] says otherwise.
         WitnessMismatch =>
             "the membership and the configuration disagree on whether this server is a witness";
     }

@@ -16,7 +16,8 @@ pub(crate) struct PendingWrites {
     server: NodeId,
     boot: u64,
     next_sequence: u64,
-    /// Writes that were handed out and are not known to be durable, oldest first. Their numbers follow each other.
+    /// Writes that were handed out and are not known to be durable, oldest first. Their numbers
+    /// follow each other.
     pending: VecDeque<PendingWrite>,
     /// The hard state of the latest write.
     written: HardState,
@@ -72,8 +73,8 @@ impl PendingWrites {
         }
     }
 
-    /// The entries from `first` on were removed. No write on the way says anything about them, even if the very same
-    /// entries are appended again: that takes another write.
+    /// The entries from `first` on were removed. No write on the way says anything about them, even
+    /// if the very same entries are appended again: that takes another write.
     pub(crate) fn void_from(&mut self, first: LogIndex) {
         for write in &mut self.pending {
             write.last.take_if(|last| last.index >= first);
@@ -87,8 +88,8 @@ impl PendingWrites {
         }
     }
 
-    /// Every write was handed out just now, and the oldest is number one. By how much its number was
-    /// larger.
+    /// Every write was handed out just now, and the oldest is number one. By how much its number
+    /// was larger.
     #[cfg(feature = "model")]
     pub(crate) fn canonicalize(&mut self, at: Instant) -> u64 {
         let earlier = self.first_sequence() - 1;
@@ -108,9 +109,9 @@ impl PendingWrites {
 impl Raft {
     /// A write is durable, and with it all writes before it.
     ///
-    /// Tokens may come late, repeatedly or out of order: one of an earlier boot, of another server, or of entries that
-    /// have been replaced since, changes nothing, and one that overtakes an earlier write takes
-    /// effect together with it.
+    /// Tokens may come late, repeatedly or out of order: one of an earlier boot, of another server,
+    /// or of entries that have been replaced since, changes nothing, and one that overtakes an
+    /// earlier write takes effect together with it.
     pub fn persisted(&mut self, token: Durable, now: Instant) {
         if self.start_input(now) {
             return;
@@ -215,7 +216,8 @@ pub(crate) struct Acknowledgement {
 }
 
 impl Acknowledgement {
-    /// The log agrees up to `matched` because the leader sent what follows `built_on`, and it wants to know.
+    /// The log agrees up to `matched` because the leader sent what follows `built_on`, and it wants
+    /// to know.
     pub(crate) fn note_match(&mut self, built_on: LogIndex, matched: LogIndex) {
         if !self.due {
             // An answer that reaches no further would make the leader send everything again.

@@ -15,46 +15,48 @@ use crate::message::Message;
 ///
 /// The fields are independent of each other, with one exception. Messages may leave before, after
 /// and while the write happens, because a message that promises something about a write is not in
-/// here before that write is durable. What is answered is answered by an input, and its effects come
-/// with the next drain.
+/// here before that write is durable. What is answered is answered by an input, and its effects
+/// come with the next drain.
 ///
 /// The exception is [`install`](Self::install). It comes after the entries of
 /// [`committed`](Self::committed) of all earlier drains, and after
 /// [`snapshot_chunks`](Self::snapshot_chunks) of all drains, this one included.
 ///
-/// A driver should take it apart by name, without `..`, as that of the [guide](crate::guide::driver) does: then an
-/// effect that it has forgotten is an error of the compiler. For that, and unlike other structs here, this one is not
-/// `#[non_exhaustive]`: a new effect is a breaking change, because somebody has to carry it out.
+/// A driver should take it apart by name, without `..`, as that of the
+/// [guide](crate::guide::driver) does: then an effect that it has forgotten is an error of the
+/// compiler. For that, and unlike other structs here, this one is not `#[non_exhaustive]`: a new
+/// effect is a breaking change, because somebody has to carry it out.
 #[derive(PartialEq, Eq, Debug, Default)]
 pub struct Effects {
-    /// What must reach the disk. Owed: that it is stored after all earlier writes, and its token once it
-    /// is synced ([`Raft::persisted`](crate::Raft::persisted)). Take it before the next drain, which panics
-    /// otherwise. If it gets lost, what it promises is held back for ever.
+    /// What must reach the disk. Owed: that it is stored after all earlier writes, and its token
+    /// once it is synced ([`Raft::persisted`](crate::Raft::persisted)). Take it before the next
+    /// drain, which panics otherwise. If it gets lost, what it promises is held back for ever.
     pub write: Option<Write>,
     /// Messages to send. Owed: an honest try. Losing one is allowed, as on any network; it costs a
     /// heartbeat interval or two. Those to one server should usually keep their order.
     pub messages: Vec<Outbound>,
-    /// Committed and locally durable entries, in log order, each handed out once per boot. Owed: that the
-    /// state machine applies all [commands](crate::Payload::Command) in them, one piece after the other,
-    /// and skips the rest. They may be applied later, and a crash may forget that they were: then they come
-    /// again.
+    /// Committed and locally durable entries, in log order, each handed out once per boot. Owed:
+    /// that the state machine applies all [commands](crate::Payload::Command) in them, one piece
+    /// after the other, and skips the rest. They may be applied later, and a crash may forget that
+    /// they were: then they come again.
     pub committed: Vec<Entries>,
     /// Entries wanted back from the durable log. Owed: at least the first of them
     /// ([`Raft::fetched`](crate::Raft::fetched)).
     pub fetches: Vec<Fetch>,
     /// Pieces wanted of this server's own snapshots. Owed: the bytes
-    /// ([`Raft::provide_snapshot_chunk`](crate::Raft::provide_snapshot_chunk)), unless the snapshot is not
-    /// [needed](crate::Raft::needs_snapshot) any more.
+    /// ([`Raft::provide_snapshot_chunk`](crate::Raft::provide_snapshot_chunk)), unless the snapshot
+    /// is not [needed](crate::Raft::needs_snapshot) any more.
     pub snapshot_chunk_requests: Vec<SnapshotChunkRequest>,
-    /// Pieces of a snapshot that comes from the leader. Owed: that they are kept together, in order, apart
-    /// from the state machine, until [`install`](Self::install). A piece at offset 0 begins again, also an
-    /// empty one, and a restart forgets them.
+    /// Pieces of a snapshot that comes from the leader. Owed: that they are kept together, in
+    /// order, apart from the state machine, until [`install`](Self::install). A piece at offset 0
+    /// begins again, also an empty one, and a restart forgets them.
     pub snapshot_chunks: Vec<SnapshotChunk>,
-    /// All pieces have arrived; the last of them can be in this very drain. Owed, after the committed
-    /// entries of earlier drains and after the pieces: the snapshot in the place of the state machine, durably, and the
-    /// token ([`Raft::snapshot_installed`](crate::Raft::snapshot_installed)), or that it is
-    /// [damaged](crate::Raft::snapshot_damaged). Until then nothing more is handed out to be applied. Take it
-    /// before the next drain, which panics otherwise.
+    /// All pieces have arrived; the last of them can be in this very drain. Owed, after the
+    /// committed entries of earlier drains and after the pieces: the snapshot in the place of the
+    /// state machine, durably, and the token
+    /// ([`Raft::snapshot_installed`](crate::Raft::snapshot_installed)), or that it is
+    /// [damaged](crate::Raft::snapshot_damaged). Until then nothing more is handed out to be
+    /// applied. Take it before the next drain, which panics otherwise.
     pub install: Option<SnapshotInstall>,
     /// What became of reads. Owed: an answer to whoever asked, once the index is applied.
     pub reads: Vec<ReadOutcome>,
@@ -76,8 +78,8 @@ pub struct Outbound {
 ///
 /// Write [`hard_state`](Self::hard_state) and [`entries`](Self::entries), sync, and only then turn
 /// the write into [`Durable`] with [`synced`](Self::synced) and hand that to
-/// [`Raft::persisted`](crate::Raft::persisted). Nothing that promises this write to others leaves the
-/// core before. A write that is dropped holds back its promises for ever.
+/// [`Raft::persisted`](crate::Raft::persisted). Nothing that promises this write to others leaves
+/// the core before. A write that is dropped holds back its promises for ever.
 ///
 /// The write has to be given up to get the token, so a caller that still has something to write
 /// cannot report it as written:
@@ -124,7 +126,8 @@ pub struct Write {
     pub(crate) log_start: Option<LogId>,
 }
 
-/// Says that a [`Write`] is durable. Only [`Write::synced`] makes one. What was written stays in memory with it.
+/// Says that a [`Write`] is durable. Only [`Write::synced`] makes one. What was written stays in
+/// memory with it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[must_use = "hand it to Raft::persisted"]
 pub struct Durable {
@@ -166,8 +169,9 @@ pub struct SnapshotChunk {
 /// A snapshot of the leader has arrived whole.
 ///
 /// First apply the committed entries that came with earlier drains, and store the pieces that came
-/// with this drain and earlier ones. Then check the snapshot, make it and its [`Snapshot`] durable, put it in the place of the state machine, and only then turn this into
-/// [`SnapshotInstalled`] with [`done`](Self::installed) and hand that to
+/// with this drain and earlier ones. Then check the snapshot, make it and its [`Snapshot`] durable,
+/// put it in the place of the state machine, and only then turn this into [`SnapshotInstalled`]
+/// with [`done`](Self::installed) and hand that to
 /// [`Raft::snapshot_installed`](crate::Raft::snapshot_installed). If the snapshot turns out to be
 /// damaged, call [`Raft::snapshot_damaged`](crate::Raft::snapshot_damaged): it is sent again.
 #[must_use = "until a snapshot is installed, nothing is committed"]
@@ -177,8 +181,8 @@ pub struct SnapshotInstall {
     pub(crate) snapshot: Snapshot,
 }
 
-/// Says that a snapshot is durable, and the state machine is what it says. Only [`SnapshotInstall::installed`]
-/// makes one.
+/// Says that a snapshot is durable, and the state machine is what it says. Only
+/// [`SnapshotInstall::installed`] makes one.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[must_use = "hand it to Raft::snapshot_installed"]
 pub struct SnapshotInstalled {

@@ -298,8 +298,8 @@ impl Raft {
 }
 
 impl Votes {
-    /// Notes an answer; the first one of a voter counts, unless it refused: that may have been the answer to an
-    /// earlier candidacy, and a vote that is given stays. Whether it was news.
+    /// Notes an answer; the first one of a voter counts, unless it refused: that may have been the
+    /// answer to an earlier candidacy, and a vote that is given stays. Whether it was news.
     fn record_vote(&mut self, voter: NodeId, granted: bool) -> bool {
         let Some((_, known)) = self.answers.iter_mut().find(|(id, _)| *id == voter) else {
             self.answers.push((voter, granted));

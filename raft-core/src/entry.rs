@@ -52,8 +52,8 @@ pub struct HardState {
     pub vote: Option<NodeId>,
 }
 
-/// What an entry takes in memory where pointers have 64 bits. Limits on bytes decide what is sent when, so this is the
-/// same number where they have 32.
+/// What an entry takes in memory where pointers have 64 bits. Limits on bytes decide what is sent
+/// when, so this is the same number where they have 32.
 const OVERHEAD_BYTES: usize = 56;
 const _: () = assert!(size_of::<Entry>() <= OVERHEAD_BYTES);
 

@@ -8,8 +8,8 @@ use crate::membership::Membership;
 use crate::words::described_enum;
 
 described_enum! {
-    /// A decision of one server. [`Display`](core::fmt::Display) continues a sentence that begins with the
-    /// server's name; [`source`](Event::reference) says where the rule is written.
+    /// A decision of one server. [`Display`](core::fmt::Display) continues a sentence that begins
+    /// with the server's name; [`source`](Event::reference) says where the rule is written.
     #[derive(Clone, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum Event {
@@ -375,7 +375,8 @@ described_enum! {
         WrongTerm ["§5.1"] => "it asks me to lead after a term that is not mine";
         /// It asks this server to lead, and there is no later term to lead in.
         LastTerm ["our own"] => "it asks me to lead, and there is no later term";
-        /// It asks this server to lead, whose disk has no room for its vote, or does not come to write it.
+        /// It asks this server to lead, whose disk has no room for its vote, or does not come to
+        /// write it.
         DiskFull ["Figure 2"] => "it asks me to lead, and I cannot write down my vote";
         /// Its entries have gaps, or terms that fall or exceed the sender's.
         MalformedEntries ["our own"] => "its entries are not a piece of any log";
@@ -391,8 +392,8 @@ described_enum! {
     pub enum StopReason {
         /// Its storage failed: what it wrote may or may not be there, so it can promise nothing.
         StorageFailed ["dissertation 3.8"] => "its storage failed, so it can promise nothing";
-        /// A leader, or a snapshot, wants to replace an entry that is committed here or that this leader
-        /// was elected with. One of the two servers lost data.
+        /// A leader, or a snapshot, wants to replace an entry that is committed here or that this
+        /// leader was elected with. One of the two servers lost data.
         CommittedEntryConflict {
             /// That position.
             index: LogIndex,
@@ -407,8 +408,8 @@ described_enum! {
             /// The other one.
             other: NodeId,
         } ["§5.2"] => "{known} and {other} both lead in term {term}";
-        /// The leader knows of entries that this server acknowledged and does not have: its disk lost
-        /// them, and may have lost its vote. It must not go on under this identity.
+        /// The leader knows of entries that this server acknowledged and does not have: its disk
+        /// lost them, and may have lost its vote. It must not go on under this identity.
         LogLost {
             /// The last entry that it acknowledged.
             acknowledged: LogIndex,

@@ -14,8 +14,8 @@ use crate::window::Segment;
 impl Raft {
     /// Entries come back from the durable log, in answer to a [`Fetch`].
     ///
-    /// Late answers are dropped, and so is what was not asked for. Entries other than those that were written stop the
-    /// server.
+    /// Late answers are dropped, and so is what was not asked for. Entries other than those that
+    /// were written stop the server.
     pub fn fetched(&mut self, fetch: Fetch, mut entries: Vec<Entry>, now: Instant) {
         if self.start_input(now) {
             return;

@@ -30,13 +30,14 @@ pub struct LogId {
     pub index: LogIndex,
 }
 
-/// A moment of the caller's monotonic clock, in microseconds since an origin of the caller's choice.
+/// A moment of the caller's monotonic clock, in microseconds since an origin of the caller's
+/// choice.
 ///
 /// The moment that comes with an input must not be from before that input arrived: take the time
 /// *after* you have taken the message or the request. What a server promises for a time (to stay
-/// with the leader that it hears) begins at that moment, and a lease of a leader is asked for at it;
-/// if it is too early, a read by lease may be answered with what is out of date. A moment that is
-/// before that of the last input is taken for the same one.
+/// with the leader that it hears) begins at that moment, and a lease of a leader is asked for at
+/// it; if it is too early, a read by lease may be answered with what is out of date. A moment that
+/// is before that of the last input is taken for the same one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Instant(pub u64);
 
@@ -48,7 +49,8 @@ impl Term {
 }
 
 impl LogIndex {
-    /// No log gets as far as this. Whoever sends what lies beyond is mistaken, and positions after it can be reckoned with.
+    /// No log gets as far as this. Whoever sends what lies beyond is mistaken, and positions after
+    /// it can be reckoned with.
     pub(crate) const LAST: Self = Self(u64::MAX / 2);
 
     /// The position after this one.

@@ -32,8 +32,8 @@
 //!
 //! A vote, an acknowledgement of entries and the leader's own share in a majority promise that
 //! something is on disk. The messages that make such promises are not in [`Effects`] until the
-//! caller gives back the [`Durable`] token of the [`Write`], and it gets the token only by giving up
-//! the write. Sending too early does not compile, because there is nothing to send.
+//! caller gives back the [`Durable`] token of the [`Write`], and it gets the token only by giving
+//! up the write. Sending too early does not compile, because there is nothing to send.
 //!
 //! A storage error is final ([`Raft::storage_failed`]): after a failed sync nobody knows what is on
 //! the disk, so the server stops and promises nothing any more.
@@ -108,10 +108,12 @@
 //!
 //! # How to embed it
 //!
-//! The [`guide`] tells it chapter by chapter: [the loop](guide::driver) with threads, in an async runtime and
-//! in a simulation; [the disk](guide::disk), and how a server starts again; [clients](guide::clients), their reads and
-//! commands, and what each error means; [messages](guide::messages) and how they travel; [members](guide::members) and
-//! snapshots; [witnesses](guide::witnesses); [settings](guide::settings), one by one. `raft-core/examples/three_nodes` is all of it in one program.
+//! The [`guide`] tells it chapter by chapter: [the loop](guide::driver) with threads, in an async
+//! runtime and in a simulation; [the disk](guide::disk), and how a server starts again;
+//! [clients](guide::clients), their reads and commands, and what each error means;
+//! [messages](guide::messages) and how they travel; [members](guide::members) and snapshots;
+//! [witnesses](guide::witnesses); [settings](guide::settings), one by one.
+//! `raft-core/examples/three_nodes` is all of it in one program.
 //!
 //! # What is bounded
 //!
@@ -122,19 +124,20 @@
 //!
 //! # Where it runs
 //!
-//! Anywhere that has an allocator: no standard library is used. That is built for servers, for browsers
-//! (`wasm32-unknown-unknown`) and for bare metal (`thumbv7em-none-eabi`). A processor without
-//! compare-and-swap, such as a Cortex-M0 (`thumbv6m-none-eabi`), needs the feature `critical-section`:
-//! payloads and entries are shared by counters, which are then changed in critical sections that the
-//! final program provides (crate `critical-section`).
+//! Anywhere that has an allocator: no standard library is used. That is built for servers, for
+//! browsers (`wasm32-unknown-unknown`) and for bare metal (`thumbv7em-none-eabi`). A processor
+//! without compare-and-swap, such as a Cortex-M0 (`thumbv6m-none-eabi`), needs the feature
+//! `critical-section`: payloads and entries are shared by counters, which are then changed in
+//! critical sections that the final program provides (crate `critical-section`).
 //!
 //! Commands are [`bytes::Bytes`], and the crate is re-exported as [`bytes`]. A program without the
-//! standard library that names `bytes` itself needs `bytes = { version = "1", default-features = false }`.
+//! standard library that names `bytes` itself needs
+//! `bytes = { version = "1", default-features = false }`.
 //!
 //! # Why it did that
 //!
-//! With [`Config::record_events`] every decision becomes an [`Event`] that names the rule and where the
-//! rule is written.
+//! With [`Config::record_events`] every decision becomes an [`Event`] that names the rule and where
+//! the rule is written.
 #![no_std]
 
 extern crate alloc;

@@ -421,7 +421,8 @@ mod tests {
         assert_eq!(batch(5, 99 * size), 0);
     }
 
-    /// Nobody gets there honestly, but nobody must be able to make a server panic, or lose an entry.
+    /// Nobody gets there honestly, but nobody must be able to make a server panic, or lose an
+    /// entry.
     #[test]
     fn log_may_end_at_max_index() {
         let (before, last) = (u64::MAX - 1, LogIndex(u64::MAX));

@@ -8,9 +8,9 @@ use crate::words::{described_enum, ensure};
 
 /// The members of a cluster and what each of them is for.
 ///
-/// Outside of a change a majority of the voters decides (§5.2, §5.3). While a change is under way the
-/// membership is *joint*: then a majority of the new voters and a majority of the old ones decide
-/// together, and any set of changes is possible at once (§6).
+/// Outside of a change a majority of the voters decides (§5.2, §5.3). While a change is under way
+/// the membership is *joint*: then a majority of the new voters and a majority of the old ones
+/// decide together, and any set of changes is possible at once (§6).
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Membership {
     voters: Vec<NodeId>,
@@ -219,7 +219,8 @@ impl Membership {
         promoted
     }
 
-    /// Whether the voters that keep payloads are one short of a majority, and this witness is the one that completes it.
+    /// Whether the voters that keep payloads are one short of a majority, and this witness is the
+    /// one that completes it.
     pub(crate) fn is_decisive_witness(&self, witness: NodeId) -> bool {
         [&self.voters, &self.outgoing].into_iter().any(|half| {
             let is_witness = |voter: &&NodeId| self.is_witness(**voter);
@@ -455,7 +456,8 @@ mod tests {
         }
     }
 
-    /// With nobody there, nobody can win. A vote is lost exactly when silence could not change that.
+    /// With nobody there, nobody can win. A vote is lost exactly when silence could not change
+    /// that.
     #[test]
     fn empty_membership_has_no_quorum() {
         let nobody = Membership::default();

@@ -20,7 +20,8 @@ pub(crate) struct Progress {
     pub(crate) last_contact: Instant,
     /// It has all that the leader had at this moment.
     caught_up_at: Instant,
-    /// What the leader had at a later moment: when the follower has it, too, that is the moment up to which it kept up.
+    /// What the leader had at a later moment: when the follower has it, too, that is the moment up
+    /// to which it kept up.
     catch_up_target: (LogIndex, Instant),
     /// The latest round of heartbeats that the follower answered.
     pub(crate) acked_round: u64,
@@ -31,7 +32,8 @@ pub(crate) struct Progress {
     catch_up: CatchUp,
     /// Transfers of leadership to it that came to nothing.
     pub(crate) transfers_failed: u32,
-    /// A message was in flight at the last heartbeat, or is known to be lost, and nothing came back.
+    /// A message was in flight at the last heartbeat, or is known to be lost, and nothing came
+    /// back.
     no_response_since_heartbeat: bool,
 }
 
@@ -43,7 +45,8 @@ pub(crate) enum Mode {
         /// Whether an answer is awaited.
         awaiting: bool,
     },
-    /// A stream of AppendEntries, sent before the earlier ones are acknowledged (dissertation 10.2.2).
+    /// A stream of AppendEntries, sent before the earlier ones are acknowledged (dissertation
+    /// 10.2.2).
     Pipeline,
     /// The entries have left memory and were asked for.
     Fetching {
@@ -193,8 +196,8 @@ impl Progress {
         self.no_response_since_heartbeat = false;
     }
 
-    /// The follower's disk has lost what it acknowledged. There is no use in asking at once whether it has it again:
-    /// a heartbeat will tell it, as soon as that is committed.
+    /// The follower's disk has lost what it acknowledged. There is no use in asking at once whether
+    /// it has it again: a heartbeat will tell it, as soon as that is committed.
     pub(crate) fn pause_until_heartbeat(&mut self) {
         self.mode = Mode::Probe { awaiting: true };
     }
@@ -284,7 +287,8 @@ impl Progress {
         }
     }
 
-    /// Whether the follower was heard within `timeout`, and has what the leader had then, as far as it was looked at.
+    /// Whether the follower was heard within `timeout`, and has what the leader had then, as far as
+    /// it was looked at.
     pub(crate) fn is_up_to_date(&self, now: Instant, timeout: Duration) -> bool {
         self.was_heard(now, timeout) && now.saturating_since(self.caught_up_at) < timeout
     }

@@ -52,8 +52,8 @@ pub struct Raft {
     outbox: Vec<Outbound>,
     /// Committed entries that came back from the durable log.
     pub(crate) fetched_committed: Option<Entries>,
-    /// The entries of the latest durable write, and the last of them. They are mostly what is committed next, and
-    /// are handed out again instead of being shared once more.
+    /// The entries of the latest durable write, and the last of them. They are mostly what is
+    /// committed next, and are handed out again instead of being shared once more.
     pub(crate) last_persisted_batch: Option<(LogId, Entries)>,
     /// Whether committed entries are awaited from the durable log.
     pub(crate) fetch_in_flight: bool,
@@ -325,8 +325,8 @@ impl Raft {
     /// A message of another server has arrived.
     ///
     /// The caller vouches for `from`: it must be the server that sent the message. That server need
-    /// not be a member as far as this one knows: leaders and candidates of a membership that has not
-    /// arrived here yet are followed and voted for (§6).
+    /// not be a member as far as this one knows: leaders and candidates of a membership that has
+    /// not arrived here yet are followed and voted for (§6).
     ///
     /// `now` is taken after the message was: leases rest on it (see [`Instant`]).
     pub fn receive(&mut self, from: NodeId, message: Message, now: Instant) {
@@ -408,7 +408,8 @@ impl Raft {
         }
     }
 
-    /// Sends what is bounded already: by flow control, or because there is one of a kind in a drain.
+    /// Sends what is bounded already: by flow control, or because there is one of a kind in a
+    /// drain.
     #[inline(always)]
     pub(crate) fn send_bounded(&mut self, to: NodeId, message: impl FnOnce() -> Message) {
         // Made where it stays, a message is not written twice.
@@ -481,7 +482,8 @@ impl Raft {
             self.delivered_index = last.id.index;
             effects.committed.push(refetched);
         }
-        // An answer that is awaited comes first: it says where it continues, and is lost if it doesn't.
+        // An answer that is awaited comes first: it says where it continues, and is lost if it
+        // doesn't.
         if let Some((last, entries)) = &self.last_persisted_batch
             && last.index <= through
             && !self.fetch_in_flight

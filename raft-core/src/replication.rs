@@ -127,9 +127,10 @@ impl Raft {
         }
     }
 
-    /// Up to where witnesses may have the log. A witness cannot hand an entry on, and denies its vote to all who lack
-    /// it; so it must not have one that a majority can do without. And it only stands in for those who cannot keep up:
-    /// the others commit without it, so that what is committed is on as many disks as they are.
+    /// Up to where witnesses may have the log. A witness cannot hand an entry on, and denies its
+    /// vote to all who lack it; so it must not have one that a majority can do without. And it only
+    /// stands in for those who cannot keep up: the others commit without it, so that what is
+    /// committed is on as many disks as they are.
     fn witness_replication_limit(&self) -> LogIndex {
         const ALL: LogIndex = LogIndex(u64::MAX);
         let (membership, durable) = (self.membership(), self.log.durable());

@@ -47,10 +47,10 @@ impl RestoredState {
     ///
     /// `boot` must differ from that of every earlier start of this server that is still in
     /// somebody's memory. `membership` is the one that the cluster was founded with, the same on
-    /// all founders; a server that is to be added later starts with none
-    /// (`Membership::default()`) and learns it. `applied` is the last index that the durable state
-    /// machine has applied, which is 0 if it lives in memory; it is known to be committed.
-    /// `log_cache_bytes_max` is that of the [`Config`](crate::Config). See the [guide](crate::guide::disk).
+    /// all founders; a server that is to be added later starts with none (`Membership::default()`)
+    /// and learns it. `applied` is the last index that the durable state machine has applied, which
+    /// is 0 if it lives in memory; it is known to be committed. `log_cache_bytes_max` is that of
+    /// the [`Config`](crate::Config). See the [guide](crate::guide::disk).
     #[must_use]
     pub fn new(
         boot: u64,
@@ -83,9 +83,9 @@ impl RestoredState {
         self
     }
 
-    /// Adds what one [`Write`](crate::Write) said, in the order in which the writes were stored: for
-    /// a journal to which each write is appended as it is. Entries replace those that were added
-    /// before from the position of the first of them on.
+    /// Adds what one [`Write`](crate::Write) said, in the order in which the writes were stored:
+    /// for a journal to which each write is appended as it is. Entries replace those that were
+    /// added before from the position of the first of them on.
     ///
     /// A journal says itself where the log begins. So give
     /// [`with_snapshot`](Self::with_snapshot) the default as `log_start`, before the first write.

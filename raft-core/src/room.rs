@@ -1,5 +1,6 @@
-//! A disk without room. A write that finds none has not begun, so nothing is in doubt: it waits, and is done when there
-//! is room again. In the meantime this server promises nothing that would have to be written.
+//! A disk without room. A write that finds none has not begun, so nothing is in doubt: it waits,
+//! and is done when there is room again. In the meantime this server promises nothing that would
+//! have to be written.
 
 use crate::entry::Payload;
 use crate::event::Event;
@@ -9,13 +10,14 @@ use crate::raft::{Raft, RoleState};
 impl Raft {
     /// Tells whether the disk has no room for more. Saying it again changes nothing.
     ///
-    /// The caller keeps the writes that it has been handed, and those that follow, until there is room, and does them in
-    /// order. It must be certain that none of them has begun: a write that failed halfway is a
-    /// [failed storage](Self::storage_failed).
+    /// The caller keeps the writes that it has been handed, and those that follow, until there is
+    /// room, and does them in order. It must be certain that none of them has begun: a write that
+    /// failed halfway is a [failed storage](Self::storage_failed).
     ///
-    /// A leader takes no commands then, and serves reads. It appends an empty entry to find out whether the others have room:
-    /// if they commit it, it hands over to one of them, and otherwise it stays, because nobody else could be elected.
-    /// A follower does not stand, does not vote and acknowledges nothing.
+    /// A leader takes no commands then, and serves reads. It appends an empty entry to find out
+    /// whether the others have room: if they commit it, it hands over to one of them, and otherwise
+    /// it stays, because nobody else could be elected. A follower does not stand, does not vote and
+    /// acknowledges nothing.
     pub fn set_disk_full(&mut self, full: bool, now: Instant) {
         if self.start_input(now) || self.disk_is_full == full {
             return;
@@ -35,7 +37,8 @@ impl Raft {
         if !self.disk_is_full || self.commit_index <= self.log.durable() {
             return;
         }
-        // That a transfer is running already, or that no other server can lead, is not an error here.
+        // That a transfer is running already, or that no other server can lead, is not an error
+        // here.
         let _ = self.transfer_leadership(None, self.now);
     }
 }

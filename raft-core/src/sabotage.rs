@@ -1,8 +1,8 @@
 //! Rules that can be broken on purpose.
 //!
-//! The steps of the protocol that safety rests on are asked for by name where they are applied. Under
-//! the feature `sabotage` any of them can be switched off, to see what it protects; without the
-//! feature every answer is the constant `true`, and nothing of this is left in the program.
+//! The steps of the protocol that safety rests on are asked for by name where they are applied.
+//! Under the feature `sabotage` any of them can be switched off, to see what it protects; without
+//! the feature every answer is the constant `true`, and nothing of this is left in the program.
 
 use crate::config::Config;
 
@@ -87,7 +87,8 @@ rules! {
     StorageFaultIsFinal: "dissertation 3.8",
     /// A read is answered after a majority has confirmed the leader.
     ReadIsConfirmed: "dissertation 6.4",
-    /// An answer to a round of an earlier leadership confirms nothing, also if the same server leads again.
+    /// An answer to a round of an earlier leadership confirms nothing, also if the same server
+    /// leads again.
     EarlierRoundIsVoid: "our own",
     /// A read is confirmed by a round that began after it arrived.
     ReadRoundIsLater: "dissertation 6.4",

@@ -33,7 +33,8 @@ described_enum! {
             else "only a leader can hand over, and none is known: ask again later";
         /// The target leads already.
         AlreadyLeader => "that server leads already";
-        /// The target is no voter, or will be none after the change that is under way, or is a witness.
+        /// The target is no voter, or will be none after the change that is under way, or is a
+        /// witness.
         CannotLead(target: NodeId) => "{target} cannot lead: it is no voter, or a witness";
         /// No other voter can lead.
         NoTarget => "no other server can lead: add a voter first";
@@ -48,9 +49,9 @@ described_enum! {
 }
 
 impl Raft {
-    /// Transfers leadership to `target`, as soon as `target` has the whole log. Without a target the
-    /// leader chooses one: a voter that it heard recently, with which no more transfers failed than
-    /// with the others, and that has most of the log.
+    /// Transfers leadership to `target`, as soon as `target` has the whole log. Without a target
+    /// the leader chooses one: a voter that it heard recently, with which no more transfers failed
+    /// than with the others, and that has most of the log.
     ///
     /// Until then, and for no longer than `election_timeout_max`, the leader takes no commands. If
     /// the target does not lead by then, the leader goes on as before.

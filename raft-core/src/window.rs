@@ -117,7 +117,8 @@ impl LogCache {
         shared.chain(&self.open[before(&self.open, from)..])
     }
 
-    /// The entry at `from`, and those up to `through` that are in one piece with it, if they are ready to be handed on.
+    /// The entry at `from`, and those up to `through` that are in one piece with it, if they are
+    /// ready to be handed on.
     #[inline]
     pub(crate) fn segment(&self, from: LogIndex, through: LogIndex) -> Option<Entries> {
         let piece = self.sealed.get(self.position(from))?;

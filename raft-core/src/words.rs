@@ -1,8 +1,9 @@
 //! Decisions and errors in words.
 
-/// Makes enums of what can be told, in which each thing stands once: what it is, what it carries, in brackets where the
-/// rule behind it is written (a section of the Raft paper, "§…", or of the dissertation), and the words for it, which may
-/// depend on what it carries. Errors have their trait behind a colon.
+/// Makes enums of what can be told, in which each thing stands once: what it is, what it carries,
+/// in brackets where the rule behind it is written (a section of the Raft paper, "§…", or of the
+/// dissertation), and the words for it, which may depend on what it carries. Errors have their
+/// trait behind a colon.
 macro_rules! described_enum {
     ($($(#[$meta:meta])* pub enum $name:ident $(: $error:path)? {$(
         $(#[$doc:meta])*

@@ -1,4 +1,5 @@
-//! What a commit costs, in allocations, their bytes and messages: counts, which are the same on every machine.
+//! What a commit costs, in allocations, their bytes and messages: counts, which are the same on
+//! every machine.
 //!
 //! Times are measured by `cargo xtask bench core`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]

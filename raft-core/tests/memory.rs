@@ -1,4 +1,5 @@
-//! What a leader holds in memory stays within what its configuration says, whatever becomes of its followers.
+//! What a leader holds in memory stays within what its configuration says, whatever becomes of its
+//! followers.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::alloc::System;

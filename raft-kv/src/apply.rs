@@ -33,8 +33,8 @@ pub(crate) struct BatchApply<'a, R> {
     pub(crate) overlay: Overlay<'a, R>,
     pub(crate) state: StateRecord,
     pub(crate) capacity: Capacity,
-    /// How many keys may hang on a lease by the entry that is being applied; nothing says how many if it is of a version
-    /// that knew no bound.
+    /// How many keys may hang on a lease by the entry that is being applied; nothing says how many
+    /// if it is of a version that knew no bound.
     pub(crate) lease_keys_max: Option<u64>,
     /// The size of the answer to the entry that is being applied, in bytes; unbounded if it is of a
     /// version without that limit.

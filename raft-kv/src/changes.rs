@@ -1,7 +1,8 @@
 //! Following what happens to keys: what a watch is told.
 //!
-//! History stands in the store in the order of revisions, so whoever watches needs no state here but the revision that
-//! comes next. It can go on at any replica, from that revision on: all have the same history.
+//! History stands in the store in the order of revisions, so whoever watches needs no state here
+//! but the revision that comes next. It can go on at any replica, from that revision on: all have
+//! the same history.
 
 use alloc::vec::Vec;
 
@@ -42,15 +43,17 @@ impl ChangesRequest {
     }
 }
 
-/// Changes in the order in which they happened. All changes that one revision made to the range are together, in the order
-/// in which its command made them; a revision that did not touch the range is not there.
+/// Changes in the order in which they happened. All changes that one revision made to the range are
+/// together, in the order in which its command made them; a revision that did not touch the range
+/// is not there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Changes {
     /// The revisions that changed something in the range.
     pub revisions: Vec<RevisionChanges>,
     /// The first revision that was not looked at: where to go on. All before it is known.
     pub next_revision: i64,
-    /// The revision of the state machine. If `next_revision` is beyond it, there is no more for now.
+    /// The revision of the state machine. If `next_revision` is beyond it, there is no more for
+    /// now.
     pub revision: i64,
 }
 

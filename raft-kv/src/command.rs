@@ -229,10 +229,11 @@ pub enum Operand {
 /// Begins a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
-    /// A number that no other lease has, or 0 for one that is chosen when the grant is applied: the index of its entry
-    /// or, if that is taken, the next one that was never chosen.
+    /// A number that no other lease has, or 0 for one that is chosen when the grant is applied: the
+    /// index of its entry or, if that is taken, the next one that was never chosen.
     pub id: i64,
-    /// How many seconds the lease lives without being kept alive: 1 to [`LEASE_TTL_MAX`](crate::LEASE_TTL_MAX).
+    /// How many seconds the lease lives without being kept alive: 1 to
+    /// [`LEASE_TTL_MAX`](crate::LEASE_TTL_MAX).
     pub ttl: i64,
 }
 
@@ -253,8 +254,9 @@ impl Revoke {
     }
 }
 
-/// What a leader knew when it found that a lease has expired. The revocation is refused if it reaches the log in another
-/// term, in which somebody else keeps the time, or if the lease is another one of the same number.
+/// What a leader knew when it found that a lease has expired. The revocation is refused if it
+/// reaches the log in another term, in which somebody else keeps the time, or if the lease is
+/// another one of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Expiry {
     /// The term in which the lease expired by its leader's clock.

@@ -1,4 +1,5 @@
-//! Failures that are not outcomes: they stop the state machine or the call, and leave no trace in it.
+//! Failures that are not outcomes: they stop the state machine or the call, and leave no trace in
+//! it.
 
 /// The store failed, or holds what this crate did not write. A node that sees this stops.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

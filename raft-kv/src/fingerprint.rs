@@ -1,8 +1,8 @@
 //! A hash of the visible state that is kept up to date as the state changes.
 //!
-//! The digest is the sum, modulo 2^64, of a hash of each pair in history, in the sessions and in the leases. A sum
-//! does not depend on order, so a pair is added when it is written and subtracted when it goes, and
-//! the digest never needs a scan. The other tables follow from these.
+//! The digest is the sum, modulo 2^64, of a hash of each pair in history, in the sessions and in
+//! the leases. A sum does not depend on order, so a pair is added when it is written and subtracted
+//! when it goes, and the digest never needs a scan. The other tables follow from these.
 
 use crate::wire::StateRecord;
 

@@ -25,8 +25,8 @@ pub struct Kv<S> {
     state: StateRecord,
     /// Whether a commit failed, so that the store may hold more than `state` says.
     stopped: bool,
-    /// [`SESSIONS_MAX`], [`LEASES_MAX`], [`LEASE_KEYS_MAX`] and [`ANSWER_BYTES_MAX`], except in tests
-    /// of what happens beyond them.
+    /// [`SESSIONS_MAX`], [`LEASES_MAX`], [`LEASE_KEYS_MAX`] and [`ANSWER_BYTES_MAX`], except in
+    /// tests of what happens beyond them.
     capacity: Capacity,
 }
 
@@ -68,8 +68,8 @@ impl<S: Store> Kv<S> {
     }
 
     /// Applies committed entries in order, each seeing the effects of those before it, in one
-    /// commit. There is one outcome for each entry, in order. How many entries to take at once is up
-    /// to the caller; their effects are in memory until the commit.
+    /// commit. There is one outcome for each entry, in order. How many entries to take at once is
+    /// up to the caller; their effects are in memory until the commit.
     ///
     /// # Errors
     /// None of the entries is applied. After [`ApplyError::Fault`] the node must stop.

@@ -15,11 +15,11 @@
 //!
 //! There is no index in memory, so opening is instant and memory does not grow with the number of
 //! keys. In exchange a record is stored twice: the common reads (newest value of a key, newest
-//! values of a range) are then one lookup or one scan with no indirection, while history in revision
-//! order is one sequential scan, which is what following changes from a revision, hashing and
-//! compaction need. Both copies are the same bytes, encoded once. `versions` holds no values,
-//! so a read at an old revision steps over superseded versions cheaply, and fetches from
-//! `history` only what it returns.
+//! values of a range) are then one lookup or one scan with no indirection, while history in
+//! revision order is one sequential scan, which is what following changes from a revision, hashing
+//! and compaction need. Both copies are the same bytes, encoded once. `versions` holds no values,
+//! so a read at an old revision steps over superseded versions cheaply, and fetches from `history`
+//! only what it returns.
 //!
 //! Compaction up to a revision walks `history` from its beginning; for each change it finds the
 //! key's next version, and drops the change from both tables if that version is old enough too.

@@ -1,9 +1,10 @@
 //! Leases: a key that hangs on one goes when the lease does.
 //!
-//! What is replicated is which leases there are, how long each lives when nobody keeps it alive, and which keys hang on
-//! it; no clock. A lease ends when a [`Revoke`] is applied: all its keys go in one revision. Whether its time is over is
-//! found by the leader, whose [`Lessor`](crate::Lessor) has a clock, and put into the log like any other command,
-//! so that all replicas agree on when it ended, and on what was written before and after.
+//! What is replicated is which leases there are, how long each lives when nobody keeps it alive,
+//! and which keys hang on it; no clock. A lease ends when a [`Revoke`] is applied: all its keys go
+//! in one revision. Whether its time is over is found by the leader, whose
+//! [`Lessor`](crate::Lessor) has a clock, and put into the log like any other command, so that all
+//! replicas agree on when it ended, and on what was written before and after.
 
 use alloc::vec::Vec;
 use core::result::Result as Either;
@@ -25,12 +26,13 @@ use crate::wire::LeaseRecord;
 /// The longest life of a lease in seconds, which is etcd's: about 285 years.
 pub const LEASE_TTL_MAX: i64 = 9_000_000_000;
 
-/// The number of leases that there may be. The same on every replica, so not configurable; it bounds the memory of a
-/// [`Lessor`](crate::Lessor).
+/// The number of leases that there may be. The same on every replica, so not configurable; it
+/// bounds the memory of a [`Lessor`](crate::Lessor).
 pub const LEASES_MAX: u64 = 100_000;
 
-/// The number of keys that may hang on a lease. The same on every replica, so not configurable; it bounds the entry in which
-/// the lease ends, since all its keys go in one revision. A put after which more would hang is refused with
+/// The number of keys that may hang on a lease. The same on every replica, so not configurable; it
+/// bounds the entry in which the lease ends, since all its keys go in one revision. A put after
+/// which more would hang is refused with
 /// [`Rejection::TooManyKeys`]: more keys need more leases.
 ///
 /// What replicas before this bound put on a lease hangs there still.
@@ -88,8 +90,8 @@ impl<R: ReadStore> BatchApply<'_, R> {
         Ok(Ok(GrantResult { lease }))
     }
 
-    /// A number for a lease that was never chosen before: whoever still holds on to an earlier lease must not keep this
-    /// one alive.
+    /// A number for a lease that was never chosen before: whoever still holds on to an earlier
+    /// lease must not keep this one alive.
     fn allocate_id(&mut self, index: u64) -> Result<i64, R> {
         let absurd = || StoreFault::Damaged("the number of a lease is absurd");
         let after = |id: i64| id.checked_add(1).ok_or_else(absurd);
@@ -104,8 +106,9 @@ impl<R: ReadStore> BatchApply<'_, R> {
 }
 
 impl<R: ReadStore> RevisionWriter<'_, '_, R> {
-    /// Why a request must not do these puts and delete these ranges: a lease is not there, or more keys would hang on it than
-    /// may. It is a matter of what they come to, not of their order: all make one revision.
+    /// Why a request must not do these puts and delete these ranges: a lease is not there, or more
+    /// keys would hang on it than may. It is a matter of what they come to, not of their order: all
+    /// make one revision.
     pub(crate) fn refuses_puts(
         &mut self,
         puts: &[&Put],
@@ -149,8 +152,8 @@ impl<R: ReadStore> RevisionWriter<'_, '_, R> {
         Ok(keys)
     }
 
-    /// How many of the keys that hang on a lease are put again, wherever they hang then, or deleted. No request puts a key
-    /// twice, or puts and deletes it.
+    /// How many of the keys that hang on a lease are put again, wherever they hang then, or
+    /// deleted. No request puts a key twice, or puts and deletes it.
     fn detached_keys(&self, id: i64, puts: &[&Put], deletes: &[&KeyRange]) -> Result<u64, R> {
         let overlay = &self.transition.overlay;
         let mut taken = 0;
@@ -232,8 +235,8 @@ impl Lease {
         LeaseRecord { ttl: self.ttl, granted_at: self.granted_at, keys }.encode_to_vec().into()
     }
 
-    /// Its part in the digest: without its number of keys, which follows from history, and which not every replica has
-    /// counted.
+    /// Its part in the digest: without its number of keys, which follows from history, and which
+    /// not every replica has counted.
     pub(crate) fn fingerprint(&self) -> u64 {
         fingerprint::pair_fingerprint(&layout::lease_key(self.id), &self.record(None))
     }

@@ -13,8 +13,8 @@ use crate::view::View;
 
 /// Decides when leases are over: a value that a leader has for one term, and nobody else.
 ///
-/// Every `now` is a reading of the same monotonic clock, from whatever origin. What is decided here takes effect when it
-/// has gone through the log.
+/// Every `now` is a reading of the same monotonic clock, from whatever origin. What is decided here
+/// takes effect when it has gone through the log.
 ///
 /// The lessor's time never goes back: a reading that is earlier than a previous one counts as the
 /// previous one. Without this, a reading that another thread took earlier could revive a lease that
@@ -22,10 +22,11 @@ use crate::view::View;
 ///
 /// # What a client is promised
 ///
-/// A lease lives for its time to live, by the leader's clock, since the client first sent the request to grant it or the
-/// latest request to keep it alive that was answered. It may live longer, as after a change of leaders, and never
-/// shorter: while leaders change more often than that, it never ends. A client that counts from the *answer* counts too much. Clocks that are wrong by a share are wrong about leases by
-/// the same share.
+/// A lease lives for its time to live, by the leader's clock, since the client first sent the
+/// request to grant it or the latest request to keep it alive that was answered. It may live
+/// longer, as after a change of leaders, and never shorter: while leaders change more often than
+/// that, it never ends. A client that counts from the *answer* counts too much. Clocks that are
+/// wrong by a share are wrong about leases by the same share.
 ///
 /// # The order of calls
 ///
@@ -33,25 +34,27 @@ use crate::view::View;
 ///    Every lease has all of its time again. A second lessor in the same term could renew a lease
 ///    whose revocation the first one proposed.
 /// 2. Each outcome after that view goes to [`observe`](Self::observe), in order.
-/// 3. At [`deadline`](Self::deadline): propose what [`expired`](Self::expired) returns, in this term.
-/// 4. On stepping down, or when the term changes: drop it. A revocation that is still on its way to the log then is
-///    refused by the state machine, since it names its term.
+/// 3. At [`deadline`](Self::deadline): propose what [`expired`](Self::expired) returns, in this
+///    term.
+/// 4. On stepping down, or when the term changes: drop it. A revocation that is still on its way to
+///    the log then is refused by the state machine, since it names its term.
 ///
 /// # Keeping a lease alive
 ///
-/// A leader that has been replaced without knowing it must not answer: the next one may have ended the lease
-/// already. So when a request to keep a lease alive arrives,
+/// A leader that has been replaced without knowing it must not answer: the next one may have ended
+/// the lease already. So when a request to keep a lease alive arrives,
 ///
 /// 1. begin a linearizable read (a quorum round, or the leader's own lease) *after* it arrived;
 /// 2. when that is confirmed, wait until everything up to its read index is applied and observed;
 /// 3. then [`renew`](Self::renew), if this is still the same term, and answer.
 ///
-/// That is safe. A majority still followed this leader after the request had arrived, so whoever leads next was elected later
-/// than that, and gives the lease all of its time from then on. No earlier leader can have ended it: what it put into the log
-/// that still counts is before the read index, so it would have been observed. And this leader has not: `renew` refuses a
-/// lease whose time is over, and `expired` returns no other. In another order it is not safe: a round that began
-/// before the request arrived says nothing of the time since, in which the next leader may have been elected and may have
-/// ended the lease.
+/// That is safe. A majority still followed this leader after the request had arrived, so whoever
+/// leads next was elected later than that, and gives the lease all of its time from then on. No
+/// earlier leader can have ended it: what it put into the log that still counts is before the read
+/// index, so it would have been observed. And this leader has not: `renew` refuses a lease whose
+/// time is over, and `expired` returns no other. In another order it is not safe: a round that
+/// began before the request arrived says nothing of the time since, in which the next leader may
+/// have been elected and may have ended the lease.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lessor {
     term: u64,
@@ -92,8 +95,9 @@ pub enum RenewError {
 }
 
 impl Lessor {
-    /// Begins to keep the time of all leases, each with all of its time. A revocation that has had no effect for
-    /// `retry_after` is asked for again: the time in which a proposal is usually applied, times a few.
+    /// Begins to keep the time of all leases, each with all of its time. A revocation that has had
+    /// no effect for `retry_after` is asked for again: the time in which a proposal is usually
+    /// applied, times a few.
     ///
     /// # Errors
     /// The store failed or is damaged.
@@ -175,8 +179,8 @@ impl Lessor {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Leases whose time is over, at most so many: what the leader is to propose, in this term. Each is returned once, and
-    /// again when it is still there after a while.
+    /// Leases whose time is over, at most so many: what the leader is to propose, in this term.
+    /// Each is returned once, and again when it is still there after a while.
     pub fn expired(&mut self, now: Duration, max: usize) -> Vec<Revoke> {
         self.advance(now);
         let due = self.due.iter().take_while(|(due, _)| *due <= self.now);

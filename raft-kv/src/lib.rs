@@ -2,35 +2,37 @@
 //!
 //! # The law
 //!
-//! - **Deterministic.** The state is a function of the entries applied, and nothing else: no clock, no
-//!   randomness, no configuration, no I/O but the store's. Replicas that applied the same entries
-//!   have the same [fingerprint](View::fingerprint), and their entries had the same [`Outcome`]s.
+//! - **Deterministic.** The state is a function of the entries applied, and nothing else: no clock,
+//!   no randomness, no configuration, no I/O but the store's. Replicas that applied the same
+//!   entries have the same [fingerprint](View::fingerprint), and their entries had the same
+//!   [`Outcome`]s.
 //! - **Applied once.** Entries are applied in index order without gaps. The applied index is
-//!   written in the same atomic batch as the effects, so after a crash the state machine knows exactly
-//!   which entries it has: the log goes on after [`Kv::applied`]. An entry offered again is a typed
-//!   error, never applied twice.
+//!   written in the same atomic batch as the effects, so after a crash the state machine knows
+//!   exactly which entries it has: the log goes on after [`Kv::applied`]. An entry offered again is
+//!   a typed error, never applied twice.
 //! - **Carried out once.** A [`Command`] with a [`Session`] is carried out once, even if a client's
 //!   retries put it into the log several times.
-//! - **etcd's data model.** An empty state machine is at revision 1. Each command that changes something
-//!   adds one revision, however many keys it touches. Every key knows the revision of its
+//! - **etcd's data model.** An empty state machine is at revision 1. Each command that changes
+//!   something adds one revision, however many keys it touches. Every key knows the revision of its
 //!   creation and of its last change, and its version. Reads at older revisions see what was there.
-//! - **A lease ends in the log.** A key may hang on a lease. When its [`Revoke`] is applied, all its
-//!   keys go in one revision, on every replica at the same place. That its time is over is found by the
-//!   leader, whose [`Lessor`] is the only thing here that is told the time. No more than [`LEASE_KEYS_MAX`] keys
-//!   hang on a lease, so the entry that ends it is bounded.
-//! - **History can be followed.** What watches a range of keys is told every change once, in the order of
-//!   revisions, and can go on at any replica: [`View::changes`].
-//! - **Nothing in the log can break it.** A malformed command is refused by every replica alike, with an
-//!   outcome, and the applied index advances. Only two things stop it: a store that fails, and a
-//!   command from a later version, which it cannot carry out as others do. Both are typed errors.
+//! - **A lease ends in the log.** A key may hang on a lease. When its [`Revoke`] is applied, all
+//!   its keys go in one revision, on every replica at the same place. That its time is over is
+//!   found by the leader, whose [`Lessor`] is the only thing here that is told the time. No more
+//!   than [`LEASE_KEYS_MAX`] keys hang on a lease, so the entry that ends it is bounded.
+//! - **History can be followed.** What watches a range of keys is told every change once, in the
+//!   order of revisions, and can go on at any replica: [`View::changes`].
+//! - **Nothing in the log can break it.** A malformed command is refused by every replica alike,
+//!   with an outcome, and the applied index advances. Only two things stop it: a store that fails,
+//!   and a command from a later version, which it cannot carry out as others do. Both are typed
+//!   errors.
 //!
 //! # The order of calls
 //!
 //! The proposer builds a [`Command`], calls [`Command::validate`], and proposes what
-//! [`Command::encode`] returns. When the entry is committed, every node hands it to [`Kv::apply`] or,
-//! with others, to [`Kv::apply_batch`]; the proposer answers its client with the [`Outcome`]. Reads go to
-//! [`Kv::get`] and [`Kv::range`], or on another thread to a [`View`] of a snapshot of the store;
-//! whether a read is linearizable is the business of whoever calls it.
+//! [`Command::encode`] returns. When the entry is committed, every node hands it to [`Kv::apply`]
+//! or, with others, to [`Kv::apply_batch`]; the proposer answers its client with the [`Outcome`].
+//! Reads go to [`Kv::get`] and [`Kv::range`], or on another thread to a [`View`] of a snapshot of
+//! the store; whether a read is linearizable is the business of whoever calls it.
 //!
 //! ```
 //! use raft_kv::{Command, Entry, Kv, Limits, MemoryStore, Outcome, Put, Txn};

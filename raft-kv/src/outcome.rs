@@ -25,11 +25,12 @@ pub enum Outcome {
         /// The session's latest sequence.
         latest: u64,
     },
-    /// The session may have been forgotten, so the command may already have been carried out; it did
-    /// nothing now. A client that has never sent this command makes up a new identifier and tries
-    /// again with this `since`; one that has must take the earlier attempt's fate as unknown.
+    /// The session may have been forgotten, so the command may already have been carried out; it
+    /// did nothing now. A client that has never sent this command makes up a new identifier and
+    /// tries again with this `since`; one that has must take the earlier attempt's fate as unknown.
     SessionUnknown {
-        /// The value for [`Session::since`](crate::Session::since) that a new session needs at least.
+        /// The value for [`Session::since`](crate::Session::since) that a new session needs at
+        /// least.
         since: u64,
     },
     /// The command was refused and changed nothing.
@@ -75,8 +76,8 @@ pub enum Rejection {
         /// How many there may be.
         max: u64,
     },
-    /// More than [`LEASE_KEYS_MAX`](crate::LEASE_KEYS_MAX) keys would hang on the lease. Be granted another one, and hang
-    /// the next keys on that.
+    /// More than [`LEASE_KEYS_MAX`](crate::LEASE_KEYS_MAX) keys would hang on the lease. Be granted
+    /// another one, and hang the next keys on that.
     #[error("no more than {max} keys may hang on lease {lease}: be granted another one for more")]
     TooManyKeys {
         /// The lease.
@@ -84,7 +85,8 @@ pub enum Rejection {
         /// How many keys may hang on it.
         max: u64,
     },
-    /// The pairs that the request returns are more than [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX).
+    /// The pairs that the request returns are more than
+    /// [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX).
     #[error("the answer is too large: more than {max} bytes; read fewer keys at once")]
     AnswerTooLarge {
         /// The limit in bytes.

@@ -15,7 +15,8 @@ use crate::store::{Batch, Order, ReadStore, Write};
 pub(crate) struct Overlay<'a, R> {
     base: &'a R,
     batch: Batch,
-    /// The pending writes that were replaced since the savepoint, oldest first; `None` without a savepoint.
+    /// The pending writes that were replaced since the savepoint, oldest first; `None` without a
+    /// savepoint.
     replaced: Option<Vec<(Bytes, Option<Write>)>>,
 }
 

@@ -4,15 +4,15 @@
 //! session opens with its first command; it needs no registration of its own.
 //!
 //! Memory is bounded: at most [`SESSIONS_MAX`] sessions, each with an outcome of at most
-//! [`SESSION_OUTCOME_BYTES_MAX`]. When there are too many, the one whose last use lies
-//! furthest back in the log is forgotten. The dissertation's danger is then a retry from a forgotten
+//! [`SESSION_OUTCOME_BYTES_MAX`]. When there are too many, the one whose last use lies furthest
+//! back in the log is forgotten. The dissertation's danger is then a retry from a forgotten
 //! session: taken for a new session, it would be carried out twice. Its answer is a registration
 //! entry per session. Ours costs no entry: a command says which log index was already applied when
 //! the client made up its identifier (`since`), and the state machine remembers the horizon, the
 //! greatest last use of any session it has forgotten. A session's uses all come after its `since`.
-//! So if a session that is not recorded has `since >= horizon`, it cannot be among the forgotten, and is
-//! new; otherwise it may have been, and the command is refused with a typed outcome.
-//! Every replica decides the same, because limits and horizon are part of the replicated state.
+//! So if a session that is not recorded has `since >= horizon`, it cannot be among the forgotten,
+//! and is new; otherwise it may have been, and the command is refused with a typed outcome. Every
+//! replica decides the same, because limits and horizon are part of the replicated state.
 
 use bytes::Bytes;
 use prost::Message;

@@ -1,4 +1,5 @@
-//! What the state machine needs from storage: an ordered map from bytes to bytes, with atomic batches.
+//! What the state machine needs from storage: an ordered map from bytes to bytes, with atomic
+//! batches.
 
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map;
@@ -36,10 +37,10 @@ pub trait ReadStore {
 
 /// An ordered byte store that can apply a batch atomically.
 pub trait Store: ReadStore {
-    /// Applies all writes of `batch` or none of them, also across a crash. Batches become durable in
-    /// the order in which they were committed. Whether this call already waits for the disk is the
-    /// implementor's choice: the applied index travels inside the batch, so a batch that a crash
-    /// loses is rebuilt from the log.
+    /// Applies all writes of `batch` or none of them, also across a crash. Batches become durable
+    /// in the order in which they were committed. Whether this call already waits for the disk is
+    /// the implementor's choice: the applied index travels inside the batch, so a batch that a
+    /// crash loses is rebuilt from the log.
     ///
     /// # Errors
     /// After an error the state on disk is unknown; [`Kv`](crate::Kv) then refuses further entries

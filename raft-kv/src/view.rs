@@ -82,10 +82,10 @@ impl<R: ReadStore> View<R> {
         EntryId { index: self.state.applied_index, term: self.state.applied_term }
     }
 
-    /// A hash of everything that clients can observe: all changes ever made, all sessions and all leases. Two
-    /// replicas that have applied the same entries have the same fingerprint, on every platform. It
-    /// is kept up to date as entries are applied and costs nothing to ask for. It is a checksum
-    /// against divergence, not against an adversary.
+    /// A hash of everything that clients can observe: all changes ever made, all sessions and all
+    /// leases. Two replicas that have applied the same entries have the same fingerprint, on every
+    /// platform. It is kept up to date as entries are applied and costs nothing to ask for. It is a
+    /// checksum against divergence, not against an adversary.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         fingerprint::state_fingerprint(&self.state)
@@ -143,11 +143,12 @@ impl<R: ReadStore> View<R> {
         lease::keys_of(&self.store, id, limit)
     }
 
-    /// The changes of a range of keys from a revision on, in order: what whoever watches these keys has to be told next. See
-    /// [`Changes`].
+    /// The changes of a range of keys from a revision on, in order: what whoever watches these keys
+    /// has to be told next. See [`Changes`].
     ///
     /// # Errors
-    /// The revision is below 1, or beyond the one after the latest; a key is impossibly long; or the store failed.
+    /// The revision is below 1, or beyond the one after the latest; a key is impossibly long; or
+    /// the store failed.
     pub fn changes(&self, request: &ChangesRequest) -> Result<Changes, ReadError<R::Error>> {
         let KeyRange { start, end } = &request.keys;
         check_length(start)?;
@@ -162,9 +163,9 @@ impl<R: ReadStore> View<R> {
         Ok(changes::changes(&self.store, request, current)?)
     }
 
-    /// Reads the whole store and checks that its tables agree with each other, with the counters and
-    /// with the fingerprint. Takes as long as the store is large: for tests, for the simulator, and for a
-    /// node that has reason to doubt its disk.
+    /// Reads the whole store and checks that its tables agree with each other, with the counters
+    /// and with the fingerprint. Takes as long as the store is large: for tests, for the simulator,
+    /// and for a node that has reason to doubt its disk.
     ///
     /// # Errors
     /// [`StoreFault::Damaged`] with the first contradiction found, or the store's own error.

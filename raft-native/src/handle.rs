@@ -229,8 +229,8 @@ impl Handle {
             once.session = Some(lent.session());
             let outcome = self.send_until_answered(once, deadline).await;
             match outcome {
-                // Only so many sessions are remembered, and this one has rested for too long. What came under it was
-                // refused, and is sent again under a new one.
+                // Only so many sessions are remembered, and this one has rested for too long. What
+                // came under it was refused, and is sent again under a new one.
                 Ok(Outcome::SessionUnknown { since }) => {
                     lent.discard();
                     let mut applied = self.inner.applied.clone();
@@ -246,7 +246,8 @@ impl Handle {
         }
     }
 
-    /// Sends a command to whoever leads, again if its session allows that, until there is an answer.
+    /// Sends a command to whoever leads, again if its session allows that, until there is an
+    /// answer.
     async fn send_until_answered(
         &self,
         command: Command,

@@ -2,18 +2,21 @@
 //!
 //! # The law
 //!
-//! - **One loop owns the server** (`consensus`): no locks. It takes what waits, steps the core, and hands the
-//!   effects to the disk (`writer`), the peers (`peer`) and the state machine (`applier`), which work in parallel.
-//! - **Nothing is promised before it is durable.** The core enforces it; the loop has nothing to send too early.
+//! - **One loop owns the server** (`consensus`): no locks. It takes what waits, steps the core, and
+//!   hands the effects to the disk (`writer`), the peers (`peer`) and the state machine
+//!   (`applier`), which work in parallel.
+//! - **Nothing is promised before it is durable.** The core enforces it; the loop has nothing to
+//!   send too early.
 //! - **A storage fault ends the node.** It says so, answers nothing any more, and exits.
-//! - **Every queue is bounded, or fed by something bounded**, and each says what happens when it is full.
-//! - **Any node takes any request** (`Handle`): it forwards writes to the leader, and asks it how far a read must see.
-//!   An error says whether the request certainly was not carried out.
+//! - **Every queue is bounded, or fed by something bounded**, and each says what happens when it is
+//!   full.
+//! - **Any node takes any request** (`Handle`): it forwards writes to the leader, and asks it how
+//!   far a read must see. An error says whether the request certainly was not carried out.
 //!
 //! # A tour
 //!
-//! [`Node::start`] reads the data directory (`storage`), makes an identity from the cluster's secret (`identity`) and
-//! starts everything. [`Handle`] is what the client interfaces are made of.
+//! [`Node::start`] reads the data directory (`storage`), makes an identity from the cluster's
+//! secret (`identity`) and starts everything. [`Handle`] is what the client interfaces are made of.
 
 mod address;
 mod api;

@@ -44,8 +44,8 @@ pub enum Action {
         /// Which node.
         node: u64,
     },
-    /// The node loses its disk, and starts at once with an empty one, under the same name: it knows of no vote and of
-    /// no entry.
+    /// The node loses its disk, and starts at once with an empty one, under the same name: it knows
+    /// of no vote and of no entry.
     WipeDisk {
         /// Which node.
         node: u64,
@@ -64,8 +64,8 @@ pub enum Action {
         /// How many entries come after it on that disk.
         back: u64,
     },
-    /// The first entry of the node's next write lands in a wrong place, over an earlier one, and the disk says that all
-    /// went well.
+    /// The first entry of the node's next write lands in a wrong place, over an earlier one, and
+    /// the disk says that all went well.
     MisdirectWrite {
         /// Which node.
         node: u64,

@@ -2,7 +2,8 @@
 
 use raft_core::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason, VoteRefusal};
 
-/// The branches that faults alone can lead to. A campaign that never takes one of them does not test it.
+/// The branches that faults alone can lead to. A campaign that never takes one of them does not
+/// test it.
 pub const COVERAGE_POINTS: [&str; 43] = [
     "pre-candidate",
     "candidate",

@@ -72,7 +72,8 @@ pub struct WorldConfig {
     /// How long a write takes until it is durable.
     #[serde(alias = "sync")]
     pub sync_latency: DurationRange,
-    /// Whether writes to a disk complete in any order. A crash leaves those before which none is missing.
+    /// Whether writes to a disk complete in any order. A crash leaves those before which none is
+    /// missing.
     #[serde(alias = "sync_reorder")]
     pub reorder_syncs: bool,
     /// Clients that send requests by themselves.
@@ -110,7 +111,8 @@ pub struct WorldConfig {
 pub enum WorldError {
     /// `nodes` must be at least one and at most [`NODES_MAX`].
     Nodes(u64),
-    /// The founders must be some of the nodes, and the witnesses must be few enough of the founders.
+    /// The founders must be some of the nodes, and the witnesses must be few enough of the
+    /// founders.
     Founders,
     /// There are more logs than nodes, or the terms of one fall, or are zero.
     Logs,

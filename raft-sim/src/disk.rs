@@ -1,7 +1,7 @@
 //! A disk that forgets what was not synced, and now and then what was.
 //!
-//! It has what a real node's disk has to notice that: a checksum with each entry, which covers its place, too, and a mark
-//! beside the log that says how far the log had come.
+//! It has what a real node's disk has to notice that: a checksum with each entry, which covers its
+//! place, too, and a mark beside the log that says how far the log had come.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -51,8 +51,8 @@ struct Unsynced {
 }
 
 impl Disk {
-    /// A disk with a log whose entries have these terms, and with the latest term that its server knows of. Entries
-    /// of the same place and term are the same on all disks.
+    /// A disk with a log whose entries have these terms, and with the latest term that its server
+    /// knows of. Entries of the same place and term are the same on all disks.
     pub(crate) fn with_log(terms: &[u64], term: u64) -> Self {
         let entry = |(index, term): (u64, &u64)| {
             let put = Put::new(format!("entry {index}"), format!("term {term}"));
@@ -69,7 +69,8 @@ impl Disk {
         }
     }
 
-    /// Takes a write; it survives a crash for certain once it is synced. Returns false if it has to wait for room.
+    /// Takes a write; it survives a crash for certain once it is synced. Returns false if it has to
+    /// wait for room.
     pub(crate) fn write(&mut self, number: u64, write: Write) -> bool {
         let (hard_state, entries) = (write.hard_state(), write.entries().to_vec());
         self.unsynced.push_back(Unsynced {
@@ -91,7 +92,8 @@ impl Disk {
         std::mem::take(&mut self.held)
     }
 
-    /// A write is done: returns the token that says so. It is durable when all writes before it are.
+    /// A write is done: returns the token that says so. It is durable when all writes before it
+    /// are.
     pub(crate) fn sync(&mut self, number: u64) -> Option<Durable> {
         let done = self
             .unsynced
@@ -156,8 +158,9 @@ impl Disk {
         self.lost || self.damaged.first().is_some_and(acknowledged)
     }
 
-    /// Looks at everything, as a node does that starts. Damage before the mark may hit what was acknowledged: the node
-    /// must not start. Behind the mark nothing was, and the log is cut off there. Returns the first entry that was cut.
+    /// Looks at everything, as a node does that starts. Damage before the mark may hit what was
+    /// acknowledged: the node must not start. Behind the mark nothing was, and the log is cut off
+    /// there. Returns the first entry that was cut.
     pub(crate) fn recover(&mut self) -> Result<Option<LogIndex>, String> {
         if self.lost {
             return Err("its disk is gone, and with it what it had promised".into());
@@ -314,7 +317,8 @@ mod tests {
         assert_eq!(disk.recover(), Ok(None), "it is gone");
     }
 
-    /// A write that replaces the end of the log lowers the mark, whether or not the crash spares it.
+    /// A write that replaces the end of the log lowers the mark, whether or not the crash spares
+    /// it.
     #[test]
     fn high_water_mark_never_exceeds_durable() {
         let mut disk = disk_with(5);

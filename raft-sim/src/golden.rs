@@ -19,8 +19,8 @@ pub fn golden_run() -> u64 {
     Campaign::new(2014).run().trace_hash
 }
 
-/// Runs a campaign of these seeds, and returns a hash of all traces and of the hash of those before, which is 0 if
-/// there are none.
+/// Runs a campaign of these seeds, and returns a hash of all traces and of the hash of those
+/// before, which is 0 if there are none.
 #[must_use]
 pub fn hash_of_seeds(before: u64, seeds: Range<u64>) -> u64 {
     let mut hash = TraceHash::new();

@@ -1,9 +1,11 @@
-//! Clients that hold leases, as programs hold locks: they are granted one, hang keys on it, keep it alive, and end it, or stop
-//! caring for it and leave that to the servers. Some want a lease of a certain number; some keep another's lease alive, or end
-//! it; they delete each other's keys, or take them off their leases.
+//! Clients that hold leases, as programs hold locks: they are granted one, hang keys on it, keep it
+//! alive, and end it, or stop caring for it and leave that to the servers. Some want a lease of a
+//! certain number; some keep another's lease alive, or end it; they delete each other's keys, or
+//! take them off their leases.
 //!
-//! Each does one thing at a time and asks again when it is not answered. What they ask for travels like the questions of
-//! other clients. Whether their leases live as long as promised is judged by `promises`.
+//! Each does one thing at a time and asks again when it is not answered. What they ask for travels
+//! like the questions of other clients. Whether their leases live as long as promised is judged by
+//! `promises`.
 
 use std::collections::BTreeMap;
 
@@ -135,7 +137,8 @@ impl LeaseWorkload {
             };
             return Some(LeaseOp::Grant { id, ttl });
         };
-        // Some write much; others do little but keep their leases alive, and so don't notice that nothing is written.
+        // Some write much; others do little but keep their leases alive, and so don't notice that
+        // nothing is written.
         let writes = if holder.is_multiple_of(2) { 50 } else { 12 };
         let drawn = random.below(100);
         if drawn < writes {
@@ -264,7 +267,8 @@ impl World {
         self.redirect(node, asked, leader);
     }
 
-    /// A lease is kept alive by the leader alone, and only after a read that begins now has confirmed that it leads.
+    /// A lease is kept alive by the leader alone, and only after a read that begins now has
+    /// confirmed that it leads.
     fn handle_keep_alive(&mut self, node: u64, asked: RequestId, lease: i64) {
         let keeping = self.keeping(lease);
         let mode = match self.config.lease_drift_ppm {
@@ -353,8 +357,8 @@ impl World {
         self.schedule_next_lease_op(number);
     }
 
-    /// Now and then a leader's wish to end a lease is on its way for longer, as one that is handed on may be: it arrives
-    /// when it has been fulfilled, or when it must not be any more.
+    /// Now and then a leader's wish to end a lease is on its way for longer, as one that is handed
+    /// on may be: it arrives when it has been fulfilled, or when it must not be any more.
     pub(crate) fn delay_revoke(&mut self, revoke: Revoke) {
         let holders = &mut self.holders;
         if !holders.random.chance_per_mille(LATE_PER_MILLE) {

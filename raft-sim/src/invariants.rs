@@ -43,12 +43,14 @@ pub enum Invariant {
     Progress,
     /// A server comes to rest after each event.
     Quiescence,
-    /// Whoever watches keys is told of every change once, in the order of revisions, at whatever servers.
+    /// Whoever watches keys is told of every change once, in the order of revisions, at whatever
+    /// servers.
     WatchOrder,
     /// A lease does not expire before its time has passed since it was granted or kept alive.
     #[serde(alias = "lease-life")]
     LeaseNotExpiredEarly,
-    /// When a lease ends, all keys that hang on it go in one revision; none hangs on a lease that is gone, and not too many on one.
+    /// When a lease ends, all keys that hang on it go in one revision; none hangs on a lease that
+    /// is gone, and not too many on one.
     #[serde(alias = "lease-keys")]
     LeaseKeysDeletedWithLease,
 }

@@ -1,8 +1,8 @@
-//! What the committed commands come to, reckoned beside the servers: every change of every key, and which keys hang on
-//! which lease. Watchers and leases are judged by it.
+//! What the committed commands come to, reckoned beside the servers: every change of every key, and
+//! which keys hang on which lease. Watchers and leases are judged by it.
 //!
-//! It is kept from the commands and their outcomes alone, by whoever applies an entry first; nothing is read from a
-//! server's state machine but what is to be judged.
+//! It is kept from the commands and their outcomes alone, by whoever applies an entry first;
+//! nothing is read from a server's state machine but what is to be judged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,8 @@ pub(crate) struct Applied<'a> {
     pub(crate) outcome: &'a Outcome,
     /// The revision of the state machine after it.
     pub(crate) revision: i64,
-    /// Whether an earlier entry had the same command of the same session: it is answered, and nothing is done.
+    /// Whether an earlier entry had the same command of the same session: it is answered, and
+    /// nothing is done.
     pub(crate) is_repeated: bool,
 }
 
@@ -83,7 +84,8 @@ impl Auditor {
         self.history.len() as i64 + FIRST_REVISION - 1
     }
 
-    /// An entry was applied for the first time. `told` answers what the state machine says that it changed.
+    /// An entry was applied for the first time. `told` answers what the state machine says that it
+    /// changed.
     pub(crate) fn apply(
         &mut self,
         applied: Applied,
@@ -159,8 +161,8 @@ impl Auditor {
         held.into_values().flatten().cloned().collect()
     }
 
-    /// A lease begins: there was none of this number, and one that the state machine chose was never chosen before.
-    /// Whoever holds on to an earlier lease would keep this one alive.
+    /// A lease begins: there was none of this number, and one that the state machine chose was
+    /// never chosen before. Whoever holds on to an earlier lease would keep this one alive.
     fn begin(&mut self, index: u64, grant: &Grant, lease: Lease) -> Checked<LeaseChange> {
         let is_new = match grant.id {
             0 => lease.id > self.chosen,
@@ -178,7 +180,8 @@ impl Auditor {
         Ok(LeaseChange::Began(lease))
     }
 
-    /// A lease ends: it was there, and whoever found that its time was over led then, and meant no other lease.
+    /// A lease ends: it was there, and whoever found that its time was over led then, and meant no
+    /// other lease.
     fn end(&mut self, term: u64, revoke: &Revoke, lease: Lease) -> Checked<()> {
         let was_there = revoke.id == lease.id && self.leases.remove(&lease.id) == Some(lease);
         let is_meant =
@@ -258,7 +261,8 @@ impl Auditor {
         Ok(())
     }
 
-    /// A lease has ended: all its keys must have gone, and nothing else, and in one revision. How many they were.
+    /// A lease has ended: all its keys must have gone, and nothing else, and in one revision. How
+    /// many they were.
     fn remove_lease_keys(
         &mut self,
         lease: Lease,
@@ -307,7 +311,8 @@ impl Auditor {
         Ok(())
     }
 
-    /// Whoever watches these keys from `from` on was told of this: it must be all that there was, revision by revision.
+    /// Whoever watches these keys from `from` on was told of this: it must be all that there was,
+    /// revision by revision.
     pub(crate) fn check_watch(
         &self,
         keys: &KeyRange,

@@ -12,9 +12,9 @@
 //!   time is going to a clone and forward from there.
 //! - **The rules are checked after every event** ([`Invariant`]). A rule that is broken ends the
 //!   world: [`World::violation`] says which, and nothing happens any more.
-//! - **Watchers, lease holders and traders** are clients, too ([`WorldConfig::watch_clients`], [`WorldConfig::lease_clients`],
-//!   [`WorldConfig::txn_clients`]): what they are
-//!   told is judged by what the committed commands come to, reckoned beside the servers.
+//! - **Watchers, lease holders and traders** are clients, too ([`WorldConfig::watch_clients`],
+//!   [`WorldConfig::lease_clients`], [`WorldConfig::txn_clients`]): what they are told is judged by
+//!   what the committed commands come to, reckoned beside the servers.
 //! - **Faults are actions** like all others ([`Action`]), so a fault schedule is data.
 //!
 //! ```

@@ -30,8 +30,8 @@ pub struct InFlight {
 pub struct LostMessage {
     /// The message.
     pub message: InFlight,
-    /// When it was lost, between the moment at which it left and the one at which it would have arrived. What is
-    /// certain to be lost is noted when it leaves, so this may lie in the future.
+    /// When it was lost, between the moment at which it left and the one at which it would have
+    /// arrived. What is certain to be lost is noted when it leaves, so this may lie in the future.
     pub at: u64,
 }
 
@@ -42,10 +42,11 @@ pub enum LatencyDistribution {
     /// Evenly. A range from a number to the same number is constant.
     #[default]
     Uniform,
-    /// Exponentially above the shortest, with the middle of the range as mean: most messages are quick, and
-    /// some take several times as long as the range says.
+    /// Exponentially above the shortest, with the middle of the range as mean: most messages are
+    /// quick, and some take several times as long as the range says.
     Exponential,
-    /// As those of a network with bursts: one message in a hundred takes about twenty times as long as most.
+    /// As those of a network with bursts: one message in a hundred takes about twenty times as long
+    /// as most.
     LongTailed,
 }
 
@@ -196,8 +197,8 @@ impl Network {
         Some((arrives_at, id))
     }
 
-    /// When a message that leaves now gets to what keeps it from its receiver: at once if its sender is cut off, at
-    /// the end of its way if its receiver is, and halfway if the link is cut.
+    /// When a message that leaves now gets to what keeps it from its receiver: at once if its
+    /// sender is cut off, at the end of its way if its receiver is, and halfway if the link is cut.
     fn blocking_point(&self, flight: &InFlight) -> Option<u64> {
         if self.isolated.contains(&flight.from) {
             Some(flight.sent_at)
@@ -210,8 +211,8 @@ impl Network {
         }
     }
 
-    /// When the last byte of a message has left, behind what was sent before it. None if so much waits
-    /// already that there is no room for it.
+    /// When the last byte of a message has left, behind what was sent before it. None if so much
+    /// waits already that there is no room for it.
     fn departure_time(&mut self, now: u64, from: u64, to: u64, message: &Message) -> Option<u64> {
         if self.bandwidth == 0 {
             return Some(now);
@@ -277,8 +278,8 @@ impl Network {
         latency.unwrap_or(self.latency)
     }
 
-    /// How long a message may take, but for one in a thousand. Where messages don't overtake each other, all that follow
-    /// such a one wait for it; where they do, a rare one may be late.
+    /// How long a message may take, but for one in a thousand. Where messages don't overtake each
+    /// other, all that follow such a one wait for it; where they do, a rare one may be late.
     pub(crate) fn longest(&self, from: u64, to: u64) -> u64 {
         let most = self.latency_of(from, to).max;
         match self.shape {
@@ -355,8 +356,8 @@ fn position_at(flight: &InFlight, thousandths: u64) -> u64 {
     flight.sent_at + (flight.arrives_at - flight.sent_at) * thousandths / 1000
 }
 
-/// When a message that chance takes is lost: somewhere in the middle half of its way. It matters to those who watch
-/// alone, so nothing is drawn for it: watching must not change a run.
+/// When a message that chance takes is lost: somewhere in the middle half of its way. It matters to
+/// those who watch alone, so nothing is drawn for it: watching must not change a run.
 fn random_position(flight: &InFlight) -> u64 {
     position_at(flight, 250 + flight.id.wrapping_mul(7919) % 500)
 }

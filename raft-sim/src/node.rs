@@ -98,8 +98,8 @@ pub(crate) enum Arrival {
     Installed,
 }
 
-/// How often the state machine reaches the disk by itself, in entries; a long history does it more seldom, because
-/// each time is a copy of everything.
+/// How often the state machine reaches the disk by itself, in entries; a long history does it more
+/// seldom, because each time is a copy of everything.
 const CHECKPOINT_EVERY: u64 = 32;
 const CHECKPOINT_SHARE: u64 = 8;
 

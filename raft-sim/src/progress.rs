@@ -1,13 +1,16 @@
 //! Whether something is committed while somebody could lead.
 //!
-//! What pre-vote and check-quorum promise together: if one server and a majority reach each other in both directions, and
-//! no log of that majority is more complete than the server's own, then sooner or later something is committed. Either
-//! the one who leads is heard by a majority, and then it can commit; or it steps down, nobody is bound to it any more, and
-//! that server (or one that is as good) is elected. Without pre-vote a server at the edge may depose every leader; without
-//! check-quorum a leader that hears nobody may bind its followers for ever. A server that is connected but lacks entries
-//! promises nothing: it may not be elected, and those who may are not connected (`constrained-election`).
+//! What pre-vote and check-quorum promise together: if one server and a majority reach each other
+//! in both directions, and no log of that majority is more complete than the server's own, then
+//! sooner or later something is committed. Either the one who leads is heard by a majority, and
+//! then it can commit; or it steps down, nobody is bound to it any more, and that server (or one
+//! that is as good) is elected. Without pre-vote a server at the edge may depose every leader;
+//! without check-quorum a leader that hears nobody may bind its followers for ever. A server that
+//! is connected but lacks entries promises nothing: it may not be elected, and those who may are
+//! not connected (`constrained-election`).
 //!
-//! The same links must have held all the time: a majority that is another one at every moment elects nobody.
+//! The same links must have held all the time: a majority that is another one at every moment
+//! elects nobody.
 
 use raft_core::Role;
 
@@ -26,8 +29,9 @@ pub(crate) struct Liveness {
     since: u64,
     /// How long a round of messages and a write have taken at most since then.
     round: u64,
-    /// For each node, those whom it has reached all the time in both directions, and whose logs were no more complete
-    /// than its own: one bit each. Empty, if nobody has looked since something was committed.
+    /// For each node, those whom it has reached all the time in both directions, and whose logs
+    /// were no more complete than its own: one bit each. Empty, if nobody has looked since
+    /// something was committed.
     reached: Vec<u128>,
 }
 
@@ -35,16 +39,17 @@ pub(crate) struct Liveness {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Disturbance {
     Nobody,
-    /// This server: nothing is promised with its help. The others can do without it, unless it leads.
+    /// This server: nothing is promised with its help. The others can do without it, unless it
+    /// leads.
     One(u64),
     Everybody,
 }
 
-/// How many of the longest election timeouts may pass without a commit: one until the leader is missed, and some in which
-/// votes are split.
+/// How many of the longest election timeouts may pass without a commit: one until the leader is
+/// missed, and some in which votes are split.
 const TIMEOUTS: u64 = 4;
-/// How many rounds of messages may pass beyond that. Three elections take about as many, and where messages are as slow as
-/// can be, that is what takes the time.
+/// How many rounds of messages may pass beyond that. Three elections take about as many, and where
+/// messages are as slow as can be, that is what takes the time.
 const ROUNDS: u64 = 8;
 /// More loss than this, of a thousand, may keep anybody from being elected in time.
 pub(crate) const LOSS_PER_MILLE_MAX: u32 = 100;
@@ -52,7 +57,8 @@ pub(crate) const LOSS_PER_MILLE_MAX: u32 = 100;
 const DRIFT_PPM_MAX: u32 = 300_000;
 
 impl World {
-    /// Looks whether something should have been committed by now. Nothing is computed as long as there are commits.
+    /// Looks whether something should have been committed by now. Nothing is computed as long as
+    /// there are commits.
     pub(crate) fn check_liveness(&mut self) {
         if self.now < self.progress.look_at || !self.config.pre_vote || !self.config.check_quorum {
             return;
@@ -92,9 +98,10 @@ impl World {
         }
     }
 
-    /// Whether these servers can go on without the others, if all their links work: one of them can be elected, they are a
-    /// majority of whatever anybody takes for the membership (which may be on its way to them), and they do not lack what
-    /// the others may have committed together with witnesses, who could not hand it on.
+    /// Whether these servers can go on without the others, if all their links work: one of them can
+    /// be elected, they are a majority of whatever anybody takes for the membership (which may be
+    /// on its way to them), and they do not lack what the others may have committed together with
+    /// witnesses, who could not hand it on.
     pub(crate) fn is_self_sufficient(&self, nodes: &[u64]) -> bool {
         let is_among = |node: raft_core::NodeId| nodes.contains(&node.0);
         let mut memberships = self.known_memberships();
@@ -134,7 +141,8 @@ impl World {
         self.is_majority_with_witnesses(|node| !nodes.contains(&node) && log(node) > best)
     }
 
-    /// Whether these servers and all witnesses are a majority of what anybody takes for the membership.
+    /// Whether these servers and all witnesses are a majority of what anybody takes for the
+    /// membership.
     pub(crate) fn is_majority_with_witnesses(&self, is_among: impl Fn(u64) -> bool) -> bool {
         let is_witness = |node: u64| self.config.witnesses.contains(&node);
         let is_one = |node: raft_core::NodeId| is_witness(node.0) || is_among(node.0);
@@ -142,7 +150,8 @@ impl World {
         memberships.any(|membership| membership.quorum_value(is_one) == Some(true))
     }
 
-    /// Whom an action keeps from their work, if it succeeds. What happens to links does not count: it is seen.
+    /// Whom an action keeps from their work, if it succeeds. What happens to links does not count:
+    /// it is seen.
     pub(crate) fn is_disturbed_by(&self, action: &Action) -> Disturbance {
         match action {
             Action::CutLink { .. }
@@ -212,17 +221,18 @@ impl World {
         self.progress.reached.clear();
     }
 
-    /// Where the latest log of a server that runs begins. Whoever is behind that may need a snapshot first, which takes as
-    /// long as it is large.
+    /// Where the latest log of a server that runs begins. Whoever is behind that may need a
+    /// snapshot first, which takes as long as it is large.
     fn log_start(&self) -> raft_core::LogIndex {
         let running = self.nodes.iter().filter_map(Node::running);
         let starts = running.map(|running| running.raft.log_start().index);
         starts.max().unwrap_or_default()
     }
 
-    /// For each node, whom it reaches in both directions, itself included, if their logs are no more complete. Nobody reaches
-    /// anybody in a world in which nothing is promised: where messages are too slow or too often lost, or where a server
-    /// runs that answers heartbeats and cannot write in time, so that a leader could live on such answers.
+    /// For each node, whom it reaches in both directions, itself included, if their logs are no
+    /// more complete. Nobody reaches anybody in a world in which nothing is promised: where
+    /// messages are too slow or too often lost, or where a server runs that answers heartbeats and
+    /// cannot write in time, so that a leader could live on such answers.
     ///
     /// And how long a round of messages and a write take between those who reach each other.
     fn reached(&self) -> (Vec<u128>, u64) {
@@ -299,7 +309,8 @@ fn is_idle_leader(node: &Node) -> bool {
     })
 }
 
-/// Whether a node is one that may lead, and those whom it reaches are a majority of the members that it knows.
+/// Whether a node is one that may lead, and those whom it reaches are a majority of the members
+/// that it knows.
 fn has_majority(node: &Node, reached: &[u128]) -> bool {
     let Some(running) = node.running() else {
         return false;
@@ -342,7 +353,8 @@ mod tests {
         world.act(&Action::Request { via: Some(3), request }).unwrap();
     }
 
-    /// Whoever has changed the membership, though nobody has heard of it yet, is part of the quorum.
+    /// Whoever has changed the membership, though nobody has heard of it yet, is part of the
+    /// quorum.
     #[test]
     fn core_must_be_quorum_of_every_known_membership() {
         let mut world = world(true, &[]);
@@ -371,7 +383,8 @@ mod tests {
 
     const STAR: &[&[u64]] = &[&[1, 2], &[1, 3], &[1, 4], &[1, 5]];
 
-    /// Only server 1 has links to the others, and is bound to a leader that reaches nobody else (OmniPaxos).
+    /// Only server 1 has links to the others, and is bound to a leader that reaches nobody else
+    /// (OmniPaxos).
     #[test]
     fn unnecessary_unavailability_is_detected() {
         let mut stuck = world(false, STAR);
@@ -388,7 +401,8 @@ mod tests {
         assert_eq!(careful.violation(), None);
     }
 
-    /// From now on no answer to a vote arrives, and something is done again and again. The rule that falls until then.
+    /// From now on no answer to a vote arrives, and something is done again and again. The rule
+    /// that falls until then.
     fn without_votes(mut world: World, mut act: impl FnMut(&mut World)) -> Option<Invariant> {
         let (begin, mut next) = (world.now(), 0);
         while world.now() < begin + 6_000_000 && world.step() {

@@ -1,9 +1,10 @@
 //! The leader's side of leases, and whether leases live as long as their holders were promised.
 //!
-//! A lease must not expire before its time has passed, by any clock that a leader could have had, since it was granted or
-//! since the latest request to keep it alive arrived that was answered. How far a clock can have gone is known: how long it
-//! took in the world, how fast the fastest clock was set, and by how much clocks have jumped. And nobody may say that a
-//! lease is alive who had been replaced when it was asked.
+//! A lease must not expire before its time has passed, by any clock that a leader could have had,
+//! since it was granted or since the latest request to keep it alive arrived that was answered. How
+//! far a clock can have gone is known: how long it took in the world, how fast the fastest clock
+//! was set, and by how much clocks have jumped. And nobody may say that a lease is alive who had
+//! been replaced when it was asked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -208,7 +209,8 @@ impl World {
         });
     }
 
-    /// Whoever leads has a lessor for its term, which looks for leases that have expired; nobody else has one.
+    /// Whoever leads has a lessor for its term, which looks for leases that have expired; nobody
+    /// else has one.
     pub(crate) fn drive_lessor(&mut self, id: u64) {
         if self.holders.is_empty() {
             return;
@@ -272,7 +274,8 @@ impl World {
         self.invariants.latest_term_led()
     }
 
-    /// The read is confirmed, and all before it is applied: the lease may be kept alive, by whoever led when it began.
+    /// The read is confirmed, and all before it is applied: the lease may be kept alive, by whoever
+    /// led when it began.
     pub(crate) fn confirm_keep_alive(
         &mut self,
         node: u64,
@@ -413,7 +416,8 @@ mod tests {
         assert!(world.ledger.has_leases() && world.violation().is_none());
     }
 
-    /// A read that was confirmed in an earlier term says nothing of the one in which the same server leads again.
+    /// A read that was confirmed in an earlier term says nothing of the one in which the same
+    /// server leads again.
     #[test]
     fn keep_alive_is_valid_only_in_its_read_term() {
         let mut world = new(1, None);

@@ -26,8 +26,8 @@ pub(crate) enum Event {
 /// A moment, and a number that grows: what was scheduled first happens first.
 type Key = (u64, u64);
 
-/// What will happen. Every node has a timer, which is set anew by most messages that reach the node, so timers stand
-/// apart from what is never taken back.
+/// What will happen. Every node has a timer, which is set anew by most messages that reach the
+/// node, so timers stand apart from what is never taken back.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
     happenings: BinaryHeap<Reverse<Scheduled>>,
@@ -63,8 +63,8 @@ impl Queue {
         self.happenings.push(Reverse(scheduled));
     }
 
-    /// Sets a node's timer, counted from 0, to a moment or to none. One that is set to this moment already keeps its
-    /// turn.
+    /// Sets a node's timer, counted from 0, to a moment or to none. One that is set to this moment
+    /// already keeps its turn.
     pub(crate) fn set_timer(&mut self, slot: usize, at: Option<u64>) {
         let set = Some(self.timers[slot].0).filter(|_| self.timers[slot] != NEVER);
         if set == at {

@@ -58,9 +58,9 @@ impl SimRng {
         }
     }
 
-    /// Exponential with this mean. In whole numbers, because logarithms of floating point are not the
-    /// same everywhere: the logarithm to base two is the count of leading zeros and, between these, a
-    /// straight line, which is nowhere off by more than a tenth.
+    /// Exponential with this mean. In whole numbers, because logarithms of floating point are not
+    /// the same everywhere: the logarithm to base two is the count of leading zeros and, between
+    /// these, a straight line, which is nowhere off by more than a tenth.
     fn exponential(&mut self, mean: u64) -> u64 {
         let random = self.next() | 1;
         let zeros = u64::from(random.leading_zeros());

@@ -1,4 +1,5 @@
-//! Clusters in service, with faults as they happen and little to do: what the simulator's speed is measured with.
+//! Clusters in service, with faults as they happen and little to do: what the simulator's speed is
+//! measured with.
 
 use serde::Serialize;
 
@@ -9,10 +10,11 @@ use crate::run::{Script, TimedAction};
 
 /// A cluster in service.
 ///
-/// One client asks for something about once a second, four in ten times for a read. Links lose one message of a
-/// thousand, clocks are wrong by up to 100 parts in a million, and about once a minute something breaks for up to
-/// half a minute: a process crashes or pauses, a node is cut off, a link fails one way, or 5 % of all messages are
-/// lost. A server takes a snapshot after every 1,000 entries.
+/// One client asks for something about once a second, four in ten times for a read. Links lose one
+/// message of a thousand, clocks are wrong by up to 100 parts in a million, and about once a minute
+/// something breaks for up to half a minute: a process crashes or pauses, a node is cut off, a link
+/// fails one way, or 5 % of all messages are lost. A server takes a snapshot after every 1,000
+/// entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct SteadyWorkload {
     /// Servers.
@@ -26,10 +28,11 @@ pub struct SteadyWorkload {
 /// Timeouts and heartbeats.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub enum Timing {
-    /// Those of etcd: heartbeats every 100 ms, election timeouts of 1 to 2 s; messages take 0.2 to 1 ms.
+    /// Those of etcd: heartbeats every 100 ms, election timeouts of 1 to 2 s; messages take 0.2 to
+    /// 1 ms.
     Etcd,
-    /// Those of the paper, and of the page as it opens: heartbeats every 50 ms, election timeouts of 150 to 300 ms;
-    /// messages take 5 to 15 ms.
+    /// Those of the paper, and of the page as it opens: heartbeats every 50 ms, election timeouts
+    /// of 150 to 300 ms; messages take 5 to 15 ms.
     Paper,
 }
 

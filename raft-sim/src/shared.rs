@@ -1,13 +1,13 @@
 //! Collections whose copies share what they have in common.
 //!
-//! A world is copied for every moment that somebody may want to go back to, and its past is much larger than what
-//! happens between two such moments.
+//! A world is copied for every moment that somebody may want to go back to, and its past is much
+//! larger than what happens between two such moments.
 
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 
-/// An ordered map. Its pairs lie in leaves; a copy of the map copies the list of its leaves alone, and a change
-/// copies one leaf, if somebody else has it, too.
+/// An ordered map. Its pairs lie in leaves; a copy of the map copies the list of its leaves alone,
+/// and a change copies one leaf, if somebody else has it, too.
 #[derive(Clone, Debug)]
 pub(crate) struct CowMap<K, V> {
     /// None of them is empty.
@@ -17,7 +17,8 @@ pub(crate) struct CowMap<K, V> {
 
 type Leaf<K, V> = Arc<Vec<(K, V)>>;
 
-/// How many pairs a leaf has at most. More of them make copies of the list cheaper, and changes after it dearer.
+/// How many pairs a leaf has at most. More of them make copies of the list cheaper, and changes
+/// after it dearer.
 const LEAF: usize = 32;
 
 /// A pair: which leaf, and where in it.
@@ -262,7 +263,8 @@ mod tests {
     use super::*;
     use crate::random::SimRng;
 
-    /// What was done to a copy is not to be seen in another, and all is as in the map of the standard library.
+    /// What was done to a copy is not to be seen in another, and all is as in the map of the
+    /// standard library.
     #[test]
     fn cow_map_matches_btreemap_and_clones_are_independent() {
         let mut random = SimRng::new(4);

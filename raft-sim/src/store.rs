@@ -8,8 +8,8 @@ use raft_kv::{Batch, Order, ReadStore, Store, Write, with_order};
 
 use crate::shared::CowMap;
 
-/// A store in memory whose copies share what they have in common: one stands for the state machine on the disk, and
-/// each checkpoint of the world has two for each node.
+/// A store in memory whose copies share what they have in common: one stands for the state machine
+/// on the disk, and each checkpoint of the world has two for each node.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct SharedStore {
     pairs: CowMap<Bytes, Bytes>,

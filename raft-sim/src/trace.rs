@@ -24,8 +24,8 @@ impl TraceHash {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    /// Writes the bytes of a number, the lowest first. Most are small, and each byte that is zero is but a
-    /// multiplication.
+    /// Writes the bytes of a number, the lowest first. Most are small, and each byte that is zero
+    /// is but a multiplication.
     fn write_number(&mut self, mut value: u64, bytes: usize) {
         let mut zeros = bytes;
         while value != 0 {

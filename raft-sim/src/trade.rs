@@ -24,8 +24,8 @@ pub(crate) struct PendingTxn {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum TxnOp {
-    /// If the first key holds what is expected, set it, and set or delete the second, and read the third. Read all of
-    /// them otherwise.
+    /// If the first key holds what is expected, set it, and set or delete the second, and read the
+    /// third. Read all of them otherwise.
     Swap { keys: Vec<String>, expected: Option<String>, deletes: bool },
     /// Read all keys at once.
     ReadAll { keys: Vec<String> },
@@ -48,8 +48,8 @@ pub(crate) fn is_traders_session(client: u128) -> bool {
     client >= session_client(FIRST)
 }
 
-/// Whether a revision fits into time: nobody was told of a later one before this was asked for, nor of the same, if this
-/// changed something.
+/// Whether a revision fits into time: nobody was told of a later one before this was asked for, nor
+/// of the same, if this changed something.
 pub(crate) fn check_revision_order(floor: i64, response: &Response) -> Checked<()> {
     let revision = response.revision;
     if revision > floor || (revision == floor && !has_changed(&response.result)) {

@@ -1,13 +1,15 @@
-//! Clients that read and change several keys at once, in transactions, and clients that are content with what any one
-//! server has.
+//! Clients that read and change several keys at once, in transactions, and clients that are content
+//! with what any one server has.
 //!
-//! What a transaction is answered must be what is reckoned beside the servers, and its revision must fit into time:
-//! it is no less than any that was answered before the transaction was asked for, and greater if it changed something.
-//! What it does to each key is part of the clients' history, too.
+//! What a transaction is answered must be what is reckoned beside the servers, and its revision
+//! must fit into time: it is no less than any that was answered before the transaction was asked
+//! for, and greater if it changed something. What it does to each key is part of the clients'
+//! history, too.
 //!
-//! A read with the consistency `stale` promises what raft-native declares: it is answered by one server alone, from what that
-//! has applied. So it must be all that there was at the revision that it names, or at an earlier one that was asked for; and
-//! as long as a server runs, it does not go back to an older one.
+//! A read with the consistency `stale` promises what raft-native declares: it is answered by one
+//! server alone, from what that has applied. So it must be all that there was at the revision that
+//! it names, or at an earlier one that was asked for; and as long as a server runs, it does not go
+//! back to an older one.
 
 use std::collections::BTreeMap;
 

@@ -126,8 +126,8 @@ impl World {
         Some(self.node(node)?.running()?.kv.applied_index())
     }
 
-    /// The position before the first entry of the node's log, and the position of the last one; from
-    /// the disk if the node's process is down.
+    /// The position before the first entry of the node's log, and the position of the last one;
+    /// from the disk if the node's process is down.
     #[must_use]
     pub fn log_bounds(&self, node: u64) -> Option<(u64, u64)> {
         let node = self.node(node)?;
@@ -237,8 +237,9 @@ impl World {
         self.network.sent
     }
 
-    /// Judges what the state machine of each server that runs holds: its tables must agree with each other, and with what it
-    /// counts. What it holds was compared with what others hold when it was applied.
+    /// Judges what the state machine of each server that runs holds: its tables must agree with
+    /// each other, and with what it counts. What it holds was compared with what others hold when
+    /// it was applied.
     pub(crate) fn check_stores(&self) -> Option<Violation> {
         self.nodes.iter().find_map(|node| {
             let error = node.running()?.kv.audit().err()?;
@@ -277,7 +278,8 @@ mod tests {
     use crate::config::WorldConfig;
     use crate::store::SharedStore;
 
-    /// A lease that miscounts its keys does so on every server alike: no comparison of servers finds it.
+    /// A lease that miscounts its keys does so on every server alike: no comparison of servers
+    /// finds it.
     #[test]
     fn inconsistent_store_is_detected() {
         let config = WorldConfig { nodes: 1, lease_clients: 1, ..WorldConfig::default() };

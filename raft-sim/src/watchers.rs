@@ -1,8 +1,10 @@
-//! Clients that watch keys: what they are told must be every change once, in order, wherever they ask.
+//! Clients that watch keys: what they are told must be every change once, in order, wherever they
+//! ask.
 //!
-//! A watcher follows one server. When it loses the connection, because the server is gone or by chance, it goes on at
-//! another one, from the revision after the last that it was told of; that server may be behind, or ahead, or may have
-//! installed a snapshot in between. Watchers have a source of chance of their own, so that nobody else notices them.
+//! A watcher follows one server. When it loses the connection, because the server is gone or by
+//! chance, it goes on at another one, from the revision after the last that it was told of; that
+//! server may be behind, or ahead, or may have installed a snapshot in between. Watchers have a
+//! source of chance of their own, so that nobody else notices them.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +68,8 @@ struct Letter {
     changes: Changes,
 }
 
-/// How many changes one letter looks at, at least, and how many bytes it holds: few, so that much is told in pieces.
+/// How many changes one letter looks at, at least, and how many bytes it holds: few, so that much
+/// is told in pieces.
 const PIECES: [usize; 4] = [1, 3, 3, 1000];
 const BYTES: [usize; 4] = [1, 40, 1 << 20, 1 << 20];
 
@@ -130,8 +133,8 @@ impl World {
         DurationRange::new(timeout / 4, 2 * timeout)
     }
 
-    /// A watcher looks whether its server is there, and goes elsewhere if not, or now and then because it lost the
-    /// connection.
+    /// A watcher looks whether its server is there, and goes elsewhere if not, or now and then
+    /// because it lost the connection.
     pub(crate) fn watcher_wakes(&mut self, watcher: usize) {
         let rest = self.between_moves();
         let at = self.now + self.watchers.random.sample(rest);

@@ -66,7 +66,8 @@ impl Clone for Buffer {
     }
 }
 
-/// How often a server may ask for more in one moment. A log of as many pieces as that is longer than any here.
+/// How often a server may ask for more in one moment. A log of as many pieces as that is longer
+/// than any here.
 const ROUNDS_MAX: u32 = 100_000;
 
 impl World {
@@ -146,8 +147,8 @@ impl World {
         self.invariants.terms_led()
     }
 
-    /// How often each branch of the protocol was taken, by the names of [`branches`](crate::branches), if
-    /// [`WorldConfig::count_coverage`] is set.
+    /// How often each branch of the protocol was taken, by the names of
+    /// [`branches`](crate::branches), if [`WorldConfig::count_coverage`] is set.
     #[must_use]
     pub fn branches(&self) -> &BTreeMap<&'static str, u64> {
         &self.branches
@@ -294,8 +295,8 @@ impl World {
 
     /// Carries out what a server asks for after its inputs, and looks whether the rules hold.
     ///
-    /// What is carried out at once, as fetched entries are, can lead to more; a server that never has
-    /// enough is stuck in a circle.
+    /// What is carried out at once, as fetched entries are, can lead to more; a server that never
+    /// has enough is stuck in a circle.
     pub(crate) fn settle(&mut self, id: u64) {
         self.drive_lessor(id);
         let mut effects = std::mem::take(&mut self.buffer).0;

@@ -20,7 +20,8 @@ fn library() -> Vec<(String, Scenario)> {
     scenarios
 }
 
-/// What the library must show, by the names of `docs/verification/scenarios.md`. Some are more than one file: `flapping-link-0.3`.
+/// What the library must show, by the names of `docs/verification/scenarios.md`. Some are more than
+/// one file: `flapping-link-0.3`.
 const SUBJECTS: [&str; 34] = [
     "first-election",
     "split-vote",
@@ -245,7 +246,8 @@ fn unknown_name_error_lists_valid_names() {
     }
 }
 
-/// A world that makes no sense is one in which no variant is played, so that nothing would be tested.
+/// A world that makes no sense is one in which no variant is played, so that nothing would be
+/// tested.
 #[test]
 fn invalid_config_is_a_scenario_error() {
     for (config, reason) in [
@@ -274,7 +276,8 @@ fn invalid_config_is_a_scenario_error() {
     assert!(named.starts_with("config: as plain"), "{named}");
 }
 
-/// It falls for want of what it says, in the file, too, and does not when the servers keep the rule.
+/// It falls for want of what it says, in the file, too, and does not when the servers keep the
+/// rule.
 #[cfg(feature = "sabotage")]
 #[test]
 fn shrunk_liveness_failure_still_fails() {
@@ -303,7 +306,8 @@ fn shrunk_liveness_failure_still_fails() {
     }
 }
 
-/// The file says which rule the servers broke, what falls then, and that nothing falls when they keep it.
+/// The file says which rule the servers broke, what falls then, and that nothing falls when they
+/// keep it.
 #[cfg(feature = "sabotage")]
 #[test]
 fn exported_run_fails_only_with_its_disabled_rule() {

@@ -10,13 +10,14 @@
 //! | each letter between a client and a node | id, request, node, is an answer, sent at, arrives at |
 //!
 //! Nodes are numbered from 1, and 0 stands for none. Kinds of messages: 0 PreVote, 1 its answer, 2
-//! RequestVote, 3 its answer, 4 AppendEntries, 5 its answer accepted, 6 its answer refused, 7 Heartbeat, 8 its answer,
-//! 9 InstallSnapshot, 10 its answer, 11 TimeoutNow, 12 ReadIndex, 13 its answer.
+//! RequestVote, 3 its answer, 4 AppendEntries, 5 its answer accepted, 6 its answer refused, 7
+//! Heartbeat, 8 its answer, 9 InstallSnapshot, 10 its answer, 11 TimeoutNow, 12 ReadIndex, 13 its
+//! answer.
 //!
-//! A standing is a sum: 1 has a vote, 2 had a vote before the change that is under way and has it until its end, 4
-//! receives the log without a vote, 8 gets a vote when it has caught up, 16 is a witness. It is what the leader's
-//! membership says or, if no server leads, that of the server whose log would win an election. If no member runs, the
-//! disks decide.
+//! A standing is a sum: 1 has a vote, 2 had a vote before the change that is under way and has it
+//! until its end, 4 receives the log without a vote, 8 gets a vote when it has caught up, 16 is a
+//! witness. It is what the leader's membership says or, if no server leads, that of the server
+//! whose log would win an election. If no member runs, the disks decide.
 
 use std::borrow::Cow;
 

@@ -2,12 +2,13 @@
 //!
 //! # The law
 //!
-//! - **A [`Simulation`] is a script and a moment.** The script is what was done and when; it is all that an address
-//!   has to hold. The same script shows the same run, event by event, in every browser and natively.
-//! - **A picture costs one typed array** ([`Simulation::frame`]), whose layout is documented in `frame.rs` and read by
-//!   `www/frame.js`. What a person asks for in detail comes as objects.
-//! - **Wrong input is a JavaScript error** that says what was wrong; nothing has changed then. A panic is a defect; it is
-//!   told on the console before the module traps.
+//! - **A [`Simulation`] is a script and a moment.** The script is what was done and when; it is all
+//!   that an address has to hold. The same script shows the same run, event by event, in every
+//!   browser and natively.
+//! - **A picture costs one typed array** ([`Simulation::frame`]), whose layout is documented in
+//!   `frame.rs` and read by `www/frame.js`. What a person asks for in detail comes as objects.
+//! - **Wrong input is a JavaScript error** that says what was wrong; nothing has changed then. A
+//!   panic is a defect; it is told on the console before the module traps.
 
 mod detail;
 mod frame;
@@ -247,8 +248,8 @@ impl Simulation {
         write(&self.run.world().violation())
     }
 
-    /// Judges whether the answers that clients got so far are linearizable, with an effort that is small enough to be
-    /// spent now and then while time runs.
+    /// Judges whether the answers that clients got so far are linearizable, with an effort that is
+    /// small enough to be spent now and then while time runs.
     ///
     /// # Errors
     ///
@@ -312,8 +313,8 @@ fn check_settings(value: &JsValue, script: &Script) -> Result<(), Error> {
 }
 
 fn read<T: DeserializeOwned>(what: &str, value: &JsValue) -> Result<T, Error> {
-    // To JavaScript an array is an object, one without any of the fields, so it would pass for a script that leaves out
-    // everything.
+    // To JavaScript an array is an object, one without any of the fields, so it would pass for a
+    // script that leaves out everything.
     if js_sys::Array::is_array(value) {
         return Err(Error::new(&format!("{what} is invalid: it is an array")));
     }

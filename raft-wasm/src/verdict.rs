@@ -7,7 +7,8 @@ use serde::Serialize;
 /// A tenth of a second or so of a slow phone.
 const LIMITS: Limits = Limits { steps_max: 200_000, bytes_max: 16 << 20 };
 
-/// An invariant: its key in a [`Violation`], its name, and whether a run of the page can violate it.
+/// An invariant: its key in a [`Violation`], its name, and whether a run of the page can violate
+/// it.
 #[derive(Serialize)]
 pub(crate) struct Rule {
     rule: Invariant,

@@ -1,5 +1,5 @@
-// Runs worlds in the page's package and says how long each took: `node bench-sim.js Node.js|Chromium worlds.json`.
-// A part of `cargo xtask bench sim`.
+// Runs worlds in the page's package and says how long each took:
+// `node bench-sim.js Node.js|Chromium worlds.json`. A part of `cargo xtask bench sim`.
 
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -14,8 +14,8 @@ import { launch } from "./support/browser.js";
 const PACKAGE = new URL("../../www/pkg/", import.meta.url);
 
 /**
- * Runs each world once, after a tenth of each that lets the engine optimize. It runs in the page, too, so it must not
- * refer to anything around it.
+ * Runs each world once, after a tenth of each that lets the engine optimize. It runs in the page,
+ * too, so it must not refer to anything around it.
  * @param {{ worlds: World[], Simulation: any, clock: () => number }} given
  * @returns {Measured[]}
  */
@@ -44,7 +44,8 @@ function runAll({ worlds, Simulation, clock }) {
 async function inNode(worlds) {
   const { initSync, Simulation } = await import(new URL("raft_wasm.js", PACKAGE).href);
   initSync({ module: readFileSync(new URL("raft_wasm_bg.wasm", PACKAGE)) });
-  // Processor time: what the machine does for others meanwhile does not count. The compiler's threads do.
+  // Processor time: what the machine does for others meanwhile does not count. The compiler's
+  // threads do.
   const clock = () => (cpuUsage().user + cpuUsage().system) / 1e6;
   return { runtime: `Node.js ${version.slice(1)}`, runs: runAll({ worlds, Simulation, clock }) };
 }

@@ -1,5 +1,5 @@
-// Prints what raft-sim's program of the same name does, from WebAssembly: `node determinism.js package seeds`. A part of
-// `cargo xtask determinism`.
+// Prints what raft-sim's program of the same name does, from WebAssembly:
+// `node determinism.js package seeds`. A part of `cargo xtask determinism`.
 
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";

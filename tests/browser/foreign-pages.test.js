@@ -50,7 +50,8 @@ function node() {
 }
 
 /**
- * Opens a page and lets it send requests. Returns how each of them ended for the browser, and what the page could read.
+ * Opens a page and lets it send requests. Returns how each of them ended for the browser, and what
+ * the page could read.
  * @param {string} url
  * @param {{ url: string, options: RequestInit }[]} requests
  */
@@ -99,7 +100,8 @@ test("foreign_page_cannot_write_or_read", async () => {
     { url: `${url}/v1/kv/kept`, options: { method: "PUT", body: "changed" } },
     { url: `${url}/v1/kv/kept`, options: { method: "DELETE" } },
   ]);
-  // Some answers are kept from the page by the browser, because the node's headers say so. The preflights are refused.
+  // Some answers are kept from the page by the browser, because the node's headers say so. The
+  // preflights are refused.
   const expected = /^(403|net::ERR_BLOCKED_BY_RESPONSE.*|net::ERR_FAILED)$/;
   for (const end of ends) assert.match(end, expected);
   const reached = ends.filter((end) => end !== "net::ERR_FAILED");

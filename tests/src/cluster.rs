@@ -30,7 +30,8 @@ const REQUEST_TIMEOUT: &str = "--request-timeout-ms";
 /// How much of a failed test's logs is printed, from the end of each.
 const LOG_LINES_SHOWN: usize = 120;
 
-/// A cluster of three processes. When it is dropped they are killed; unless [`Cluster::finish`] was called, their logs are printed.
+/// A cluster of three processes. When it is dropped they are killed; unless [`Cluster::finish`] was
+/// called, their logs are printed.
 pub struct Cluster {
     nodes: Vec<Node>,
     flags: Vec<String>,
@@ -67,7 +68,8 @@ pub struct Status {
 }
 
 impl Cluster {
-    /// Starts the nodes, with these flags besides those that make a cluster, and waits until they agree on a leader.
+    /// Starts the nodes, with these flags besides those that make a cluster, and waits until they
+    /// agree on a leader.
     ///
     /// # Errors
     ///

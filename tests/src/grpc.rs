@@ -1,5 +1,5 @@
-//! A gRPC client that knows only what the server's reflection tells it, like grpcurl: methods are found by name,
-//! messages are built from JSON.
+//! A gRPC client that knows only what the server's reflection tells it, like grpcurl: methods are
+//! found by name, messages are built from JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,7 +30,8 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// Connects to the node with this port and asks what it offers. Each call gets an answer within `patience`, or fails.
+    /// Connects to the node with this port and asks what it offers. Each call gets an answer within
+    /// `patience`, or fails.
     ///
     /// # Errors
     ///
@@ -61,12 +62,13 @@ impl Grpc {
         &self.services
     }
 
-    /// Calls a method like `raft.KeyValueService/Put`; its request and response are written as JSON.
+    /// Calls a method like `raft.KeyValueService/Put`; its request and response are written as
+    /// JSON.
     ///
     /// # Errors
     ///
-    /// The outer error is for calls that can't be made: no such method, no such field. The inner one is what the server
-    /// answered, or that it did not.
+    /// The outer error is for calls that can't be made: no such method, no such field. The inner
+    /// one is what the server answered, or that it did not.
     pub async fn call(&self, method: &str, request: Value) -> Result<Result<Value, Status>> {
         let method = self.method(method)?;
         let message = DynamicMessage::deserialize(method.input(), request)

@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use raft_sim::linearizability::{Call, HistoryOperation, Verdict, check};
 
-/// The search for an order takes about two steps an operation when there is little to choose from. This many are only
-/// taken by a history that is full of unanswered writes to one key.
+/// The search for an order takes about two steps an operation when there is little to choose from.
+/// This many are only taken by a history that is full of unanswered writes to one key.
 const STEPS_MAX: u64 = 50_000_000;
 
 /// A record that many clients write at once.
@@ -160,7 +160,8 @@ impl Counts {
     }
 }
 
-/// The last value of each key that was written once, with an answer, and never touched otherwise: it must be there.
+/// The last value of each key that was written once, with an answer, and never touched otherwise:
+/// it must be there.
 #[must_use]
 pub fn written_once(operations: &[HistoryOperation]) -> BTreeMap<&str, &str> {
     let mut writes: HashMap<&str, Vec<&HistoryOperation>> = HashMap::new();
@@ -180,8 +181,8 @@ pub fn written_once(operations: &[HistoryOperation]) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-/// Plants a stale read: one that finds a value of which it is certain that it was overwritten before. None if this
-/// history offers no place for one.
+/// Plants a stale read: one that finds a value of which it is certain that it was overwritten
+/// before. None if this history offers no place for one.
 #[must_use]
 pub fn with_stale_read(operations: &[HistoryOperation]) -> Option<Vec<HistoryOperation>> {
     operations.iter().enumerate().find_map(|(place, read)| {

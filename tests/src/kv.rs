@@ -238,8 +238,8 @@ async fn grpc_call(grpc: &mut Grpc, method: &str, request: Value) -> Outcome<Val
     }
 }
 
-/// What these codes mean by themselves. All others may stand for a request that was carried out: tonic says UNAVAILABLE, too,
-/// when a connection is lost.
+/// What these codes mean by themselves. All others may stand for a request that was carried out:
+/// tonic says UNAVAILABLE, too, when a connection is lost.
 fn is_definite(status: &Status) -> bool {
     matches!(
         status.code(),

@@ -1,9 +1,10 @@
-//! What the tests of real processes share: they start the node's program as a person would, treat it as badly as a
-//! machine may, and judge what its clients saw.
+//! What the tests of real processes share: they start the node's program as a person would, treat
+//! it as badly as a machine may, and judge what its clients saw.
 //!
 //! - [`program`] finds the `raft` binary, or builds it.
 //! - [`process`] and [`cluster`] start and stop it, by every way a process can end.
-//! - [`rest`] and [`grpc`] speak to it; [`kv`] is what a client of either can do, with the three ways it can come out.
+//! - [`rest`] and [`grpc`] speak to it; [`kv`] is what a client of either can do, with the three
+//!   ways it can come out.
 //! - [`workload`] keeps many clients busy and records what they saw; [`history`] judges the record.
 //!
 //! # The law

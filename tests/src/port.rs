@@ -9,8 +9,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// Below the range from which systems hand out ports by themselves: a port from there could be taken by an outgoing
-/// connection, just while its node is being restarted.
+/// Below the range from which systems hand out ports by themselves: a port from there could be
+/// taken by an outgoing connection, just while its node is being restarted.
 const RANGE: std::ops::Range<u16> = 12_000..20_000;
 
 /// A port that is free in TCP and UDP, reserved among these tests for as long as this lives.

@@ -24,7 +24,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `raft` with these arguments and variables. What it says, on both outputs, is appended to the log.
+    /// Starts `raft` with these arguments and variables. What it says, on both outputs, is appended
+    /// to the log.
     ///
     /// # Errors
     ///
@@ -171,7 +172,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A stopped process (SIGSTOP) dies of this, too. Its files are removed next, so it has to be gone.
+        // A stopped process (SIGSTOP) dies of this, too. Its files are removed next, so it has to
+        // be gone.
         if self.child.start_kill().is_err() {
             return;
         }

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-/// The `raft` binary: `RAFT_BIN` if that is set, otherwise built by cargo in the profile of these tests.
+/// The `raft` binary: `RAFT_BIN` if that is set, otherwise built by cargo in the profile of these
+/// tests.
 ///
 /// # Errors
 ///
@@ -43,8 +44,8 @@ fn build() -> Result<PathBuf> {
         .args(["--profile", &profile()?])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .stderr(Stdio::inherit());
-    // `cargo test` describes this package in these. Build scripts that watch them (ring's does) would run anew, and with
-    // them half of the tree.
+    // `cargo test` describes this package in these. Build scripts that watch them (ring's does)
+    // would run anew, and with them half of the tree.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

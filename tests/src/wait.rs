@@ -7,7 +7,8 @@ use anyhow::{Result, bail};
 /// Between two looks. It bounds how late something is noticed, never whether it is.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Asks until the answer is something, and fails after the deadline with the last thing that was in the way.
+/// Asks until the answer is something, and fails after the deadline with the last thing that was in
+/// the way.
 ///
 /// # Errors
 ///

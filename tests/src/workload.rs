@@ -1,7 +1,8 @@
 //! Many clients at once, whose every answer is recorded.
 //!
-//! Some contend for few keys with all operations there are: that is what the judgement of a history needs. Others write
-//! each key once: of those it can be said of every single one whether it is still there.
+//! Some contend for few keys with all operations there are: that is what the judgement of a history
+//! needs. Others write each key once: of those it can be said of every single one whether it is
+//! still there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,8 @@ use crate::wait::until;
 const CONTENDED_KEYS: u32 = 8;
 const CONTENDERS: u64 = 6;
 const WRITERS: u64 = 4;
-/// A client gives up on an answer after this long, and asks another node. Longer than an election: most requests that
-/// meet one are answered by the new leader.
+/// A client gives up on an answer after this long, and asks another node. Longer than an election:
+/// most requests that meet one are answered by the new leader.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A client stays with a node for about this many answers, so that none is spared for long.
 const STAY: u32 = 50;
@@ -39,7 +40,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Sets clients to work on the nodes with these ports. `seed` decides who does what, though not when.
+    /// Sets clients to work on the nodes with these ports. `seed` decides who does what, though not
+    /// when.
     #[must_use]
     pub fn start(ports: &[u16], seed: u64) -> Self {
         let history = Arc::new(History::default());
@@ -179,7 +181,8 @@ impl Worker {
         Ok(found)
     }
 
-    /// The condition is a revision. Values are never written twice, so the value that was read says the same.
+    /// The condition is a revision. Values are never written twice, so the value that was read says
+    /// the same.
     async fn swap(&mut self, key: String, found: Versioned) -> Result<()> {
         let value = self.new_value();
         let Some(mut client) = self.client().await? else {
@@ -201,8 +204,8 @@ impl Worker {
         format!("{}-{}", self.id, self.written)
     }
 
-    /// Records how an operation came out. The client is mostly kept for as long as it gets answers; after that it's
-    /// another node's turn.
+    /// Records how an operation came out. The client is mostly kept for as long as it gets answers;
+    /// after that it's another node's turn.
     fn note<T>(
         &mut self,
         client: Client,

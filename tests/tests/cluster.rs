@@ -1,4 +1,5 @@
-//! A cluster as its users meet it: any node takes any request, over REST, gRPC and the command line.
+//! A cluster as its users meet it: any node takes any request, over REST, gRPC and the command
+//! line.
 
 use anyhow::{Result, ensure};
 use hyper::{Method, StatusCode};

@@ -1,5 +1,5 @@
-//! What befalls machines, while clients are at work: nothing that was acknowledged is lost, what clients saw could have
-//! happened one after the other, and service comes back.
+//! What befalls machines, while clients are at work: nothing that was acknowledged is lost, what
+//! clients saw could have happened one after the other, and service comes back.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The judge itself on trial: clients at work on a store that is honest, and on ones that lie in the ways a broken
-//! cluster would.
+//! The judge itself on trial: clients at work on a store that is honest, and on ones that lie in
+//! the ways a broken cluster would.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

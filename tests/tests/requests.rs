@@ -1,4 +1,5 @@
-//! Requests that make no sense are answered at once, with problem details and the right status, and change nothing.
+//! Requests that make no sense are answered at once, with problem details and the right status, and
+//! change nothing.
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -330,7 +331,8 @@ async fn malformed_grpc_bytes_are_rejected() -> Result<()> {
             let answer =
                 grpc.call_raw("/raft.KeyValueService/Get", Bytes::from_static(bytes)).await?;
             let code = answer.err().map(|status| status.code());
-            // tonic answers messages that cannot be decoded by itself, and calls them internal errors.
+            // tonic answers messages that cannot be decoded by itself, and calls them internal
+            // errors.
             ensure!(matches!(code, Some(Code::InvalidArgument | Code::Internal)), "{code:?}");
         }
         for path in ["/raft.KeyValueService/Frobnicate", "/raft.NoService/Get"] {
@@ -394,7 +396,8 @@ async fn request_without_leader_times_out() -> Result<()> {
     let survivor = (leader + 1) % NODES;
     cluster.kill(leader).await?;
     cluster.kill((leader + 2) % NODES).await?;
-    // Until its election timer has run out it takes the dead for the leader, and what it asks there may be done.
+    // Until its election timer has run out it takes the dead for the leader, and what it asks there
+    // may be done.
     until("the survivor knows no leader", PATIENCE, async || {
         let status = cluster.status(survivor).await?;
         Ok(status.leader.is_none().then_some(()))
@@ -424,8 +427,9 @@ async fn request_without_leader_times_out() -> Result<()> {
     cluster.finish().await
 }
 
-/// A follower hands a write to its leader, and both it and the rest of the cluster fall silent. By the time the follower
-/// gives up it knows no leader any more, but the one that it asked may have the write.
+/// A follower hands a write to its leader, and both it and the rest of the cluster fall silent. By
+/// the time the follower gives up it knows no leader any more, but the one that it asked may have
+/// the write.
 #[tokio::test]
 async fn ambiguous_write_is_reported_unknown() -> Result<()> {
     // Longer than a connection to a silent peer is kept.

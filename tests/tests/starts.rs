@@ -140,8 +140,8 @@ async fn foreign_data_dir_is_rejected() -> Result<()> {
     cluster.finish().await
 }
 
-/// The engine recovers from a damaged journal by dropping what comes after the damage. What was acknowledged must not
-/// vanish without a word.
+/// The engine recovers from a damaged journal by dropping what comes after the damage. What was
+/// acknowledged must not vanish without a word.
 #[tokio::test]
 async fn corrupt_journal_is_rejected() -> Result<()> {
     const HOLE: usize = 4096;

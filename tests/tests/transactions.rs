@@ -1,4 +1,5 @@
-//! Transactions over REST: comparing and doing is one step, for all nodes and for clients that race.
+//! Transactions over REST: comparing and doing is one step, for all nodes and for clients that
+//! race.
 
 use anyhow::{Result, ensure};
 use hyper::{Method, StatusCode};

@@ -1,4 +1,5 @@
-//! Programs that look for mistakes in raft-core, built with every assertion, and with command lines of their own.
+//! Programs that look for mistakes in raft-core, built with every assertion, and with command lines
+//! of their own.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,6 @@
-//! raft-core beside raft 0.7.0. The other core is built for nothing else, so it has a workspace, a lock file and a target
-//! directory of its own, and is built with little optimization: that takes longer than the comparison.
+//! raft-core beside raft 0.7.0. The other core is built for nothing else, so it has a workspace, a
+//! lock file and a target directory of its own, and is built with little optimization: that takes
+//! longer than the comparison.
 
 use anyhow::Result;
 

@@ -1,10 +1,11 @@
 //! Sets up, builds, runs and checks this project: `cargo xtask --help`.
 //!
-//! Whatever a command needs and this machine lacks is installed first: toolchain parts by rustup, tools by cargo (into
-//! the target directory, at pinned versions), browsers and Node.js by apt. What is there already is left alone, so a
-//! second run installs nothing.
+//! Whatever a command needs and this machine lacks is installed first: toolchain parts by rustup,
+//! tools by cargo (into the target directory, at pinned versions), browsers and Node.js by apt.
+//! What is there already is left alone, so a second run installs nothing.
 //!
-//! [`parts`] is the list of what `cargo xtask test` runs; [`setup`] is the list of what may be installed.
+//! [`parts`] is the list of what `cargo xtask test` runs; [`setup`] is the list of what may be
+//! installed.
 
 mod bench;
 mod checked;
@@ -50,9 +51,11 @@ enum Task {
     Setup,
     /// Simulate worlds full of faults, by seed: `cargo xtask simulate --help`.
     Simulate(simulator::SimulatorArgs),
-    /// Break one rule of the protocol after the other, and see what falls: `cargo xtask sabotage --help`.
+    /// Break one rule of the protocol after the other, and see what falls:
+    /// `cargo xtask sabotage --help`.
     Sabotage(simulator::SimulatorArgs),
-    /// Go through every state that three servers can reach within bounds: `cargo xtask model --help`.
+    /// Go through every state that three servers can reach within bounds:
+    /// `cargo xtask model --help`.
     Model(checked::Args),
     /// Tell servers what no server would say, a hundred million times: `cargo xtask fuzz --help`.
     Fuzz(checked::Args),
@@ -62,7 +65,8 @@ enum Task {
     Scenario(simulator::SimulatorArgs),
     /// Repeat a published experiment: `cargo xtask experiment election --help`.
     Experiment(simulator::SimulatorArgs),
-    /// Run the same seeds natively, optimized and not, and in WebAssembly, and compare their traces.
+    /// Run the same seeds natively, optimized and not, and in WebAssembly, and compare their
+    /// traces.
     Determinism(determinism::DeterminismArgs),
     /// Measure, and compare with others.
     #[command(subcommand)]

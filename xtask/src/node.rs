@@ -35,8 +35,8 @@ pub fn binary(workspace: &Workspace) -> PathBuf {
     workspace.target("release/raft")
 }
 
-/// Runs `raft demo` in the place of this process: a signal then reaches the node whoever it is sent to, there is
-/// nobody to wait for it, and the exit status is the node's own.
+/// Runs `raft demo` in the place of this process: a signal then reaches the node whoever it is sent
+/// to, there is nobody to wait for it, and the exit status is the node's own.
 pub fn demo(workspace: &Workspace, args: &DemoArgs) -> Result<Infallible> {
     let mut step = Step::new(workspace, binary(workspace))?.arg("demo");
     if let Some(nodes) = args.nodes {

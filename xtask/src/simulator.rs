@@ -18,8 +18,8 @@ pub struct SimulatorArgs {
     arguments: Vec<String>,
 }
 
-/// Builds a program of raft-sim, and runs it in the place of this process: who interrupts it waits for what it has to say,
-/// and the exit status is its own.
+/// Builds a program of raft-sim, and runs it in the place of this process: who interrupts it waits
+/// for what it has to say, and the exit status is its own.
 pub fn run(workspace: &Workspace, program: &str, args: &SimulatorArgs) -> Result<Infallible> {
     let mut step = Step::cargo(workspace, "run --quiet --release --package raft-sim")?;
     // Servers whose rules can be broken are a little slower.

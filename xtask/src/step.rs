@@ -24,8 +24,9 @@ impl Step {
         let program = program.as_ref();
         let mut command = Command::new(program);
         command.current_dir(workspace.root()).env("PATH", workspace.search_path()?);
-        // `cargo run` describes xtask's own package in these. Build scripts that watch them (ring's does) would
-        // otherwise run anew whenever a build is started by xtask after one that was started by hand.
+        // `cargo run` describes xtask's own package in these. Build scripts that watch them (ring's
+        // does) would otherwise run anew whenever a build is started by xtask after one that was
+        // started by hand.
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -92,7 +93,8 @@ impl Step {
         self.judge(status)
     }
 
-    /// Runs it unseen and returns its standard output; standard error is part of the error if it fails.
+    /// Runs it unseen and returns its standard output; standard error is part of the error if it
+    /// fails.
     pub fn output(mut self) -> Result<String> {
         let output = self
             .command

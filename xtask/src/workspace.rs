@@ -1,4 +1,5 @@
-//! Where things are: the source tree, the target directory, the tools installed for this project alone.
+//! Where things are: the source tree, the target directory, the tools installed for this project
+//! alone.
 
 use std::env;
 use std::ffi::OsString;
@@ -14,12 +15,14 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Finds the source tree this program was compiled from and the target directory it was compiled to.
+    /// Finds the source tree this program was compiled from and the target directory it was
+    /// compiled to.
     pub fn find() -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .context("xtask lies in a directory of the workspace")?;
-        // Wherever settings and variables put the target directory, this program is `<target>/<profile>/xtask`.
+        // Wherever settings and variables put the target directory, this program is
+        // `<target>/<profile>/xtask`.
         let program = env::current_exe().context("cannot tell where xtask itself is")?;
         let target =
             program.ancestors().nth(2).context("xtask does not lie in a target directory")?;

@@ -1,12 +1,15 @@
 //! A log on disk: one file, to which each write is appended as one record, and synced.
 //!
-//! A record is a head and its contents: what changed of the hard state, and entries that replace the log from the first of them
-//! on. The head has the length and a checksum of the contents, and a checksum of itself and of its place in the file: so a
-//! wrong length is noticed, and what comes later can be found without it.
+//! A record is a head and its contents: what changed of the hard state, and entries that replace
+//! the log from the first of them on. The head has the length and a checksum of the contents, and a
+//! checksum of itself and of its place in the file: so a wrong length is noticed, and what comes
+//! later can be found without it.
 //!
-//! Only the last record can be torn by a loss of power, because the next one begins when it is synced; a torn one was never
-//! acknowledged, and is cut off. (With one sync for several writes, a batch of them would have to be one record.) A record that cannot be read and has another one behind it is damaged, and that is an error.
-//! What happens to the last record after its sync looks as if it had been torn: no file by itself can tell the two apart.
+//! Only the last record can be torn by a loss of power, because the next one begins when it is
+//! synced; a torn one was never acknowledged, and is cut off. (With one sync for several writes, a
+//! batch of them would have to be one record.) A record that cannot be read and has another one
+//! behind it is damaged, and that is an error. What happens to the last record after its sync looks
+//! as if it had been torn: no file by itself can tell the two apart.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write as _};
@@ -22,7 +25,8 @@ pub struct Journal {
     file: File,
     /// Where the next record begins.
     end: u64,
-    /// The log as the file has it, for [`Journal::read`]; one with a large log would read the file instead.
+    /// The log as the file has it, for [`Journal::read`]; one with a large log would read the file
+    /// instead.
     log: Vec<Entry>,
 }
 
@@ -54,7 +58,8 @@ impl Journal {
         Ok((journal, hard_state, log))
     }
 
-    /// Makes a write durable. After an error nobody knows what is on the disk, and this journal must not be used again.
+    /// Makes a write durable. After an error nobody knows what is on the disk, and this journal
+    /// must not be used again.
     pub fn write(&mut self, write: &Write) -> io::Result<()> {
         if write.log_start().is_some() {
             return Err(io::Error::other("without snapshots, a log begins at its beginning"));

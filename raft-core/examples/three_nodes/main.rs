@@ -1,8 +1,10 @@
-//! Three nodes in one process, each with a thread and a journal on disk. The leader is stopped, the others go on, and it comes
-//! back from its journal: `cargo run -p raft-core --example three_nodes`.
+//! Three nodes in one process, each with a thread and a journal on disk. The leader is stopped, the
+//! others go on, and it comes back from its journal:
+//! `cargo run -p raft-core --example three_nodes`.
 //!
-//! `node.rs` is the driver, the part that everybody who embeds `raft-core` writes; `journal.rs` is the disk. There are no
-//! snapshots, so journals grow for ever, and messages travel through channels, where a real node has a network.
+//! `node.rs` is the driver, the part that everybody who embeds `raft-core` writes; `journal.rs` is
+//! the disk. There are no snapshots, so journals grow for ever, and messages travel through
+//! channels, where a real node has a network.
 
 mod journal;
 mod node;
@@ -59,7 +61,8 @@ fn write(network: &Network, commands: &[&'static str]) -> Result<NodeId, Box<dyn
                 Answer::Done(_) => Ok(Some(asked)),
                 // It was certainly not carried out, so it can be asked for again.
                 Answer::Refused | Answer::Lost => Ok(None),
-                // It may have been carried out. A client that asks again needs a session in the state machine.
+                // It may have been carried out. A client that asks again needs a session in the
+                // state machine.
                 Answer::Unknown => Err("nobody knows what became of a command".into()),
             }
         })?;

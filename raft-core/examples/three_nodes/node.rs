@@ -68,8 +68,8 @@ pub fn start(
     config.election_timeout_max = Duration::from_millis(600);
     config.heartbeat_interval = Duration::from_millis(30);
 
-    // Never the same at two starts, so the time of day will do; and another one for each node, so it seeds the
-    // election timeouts, too.
+    // Never the same at two starts, so the time of day will do; and another one for each node, so
+    // it seeds the election timeouts, too.
     let boot = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let boot = boot.map_or(0, |time| time.as_nanos() as u64);
     // The state machine lives in memory, so it begins at 0, and is handed everything again.
@@ -102,8 +102,8 @@ pub fn start(
     Ok(Handle { id, thread })
 }
 
-/// Inputs that are taken before their effects are carried out. They may come as fast as they are taken: without a limit
-/// the server would never get to write or send anything.
+/// Inputs that are taken before their effects are carried out. They may come as fast as they are
+/// taken: without a limit the server would never get to write or send anything.
 const STEPS_MAX: usize = 1024;
 
 struct Node {
@@ -114,8 +114,9 @@ struct Node {
     began: std::time::Instant,
     state: Vec<String>,
     applied: LogIndex,
-    /// Who waits for a command, by the index and term at which it was proposed. Several can wait for one index: an
-    /// entry that was replaced here may still be committed by a server that has kept it.
+    /// Who waits for a command, by the index and term at which it was proposed. Several can wait
+    /// for one index: an entry that was replaced here may still be committed by a server that has
+    /// kept it.
     proposals: BTreeMap<(LogIndex, Term), Sender<Answer>>,
     /// Who waits for a read to be confirmed.
     reads: HashMap<ReadId, Sender<Answer>>,
@@ -153,7 +154,8 @@ impl Node {
     }
 
     fn step(&mut self, input: Input) {
-        // After the input was taken: a moment from before it arrived would let leases last too long.
+        // After the input was taken: a moment from before it arrived would let leases last too
+        // long.
         let now = self.now();
         match input {
             Input::Message(from, message) => self.raft.receive(from, message, now),
@@ -173,7 +175,8 @@ impl Node {
         }
     }
 
-    /// Does all that the server wants. A write that is on disk lets it want more, so it is asked until it wants nothing.
+    /// Does all that the server wants. A write that is on disk lets it want more, so it is asked
+    /// until it wants nothing.
     fn carry_out(&mut self, effects: &mut Effects) -> io::Result<()> {
         loop {
             self.raft.drain(effects);
@@ -183,7 +186,8 @@ impl Node {
             if effects.is_empty() {
                 return Ok(());
             }
-            // All of them, by name: one that comes with a later version does not compile until somebody carries it out.
+            // All of them, by name: one that comes with a later version does not compile until
+            // somebody carries it out.
             let Effects {
                 write,
                 messages,
@@ -217,7 +221,8 @@ impl Node {
                 let now = self.now();
                 match written {
                     Ok(()) => self.raft.persisted(write.synced(), now),
-                    // Nobody knows what is on the disk. The server promises nothing any more, and says why.
+                    // Nobody knows what is on the disk. The server promises nothing any more, and
+                    // says why.
                     Err(_) => self.raft.storage_failed(now),
                 }
             }
@@ -230,7 +235,8 @@ impl Node {
             if let Payload::Command(command) = &entry.payload {
                 self.state.push(String::from_utf8_lossy(command).into_owned());
             }
-            // Only now it is certain what stands at this index, for ever: this entry, and no other one.
+            // Only now it is certain what stands at this index, for ever: this entry, and no other
+            // one.
             let later = self.proposals.split_off(&(entry.id.index.next(), Term(0)));
             for ((_, term), client) in std::mem::replace(&mut self.proposals, later) {
                 let is_same = term == entry.id.term;

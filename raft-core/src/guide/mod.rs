@@ -1,4 +1,5 @@
-//! How to build a node around [`Raft`](crate::Raft), chapter by chapter. It is there to be read, and holds nothing else.
+//! How to build a node around [`Raft`](crate::Raft), chapter by chapter. It is there to be read,
+//! and holds nothing else.
 //!
 //! The repository has all of it put together, with threads and a journal on disk, as
 //! `raft-core/examples/three_nodes`: `cargo run -p raft-core --example three_nodes`.

@@ -1,4 +1,5 @@
-//! Answers that are late: to an earlier leadership or candidacy of the same server, or to what a disk has lost since.
+//! Answers that are late: to an earlier leadership or candidacy of the same server, or to what a
+//! disk has lost since.
 
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use raft_core::{
     AppendEntriesResponse, AppendResult, Event, HeartbeatResponse, LogId, Message, ReadMode, Role,
 };
 
-/// Server 1 leads, loses its leadership and leads again. The messages to 2 that these choose are on their way all the time.
+/// Server 1 leads, loses its leadership and leads again. The messages to 2 that these choose are on
+/// their way all the time.
 fn leads_again(cluster: &mut Cluster, late: impl Fn(&Message) -> bool) -> Vec<Message> {
     let mut on_the_way = Vec::new();
     for _ in 0..40 {
@@ -119,7 +121,8 @@ fn follower_with_lost_log_is_probed_only_at_heartbeats() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);
-    // 3 acknowledges an entry that is not committed, because the leader's disk is slow and 2 hears nothing.
+    // 3 acknowledges an entry that is not committed, because the leader's disk is slow and 2 hears
+    // nothing.
     cluster.sync = false;
     cluster.propose(1, "a");
     cluster.drain();

@@ -1,4 +1,5 @@
-//! What a server holds in memory stays within its bounds, whatever its state machine and its disk are busy with.
+//! What a server holds in memory stays within its bounds, whatever its state machine and its disk
+//! are busy with.
 
 use bytes::Bytes;
 use raft_core::{

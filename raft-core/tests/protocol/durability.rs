@@ -57,7 +57,8 @@ fn token_from_earlier_boot_is_ignored() {
     assert_eq!(cluster.raft(1).role(), Role::Candidate, "the vote of this boot is not durable");
 }
 
-/// The entries of a write come back with its token, to be applied. Not if they were replaced since, however many there are.
+/// The entries of a write come back with its token, to be applied. Not if they were replaced since,
+/// however many there are.
 #[test]
 fn persisted_entries_apply_only_if_in_log() {
     let mut cluster = Cluster::new(3);
@@ -81,8 +82,8 @@ fn persisted_entries_apply_only_if_in_log() {
     assert_eq!(cluster.server(2).applied, [first, replacement]);
 }
 
-/// While entries that left memory are asked for, those that come back with a token wait: otherwise nobody would wait for
-/// the answer, and nothing more would ever be asked for.
+/// While entries that left memory are asked for, those that come back with a token wait: otherwise
+/// nobody would wait for the answer, and nothing more would ever be asked for.
 #[test]
 fn persisted_entries_do_not_overtake_fetch() {
     let (members, now) = (Membership::new([1, 2, 3].map(NodeId)), Instant(1));
@@ -111,7 +112,8 @@ fn persisted_entries_do_not_overtake_fetch() {
             raft.fetched(fetch, entries.collect(), now);
         }
     };
-    // A snapshot that is being installed keeps what is committed from being handed out, and turns out damaged.
+    // A snapshot that is being installed keeps what is committed from being handed out, and turns
+    // out damaged.
     let begin_to_install = |raft: &mut Raft, leader, term| {
         let last = LogId::new(Term(term), LogIndex(10));
         let snapshot = Snapshot { last, membership: members.clone(), identity: 1, size: 1 };
@@ -222,8 +224,8 @@ fn a_write_cannot_be_overwritten_by_the_next_drain() {
     cluster.raft(1).drain(&mut effects);
 }
 
-/// A leader's entry is replaced by another leader's and comes back with a third one, before the disk has come to any of
-/// it. The first write says nothing about what the last one is to bring.
+/// A leader's entry is replaced by another leader's and comes back with a third one, before the
+/// disk has come to any of it. The first write says nothing about what the last one is to bring.
 #[test]
 fn write_of_truncated_then_reappended_entry_is_not_durable() {
     let mut cluster = Cluster::new(5);

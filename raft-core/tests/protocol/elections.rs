@@ -174,8 +174,9 @@ fn isolated_server_does_not_disrupt_on_return() {
     assert_eq!(cluster.raft(3).leader(), Some(NodeId(1)));
 }
 
-/// A server may learn of a later term otherwise than from a request for its vote. Its answers to the leader keep the
-/// leader's lease, so it must not vote before that is over (found by the campaign: a lease read missed a write).
+/// A server may learn of a later term otherwise than from a request for its vote. Its answers to
+/// the leader keep the leader's lease, so it must not vote before that is over (found by the
+/// campaign: a lease read missed a write).
 #[test]
 fn leader_contact_blocks_vote_in_learned_term() {
     let mut cluster = Cluster::new(3);

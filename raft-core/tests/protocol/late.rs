@@ -1,5 +1,6 @@
-//! Answers and tokens that belong to another question, or to another life of the server. These rules
-//! have no switch (docs/verification/mutation-testing.md), so each of them has a test that fails without it.
+//! Answers and tokens that belong to another question, or to another life of the server. These
+//! rules have no switch (docs/verification/mutation-testing.md), so each of them has a test that
+//! fails without it.
 
 use crate::cluster::Cluster;
 use raft_core::{LogIndex, Message, NodeId, ReadId, ReadIndexResponse, ReadMode, ReadOutcome};

@@ -558,8 +558,9 @@ fn invalid_membership_entry_is_rejected() {
     assert_eq!(*cluster.raft(2).membership(), voters(&[1, 2, 3]));
 }
 
-/// A server that joined and took a snapshot while it caught up, before the entry that added it: it does not know who
-/// founded the cluster, so the snapshot has no members. When it leads, nobody takes that snapshot from it.
+/// A server that joined and took a snapshot while it caught up, before the entry that added it: it
+/// does not know who founded the cluster, so the snapshot has no members. When it leads, nobody
+/// takes that snapshot from it.
 #[test]
 fn server_without_membership_takes_no_snapshot() {
     let mut cluster = Cluster::configured(3, |config| config.append_bytes_max = 60);

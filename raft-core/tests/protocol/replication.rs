@@ -259,8 +259,8 @@ fn server_with_lost_acknowledged_log_stops() {
     assert_eq!(cluster.commands(3), ["a", "b"]);
 }
 
-/// What it has on its disk reaches its state machine when it hears that it is committed, although nothing new comes
-/// with that.
+/// What it has on its disk reaches its state machine when it hears that it is committed, although
+/// nothing new comes with that.
 #[test]
 fn heartbeat_commits_restored_entries() {
     let mut cluster = Cluster::new(3);

@@ -462,7 +462,8 @@ fn caught_up_follower_leaves_snapshot_mode() {
     assert!(sent.iter().any(|message| matches!(message, Message::AppendEntries(_))), "{sent:?}");
 }
 
-/// Found by the campaign: messages overtook each other, and the leader did not see that its log would do.
+/// Found by the campaign: messages overtook each other, and the leader did not see that its log
+/// would do.
 #[test]
 fn caught_up_follower_gets_no_more_chunks() {
     let mut cluster = Cluster::configured(3, in_small_pieces);

@@ -110,7 +110,8 @@ fn witness_never_holds_only_copy() {
     assert_eq!(cluster.raft(3).last_log().index, LogIndex(2));
 }
 
-/// It would deny its vote to the others, who are a majority only with it and can do without the entry.
+/// It would deny its vote to the others, who are a majority only with it and can do without the
+/// entry.
 #[test]
 fn witness_gets_no_unneeded_entry() {
     let founders = voters(&[1, 2, 3, 4, 5]).with_witnesses([NodeId(5)]);

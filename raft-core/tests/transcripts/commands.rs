@@ -247,7 +247,8 @@ impl World {
         Ok(())
     }
 
-    /// Cuts a link: `n1>n2` one way, `n1-n2` both, `n1` all of a server's. What is on the way there is lost.
+    /// Cuts a link: `n1>n2` one way, `n1-n2` both, `n1` all of a server's. What is on the way there
+    /// is lost.
     fn cut(&mut self, link: &str) -> Result<(), String> {
         let pairs: Vec<_> = if let Some((from, to)) = link.split_once('>') {
             vec![(server(from)?, server(to)?)]

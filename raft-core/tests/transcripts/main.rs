@@ -1,8 +1,10 @@
-//! Plays the transcripts in `paper/`, `interaction/` and `ours/`: each is a file of commands, and below each command stands what it must
-//! bring about. The format, and which behaviours there are, is told in `docs/verification/transcripts.md`.
+//! Plays the transcripts in `paper/`, `interaction/` and `ours/`: each is a file of commands, and
+//! below each command stands what it must bring about. The format, and which behaviours there are,
+//! is told in `docs/verification/transcripts.md`.
 //!
-//! `RAFT_REWRITE=1 cargo test -p raft-core --test transcripts` writes the traces anew. What a transcript expects in so many
-//! words (`expect …`, `refused …`) must hold then, too, so a new trace cannot turn a behaviour round unseen.
+//! `RAFT_REWRITE=1 cargo test -p raft-core --test transcripts` writes the traces anew. What a
+//! transcript expects in so many words (`expect …`, `refused …`) must hold then, too, so a new
+//! trace cannot turn a behaviour round unseen.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -88,8 +90,8 @@ fn documentation_lists_every_transcript() {
     }
 }
 
-/// What the transcripts are worth: with a rule broken, expectations of some must fail. The documentation
-/// has the list.
+/// What the transcripts are worth: with a rule broken, expectations of some must fail. The
+/// documentation has the list.
 #[cfg(feature = "sabotage")]
 #[test]
 fn documentation_lists_detected_disabled_rules() {

@@ -10,9 +10,9 @@ const PARTS: usize = 10;
 const CLOSE: u64 = 5;
 
 impl World {
-    /// Founds so many clusters of this size, whose servers have seeds of their own, and looks at a timeout of
-    /// each server, as a follower or as a candidate. They are expected to be drawn evenly from their range, or
-    /// to be apart from each other in all but few clusters.
+    /// Founds so many clusters of this size, whose servers have seeds of their own, and looks at a
+    /// timeout of each server, as a follower or as a candidate. They are expected to be drawn
+    /// evenly from their range, or to be apart from each other in all but few clusters.
     pub fn expect_timeouts(
         &mut self,
         of: &str,
@@ -63,8 +63,8 @@ impl World {
         Ok(())
     }
 
-    /// The timeouts of a new cluster's servers, in milliseconds: of followers that just started, or of candidates
-    /// whom nobody answered.
+    /// The timeouts of a new cluster's servers, in milliseconds: of followers that just started, or
+    /// of candidates whom nobody answered.
     fn timeouts(&self, of: &str, first: u64, size: u64) -> Result<Vec<u64>, String> {
         let mut world = World::new(None);
         world.template = self.template.clone();

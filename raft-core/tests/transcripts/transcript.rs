@@ -42,8 +42,8 @@ impl<'a> Transcript<'a> {
         Ok(Self { lines: lines.collect() })
     }
 
-    /// Carries the commands out. Returns the transcript with the traces that they brought about, and
-    /// the first command that failed.
+    /// Carries the commands out. Returns the transcript with the traces that they brought about,
+    /// and the first command that failed.
     pub fn play(&self, broken: BrokenRule) -> (String, Option<Failure>) {
         let mut world = World::new(broken);
         let mut played = String::new();

@@ -195,7 +195,8 @@ impl World {
         debug_assert!(self.broken.is_none());
     }
 
-    /// Carries out what a server wants, until it wants nothing more. With a slow disk, it still waits for that.
+    /// Carries out what a server wants, until it wants nothing more. With a slow disk, it still
+    /// waits for that.
     pub fn drain(&mut self, id: u64) -> Result<(), String> {
         loop {
             let now = self.now;
@@ -316,8 +317,8 @@ impl World {
         self.drain(id)
     }
 
-    /// One of the writes of a server that wait is reported as durable; whether there was one. After a crash
-    /// there is what was written before the first one that was not.
+    /// One of the writes of a server that wait is reported as durable; whether there was one. After
+    /// a crash there is what was written before the first one that was not.
     pub fn sync(&mut self, id: u64, position: usize) -> Result<bool, String> {
         let now = self.now;
         let server = self.server_mut(id)?;

@@ -26,8 +26,8 @@ pub(super) struct Event {
 pub(super) enum EventType {
     /// The process asks for this.
     Invoke(Call),
-    /// It is answered. The call is what was asked for, as the answer repeats it (none, if it leaves that out), with what
-    /// a read found, or whether a compare-and-set was done.
+    /// It is answered. The call is what was asked for, as the answer repeats it (none, if it leaves
+    /// that out), with what a read found, or whether a compare-and-set was done.
     Answer(Option<Call>),
     /// It certainly did not happen.
     Failed(Option<Call>),

@@ -1,7 +1,7 @@
 //! Jepsen's log of a test of etcd: one register that is read, written, and compared and set.
 //!
-//! A compare-and-set that `:fail`s was refused, because the register held something else: that is an
-//! answer. Whoever gets `:info` never learns what became of the operation.
+//! A compare-and-set that `:fail`s was refused, because the register held something else: that is
+//! an answer. Whoever gets `:info` never learns what became of the operation.
 
 use super::events::{CallPairing, Event, EventType, Function};
 use super::{History, HistoryError};
@@ -17,7 +17,8 @@ pub(super) fn parse(text: &str) -> Result<History, HistoryError> {
     let (mut taken, mut skipped) = (0, 0);
     for (number, line) in (1..).zip(text.lines()) {
         let Some((_, event)) = line.split_once(MARK) else {
-            // What is not judged must not be an operation, or the verdict is one on another history.
+            // What is not judged must not be an operation, or the verdict is one on another
+            // history.
             if line.split_whitespace().any(|word| KINDS.contains(&word)) {
                 let problem = format!("this looks like an operation, but lacks {MARK:?}");
                 return Err(HistoryError::at(number, problem));

@@ -1,9 +1,9 @@
 //! Histories in files: what clients of any system saw, to be judged by
 //! [`linearizability::check`](crate::linearizability::check).
 //!
-//! Three formats are read: our own, with one JSON object a line ([`Format::Json`]), the text that Porcupine's
-//! key-value histories are written in ([`Format::Porcupine`]), and Jepsen's log of an etcd register
-//! ([`Format::Jepsen`]). `docs/verification/linearizability.md` describes them.
+//! Three formats are read: our own, with one JSON object a line ([`Format::Json`]), the text that
+//! Porcupine's key-value histories are written in ([`Format::Porcupine`]), and Jepsen's log of an
+//! etcd register ([`Format::Jepsen`]). `docs/verification/linearizability.md` describes them.
 
 mod edn;
 mod events;

@@ -1,4 +1,5 @@
-//! The text of Porcupine's key-value histories: `{:process 0, :type :invoke, :f :get, :key "0", :value nil}`.
+//! The text of Porcupine's key-value histories:
+//! `{:process 0, :type :invoke, :f :get, :key "0", :value nil}`.
 //!
 //! A key that is not there and one that holds an empty text are the same there.
 

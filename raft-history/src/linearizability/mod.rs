@@ -174,8 +174,9 @@ pub fn check_after(prefix: &Prefix, history: &[HistoryOperation], limits: Limits
     }
 }
 
-/// When a history that contradicts itself does so first, and how: the beginning of it up to that answer, in which later
-/// answers are not known yet, is not linearizable, and no shorter one is found not to be.
+/// When a history that contradicts itself does so first, and how: the beginning of it up to that
+/// answer, in which later answers are not known yet, is not linearizable, and no shorter one is
+/// found not to be.
 #[must_use]
 pub fn first_violating_prefix(
     prefix: &Prefix,
@@ -189,7 +190,8 @@ pub fn first_violating_prefix(
     answers.sort_unstable();
     let (mut first, mut last) = (0, answers.len().saturating_sub(1));
     let mut earliest = found;
-    // A beginning of a linearizable history is linearizable, so that the moment can be found by halving.
+    // A beginning of a linearizable history is linearizable, so that the moment can be found by
+    // halving.
     while first < last {
         let middle = usize::midpoint(first, last);
         let until = answers[middle];

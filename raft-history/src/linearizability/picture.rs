@@ -12,7 +12,8 @@ const LEFT: usize = 90;
 const LANE: usize = 34;
 const SLOT: usize = 56;
 
-/// The end of the picture is what a reader wants to see first: what is wider than the window begins there.
+/// The end of the picture is what a reader wants to see first: what is wider than the window begins
+/// there.
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em;max-width:75em;color:#1a1a1a;background:#fff}\
 svg text{font:12px system-ui,sans-serif}table{border-collapse:collapse}td,th{text-align:left;padding:.15em .8em;border-bottom:1px solid #ccc}\
 .scroll{overflow-x:auto;direction:rtl}.scroll svg{direction:ltr}.culprit td{font-weight:bold;color:#9b2d00}";
@@ -27,8 +28,8 @@ enum Place {
     Later,
 }
 
-/// One self-contained page of HTML: the operations around the contradiction as bars on a lane for each
-/// client, the end of the longest order, and the operation that cannot be placed.
+/// One self-contained page of HTML: the operations around the contradiction as bars on a lane for
+/// each client, the end of the longest order, and the operation that cannot be placed.
 #[must_use]
 pub fn picture(contradiction: &Contradiction) -> String {
     let Contradiction { key, order, values, stuck, culprit, later } = contradiction;

@@ -23,8 +23,8 @@ pub(super) struct DeadEnd {
     pub(super) culprit: usize,
 }
 
-/// Calls and returns in order of time, as a doubly linked list from which operations are lifted. The
-/// returns of operations that were not answered are left out: nothing must come before them.
+/// Calls and returns in order of time, as a doubly linked list from which operations are lifted.
+/// The returns of operations that were not answered are left out: nothing must come before them.
 pub(super) struct Search<'a> {
     steps: &'a [Step],
     /// How many operations were answered; they are the first ones.
@@ -129,8 +129,8 @@ impl<'a> Search<'a> {
     }
 
     /// Shows how far one gets, when it is known that there is no order. [`run`](Self::run) gives up
-    /// beginnings of which it can tell that they lead nowhere; a person wants to see the contradiction
-    /// itself.
+    /// beginnings of which it can tell that they lead nowhere; a person wants to see the
+    /// contradiction itself.
     pub(super) fn explain(self, register: &mut Register) -> Option<DeadEnd> {
         let mut state = State::new(self.steps, self.answered);
         state.left = None;
@@ -165,7 +165,8 @@ impl<'a> Search<'a> {
                 return (Found::Nothing, stuck);
             }
             if position == END || self.entry(position).mate == RETURN {
-                // An answer is due whose operation has no place, and no other way is left from here.
+                // An answer is due whose operation has no place, and no other way is left from
+                // here.
                 let further = |stuck: &DeadEnd| order.len() > stuck.order.len();
                 if stuck.as_ref().is_none_or(further) {
                     stuck = Some(self.stuck(&order, state.value, position));

@@ -146,8 +146,8 @@ fn the_bytes_of_leases_in_the_log_are_fixed() {
     }
 }
 
-/// A replica that knows version 1 alone must stop at what it cannot carry out, not pass over it; and it must not stop at
-/// what it can.
+/// A replica that knows version 1 alone must stop at what it cannot carry out, not pass over it;
+/// and it must not stop at what it can.
 #[test]
 fn command_uses_minimal_version() {
     let version = |request: Request| Command::new(request).encode()[..2].to_vec();
@@ -177,7 +177,8 @@ fn command_uses_minimal_version() {
             bytes[1] = version;
             Command::decode(bytes.into())
         };
-        // Under the name of version 1 it is nothing: nobody ever wrote it. In version 2 the bound on puts was unknown.
+        // Under the name of version 1 it is nothing: nobody ever wrote it. In version 2 the bound
+        // on puts was unknown.
         assert_eq!(named(1), Err(DecodeError::Undecodable));
         assert_eq!(named(2), Ok(Command::new(request.clone())));
     }

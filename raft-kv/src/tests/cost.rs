@@ -129,7 +129,8 @@ fn costs_of_leases_and_watches() {
     // It hangs on the same lease already.
     assert_eq!(apply(&mut kv, 203, leased("key001")), (2, 0, 1 + 3, 1));
     apply(&mut kv, 204, leased("key002"));
-    // The lease, twice; and for each of two keys a step, a read, and a write more than those of a delete.
+    // The lease, twice; and for each of two keys a step, a read, and a write more than those of a
+    // delete.
     let revoke = Revoke::new(7);
     assert_eq!(apply(&mut kv, 205, revoke.into()), (4, 2, 1 + 1 + 8, 1));
     let mut changes = ChangesRequest::new(KeyRange::all(), 150);

@@ -188,8 +188,8 @@ fn lease_count_is_bounded() {
     grant(&mut log, 0);
 }
 
-/// A leader may find that a lease is over, and be replaced before that is in the log; or the lease is gone by then, and
-/// there is another one of the same number.
+/// A leader may find that a lease is over, and be replaced before that is in the log; or the lease
+/// is gone by then, and there is another one of the same number.
 #[test]
 fn expiry_is_valid_only_in_its_term_for_its_lease() {
     let mut log = Log::new();
@@ -235,7 +235,8 @@ fn fingerprint_covers_leases() {
     assert_eq!(fingerprints.len(), 4);
 }
 
-/// An older program can take back a store that knows nothing of leases, and must not open another one.
+/// An older program can take back a store that knows nothing of leases, and must not open another
+/// one.
 #[test]
 fn first_lease_upgrades_format() {
     let format = |log: &Log| {

@@ -40,7 +40,8 @@ fn delete(keys: KeyRange) -> Op {
     Op::Delete(Delete::new(keys))
 }
 
-/// That a request is refused because it would hang too many keys on a lease, and that it changes nothing.
+/// That a request is refused because it would hang too many keys on a lease, and that it changes
+/// nothing.
 fn assert_crowded(log: &mut Log, lease: i64, request: impl Into<Request>) {
     let (before, all) = (log.kv.fingerprint(), log.all(None));
     let outcome = log.apply(&Command::new(request));
@@ -233,7 +234,8 @@ fn format(store: &MemoryStore) -> u8 {
     record[1]
 }
 
-/// What is on disk today is read by every later release. In this store are a lease that was chosen, and lease -2 with a key.
+/// What is on disk today is read by every later release. In this store are a lease that was chosen,
+/// and lease -2 with a key.
 #[test]
 fn a_store_of_format_2_is_read() {
     let record = b"\n\x01k\x10\x02\x18\x02 \x01*\x01v0\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01";
@@ -263,7 +265,8 @@ fn a_store_of_format_2_is_read() {
     assert_eq!(counted(&log), []);
 }
 
-/// Its keys are counted when more are to hang on it for the first time, and that is remembered even if they must not.
+/// Its keys are counted when more are to hang on it for the first time, and that is remembered even
+/// if they must not.
 #[test]
 fn legacy_lease_is_counted_once() {
     let mut log = two_leases();

@@ -12,12 +12,13 @@ use crate::command::{
 use crate::range::{CountMode, Fields, KeyRange, RangeRequest};
 use crate::store::Order;
 
-/// The command language of this version of the crate. Version 2 added leases; since version 3 only so many keys hang on
-/// one; since version 4 an answer is only so large.
+/// The command language of this version of the crate. Version 2 added leases; since version 3 only
+/// so many keys hang on one; since version 4 an answer is only so large.
 pub(crate) const COMMAND_VERSION: u32 = 4;
 const LEASES_SINCE: u32 = 2;
-/// Puts that hang keys on a lease are bound by [`LEASE_KEYS_MAX`](crate::LEASE_KEYS_MAX) from this version on. What an
-/// earlier one put into the log was carried out without that bound, and must be by every replica.
+/// Puts that hang keys on a lease are bound by [`LEASE_KEYS_MAX`](crate::LEASE_KEYS_MAX) from this
+/// version on. What an earlier one put into the log was carried out without that bound, and must be
+/// by every replica.
 pub(crate) const KEYS_BOUND_SINCE: u32 = 3;
 /// Answers are bound by [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX) from this version on. Every
 /// replica must carry out commands of earlier versions without that bound.
@@ -247,13 +248,15 @@ impl Command {
         }
         let version = message.version;
         Self::from_message(message)
-            // What a replica that knows nothing later would read otherwise is nothing that this crate wrote.
+            // What a replica that knows nothing later would read otherwise is nothing that this
+            // crate wrote.
             .filter(|command| command.expressible_since() <= version)
             .map(|command| (command, version))
             .ok_or(DecodeError::Undecodable)
     }
 
-    /// The version that the command is written with: the earliest that says all of it and bounds it.
+    /// The version that the command is written with: the earliest that says all of it and bounds
+    /// it.
     pub(crate) fn version(&self) -> u32 {
         if self.request.returns_pairs() {
             ANSWER_BOUND_SINCE

@@ -4,9 +4,9 @@
 //! differs, though: in a record or an outcome it may be ignored; in a command it must not be, since
 //! replicas that ignore it would diverge from those that don't. So a change to the meaning of
 //! commands raises [`COMMAND_VERSION`], and a replica stops at a command with a higher version than
-//! its own. A command is written with the earliest version that says all of it, so that replicas of two
-//! releases work together until somebody uses what only one of them knows. A change to the layout or the records that an older program must not ignore
-//! raises [`FORMAT_VERSION`].
+//! its own. A command is written with the earliest version that says all of it, so that replicas of
+//! two releases work together until somebody uses what only one of them knows. A change to the
+//! layout or the records that an older program must not ignore raises [`FORMAT_VERSION`].
 
 mod command;
 mod outcome;

@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use super::outcome::OutcomeMessage;
 
-/// The latest layout and records that this crate reads and writes. It writes the earliest that will do: an older
-/// program can take a store back that never saw what it does not know.
+/// The latest layout and records that this crate reads and writes. It writes the earliest that will
+/// do: an older program can take a store back that never saw what it does not know.
 ///
-/// Format 2 is what commands of version 2 leave behind: leases, and outcomes that speak of them. In format 3 a lease may
-/// say how many keys hang on it, which a program that doesn't know would let go wrong. In format 4 a session may keep
-/// the rejection of an answer that is too large.
+/// Format 2 is what commands of version 2 leave behind: leases, and outcomes that speak of them. In
+/// format 3 a lease may say how many keys hang on it, which a program that doesn't know would let
+/// go wrong. In format 4 a session may keep the rejection of an answer that is too large.
 pub(crate) const FORMAT_VERSION: u32 = 4;
 /// The first format in which leases may say how many keys hang on them.
 pub(crate) const KEYS_COUNTED_SINCE: u32 = 3;
@@ -56,7 +56,8 @@ pub(crate) struct LeaseRecord {
     /// The index of the entry that granted it.
     #[prost(uint64, tag = "2")]
     pub(crate) granted_at: u64,
-    /// How many keys hang on it; not said where format 2 left it and nobody has had to count them since.
+    /// How many keys hang on it; not said where format 2 left it and nobody has had to count them
+    /// since.
     #[prost(uint64, optional, tag = "3")]
     pub(crate) keys: Option<u64>,
 }

@@ -13,8 +13,9 @@ use super::Api;
 use super::meter::BodyError;
 use super::problem::{Kind, Problem};
 
-/// What is read of a value over the limit, only to be dropped. Many clients look for an answer when they have sent
-/// everything, and a connection that is closed on what they still send takes the answer with it.
+/// What is read of a value over the limit, only to be dropped. Many clients look for an answer when
+/// they have sent everything, and a connection that is closed on what they still send takes the
+/// answer with it.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The body of a request, as far as a value may be long.

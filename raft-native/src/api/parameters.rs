@@ -6,7 +6,8 @@ use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
 
-/// Parameters that are yet to be taken; whoever has taken all that it knows calls [`Parameters::finish`].
+/// Parameters that are yet to be taken; whoever has taken all that it knows calls
+/// [`Parameters::finish`].
 pub(crate) struct Parameters(Vec<(String, Vec<u8>)>);
 
 impl Parameters {
@@ -63,7 +64,8 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
     }
 }
 
-/// Percent-encoded bytes. A percent sign that encodes nothing is refused, so that a key has one spelling only.
+/// Percent-encoded bytes. A percent sign that encodes nothing is refused, so that a key has one
+/// spelling only.
 pub(crate) fn decoded(text: &str) -> Result<Vec<u8>, Problem> {
     let follows = |rest: &str| {
         rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))

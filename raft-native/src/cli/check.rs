@@ -1,4 +1,5 @@
-//! `raft check-history`: whether what clients saw could have come from one register after the other.
+//! `raft check-history`: whether what clients saw could have come from one register after the
+//! other.
 
 use std::fs;
 use std::io::Read;
@@ -12,7 +13,8 @@ use serde_json::json;
 
 use super::{Failure, Output, print_line};
 
-/// What a judged history is told from an unread one by: see the table in docs/verification/linearizability.md.
+/// What a judged history is told from an unread one by: see the table in
+/// docs/verification/linearizability.md.
 const NOT_LINEARIZABLE: u8 = 1;
 const GAVE_UP: u8 = 3;
 
@@ -23,7 +25,8 @@ pub(super) struct CheckArgs {
     /// How it is written, if its first line doesn't tell.
     #[arg(long, value_enum)]
     format: Option<FormatName>,
-    /// Where the picture of a violation is written; by default a file in this directory that is named for the history.
+    /// Where the picture of a violation is written; by default a file in this directory that is
+    /// named for the history.
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
     /// Give up after this many steps for a key.
@@ -47,7 +50,8 @@ enum FormatName {
     Jepsen,
 }
 
-/// Exits with 0 if the history is linearizable, 1 if it is not, 2 if it cannot be read, 3 if the search was given up.
+/// Exits with 0 if the history is linearizable, 1 if it is not, 2 if it cannot be read, 3 if the
+/// search was given up.
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let bad = |problem: String| Failure::Usage(format!("{}: {problem}", args.file.display()));
     let text = read(&args.file).map_err(|error| bad(error.to_string()))?;

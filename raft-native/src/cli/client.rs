@@ -26,8 +26,8 @@ pub(crate) struct ClientArgs {
     /// How to print results and errors.
     #[arg(long, env = "RAFT_OUTPUT", value_enum, default_value_t)]
     output: Output,
-    /// How long a node may take for its answer, in milliseconds. Longer than --request-timeout-ms of
-    /// the node, or the outcome of a slow write is unknown.
+    /// How long a node may take for its answer, in milliseconds. Longer than --request-timeout-ms
+    /// of the node, or the outcome of a slow write is unknown.
     #[arg(long, env = "RAFT_TIMEOUT_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     timeout_ms: u64,
 }

@@ -91,7 +91,8 @@ impl Peers {
         let identity = Identity::new(&secrets, me)?;
         let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &identity.reset_key);
         let mut config = EndpointConfig::new(Arc::new(reset_key));
-        // A packet of an earlier life is answered with a reset only if its connection has one of our names.
+        // A packet of an earlier life is answered with a reset only if its connection has one of
+        // our names.
         let [a, b, c, d, e, f, g, h, ..] = identity.reset_key;
         let names_key = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(names_key)));
@@ -263,8 +264,9 @@ pub(crate) enum PeerRefusal {
 
 impl From<ConnectionError> for PeerRefusal {
     fn from(error: ConnectionError) -> Self {
-        /// The alerts with which TLS refuses a certificate (RFC 8446, section 6.2): bad, unsupported, revoked, expired or
-        /// unknown certificate, unknown authority, access denied, wrong signature, none at all.
+        /// The alerts with which TLS refuses a certificate (RFC 8446, section 6.2): bad,
+        /// unsupported, revoked, expired or unknown certificate, unknown authority, access denied,
+        /// wrong signature, none at all.
         const CERTIFICATE: [u8; 9] = [42, 43, 44, 45, 46, 48, 49, 51, 116];
         let code = match &error {
             ConnectionError::TransportError(error) => error.code,

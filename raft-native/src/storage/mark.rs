@@ -1,9 +1,10 @@
 //! How far the log has reached, and for whom was voted last, kept apart from both.
 //!
-//! A journal that is damaged looks, on recovery, like one whose end was never written: the engine drops what comes
-//! after the damage. What was acknowledged must not vanish like that without a word, so a file of its own says how far
-//! the log had come. It costs one small write a group commit and no sync: it is written when the log is durable, so it
-//! never says too much, and after a loss of power at worst too little.
+//! A journal that is damaged looks, on recovery, like one whose end was never written: the engine
+//! drops what comes after the damage. What was acknowledged must not vanish like that without a
+//! word, so a file of its own says how far the log had come. It costs one small write a group
+//! commit and no sync: it is written when the log is durable, so it never says too much, and after
+//! a loss of power at worst too little.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -1,4 +1,5 @@
-//! Breaks one rule of the protocol after the other, and says what falls: `cargo xtask sabotage --help`.
+//! Breaks one rule of the protocol after the other, and says what falls:
+//! `cargo xtask sabotage --help`.
 
 use std::fmt::Write as _;
 use std::panic::catch_unwind;
@@ -12,8 +13,9 @@ use raft_core::{DisabledRules, Rule};
 use raft_sim::Invariant;
 use raft_sim::campaign::{Campaign, Report, shrink};
 
-/// Switches off one rule of the protocol after the other, and runs worlds full of faults until some invariant falls.
-/// Where none does in time, it runs the protocol tests of raft-core with the rule broken.
+/// Switches off one rule of the protocol after the other, and runs worlds full of faults until some
+/// invariant falls. Where none does in time, it runs the protocol tests of raft-core with the rule
+/// broken.
 #[derive(Parser)]
 #[command(name = "cargo xtask sabotage")]
 struct Cli {

@@ -1,5 +1,6 @@
-//! Prints how many bytes a checkpoint of the world takes that is given as a script on standard input, after so many
-//! microseconds: a part of `cargo xtask bench sim`, apart because it counts every allocation.
+//! Prints how many bytes a checkpoint of the world takes that is given as a script on standard
+//! input, after so many microseconds: a part of `cargo xtask bench sim`, apart because it counts
+//! every allocation.
 
 use std::alloc::System;
 use std::error::Error;

@@ -15,11 +15,11 @@ use crate::world::World;
 /// Who watches.
 #[derive(Clone, Debug)]
 pub(super) enum Adversary {
-    /// Lets two servers stand at once, and crashes every voter whose vote is not on its disk yet: if such a vote
-    /// counted, it would be given twice. A leader's own vote is one of them.
+    /// Lets two servers stand at once, and crashes every voter whose vote is not on its disk yet:
+    /// if such a vote counted, it would be given twice. A leader's own vote is one of them.
     ContestedVotes { next_at: u64, until: u64, candidates: [u64; 2] },
-    /// Lets each leader reach only some followers, crashes it in the midst of replicating, and chooses the next one:
-    /// so Figure 8 comes about.
+    /// Lets each leader reach only some followers, crashes it in the midst of replicating, and
+    /// chooses the next one: so Figure 8 comes about.
     LeaderChain {
         /// Whether leaders are asked to change the membership, too, as soon as they lead.
         changes: bool,
@@ -172,8 +172,8 @@ pub(super) fn leader(world: &World) -> Option<(u64, u64)> {
     servers.max_by_key(|(_, term)| *term)
 }
 
-/// Whether a client was told before this moment that the value is written: a read that begins in the moment in which the
-/// write ends may come before it.
+/// Whether a client was told before this moment that the value is written: a read that begins in
+/// the moment in which the write ends may come before it.
 pub(super) fn is_written(world: &World, value: &str) -> bool {
     world.clients.askings.values().rev().any(|asking| {
         let is_it = matches!(&asking.request, Request::Put { value: put, .. } if put == value);
@@ -197,8 +197,8 @@ fn contest_election(world: &World, random: &mut SimRng, candidates: &mut [u64; 2
     blink.chain(stand).collect()
 }
 
-/// Voters that have given their vote to one of the candidates, and candidates that have won, and do not have it on the
-/// disk.
+/// Voters that have given their vote to one of the candidates, and candidates that have won, and do
+/// not have it on the disk.
 fn unreliable_voters(world: &World, candidates: [u64; 2]) -> Vec<Action> {
     let doubtful = |node: &&Node| {
         let Some(running) = node.running().filter(|running| running.paused.is_none()) else {
@@ -258,8 +258,8 @@ fn isolate_quorum_edge(
     actions
 }
 
-/// Asks a leader for memberships that it could decide by itself, with those whom it reaches; now and then for two at
-/// once, of which only the first may begin.
+/// Asks a leader for memberships that it could decide by itself, with those whom it reaches; now
+/// and then for two at once, of which only the first may begin.
 fn change_membership(
     world: &World,
     leader: u64,

@@ -5,7 +5,8 @@ use crate::config::WorldConfig;
 use crate::random::SimRng;
 use crate::world::World;
 
-/// Some worlds have clients that watch, hold leases, or use transactions. They are drawn apart from all else.
+/// Some worlds have clients that watch, hold leases, or use transactions. They are drawn apart from
+/// all else.
 pub(super) fn accompany(seed: u64, config: &mut WorldConfig) {
     let mut random = SimRng::new(seed ^ 0xacc0_3b41);
     if random.chance_per_mille(400) {
@@ -19,15 +20,17 @@ pub(super) fn accompany(seed: u64, config: &mut WorldConfig) {
     if random.chance_per_mille(300) {
         config.lease_clients = random.within(1..=3);
         config.lease_ttl = random.within(1..=2);
-        // They write much, and what is written must fit through the links in time when a server is replaced.
+        // They write much, and what is written must fit through the links in time when a server is
+        // replaced.
         config.snapshot_chunk_bytes_max = config.snapshot_chunk_bytes_max.max(1000);
     }
 }
 
-/// How many of the longest election timeouts a leader has, beyond the time to live, to end leases that nobody keeps alive.
+/// How many of the longest election timeouts a leader has, beyond the time to live, to end leases
+/// that nobody keeps alive.
 const TIMEOUTS_TO_END: u64 = 3;
-/// How many it is waited for such a leader. Each new one gives the leases all of their time again, and where latencies are
-/// about as long as timeouts there may always be a new one.
+/// How many it is waited for such a leader. Each new one gives the leases all of their time again,
+/// and where latencies are about as long as timeouts there may always be a new one.
 const TIMEOUTS_TO_SETTLE: u64 = 40;
 const SECOND: u64 = 1_000_000;
 

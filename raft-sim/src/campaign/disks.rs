@@ -1,7 +1,8 @@
 //! What goes wrong with disks, and who replaces servers that have lost theirs.
 //!
-//! A server whose disk is damaged or lost ends for good, and its place is taken by a new one. No protocol can do without
-//! a majority: so in one run only a minority of the founders is ever hit, and there are as many servers in reserve.
+//! A server whose disk is damaged or lost ends for good, and its place is taken by a new one. No
+//! protocol can do without a majority: so in one run only a minority of the founders is ever hit,
+//! and there are as many servers in reserve.
 
 use super::FAULT_PHASE;
 use crate::action::Action;
@@ -41,8 +42,9 @@ const FULL: (u64, u64) = (10_000, 2_000_000);
 const PAUSE_MAX: u64 = 2_500_000;
 
 impl DiskFaultPlan {
-    /// Draws what happens, from a generator of its own. Servers whose data is damaged have to be replaced, so whoever has
-    /// other plans with the membership (`quiet` is false) meets full disks only.
+    /// Draws what happens, from a generator of its own. Servers whose data is damaged have to be
+    /// replaced, so whoever has other plans with the membership (`quiet` is false) meets full disks
+    /// only.
     pub(super) fn draw(seed: u64, quiet: bool, config: &mut WorldConfig) -> Self {
         let mut random = SimRng::new(seed ^ 0xd15c_f001);
         let nodes = config.nodes;
@@ -118,8 +120,8 @@ impl DiskFaultPlan {
     }
 }
 
-/// What an operator does about servers that have ended because their disks are ruined: they are removed, and others, which
-/// are new, take their places, first as learners.
+/// What an operator does about servers that have ended because their disks are ruined: they are
+/// removed, and others, which are new, take their places, first as learners.
 pub(super) fn replace(world: &World) -> Option<Action> {
     let (leader, _) = super::adversary::leader(world)?;
     let membership = world.raft(leader)?.membership();

@@ -199,7 +199,8 @@ fn old_leaders(config: &mut WorldConfig, random: &mut SimRng) {
     config.request_timeout = config.election_timeout.max;
 }
 
-/// Servers that lead without a majority until somebody tells them, and messages that overtake each other.
+/// Servers that lead without a majority until somebody tells them, and messages that overtake each
+/// other.
 fn late_answers(config: &mut WorldConfig, random: &mut SimRng) {
     config.nodes = 5;
     (config.pre_vote, config.check_quorum) = (false, false);
@@ -428,8 +429,8 @@ fn generate_faults(
 mod tests {
     use super::*;
 
-    /// Leaders' leases rest on clocks that keep to the bound, so no timer fires by itself where leaders have some. One
-    /// that did let an old leader answer a read in seed 22,686.
+    /// Leaders' leases rest on clocks that keep to the bound, so no timer fires by itself where
+    /// leaders have some. One that did let an old leader answer a read in seed 22,686.
     #[test]
     fn leases_disable_timer_faults() {
         let mut with_leases = 0;

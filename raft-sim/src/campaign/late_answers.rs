@@ -5,8 +5,9 @@ use crate::action::{Action, Request};
 use crate::random::{DurationRange, SimRng};
 use crate::world::World;
 
-/// Keeps what a leader and a follower say to each other on a long way, has the leader replaced and elected again, and
-/// leaves it one other follower only. While a third server leads the rest, what was said long ago arrives.
+/// Keeps what a leader and a follower say to each other on a long way, has the leader replaced and
+/// elected again, and leaves it one other follower only. While a third server leads the rest, what
+/// was said long ago arrives.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DelayedMessages {
     stage: Step,
@@ -54,7 +55,8 @@ enum DelayedKind {
     /// The follower acknowledges entries that are replaced later.
     #[default]
     Acknowledgements,
-    /// The follower hears heartbeats of the earlier leadership in the later one, and its answers are late again.
+    /// The follower hears heartbeats of the earlier leadership in the later one, and its answers
+    /// are late again.
     Heartbeats,
 }
 
@@ -266,7 +268,8 @@ const KEY: &str = "l";
 const WRITES: u64 = 3;
 /// How many heartbeats are late.
 const HELD: u64 = 12;
-/// How late messages are, in heartbeat intervals: less than an election timeout, and longer than the rest of it takes.
+/// How late messages are, in heartbeat intervals: less than an election timeout, and longer than
+/// the rest of it takes.
 const SHORT: u64 = 2;
 const LONG: u64 = 16;
 

@@ -5,9 +5,9 @@
 //! timeouts, and the followers must catch up; or a random quorum is mended, the others stay broken
 //! for ever, and something must be committed. At the end the whole history must be linearizable.
 //!
-//! A fault schedule is data: some of it is drawn before the run, some is decided by an adversary that
-//! watches the servers. Either way a run ends with the [`Script`] of all that was done, which gives the
-//! same run again, without the adversary, and which [`shrink`] makes as small as it can.
+//! A fault schedule is data: some of it is drawn before the run, some is decided by an adversary
+//! that watches the servers. Either way a run ends with the [`Script`] of all that was done, which
+//! gives the same run again, without the adversary, and which [`shrink`] makes as small as it can.
 
 mod adversary;
 mod company;
@@ -81,11 +81,11 @@ const FAULT_PHASE: u64 = 8_000_000;
 /// How many of the longest election timeouts the mended cluster has to serve a write. Two
 /// elections may fail, and a follower may have to be repaired first.
 const TIMEOUTS_TO_RECOVER: u64 = 20;
-/// How many of the longest election timeouts it has to replace servers whose disks are ruined: others receive all
-/// they had, over links that may be slow.
+/// How many of the longest election timeouts it has to replace servers whose disks are ruined:
+/// others receive all they had, over links that may be slow.
 const TIMEOUTS_TO_REPLACE: u64 = 100;
-/// How many of the longest election timeouts watchers have to hear of all that was written. They may be at servers that
-/// were removed, and have to find another.
+/// How many of the longest election timeouts watchers have to hear of all that was written. They
+/// may be at servers that were removed, and have to find another.
 const WATCH_DRAIN_TIMEOUTS: u64 = 40;
 /// How often the operator looks for such servers while there are faults.
 const ADVERSARY_CHECKS: u64 = 26;
@@ -316,8 +316,8 @@ impl Campaign {
 /// A world under attack, and the record of what was done to it.
 struct CampaignRun {
     world: World,
-    /// When something was done last. What is done at one moment is done at once, with nothing in between, as a
-    /// [`Run`](crate::Run) does it.
+    /// When something was done last. What is done at one moment is done at once, with nothing in
+    /// between, as a [`Run`](crate::Run) does it.
     acted_at: Option<u64>,
     done: Vec<TimedAction>,
     faults: BTreeMap<&'static str, u64>,

@@ -7,8 +7,8 @@ use crate::action::{Action, Request};
 use crate::random::{DurationRange, SimRng};
 use crate::world::World;
 
-/// Cuts a leader off at the worst moment, and as soon as another leader has answered a write, reads at the old one.
-/// Clocks are as wrong as leases allow for.
+/// Cuts a leader off at the worst moment, and as soon as another leader has answered a write, reads
+/// at the old one. Clocks are as wrong as leases allow for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StaleLeader {
     stage: Stage,
@@ -126,7 +126,8 @@ impl StaleLeader {
                 }
                 self.stage = Stage::Answering;
                 let timeout = world.config().election_timeout.max;
-                // Without leases safety depends on no clock. The leader's next heartbeat is far away.
+                // Without leases safety depends on no clock. The leader's next heartbeat is far
+                // away.
                 let mut actions = clocks(world, self.old, -900_000);
                 actions.push(latency(world, DurationRange::new(3 * timeout, 4 * timeout)));
                 actions
@@ -160,7 +161,8 @@ impl StaleLeader {
         }
     }
 
-    /// When the answers are on their way, the network is quick again, and the leader hears nothing but them.
+    /// When the answers are on their way, the network is quick again, and the leader hears nothing
+    /// but them.
     fn answer(&mut self, world: &World) -> Vec<Action> {
         let answers = |message: &Message| matches!(message, Message::HeartbeatResponse(_));
         let voter = (1..=world.config().nodes).find(|node| ![self.old, self.heir].contains(node));

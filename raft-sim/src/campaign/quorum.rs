@@ -25,8 +25,8 @@ enum OutsiderFault {
 /// What is written to see whether it can be.
 const KEY: &str = "mended";
 
-/// Mends a random quorum, breaks the others, and looks whether a write succeeds in time. None if no quorum was
-/// found that could do without the others.
+/// Mends a random quorum, breaks the others, and looks whether a write succeeds in time. None if no
+/// quorum was found that could do without the others.
 pub(super) fn check_liveness_core(
     stage: &mut CampaignRun,
     random: &mut SimRng,
@@ -90,8 +90,9 @@ fn choose_core(world: &World, random: &mut SimRng) -> Option<Vec<u64>> {
     None
 }
 
-/// Without pre-vote and check-quorum together, a server that reaches others in one direction may disturb for ever; and
-/// if it needs only witnesses to commit, it may go on to give them what they cannot hand on.
+/// Without pre-vote and check-quorum together, a server that reaches others in one direction may
+/// disturb for ever; and if it needs only witnesses to commit, it may go on to give them what they
+/// cannot hand on.
 fn fault_actions(
     node: u64,
     config: &WorldConfig,

@@ -1,7 +1,7 @@
 //! Runs that do not recover, made small.
 //!
-//! What is missing has no moment at which a run could be cut off. So only what was done until all was mended is made less,
-//! and then everything is mended, and awaited, as in the campaign.
+//! What is missing has no moment at which a run could be cut off. So only what was done until all
+//! was mended is made less, and then everything is mended, and awaited, as in the campaign.
 
 use super::shrink::{Search, Shrunk};
 use super::{Campaign, Report, shrink};
@@ -13,8 +13,9 @@ use crate::world::World;
 const RUNS_MAX: u32 = 1_500;
 
 impl Campaign {
-    /// Makes a run of this campaign that broke a rule as small as it can. None if it did not, or if servers had to be
-    /// replaced and did not recover: the operator who replaces them is no part of what could be left out.
+    /// Makes a run of this campaign that broke a rule as small as it can. None if it did not, or if
+    /// servers had to be replaced and did not recover: the operator who replaces them is no part of
+    /// what could be left out.
     #[must_use]
     pub fn shrink(&self, report: &Report) -> Option<Shrunk> {
         let violation = report.violation.as_ref()?;
@@ -39,15 +40,17 @@ impl Campaign {
         Some(Shrunk { script: small.script, violation: small.violation?, runs: search.runs() })
     }
 
-    /// The run with these faults and no others, after which all is mended. None if there is no such world.
+    /// The run with these faults and no others, after which all is mended. None if there is no such
+    /// world.
     fn with(&self, faults: &Script, healed_at: u64) -> Option<Report> {
         let world = World::new(faults.config.clone()).ok()?;
         let campaign = Self { script: faults.clone(), adversary: None, healed_at, ..self.clone() };
         Some(campaign.run_in(world).1)
     }
 
-    /// Whether such a world recovers as long as nothing is done to it or, if the servers break rules, as long as they do
-    /// not. In a world with timeouts shorter than its messages travel nothing would be learnt.
+    /// Whether such a world recovers as long as nothing is done to it or, if the servers break
+    /// rules, as long as they do not. In a world with timeouts shorter than its messages travel
+    /// nothing would be learnt.
     fn is_kept_otherwise(&self, faults: &Script, healed_at: u64) -> bool {
         let mut otherwise = faults.clone();
         if !mend(&mut otherwise) {

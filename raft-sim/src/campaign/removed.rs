@@ -1,7 +1,8 @@
 //! Servers that were removed, and do not know it.
 //!
-//! Nobody sends them anything any more, so they stand for election for ever. Pre-vote and check-quorum together keep
-//! them from deposing leaders; without both an operator must turn them off (§6, dissertation 4.2.3).
+//! Nobody sends them anything any more, so they stand for election for ever. Pre-vote and
+//! check-quorum together keep them from deposing leaders; without both an operator must turn them
+//! off (§6, dissertation 4.2.3).
 
 use std::collections::BTreeSet;
 
@@ -24,7 +25,8 @@ pub(super) fn turn_off(world: &World) -> Vec<Action> {
     };
     let knows = logs().find(|raft| raft.commit_index() == committed);
     let term = knows.and_then(|raft| raft.term_at(committed));
-    // Whoever has all that is committed may be elected, and what it takes for the membership comes into force.
+    // Whoever has all that is committed may be elected, and what it takes for the membership comes
+    // into force.
     let mut members = BTreeSet::new();
     for raft in logs().filter(|raft| raft.term_at(committed) == term) {
         let mut in_force = committed;
@@ -87,7 +89,8 @@ mod tests {
         }
     }
 
-    /// Seed 6522: two servers in reserve were turned off, and could not replace those whose disks were ruined.
+    /// Seed 6522: two servers in reserve were turned off, and could not replace those whose disks
+    /// were ruined.
     #[test]
     fn reserve_server_is_not_shut_down() {
         let config =

@@ -20,15 +20,16 @@ pub struct Shrunk {
 
 /// How many runs may be tried.
 const RUNS_MAX: u32 = 8_000;
-/// Whatever is left out changes what chance decides afterwards. So a smaller run is tried with this many
-/// seeds of the world before it counts as one that breaks nothing.
+/// Whatever is left out changes what chance decides afterwards. So a smaller run is tried with this
+/// many seeds of the world before it counts as one that breaks nothing.
 const SEEDS_PER_CANDIDATE: u64 = 6;
 
 /// Beyond this many actions, to try each with many seeds would use up what may be tried.
 const LARGE_SCRIPT: usize = 400;
 
-/// Makes a run that breaks a rule as small as it can: fewer actions, servers and clients, and usual settings. None if the
-/// run does not break `invariant`, which must be one that is checked after every event or at the end, and not
+/// Makes a run that breaks a rule as small as it can: fewer actions, servers and clients, and usual
+/// settings. None if the run does not break `invariant`, which must be one that is checked after
+/// every event or at the end, and not
 /// [`Invariant::Availability`]: what is missing has no moment at which it could be cut off, and
 /// [`Campaign::shrink`](super::Campaign::shrink) knows what to do about that.
 #[must_use]
@@ -133,7 +134,8 @@ impl<'a> Search<'a> {
             }
             position += 1;
         }
-        // Who is asked to be over by a moment, and not to break a rule in the meantime, may be so earlier.
+        // Who is asked to be over by a moment, and not to break a rule in the meantime, may be so
+        // earlier.
         let last = best.0.actions.last().map_or(0, |timed| timed.at);
         if self.patience == 0
             && last + GAP < best.1.at
@@ -144,7 +146,8 @@ impl<'a> Search<'a> {
         best
     }
 
-    /// Leaves out halves of the actions, then quarters, and so on (Zeller's ddmin, complements only).
+    /// Leaves out halves of the actions, then quarters, and so on (Zeller's ddmin, complements
+    /// only).
     fn without_actions(&mut self, mut best: FailingScript) -> FailingScript {
         let mut chunk = best.0.actions.len().div_ceil(2);
         while chunk > 0 {
@@ -448,7 +451,8 @@ mod tests {
         );
     }
 
-    /// What is found by looking back is dated when it happened: a run of which less is done does not take longer.
+    /// What is found by looking back is dated when it happened: a run of which less is done does
+    /// not take longer.
     #[cfg(feature = "scenarios")]
     #[test]
     fn shrinking_keeps_stale_read() {

@@ -1,20 +1,22 @@
 //! Clusters of another scale of time.
 //!
-//! The core has no ticks and does not know what a second is, so a cluster whose links and disks take a thousand times
-//! as long, and that waits a thousand times as long, has to work just as well: between continents, or planets. Such
-//! clusters see large numbers, and much time with few events.
+//! The core has no ticks and does not know what a second is, so a cluster whose links and disks
+//! take a thousand times as long, and that waits a thousand times as long, has to work just as
+//! well: between continents, or planets. Such clusters see large numbers, and much time with few
+//! events.
 
 use super::Campaign;
 use crate::action::Action;
 use crate::random::{DurationRange, SimRng};
 
 impl Campaign {
-    /// The largest factor with which every cluster that is drawn still works: its times stay far from what 64 bits hold.
+    /// The largest factor with which every cluster that is drawn still works: its times stay far
+    /// from what 64 bits hold.
     pub const STRETCH_MAX: u64 = 1_000_000;
 
-    /// The same cluster, with all that takes time taking `factor` times as long: messages, writes, timeouts, clients,
-    /// and the time between faults. What the world's other parts do in fixed times, such as a client that asks again
-    /// because nobody leads, stays.
+    /// The same cluster, with all that takes time taking `factor` times as long: messages, writes,
+    /// timeouts, clients, and the time between faults. What the world's other parts do in fixed
+    /// times, such as a client that asks again because nobody leads, stays.
     #[must_use]
     pub fn stretched(mut self, factor: u64) -> Self {
         let time = |time: &mut u64| *time = time.saturating_mul(factor);
@@ -57,8 +59,8 @@ impl Campaign {
         self
     }
 
-    /// The factor by which a seed's cluster is stretched: 1 for every second seed, and for the others a number up to
-    /// `most` whose logarithm is about uniform.
+    /// The factor by which a seed's cluster is stretched: 1 for every second seed, and for the
+    /// others a number up to `most` whose logarithm is about uniform.
     #[must_use]
     pub fn stretch_of(seed: u64, most: u64) -> u64 {
         let mut random = SimRng::new(seed ^ 0x57e7_c4ed);

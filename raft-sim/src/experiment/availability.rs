@@ -1,4 +1,5 @@
-//! For which share of the time a cluster has a leader, where messages are lost or clocks are wrong all the time.
+//! For which share of the time a cluster has a leader, where messages are lost or clocks are wrong
+//! all the time.
 
 use raft_core::Role;
 
@@ -21,7 +22,8 @@ pub struct Availability {
     pub loss_per_mille: u32,
     /// Each server's clock is fast or slow by up to so many parts in a million.
     pub drift_ppm: u32,
-    /// Every so often the leader's process crashes, and starts again after half of that; never, if none.
+    /// Every so often the leader's process crashes, and starts again after half of that; never, if
+    /// none.
     pub crash_every: Option<u64>,
     /// Whether servers have pre-vote and check-quorum.
     pub stable: bool,
@@ -30,7 +32,8 @@ pub struct Availability {
 /// What was found.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct AvailabilityResult {
-    /// The share of the time in which a majority, the leader among them, followed one leader in its term.
+    /// The share of the time in which a majority, the leader among them, followed one leader in its
+    /// term.
     pub share: f64,
     /// Leaders elected an hour.
     pub elections_per_hour: f64,
@@ -41,8 +44,8 @@ const SERVERS: u64 = 5;
 const TIMEOUTS_BEFORE: u64 = 20;
 
 impl Availability {
-    /// The network and the timeouts of [`Election::wan`](super::Election::wan), and heartbeats five times in the
-    /// shortest timeout.
+    /// The network and the timeouts of [`Election::wan`](super::Election::wan), and heartbeats five
+    /// times in the shortest timeout.
     #[must_use]
     pub fn wan() -> Self {
         Self {

@@ -13,8 +13,8 @@ pub fn earliest_timeout_until(servers: u32, time: f64) -> f64 {
     1.0 - (1.0 - time.clamp(0.0, 1.0)).powf(f64::from(servers))
 }
 
-/// The probability that the first vote is split, if `servers` of a `cluster` wait for their timeouts
-/// and a message takes `latency` (as a share of the range of timeouts).
+/// The probability that the first vote is split, if `servers` of a `cluster` wait for their
+/// timeouts and a message takes `latency` (as a share of the range of timeouts).
 ///
 /// Who times out within a latency votes for itself. The vote is split if so many do that the
 /// rest and one of them are no majority: at least `servers - ⌊cluster / 2⌋` of them.

@@ -23,8 +23,8 @@ pub struct Election {
     pub failed: u64,
     /// Whether the leader's process starts again at once, as a follower.
     ///
-    /// The dissertation's availability simulation begins with this moment: all servers that have not failed
-    /// before, the old leader too, wait for their election timeouts. Its figures cannot
+    /// The dissertation's availability simulation begins with this moment: all servers that have
+    /// not failed before, the old leader too, wait for their election timeouts. Its figures cannot
     /// be had otherwise: with four of five servers left the mean is 468 ms, and not 430.
     pub leader_returns: bool,
     /// The logs of the servers that are left.
@@ -39,8 +39,8 @@ pub struct Election {
     pub crash_after: DurationRange,
     /// When the election is over.
     pub until: Until,
-    /// How many terms ahead of the leader's the last servers are: they have stood for election, alone. One number
-    /// a server, the last server's last.
+    /// How many terms ahead of the leader's the last servers are: they have stood for election,
+    /// alone. One number a server, the last server's last.
     pub terms_ahead: Vec<u64>,
     /// Links whose latency is not that of the others: sender, receiver, and one-way latency.
     pub links: Vec<(u64, u64, DurationRange)>,
@@ -89,13 +89,14 @@ pub enum ElectionError {
         /// Servers needed.
         needed: u64,
     },
-    /// `Lengths` must have one number for each server that is left, `Behind` no more servers than that.
+    /// `Lengths` must have one number for each server that is left, `Behind` no more servers than
+    /// that.
     Logs {
         /// Servers left.
         left: u64,
     },
-    /// Only servers that are left, and that have not led, can be ahead. They have no pre-vote, which would keep them
-    /// from it.
+    /// Only servers that are left, and that have not led, can be ahead. They have no pre-vote,
+    /// which would keep them from it.
     TermsAhead,
     /// There is no such link.
     NoSuchLink(u64, u64),
@@ -119,8 +120,8 @@ pub enum ElectionError {
 const TIMEOUTS_MAX: u64 = 10_000;
 
 impl Election {
-    /// The availability simulation of the dissertation's chapter 9: five servers in a wide area network with
-    /// 30 to 40 ms of latency, timeouts of 300 to 600 ms, no disks, identical logs.
+    /// The availability simulation of the dissertation's chapter 9: five servers in a wide area
+    /// network with 30 to 40 ms of latency, timeouts of 300 to 600 ms, no disks, identical logs.
     #[must_use]
     pub fn wan() -> Self {
         Self {

@@ -127,8 +127,8 @@ pub fn fit(trials: usize, seed: u64) -> Result<(u64, f64), ElectionError> {
 mod tests {
     use super::*;
 
-    /// The lines keep their shape: every quantile from p10 to p90 and the mean within a fifth of the
-    /// published one, and half of them within 6 %. The line whose timeouts differ by 1 ms is a
+    /// The lines keep their shape: every quantile from p10 to p90 and the mean within a fifth of
+    /// the published one, and half of them within 6 %. The line whose timeouts differ by 1 ms is a
     /// race between disks of unknown regularity, and is only of the right order.
     #[test]
     fn lan_figure_matches_published_shape() {

@@ -1,4 +1,5 @@
-//! What a scenario's file must say to be played: whatever can be known from the file alone to have no effect is a mistake.
+//! What a scenario's file must say to be played: whatever can be known from the file alone to have
+//! no effect is a mistake.
 
 use serde::Deserialize;
 use toml::{Spanned, Table};
@@ -57,7 +58,8 @@ impl Scenario {
         self.check_demands()
     }
 
-    /// The worlds of the variants that the file names must make sense, or those of some, if it names none.
+    /// The worlds of the variants that the file names must make sense, or those of some, if it
+    /// names none.
     fn check_worlds(&self) -> Result<(), ScenarioError> {
         let named = self.expected.keys().chain(self.availability.keys()).copied();
         let mut named: Vec<_> =

@@ -1,7 +1,8 @@
 //! Scenarios: short runs with a lesson, as files that a person can read and write.
 //!
-//! `docs/verification/scenarios.md` describes the format; `raft-sim/scenarios/` holds the library. A scenario is played in variants, which differ
-//! in two settings of the servers, and each variant has an expected [`ExpectedOutcome`]. Under the feature `sabotage` it is played with broken
+//! `docs/verification/scenarios.md` describes the format; `raft-sim/scenarios/` holds the library.
+//! A scenario is played in variants, which differ in two settings of the servers, and each variant
+//! has an expected [`ExpectedOutcome`]. Under the feature `sabotage` it is played with broken
 //! rules, too.
 
 mod awaited;
@@ -75,7 +76,8 @@ pub struct Scenario {
     /// Who must have ended itself.
     #[serde(default)]
     pub stopped: Vec<u64>,
-    /// Branches of the protocol that must have been taken, by their names in [`branches`](crate::branches).
+    /// Branches of the protocol that must have been taken, by their names in
+    /// [`branches`](crate::branches).
     #[serde(default)]
     #[serde(alias = "taken")]
     pub covered: Vec<String>,
@@ -137,7 +139,8 @@ pub struct Step {
     pub action: Action,
 }
 
-/// A stretch of time, in seconds, in which the outcome is observed. In it a client writes every quarter of a second.
+/// A stretch of time, in seconds, in which the outcome is observed. In it a client writes every
+/// quarter of a second.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObservationWindow {
@@ -155,9 +158,11 @@ pub enum Variant {
     Plain,
     /// With [`pre_vote`](raft_core::Config::pre_vote).
     PreVote,
-    /// With [`pre_vote`](raft_core::Config::pre_vote) and [`check_quorum`](raft_core::Config::check_quorum).
+    /// With [`pre_vote`](raft_core::Config::pre_vote) and
+    /// [`check_quorum`](raft_core::Config::check_quorum).
     PreVoteCheckQuorum,
-    /// With [`check_quorum`](raft_core::Config::check_quorum). It is played where a file names it only.
+    /// With [`check_quorum`](raft_core::Config::check_quorum). It is played where a file names it
+    /// only.
     CheckQuorum,
 }
 
@@ -244,8 +249,8 @@ impl Scenario {
     ///
     /// # Errors
     ///
-    /// [`ScenarioError::Format`] says where it can't be understood, or can't be meant: what would have no effect in any run,
-    /// such as what is done to a node that there is not, is a mistake.
+    /// [`ScenarioError::Format`] says where it can't be understood, or can't be meant: what would
+    /// have no effect in any run, such as what is done to a node that there is not, is a mistake.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         let scenario: Self =
             toml::from_str(text).map_err(|error| ScenarioError::Format(error.to_string()))?;
@@ -253,8 +258,8 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// The variants that make sense in its world: reads by lease need check-quorum. Those of which the file says how they
-    /// end come last.
+    /// The variants that make sense in its world: reads by lease need check-quorum. Those of which
+    /// the file says how they end come last.
     #[must_use]
     pub fn variants(&self) -> Vec<Variant> {
         let is_possible = |variant: &Variant| World::new(self.configured(*variant)).is_ok();
@@ -264,7 +269,8 @@ impl Scenario {
         all.filter(is_possible).collect()
     }
 
-    /// The run of a variant whose servers break these rules, which takes the feature `sabotage` if there are any.
+    /// The run of a variant whose servers break these rules, which takes the feature `sabotage` if
+    /// there are any.
     ///
     /// # Errors
     ///

@@ -18,8 +18,10 @@ use crate::run::{Run, Script};
 const WATCHED: f64 = 20.0;
 
 impl Scenario {
-    /// The scenario of a run in which a rule falls, which must fall when it is played. Where a cluster did not recover, it
-    /// says what is awaited; if that comes about, the cluster is watched for another while. If the servers were made to break rules, it falls when they do, and what is seen when they do not is expected, too.
+    /// The scenario of a run in which a rule falls, which must fall when it is played. Where a
+    /// cluster did not recover, it says what is awaited; if that comes about, the cluster is
+    /// watched for another while. If the servers were made to break rules, it falls when they do,
+    /// and what is seen when they do not is expected, too.
     #[must_use]
     pub fn of_failure(script: &Script, violation: &Violation) -> Self {
         let (variant, usual) = (Variant::of(&script.config), WorldConfig::default());
@@ -84,7 +86,8 @@ impl Scenario {
         scenario
     }
 
-    /// Its file. Of the world it says what is unusual, and of the end, what must be seen in each variant.
+    /// Its file. Of the world it says what is unusual, and of the end, what must be seen in each
+    /// variant.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut config = table(&self.config);

@@ -15,8 +15,8 @@ const LEFT: f64 = 170.0;
 const PLOT_WIDTH: f64 = 490.0;
 const BAR: f64 = 14.0;
 const TITLE: f64 = 34.0;
-/// Colours that people who are colour-blind tell apart (Okabe and Ito). Each bar has its name beside
-/// it, too.
+/// Colours that people who are colour-blind tell apart (Okabe and Ito). Each bar has its name
+/// beside it, too.
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000"];
 
 /// Draws groups one below the other, each with a scale of its own, because the bars of different

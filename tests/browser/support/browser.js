@@ -1,4 +1,5 @@
-// One Chromium for a file of tests, and pages that complain about everything that goes wrong on them.
+// One Chromium for a file of tests, and pages that complain about everything that goes wrong on
+// them.
 
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
@@ -34,8 +35,9 @@ export async function launch(more = []) {
 }
 
 /**
- * Opens a page of its own, hands it to `use`, and fails if anything was wrong with it in the meantime: an error or a
- * warning on the console, an exception, a request that failed or was refused.
+ * Opens a page of its own, hands it to `use`, and fails if anything was wrong with it in the
+ * meantime: an error or a warning on the console, an exception, a request that failed or was
+ * refused.
  * @param {Browser} browser
  * @param {string} url
  * @param {BrowserContextOptions} options

@@ -3,7 +3,8 @@
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 
-// Below the range from which systems hand out ports by themselves, and apart from that of the tests of processes.
+// Below the range from which systems hand out ports by themselves, and apart from that of the tests
+// of processes.
 const FIRST = 23_000;
 const COUNT = 7_000;
 

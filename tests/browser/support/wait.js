@@ -3,7 +3,8 @@
 const INTERVAL_MS = 20;
 
 /**
- * Asks until the answer is neither undefined, null nor false; what `look` throws counts as no answer.
+ * Asks until the answer is neither undefined, null nor false; what `look` throws counts as no
+ * answer.
  * @template T
  * @param {string} what
  * @param {() => Promise<T | undefined | null | false>} look

@@ -1,17 +1,17 @@
 //! Two implementations of Raft, side by side: raft-core, and raft 0.7.0 (raft-rs, of TiKV).
 //!
-//! A [`Schedule`] says what happens from outside: whose election timer fires, what clients propose and
-//! where, which links are up, who restarts. Both clusters get it, event by event. After each event
-//! leaders send heartbeats and messages are delivered until nothing more happens, so that what the
-//! paper leaves to chance (how messages interleave) is decided, and what it leaves open (how a leader
-//! finds out where logs agree) is over. What it does not leave open must then be the same in both:
-//! who leads, in which term everybody is, everybody's log, entry by entry, and how far it is
-//! committed ([`compare`]).
+//! A [`Schedule`] says what happens from outside: whose election timer fires, what clients propose
+//! and where, which links are up, who restarts. Both clusters get it, event by event. After each
+//! event leaders send heartbeats and messages are delivered until nothing more happens, so that
+//! what the paper leaves to chance (how messages interleave) is decided, and what it leaves open
+//! (how a leader finds out where logs agree) is over. What it does not leave open must then be the
+//! same in both: who leads, in which term everybody is, everybody's log, entry by entry, and how
+//! far it is committed ([`compare`]).
 //!
 //! Two things are left out. If a server hears from an earlier term, ours answers with its own, and
-//! raft 0.7.0 keeps silent, unless it checks quorums; so such messages are lost here. And candidates
-//! and voters of raft 0.7.0 tell each other what is committed, which the paper's don't; so that is
-//! taken out of their messages.
+//! raft 0.7.0 keeps silent, unless it checks quorums; so such messages are lost here. And
+//! candidates and voters of raft 0.7.0 tell each other what is committed, which the paper's don't;
+//! so that is taken out of their messages.
 //!
 //! [`arithmetic`] compares what both make of majorities, votes and changes of membership.
 
@@ -57,7 +57,8 @@ pub trait Cluster {
     fn view(&self, at: usize) -> Result<View>;
 }
 
-/// Heartbeats after each event: enough for a leader to find out what was lost, and where logs agree.
+/// Heartbeats after each event: enough for a leader to find out what was lost, and where logs
+/// agree.
 const BEATS: usize = 8;
 
 /// What must hold over time, in each of the two.

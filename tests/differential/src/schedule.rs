@@ -73,8 +73,8 @@ impl Schedule {
     }
 }
 
-/// Which links are up: all of them, those within two parts, or all but a few. A cut one goes neither
-/// way: what a follower knows whose leader cannot hear it depends on what a leader tries.
+/// Which links are up: all of them, those within two parts, or all but a few. A cut one goes
+/// neither way: what a follower knows whose leader cannot hear it depends on what a leader tries.
 fn links(chance: &mut Chance, servers: usize) -> Vec<Vec<bool>> {
     let mut up = vec![vec![true; servers]; servers];
     match chance.below(3) {

@@ -3,10 +3,11 @@
 //!
 //! A few servers talk to each other over a network that loses, repeats and reorders, and in between
 //! they are told what no server said: messages with one field changed, messages that fit their
-//! receiver more or less, and garbage. Disks sync when they like, tokens come twice, clocks go back,
-//! snapshots are damaged, entries come back wrong. After every call the server's term and commit index
-//! must not have gone back, what it hands out to apply must come once and in order, drains must come
-//! to an end, and what a call allocates must be bounded. Every assertion of raft-core is checked.
+//! receiver more or less, and garbage. Disks sync when they like, tokens come twice, clocks go
+//! back, snapshots are damaged, entries come back wrong. After every call the server's term and
+//! commit index must not have gone back, what it hands out to apply must come once and in order,
+//! drains must come to an end, and what a call allocates must be bounded. Every assertion of
+//! raft-core is checked.
 
 mod arbitrary;
 mod chance;

@@ -166,7 +166,8 @@ impl Server {
         unreachable!("drains without inputs come to an end");
     }
 
-    /// What is committed and durable leaves memory, in the batches in which it came or was restored.
+    /// What is committed and durable leaves memory, in the batches in which it came or was
+    /// restored.
     fn check_memory(&self) {
         let settled = self.raft.commit_index().min(self.raft.durable_index());
         let entries = self.raft.entries(LogIndex(0));
@@ -228,7 +229,8 @@ impl Server {
         self.raft.persisted(token, now);
     }
 
-    /// From here on, until it starts again, the disk does not answer when it writes, or when it reads.
+    /// From here on, until it starts again, the disk does not answer when it writes, or when it
+    /// reads.
     pub fn hang(&mut self, chance: &mut Chance) {
         if chance.once_in(2) {
             self.hanging.writes = true;

@@ -1,12 +1,14 @@
-//! How much the small models are known to have. A count that changes says that the core does something else than before: that may
-//! well be meant, but it must not pass unseen. The numbers stand in `docs/verification/model-checking.md` and nowhere else.
+//! How much the small models are known to have. A count that changes says that the core does
+//! something else than before: that may well be meant, but it must not pass unseen. The numbers
+//! stand in `docs/verification/model-checking.md` and nowhere else.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use raft_model::Report;
 
-/// The first lines of the table. How long a path is depends on which thread is quicker, and so do seconds: they aren't in it.
+/// The first lines of the table. How long a path is depends on which thread is quicker, and so do
+/// seconds: they aren't in it.
 const HEAD: &str = "| model | states | steps | states of a server | messages |\n\
                     | --- | ---: | ---: | ---: | ---: |\n";
 
@@ -27,7 +29,8 @@ impl Page {
         Ok(Self { path, text })
     }
 
-    /// Where the page says something else than `rows`. If they are all there are, the page may not have more.
+    /// Where the page says something else than `rows`. If they are all there are, the page may not
+    /// have more.
     pub fn differences(&self, rows: &[String], are_all: bool) -> Result<Vec<String>> {
         let (_, table, _) = parts(&self.text)?;
         let known: Vec<&str> = table.lines().collect();

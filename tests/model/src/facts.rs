@@ -106,7 +106,8 @@ impl History {
                 let answer = |node: raft_core::NodeId| Some(is_durable(node.0, place));
                 membership.vote_result(answer) == raft_core::VoteResult::Won
             };
-            // Who is removed steps down when it commits that, and followers learn it only afterwards.
+            // Who is removed steps down when it commits that, and followers learn it only
+            // afterwards.
             let counted = before.leads || after.leads;
             if counted && !on_majority(&after.membership) && !on_majority(&before.membership) {
                 return self.fault(Fault::DurableCommit);

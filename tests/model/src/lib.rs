@@ -1,18 +1,18 @@
 //! Every state that three real servers can reach within bounds.
 //!
-//! The servers are [`raft_core::Raft`] as it ships, not a model of it. What is modelled is the world
-//! around them: a network that loses, repeats and reorders, disks that take their time, crashes that
-//! lose what was not durable, clients, and time. `stateright` goes through all states that follow
-//! from each other, and the rules of the paper are checked in each of them ([`check`]).
+//! The servers are [`raft_core::Raft`] as it ships, not a model of it. What is modelled is the
+//! world around them: a network that loses, repeats and reorders, disks that take their time,
+//! crashes that lose what was not durable, clients, and time. `stateright` goes through all states
+//! that follow from each other, and the rules of the paper are checked in each of them ([`check`]).
 //!
 //! # Time
 //!
 //! A server knows what time it is, and remembers when it heard whom; so no two of its states would
 //! ever be equal, and there would be no end of them. Here time is a choice. After every step the
-//! clocks of the server that took it are put to rest (`Raft::canonicalize`, behind the feature `model`):
-//! what it remembers happened just now, its timers were armed just now, and a leader that was heard
-//! an election timeout ago was never heard. Then one of these may happen next, at any server, before
-//! or after anything else:
+//! clocks of the server that took it are put to rest (`Raft::canonicalize`, behind the feature
+//! `model`): what it remembers happened just now, its timers were armed just now, and a leader that
+//! was heard an election timeout ago was never heard. Then one of these may happen next, at any
+//! server, before or after anything else:
 //!
 //! | what | stands for |
 //! | --- | --- |
@@ -23,8 +23,8 @@
 //!
 //! Each server's time passes by itself, so every relation of two clocks is covered, and every
 //! timeout that a generator may draw. What is covered more often than it can really happen does no
-//! harm: what always holds here also holds where time is less free. Where time decides about safety,
-//! this would cry wolf, so leases are left out.
+//! harm: what always holds here also holds where time is less free. Where time decides about
+//! safety, this would cry wolf, so leases are left out.
 //!
 //! # Equal states
 //!

@@ -19,7 +19,8 @@ struct Cli {
     /// The small set, which a run of all checks includes.
     #[arg(long)]
     short: bool,
-    /// Writes what the small set counts into docs/verification/model-checking.md, with which a later run compares it.
+    /// Writes what the small set counts into docs/verification/model-checking.md, with which a
+    /// later run compares it.
     #[arg(long, requires = "short", conflicts_with_all = ["names", "steps_max", "list"])]
     renew: bool,
     /// Says which models there are.
@@ -68,7 +69,8 @@ fn main() -> Result<ExitCode> {
     Ok(if held == count && is_known { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether the small models counted what they are known to have; it is made known if that is asked for.
+/// Whether the small models counted what they are known to have; it is made known if that is asked
+/// for.
 fn is_known(cli: &Cli, rows: &[String]) -> Result<bool> {
     let page = Page::read()?;
     if cli.renew {

@@ -12,7 +12,8 @@ use crate::workspace::Workspace;
 /// How many steps a run of all checks takes.
 const FUZZ_STEPS: &str = "2000000";
 
-/// All states of the small models, of servers as they ship; and that broken rules are noticed, by the fuzzer, too.
+/// All states of the small models, of servers as they ship; and that broken rules are noticed, by
+/// the fuzzer, too.
 pub fn model(workspace: &Workspace) -> Result<Note> {
     let held = last_line(workspace, MODEL, &["--short"], " models hold, ")?;
     run_tests(Step::cargo(

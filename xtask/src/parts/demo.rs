@@ -1,4 +1,5 @@
-//! `cargo xtask demo`, as a newcomer meets it: it starts, shows both pages, and stops without a trace.
+//! `cargo xtask demo`, as a newcomer meets it: it starts, shows both pages, and stops without a
+//! trace.
 
 use std::env;
 use std::fs;
@@ -78,7 +79,8 @@ fn free_ports() -> Result<u16> {
         TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
             && UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
     };
-    // Below the range that systems hand out by themselves; not always the same, for two checkouts on one machine.
+    // Below the range that systems hand out by themselves; not always the same, for two checkouts
+    // on one machine.
     let offset = (std::process::id() % 1_000) as u16 * 10;
     (0..1_000)
         .map(|row| 20_000 + (offset + row * 10) % 10_000)

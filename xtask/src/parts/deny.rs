@@ -8,11 +8,13 @@ use super::Note;
 use crate::step::Step;
 use crate::workspace::Workspace;
 
-/// Where npm packages come from unless someone says otherwise; a lock file may also name no place at all.
+/// Where npm packages come from unless someone says otherwise; a lock file may also name no place
+/// at all.
 const NPM_REGISTRY: &str = "https://registry.npmjs.org/";
 
-/// Without `advisories`: that check fetches a database from GitHub, which a build machine need not reach, and a new
-/// advisory would fail a tree in which nothing changed. Run `cargo deny check advisories` by hand.
+/// Without `advisories`: that check fetches a database from GitHub, which a build machine need not
+/// reach, and a new advisory would fail a tree in which nothing changed. Run
+/// `cargo deny check advisories` by hand.
 pub fn run(workspace: &Workspace) -> Result<Note> {
     Step::cargo(workspace, "deny --workspace check bans licenses sources")?.run()?;
     // A run of all checks builds this one, too. It needs fewer exceptions than the rest.

@@ -1,4 +1,5 @@
-//! What `cargo xtask test` runs, in this order. A part whose subject is missing fails: it never passes in silence.
+//! What `cargo xtask test` runs, in this order. A part whose subject is missing fails: it never
+//! passes in silence.
 
 mod checked;
 mod demo;
@@ -153,8 +154,8 @@ impl Part {
     }
 }
 
-/// Runs these parts and those they build upon, or all if none is named. A part that fails doesn't stop the others, except
-/// those that need what it makes.
+/// Runs these parts and those they build upon, or all if none is named. A part that fails doesn't
+/// stop the others, except those that need what it makes.
 pub fn run(workspace: &Workspace, named: &[Part]) -> ExitCode {
     let started = Instant::now();
     let parts = selection(named);

@@ -1,8 +1,9 @@
 //! The commands of README.md, run as a reader would type them.
 //!
-//! The language of a fenced block says what it is. The lines of `sh` are run one by one and must succeed. Each line of
-//! `sh server` is started in a terminal of its own, must say its address, stays until the next such block or the end, and
-//! must then stop on Ctrl-C with success. Blocks of other languages are not run.
+//! The language of a fenced block says what it is. The lines of `sh` are run one by one and must
+//! succeed. Each line of `sh server` is started in a terminal of its own, must say its address,
+//! stays until the next such block or the end, and must then stop on Ctrl-C with success. Blocks of
+//! other languages are not run.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +24,8 @@ const READY: &str = "http://";
 const STARTING: Duration = Duration::from_secs(600);
 /// What the node says of a port that it cannot have.
 const IN_USE: &str = "is in use";
-/// A reader looks at what a server says before typing the next command; here it is tried again until this has passed.
+/// A reader looks at what a server says before typing the next command; here it is tried again
+/// until this has passed.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// For servers to stop.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -38,7 +40,8 @@ pub fn run(workspace: &Workspace) -> Result<Note> {
     let blocks = blocks(&readme);
     ensure!(!blocks.is_empty(), "README.md shows no commands");
 
-    // Below the root, where cargo finds the workspace, and where what the commands leave behind is in nobody's way.
+    // Below the root, where cargo finds the workspace, and where what the commands leave behind is
+    // in nobody's way.
     let scratch = workspace.path("target/readme");
     if scratch.exists() {
         fs::remove_dir_all(&scratch)
@@ -68,8 +71,9 @@ pub fn run(workspace: &Workspace) -> Result<Note> {
 
 /// Starts servers, and waits until they are there.
 ///
-/// The node's usual ports lie in the range from which Linux takes the ports of outgoing connections. For a minute after
-/// such a connection its port cannot be listened on; then a reader, too, would try again.
+/// The node's usual ports lie in the range from which Linux takes the ports of outgoing
+/// connections. For a minute after such a connection its port cannot be listened on; then a reader,
+/// too, would try again.
 fn start(workspace: &Workspace, scratch: &Path, commands: &[&str]) -> Result<Vec<Server>> {
     let end = Instant::now() + PATIENCE;
     loop {

@@ -1,8 +1,9 @@
 //! The parts that are cargo's business.
 //!
-//! The heavy dependencies are those of raft-native. They are compiled twice: in release for the node that ships, which all
-//! tests of processes, browsers and documents start; and in the dev profile for its unit tests, over the whole workspace
-//! at once, because another selection of packages may mean other features, and another build.
+//! The heavy dependencies are those of raft-native. They are compiled twice: in release for the
+//! node that ships, which all tests of processes, browsers and documents start; and in the dev
+//! profile for its unit tests, over the whole workspace at once, because another selection of
+//! packages may mean other features, and another build.
 
 use anyhow::{Result, bail};
 
@@ -21,7 +22,8 @@ pub fn fmt(workspace: &Workspace) -> Result<Note> {
     Ok(None)
 }
 
-/// raft-wasm is linted for its own target, too: what it keeps for the browser doesn't exist elsewhere.
+/// raft-wasm is linted for its own target, too: what it keeps for the browser doesn't exist
+/// elsewhere.
 pub fn clippy(workspace: &Workspace) -> Result<Note> {
     Step::cargo(workspace, "clippy --workspace --all-targets -- -D warnings")?.run()?;
     Step::cargo(
@@ -48,8 +50,8 @@ pub fn test(workspace: &Workspace) -> Result<Note> {
 }
 
 pub fn no_std(workspace: &Workspace) -> Result<Note> {
-    // None has a standard library: the first shows that nothing of it is used, the second has no compare-and-swap
-    // either, and the third shows that the page can have it.
+    // None has a standard library: the first shows that nothing of it is used, the second has no
+    // compare-and-swap either, and the third shows that the page can have it.
     for target in [
         "thumbv7em-none-eabi",
         "thumbv6m-none-eabi --features raft-core/critical-section",
@@ -61,7 +63,8 @@ pub fn no_std(workspace: &Workspace) -> Result<Note> {
     Ok(None)
 }
 
-/// The same trace as the dev profile's, which is among [`test()`]'s, and the browser's, which is among raft-wasm's.
+/// The same trace as the dev profile's, which is among [`test()`]'s, and the browser's, which is
+/// among raft-wasm's.
 pub fn golden(workspace: &Workspace) -> Result<Note> {
     let passed =
         run_tests(Step::cargo(workspace, "test --package raft-sim --lib --release golden")?)?;
@@ -83,7 +86,8 @@ pub fn campaign(workspace: &Workspace) -> Result<Note> {
     Ok(Some(last))
 }
 
-/// Every rule can be switched off, and that never goes unnoticed; and the scenarios show what some are for.
+/// Every rule can be switched off, and that never goes unnoticed; and the scenarios show what some
+/// are for.
 pub fn sabotage(workspace: &Workspace) -> Result<Note> {
     run_tests(Step::cargo(
         workspace,
@@ -106,7 +110,8 @@ pub fn sabotage(workspace: &Workspace) -> Result<Note> {
     Ok(Some(last))
 }
 
-/// Runs a command that reports as Rust's test harness does, and counts what passed: no test at all is a failure.
+/// Runs a command that reports as Rust's test harness does, and counts what passed: no test at all
+/// is a failure.
 pub fn run_tests(step: Step) -> Result<u32> {
     let mut passed = 0;
     step.run_reading(|line| passed += tests_passed(line))?;

@@ -112,7 +112,8 @@ impl Drop for Server {
     }
 }
 
-/// By the shell's own `kill`: the standard library sends no signals, and a bare Debian has no other.
+/// By the shell's own `kill`: the standard library sends no signals, and a bare Debian has no
+/// other.
 fn signal(name: &str, child: &Child, to: To) -> Result<()> {
     let sign = match to {
         To::Program => "",
@@ -137,7 +138,8 @@ mod tests {
 
     fn shell(script: &str, name: &str) -> Server {
         let log = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
-        // A shell that was started with a signal ignored, as in the background, sets no trap for it.
+        // A shell that was started with a signal ignored, as in the background, sets no trap for
+        // it.
         let mut command = Command::new("env");
         command.args(["--default-signal=INT", "sh", "-c", script]);
         Server::start(command, &log).unwrap()

@@ -1,8 +1,9 @@
-//! The rules of `raft-core` can be broken on purpose, under the feature `sabotage`; without it, the switches cost nothing.
+//! The rules of `raft-core` can be broken on purpose, under the feature `sabotage`; without it, the
+//! switches cost nothing.
 //!
-//! Where the core applies a rule it asks `enforces(Rule::…)`. Two copies of it are compiled as they ship: one as it is, and one
-//! in which each such question is replaced by the word `true`, in the same place of the same line. Both must give the
-//! same assembly, instruction by instruction.
+//! Where the core applies a rule it asks `enforces(Rule::…)`. Two copies of it are compiled as they
+//! ship: one as it is, and one in which each such question is replaced by the word `true`, in the
+//! same place of the same line. Both must give the same assembly, instruction by instruction.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -93,8 +94,8 @@ fn copy_source(
     Ok(changes)
 }
 
-/// Replaces each question for a rule by `true`, and what is left of its length by spaces, so that nothing else moves: the
-/// program knows the lines and columns of its panics.
+/// Replaces each question for a rule by `true`, and what is left of its length by spaces, so that
+/// nothing else moves: the program knows the lines and columns of its panics.
 fn without_switches(text: &str) -> Result<(String, usize)> {
     const QUESTION: &str = ".enforces(Rule::";
     let mut changed = text.to_owned();
@@ -137,8 +138,8 @@ fn assembly(workspace: &Workspace, copy: &Path, name: &str) -> Result<String> {
     read(&file)
 }
 
-/// The first lines that differ, apart from the names of labels that are local to a file: the compiler numbers some of them
-/// as it goes.
+/// The first lines that differ, apart from the names of labels that are local to a file: the
+/// compiler numbers some of them as it goes.
 fn difference(left: &str, right: &str) -> Option<String> {
     const SHOWN: usize = 8;
     let (left, right) = (numbered(left), numbered(right));

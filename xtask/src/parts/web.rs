@@ -8,7 +8,8 @@ use crate::node;
 use crate::step::Step;
 use crate::workspace::Workspace;
 
-/// wasm-pack finds wasm-bindgen's test runner on `PATH`, and is given the driver, so that it downloads nothing.
+/// wasm-pack finds wasm-bindgen's test runner on `PATH`, and is given the driver, so that it
+/// downloads nothing.
 pub fn wasm(workspace: &Workspace) -> Result<Note> {
     let driver = workspace.which("chromedriver").context("set-up found no chromedriver")?;
     let step = Step::new(workspace, "wasm-pack")?
@@ -42,7 +43,8 @@ pub fn browser(workspace: &Workspace) -> Result<Note> {
     Ok(Some(format!("{passed} passed")))
 }
 
-/// Reads the summary of Node's test runner: `ℹ pass 12`, or `# pass 12` where it isn't asked for looks.
+/// Reads the summary of Node's test runner: `ℹ pass 12`, or `# pass 12` where it isn't asked for
+/// looks.
 fn tests_passed(line: &str) -> u32 {
     match line.split_whitespace().collect::<Vec<_>>()[..] {
         ["ℹ" | "#", "pass", count] => count.parse().unwrap_or(0),

@@ -14,7 +14,8 @@ use crate::workspace::Workspace;
 pub enum Need {
     /// What rust-toolchain.toml names.
     Toolchain,
-    /// wasm-pack and the test runner of wasm-bindgen, which run the tests of raft-wasm in a browser.
+    /// wasm-pack and the test runner of wasm-bindgen, which run the tests of raft-wasm in a
+    /// browser.
     WasmPack,
     /// Judges the dependency tree.
     CargoDeny,

@@ -1,4 +1,5 @@
-//! The npm packages of tests/browser: a browser driver and a type checker, nothing that reaches the page.
+//! The npm packages of tests/browser: a browser driver and a type checker, nothing that reaches the
+//! page.
 
 use std::fs;
 
@@ -14,7 +15,8 @@ pub fn ensure(workspace: &Workspace) -> Result<Option<String>> {
     let directory = workspace.path("tests/browser");
     let lock = directory.join("package-lock.json");
     let wanted = fs::read(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
-    // `npm ci` deletes node_modules first, so the copy is there only if an installation with this lock file ended well.
+    // `npm ci` deletes node_modules first, so the copy is there only if an installation with this
+    // lock file ended well.
     let copy = directory.join("node_modules/.installed-package-lock.json");
     if fs::read(&copy).is_ok_and(|installed| installed == wanted) {
         return Ok(node);

@@ -52,7 +52,8 @@ pub fn ensure(workspace: &Workspace, programs: &[Program]) -> Result<Option<Stri
     Ok(Some(names))
 }
 
-/// The words that make a command run as root: none for root itself, `None` for one who may not without a password.
+/// The words that make a command run as root: none for root itself, `None` for one who may not
+/// without a password.
 fn become_root(workspace: &Workspace) -> Result<Option<&'static [&'static str]>> {
     if Step::new(workspace, "id")?.arg("-u").output()?.trim() == "0" {
         return Ok(Some(&[]));

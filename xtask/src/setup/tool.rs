@@ -49,7 +49,8 @@ enum Version {
     LockedWith(&'static str),
 }
 
-/// What makes a tool quick to run makes it slow to build, and each of them runs for a second at most.
+/// What makes a tool quick to run makes it slow to build, and each of them runs for a second at
+/// most.
 const QUICK_BUILD: &[(&str, &str)] = &[
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
     ("CARGO_PROFILE_RELEASE_LTO", "off"),
@@ -80,8 +81,8 @@ impl Tool {
         let what = format!("{} {version}", self.package);
         announce(&format!("installing {what}"));
         let started = Instant::now();
-        // The versions that the tool's authors tested with. A registry that lags behind may lack one of them (crates
-        // are mirrored with a delay in many places); then what it has must do.
+        // The versions that the tool's authors tested with. A registry that lags behind may lack
+        // one of them (crates are mirrored with a delay in many places); then what it has must do.
         self.install(workspace, &version, &["--locked"])
             .or_else(|error| {
                 eprintln!("warning: {error:#}; trying other versions of its dependencies");

@@ -15,8 +15,8 @@ struct Toolchain {
     targets: Vec<String>,
 }
 
-/// rustup does this by itself when it starts cargo, but not where that is switched off (`RUSTUP_AUTO_INSTALL=0`), and
-/// not for a toolchain that was installed without these parts.
+/// rustup does this by itself when it starts cargo, but not where that is switched off
+/// (`RUSTUP_AUTO_INSTALL=0`), and not for a toolchain that was installed without these parts.
 pub fn ensure(workspace: &Workspace) -> Result<Option<String>> {
     let path = workspace.path("rust-toolchain.toml");
     let text =
@@ -50,7 +50,8 @@ pub fn ensure(workspace: &Workspace) -> Result<Option<String>> {
 }
 
 impl Toolchain {
-    /// What the output of `rustup component list --installed` lacks; a target shows there as its standard library.
+    /// What the output of `rustup component list --installed` lacks; a target shows there as its
+    /// standard library.
     fn missing_from(&self, installed: &str) -> Vec<String> {
         let has = |component: &str| {
             installed
@@ -64,7 +65,8 @@ impl Toolchain {
     }
 }
 
-/// Reads the one form the file is written in, a key and its value on a line, so that xtask needs no TOML library.
+/// Reads the one form the file is written in, a key and its value on a line, so that xtask needs no
+/// TOML library.
 fn parse(text: &str) -> Option<Toolchain> {
     let value = |key: &str| {
         text.lines()

@@ -1,5 +1,5 @@
-//! Measures the simulator's speed, natively and in WebAssembly, and prints tables or writes them to a directory:
-//! `cargo xtask bench sim --help`.
+//! Measures the simulator's speed, natively and in WebAssembly, and prints tables or writes them to
+//! a directory: `cargo xtask bench sim --help`.
 
 mod cases;
 mod measure;
@@ -25,8 +25,8 @@ pub struct Cli {
     /// Writes sim.md there as well.
     #[arg(long, value_name = "DIRECTORY")]
     write: Option<PathBuf>,
-    /// The program of Node.js that runs the page's package, here and in Chromium; without it, only native code is
-    /// measured.
+    /// The program of Node.js that runs the page's package, here and in Chromium; without it, only
+    /// native code is measured.
     #[arg(long, value_name = "FILE")]
     harness: Option<PathBuf>,
 }

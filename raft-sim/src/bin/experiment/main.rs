@@ -24,7 +24,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Experiment {
-    /// How long elections take; without options, the availability simulation of the dissertation's chapter 9.
+    /// How long elections take; without options, the availability simulation of the dissertation's
+    /// chapter 9.
     Election(ElectionArgs),
     /// Figure 16 of the paper: a table and a plot.
     Lan(LanArgs),
@@ -70,7 +71,8 @@ struct ElectionArgs {
     /// How many terms ahead of the leader's the last servers are, one number a server.
     #[arg(long, value_delimiter = ',', conflicts_with = "pre_vote")]
     terms_ahead: Vec<u64>,
-    /// A link with a latency of its own: sender, receiver and milliseconds, as 1,2,150-200. Can be given again.
+    /// A link with a latency of its own: sender, receiver and milliseconds, as 1,2,150-200. Can be
+    /// given again.
     #[arg(long = "link", value_name = "FROM,TO,MILLIS")]
     links: Vec<Link>,
     /// Messages lost, in percent.

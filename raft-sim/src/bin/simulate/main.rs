@@ -1,4 +1,5 @@
-//! Runs worlds full of faults, one a seed, and says which rule was broken where: `cargo xtask simulate --help`.
+//! Runs worlds full of faults, one a seed, and says which rule was broken where:
+//! `cargo xtask simulate --help`.
 
 mod failure;
 #[cfg(test)]
@@ -44,7 +45,8 @@ struct Cli {
     /// Run this seed alone, and tell the end of its story.
     #[arg(long, conflicts_with_all = ["seeds", "minutes", "jobs", "start"])]
     seed: Option<u64>,
-    /// Draw a scale of time, too: in every second world, all that takes time takes up to so many times as long.
+    /// Draw a scale of time, too: in every second world, all that takes time takes up to so many
+    /// times as long.
     #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=Campaign::STRETCH_MAX))]
     stretch: u64,
     /// Go on after a rule was broken.
@@ -99,7 +101,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Becomes true with the first Ctrl-C, so that what was found so far is told. The second one ends the program.
+/// Becomes true with the first Ctrl-C, so that what was found so far is told. The second one ends
+/// the program.
 fn interruption() -> io::Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -154,8 +157,8 @@ fn replay(seed: u64, cli: &Cli) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A panic in a world is a mistake in one seed, and neither ends the campaign nor leaves the others unheard. The panic
-/// itself has said where it was.
+/// A panic in a world is a mistake in one seed, and neither ends the campaign nor leaves the others
+/// unheard. The panic itself has said where it was.
 fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload: Box<dyn Any + Send>| {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string);
