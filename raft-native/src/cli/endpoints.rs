@@ -62,6 +62,10 @@ impl Endpoints {
             let problem = "--endpoints is empty; name a node, such as localhost:50051";
             return Err(ClientError::Usage(problem.into()));
         }
+        if let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.contains('/')) {
+            let problem = format!("--endpoints: invalid endpoint: {endpoint:?}; give HOST:PORT");
+            return Err(ClientError::Usage(problem));
+        }
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(PROBE_TIMEOUT))
@@ -207,5 +211,19 @@ impl Answer {
     /// The revision of the store.
     pub(crate) fn revision(&self) -> i64 {
         self.number("x-raft-revision")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoint_with_scheme_or_path_is_refused() {
+        let endpoints = |text: &str| Endpoints::new(&[text.to_owned()], Duration::from_secs(1));
+        assert!(endpoints("localhost:50051").is_ok());
+        for wrong in ["http://localhost:50051", "localhost:50051/", "", "a/b"] {
+            assert!(matches!(endpoints(wrong), Err(ClientError::Usage(_))), "{wrong:?}");
+        }
     }
 }
