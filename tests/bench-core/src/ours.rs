@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use raft_core::{
     Config, Effects, Entry, HardState, Instant, LogIndex, Membership, NodeId, Outbound, Payload,
-    Raft, Restored, Role, Write,
+    Raft, RestoredState, Role, Write,
 };
 
 use crate::{Applied, Cluster, Core, ENTRIES_KEPT, LEADER, MESSAGE_BYTES, SERVERS};
@@ -43,11 +43,12 @@ impl Ours {
         let voters: Vec<_> = (1..=size as u64).map(NodeId).collect();
         let servers = voters.iter().map(|id| {
             let mut config = Config::new(*id);
-            config.window_bytes_max = window.unwrap_or(config.window_bytes_max);
+            config.log_cache_bytes_max = window.unwrap_or(config.log_cache_bytes_max);
             config.append_bytes_max = MESSAGE_BYTES;
             let membership = Membership::new(voters.iter().copied());
-            let window = config.window_bytes_max;
-            let fresh = Restored::new(1, membership, HardState::default(), LogIndex(0), window);
+            let window = config.log_cache_bytes_max;
+            let fresh =
+                RestoredState::new(1, membership, HardState::default(), LogIndex(0), window);
             Raft::new(config, fresh, id.0, Instant(0))
         });
         Ok(Self {
@@ -83,7 +84,7 @@ impl Ours {
     /// The first server's timer fires.
     pub fn wake(&mut self) -> Result<()> {
         self.now = self.servers[LEADER].deadline().context("a timer")?;
-        self.servers[LEADER].elapse(self.now);
+        self.servers[LEADER].tick(self.now);
         self.receive(LEADER);
         self.carry_out(LEADER);
         Ok(())

@@ -8,7 +8,8 @@ use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfState};
 use raft::{Changer, ProgressTracker};
 use raft_core::{
     AppendEntriesResponse, AppendResult, ChangeError, Config, Effects, HardState, Instant,
-    LogIndex, Membership, Message, NodeId, Raft, RequestVoteResponse, Restored, Role, Tally,
+    LogIndex, Membership, Message, NodeId, Raft, RequestVoteResponse, RestoredState, Role,
+    VoteResult,
 };
 
 use crate::Rules;
@@ -117,16 +118,16 @@ pub fn compare_majorities(seed: u64, number: u64) -> Result<()> {
             tracker.record_vote(node, vote);
         }
     }
-    let our_commit = ours.reached_by_majority(|node| matched[node.0 as usize]);
+    let our_commit = ours.quorum_value(|node| matched[node.0 as usize]);
     let their_commit = tracker.maximal_committed_index().0;
     ensure!(
         our_commit == Some(their_commit),
         "{ours}, matched {matched:?}: ours commit {our_commit:?}, theirs {their_commit}"
     );
-    let our_vote = match ours.tally(|node| votes[node.0 as usize]) {
-        Tally::Won => "Won",
-        Tally::Lost => "Lost",
-        Tally::Open => "Pending",
+    let our_vote = match ours.vote_result(|node| votes[node.0 as usize]) {
+        VoteResult::Won => "Won",
+        VoteResult::Lost => "Lost",
+        VoteResult::Open => "Pending",
     };
     let their_vote = format!("{:?}", tracker.tally_votes().2);
     ensure!(
@@ -201,10 +202,10 @@ impl Leader {
         let mut config = Config::new(NodeId(*id));
         config.pre_vote = false;
         rules.apply(&mut config);
-        let fresh = Restored::new(1, members.ours(), HardState::default(), LogIndex(0), 0);
+        let fresh = RestoredState::new(1, members.ours(), HardState::default(), LogIndex(0), 0);
         let mut raft = Raft::new(config, fresh, 1, Instant(0))?;
         let deadline = raft.deadline().context("a voter has a timer")?;
-        raft.elapse(deadline);
+        raft.tick(deadline);
         let effects = Effects::default();
         let mut leader = Self { raft, effects };
         leader.settle();

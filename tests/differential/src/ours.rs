@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use raft_core::{
     Config, Effects, Entry, HardState, Instant, LogIndex, Membership, Message, NodeId, Payload,
-    Raft, Restored, Role,
+    Raft, RestoredState, Role,
 };
 
 use crate::{Cluster, View};
@@ -14,14 +14,14 @@ use crate::{Cluster, View};
 pub struct Rules {
     /// Those that are broken.
     #[cfg(feature = "sabotage")]
-    pub broken: raft_core::BrokenRules,
+    pub broken: raft_core::DisabledRules,
 }
 
 impl Rules {
     pub(crate) fn apply(self, config: &mut Config) {
         #[cfg(feature = "sabotage")]
         {
-            config.broken = self.broken;
+            config.disabled_rules = self.broken;
         }
         #[cfg(not(feature = "sabotage"))]
         let (Self {}, _) = (self, config);
@@ -85,7 +85,7 @@ impl Ours {
     fn elapse(&mut self, at: usize) {
         if let Some(deadline) = self.servers[at].raft.deadline() {
             self.now = self.now.max(deadline);
-            self.servers[at].raft.elapse(self.now);
+            self.servers[at].raft.tick(self.now);
         }
         self.carry_out(at);
     }
@@ -123,8 +123,8 @@ fn start(
     boot: u64,
     now: Instant,
 ) -> Result<Raft> {
-    let window = config.window_bytes_max;
-    let mut restored = Restored::new(boot, founders.clone(), hard_state, applied, window);
+    let window = config.log_cache_bytes_max;
+    let mut restored = RestoredState::new(boot, founders.clone(), hard_state, applied, window);
     for entry in log {
         restored.push(entry.clone())?;
     }

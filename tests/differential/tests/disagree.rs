@@ -2,13 +2,13 @@
 #![cfg(feature = "sabotage")]
 
 use differential::{Rules, Schedule, arithmetic, compare};
-use raft_core::{BrokenRules, Rule};
+use raft_core::{DisabledRules, Rule};
 
 /// More schedules than it takes for any of these.
 const SCHEDULES: u64 = 2_000;
 
 fn broken(rule: Rule) -> Rules {
-    Rules { broken: BrokenRules::default().and(rule) }
+    Rules { broken: DisabledRules::default().and(rule) }
 }
 
 fn disagree(rule: Rule) {
