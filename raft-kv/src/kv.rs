@@ -4,17 +4,17 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::apply::lease::{LEASE_KEYS_MAX, LEASES_MAX};
+use crate::apply::session::SESSIONS_MAX;
 use crate::apply::{BatchApply, Capacity};
-use crate::changes::{Changes, ChangesRequest};
 use crate::entry::{Entry, EntryId};
 use crate::error::{ApplyError, OpenError, ReadError, StoreFault};
-use crate::layout;
-use crate::lease::{LEASE_KEYS_MAX, LEASES_MAX};
 use crate::outcome::{ANSWER_BYTES_MAX, Outcome};
 use crate::range::{KeyValue, RangeRequest, RangeResponse};
-use crate::session::SESSIONS_MAX;
+use crate::read::changes::{Changes, ChangesRequest};
+use crate::read::view::{View, format_record};
+use crate::store::layout;
 use crate::store::{Batch, Store};
-use crate::view::{View, format_record};
 use crate::wire::StateRecord;
 
 /// The replicated state machine over a store. See the crate's documentation.

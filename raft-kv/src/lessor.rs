@@ -4,12 +4,12 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::apply::lease::Lease;
 use crate::command::{Expiry, Revoke};
 use crate::error::StoreFault;
-use crate::lease::Lease;
 use crate::outcome::{Outcome, RequestResult};
+use crate::read::view::View;
 use crate::store::ReadStore;
-use crate::view::View;
 
 /// Decides when leases are over: a value that a leader has for one term, and nobody else.
 ///

@@ -66,31 +66,23 @@ extern crate alloc;
 extern crate std;
 
 mod apply;
-mod audit;
-mod changes;
 mod command;
 mod entry;
 mod error;
-mod fingerprint;
 mod kv;
-mod layout;
-mod lease;
 mod lessor;
-mod memory;
 mod outcome;
-mod overlay;
 mod range;
 mod read;
-mod session;
 mod store;
 mod validate;
-mod view;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use changes::{Changes, ChangesRequest, Event, EventKind, RevisionChanges};
+pub use apply::lease::{LEASE_KEYS_MAX, LEASE_TTL_MAX, LEASES_MAX, Lease};
+pub use apply::session::{SESSION_OUTCOME_BYTES_MAX, SESSIONS_MAX};
 pub use command::{
     Command, Compare, Delete, Expiry, Grant, Op, Operand, Put, Relation, Request, Revoke, Session,
     Txn,
@@ -98,16 +90,15 @@ pub use command::{
 pub use entry::{Entry, EntryId, Payload};
 pub use error::{ApplyError, OpenError, ReadError, StoreFault};
 pub use kv::Kv;
-pub use lease::{LEASE_KEYS_MAX, LEASE_TTL_MAX, LEASES_MAX, Lease};
 pub use lessor::{Lessor, RenewError};
-pub use memory::MemoryStore;
 pub use outcome::{
     ANSWER_BYTES_MAX, DeleteResult, GrantResult, OpResult, Outcome, PutResult, Rejection,
     RequestResult, Response, RevokeResult, TxnResult,
 };
 pub use range::{CountMode, Fields, KeyRange, KeyValue, RangeRequest, RangeResponse};
-pub use session::{SESSION_OUTCOME_BYTES_MAX, SESSIONS_MAX};
+pub use read::changes::{Changes, ChangesRequest, Event, EventKind, RevisionChanges};
+pub use read::view::View;
+pub use store::memory::MemoryStore;
 pub use store::{Batch, Order, Ordered, ReadStore, Store, Write, with_order};
 pub use validate::{KEY_BYTES_MAX, Limits, Malformed, ValidateError};
-pub use view::View;
 pub use wire::{DecodeError, OutcomeDecodeError};

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::lease::Lease;
+use crate::apply::lease::Lease;
 use crate::range::{KeyValue, RangeResponse};
 use crate::validate::Malformed;
 

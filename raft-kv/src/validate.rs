@@ -11,8 +11,8 @@ use core::ops::Bound;
 
 use bytes::Bytes;
 
+use crate::apply::lease::LEASE_TTL_MAX;
 use crate::command::{Command, Op, Operand, Request};
-use crate::lease::LEASE_TTL_MAX;
 use crate::range::{End, KeyRange};
 
 /// The longest key that the stored layout has room for: an escaped key is up to twice as long, and

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::model::Model;
 use super::strategy::{command, key, keys};
 use crate::apply::Capacity;
-use crate::layout::{self, Revision};
+use crate::store::layout::{self, Revision};
 use crate::{
     Command, Compare, DecodeError, Delete, Expiry, Grant, KeyRange, Limits, Malformed, Op, Operand,
     Outcome, Put, Rejection, Relation, Request, Revoke, Txn,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::Log;
-use crate::layout;
+use crate::store::layout;
 use crate::wire::FormatRecord;
 use crate::{
     ApplyError, Batch, Command, Delete, Entry, EntryId, KeyRange, Kv, Malformed, MemoryStore,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::KeyValue;
-use crate::lease::Lease;
+use crate::apply::lease::Lease;
 use crate::outcome::{
     DeleteResult, GrantResult, OpResult, Outcome, PutResult, Rejection, RequestResult, Response,
     RevokeResult, TxnResult,

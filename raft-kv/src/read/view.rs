@@ -4,15 +4,15 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::audit;
-use crate::changes::{self, Changes, ChangesRequest};
+use crate::apply::lease::{self, Lease};
 use crate::entry::EntryId;
 use crate::error::{OpenError, ReadError, StoreFault};
-use crate::fingerprint;
-use crate::layout;
-use crate::lease::{self, Lease};
 use crate::range::{KeyRange, KeyValue, RangeRequest, RangeResponse};
 use crate::read;
+use crate::read::audit;
+use crate::read::changes::{self, Changes, ChangesRequest};
+use crate::read::fingerprint;
+use crate::store::layout;
 use crate::store::{Order, ReadStore};
 use crate::validate::KEY_BYTES_MAX;
 use crate::wire::{FORMAT_VERSION, FormatRecord, StateRecord};

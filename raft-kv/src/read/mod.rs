@@ -1,5 +1,10 @@
 //! Reading keys, now and at a past revision, from anything that reads like a store.
 
+pub(crate) mod audit;
+pub(crate) mod changes;
+pub(crate) mod fingerprint;
+pub(crate) mod view;
+
 use core::ops::ControlFlow;
 
 use alloc::vec::Vec;
@@ -8,8 +13,8 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::error::StoreFault;
-use crate::layout::{self, Revision};
 use crate::range::{CountMode, End, Fields, KeyRange, KeyValue, RangeRequest, RangeResponse};
+use crate::store::layout::{self, Revision};
 use crate::store::{Order, ReadStore};
 use crate::wire::{self, VersionRecord};
 

@@ -1,5 +1,8 @@
 //! Applying entries: a batch under construction, and what commands do to it.
 
+pub(crate) mod lease;
+pub(crate) mod session;
+
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
@@ -9,17 +12,17 @@ use prost::Message;
 use crate::command::{Command, Compare, Delete, Op, Operand, Put, Relation, Request, Txn};
 use crate::entry::{Entry, EntryId, Payload};
 use crate::error::{ApplyError, StoreFault};
-use crate::fingerprint;
-use crate::layout::{self, Revision};
 use crate::outcome::{
     DeleteResult, OpResult, Outcome, PutResult, Rejection, RequestResult, Response, TxnResult,
 };
-use crate::overlay::Overlay;
 use crate::range::KeyValue;
 use crate::read;
+use crate::read::fingerprint;
+use crate::read::view;
+use crate::store::layout::{self, Revision};
+use crate::store::overlay::Overlay;
 use crate::store::{Batch, ReadStore};
 use crate::validate::{Malformed, check_structure};
-use crate::view;
 use crate::wire::{
     self, ANSWER_BOUND_SINCE, COMMAND_VERSION, DecodeError, FORMAT_VERSION, KEYS_BOUND_SINCE,
     StateRecord, VersionRecord,

@@ -8,12 +8,12 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 use prost::Message;
 
+use crate::apply::lease::{self, StoredLease};
 use crate::error::StoreFault;
-use crate::fingerprint;
-use crate::layout::{self, Revision};
-use crate::lease::{self, StoredLease};
 use crate::range::KeyRange;
 use crate::read;
+use crate::read::fingerprint;
+use crate::store::layout::{self, Revision};
 use crate::store::{Order, ReadStore};
 use crate::wire::{
     KEYS_COUNTED_SINCE, KeyValue, SessionRecord, SessionUse, StateRecord, VersionRecord,

@@ -1,6 +1,10 @@
 //! What the state machine needs from storage: an ordered map from bytes to bytes, with atomic
 //! batches.
 
+pub(crate) mod layout;
+pub(crate) mod memory;
+pub(crate) mod overlay;
+
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map;
 

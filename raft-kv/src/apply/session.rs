@@ -21,10 +21,10 @@ use crate::apply::BatchApply;
 use crate::command::{Request, Session};
 use crate::entry::EntryId;
 use crate::error::StoreFault;
-use crate::fingerprint;
-use crate::layout;
 use crate::outcome::Outcome;
 use crate::read;
+use crate::read::fingerprint;
+use crate::store::layout;
 use crate::store::{Order, ReadStore};
 use crate::wire::{OutcomeMessage, SessionRecord, SessionUse};
 

@@ -15,11 +15,11 @@ use prost::Message;
 use crate::apply::{BatchApply, RevisionWriter};
 use crate::command::{Grant, Put, Revoke};
 use crate::error::StoreFault;
-use crate::fingerprint;
-use crate::layout;
 use crate::outcome::{GrantResult, Rejection, RevokeResult};
 use crate::range::KeyRange;
 use crate::read;
+use crate::read::fingerprint;
+use crate::store::layout;
 use crate::store::{Order, ReadStore};
 use crate::wire::LeaseRecord;
 

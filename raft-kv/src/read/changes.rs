@@ -7,9 +7,9 @@
 use alloc::vec::Vec;
 
 use crate::error::StoreFault;
-use crate::layout::{self, Revision};
 use crate::range::{KeyRange, KeyValue};
 use crate::read;
+use crate::store::layout::{self, Revision};
 use crate::store::{Order, ReadStore};
 use crate::wire;
 
