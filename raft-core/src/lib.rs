@@ -142,63 +142,39 @@
 
 extern crate alloc;
 
-mod append;
-mod config;
-mod durability;
-mod effects;
-mod election;
-mod entries;
-mod entry;
-mod event;
-mod fetch;
+mod api;
 #[cfg(any(doc, doctest))]
 pub mod guide;
-mod id;
 mod log;
-mod membership;
-mod message;
-mod progress;
-mod propose;
+pub(crate) mod macros;
 mod raft;
-mod read;
-mod reconfiguration;
-mod replication;
-#[cfg(feature = "model")]
-mod rest;
-mod restore;
-mod room;
 mod sabotage;
-mod snapshot;
-mod status;
-mod timer;
-mod transfer;
-mod window;
-mod words;
+mod state;
 
-pub use bytes;
-pub use config::{Config, ConfigError};
-pub use effects::{
+pub use api::config::{Config, ConfigError};
+pub use api::effects::{
     Durable, Effects, Fetch, FetchPurpose, Outbound, ReadId, ReadOutcome, SnapshotChunk,
     SnapshotChunkRequest, SnapshotInstall, SnapshotInstalled, Write,
 };
-pub use entries::Entries;
-pub use entry::{Entry, HardState, Payload, Snapshot};
-pub use event::{
+pub use api::entries::Entries;
+pub use api::entry::{Entry, HardState, Payload, Snapshot};
+pub use api::event::{
     AppendRefusal, Event, IgnoreReason, ReadConfirmation, StepDownReason, StopReason, VoteRefusal,
 };
-pub use id::{Instant, LogId, LogIndex, NodeId, Term};
-pub use membership::{Membership, MembershipError, VoteResult};
-pub use message::{
+pub use api::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, Heartbeat, HeartbeatResponse,
     InstallSnapshot, InstallSnapshotResponse, Message, PreVote, PreVoteResponse, ReadIndex,
     ReadIndexResponse, RequestVote, RequestVoteResponse, TimeoutNow,
 };
-pub use propose::ProposeError;
+pub use api::restore::{RestoreError, RestoredState};
+pub use api::types::{Instant, LogId, LogIndex, NodeId, Term};
+pub use bytes;
 pub use raft::Raft;
-pub use read::{ReadError, ReadMode};
-pub use reconfiguration::{ChangeError, ChangeStage};
-pub use restore::{RestoreError, RestoredState};
+pub use raft::membership_change::{ChangeError, ChangeStage};
+pub use raft::propose::ProposeError;
+pub use raft::read::{ReadError, ReadMode};
+pub use raft::status::{FollowerStatus, Role, SnapshotProgress, Status, Timer};
+pub use raft::transfer::TransferError;
 #[cfg(feature = "sabotage")]
 pub use sabotage::{DisabledRules, Rule};
-pub use status::{FollowerStatus, Role, SnapshotProgress, Status, Timer};
-pub use transfer::TransferError;
+pub use state::membership::{Membership, MembershipError, VoteResult};

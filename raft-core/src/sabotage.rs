@@ -4,7 +4,7 @@
 //! Under the feature `sabotage` any of them can be switched off, to see what it protects; without
 //! the feature every answer is the constant `true`, and nothing of this is left in the program.
 
-use crate::config::Config;
+use crate::api::config::Config;
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $rule:ident: $source:literal,)*) => {

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use crate::id::NodeId;
-use crate::membership::MembershipError;
-use crate::words::{described_enum, ensure};
+use crate::api::types::NodeId;
+use crate::macros::{described_enum, ensure};
+use crate::state::membership::MembershipError;
 
 /// How a server behaves. All servers of a cluster should use the same values, except for `id`,
 /// `election_handicap`, `witness` and `explain`. How to choose them is told in the

@@ -5,11 +5,11 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use crate::entries::Entries;
-use crate::entry::{HardState, Snapshot};
-use crate::event::Event;
-use crate::id::{LogId, LogIndex, NodeId};
-use crate::message::Message;
+use crate::api::entries::Entries;
+use crate::api::entry::{HardState, Snapshot};
+use crate::api::event::Event;
+use crate::api::message::Message;
+use crate::api::types::{LogId, LogIndex, NodeId};
 
 /// A buffer that [`Raft::drain`](crate::Raft::drain) fills and the caller empties.
 ///

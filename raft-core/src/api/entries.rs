@@ -10,7 +10,7 @@ use core::ops::{Deref, Range};
 #[cfg(feature = "critical-section")]
 use portable_atomic_util::Arc;
 
-use crate::entry::Entry;
+use crate::api::entry::Entry;
 
 /// A piece of a log: entries without gaps, in log order.
 ///

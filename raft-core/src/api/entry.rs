@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 
 use bytes::Bytes;
 
-use crate::id::{LogId, NodeId, Term};
-use crate::membership::Membership;
+use crate::api::types::{LogId, NodeId, Term};
+use crate::state::membership::Membership;
 
 /// One position of the replicated log (§5.3).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use crate::effects::ReadId;
-use crate::id::{LogId, LogIndex, NodeId, Term};
-use crate::membership::Membership;
-use crate::words::described_enum;
+use crate::api::effects::ReadId;
+use crate::api::types::{LogId, LogIndex, NodeId, Term};
+use crate::macros::described_enum;
+use crate::state::membership::Membership;
 
 described_enum! {
     /// A decision of one server. [`Display`](core::fmt::Display) continues a sentence that begins

@@ -4,9 +4,9 @@ use alloc::boxed::Box;
 
 use bytes::Bytes;
 
-use crate::entries::Entries;
-use crate::entry::Snapshot;
-use crate::id::{LogId, LogIndex, Term};
+use crate::api::entries::Entries;
+use crate::api::entry::Snapshot;
+use crate::api::types::{LogId, LogIndex, Term};
 
 /// A message between two servers.
 ///

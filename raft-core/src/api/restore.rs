@@ -1,11 +1,11 @@
 //! What a server brings along from its disk.
 
-use crate::entry::{Entry, HardState, Payload, Snapshot};
-use crate::id::{LogId, LogIndex};
+use crate::api::entry::{Entry, HardState, Payload, Snapshot};
+use crate::api::types::{LogId, LogIndex};
 use crate::log::Log;
-use crate::membership::Membership;
-use crate::reconfiguration::MembershipHistory;
-use crate::words::{described_enum, ensure};
+use crate::macros::{described_enum, ensure};
+use crate::raft::membership_change::MembershipHistory;
+use crate::state::membership::Membership;
 
 /// The durable state that a server starts from. A server that starts for the first time pushes no
 /// entries and has the default [`HardState`].

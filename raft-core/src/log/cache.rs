@@ -4,9 +4,9 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
-use crate::entries::Entries;
-use crate::entry::Entry;
-use crate::id::LogIndex;
+use crate::api::entries::Entries;
+use crate::api::entry::Entry;
+use crate::api::types::LogIndex;
 
 /// Entries without gaps, held in the pieces in which they came, so that they can be handed on
 /// without being copied. How they are cut into pieces is nobody's business: windows with the same

@@ -1,11 +1,13 @@
 //! The part of the log that is in memory, and what is known of the rest.
 
+pub(crate) mod cache;
+
 use alloc::collections::VecDeque;
 
-use crate::entries::Entries;
-use crate::entry::Entry;
-use crate::id::{LogId, LogIndex, Term};
-use crate::window::LogCache;
+use crate::api::entries::Entries;
+use crate::api::entry::Entry;
+use crate::api::types::{LogId, LogIndex, Term};
+use crate::log::cache::LogCache;
 
 /// A window over the durable log.
 ///
@@ -275,7 +277,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::entry::Payload;
+    use crate::api::entry::Payload;
 
     fn entry(term: u64, index: u64) -> Entry {
         Entry { id: id(term, index), payload: Payload::Command(Bytes::from_static(&[0; 100])) }

@@ -1,12 +1,12 @@
 //! Log replication, the follower's side (§5.3).
 
-use crate::entries::Entries;
-use crate::entry::{Entry, Payload};
-use crate::event::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason};
-use crate::id::{LogId, LogIndex, NodeId, Term};
-use crate::message::{
+use crate::api::entries::Entries;
+use crate::api::entry::{Entry, Payload};
+use crate::api::event::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason};
+use crate::api::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, Heartbeat, HeartbeatResponse, Message,
 };
+use crate::api::types::{LogId, LogIndex, NodeId, Term};
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
 

@@ -1,11 +1,11 @@
 //! Servers without their clocks, for a checker that enumerates states: behind the feature `model`,
 //! and no part of the interface.
 
-use crate::effects::Durable;
-use crate::entries::Entries;
-use crate::id::Instant;
+use crate::api::effects::Durable;
+use crate::api::entries::Entries;
+use crate::api::types::Instant;
+use crate::raft::read::Lease;
 use crate::raft::{Leader, Raft, RoleState};
-use crate::read::Lease;
 
 const REST: Instant = Instant(0);
 

@@ -2,9 +2,9 @@
 //! and is done when there is room again. In the meantime this server promises nothing that would
 //! have to be written.
 
-use crate::entry::Payload;
-use crate::event::Event;
-use crate::id::Instant;
+use crate::api::entry::Payload;
+use crate::api::event::Event;
+use crate::api::types::Instant;
 use crate::raft::{Raft, RoleState};
 
 impl Raft {

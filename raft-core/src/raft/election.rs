@@ -3,15 +3,15 @@
 
 use alloc::boxed::Box;
 
-use crate::entry::{Entry, HardState, Payload};
-use crate::event::{Event, IgnoreReason, StepDownReason, VoteRefusal};
-use crate::id::{Instant, LogId, NodeId, Term};
-use crate::membership::VoteResult;
-use crate::message::{Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse};
-use crate::progress::Progress;
+use crate::api::entry::{Entry, HardState, Payload};
+use crate::api::event::{Event, IgnoreReason, StepDownReason, VoteRefusal};
+use crate::api::message::{Message, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse};
+use crate::api::types::{Instant, LogId, NodeId, Term};
+use crate::raft::read::{Lease, PendingReads};
 use crate::raft::{Follower, Leader, Raft, RoleState, Votes};
-use crate::read::{Lease, PendingReads};
 use crate::sabotage::Rule;
+use crate::state::membership::VoteResult;
+use crate::state::progress::Progress;
 
 impl Raft {
     /// When the election timer fires. Leaders and servers that cannot lead have none.

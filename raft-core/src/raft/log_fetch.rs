@@ -3,13 +3,13 @@
 use alloc::vec::Vec;
 use core::iter;
 
-use crate::effects::{Fetch, FetchPurpose};
-use crate::entry::Entry;
-use crate::event::StopReason;
-use crate::id::{Instant, LogIndex, NodeId};
-use crate::progress::Mode;
+use crate::api::effects::{Fetch, FetchPurpose};
+use crate::api::entry::Entry;
+use crate::api::event::StopReason;
+use crate::api::types::{Instant, LogIndex, NodeId};
+use crate::log::cache::Segment;
 use crate::raft::Raft;
-use crate::window::Segment;
+use crate::state::progress::Mode;
 
 impl Raft {
     /// Entries come back from the durable log, in answer to a [`Fetch`].

@@ -5,15 +5,15 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::entry::Payload;
-use crate::event::{Event, StepDownReason};
-use crate::id::{Instant, LogId, LogIndex, NodeId};
-use crate::membership::{Membership, MembershipError};
-use crate::progress::Progress;
+use crate::api::entry::Payload;
+use crate::api::event::{Event, StepDownReason};
+use crate::api::types::{Instant, LogId, LogIndex, NodeId};
+use crate::macros::{described_enum, ensure};
+use crate::raft::transfer::TransferError;
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
-use crate::transfer::TransferError;
-use crate::words::{described_enum, ensure};
+use crate::state::membership::{Membership, MembershipError};
+use crate::state::progress::Progress;
 
 /// The membership that the log begins with, and those that entries of the log brought.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

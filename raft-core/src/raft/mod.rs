@@ -1,29 +1,44 @@
 //! The server: its state, its inputs, and the drain of its effects.
 
+pub(crate) mod append_entries;
+#[cfg(feature = "model")]
+pub(crate) mod canonicalize;
+pub(crate) mod disk_full;
+pub(crate) mod election;
+pub(crate) mod log_fetch;
+pub(crate) mod membership_change;
+pub(crate) mod persist;
+pub(crate) mod propose;
+pub(crate) mod read;
+pub(crate) mod replication;
+pub(crate) mod snapshot;
+pub(crate) mod status;
+pub(crate) mod transfer;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::iter;
 use core::time::Duration;
 
-use crate::config::{Config, ConfigError};
-use crate::durability::{Acknowledgement, PendingWrites};
-use crate::effects::{Effects, Outbound, ReadOutcome, SnapshotChunk};
-use crate::entries::Entries;
-use crate::entry::{Entry, HardState, Snapshot};
-use crate::event::{Event, IgnoreReason, StepDownReason, StopReason};
-use crate::id::{Instant, LogId, LogIndex, NodeId, Term};
+use crate::api::config::{Config, ConfigError};
+use crate::api::effects::{Effects, Outbound, ReadOutcome, SnapshotChunk};
+use crate::api::entries::Entries;
+use crate::api::entry::{Entry, HardState, Snapshot};
+use crate::api::event::{Event, IgnoreReason, StepDownReason, StopReason};
+use crate::api::message::Message;
+use crate::api::restore::RestoredState;
+use crate::api::types::{Instant, LogId, LogIndex, NodeId, Term};
 use crate::log::Log;
-use crate::message::Message;
-use crate::progress::Progress;
-use crate::read::{ForwardedReads, Lease, PendingReads};
-use crate::reconfiguration::MembershipHistory;
-use crate::restore::RestoredState;
+use crate::macros::ensure;
+use crate::raft::membership_change::MembershipHistory;
+use crate::raft::persist::{Acknowledgement, PendingWrites};
+use crate::raft::read::{ForwardedReads, Lease, PendingReads};
+use crate::raft::snapshot::IncomingSnapshot;
+use crate::raft::status::Role;
+use crate::raft::transfer::Transfer;
 use crate::sabotage::Rule;
-use crate::snapshot::IncomingSnapshot;
-use crate::status::Role;
-use crate::timer::ElectionTimer;
-use crate::transfer::Transfer;
-use crate::words::ensure;
+use crate::state::progress::Progress;
+use crate::state::timer::ElectionTimer;
 
 /// One server of a Raft cluster. See the [crate documentation](crate) for the order of calls.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -2,11 +2,11 @@
 
 use alloc::collections::VecDeque;
 
-use crate::effects::{Durable, Effects, Write};
-use crate::entry::HardState;
-use crate::event::Event;
-use crate::id::{Instant, LogId, LogIndex, NodeId};
-use crate::message::{AppendEntriesResponse, AppendResult, Message, RequestVoteResponse};
+use crate::api::effects::{Durable, Effects, Write};
+use crate::api::entry::HardState;
+use crate::api::event::Event;
+use crate::api::message::{AppendEntriesResponse, AppendResult, Message, RequestVoteResponse};
+use crate::api::types::{Instant, LogId, LogIndex, NodeId};
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
 

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::entry::{Entry, Payload};
-use crate::event::Event;
-use crate::id::{Instant, LogId, NodeId};
+use crate::api::entry::{Entry, Payload};
+use crate::api::event::Event;
+use crate::api::types::{Instant, LogId, NodeId};
+use crate::macros::{described_enum, ensure};
 use crate::raft::{Raft, RoleState};
-use crate::words::{described_enum, ensure};
 
 described_enum! {
     /// Why a command was not taken. It is certainly in no log.

@@ -4,14 +4,14 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use crate::config::Config;
-use crate::effects::{ReadId, ReadOutcome};
-use crate::event::{Event, IgnoreReason, ReadConfirmation};
-use crate::id::{Instant, LogIndex, NodeId};
-use crate::message::{Message, ReadIndex, ReadIndexResponse};
+use crate::api::config::Config;
+use crate::api::effects::{ReadId, ReadOutcome};
+use crate::api::event::{Event, IgnoreReason, ReadConfirmation};
+use crate::api::message::{Message, ReadIndex, ReadIndexResponse};
+use crate::api::types::{Instant, LogIndex, NodeId};
+use crate::macros::{described_enum, ensure};
 use crate::raft::{Follower, Raft, RoleState};
 use crate::sabotage::Rule;
-use crate::words::{described_enum, ensure};
 
 /// How a read makes sure that it sees every write that was acknowledged before it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

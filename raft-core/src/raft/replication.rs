@@ -3,18 +3,18 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::effects::{Effects, Fetch, FetchPurpose};
-use crate::entries::Entries;
-use crate::entry::Entry;
-use crate::event::{Event, IgnoreReason, StepDownReason};
-use crate::id::{Instant, LogId, LogIndex, NodeId};
-use crate::message::{
+use crate::api::effects::{Effects, Fetch, FetchPurpose};
+use crate::api::entries::Entries;
+use crate::api::entry::Entry;
+use crate::api::event::{Event, IgnoreReason, StepDownReason};
+use crate::api::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, Heartbeat, HeartbeatResponse, Message,
 };
-use crate::progress::{Mode, Progress};
+use crate::api::types::{Instant, LogId, LogIndex, NodeId};
+use crate::log::cache::Segment;
 use crate::raft::{Leader, Raft, RoleState};
 use crate::sabotage::Rule;
-use crate::window::Segment;
+use crate::state::progress::{Mode, Progress};
 
 impl Raft {
     /// A heartbeat interval has passed: the leader checks that it can still lead, and makes itself

@@ -5,18 +5,18 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::effects::{
+use crate::api::effects::{
     Effects, SnapshotChunk, SnapshotChunkRequest, SnapshotInstall, SnapshotInstalled,
 };
-use crate::entry::Snapshot;
-use crate::event::{Event, IgnoreReason, StopReason};
-use crate::id::{Instant, LogId, LogIndex, NodeId};
-use crate::message::{
+use crate::api::entry::Snapshot;
+use crate::api::event::{Event, IgnoreReason, StopReason};
+use crate::api::message::{
     AppendEntriesResponse, AppendResult, InstallSnapshot, InstallSnapshotResponse, Message,
 };
-use crate::progress::{Mode, Progress, SnapshotWait};
+use crate::api::types::{Instant, LogId, LogIndex, NodeId};
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
+use crate::state::progress::{Mode, Progress, SnapshotWait};
 
 /// A snapshot that arrives.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use crate::event::StopReason;
-use crate::id::{Instant, LogId, LogIndex, NodeId, Term};
-use crate::progress::{Mode, Progress, Sending};
+use crate::api::event::StopReason;
+use crate::api::types::{Instant, LogId, LogIndex, NodeId, Term};
 use crate::raft::{Raft, RoleState};
+use crate::state::progress::{Mode, Progress, Sending};
 
 /// What a server is in its term (§5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -2,13 +2,13 @@
 
 use core::cmp::Reverse;
 
-use crate::event::{Event, IgnoreReason, StepDownReason};
-use crate::id::{Instant, NodeId};
-use crate::message::{Message, TimeoutNow};
-use crate::progress::Progress;
+use crate::api::event::{Event, IgnoreReason, StepDownReason};
+use crate::api::message::{Message, TimeoutNow};
+use crate::api::types::{Instant, NodeId};
+use crate::macros::{described_enum, ensure};
 use crate::raft::{Raft, RoleState};
 use crate::sabotage::Rule;
-use crate::words::{described_enum, ensure};
+use crate::state::progress::Progress;
 
 /// A transfer that is under way.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

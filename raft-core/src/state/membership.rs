@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::id::NodeId;
-use crate::words::{described_enum, ensure};
+use crate::api::types::NodeId;
+use crate::macros::{described_enum, ensure};
 
 /// The members of a cluster and what each of them is for.
 ///

@@ -5,8 +5,8 @@ use alloc::collections::VecDeque;
 
 use core::time::Duration;
 
-use crate::entry::Snapshot;
-use crate::id::{Instant, LogIndex};
+use crate::api::entry::Snapshot;
+use crate::api::types::{Instant, LogIndex};
 
 /// The leader's view of one follower (Figure 2: `nextIndex`, `matchIndex`), with flow control.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -363,8 +363,8 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::LogId;
-    use crate::membership::Membership;
+    use crate::api::types::LogId;
+    use crate::state::membership::Membership;
 
     fn pipelining() -> Progress {
         let mut progress = Progress::new(LogIndex(5), Instant(0));

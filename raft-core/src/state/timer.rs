@@ -5,7 +5,7 @@ use core::time::Duration;
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
-use crate::id::Instant;
+use crate::api::types::Instant;
 
 /// Draws a new timeout each time it is armed.
 ///

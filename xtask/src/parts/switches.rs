@@ -66,27 +66,35 @@ fn library_alone(manifest: &str) -> String {
     library
 }
 
-/// Copies the core's source through `change`; returns how often that changed something.
+/// Copies the core's source through `change`. Returns the number of changes.
 fn copy_source(
     workspace: &Workspace,
     to: &Path,
     change: impl Fn(&str) -> Result<(String, usize)>,
 ) -> Result<usize> {
-    let from = workspace.path("raft-core/src");
-    let files = fs::read_dir(&from).with_context(|| format!("cannot read {}", from.display()))?;
+    copy_directory(&workspace.path("raft-core/src"), to, &change)
+}
+
+fn copy_directory(
+    from: &Path,
+    to: &Path,
+    change: &impl Fn(&str) -> Result<(String, usize)>,
+) -> Result<usize> {
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    let files = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
     let mut changes = 0;
     for file in files {
-        let file = file.context("cannot read the core's directory")?;
-        // Directories hold documentation.
-        if !file.path().is_file() {
+        let file = file.with_context(|| format!("cannot read {}", from.display()))?;
+        let (path, name) = (file.path(), file.file_name());
+        if path.is_dir() {
+            changes += copy_directory(&path, &to.join(name), change)?;
             continue;
         }
-        let text = read(&file.path())?;
-        let name = file.file_name();
-        let (text, count) = if name == ANSWERS {
+        let text = read(&path)?;
+        let (text, count) = if name == ANSWERS || path.extension().is_none_or(|end| end != "rs") {
             (text, 0)
         } else {
-            change(&text).with_context(|| format!("in {}", file.path().display()))?
+            change(&text).with_context(|| format!("in {}", path.display()))?
         };
         changes += count;
         write(&to.join(name), &text)?;
