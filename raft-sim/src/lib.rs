@@ -36,58 +36,32 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod act;
-mod action;
-mod apply;
-pub mod branches;
 pub mod campaign;
-mod catch_up;
-mod client;
-mod client_history;
-mod config;
-mod disk;
+mod check;
 pub mod experiment;
-mod golden;
-mod holders;
-mod invariants;
-mod ledger;
 mod network;
 mod node;
-mod progress;
-mod promises;
-mod queue;
-mod random;
-mod reckoning;
-mod run;
+mod report;
 #[cfg(feature = "scenarios")]
 pub mod scenario;
-mod service;
-mod shared;
-mod snapshot;
-mod storage;
-mod store;
-mod story;
-mod trace;
-mod trade;
-mod traders;
-mod units;
-mod view;
-mod watchers;
+mod util;
+mod workload;
 mod world;
 
-pub use act::ActionError;
-pub use action::{Action, Request};
-pub use client::{Operation, OperationState};
-pub use config::{EARLIER_SETTING_NAMES, NODES_MAX, WorldConfig, WorldError};
-pub use golden::{GOLDEN_CAMPAIGN_HASH, GOLDEN_TRACE_HASH, golden_run, hash_of_seeds};
-pub use invariants::{Invariant, Violation};
+pub use check::coverage;
+pub use check::invariants::{Invariant, Violation};
 pub use network::{InFlight, LatencyDistribution, LostMessage};
 #[cfg(feature = "history")]
 pub use raft_history::history;
 pub use raft_history::linearizability;
-pub use random::DurationRange;
-pub use run::{Run, Script, ScriptError, TimedAction};
-pub use service::{SteadyWorkload, Timing};
-pub use story::{EventKind, LogRecord};
-pub use view::{ClientMessageView, EntryView, KeyView, ProcessView};
+pub use report::event_log::{EventKind, LogRecord};
+pub use report::golden::{GOLDEN_CAMPAIGN_HASH, GOLDEN_TRACE_HASH, golden_run, hash_of_seeds};
+pub use util::rng::DurationRange;
+pub use workload::kv::{Operation, OperationState};
+pub use workload::steady::{SteadyWorkload, Timing};
 pub use world::World;
+pub use world::action::{Action, Request};
+pub use world::apply_action::ActionError;
+pub use world::config::{EARLIER_SETTING_NAMES, NODES_MAX, WorldConfig, WorldError};
+pub use world::run::{Run, Script, ScriptError, TimedAction};
+pub use world::view::{ClientMessageView, EntryView, KeyView, ProcessView};

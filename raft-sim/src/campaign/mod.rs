@@ -10,30 +10,27 @@
 //! gives the same run again, without the adversary, and which [`shrink`] makes as small as it can.
 
 mod adversary;
-mod company;
-mod disks;
-mod draw;
-mod late_answers;
-mod old_leader;
-mod quorum;
-mod recovery;
-mod removed;
+pub(crate) mod disk_faults;
+pub(crate) mod extra_workloads;
+pub(crate) mod generate;
+pub(crate) mod liveness_core;
 mod shrink;
-mod stretch;
+pub(crate) mod shutdown_removed;
+pub(crate) mod time_scale;
 
 use std::collections::BTreeMap;
 
 use adversary::Adversary;
-pub(crate) use disks::is_complete;
+pub(crate) use disk_faults::is_complete;
 pub use shrink::{Shrunk, shrink};
 
-use crate::action::{Action, Request};
-use crate::client::OperationState;
-use crate::invariants::{Invariant, Violation};
-use crate::random::{DurationRange, SimRng};
-use crate::run::{Script, TimedAction};
-use crate::view::ProcessView;
+use crate::check::invariants::{Invariant, Violation};
+use crate::util::rng::{DurationRange, SimRng};
+use crate::workload::kv::OperationState;
 use crate::world::World;
+use crate::world::action::{Action, Request};
+use crate::world::run::{Script, TimedAction};
+use crate::world::view::ProcessView;
 
 /// One seed's world and its faults.
 #[derive(Clone, Debug)]
@@ -96,7 +93,7 @@ impl Campaign {
     /// Draws a world and its faults.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        draw::generate(seed)
+        generate::generate(seed)
     }
 
     /// The world and what is done to it until it is mended, as far as it is known beforehand.
@@ -206,7 +203,7 @@ impl Campaign {
             }
             if looks_at <= stop {
                 looks_at += looks_every;
-                disks::replace(&stage.world).into_iter().for_each(|action| stage.act(action));
+                disk_faults::replace(&stage.world).into_iter().for_each(|action| stage.act(action));
             }
             if stop >= self.healed_at {
                 let left = adversary.map(|adversary| adversary.leave(&stage.world));
@@ -223,7 +220,7 @@ impl Campaign {
         let mut random = SimRng::new(self.seed ^ 0x90_0b0e);
         if !self.replaces
             && random.chance_per_mille(500)
-            && let Some(held) = quorum::check_liveness_core(stage, &mut random)
+            && let Some(held) = liveness_core::check_liveness_core(stage, &mut random)
         {
             return stage.world.violation().cloned().or(held.err());
         }
@@ -254,7 +251,7 @@ impl Campaign {
         if self.replaces {
             let deadline = stage.world.now() + TIMEOUTS_TO_REPLACE * timeout;
             while !is_complete(&stage.world) && stage.world.now() < deadline {
-                disks::replace(&stage.world).into_iter().for_each(|action| stage.act(action));
+                disk_faults::replace(&stage.world).into_iter().for_each(|action| stage.act(action));
                 stage.advance(stage.world.now() + timeout);
                 if stage.world.violation().is_some() {
                     break;
@@ -268,7 +265,7 @@ impl Campaign {
                 return stage.world.violation().cloned().or(missed(stage, text));
             }
         }
-        if !company::leases_end(stage) {
+        if !extra_workloads::leases_end(stage) {
             let text = "all is mended, but a lease that nobody keeps alive is still there";
             let found = stage.world.violation().cloned();
             return found.or(missed(stage, text.into()));
@@ -342,7 +339,7 @@ impl CampaignRun {
     }
 
     fn turn_off_the_removed(&mut self) {
-        for action in removed::turn_off(&self.world) {
+        for action in shutdown_removed::turn_off(&self.world) {
             self.act(action);
         }
     }
@@ -433,7 +430,7 @@ fn heal_actions(world: &World) -> Vec<Action> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Run;
+    use crate::world::run::Run;
 
     /// The page plays what a campaign did, adversary or not.
     #[test]
@@ -509,7 +506,7 @@ mod tests {
         for seed in 0..120 {
             branches.extend(Campaign::new(seed).counted().run().branches);
         }
-        let missing: Vec<_> = crate::branches::COVERAGE_POINTS
+        let missing: Vec<_> = crate::check::coverage::COVERAGE_POINTS
             .into_iter()
             .filter(|name| !branches.contains_key(name))
             .collect();

@@ -3,11 +3,11 @@
 
 use raft_core::Role;
 
-use super::election::ElectionError;
-use crate::action::Action;
-use crate::config::WorldConfig;
-use crate::random::{DurationRange, SimRng};
+use crate::experiment::election::ElectionError;
+use crate::util::rng::{DurationRange, SimRng};
 use crate::world::World;
+use crate::world::action::Action;
+use crate::world::config::WorldConfig;
 
 /// Five servers in a lasting condition. Times are in microseconds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,7 +44,7 @@ const SERVERS: u64 = 5;
 const TIMEOUTS_BEFORE: u64 = 20;
 
 impl Availability {
-    /// The network and the timeouts of [`Election::wan`](super::Election::wan), and heartbeats five
+    /// The network and the timeouts of [`Election::wan`](crate::experiment::Election::wan), and heartbeats five
     /// times in the shortest timeout.
     #[must_use]
     pub fn wan() -> Self {

@@ -4,11 +4,11 @@ use std::fmt;
 
 use raft_core::Role;
 
-use super::distribution::Distribution;
-use crate::action::{Action, Request};
-use crate::config::{TIME_MAX, WorldConfig, WorldError};
-use crate::random::{DurationRange, SimRng};
+use crate::experiment::distribution::Distribution;
+use crate::util::rng::{DurationRange, SimRng};
 use crate::world::World;
+use crate::world::action::{Action, Request};
+use crate::world::config::{TIME_MAX, WorldConfig, WorldError};
 
 /// One kind of election, to be held many times. Times are in microseconds.
 ///

@@ -5,9 +5,9 @@
 //! ends when all of them have heard the new leader. How long LogCabin's disks took is not
 //! published. [`DISK`] is the one parameter that is fitted, once for all rows; see [`fit`].
 
-use super::distribution::Distribution;
-use super::election::{Election, ElectionError, Logs, Until};
-use crate::random::DurationRange;
+use crate::experiment::distribution::Distribution;
+use crate::experiment::election::{Election, ElectionError, Logs, Until};
+use crate::util::rng::DurationRange;
 
 /// A line of the figure: the range of timeouts, and what was published. In milliseconds.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::distribution::Distribution;
+use crate::experiment::distribution::Distribution;
 
 /// A panel of curves over one logarithmic axis of milliseconds.
 #[derive(Clone, Debug)]

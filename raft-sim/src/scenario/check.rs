@@ -4,10 +4,10 @@
 use serde::Deserialize;
 use toml::{Spanned, Table};
 
-use super::{ObservationWindow, Scenario, ScenarioError, Step};
-use crate::action::Action;
-use crate::branches;
+use crate::check::coverage;
+use crate::scenario::{ObservationWindow, Scenario, ScenarioError, Step};
 use crate::world::World;
+use crate::world::action::Action;
 
 /// A scenario is over by then, in seconds: more than thirty years.
 const SECONDS_MAX: f64 = 1e9;
@@ -65,7 +65,7 @@ impl Scenario {
         let mut named: Vec<_> =
             named.chain(self.sabotaged.iter().map(|broken| broken.variant)).collect();
         if named.is_empty() && self.variants().is_empty() {
-            named.extend(super::Variant::ALL);
+            named.extend(crate::scenario::Variant::ALL);
         }
         for variant in named {
             if let Err(error) = World::new(self.configured(variant)) {
@@ -132,7 +132,7 @@ impl Scenario {
             return bad(format!("serves: {share} is no share, between 0 and 1"));
         }
         let mut names = self.covered.iter().chain(&self.not_covered);
-        if let Some(name) = names.find(|name| !branches::is_coverage_point(name)) {
+        if let Some(name) = names.find(|name| !coverage::is_coverage_point(name)) {
             return bad(format!("taken, not_taken: there is no branch {name:?}"));
         }
         Ok(())

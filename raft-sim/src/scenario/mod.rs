@@ -5,23 +5,23 @@
 //! has an expected [`ExpectedOutcome`]. Under the feature `sabotage` it is played with broken
 //! rules, too.
 
-mod awaited;
 mod check;
+pub(crate) mod expectation;
+pub(crate) mod export;
 mod play;
-mod write;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use awaited::Expectation;
+pub use expectation::Expectation;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::action::{Action, Request};
-use crate::config::WorldConfig;
-use crate::invariants::{Invariant, Violation};
-use crate::run::{Script, ScriptError, TimedAction};
+use crate::check::invariants::{Invariant, Violation};
 use crate::world::World;
+use crate::world::action::{Action, Request};
+use crate::world::config::WorldConfig;
+use crate::world::run::{Script, ScriptError, TimedAction};
 
 /// A scenario as it stands in its file.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ pub struct Scenario {
     #[serde(default)]
     pub stopped: Vec<u64>,
     /// Branches of the protocol that must have been taken, by their names in
-    /// [`branches`](crate::branches).
+    /// [`branches`](crate::check::coverage).
     #[serde(default)]
     #[serde(alias = "taken")]
     pub covered: Vec<String>,

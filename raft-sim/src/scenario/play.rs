@@ -2,16 +2,16 @@
 
 use raft_core::Role;
 
-use super::{
+use crate::check::invariants::{Invariant, Violation};
+use crate::scenario::{
     ExpectedOutcome, ObservationWindow, Outcome, PROBE_KEY, Scenario, ScenarioError,
     ScenarioResult, Variant, micros,
 };
-use crate::action::Request;
-use crate::client::OperationState;
-use crate::invariants::{Invariant, Violation};
-use crate::run::{Run, Script};
-use crate::view::ProcessView;
+use crate::workload::kv::OperationState;
 use crate::world::World;
+use crate::world::action::Request;
+use crate::world::run::{Run, Script};
+use crate::world::view::ProcessView;
 
 /// How often the leader is looked at, in microseconds.
 const SAMPLE: u64 = 5_000;
@@ -37,7 +37,7 @@ impl Scenario {
     /// [`ScenarioError`], if it cannot be played; without the feature `sabotage` it never can.
     pub fn play_broken(
         &self,
-        broken: &super::SabotagedRun,
+        broken: &crate::scenario::SabotagedRun,
     ) -> Result<ScenarioResult, ScenarioError> {
         let script = self.script_without(broken.variant, &broken.rules)?;
         self.play_script(broken.variant, script, Some(broken.expected))
@@ -59,7 +59,7 @@ impl Scenario {
         let (from, until) = (micros(from), micros(until));
         let calm_from = until - (until - from) / 3;
         run.seek(from);
-        let is_missing = |awaited: &super::Expectation| awaited.is_missing(run.world());
+        let is_missing = |awaited: &crate::scenario::Expectation| awaited.is_missing(run.world());
         let missing = self.awaited.filter(is_missing).map(|awaited| Violation {
             invariant: Invariant::Availability,
             text: awaited.message().into(),

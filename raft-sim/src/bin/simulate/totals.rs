@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use raft_sim::branches::COVERAGE_POINTS;
 use raft_sim::campaign::Campaign;
+use raft_sim::coverage::COVERAGE_POINTS;
 
 use super::Ended;
 use super::failure::Failure;

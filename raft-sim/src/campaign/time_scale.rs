@@ -1,0 +1,119 @@
+//! Clusters of another scale of time.
+//!
+//! The core has no ticks and does not know what a second is, so a cluster whose links and disks
+//! take a thousand times as long, and that waits a thousand times as long, has to work just as
+//! well: between continents, or planets. Such clusters see large numbers, and much time with few
+//! events.
+
+use crate::campaign::Campaign;
+use crate::util::rng::{DurationRange, SimRng};
+use crate::world::action::Action;
+
+impl Campaign {
+    /// The largest factor with which every cluster that is drawn still works: its times stay far
+    /// from what 64 bits hold.
+    pub const STRETCH_MAX: u64 = 1_000_000;
+
+    /// The same cluster, with all that takes time taking `factor` times as long: messages, writes,
+    /// timeouts, clients, and the time between faults. What the world's other parts do in fixed
+    /// times, such as a client that asks again because nobody leads, stays.
+    #[must_use]
+    pub fn stretched(mut self, factor: u64) -> Self {
+        let time = |time: &mut u64| *time = time.saturating_mul(factor);
+        let span = |span: &mut DurationRange| {
+            time(&mut span.min);
+            time(&mut span.max);
+        };
+        let config = &mut self.script.config;
+        for range in [
+            &mut config.election_timeout,
+            &mut config.latency,
+            &mut config.sync_latency,
+            &mut config.think_time,
+        ] {
+            span(range);
+        }
+        for duration in [
+            &mut config.heartbeat_interval,
+            &mut config.write_stall_max,
+            &mut config.request_timeout,
+            &mut config.lease_ttl,
+            &mut self.healed_at,
+        ] {
+            time(duration);
+        }
+        if factor > 1 {
+            // What waits for a narrow link is lost after a fixed time, which would be nothing here.
+            config.bandwidth = 0;
+        }
+        for timed in &mut self.script.actions {
+            time(&mut timed.at);
+            match &mut timed.action {
+                Action::SetSyncLatency { sync_latency: sync, .. } => span(sync),
+                Action::SetNetwork { latency, .. } | Action::SetLatency { latency, .. } => {
+                    span(latency);
+                }
+                _ => {}
+            }
+        }
+        self
+    }
+
+    /// The factor by which a seed's cluster is stretched: 1 for every second seed, and for the
+    /// others a number up to `most` whose logarithm is about uniform.
+    #[must_use]
+    pub fn stretch_of(seed: u64, most: u64) -> u64 {
+        let mut random = SimRng::new(seed ^ 0x57e7_c4ed);
+        if most <= 1 || random.chance_per_mille(500) {
+            return 1;
+        }
+        let octave = 1 << random.below(u64::from(most.ilog2()) + 1);
+        (octave + random.below(octave)).min(most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::World;
+
+    #[test]
+    fn seeds_cover_all_time_scales() {
+        let factors: Vec<_> = (0..2_000).map(|seed| Campaign::stretch_of(seed, 10_000)).collect();
+        let share = |from: u64, to: u64| {
+            let within = factors.iter().filter(|factor| (from..to).contains(factor));
+            within.count() as f64 / factors.len() as f64
+        };
+        assert!(share(1, 2) > 0.45);
+        for (from, to) in [(2, 16), (16, 128), (128, 1024), (1024, 10_001)] {
+            assert!((0.08..0.2).contains(&share(from, to)), "{from} to {to}");
+        }
+        assert!(factors.iter().all(|factor| (1..=10_000).contains(factor)));
+        assert_eq!(Campaign::stretch_of(1, 1), 1);
+    }
+
+    #[test]
+    fn invariants_hold_with_hour_long_latency() {
+        for seed in 0..12 {
+            let report = Campaign::new(seed).stretched(10_000).run();
+            assert_eq!(report.violation, None, "seed {seed}");
+            assert!(report.simulated > 80_000_000_000 && report.answered > 0);
+        }
+    }
+
+    #[test]
+    fn every_cluster_supports_max_time_scale() {
+        for seed in 0..200 {
+            let stretched = Campaign::new(seed).stretched(Campaign::STRETCH_MAX);
+            assert!(World::new(stretched.script.config).is_ok(), "seed {seed}");
+        }
+        let report = Campaign::new(3).stretched(Campaign::STRETCH_MAX).run();
+        assert_eq!(report.violation, None);
+    }
+
+    #[test]
+    fn scale_one_is_identity() {
+        let (plain, same) = (Campaign::new(7), Campaign::new(7).stretched(1));
+        assert_eq!(plain.script(), same.script());
+    }
+}

@@ -1,0 +1,4 @@
+//! What a run leaves for people: the event log, and the golden traces.
+
+pub(crate) mod event_log;
+pub(crate) mod golden;

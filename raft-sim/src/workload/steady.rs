@@ -1,0 +1,130 @@
+//! Clusters in service, with faults as they happen and little to do: what the simulator's speed is
+//! measured with.
+
+use serde::Serialize;
+
+use crate::util::rng::{DurationRange, SimRng};
+use crate::world::action::Action;
+use crate::world::config::WorldConfig;
+use crate::world::run::{Script, TimedAction};
+
+/// A cluster in service.
+///
+/// One client asks for something about once a second, four in ten times for a read. Links lose one
+/// message of a thousand, clocks are wrong by up to 100 parts in a million, and about once a minute
+/// something breaks for up to half a minute: a process crashes or pauses, a node is cut off, a link
+/// fails one way, or 5 % of all messages are lost. A server takes a snapshot after every 1,000
+/// entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct SteadyWorkload {
+    /// Servers.
+    pub nodes: u64,
+    /// How fast they are to notice.
+    pub timing: Timing,
+    /// What all chance is drawn from.
+    pub seed: u64,
+}
+
+/// Timeouts and heartbeats.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum Timing {
+    /// Those of etcd: heartbeats every 100 ms, election timeouts of 1 to 2 s; messages take 0.2 to
+    /// 1 ms.
+    Etcd,
+    /// Those of the paper, and of the page as it opens: heartbeats every 50 ms, election timeouts
+    /// of 150 to 300 ms; messages take 5 to 15 ms.
+    Paper,
+}
+
+const SECOND: u64 = 1_000_000;
+
+impl SteadyWorkload {
+    /// The cluster, and what happens to it in so many microseconds.
+    #[must_use]
+    pub fn script(&self, lasts: u64) -> Script {
+        let usual = WorldConfig {
+            nodes: self.nodes,
+            seed: self.seed,
+            loss_per_mille: 1,
+            clients: 1,
+            think_time: DurationRange::new(SECOND / 2, SECOND * 3 / 2),
+            snapshot_every: 1_000,
+            snapshot_retain: 1_000,
+            record_events: false,
+            ..WorldConfig::default()
+        };
+        let config = match self.timing {
+            Timing::Paper => usual,
+            Timing::Etcd => WorldConfig {
+                election_timeout: DurationRange::new(SECOND, 2 * SECOND),
+                heartbeat_interval: SECOND / 10,
+                latency: DurationRange::new(200, 1_000),
+                request_timeout: 2 * SECOND,
+                ..usual
+            },
+        };
+        let mut random = SimRng::new(self.seed ^ 0x5e41_1ce5);
+        let mut actions = Vec::new();
+        let mut add = |at, action| actions.push(TimedAction { at, action });
+        for node in 1..=self.nodes {
+            let drift = random.within(0..=200) as i32 - 100;
+            add(1, Action::SetClock { node, drift });
+        }
+        let mut at = random.within(30 * SECOND..=90 * SECOND);
+        while at < lasts {
+            let over = at + random.within(SECOND / 2..=30 * SECOND);
+            let node = random.within(1..=self.nodes);
+            let to = (node + random.below(self.nodes.max(2) - 1)) % self.nodes + 1;
+            match random.below(5) {
+                0 => {
+                    add(at, Action::Crash { node });
+                    add(over, Action::Restart { node });
+                }
+                1 => {
+                    add(at, Action::Pause { node });
+                    add(over, Action::Resume { node });
+                }
+                2 => {
+                    add(at, Action::Isolate { node });
+                    add(over, Action::Reconnect { node });
+                }
+                3 if to != node => {
+                    add(at, Action::CutLink { from: node, to });
+                    add(over, Action::HealLink { from: node, to });
+                }
+                _ => {
+                    let weather = |loss_per_mille| Action::SetNetwork {
+                        latency: config.latency,
+                        loss_per_mille,
+                        duplicate_per_mille: 0,
+                    };
+                    add(at, weather(50));
+                    add(over, weather(config.loss_per_mille));
+                }
+            }
+            at += random.within(30 * SECOND..=90 * SECOND);
+        }
+        actions.sort_by_key(|timed| timed.at);
+        Script { config, actions }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::run::Run;
+
+    #[test]
+    fn cluster_serves_during_faults() {
+        for timing in [Timing::Etcd, Timing::Paper] {
+            let service = SteadyWorkload { nodes: 5, timing, seed: 3 };
+            let mut run = Run::new(service.script(600 * SECOND)).unwrap();
+            run.seek(600 * SECOND);
+            let world = run.world();
+            assert_eq!(world.violation(), None);
+            let answered = world.askings().filter(|asking| asking.returned.is_some());
+            assert!((450..650).contains(&answered.count()), "{timing:?}");
+            assert!(run.script().actions.len() > 15);
+        }
+    }
+}
