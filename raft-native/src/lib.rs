@@ -3,8 +3,8 @@
 //! # The law
 //!
 //! - **One loop owns the server** (`consensus`): no locks. It takes what waits, steps the core, and
-//!   hands the effects to the disk (`writer`), the peers (`peer`) and the state machine
-//!   (`applier`), which work in parallel.
+//!   hands the effects to the disk (`consensus::disk_thread`), the peers (`peer`) and the state
+//!   machine (`consensus::apply_thread`), which work in parallel.
 //! - **Nothing is promised before it is durable.** The core enforces it; the loop has nothing to
 //!   send too early.
 //! - **A storage fault ends the node.** It says so, answers nothing any more, and exits.
@@ -16,38 +16,25 @@
 //! # A tour
 //!
 //! [`Node::start`] reads the data directory (`storage`), makes an identity from the cluster's
-//! secret (`identity`) and starts everything. [`Handle`] is what the client interfaces are made of.
+//! secret (`peer::identity`) and starts everything. [`Handle`] is what the client interfaces are made of.
 
-mod address;
 mod api;
-mod applier;
+mod client;
 mod config;
 mod consensus;
-mod failure;
-mod handle;
-mod health;
-mod identity;
-mod journal;
-mod names;
 mod node;
-mod open_files;
-mod payload;
+mod observe;
 mod peer;
-mod secret;
-mod session;
-mod status;
 mod storage;
-mod timings;
-mod writer;
 
-pub use address::{Address, AddressError};
 pub use api::{ClientServer, ClientServerError};
+pub use client::{Consistency, Handle, RequestError};
+pub use config::address::{Address, AddressError};
+pub use config::open_files::{OpenFiles, OpenFilesError};
+pub use config::secret::{ClusterSecret, ClusterSecrets, SecretError};
 pub use config::{NodeConfig, StartError};
-pub use failure::NodeFailure;
-pub use handle::{Consistency, Handle, RequestError};
-pub use health::NotReady;
+pub use consensus::failure::NodeFailure;
 pub use node::Node;
-pub use open_files::{OpenFiles, OpenFilesError};
-pub use secret::{ClusterSecret, ClusterSecrets, SecretError};
-pub use status::{ClusterMember, FollowerView, LogEntry, NodeStatus};
+pub use observe::health::NotReady;
+pub use observe::status::{ClusterMember, FollowerView, LogEntry, NodeStatus};
 pub use storage::default_data_dir;

@@ -1,29 +1,11 @@
 //! What clients see of a node, all of it at one TCP port: REST, gRPC, metrics and the page.
 
-mod activity;
-mod body;
-mod budget;
-mod cluster;
-mod conditions;
 mod connection;
-mod deadline;
-mod done;
-mod encoding;
-mod events;
-mod exposition;
-mod gate;
 mod grpc;
-mod guard;
-mod kv;
-mod meter;
-mod metrics;
-mod page;
-mod parameters;
+mod http;
+mod limits;
 mod problem;
-#[cfg(target_os = "linux")]
-mod process;
 mod server;
-mod txn;
 
 use axum::Router;
 use axum::extract::Request;
@@ -34,12 +16,13 @@ use axum::routing::{get, post};
 use tokio::sync::watch;
 use tonic::Status;
 
-use crate::handle::Handle;
+use crate::client::Handle;
 use connection::Phase;
-use gate::Gates;
-use guard::Guard;
-use meter::Meter;
-use metrics::Requests;
+use http::metrics::Requests;
+use http::{events, kv, metrics, static_files, status, txn};
+use limits::body_meter::{self, Meter};
+use limits::concurrency::Gates;
+use limits::request_guard::{self, Guard};
 use problem::{Kind, Problem};
 pub use server::ClientServer;
 
@@ -70,26 +53,26 @@ fn router(api: Api) -> Result<Router, ClientServerError> {
         .route("/v1/kv/{*key}", get(kv::get).put(kv::put).delete(kv::delete))
         // The empty key is refused as a key, not as a path.
         .route("/v1/kv/", get(kv::get).put(kv::put).delete(kv::delete))
-        .route("/v1/txn", post(txn::execute).layer(from_fn(guard::json_only)))
-        .route("/v1/status", get(cluster::status))
-        .route("/v1/cluster", get(cluster::cluster))
-        .route("/v1/log", get(cluster::log))
+        .route("/v1/txn", post(txn::execute).layer(from_fn(request_guard::json_only)))
+        .route("/v1/status", get(status::status))
+        .route("/v1/cluster", get(status::cluster))
+        .route("/v1/log", get(status::log))
         .route("/v1/events", get(events::events))
         .route("/metrics", get(metrics::metrics))
         .route("/problems/{name}", get(problem::describe))
-        .route("/livez", get(cluster::live))
-        .route("/readyz", get(cluster::ready))
+        .route("/livez", get(status::live))
+        .route("/readyz", get(status::ready))
         .method_not_allowed_fallback(wrong_method)
-        .fallback(page::static_file_or_404)
+        .fallback(static_files::static_file_or_404)
         .layer(from_fn_with_state(api.clone(), metrics::count))
         .with_state(api.clone());
     let guard = Guard::new(api.node.config());
     let meter = Meter::new(api.phase.clone());
-    let grpc = grpc::routes(api)?.layer(from_fn(guard::grpc_only));
+    let grpc = grpc::routes(api)?.layer(from_fn(request_guard::grpc_only));
     Ok(grpc
         .merge(rest)
-        .layer(from_fn_with_state(meter, meter::meter))
-        .layer(from_fn_with_state(guard, guard::guard)))
+        .layer(from_fn_with_state(meter, body_meter::meter))
+        .layer(from_fn_with_state(guard, request_guard::guard)))
 }
 
 async fn wrong_method(request: Request) -> Response {

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::handle::RequestError;
+use crate::client::RequestError;
 
 /// What went wrong, for programs and for people.
 #[derive(Clone, Debug, Serialize)]

@@ -16,12 +16,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::activity::Timeouts;
-use super::connection::{self, Phase};
-use super::problem::Problem;
-use super::{Api, ClientServerError, router};
+use crate::api::connection::activity::Timeouts;
+use crate::api::connection::{self, Phase};
+use crate::api::problem::Problem;
+use crate::api::{Api, ClientServerError, router};
+use crate::client::Handle;
 use crate::config::StartError;
-use crate::handle::Handle;
 
 /// The server for clients.
 pub struct ClientServer {
@@ -192,8 +192,8 @@ mod tests {
     use axum::routing::{get, post};
     use tokio::sync::Notify;
 
-    use super::super::meter::{Meter, meter};
     use super::*;
+    use crate::api::limits::body_meter::{Meter, meter};
 
     const PATIENCE: Duration = Duration::from_secs(30);
     const SHORT: Duration = Duration::from_millis(50);

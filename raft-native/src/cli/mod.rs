@@ -1,6 +1,6 @@
 //! The command line.
 
-mod check;
+mod check_history;
 mod client;
 mod demo;
 mod endpoints;
@@ -55,7 +55,7 @@ enum Command {
     /// Make a cluster secret.
     Secret(secret::SecretArgs),
     /// Judge a recorded history of operations: is it linearizable?
-    CheckHistory(check::CheckArgs),
+    CheckHistory(check_history::CheckArgs),
 }
 
 /// How data is printed.
@@ -91,7 +91,7 @@ pub(crate) fn run() -> ExitCode {
         Command::List(args) => Ok(client::list(&args)),
         Command::Status(args) => Ok(client::status(&args)),
         Command::Secret(args) => secret::run(&args),
-        Command::CheckHistory(args) => check::check(&args),
+        Command::CheckHistory(args) => check_history::check(&args),
     };
     match result {
         Ok(code) => code,

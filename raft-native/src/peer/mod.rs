@@ -1,8 +1,9 @@
 //! The other nodes: one QUIC connection to each, with lanes for what must not wait for each other.
 
-mod call;
-mod lane;
-mod link;
+pub(crate) mod connection;
+pub(crate) mod identity;
+pub(crate) mod rpc;
+mod stream;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -22,13 +23,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::address::Address;
-use crate::identity::{Identity, IdentityError, node_of};
-use crate::names::NodeNames;
-use crate::secret::ClusterSecrets;
+use crate::config::address::Address;
+use crate::config::node_names::NodeNames;
+use crate::config::secret::ClusterSecrets;
+use crate::peer::identity::{Identity, IdentityError, node_of};
 
-pub(crate) use call::{Answer, Call, Question, Refusal, Reply};
-pub(crate) use link::{Acceptance, PeerConnection};
+pub(crate) use connection::{Acceptance, PeerConnection};
+pub(crate) use rpc::{Answer, Call, Question, Refusal, Reply};
 
 /// What peers bring: messages for the consensus loop, and calls to be answered.
 pub(crate) trait InboundHandler: Clone + Send + Sync + 'static {
@@ -316,7 +317,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::secret::ClusterSecret;
+    use crate::config::secret::ClusterSecret;
 
     #[derive(Clone)]
     struct Silent;
@@ -341,7 +342,7 @@ mod tests {
         let now = Instant::now();
         let packet = |_| {
             let (_, mut connection) = client
-                .connect(now, config.clone(), server, &crate::identity::server_name(NodeId(2)))
+                .connect(now, config.clone(), server, &identity::server_name(NodeId(2)))
                 .unwrap();
             let mut packet = Vec::new();
             let _ = connection.poll_transmit(now, 1, &mut packet).unwrap();

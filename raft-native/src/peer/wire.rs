@@ -8,7 +8,7 @@ use raft_core::{
     ReadIndex, ReadIndexResponse, RequestVote, RequestVoteResponse, Snapshot, Term, TimeoutNow,
 };
 
-use crate::payload::{Members, Parts};
+use crate::storage::codec::{Members, Parts};
 
 /// A message that no version of this program sends, or a later one does.
 #[derive(Debug, thiserror::Error)]
@@ -405,7 +405,7 @@ mod tests {
     }
 
     fn messages() -> Vec<Message> {
-        let payloads = crate::payload::examples();
+        let payloads = crate::storage::codec::examples();
         let entries =
             (6..).zip(payloads).map(|(index, payload)| Entry { id: id(3, index), payload });
         vec![

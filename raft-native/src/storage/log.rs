@@ -6,8 +6,8 @@ use prost::Message;
 use raft_core::{Entry, LogId, LogIndex, RestoredState, Term};
 
 use super::StorageError;
-use crate::address::Address;
-use crate::payload::{Members, Parts};
+use crate::config::address::Address;
+use crate::storage::codec::{Members, Parts};
 
 /// The durable log: a record for each position. A record says whose it is and where it belongs, so
 /// that one that got into the wrong place is recognized like one whose bytes changed.

@@ -3,9 +3,10 @@
 //! All three live in one fjall database, whose journal makes a batch atomic and, when asked,
 //! durable. Why fjall: docs/decisions/0003-storage.md.
 
+pub(crate) mod codec;
 mod error;
+mod high_water_mark;
 mod log;
-mod mark;
 mod permissions;
 mod state;
 
@@ -17,12 +18,12 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use prost::Message;
 use raft_core::{HardState, NodeId, Term};
 
-use crate::address::Address;
+use crate::config::address::Address;
 use crate::config::{NodeConfig, StartError};
 
 pub use error::StorageError;
+pub(crate) use high_water_mark::HighWaterMarkFile;
 pub(crate) use log::{DamagedEntry, LogStore};
-pub(crate) use mark::HighWaterMarkFile;
 pub(crate) use state::StateStore;
 
 /// The format of everything below; a node refuses a later one.

@@ -1,0 +1,128 @@
+//! One connection of a client: HTTP/1.1 or HTTP/2, as the client likes.
+
+pub(crate) mod activity;
+pub(crate) mod budget;
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderValue, Request, Version, header};
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+use tower::ServiceExt;
+
+use crate::api::connection::activity::{Activity, Timeouts, Verdict, WatchedStream};
+
+/// How the server ends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) enum Phase {
+    #[default]
+    Serving,
+    /// No connection is accepted, and each answer asks the client to close its connection.
+    Draining,
+    /// No request is accepted; those in progress are answered.
+    Closing,
+}
+
+/// A request head may be this long. A key of 8 KiB takes 24 KiB if it is percent-encoded.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+const STREAMS_MAX: u32 = 128;
+/// Bytes that a client may send in one request, or in all, before the node has taken any.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client of HTTP/2 may take to end its connection, and how long a client may take
+/// nothing of its answer, once the connection is to end.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+pub(crate) fn protocols() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // `Activity` watches request heads: hyper's own timeout would count idle time, too.
+    builder.http1().header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    builder
+}
+
+/// Serves a connection until the client closes it, keeps it waiting for too long, or the server
+/// ends.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    builder: auto::Builder<TokioExecutor>,
+    router: Router,
+    timeouts: Timeouts,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let activity = Activity::new(timeouts);
+    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&activity)));
+    let service = {
+        let (activity, phase) = (Arc::clone(&activity), phase.clone());
+        service_fn(move |request| {
+            answer(router.clone(), Arc::clone(&activity), phase.clone(), request)
+        })
+    };
+    let mut connection = pin!(builder.serve_connection(io, service));
+    while let Verdict::CheckAt(check_at) = activity.verdict(Instant::now()) {
+        match *phase.borrow_and_update() {
+            Phase::Serving => {}
+            // A client of HTTP/1.1 is asked with its next answer; one of HTTP/2 at any time.
+            Phase::Draining if !activity.is_http2() => {}
+            Phase::Draining | Phase::Closing => break,
+        }
+        tokio::select! {
+            // An error means that the client is gone, or does not speak HTTP.
+            _ = connection.as_mut() => return,
+            () = sleep_until(check_at) => {}
+            Ok(()) = phase.changed() => {}
+        }
+    }
+    let is_stalled = *phase.borrow() == Phase::Serving && !activity.is_idle();
+    if is_stalled || (activity.is_idle() && !activity.is_http2()) {
+        return;
+    }
+    connection.as_mut().graceful_shutdown();
+    loop {
+        let written = activity.written();
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = sleep(GOODBYE) => {}
+        }
+        let is_unread = activity.has_unsent() && activity.written() == written;
+        if activity.is_idle() || is_unread {
+            return;
+        }
+    }
+}
+
+async fn answer(
+    router: Router,
+    activity: Arc<Activity>,
+    phase: watch::Receiver<Phase>,
+    mut request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let is_http2 = request.version() == Version::HTTP_2;
+    let exchange = Arc::new(activity.begin(is_http2));
+    request.extensions_mut().insert(Arc::clone(&exchange));
+    let mut response = router.oneshot(request).await?;
+    if !is_http2 && *phase.borrow() != Phase::Serving {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
