@@ -1,6 +1,6 @@
 // Loads the page. If a part cannot be loaded, the page says so.
 
-import { loading } from "./loading.js";
+import { loading } from "./views/loading.js";
 
 try {
   await import("./main.js");

@@ -1,21 +1,21 @@
 // The dashboard: the cluster that serves this page.
 
-import { byId, say } from "./dom.js";
-import { createInspector } from "./inspector.js";
-import { createKeys } from "./keys.js";
-import { Live } from "./source/live.js";
-import { clockTime } from "./time.js";
+import { byId, setText } from "./dom.js";
+import { createInspector } from "./views/inspector.js";
+import { createShortcuts } from "./controls/shortcuts.js";
+import { Live } from "./sources/live.js";
+import { clockTime } from "./model/time.js";
 
-/** @import { Selection, View } from "./types.js" */
-/** @import { Reach } from "./source/live.js" */
-/** @import { Stage } from "./main.js" */
+/** @import { Selection, View } from "./model/types.js" */
+/** @import { Reach } from "./sources/live.js" */
+/** @import { Shell } from "./main.js" */
 
 /** How many entries of the log are shown. */
 const LOG_MAX = 24;
 
-/** @param {Stage} stage */
-export async function startDashboard(stage) {
-  const source = new Live({ view: show, story: (part) => stage.story.tell(part), reach: showReach });
+/** @param {Shell} shell */
+export async function startDashboard(shell) {
+  const source = new Live({ view: show, story: (part) => shell.story.tell(part), reach: showReach });
   const inspector = createInspector(byId("inspector", HTMLElement), null, source);
   const op = byId("op", HTMLSelectElement);
   const writes = byId("allow-writes", HTMLInputElement);
@@ -27,17 +27,17 @@ export async function startDashboard(stage) {
   /** @param {View} next */
   async function show(next) {
     if (!view) {
-      stage.loading.ready();
-      stage.story.start();
+      shell.loading.ready();
+      shell.story.start();
     }
     view = next;
-    stage.draw(next, selection);
+    shell.draw(next, selection);
     inspector.draw(next, selection);
     try {
       const entries = await source.log(LOG_MAX);
       const serving = next.nodes[source.number(source.serving) - 1];
       const shown = entries.map(({ index, term, kind, key }) => ({ index, term, text: key === null ? kind : `${kind} ${key}` }));
-      if (serving) stage.logs.draw([{ node: serving, entries: shown }]);
+      if (serving) shell.logs.draw([{ node: serving, entries: shown }]);
     } catch {
       // The node does not answer; the state says so.
     }
@@ -49,30 +49,30 @@ export async function startDashboard(stage) {
     const majority = Math.floor(voters / 2) + 1;
     const broken = !connected || answeringVoters < majority;
     const line = byId("live-state", HTMLElement);
-    say(line, connected ? `${answering} of ${members} nodes answer` : `${serving} does not answer`);
+    setText(line, connected ? `${answering} of ${members} nodes answer` : `${serving} does not answer`);
     line.className = broken ? "broken" : "";
-    say(byId("serving", HTMLElement), `You see the cluster as ${serving} sees it.`);
-    say(byId("story-title", HTMLElement), `Story of ${serving}`);
-    say(byId("logs-title", HTMLElement), `Log of ${serving}`);
-    say(byId("asked", HTMLElement), `Asks ${serving}`);
+    setText(byId("serving", HTMLElement), `You see the cluster as ${serving} sees it.`);
+    setText(byId("events-title", HTMLElement), `Story of ${serving}`);
+    setText(byId("logs-title", HTMLElement), `Log of ${serving}`);
+    setText(byId("asked", HTMLElement), `Asks ${serving}`);
     const since = seen ? `since ${clockTime(seen * 1000)}` : "since this page was opened";
     const alarm = !connected ? `${serving}, which serves this page, has not answered ${since}. ${view ? "The page shows what was known then." : ""} It tries again.`
       : answeringVoters < majority ? `No majority: ${answeringVoters} of ${voters} voters ${answeringVoters === 1 ? "answers" : "answer"}, ${majority} are needed. Writes are not possible.` : "";
-    say(byId("alarm", HTMLElement), alarm);
+    setText(byId("alarm", HTMLElement), alarm);
     document.documentElement.toggleAttribute("data-stale", !connected);
-    if (!view && !connected) stage.loading.progress(`${serving} does not answer; trying again`);
+    if (!view && !connected) shell.loading.progress(`${serving} does not answer; trying again`);
   }
 
   /** @param {Selection | null} next */
   function select(next) {
     selection = next?.kind === "node" ? next : null;
     if (view) {
-      stage.draw(view, selection);
+      shell.draw(view, selection);
       inspector.draw(view, selection);
     }
-    if (selection) stage.openTab("inspector");
+    if (selection) shell.openTab("inspector");
   }
-  stage.onSelect(select);
+  shell.onSelect(select);
 
   /** Reading is always possible; writing to a real store must be allowed first. */
   function showOperations() {
@@ -88,11 +88,11 @@ export async function startDashboard(stage) {
   async function request() {
     const [key, value] = [byId("key", HTMLInputElement).value, byId("value", HTMLInputElement).value];
     const answer = byId("answer", HTMLOutputElement);
-    say(answer, "waiting…");
+    setText(answer, "waiting…");
     try {
-      say(answer, await source.request(/** @type {"put" | "get" | "delete"} */ (op.value), key, value));
+      setText(answer, await source.request(/** @type {"put" | "get" | "delete"} */ (op.value), key, value));
     } catch {
-      say(answer, op.value === "get" ? "no answer" : "no answer: it may have been done, or not");
+      setText(answer, op.value === "get" ? "no answer" : "no answer: it may have been done, or not");
     }
     source.look();
   }
@@ -102,8 +102,8 @@ export async function startDashboard(stage) {
     request();
   });
   // No key writes: this is a real cluster.
-  createKeys({
-    "?": stage.help, Escape: () => select(null),
+  createShortcuts({
+    "?": shell.help, Escape: () => select(null),
     l: () => {
       const leader = view?.nodes.find((node) => node.process === "running" && node.role === "leader");
       if (leader) select({ kind: "node", id: leader.id });

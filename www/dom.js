@@ -4,10 +4,11 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * @param {Element} element
- * @param {Record<string, unknown>} properties Attributes; those that are functions listen to the event of that name.
+ * @param {Record<string, unknown>} properties Attributes; those that are functions listen to the
+ *   event of that name.
  * @param {(Node | string | null | undefined | false)[]} children
  */
-function furnish(element, properties, children) {
+function applyProps(element, properties, children) {
   for (const [name, value] of Object.entries(properties)) {
     if (typeof value === "function") element.addEventListener(name, /** @type {EventListener} */ (value));
     else if (value !== undefined && value !== null && value !== false) element.setAttribute(name, value === true ? "" : String(value));
@@ -24,7 +25,7 @@ function furnish(element, properties, children) {
  */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
-  furnish(element, properties, children);
+  applyProps(element, properties, children);
   return element;
 }
 
@@ -37,7 +38,7 @@ export function h(tag, properties = {}, ...children) {
  */
 export function s(tag, properties = {}, ...children) {
   const element = /** @type {SVGElementTagNameMap[T]} */ (document.createElementNS(SVG, tag));
-  furnish(element, properties, children);
+  applyProps(element, properties, children);
   return element;
 }
 
@@ -59,7 +60,7 @@ export function byId(id, type) {
  * @param {Element} element
  * @param {Record<string, string | number | null>} attributes
  */
-export function set(element, attributes) {
+export function setAttributes(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null) {
       if (element.hasAttribute(name)) element.removeAttribute(name);
@@ -73,6 +74,6 @@ export function set(element, attributes) {
  * @param {Node} node
  * @param {string} text
  */
-export function say(node, text) {
+export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

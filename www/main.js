@@ -1,35 +1,38 @@
 // One page, two sources of truth: a simulated cluster, or the one that serves this page.
 
 import { startDashboard } from "./dashboard.js";
-import { byId, h, say } from "./dom.js";
-import { glance } from "./glance.js";
-import { createHelp, createLegend } from "./help.js";
-import { loading } from "./loading.js";
-import { createLogs } from "./logs.js";
+import { byId, h, setText } from "./dom.js";
+import { glance } from "./views/summary.js";
+import { createHelp, createLegend } from "./views/help.js";
+import { loading } from "./views/loading.js";
+import { createLogTable } from "./views/log-table.js";
 import { startPlayground } from "./playground.js";
-import { createRing } from "./ring.js";
-import { termColour } from "./signs.js";
-import { createStory } from "./story.js";
-import { createTheme } from "./theme.js";
-import { clockTime } from "./time.js";
+import { createRingView } from "./views/ring-view.js";
+import { termColour } from "./views/symbols.js";
+import { createEventLog } from "./views/event-log.js";
+import { createTheme } from "./controls/theme.js";
+import { clockTime } from "./model/time.js";
 
-/** @import { Selection, View } from "./types.js" */
+/** @import { Selection, View } from "./model/types.js" */
 
 /** How long a notice stays, in milliseconds. */
 const TOAST_MS = 8000;
-/** The sentence at the top is read aloud; it changes at most this often, in milliseconds, while the same nodes lead. */
+/**
+ * The sentence at the top is read aloud; it changes at most this often, in milliseconds, while the
+ * same nodes lead.
+ */
 const GLANCE_MS = 250;
 
 /**
  * What both pages share.
- * @typedef {ReturnType<typeof createStage>} Stage
+ * @typedef {ReturnType<typeof createShell>} Shell
  */
 
 /** @param {boolean} live */
-function createStage(live) {
+function createShell(live) {
   /** @type {(selection: Selection) => void} */
   let select = () => {};
-  const ring = createRing(/** @type {SVGSVGElement} */ (/** @type {unknown} */ (byId("ring", SVGElement))), (selection) => select(selection));
+  const ring = createRingView(/** @type {SVGSVGElement} */ (/** @type {unknown} */ (byId("ring", SVGElement))), (selection) => select(selection));
   const help = createHelp(live);
   createLegend(live);
   const time = live
@@ -41,13 +44,13 @@ function createStage(live) {
   let offering = false;
   let glanceTimer = 0;
   let latest = { leads: "", sentence: "" };
-  let told = latest.leads;
+  let announced = latest.leads;
 
-  const tell = () => {
+  const announce = () => {
     clearTimeout(glanceTimer);
     glanceTimer = 0;
-    told = latest.leads;
-    say(byId("glance", HTMLElement), latest.sentence);
+    announced = latest.leads;
+    setText(byId("summary", HTMLElement), latest.sentence);
   };
 
   const openTab = (/** @type {string} */ tab) => {
@@ -64,7 +67,11 @@ function createStage(live) {
     byId("value-part", HTMLElement).hidden = byId("op", HTMLSelectElement).value !== "put";
   });
 
-  /** @param {string} text @param {{ label: string, act: () => void }} [offer] A notice with an offer stays until another one. */
+  /**
+   * @param {string} text
+   * @param {{ label: string, act: () => void }} [offer] A notice with an offer stays until another
+   *   one.
+   */
   const toast = (text, offer) => {
     const element = byId("toast", HTMLElement);
     const accept = () => {
@@ -79,8 +86,8 @@ function createStage(live) {
   };
 
   return {
-    story: createStory(byId("story-list", HTMLElement), time, live ? "This node has reported nothing yet." : "Nothing has happened yet. Let time run."),
-    logs: createLogs(byId("logs-frame", HTMLElement), byId("log-detail", HTMLElement)),
+    story: createEventLog(byId("events-list", HTMLElement), time, live ? "This node has reported nothing yet." : "Nothing has happened yet. Let time run."),
+    logs: createLogTable(byId("logs-frame", HTMLElement), byId("log-detail", HTMLElement)),
     help: help.open,
     loading,
     dismiss: () => toast(""),
@@ -101,8 +108,8 @@ function createStage(live) {
       const colour = termColour(Math.max(...view.nodes.map((node) => node.term)));
       if (colour !== legendColour) legend.style.setProperty("--shown", (legendColour = colour));
       // A new leader is named in the same picture that shows its crown.
-      if (latest.leads !== told) tell();
-      else glanceTimer ||= window.setTimeout(tell, GLANCE_MS);
+      if (latest.leads !== announced) announce();
+      else glanceTimer ||= window.setTimeout(announce, GLANCE_MS);
     },
   };
 }
@@ -112,5 +119,5 @@ const live = !location.pathname.includes("/playground/");
 document.documentElement.dataset.source = live ? "live" : "simulated";
 document.title = live ? "Raft: the live cluster" : "Raft: the playground";
 byId(live ? "to-live" : "to-playground", HTMLAnchorElement).setAttribute("aria-current", "page");
-const stage = createStage(live);
-await (live ? startDashboard(stage) : startPlayground(stage));
+const shell = createShell(live);
+await (live ? startDashboard(shell) : startPlayground(shell));

@@ -1,25 +1,28 @@
 // The playground: a simulated cluster that can be broken.
 
-import { atMoment, formatAddress, presentAddress, readAddress, rememberWorld, unusualWorld, writeAddress } from "./address.js";
-import { byId, say } from "./dom.js";
-import { createInspector } from "./inspector.js";
-import { createKeys } from "./keys.js";
-import { changeOf } from "./membership.js";
-import { createRuns, isPartOf } from "./runs.js";
-import { createSafety } from "./safety.js";
-import { Simulated, Trap } from "./source/simulated.js";
-import { createTransport } from "./transport.js";
-import { createWork } from "./work.js";
-import { createWorld, fitting } from "./world.js";
+import { atMoment, formatAddress, presentAddress, readAddress, rememberConfig, nonDefaultConfig, writeAddress } from "./model/url-state.js";
+import { byId, setText } from "./dom.js";
+import { createInspector } from "./views/inspector.js";
+import { createShortcuts } from "./controls/shortcuts.js";
+import { changeOf } from "./model/membership.js";
+import { createRuns, isPartOf } from "./controls/runs.js";
+import { createInvariantsPanel } from "./views/invariants-panel.js";
+import { Simulated, Trap } from "./sources/simulated.js";
+import { createPlayback } from "./controls/playback.js";
+import { createProgress } from "./views/progress.js";
+import { createSettingsDialog, clampToNodes } from "./controls/settings-dialog.js";
 
-/** @import { Action, ClientRequest, Script, Selection, View, Violation } from "./types.js" */
-/** @import { Stage } from "./main.js" */
+/** @import { Action, ClientRequest, Script, Selection, View, Violation } from "./model/types.js" */
+/** @import { Shell } from "./main.js" */
 
 /** Details are asked for at most this often while time runs, in milliseconds. */
 const DETAIL_MS = 120;
 /** The answers to clients are judged again after this much time of the run, in microseconds. */
 const JUDGED_EVERY = 2_000_000;
-/** And this long after time has come to stand, in milliseconds. The address gets the moment then, too. */
+/**
+ * And this long after time has come to stand, in milliseconds. The address gets the moment then,
+ * too.
+ */
 const STILL_MS = 250;
 /** More impossible actions of a link than this are counted instead of being named. */
 const IMPOSSIBLE_NAMED_MAX = 3;
@@ -28,17 +31,17 @@ const JUDGING_SHARE = 0.1;
 
 const kilobytes = (/** @type {number} */ bytes) => Math.ceil(bytes / 1000);
 
-/** @param {Stage} stage */
-export async function startPlayground(stage) {
+/** @param {Shell} shell */
+export async function startPlayground(shell) {
   const source = new Simulated({
-    began, changed, view: show, story: (part) => stage.story.tell(part), trapped, failed: stage.loading.fail,
+    began, changed, view: show, story: (part) => shell.story.tell(part), trapped: onWasmTrap, failed: shell.loading.fail,
     progress: (progress) => work.show(progress),
-    loading: (received, total) => stage.loading.progress(`Loading the simulator: ${kilobytes(received)} of ${kilobytes(total)} kB`, received / total),
+    loading: (received, total) => shell.loading.progress(`Loading the simulator: ${kilobytes(received)} of ${kilobytes(total)} kB`, received / total),
   });
-  const work = createWork(() => source.cancel());
-  const transport = createTransport(source, { complain, changed: timeChanged, ended: explainEnd });
+  const work = createProgress(() => source.cancel());
+  const transport = createPlayback(source, { showError, changed: timeChanged, ended: explainEnd });
   const runs = createRuns(open);
-  const safety = createSafety(byId("safety", HTMLElement), select);
+  const safety = createInvariantsPanel(byId("safety", HTMLElement), select);
   const inspector = createInspector(byId("inspector", HTMLElement), {
     act, node: (id) => source.node(id), message: (id) => source.message(id), request: (id) => source.asking(id), rule: safety.describe,
   });
@@ -53,23 +56,29 @@ export async function startPlayground(stage) {
   /** What is judged, and when the next judgement may begin, by the clock of the page. */
   const judged = { at: -1, run: 0, busy: false, restUntil: 0, timer: 0, accepted: false };
   let addressTimer = 0;
-  /** How the run that is about to begin was requested. @type {{ script: Script, moment?: number, push: boolean }} */
+  /**
+   * How the run that is about to begin was requested.
+   * @type {{ script: Script, moment?: number, push: boolean }}
+   */
   let wanted = { script: {}, push: false };
   /** A run begins after those that were requested before. @type {Promise<unknown>} */
   let beginning = Promise.resolve();
   let begins = 0;
-  /** A run begins, and goes to the moment that was requested. The address holds that moment meanwhile. */
+  /**
+   * A run begins, and goes to the moment that was requested. The address holds that moment
+   * meanwhile.
+   */
   let opening = false;
 
   /** @param {View} next */
   function show(next) {
     const changed = view?.violated !== next.violated;
     // Time can run: the offer to go on has no object any more.
-    if (!next.ended) stage.withdrawOffer();
+    if (!next.ended) shell.withdrawOffer();
     view = next;
-    stage.draw(next, selection);
+    shell.draw(next, selection);
     transport.show(next);
-    if (changed) source.violation().then(showViolation, complain);
+    if (changed) source.violation().then(showViolation, showError);
     considerJudging(next);
     considerAddress(next);
     const time = performance.now();
@@ -110,7 +119,7 @@ export async function startPlayground(stage) {
     const left = presentAddress() && view ? atMoment(presentAddress(), view.now) : "";
     if (left) runs.keep(left);
     const { moment, push } = wanted;
-    rememberWorld(wanted.script);
+    rememberConfig(wanted.script);
     writeAddress(formatAddress(script, moment), push ? left : "");
     byId("seed", HTMLInputElement).value = String(script.config?.seed);
     byId("nodes", HTMLSelectElement).value = String(script.config?.nodes);
@@ -121,8 +130,8 @@ export async function startPlayground(stage) {
     Object.assign(judged, { run: judged.run + 1, at: -1, accepted: false });
     safety.forget();
     transport.begin();
-    stage.story.forget();
-    say(byId("answer", HTMLOutputElement), "");
+    shell.story.forget();
+    setText(byId("answer", HTMLOutputElement), "");
   }
 
   /** @param {Script} script @param {Script} before */
@@ -137,7 +146,7 @@ export async function startPlayground(stage) {
     writeAddress(formatAddress(script, transport.isPlaying() ? undefined : view?.now), isBranch ? left : "");
     // Apart from the action that was done or undone.
     const lost = isUndone ? had - has - 1 : had - has + 1;
-    if (lost > 0) stage.toast(`A new run starts here. The run before, with ${lost === 1 ? "1 later action" : `${lost} later actions`}, is under Runs.`);
+    if (lost > 0) shell.toast(`A new run starts here. The run before, with ${lost === 1 ? "1 later action" : `${lost} later actions`}, is under Runs.`);
   }
 
   function explainEnd() {
@@ -145,14 +154,14 @@ export async function startPlayground(stage) {
       if (!violation) return;
       const { name } = safety.describe(violation.invariant);
       select({ kind: "rule", rule: violation.invariant });
-      stage.toast(`${name} is violated at ${(violation.at / 1e6).toFixed(3)} s, so time has stopped. Go back, undo an action, or go on: later violations do not stop time then.`, {
+      shell.toast(`${name} is violated at ${(violation.at / 1e6).toFixed(3)} s, so time has stopped. Go back, undo an action, or go on: later violations do not stop time then.`, {
         label: "Go on",
         act: async () => {
           await act({ do: "go-on" });
           transport.setPlaying(true);
         },
       });
-    }, complain);
+    }, showError);
   }
 
   async function judge() {
@@ -192,7 +201,7 @@ export async function startPlayground(stage) {
     inspector.draw(current, selection);
     try {
       const { columns, rows } = await source.logs();
-      stage.logs.draw(current.nodes.map((node, index) => ({ node, ...(rows[index] ?? { entries: [] }) })), columns);
+      shell.logs.draw(current.nodes.map((node, index) => ({ node, ...(rows[index] ?? { entries: [] }) })), columns);
       await showAnswer();
     } catch {
       // The run was left for another one while the answer was on its way.
@@ -202,29 +211,29 @@ export async function startPlayground(stage) {
   async function showAnswer() {
     if (!asked) return;
     const latest = (await source.askings(1))[0];
-    if (!latest) return say(byId("answer", HTMLOutputElement), "");
+    if (!latest) return setText(byId("answer", HTMLOutputElement), "");
     const { state, request } = latest;
     const key = request.key;
     const done = request.op === "get" ? ` = ${"found" in state ? state.found : "nothing"}` : ": done";
     const text = state.state === "waiting" ? `${request.op} ${key}: waiting, asked n${latest.node}`
       : state.state === "unknown" ? `${request.op} ${key}: timed out, unknown outcome` : `${request.op} ${key}${done}`;
-    say(byId("answer", HTMLOutputElement), text);
+    setText(byId("answer", HTMLOutputElement), text);
   }
 
   /** @param {unknown} problem */
-  function complain(problem) {
-    stage.toast(problem instanceof Error ? problem.message : String(problem));
+  function showError(problem) {
+    shell.toast(problem instanceof Error ? problem.message : String(problem));
   }
 
   /** @param {Script} script @param {string} problem */
-  function trapped(script, problem) {
+  function onWasmTrap(script, problem) {
     transport.setPlaying(false);
     const actions = script.actions?.length ?? 0;
     const text = `The simulation failed with seed ${script.config?.seed} after ${actions === 1 ? "1 action" : `${actions} actions`}: ${problem}.`;
     // A run without actions that fails would fail again.
-    if (!actions) return stage.toast(`${text} Start another run.`);
-    begin({ script: { config: { ...unusualWorld(), nodes: script.config?.nodes, seed: script.config?.seed }, actions: [] }, push: true });
-    stage.toast(`${text} The run starts again without actions; the failed run is under Runs.`);
+    if (!actions) return shell.toast(`${text} Start another run.`);
+    begin({ script: { config: { ...nonDefaultConfig(), nodes: script.config?.nodes, seed: script.config?.seed }, actions: [] }, push: true });
+    shell.toast(`${text} The run starts again without actions; the failed run is under Runs.`);
   }
 
   /**
@@ -292,9 +301,9 @@ export async function startPlayground(stage) {
     try {
       const problems = [...known, ...(await begin(request))];
       // The problems of a run that was left for another one are of no interest.
-      if (problems.length && number === begins) stage.toast(problems.join(" "));
+      if (problems.length && number === begins) shell.toast(problems.join(" "));
     } catch (problem) {
-      complain(problem);
+      showError(problem);
     }
   }
 
@@ -302,30 +311,30 @@ export async function startPlayground(stage) {
   async function act(action) {
     const asksLeader = action.do === "change-membership" || action.do === "transfer";
     if (asksLeader && !view?.nodes.some((node) => node.process === "running" && node.role === "leader")) {
-      return stage.toast("There is no leader; only a leader changes the membership or transfers leadership.");
+      return shell.toast("There is no leader; only a leader changes the membership or transfers leadership.");
     }
     try {
       await transport.after(() => source.act(action));
       detail();
     } catch (problem) {
-      complain(problem);
+      showError(problem);
     }
   }
 
   /** @param {Selection | null} next */
   function select(next) {
     selection = next;
-    if (view) stage.draw(view, selection);
-    if (next) stage.openTab("inspector");
+    if (view) shell.draw(view, selection);
+    if (next) shell.openTab("inspector");
     // Time stops, because a message arrives within milliseconds.
     if (next?.kind === "message") transport.setPlaying(false);
     detail();
   }
-  stage.onSelect(select);
+  shell.onSelect(select);
 
   /** @param {(node: View["nodes"][number]) => Action | null} choose */
   function onNode(choose) {
-    if (selection?.kind !== "node") return stage.toast("Select a node first: press its number.");
+    if (selection?.kind !== "node") return shell.toast("Select a node first: press its number.");
     const node = view?.nodes[selection.id - 1];
     const action = node && choose(node);
     if (action) act(action);
@@ -333,7 +342,7 @@ export async function startPlayground(stage) {
 
   /** @param {View["nodes"][number]} node @param {"voter" | "learner" | "none"} part */
   function membership(node, part) {
-    const { voter, learner, joining } = node.standing;
+    const { voter, learner, joining } = node.memberRole;
     const has = part === "voter" ? voter || joining : part === "learner" ? learner && !joining : !voter && !learner;
     return has || !view ? null : changeOf(view.nodes, node.id, part);
   }
@@ -379,32 +388,32 @@ export async function startPlayground(stage) {
   byId("setup", HTMLFormElement).addEventListener("submit", (event) => {
     event.preventDefault();
     const nodes = Number(byId("nodes", HTMLSelectElement).value);
-    beginNew({ ...fitting(unusualWorld(), nodes), nodes });
+    beginNew({ ...clampToNodes(nonDefaultConfig(), nodes), nodes });
   });
   byId("seed", HTMLInputElement).addEventListener("input", ({ currentTarget }) => {
     const seed = /** @type {HTMLInputElement} */ (currentTarget);
     seed.setCustomValidity(!/^[0-9]+$/.test(seed.value) || Number.isSafeInteger(Number(seed.value)) ? "" : `The largest seed is ${Number.MAX_SAFE_INTEGER}.`);
   });
-  createWorld(beginNew);
+  createSettingsDialog(beginNew);
   byId("nodes", HTMLSelectElement).addEventListener("change", () => byId("setup", HTMLFormElement).requestSubmit());
   byId("share", HTMLButtonElement).addEventListener("click", async () => {
     const moment = view?.now ?? 0;
     const link = new URL(formatAddress(source.script, moment), location.href).href;
     try {
       await navigator.clipboard.writeText(link);
-      stage.toast(`The link to this run at ${(moment / 1e6).toFixed(3)} s is copied.`);
+      shell.toast(`The link to this run at ${(moment / 1e6).toFixed(3)} s is copied.`);
     } catch {
       // The clipboard is not allowed: the address bar gets the moment instead.
       transport.setPlaying(false);
       writeAddress(formatAddress(source.script, moment));
-      stage.toast(`The address bar holds this run at ${(moment / 1e6).toFixed(3)} s; copy it from there.`);
+      shell.toast(`The address bar holds this run at ${(moment / 1e6).toFixed(3)} s; copy it from there.`);
     }
   });
-  createKeys({
+  createShortcuts({
     " ": transport.toggle, ArrowRight: transport.step, ArrowLeft: transport.back, u: transport.undo,
-    "+": () => transport.changeSpeed(1), "-": () => transport.changeSpeed(-1), "?": stage.help, Escape: () => {
+    "+": () => transport.changeSpeed(1), "-": () => transport.changeSpeed(-1), "?": shell.help, Escape: () => {
       if (work.isShown()) return source.cancel();
-      stage.dismiss();
+      shell.dismiss();
       select(null);
     },
     c: () => onNode((node) => (node.process === "down" ? null : { do: "crash", node: node.id })),
@@ -419,7 +428,7 @@ export async function startPlayground(stage) {
     h: () => act({ do: "heal-network" }),
     w: request,
     x: () => {
-      if (selection?.kind !== "link" || !view) return stage.toast("Select a link first.");
+      if (selection?.kind !== "link" || !view) return shell.toast("Select a link first.");
       const { a, b } = selection;
       inspector.cutBoth(a, b, view.cuts.has(`${a}-${b}`) && view.cuts.has(`${b}-${a}`));
     },
@@ -440,6 +449,6 @@ export async function startPlayground(stage) {
     },
   });
   safety.build(await source.rules());
-  stage.loading.ready();
+  shell.loading.ready();
   await beginFromAddress();
 }

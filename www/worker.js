@@ -2,9 +2,9 @@
 
 import init, { Simulation, rules } from "./pkg/raft_wasm.js";
 import { MODULE_BYTES } from "./pkg/module_size.js";
-import { storyLength } from "./frame.js";
+import { storyLength } from "./model/decode-frame.js";
 
-/** @import { Action, Script } from "./types.js" */
+/** @import { Action, Script } from "./model/types.js" */
 
 /** Records of the story that are told at once when the run was left for another moment. */
 const RETOLD_MAX = 2000;

@@ -1,27 +1,15 @@
 // Every view of the page in every size and theme, judged by axe-core.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
 import { findings } from "./support/axe.js";
-import { TIMEOUT_MS, assertNoSidewaysScroll, launch, settled, withPage } from "./support/browser.js";
-import { startDemo } from "./support/nodes.js";
+import { TIMEOUT_MS, assertNoSidewaysScroll, settled, withPage } from "./support/browser.js";
+import { useDemo } from "./support/demo.js";
 
-/** @import { Browser, Page } from "playwright-core" */
+/** @import { Page } from "playwright-core" */
 
-/** @type {Browser} */
-let browser;
-/** @type {Awaited<ReturnType<typeof startDemo>>} */
-let demo;
-
-before(async () => {
-  demo = await startDemo();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await demo?.stop();
-});
+const site = useDemo();
 
 const SIZES = [[320, 640], [390, 844], [820, 1180], [844, 390], [1024, 600], [1366, 768], [1920, 1080]];
 const THEMES = /** @type {const} */ (["light", "dark"]);
@@ -67,8 +55,8 @@ const PLAYGROUND = [
   ["logs", (page) => tab(page, "Logs")],
   ["help", (page) => page.keyboard.press("?")],
   ["world", async (page) => {
-    await page.locator("#world-open").click();
-    await page.locator("#world[open]").waitFor();
+    await page.locator("#settings-open").click();
+    await page.locator("#settings[open]").waitFor();
   }],
 ];
 
@@ -104,7 +92,7 @@ for (const colorScheme of THEMES) {
       { at: 1_000_000, do: "request", request: { op: "put", key: "x", value: "1" } },
       { at: 1_500_000, do: "crash", node: 5 }, { at: 1_500_000, do: "cut-link", from: 1, to: 2 }, { at: 1_500_000, do: "isolate", node: 4 },
     ]));
-    await withPage(browser, `${demo.url}/playground/#nodes=5&seed=7&do=${actions}&at=2000000`, { colorScheme }, async (page) => {
+    await withPage(site.browser, `${site.url}/playground/#nodes=5&seed=7&do=${actions}&at=2000000`, { colorScheme }, async (page) => {
       await page.locator('[data-node="5"][data-process="down"]').waitFor();
       for (let steps = 0; steps < 200 && (await page.locator(".message:not(.lost)").count()) < 2; steps += 1) {
         await page.keyboard.press("ArrowRight");
@@ -116,7 +104,7 @@ for (const colorScheme of THEMES) {
   });
 
   test(`dashboard_${colorScheme}_has_no_accessibility_finding`, async () => {
-    await withPage(browser, `${demo.url}/`, { colorScheme }, async (page) => {
+    await withPage(site.browser, `${site.url}/`, { colorScheme }, async (page) => {
       await page.locator('[data-role="leader"]').waitFor();
       await judge(page, LIVE, `dashboard, ${colorScheme}`);
       // And with the parts that only a failure shows.
@@ -129,11 +117,11 @@ for (const colorScheme of THEMES) {
   });
 
   test(`page_that_cannot_start_${colorScheme}_has_no_accessibility_finding`, async () => {
-    const context = await browser.newContext({ colorScheme });
+    const context = await site.browser.newContext({ colorScheme });
     context.setDefaultTimeout(TIMEOUT_MS);
     const page = await context.newPage();
     await context.route("**/*.wasm", (route) => route.abort());
-    await page.goto(`${demo.url}/playground/`);
+    await page.goto(`${site.url}/playground/`);
     await page.getByRole("button", { name: "Reload" }).waitFor();
     for (const [width = 0, height = 0] of SIZES) {
       await page.setViewportSize({ width, height });
@@ -145,7 +133,7 @@ for (const colorScheme of THEMES) {
 }
 
 test("long_work_has_no_accessibility_finding", async () => {
-  await withPage(browser, `${demo.url}/playground/#nodes=5&seed=1&at=31536000000000`, {}, async (page) => {
+  await withPage(site.browser, `${site.url}/playground/#nodes=5&seed=1&at=31536000000000`, {}, async (page) => {
     for (const colorScheme of THEMES) {
       await page.emulateMedia({ colorScheme });
       await page.locator("#work").waitFor();

@@ -8,7 +8,10 @@ import { fileURLToPath } from "node:url";
 
 import { launch } from "./support/browser.js";
 
-/** @typedef {{ name: string, lasts: number, back_to: number | null, script: { config: object, actions: object[] } }} World */
+/**
+ * @typedef {{ name: string, lasts: number, back_to: number | null, script: { config: object,
+ *   actions: object[] } }} World
+ */
 /** @typedef {{ seconds: number, backSeconds: number, traceHash: string }} Measured */
 
 const PACKAGE = new URL("../../www/pkg/", import.meta.url);

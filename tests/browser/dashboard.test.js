@@ -22,7 +22,7 @@ after(async () => {
   await cluster?.stop();
 });
 
-test("the dashboard looks right on a laptop and on a phone", async () => {
+test("dashboard_fits_on_laptop_and_phone", async () => {
   const [node] = cluster.nodes.values();
   for (const [name, viewport] of /** @type {const} */ ([["laptop", LAPTOP], ["phone", PHONE]])) {
     for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
@@ -35,7 +35,7 @@ test("the dashboard looks right on a laptop and on a phone", async () => {
   }
 });
 
-test("the dashboard writes and reads, and shows the cluster's change of leader", async () => {
+test("dashboard_writes_reads_and_shows_new_leader", async () => {
   const early = await cluster.leader();
   const watched = [...cluster.nodes.keys()].find((name) => name !== early);
   const { url } = /** @type {{ url: string }} */ (cluster.nodes.get(watched ?? ""));
@@ -60,7 +60,7 @@ test("the dashboard writes and reads, and shows the cluster's change of leader",
     assert.notEqual(second, first);
     await page.locator('[data-role="leader"]').getByText(second, { exact: true }).waitFor();
     await page.locator("#live-state").getByText("2 of 3 nodes answer").waitFor();
-    await page.locator("#story-list").getByText(/leads in term|follows .*, the leader of term/).first().waitFor();
+    await page.locator("#events-list").getByText(/leads in term|follows .*, the leader of term/).first().waitFor();
 
     // The node keeps its name and what it reported. The page cannot know that the node crashed.
     const lost = page.locator('[data-process="unreachable"]');
@@ -71,7 +71,7 @@ test("the dashboard writes and reads, and shows the cluster's change of leader",
     await page.locator("#inspector").getByText(/^unreachable since \d\d:\d\d:\d\d$/).waitFor();
     await page.locator("#inspector").getByText(`${first} reported last, at`).waitFor();
     assert.equal(await page.locator("main").getByText("crashed").count(), 0);
-    await page.locator("#glance").getByText(`${first} is unreachable`).waitFor();
+    await page.locator("#summary").getByText(`${first} is unreachable`).waitFor();
 
     cluster.launch(first);
     await page.locator("#live-state").getByText("3 of 3 nodes answer").waitFor();
@@ -130,7 +130,7 @@ test("inspector_of_live_leader_shows_next_and_match_of_followers", async () => {
     await page.locator("#inspector dt").getByText("Version").waitFor();
     await page.locator("#serving").getByText(`as ${leader} sees it`).waitFor();
     await page.locator("#logs-title").getByText(`Log of ${leader}`).waitFor();
-    await page.locator("#story-title").getByText(`Story of ${leader}`).waitFor();
+    await page.locator("#events-title").getByText(`Story of ${leader}`).waitFor();
 
     // A follower that has not the whole log is not called up to date.
     const [lost = ""] = others;

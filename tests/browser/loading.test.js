@@ -1,27 +1,15 @@
 // How the page loads, and what it says if it cannot.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { TIMEOUT_MS, launch, withPage } from "./support/browser.js";
-import { startDemo } from "./support/nodes.js";
+import { TIMEOUT_MS, withPage } from "./support/browser.js";
+import { useDemo } from "./support/demo.js";
 import { holdingProxy } from "./support/proxy.js";
 
-/** @import { Browser, Page } from "playwright-core" */
+/** @import { Page } from "playwright-core" */
 
-/** @type {Browser} */
-let browser;
-/** @type {Awaited<ReturnType<typeof startDemo>>} */
-let demo;
-
-before(async () => {
-  demo = await startDemo();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await demo?.stop();
-});
+const site = useDemo();
 
 /** No control works and no light is green before the engine runs. @param {Page} page */
 async function assertNothingPretends(page) {
@@ -32,13 +20,13 @@ async function assertNothingPretends(page) {
   assert.equal(await page.locator("#safety .holds").count(), 0);
   assert.equal(await page.locator("#safety-glance").getAttribute("class"), "unknown");
   assert.equal(await page.getByText("Nothing has happened yet").count(), 0);
-  assert.doesNotMatch((await page.locator("#glance").textContent()) ?? "", /leads/);
+  assert.doesNotMatch((await page.locator("#summary").textContent()) ?? "", /leads/);
 }
 
 test("half_loaded_module_shows_progress_in_bytes", async () => {
-  const proxy = await holdingProxy(demo.url, ".wasm");
+  const proxy = await holdingProxy(site.url, ".wasm");
   try {
-    await withPage(browser, `${proxy.url}/playground/#nodes=3&seed=1`, {}, async (page) => {
+    await withPage(site.browser, `${proxy.url}/playground/#nodes=3&seed=1`, {}, async (page) => {
       await page.locator("#loading-text").getByText(/^Loading the simulator: \d+ of \d+ kB$/).waitFor();
       const text = (await page.locator("#loading-text").textContent()) ?? "";
       const [, received = 0, total = 0] = (/(\d+) of (\d+)/.exec(text) ?? []).map(Number);
@@ -57,12 +45,12 @@ test("half_loaded_module_shows_progress_in_bytes", async () => {
 });
 
 test("keys_and_story_filter_do_nothing_before_the_engine_runs", async () => {
-  const proxy = await holdingProxy(demo.url, ".wasm");
+  const proxy = await holdingProxy(site.url, ".wasm");
   try {
-    await withPage(browser, `${proxy.url}/playground/#nodes=3&seed=1`, {}, async (page) => {
+    await withPage(site.browser, `${proxy.url}/playground/#nodes=3&seed=1`, {}, async (page) => {
       await page.locator("#loading-text").getByText(/^Loading the simulator: \d+ of/).waitFor();
       for (const key of [" ", "w", "u", "h", "1", "c", "x", "ArrowRight", "ArrowLeft"]) await page.keyboard.press(key);
-      await page.locator("#story-filter").selectOption("");
+      await page.locator("#events-filter").selectOption("");
       assert.equal(await page.locator("#toast").textContent(), "");
       await assertNothingPretends(page);
       proxy.release();
@@ -75,7 +63,7 @@ test("keys_and_story_filter_do_nothing_before_the_engine_runs", async () => {
 });
 
 test("page_starts_where_the_browser_denies_storage", async () => {
-  await withPage(browser, `${demo.url}/playground/#nodes=3&seed=1`, {}, async (page) => {
+  await withPage(site.browser, `${site.url}/playground/#nodes=3&seed=1`, {}, async (page) => {
     await page.addInitScript(() => {
       const denied = { get: () => { throw new DOMException("denied", "SecurityError"); } };
       for (const name of ["localStorage", "sessionStorage"]) Object.defineProperty(window, name, denied);
@@ -92,14 +80,14 @@ for (const [name, file, reason] of /** @type {const} */ ([
   ["missing_module_is_reported", "**/*.wasm", /module cannot be loaded: Failed to fetch/],
   ["missing_script_of_worker_is_reported", "**/pkg/module_size.js", /the simulator cannot be loaded: no answer/],
   ["missing_worker_is_reported", "**/worker.js", /the simulator cannot be loaded/],
-  ["missing_script_of_page_is_reported", "**/ring.js", /main\.js/],
+  ["missing_script_of_page_is_reported", "**/ring-view.js", /main\.js/],
 ])) {
   test(`${name}_and_reload_helps`, async () => {
-    const context = await browser.newContext();
+    const context = await site.browser.newContext();
     context.setDefaultTimeout(TIMEOUT_MS);
     const page = await context.newPage();
     await context.route(file, (route) => route.abort());
-    await page.goto(`${demo.url}/playground/#nodes=3&seed=1`);
+    await page.goto(`${site.url}/playground/#nodes=3&seed=1`);
     await page.locator("#loading-text").getByText(reason).waitFor();
     await page.locator("#loading-text").getByText("then reload the page").waitFor();
     await assertNothingPretends(page);
@@ -113,12 +101,12 @@ for (const [name, file, reason] of /** @type {const} */ ([
 }
 
 test("node_without_playground_says_how_to_build_it", async () => {
-  const context = await browser.newContext();
+  const context = await site.browser.newContext();
   context.setDefaultTimeout(TIMEOUT_MS);
   const page = await context.newPage();
   const detail = "this program was built without the playground: build it with cargo xtask demo";
   await context.route("**/pkg/*", (route) => route.fulfill({ status: 404, contentType: "application/problem+json", body: JSON.stringify({ detail }) }));
-  await page.goto(`${demo.url}/playground/`);
+  await page.goto(`${site.url}/playground/`);
   await page.locator("#loading-text").getByText(detail).waitFor();
   await context.close();
 });
@@ -126,7 +114,7 @@ test("node_without_playground_says_how_to_build_it", async () => {
 test("long_way_through_time_shows_progress_and_can_be_cancelled", async () => {
   // No machine computes a year of a busy cluster before the button is pressed.
   const config = encodeURIComponent(JSON.stringify({ clients: 5 }));
-  await withPage(browser, `${demo.url}/playground/#nodes=5&seed=1&config=${config}&at=31536000000000`, {}, async (page) => {
+  await withPage(site.browser, `${site.url}/playground/#nodes=5&seed=1&config=${config}&at=31536000000000`, {}, async (page) => {
     await page.locator("#work-text").getByText(/^Computing the run: \d+ %, \d+\.\d s$/).waitFor();
     assert.equal(await page.getByRole("progressbar", { name: "Computing the run" }).count(), 1);
     await page.getByRole("button", { name: "Cancel" }).first().click();
@@ -140,7 +128,7 @@ test("long_way_through_time_shows_progress_and_can_be_cancelled", async () => {
 });
 
 test("long_way_through_time_is_left_for_another_run", async () => {
-  await withPage(browser, `${demo.url}/playground/#nodes=5&seed=1&at=31536000000000`, {}, async (page) => {
+  await withPage(site.browser, `${site.url}/playground/#nodes=5&seed=1&at=31536000000000`, {}, async (page) => {
     await page.locator("#work").waitFor();
     await page.evaluate(() => (location.hash = "#nodes=3&seed=2"));
     await page.locator("#work").waitFor({ state: "hidden" });
@@ -150,7 +138,7 @@ test("long_way_through_time_is_left_for_another_run", async () => {
 });
 
 test("escape_cancels_long_way_through_time", async () => {
-  await withPage(browser, `${demo.url}/playground/#nodes=5&seed=1&at=31536000000000`, {}, async (page) => {
+  await withPage(site.browser, `${site.url}/playground/#nodes=5&seed=1&at=31536000000000`, {}, async (page) => {
     await page.locator("#work").waitFor();
     await page.keyboard.press("Escape");
     await page.locator("#work").waitFor({ state: "hidden" });

@@ -1,34 +1,20 @@
 // The log table, the ring and the words of the playground.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { PHONE, launch, withPage } from "./support/browser.js";
-import { startDemo } from "./support/nodes.js";
+import { PHONE, withPage } from "./support/browser.js";
+import { useDemo } from "./support/demo.js";
 import { clock, hash, stand } from "./support/playground.js";
 
-/** @import { Browser } from "playwright-core" */
 
-/** @type {Browser} */
-let browser;
-/** @type {Awaited<ReturnType<typeof startDemo>>} */
-let demo;
+const site = useDemo();
 
-before(async () => {
-  demo = await startDemo();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await demo?.stop();
-});
-
-const playground = (/** @type {Parameters<typeof hash>[0]} */ parts) => `${demo.url}/playground/#${hash(parts)}`;
 const SNAPSHOTS = { clients: 5, snapshot_every: 100 };
 
-test("log table is bounded in a long run with a node that lags", async () => {
+test("long_run_with_lagging_node_bounds_log_table", async () => {
   const actions = [{ at: 10_000_000, do: "crash", node: 5 }];
-  await withPage(browser, playground({ seed: 7, at: 240_000_000, config: SNAPSHOTS, do: actions }), {}, async (page) => {
+  await withPage(site.browser, site.playground({ seed: 7, at: 240_000_000, config: SNAPSHOTS, do: actions }), {}, async (page) => {
     await clock(page, 240);
     await page.locator("#logs .folded, #logs .snapshot").first().waitFor();
     const cells = await page.locator("#logs td").count();
@@ -43,8 +29,8 @@ test("log table is bounded in a long run with a node that lags", async () => {
   });
 });
 
-test("no cell shows beside the row heads of a scrolled log table", async () => {
-  await withPage(browser, playground({ seed: 7, at: 20_000_000, config: { clients: 5 } }), {}, async (page) => {
+test("scrolled_log_table_shows_no_cell_beside_row_heads", async () => {
+  await withPage(site.browser, site.playground({ seed: 7, at: 20_000_000, config: { clients: 5 } }), {}, async (page) => {
     await clock(page, 20);
     await page.locator("#logs .entry").first().waitFor();
     const seen = await page.locator("#logs-frame").evaluate((frame) => {
@@ -58,8 +44,8 @@ test("no cell shows beside the row heads of a scrolled log table", async () => {
   });
 });
 
-test("row heads cover column numbers, and the footer covers row heads", async () => {
-  await withPage(browser, playground({ seed: 7, at: 20_000_000, config: { clients: 5 } }), { viewport: PHONE }, async (page) => {
+test("log_row_heads_cover_column_numbers", async () => {
+  await withPage(site.browser, site.playground({ seed: 7, at: 20_000_000, config: { clients: 5 } }), { viewport: PHONE }, async (page) => {
     await clock(page, 20);
     await page.locator('#tabs [data-tab="logs"]').click();
     await page.locator("#logs td[data-cell]").last().waitFor();
@@ -86,30 +72,30 @@ test("row heads cover column numbers, and the footer covers row heads", async ()
   });
 });
 
-test("entry that is explained is marked in the log table", async () => {
-  await withPage(browser, playground({ nodes: 3, seed: 7, at: 2_000_000 }), {}, async (page) => {
+test("explained_entry_is_marked", async () => {
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 7, at: 2_000_000 }), {}, async (page) => {
     await clock(page, 2);
     await page.locator("#logs .entry").first().click();
     assert.equal(await page.locator("#logs .explained").count(), 1);
   });
 });
 
-test("founders are voters before the first election", async () => {
-  await withPage(browser, playground({ nodes: 5, seed: 42, at: 0, config: { founders: 3 } }), {}, async (page) => {
+test("initial_members_are_voters_before_first_election", async () => {
+  await withPage(site.browser, site.playground({ nodes: 5, seed: 42, at: 0, config: { founders: 3 } }), {}, async (page) => {
     await page.locator('[data-node="4"][aria-label*="not a member"]').waitFor();
-    assert.equal(await page.locator('[data-standing="voter"]').count(), 3);
-    assert.equal(await page.locator('[data-standing="stranger"]').count(), 2);
+    assert.equal(await page.locator('[data-member="voter"]').count(), 3);
+    assert.equal(await page.locator('[data-member="stranger"]').count(), 2);
   });
 });
 
-test("committed entries are counted when all nodes are down", async () => {
-  await withPage(browser, playground({ nodes: 5, seed: 42, at: 1_200_000, do: [{ at: 1_000_000, do: "power-cut" }] }), {}, async (page) => {
-    await page.locator("#glance").getByText("No leader; 1 entry was committed;").waitFor();
+test("committed_entries_are_counted_with_all_nodes_down", async () => {
+  await withPage(site.browser, site.playground({ nodes: 5, seed: 42, at: 1_200_000, do: [{ at: 1_000_000, do: "power-cut" }] }), {}, async (page) => {
+    await page.locator("#summary").getByText("No leader; 1 entry was committed;").waitFor();
   });
 });
 
-test("ring has no Tab stops but nodes, links and messages", async () => {
-  await withPage(browser, playground({ nodes: 3, seed: 7 }), {}, async (page) => {
+test("ring_has_tab_stops_for_nodes_links_and_messages_only", async () => {
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 7 }), {}, async (page) => {
     await stand(page, 1);
     await page.locator("#theme").focus();
     /** @type {string[]} */
@@ -125,31 +111,31 @@ test("ring has no Tab stops but nodes, links and messages", async () => {
   });
 });
 
-test("snapshots are among the key events", async () => {
-  await withPage(browser, playground({ seed: 7, at: 6_000_000, config: SNAPSHOTS }), {}, async (page) => {
+test("key_events_include_snapshots", async () => {
+  await withPage(site.browser, site.playground({ seed: 7, at: 6_000_000, config: SNAPSHOTS }), {}, async (page) => {
     await clock(page, 6);
-    await page.locator('#story-list [data-kind="snapshot"]').first().waitFor();
-    await page.locator("#story-filter").selectOption("snapshot");
-    await page.locator("#story-list").getByText(/n\d has a snapshot up to entry/).first().waitFor();
+    await page.locator('#events-list [data-kind="snapshot"]').first().waitFor();
+    await page.locator("#events-filter").selectOption("snapshot");
+    await page.locator("#events-list").getByText(/n\d has a snapshot up to entry/).first().waitFor();
   });
 });
 
-test("words of the ring and the inspector are those of the field", async () => {
+test("ring_and_inspector_use_raft_terms", async () => {
   const cut = [{ at: 500_000, do: "isolate", node: 1 }, { at: 600_000, do: "cut-link", from: 2, to: 3 }];
-  await withPage(browser, playground({ nodes: 3, seed: 7, at: 1_000_000, do: cut }), {}, async (page) => {
-    await page.locator("#glance").getByText(/\d one-way links? (is|are) cut/).waitFor();
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 7, at: 1_000_000, do: cut }), {}, async (page) => {
+    await page.locator("#summary").getByText(/\d one-way links? (is|are) cut/).waitFor();
     await page.keyboard.press("2");
     await page.getByRole("button", { name: "Time out now" }).click();
-    await page.locator("#story-list").getByText("n2's election timer is fired by hand").waitFor();
+    await page.locator("#events-list").getByText("n2's election timer is fired by hand").waitFor();
     await page.getByRole("heading", { name: "Configuration it uses" }).waitFor();
     await page.locator("#theme").click();
     await page.locator("#announcer").getByText(/^Theme: (dark|light)$/).waitFor({ state: "attached" });
   });
 });
 
-test("dropped messages of a cut link lie beside each other", async () => {
+test("dropped_messages_of_cut_link_do_not_overlap", async () => {
   const cut = [{ at: 900_000, do: "cut-link", from: 1, to: 2 }, { at: 900_000, do: "cut-link", from: 2, to: 1 }];
-  await withPage(browser, playground({ nodes: 3, seed: 7, at: 1_300_000, do: cut }), {}, async (page) => {
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 7, at: 1_300_000, do: cut }), {}, async (page) => {
     await clock(page, 1.3);
     const places = await page.locator(".message.lost").evaluateAll((messages) => messages.map((message) => message.getAttribute("transform")));
     assert.ok(places.length > 1);
@@ -157,11 +143,11 @@ test("dropped messages of a cut link lie beside each other", async () => {
   });
 });
 
-test("request of a client is a button that leads to its detail", async () => {
-  await withPage(browser, playground({ nodes: 3, seed: 7, at: 2_000_000, config: { clients: 3 } }), {}, async (page) => {
+test("client_message_opens_request_detail", async () => {
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 7, at: 2_000_000, config: { clients: 3 } }), {}, async (page) => {
     await clock(page, 2);
-    for (let time = 2; !(await page.locator(".letter").count()); time += 0.005) await stand(page, time);
-    await page.locator(".letter").first().focus();
+    for (let time = 2; !(await page.locator(".client-message").count()); time += 0.005) await stand(page, time);
+    await page.locator(".client-message").first().focus();
     await page.keyboard.press("Enter");
     await page.locator("#inspector").getByText("Request of a client").waitFor();
     await page.locator("#inspector").getByText("Sent at").waitFor();

@@ -1,30 +1,21 @@
 // The playground in a real browser, served by a real node.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { LAPTOP, PHONE, TIMEOUT_MS, assertNoSidewaysScroll, launch, screenshot, settled, withPage } from "./support/browser.js";
-import { startDemo } from "./support/nodes.js";
+import { LAPTOP, PHONE, TIMEOUT_MS, assertNoSidewaysScroll, screenshot, settled, withPage } from "./support/browser.js";
+import { useDemo } from "./support/demo.js";
 
-/** @import { Browser, Page } from "playwright-core" */
+/** @import { Page } from "playwright-core" */
 
-/** @type {Browser} */
-let browser;
-/** @type {Awaited<ReturnType<typeof startDemo>>} */
-let demo;
+const site = useDemo();
 
-before(async () => {
-  demo = await startDemo();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await demo?.stop();
-});
 
-const playground = (/** @type {string} */ hash) => `${demo.url}/playground/#${hash}`;
-
-/** Waits for a leader of at least this term, and returns its number. @param {Page} page @param {number} [term] */
+/**
+ * Waits for a leader of at least this term, and returns its number.
+ * @param {Page} page
+ * @param {number} [term]
+ */
 async function leader(page, term = 1) {
   const found = await page.waitForFunction((atLeast) => {
     for (const node of document.querySelectorAll('[data-role="leader"][data-process="running"]')) {
@@ -40,7 +31,11 @@ async function fast(page) {
   await page.locator("#speed").fill("0");
 }
 
-/** Goes to a moment, and says what the run looks like there. @param {Page} page @param {number} seconds */
+/**
+ * Goes to a moment, and says what the run looks like there.
+ * @param {Page} page
+ * @param {number} seconds
+ */
 async function at(page, seconds) {
   const pause = page.getByRole("button", { name: "Pause", exact: true });
   if (await pause.isVisible()) await pause.click();
@@ -51,10 +46,10 @@ async function at(page, seconds) {
   }, seconds * 1e6);
 }
 
-test("an address can name an unusual world and a moment of its run", async () => {
+test("address_restores_settings_and_moment", async () => {
   const config = encodeURIComponent(JSON.stringify({ latency: { min: 40000, max: 40000 } }));
   const actions = encodeURIComponent(JSON.stringify([{ at: 300000, do: "crash", node: 2 }]));
-  await withPage(browser, playground(`nodes=3&seed=7&config=${config}&do=${actions}&at=300000`), {}, async (page) => {
+  await withPage(site.browser, site.playground(`nodes=3&seed=7&config=${config}&do=${actions}&at=300000`), {}, async (page) => {
     await page.waitForSelector('[data-node="2"][data-process="down"]');
     const shown = () => page.evaluate(() => /** @type {any} */ (window).raft.traceHash());
     const hash = await shown();
@@ -65,8 +60,8 @@ test("an address can name an unusual world and a moment of its run", async () =>
   });
 });
 
-test("a cluster elects, commits a client's request, and survives the crash of its leader", async () => {
-  await withPage(browser, playground("nodes=5&seed=7"), {}, async (page) => {
+test("cluster_elects_commits_and_survives_leader_crash", async () => {
+  await withPage(site.browser, site.playground("nodes=5&seed=7"), {}, async (page) => {
     await fast(page);
     const first = await leader(page);
     await page.locator("#key").fill("colour");
@@ -90,8 +85,8 @@ test("a cluster elects, commits a client's request, and survives the crash of it
   });
 });
 
-test("what became of a request is told however soon time is stopped", async () => {
-  await withPage(browser, playground("nodes=3&seed=7"), {}, async (page) => {
+test("request_result_is_shown_after_early_pause", async () => {
+  await withPage(site.browser, site.playground("nodes=3&seed=7"), {}, async (page) => {
     await leader(page);
     for (const value of ["1", "2", "3"]) {
       await page.locator("#key").fill("x");
@@ -105,8 +100,8 @@ test("what became of a request is told however soon time is stopped", async () =
   });
 });
 
-test("the name of a leader that is paused can be read", async () => {
-  await withPage(browser, playground("nodes=3&seed=7"), {}, async (page) => {
+test("name_of_paused_leader_is_legible", async () => {
+  await withPage(site.browser, site.playground("nodes=3&seed=7"), {}, async (page) => {
     await fast(page);
     const first = await leader(page);
     await page.locator(`[data-node="${first.id}"]`).click();
@@ -119,8 +114,8 @@ test("the name of a leader that is paused can be read", async () => {
   });
 });
 
-test("the sentence above the ring names whoever wears the crown, in every picture", async () => {
-  await withPage(browser, playground("nodes=5&seed=7"), {}, async (page) => {
+test("summary_names_crowned_leader_in_every_frame", async () => {
+  await withPage(site.browser, site.playground("nodes=5&seed=7"), {}, async (page) => {
     const first = await leader(page);
     await page.locator(`[data-node="${first.id}"]`).click();
     await page.getByRole("button", { name: "Crash" }).click();
@@ -132,22 +127,22 @@ test("the sentence above the ring names whoever wears the crown, in every pictur
         const leaders = [...document.querySelectorAll('[data-role="leader"][data-process="running"]')];
         const terms = leaders.map((node) => Number(node.getAttribute("data-term")));
         const latest = Math.max(0, ...terms);
-        const said = document.querySelector("#glance")?.textContent ?? "";
+        const said = document.querySelector("#summary")?.textContent ?? "";
         const expected = latest ? `n${leaders[terms.indexOf(latest)]?.getAttribute("data-node")} leads in term ${latest};` : "No leader;";
         if (!said.startsWith(expected)) wrong.push(`${expected} ${said}`);
         if (latest > term) return /** @type {const} */ ([pictures, wrong]);
       }
     }, first.term);
     assert.deepEqual(wrong, []);
-    assert.ok(pictures > 1, "nobody leads for a while");
+    assert.ok(pictures > 1, "there is no leader for a while");
   });
 });
 
-test("the same address gives the same run", async () => {
+test("same_address_gives_same_run", async () => {
   let address = "";
   /** @type {string[]} */
   const hashes = [];
-  await withPage(browser, playground("nodes=3&seed=42"), {}, async (page) => {
+  await withPage(site.browser, site.playground("nodes=3&seed=42"), {}, async (page) => {
     await leader(page);
     await page.keyboard.press("Space");
     await page.keyboard.press("l");
@@ -158,7 +153,7 @@ test("the same address gives the same run", async () => {
     hashes.push(await at(page, 3));
     address = page.url();
   });
-  await withPage(browser, address, {}, async (page) => {
+  await withPage(site.browser, address, {}, async (page) => {
     await page.locator('[data-process="down"]').waitFor();
     hashes.push(await at(page, 3));
     // Back, and forward again.
@@ -166,15 +161,15 @@ test("the same address gives the same run", async () => {
     assert.notEqual(early, hashes[0]);
     hashes.push(await at(page, 3));
   });
-  await withPage(browser, playground("nodes=3&seed=43"), {}, async (page) => {
+  await withPage(site.browser, site.playground("nodes=3&seed=43"), {}, async (page) => {
     await leader(page);
     assert.notEqual(await at(page, 3), hashes[0], "another seed is another run");
   });
   assert.equal(new Set(hashes).size, 1, hashes.join(" "));
 });
 
-test("everything can be done from the keyboard, and undone", async () => {
-  await withPage(browser, playground("nodes=5&seed=3"), {}, async (page) => {
+test("keyboard_performs_and_undoes_all_actions", async () => {
+  await withPage(site.browser, site.playground("nodes=5&seed=3"), {}, async (page) => {
     await leader(page);
     await page.keyboard.press("Space");
     await page.getByRole("button", { name: "Run", exact: true }).waitFor();
@@ -213,8 +208,8 @@ test("everything can be done from the keyboard, and undone", async () => {
   });
 });
 
-test("a partition leaves a leader behind that cannot commit", async () => {
-  await withPage(browser, playground("nodes=3&seed=5"), {}, async (page) => {
+test("isolated_leader_steps_down_and_follows_after_heal", async () => {
+  await withPage(site.browser, site.playground("nodes=3&seed=5"), {}, async (page) => {
     await fast(page);
     const first = await leader(page);
     await page.keyboard.press("l");
@@ -235,12 +230,12 @@ async function stand(page, seconds) {
 
 const world = (/** @type {object} */ config) => encodeURIComponent(JSON.stringify(config));
 
-test("every rule that is checked has its light, and linearizability is judged", async () => {
-  await withPage(browser, playground(`nodes=3&seed=5&config=${world({ clients: 2 })}`), {}, async (page) => {
+test("checked_invariants_have_lights_and_linearizability_is_judged", async () => {
+  await withPage(site.browser, site.playground(`nodes=3&seed=5&config=${world({ clients: 2 })}`), {}, async (page) => {
     await page.locator("#safety button").first().waitFor();
     const rules = await page.locator("#safety button").evaluateAll((lights) => lights.map((light) => light.getAttribute("data-rule")));
     for (const rule of ["election-safety", "term-and-commit-monotonic", "quiescence", "linearizability"]) assert.ok(rules.includes(rule), rule);
-    assert.ok(!rules.includes("availability"), "nobody can tell before the end of a run");
+    assert.ok(!rules.includes("availability"), "it is known only at the end of a run");
     await leader(page);
     await stand(page, 3);
     const light = page.locator('[data-rule="linearizability"]');
@@ -256,8 +251,8 @@ test("every rule that is checked has its light, and linearizability is judged", 
   });
 });
 
-test("a light that falls stops time and says what contradicts the rule", async () => {
-  const context = await browser.newContext();
+test("violated_invariant_stops_time_and_is_explained", async () => {
+  const context = await site.browser.newContext();
   context.setDefaultTimeout(TIMEOUT_MS);
   const page = await context.newPage();
   // The servers keep the rules, so it is the judge who is told to see a stale read.
@@ -270,7 +265,7 @@ test("a light that falls stops time and says what contradicts the rule", async (
     const verdict = JSON.stringify({ at: 1, operations: 1, finding: "broken", violation });
     await route.fulfill({ response, body: body.replace(honest, `judge: () => running().now > 1e6 ? ${verdict} : running().judgeHistory(),`) });
   });
-  await page.goto(playground("nodes=3&seed=5"));
+  await page.goto(site.playground("nodes=3&seed=5"));
   await fast(page);
   await page.locator('[data-rule="linearizability"].broken').waitFor();
   await page.getByRole("button", { name: "Run", exact: true }).waitFor();
@@ -279,8 +274,8 @@ test("a light that falls stops time and says what contradicts the rule", async (
   await context.close();
 });
 
-test("messages are reached by the keyboard, one stop for all of them", async () => {
-  await withPage(browser, playground("nodes=5&seed=7"), {}, async (page) => {
+test("messages_share_one_tab_stop", async () => {
+  await withPage(site.browser, site.playground("nodes=5&seed=7"), {}, async (page) => {
     await leader(page);
     await page.keyboard.press("Space");
     await settled(page);
@@ -311,8 +306,8 @@ test("messages are reached by the keyboard, one stop for all of them", async () 
   });
 });
 
-test("a message is lost where it was lost", async () => {
-  await withPage(browser, playground("nodes=3&seed=7"), {}, async (page) => {
+test("dropped_message_stays_at_bar_of_cut_link", async () => {
+  await withPage(site.browser, site.playground("nodes=3&seed=7"), {}, async (page) => {
     const { id } = await leader(page);
     await stand(page, 1);
     const other = id === "1" ? "2" : "1";
@@ -332,8 +327,8 @@ test("a message is lost where it was lost", async () => {
   });
 });
 
-test("entries of the logs explain themselves to the keyboard", async () => {
-  await withPage(browser, playground(`nodes=3&seed=5&config=${world({ clients: 2, snapshot_every: 4 })}`), {}, async (page) => {
+test("focused_log_entry_is_explained", async () => {
+  await withPage(site.browser, site.playground(`nodes=3&seed=5&config=${world({ clients: 2, snapshot_every: 4 })}`), {}, async (page) => {
     await leader(page);
     await stand(page, 3);
     assert.equal(await page.locator('#logs [tabindex="0"]').count(), 1);
@@ -347,15 +342,15 @@ test("entries of the logs explain themselves to the keyboard", async () => {
   });
 });
 
-test("an operator changes the membership and hands leadership over", async () => {
-  await withPage(browser, playground(`nodes=4&seed=5&config=${world({ founders: 3, witnesses: [3] })}`), {}, async (page) => {
+test("membership_changes_and_leadership_transfers", async () => {
+  await withPage(site.browser, site.playground(`nodes=4&seed=5&config=${world({ founders: 3, witnesses: [3] })}`), {}, async (page) => {
     await fast(page);
     const first = await leader(page);
-    assert.equal(await page.locator('[data-node="3"]').getAttribute("data-standing"), "witness");
+    assert.equal(await page.locator('[data-node="3"]').getAttribute("data-member"), "witness");
     await page.locator('[data-node="4"][aria-label*="not a member"]').waitFor();
     await page.keyboard.press("4");
     await page.getByRole("button", { name: "Add as learner" }).click();
-    await page.locator('[data-node="4"][data-standing="learner"]').waitFor();
+    await page.locator('[data-node="4"][data-member="learner"]').waitFor();
     await page.locator("#play").click();
     const asked = page.getByRole("button", { name: "Promote to voter" });
     await asked.focus();
@@ -368,31 +363,31 @@ test("an operator changes the membership and hands leadership over", async () =>
       await page.keyboard.press("ArrowRight");
       await settled(page);
     }
-    await page.locator("#glance").getByText("both majorities decide").waitFor();
+    await page.locator("#summary").getByText("both majorities decide").waitFor();
     assert.equal(await joint.count(), 1);
     await page.keyboard.press("Space");
-    await page.locator('[data-node="4"][data-standing="voter"]:not([aria-label*="votes:"])').waitFor();
+    await page.locator('[data-node="4"][data-member="voter"]:not([aria-label*="votes:"])').waitFor();
     await page.getByRole("button", { name: "Transfer leadership to n4" }).click();
     const second = await leader(page, first.term + 1);
     assert.equal(second.id, "4");
     await page.keyboard.press(first.id);
     await page.keyboard.press("d");
-    await page.locator(`[data-node="${first.id}"][data-standing="stranger"]`).waitFor();
+    await page.locator(`[data-node="${first.id}"][data-member="stranger"]`).waitFor();
     assert.equal(await page.locator("#safety .broken").count(), 0);
   });
 });
 
-test("a world with snapshots can be begun from the page", async () => {
-  await withPage(browser, playground("nodes=5&seed=7"), {}, async (page) => {
+test("settings_dialog_starts_run_with_snapshots", async () => {
+  await withPage(site.browser, site.playground("nodes=5&seed=7"), {}, async (page) => {
     await page.getByRole("button", { name: "Cluster setup…" }).click();
     await page.getByLabel("Initial members").fill("3");
     await page.getByLabel("Witnesses among them").fill("2");
-    await page.locator("#world-begin").click();
-    assert.equal(await page.locator("#world").evaluate((dialog) => /** @type {HTMLDialogElement} */ (dialog).open), true, "so many witnesses are refused at once");
+    await page.locator("#settings-begin").click();
+    assert.equal(await page.locator("#settings").evaluate((dialog) => /** @type {HTMLDialogElement} */ (dialog).open), true, "so many witnesses are refused at once");
     await page.getByLabel("Witnesses among them").fill("1");
     await page.getByLabel("Snapshot after").fill("3");
     await page.getByLabel("Client workload").fill("3");
-    await page.locator("#world-begin").click();
+    await page.locator("#settings-begin").click();
     await page.waitForFunction(() => decodeURIComponent(location.hash).includes('"snapshot_every":3'));
     await leader(page);
     await stand(page, 3);
@@ -403,27 +398,27 @@ test("a world with snapshots can be begun from the page", async () => {
   });
 });
 
-test("an address that was cut off says so", async () => {
+test("truncated_address_is_reported", async () => {
   const actions = encodeURIComponent('[{"at":1,"do":"crash","no');
-  await withPage(browser, playground(`nodes=3&seed=1&do=${actions}`), {}, async (page) => {
+  await withPage(site.browser, site.playground(`nodes=3&seed=1&do=${actions}`), {}, async (page) => {
     await page.getByText("The actions of the link are invalid, perhaps because the link was cut off").waitFor();
     await leader(page);
   });
 });
 
-test("what an address cannot mean is told, and the page works", async () => {
+test("unknown_action_in_address_is_reported_and_run_starts", async () => {
   const nonsense = encodeURIComponent('[{"at":1,"do":"explode"}]');
-  await withPage(browser, playground(`nodes=99&seed=1&do=${nonsense}`), {}, async (page) => {
+  await withPage(site.browser, site.playground(`nodes=99&seed=1&do=${nonsense}`), {}, async (page) => {
     await page.getByText("Ignoring the actions of the link: action 1 is invalid: unknown variant `explode`.").waitFor();
     await leader(page);
     assert.equal(await page.locator(".node").count(), 9);
   });
 });
 
-test("text is large enough to read, and none of it is cut off", async () => {
+test("text_is_large_enough_and_not_cut_off", async () => {
   for (const viewport of [LAPTOP, PHONE]) {
     for (const nodes of [3, 5, 9]) {
-      await withPage(browser, playground(`nodes=${nodes}&seed=7`), { viewport }, async (page) => {
+      await withPage(site.browser, site.playground(`nodes=${nodes}&seed=7`), { viewport }, async (page) => {
         await leader(page);
         await page.keyboard.press("Space");
         await settled(page);
@@ -465,8 +460,8 @@ test("text is large enough to read, and none of it is cut off", async () => {
 
 for (const [name, viewport] of /** @type {const} */ ([["laptop", LAPTOP], ["phone", PHONE]])) {
   for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
-    test(`on a ${name}, ${colorScheme}`, async () => {
-      await withPage(browser, playground("nodes=5&seed=7"), { viewport, colorScheme }, async (page) => {
+    test(`playground_${name}_${colorScheme}_fits`, async () => {
+      await withPage(site.browser, site.playground("nodes=5&seed=7"), { viewport, colorScheme }, async (page) => {
         await leader(page);
         await page.keyboard.press("w");
         await page.locator(".message").first().waitFor();
@@ -479,8 +474,8 @@ for (const [name, viewport] of /** @type {const} */ ([["laptop", LAPTOP], ["phon
   }
 }
 
-test("who asks for less motion gets a page that stands still", async () => {
-  await withPage(browser, playground("nodes=3&seed=1"), { reducedMotion: "reduce" }, async (page) => {
+test("reduced_motion_opens_run_paused", async () => {
+  await withPage(site.browser, site.playground("nodes=3&seed=1"), { reducedMotion: "reduce" }, async (page) => {
     await page.locator(".node").first().waitFor();
     await page.getByRole("button", { name: "Run", exact: true }).waitFor();
     assert.equal(await page.locator("#clock").textContent(), "0.000 s");

@@ -1,35 +1,22 @@
 // Runs of the playground: nothing is lost by undo, by changes in the past, or by another run.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { launch, withPage } from "./support/browser.js";
-import { startDemo } from "./support/nodes.js";
+import { withPage } from "./support/browser.js";
+import { useDemo } from "./support/demo.js";
 import { actions, clock, hash, moment, ready, shown, stand, untilActions } from "./support/playground.js";
 import { until } from "./support/wait.js";
 
-/** @import { Browser, Page } from "playwright-core" */
+/** @import { Page } from "playwright-core" */
 
-/** @type {Browser} */
-let browser;
-/** @type {Awaited<ReturnType<typeof startDemo>>} */
-let demo;
+const site = useDemo();
 
-before(async () => {
-  demo = await startDemo();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await demo?.stop();
-});
-
-const playground = (/** @type {Parameters<typeof hash>[0]} */ parts) => `${demo.url}/playground/#${hash(parts)}`;
 const crash = (/** @type {number} */ at, /** @type {number} */ node) => ({ at, do: "crash", node });
 const TWO = [crash(400_000, 1), crash(900_000, 2)];
 
-test("undo before the first action changes nothing", async () => {
-  await withPage(browser, playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
+test("undo_before_first_action_changes_nothing", async () => {
+  await withPage(site.browser, site.playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
     await clock(page, 1.2);
     await stand(page, 0.12);
     await page.keyboard.press("u");
@@ -42,8 +29,8 @@ test("undo before the first action changes nothing", async () => {
   });
 });
 
-test("action in the past keeps the run before", async () => {
-  await withPage(browser, playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
+test("action_in_past_keeps_previous_run", async () => {
+  await withPage(site.browser, site.playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
     await clock(page, 1.2);
     const before = (await shown(page)).hash;
     await stand(page, 0.6);
@@ -66,8 +53,8 @@ test("action in the past keeps the run before", async () => {
   });
 });
 
-test("undo keeps the run before", async () => {
-  await withPage(browser, playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
+test("undo_keeps_previous_run", async () => {
+  await withPage(site.browser, site.playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
     await clock(page, 1.2);
     await page.keyboard.press("u");
     await clock(page, 0.9);
@@ -82,19 +69,19 @@ test("undo keeps the run before", async () => {
 });
 
 for (const [name, start] of /** @type {[string, (page: Page) => Promise<unknown>][]} */ ([
-  ["another number of nodes", (page) => page.locator("#nodes").selectOption("3")],
-  ["Enter in the seed", async (page) => {
+  ["node_count", (page) => page.locator("#nodes").selectOption("3")],
+  ["enter_in_seed", async (page) => {
     await page.locator("#seed").fill("43");
     await page.locator("#seed").press("Enter");
   }],
-  ["the start of another run", (page) => page.locator("#restart").click()],
-  ["cluster setup", async (page) => {
-    await page.locator("#world-open").click();
-    await page.locator("#world-begin").click();
+  ["start_button", (page) => page.locator("#restart").click()],
+  ["settings_dialog", async (page) => {
+    await page.locator("#settings-open").click();
+    await page.locator("#settings-begin").click();
   }],
 ])) {
-  test(`${name} keeps the run before, and Back returns to it`, async () => {
-    await withPage(browser, playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
+  test(`${name}_keeps_previous_run_and_back_returns`, async () => {
+    await withPage(site.browser, site.playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
       await clock(page, 1.2);
       const before = (await shown(page)).hash;
       await start(page);
@@ -108,8 +95,8 @@ for (const [name, start] of /** @type {[string, (page: Page) => Promise<unknown>
   });
 }
 
-test("earlier runs survive a reload", async () => {
-  await withPage(browser, playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
+test("earlier_runs_survive_reload", async () => {
+  await withPage(site.browser, site.playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
     await clock(page, 1.2);
     await page.locator("#restart").click();
     await page.getByRole("button", { name: "Runs (1)" }).waitFor();
@@ -118,7 +105,7 @@ test("earlier runs survive a reload", async () => {
   });
 });
 
-test("address, page and engine hold the same script after random commands", async () => {
+test("random_commands_keep_address_page_and_engine_equal", async () => {
   /** A generator of its own, so that a failure can be repeated. @param {number} seed */
   const generator = (seed) => () => {
     seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
@@ -127,7 +114,7 @@ test("address, page and engine hold the same script after random commands", asyn
   for (const seed of [1, 2, 3]) {
     const random = generator(seed);
     const below = (/** @type {number} */ bound) => Math.floor(random() * bound);
-    await withPage(browser, playground({ nodes: 3, seed, at: 300_000 }), {}, async (page) => {
+    await withPage(site.browser, site.playground({ nodes: 3, seed, at: 300_000 }), {}, async (page) => {
       await clock(page, 0.3);
       for (let step = 0; step < 25; step += 1) {
         const node = 1 + below(3);
@@ -143,7 +130,7 @@ test("address, page and engine hold the same script after random commands", asyn
       const { script, hash: trace, clock: seconds } = await shown(page);
       await until("the address holds the moment", async () => moment(page) !== undefined && Math.abs((moment(page) ?? 0) - seconds * 1e6) < 1000);
       assert.deepEqual(actions(page), script.actions);
-      await withPage(browser, page.url(), {}, async (other) => {
+      await withPage(site.browser, page.url(), {}, async (other) => {
         await clock(other, seconds);
         assert.equal((await shown(other)).hash, trace, `seed ${seed}`);
         assert.deepEqual((await shown(other)).script, script);
@@ -152,14 +139,14 @@ test("address, page and engine hold the same script after random commands", asyn
   }
 });
 
-test("shared link holds the moment and opens there paused", async () => {
-  await withPage(browser, playground({ nodes: 5, seed: 7 }), { permissions: ["clipboard-read", "clipboard-write"] }, async (page) => {
+test("shared_link_opens_paused_at_its_moment", async () => {
+  await withPage(site.browser, site.playground({ nodes: 5, seed: 7 }), { permissions: ["clipboard-read", "clipboard-write"] }, async (page) => {
     await stand(page, 0.75);
     const before = (await shown(page)).hash;
     await page.getByRole("button", { name: "Share" }).click();
     await page.getByText("The link to this run at 0.750 s is copied.").waitFor();
     const link = await page.evaluate(() => navigator.clipboard.readText());
-    await withPage(browser, link, {}, async (other) => {
+    await withPage(site.browser, link, {}, async (other) => {
       await clock(other, 0.75);
       await other.getByRole("button", { name: "Run", exact: true }).waitFor();
       assert.equal((await shown(other)).hash, before);
@@ -168,8 +155,8 @@ test("shared link holds the moment and opens there paused", async () => {
   });
 });
 
-test("tap on the scrubber while time runs goes there", async () => {
-  await withPage(browser, playground({ nodes: 5, seed: 7 }), {}, async (page) => {
+test("tap_on_scrubber_during_play_seeks", async () => {
+  await withPage(site.browser, site.playground({ nodes: 5, seed: 7 }), {}, async (page) => {
     await stand(page, 20);
     const box = await page.locator("#scrubber").boundingBox();
     assert.ok(box);
@@ -189,8 +176,8 @@ test("tap on the scrubber while time runs goes there", async () => {
 
 const BROKEN = [1, 2, 3].map((node) => ({ at: 1_000_000, do: "wipe-disk", node }));
 
-test("play after a violation explains and offers to go on", async () => {
-  await withPage(browser, playground({ nodes: 3, seed: 7, at: 9_000_000, do: BROKEN }), {}, async (page) => {
+test("play_after_violation_offers_to_go_on", async () => {
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 7, at: 9_000_000, do: BROKEN }), {}, async (page) => {
     await page.locator("#safety .broken").first().waitFor();
     const stopped = (await shown(page)).clock;
     assert.ok(stopped < 9);
@@ -203,8 +190,8 @@ test("play after a violation explains and offers to go on", async () => {
   });
 });
 
-test("offer to go on is withdrawn when time can run again", async () => {
-  await withPage(browser, playground({ nodes: 3, seed: 7, at: 9_000_000, do: BROKEN }), {}, async (page) => {
+test("offer_to_go_on_is_withdrawn_when_time_can_run", async () => {
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 7, at: 9_000_000, do: BROKEN }), {}, async (page) => {
     await page.locator("#safety .broken").first().waitFor();
     const offer = page.locator("#toast").getByRole("button", { name: "Go on" });
     for (const leave of [() => page.keyboard.press("ArrowLeft"), () => page.keyboard.press("u")]) {
@@ -217,17 +204,17 @@ test("offer to go on is withdrawn when time can run again", async () => {
   });
 });
 
-test("many impossible actions give a short notice", async () => {
+test("many_impossible_actions_give_short_notice", async () => {
   const impossible = Array.from({ length: 60 }, (_, at) => crash(at, 9));
-  await withPage(browser, playground({ nodes: 3, seed: 1, at: 1000, do: impossible }), {}, async (page) => {
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 1, at: 1000, do: impossible }), {}, async (page) => {
     await page.locator("#toast").getByText("57 more actions are impossible and ignored.").waitFor();
     const box = await page.locator("#toast").boundingBox();
     assert.ok(box && box.y >= 0, "the notice fits on the screen");
   });
 });
 
-test("address holds the requested moment while the run is computed", async () => {
-  await withPage(browser, playground({ nodes: 3, seed: 1, at: 100_000 }), {}, async (page) => {
+test("address_keeps_requested_moment_during_computation", async () => {
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 1, at: 100_000 }), {}, async (page) => {
     await clock(page, 0.1);
     const seen = await page.evaluate(async (address) => {
       const work = /** @type {HTMLElement} */ (document.querySelector("#work"));
@@ -245,8 +232,8 @@ test("address holds the requested moment while the run is computed", async () =>
   });
 });
 
-test("double click on Crash crashes the node once", async () => {
-  await withPage(browser, playground({ nodes: 5, seed: 7 }), {}, async (page) => {
+test("double_click_on_crash_acts_once", async () => {
+  await withPage(site.browser, site.playground({ nodes: 5, seed: 7 }), {}, async (page) => {
     await stand(page, 1);
     await page.keyboard.press("4");
     await page.getByRole("button", { name: "Crash" }).dblclick();
@@ -267,8 +254,8 @@ test("double click on Crash crashes the node once", async () => {
 });
 
 for (const nodes of [1, 2]) {
-  test(`cluster of ${nodes} can be started`, async () => {
-    await withPage(browser, playground({ nodes, seed: 1 }), {}, async (page) => {
+  test(`cluster_of_${nodes}_starts`, async () => {
+    await withPage(site.browser, site.playground({ nodes, seed: 1 }), {}, async (page) => {
       await ready(page);
       assert.equal(await page.locator("#nodes").inputValue(), String(nodes));
       await page.locator("#restart").click();
@@ -278,8 +265,8 @@ for (const nodes of [1, 2]) {
   });
 }
 
-test("seed of an address with more than nine digits can be started", async () => {
-  await withPage(browser, playground({ nodes: 3, seed: 987_654_007_496 }), {}, async (page) => {
+test("seed_with_twelve_digits_starts", async () => {
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 987_654_007_496 }), {}, async (page) => {
     await ready(page);
     await stand(page, 2);
     await page.locator("#restart").click();
@@ -288,8 +275,8 @@ test("seed of an address with more than nine digits can be started", async () =>
   });
 });
 
-test("seed that is no whole number is not called too large", async () => {
-  await withPage(browser, playground({ nodes: 3, seed: 1, at: 100_000 }), {}, async (page) => {
+test("fractional_seed_is_not_called_too_large", async () => {
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 1, at: 100_000 }), {}, async (page) => {
     await clock(page, 0.1);
     const problem = async (/** @type {string} */ text) => {
       await page.locator("#seed").fill(text);
@@ -301,8 +288,8 @@ test("seed that is no whole number is not called too large", async () => {
   });
 });
 
-test("refused settings leave the present run as it is", async () => {
-  await withPage(browser, playground({ nodes: 3, seed: 1, at: 500_000, do: [crash(100_000, 1)] }), {}, async (page) => {
+test("refused_settings_keep_present_run", async () => {
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 1, at: 500_000, do: [crash(100_000, 1)] }), {}, async (page) => {
     await clock(page, 0.5);
     await page.locator("#seed").evaluate((seed) => (/** @type {HTMLInputElement} */ (seed).value = "-1"));
     await page.locator("#restart").click();
@@ -339,8 +326,8 @@ for (const [address, sentence] of /** @type {[string, string][]} */ ([
   ['nodes=3&seed=1&config={"latency":5}', "These settings are impossible"],
   ['nodes=3&seed=1&config={"colour":"red"}', "These settings are impossible"],
 ])) {
-  test(`invalid address gives a sentence: ${address}`, async () => {
-    await withPage(browser, `${demo.url}/playground/#${address}`, {}, async (page) => {
+  test(`invalid_address_is_explained: ${address}`, async () => {
+    await withPage(site.browser, `${site.url}/playground/#${address}`, {}, async (page) => {
       await page.locator("#toast").getByText(sentence).waitFor();
       await page.locator('[data-role="leader"]').waitFor();
     });

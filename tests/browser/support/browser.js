@@ -81,7 +81,7 @@ export async function withPage(browser, url, options, use, expected) {
 }
 
 /**
- * For whoever wants to look; nothing compares them.
+ * Saves a picture for a person to look at; no test compares it.
  * @param {Page} page
  * @param {string} name
  */

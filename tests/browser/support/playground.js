@@ -4,13 +4,19 @@ import { until } from "./wait.js";
 
 /** @import { Page } from "playwright-core" */
 
-/** The hash of an address. @param {{ nodes?: number, seed?: number, at?: number, config?: object, do?: object[] }} parts */
+/**
+ * The hash of an address.
+ * @param {{ nodes?: number, seed?: number, at?: number, config?: object, do?: object[] }} parts
+ */
 export function hash(parts) {
   const texts = Object.entries(parts).map(([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : String(value)]);
   return new URLSearchParams(texts).toString();
 }
 
-/** The picture that the page shows: its moment, in microseconds, and its script. @param {Page} page */
+/**
+ * The picture that the page shows: its moment, in microseconds, and its script.
+ * @param {Page} page
+ */
 export async function shown(page) {
   return await page.evaluate(async () => {
     const { raft } = /** @type {any} */ (window);
@@ -39,7 +45,11 @@ export async function clock(page, seconds) {
   await page.waitForFunction((text) => document.querySelector("#clock")?.textContent === text, `${seconds.toFixed(3)} s`);
 }
 
-/** The actions in the address bar. @param {Page} page @returns {{ at: number, do: string, node?: number }[]} */
+/**
+ * The actions in the address bar.
+ * @param {Page} page
+ * @returns {{ at: number, do: string, node?: number }[]}
+ */
 export function actions(page) {
   return JSON.parse(new URLSearchParams(new URL(page.url()).hash.slice(1)).get("do") ?? "[]");
 }

@@ -1,4 +1,4 @@
-// Ports that nobody has, in TCP and UDP.
+// Free ports, in TCP and UDP.
 
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";

@@ -1,9 +1,9 @@
 // Earlier runs: whatever a change would lose is kept in a list, and can be opened again.
 
-import { readAddress } from "./address.js";
-import { byId, h, say } from "./dom.js";
+import { readAddress } from "../model/url-state.js";
+import { byId, h, setText } from "../dom.js";
 
-/** @import { Script } from "./types.js" */
+/** @import { Script } from "../model/types.js" */
 
 /** More runs than this are not kept; the oldest is forgotten first. */
 const KEPT_MAX = 50;
@@ -52,7 +52,7 @@ export function createRuns(open) {
   let kept = restore();
 
   function draw() {
-    say(button, kept.length ? `Runs (${kept.length})` : "Runs");
+    setText(button, kept.length ? `Runs (${kept.length})` : "Runs");
     button.disabled = kept.length === 0;
     list.replaceChildren(...kept.map((address) => h("li", {},
       h("button", { type: "button", click: () => choose(address) }, "Open"), h("span", {}, describe(address)))));

@@ -1,8 +1,8 @@
 // A real cluster, as the node that serves this page sees it.
 
-import { VOTER } from "../membership.js";
+import { VOTER } from "../model/membership.js";
 
-/** @import { LogEntry, NodeDetail, NodeView, Role, StoryPart, View } from "../types.js" */
+/** @import { LogEntry, NodeDetail, NodeView, Role, StoryPart, View } from "../model/types.js" */
 
 /** How often the cluster is asked how it is, in milliseconds. */
 const INTERVAL_MS = 500;
@@ -236,9 +236,9 @@ function toView(members) {
       timer: null,
       votes: 0,
       needed: 0,
-      standing: status.role === "learner" ? { ...VOTER, voter: false, learner: true } : VOTER,
+      memberRole: status.role === "learner" ? { ...VOTER, voter: false, learner: true } : VOTER,
       start: 0,
     };
   });
-  return { now: Date.now() * 1000, nodes, cuts: new Set(), messages: [], lost: [], letters: [], actions: 0, violated: false, joint: false };
+  return { now: Date.now() * 1000, nodes, cuts: new Set(), messages: [], lost: [], clientMessages: [], actions: 0, violated: false, joint: false };
 }

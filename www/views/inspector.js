@@ -1,19 +1,21 @@
 // What is selected: its state, and what can be done to it.
 
-import { h } from "./dom.js";
-import { changeOf, changeText, standingText } from "./membership.js";
-import { termColour } from "./signs.js";
-import { clockTime, unreachableText } from "./time.js";
+import { h } from "../dom.js";
+import { changeOf, changeText, memberRoleText } from "../model/membership.js";
+import { termColour } from "./symbols.js";
+import { clockTime, unreachableText } from "../model/time.js";
 
-/** @import { Action, Asking, MessageDetail, NodeDetail, NodeView, Selection, View } from "./types.js" */
+/** @import { Action, Asking, MessageDetail, NodeDetail } from "../model/types.js" */
+/** @import { NodeView, Selection, View } from "../model/types.js" */
 
 /**
- * @typedef {object} Deeds
+ * @typedef {object} InspectorActions
  * @property {(action: Action) => void} act
  * @property {(id: number) => Promise<NodeDetail | undefined>} node
  * @property {(id: number) => Promise<MessageDetail | undefined>} message
  * @property {(id: number) => Promise<Asking | undefined>} request
- * @property {(rule: string) => { name: string, demand: string, state: "holds" | "broken" | "unknown", text: string }} rule
+ * @property {(rule: string) => { name: string, demand: string, state: "holds" | "broken" |
+ *   "unknown", text: string }} rule
  */
 
 /**
@@ -23,15 +25,18 @@ import { clockTime, unreachableText } from "./time.js";
  * @property {(id: number) => [string, string][]} facts
  */
 
-/** A part of what is shown: it is made anew only when its key changes, so that a button stays under the finger. */
+/**
+ * A part of what is shown: it is rebuilt only when its key changes, so that a button stays under
+ * the finger.
+ */
 /** @typedef {[key: string, content: () => (Node | string)[]]} Part */
 
 /**
  * @param {HTMLElement} root
- * @param {Deeds | null} deeds None where nothing can be done.
+ * @param {InspectorActions | null} actions None where nothing can be done.
  * @param {Reports} [reports]
  */
-export function createInspector(root, deeds, reports) {
+export function createInspector(root, actions, reports) {
   /** @type {string[]} */
   let shown = [];
   let subject = "";
@@ -61,8 +66,8 @@ export function createInspector(root, deeds, reports) {
       root.children[position]?.replaceChildren(...content());
     }
     if (focused && active && !root.contains(active)) {
-      // Not to another button where there is no such button any more: the next key would do what
-      // nobody meant.
+      // If the button is gone, the focus goes to the panel: on another button, the next key
+      // would start an action that was not intended.
       const again = root.querySelector(`[data-action="${focused}"]`) ?? root;
       if (again instanceof HTMLElement) again.focus();
     }
@@ -79,16 +84,16 @@ export function createInspector(root, deeds, reports) {
   /** @param {string} name @param {string} label @param {Action} action @param {string} [key] */
   function button(name, label, action, key) {
     const title = key ? `${label} (${key})` : label;
-    return h("button", { type: "button", "data-action": name, title, click: once(() => deeds?.act(action)) }, label);
+    return h("button", { type: "button", "data-action": name, title, click: once(() => actions?.act(action)) }, label);
   }
 
   /** @param {NodeView} node @param {View} view @returns {Part[]} */
   function nodeActions(node, view) {
-    if (!deeds) return [];
+    if (!actions) return [];
     const id = node.id;
     const leader = view.nodes.some((other) => other.process === "running" && other.role === "leader" && other.id !== id);
-    const can = node.standing;
-    const key = `actions ${node.process} ${node.isolated} ${leader} ${view.joint} ${JSON.stringify(view.nodes.map((other) => other.standing))}`;
+    const can = node.memberRole;
+    const key = `actions ${node.process} ${node.isolated} ${leader} ${view.joint} ${JSON.stringify(view.nodes.map((other) => other.memberRole))}`;
     return [[key, () => {
       const things = [];
       if (node.process === "down") {
@@ -117,14 +122,19 @@ export function createInspector(root, deeds, reports) {
     }]];
   }
 
-  /** @param {NodeView} node @param {NodeDetail | undefined} detail @param {View} view @returns {Part[]} */
+  /**
+   * @param {NodeView} node
+   * @param {NodeDetail | undefined} detail
+   * @param {View} view
+   * @returns {Part[]}
+   */
   function nodeParts(node, detail, view) {
     const name = (/** @type {number | undefined} */ id) => (id ? (view.nodes[id - 1]?.name ?? `n${id}`) : "–");
     const down = node.process === "down";
-    const standing = standingText(node.standing, view.joint);
+    const memberRole = memberRoleText(node.memberRole, view.joint);
     const state = down ? (detail?.reason ? `stopped: ${detail.reason}` : "crashed") : `${node.role}${node.process === "paused" ? ", paused" : ""}${node.isolated ? ", cut off" : ""}`;
     const unreachable = node.process === "unreachable";
-    const what = [unreachable ? unreachableText(node) : state, standing].filter(Boolean).join("; ");
+    const what = [unreachable ? unreachableText(node) : state, memberRole].filter(Boolean).join("; ");
     const facts = down ? [] : [
       ["Term", String(node.term)], ["Voted for", node.voteName ?? name(node.vote)], ["Leader", node.leaderName ?? name(node.leader)], ["Log ends at", String(node.last)],
       ["On disk up to", String(node.durable)], ["Committed up to", String(node.commit)], ["Applied up to", String(node.applied)],
@@ -157,14 +167,14 @@ export function createInspector(root, deeds, reports) {
     return [
       h("h2", {}, `${one} – ${two}`),
       h("p", { class: "empty" }, "Messages on a cut link are dropped."),
-      ...(deeds ? [h("div", { class: "actions" }, bothButton, toggle(a, b), toggle(b, a))] : []),
+      ...(actions ? [h("div", { class: "actions" }, bothButton, toggle(a, b), toggle(b, a))] : []),
     ];
   }
 
   /** @param {number} a @param {number} b @param {boolean} both */
   function cutBoth(a, b, both) {
     for (const [from, to] of [[a, b], [b, a]]) {
-      deeds?.act({ do: both ? "heal-link" : "cut-link", from: from ?? 0, to: to ?? 0 });
+      actions?.act({ do: both ? "heal-link" : "cut-link", from: from ?? 0, to: to ?? 0 });
     }
   }
 
@@ -188,7 +198,7 @@ export function createInspector(root, deeds, reports) {
     /** @param {View} view @param {Selection | null} selection */
     async draw(view, selection) {
       if (!selection) {
-        return show("nothing", [["", () => [h("h2", {}, "Inspector"), h("p", { class: "empty" }, deeds
+        return show("nothing", [["", () => [h("h2", {}, "Inspector"), h("p", { class: "empty" }, actions
           ? "Select a node, a link or a message to see what it knows, and to break it. Try the leader: it wears the crown."
           : "Select a node to see what it says of itself.")]]]);
       }
@@ -198,7 +208,7 @@ export function createInspector(root, deeds, reports) {
         return show(`link ${a} ${b}`, [[state, () => linkContent(view, a, b)]]);
       }
       if (selection.kind === "rule") {
-        const rule = deeds?.rule(selection.rule);
+        const rule = actions?.rule(selection.rule);
         if (!rule) return;
         return show(`rule ${selection.rule}`, [[`${rule.state} ${view.ended} ${rule.text}`, () => [
           h("h2", {}, rule.name), h("p", {}, rule.demand), h("p", { class: rule.state === "broken" ? "broken" : "empty" }, rule.text),
@@ -208,19 +218,19 @@ export function createInspector(root, deeds, reports) {
       asking = true;
       try {
         if (selection.kind === "message") {
-          const detail = await deeds?.message(selection.id);
+          const detail = await actions?.message(selection.id);
           const lost = detail?.lost_at !== undefined && detail.lost_at <= view.now;
           if (detail) return show(`message ${detail.id}`, [[String(lost), () => messageContent(detail, lost)]]);
           return show("gone", [["", () => [h("h2", {}, "Message"), h("p", { class: "empty" }, "This message has arrived. Go back in time to see it in flight.")]]]);
         }
         if (selection.kind === "request") {
-          const asking = await deeds?.request(selection.id);
+          const asking = await actions?.request(selection.id);
           if (!asking) return;
           return show(`request ${asking.id}`, [[JSON.stringify(asking), () => requestContent(asking)]]);
         }
         const node = view.nodes[selection.id - 1];
         if (!node) return;
-        const detail = await (deeds ? deeds.node(node.id) : reports?.detail(node.id));
+        const detail = await (actions ? actions.node(node.id) : reports?.detail(node.id));
         show(`node ${node.id}`, nodeParts(node, detail, view));
       } catch {
         // The run was left for another one while the answer was on its way.
@@ -258,7 +268,11 @@ function members(detail, name) {
   return [h("h3", {}, "Configuration it uses"), h("table", { "data-members": "" }, ...rows.map(row))];
 }
 
-/** @param {NodeDetail | undefined} detail @param {number} last The end of the leader's log. @param {(id: number | undefined) => string} name */
+/**
+ * @param {NodeDetail | undefined} detail
+ * @param {number} last The end of the leader's log.
+ * @param {(id: number | undefined) => string} name
+ */
 function followers(detail, last, name) {
   if (!detail?.followers.length) return [];
   /** @param {NodeDetail["followers"][number]} follower */

@@ -1,12 +1,14 @@
-// What is on its way: messages between nodes where they truly are, and a client's letters.
+// What is on its way: messages between nodes where they truly are, and a client's clientMessages.
 
-import { s, set } from "./dom.js";
-import { DIAMOND, MESSAGES, TRIANGLE, termColour } from "./signs.js";
+import { s, setAttributes } from "../dom.js";
+import { DIAMOND, MESSAGES, TRIANGLE, termColour } from "./symbols.js";
 
-/** @import { Layout } from "./layout.js" */
-/** @import { LetterView, MessageView, Selection, View } from "./types.js" */
+/** @import { Layout } from "./ring-layout.js" */
+/** @import { ClientMessageView, MessageView, Selection, View } from "../model/types.js" */
 
-/** How long a loss stays to be seen, in microseconds of the run; raft-wasm tells losses for as long. */
+/**
+ * How long a loss stays to be seen, in microseconds of the run; raft-wasm tells losses for as long.
+ */
 const LOSS_SHOWN = 400_000;
 /** Each direction of a link has its own side of the line. */
 const ASIDE = 8;
@@ -19,10 +21,13 @@ const CLIENT = { width: 68, height: 30 };
  * @param {(element: Element, selection: Selection) => void} selectable
  * @param {(id: number) => void} focusNode
  */
-export function createTraffic(layers, selectable, focusNode) {
+export function createMessagesLayer(layers, selectable, focusNode) {
   /** @type {Map<string, { element: SVGElement, to: number }>} */
   const kept = new Map();
-  /** What had the focus when all was cleared to be drawn anew elsewhere. @type {string | undefined} */
+  /**
+   * The element that had the focus before the ring was rebuilt.
+   * @type {string | undefined}
+   */
   let focused;
 
   /** @param {string} key @param {MessageView} message */
@@ -57,7 +62,7 @@ export function createTraffic(layers, selectable, focusNode) {
       element.setAttribute("aria-label", label);
       /** @type {Element} */ (element.firstChild).textContent = label;
     }
-    set(element, { class: state, opacity: lost ? Math.max(0.25, 1 - (view.now - lostAt) / LOSS_SHOWN).toFixed(2) : null });
+    setAttributes(element, { class: state, opacity: lost ? Math.max(0.25, 1 - (view.now - lostAt) / LOSS_SHOWN).toFixed(2) : null });
     const then = lost ? lostAt : view.now;
     const fraction = (then - message.sentAt) / Math.max(1, message.until - message.sentAt);
     const [p, q] = [layout.place(message.from), layout.place(message.to)];
@@ -71,37 +76,42 @@ export function createTraffic(layers, selectable, focusNode) {
     element.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
   }
 
-  /** @param {LetterView} letter @param {View} view @param {Layout} layout @param {Set<string>} seen */
-  function drawLetter(letter, view, layout, seen) {
-    const key = `letter ${letter.id}`;
+  /**
+   * @param {ClientMessageView} clientMessage
+   * @param {View} view
+   * @param {Layout} layout
+   * @param {Set<string>} seen
+   */
+  function drawClientMessage(clientMessage, view, layout, seen) {
+    const key = `clientMessage ${clientMessage.id}`;
     seen.add(key);
     let element = kept.get(key)?.element;
     const { x: cx, y: cy } = layout.centre;
     if (!element) {
-      const label = letter.isAnswer ? `Response of n${letter.node} to the client` : `Request of the client to n${letter.node}`;
-      element = s("g", { class: `letter${letter.isAnswer ? " answer" : ""}`, tabindex: -1, role: "button", "aria-label": label },
+      const label = clientMessage.isAnswer ? `Response of n${clientMessage.node} to the client` : `Request of the client to n${clientMessage.node}`;
+      element = s("g", { class: `clientMessage${clientMessage.isAnswer ? " answer" : ""}`, tabindex: -1, role: "button", "aria-label": label },
         s("title", {}, label), s("circle", { class: "reach", r: 14 }), s("path", { d: TRIANGLE }));
-      selectable(element, { kind: "request", id: letter.asking });
+      selectable(element, { kind: "request", id: clientMessage.asking });
       layers.messages.append(element);
-      kept.set(key, { element, to: letter.node });
+      kept.set(key, { element, to: clientMessage.node });
     }
     if (!layers.client.hasChildNodes()) {
       layers.client.append(s("rect", { class: "client-box", x: cx - CLIENT.width / 2, y: cy - CLIENT.height / 2, ...CLIENT, rx: 8 }), s("text", { class: "client-name", x: cx, y: cy }, "client"));
     }
-    const fraction = (view.now - letter.sentAt) / Math.max(1, letter.arrivesAt - letter.sentAt);
-    const toNode = Math.min(1, Math.max(0, letter.isAnswer ? 1 - fraction : fraction));
-    const p = layout.place(letter.node);
+    const fraction = (view.now - clientMessage.sentAt) / Math.max(1, clientMessage.arrivesAt - clientMessage.sentAt);
+    const toNode = Math.min(1, Math.max(0, clientMessage.isAnswer ? 1 - fraction : fraction));
+    const p = layout.place(clientMessage.node);
     const [dx, dy] = [p.x - cx, p.y - cy];
     const length = Math.hypot(dx, dy) || 1;
     // From the rim of the client's box to that of the node.
     const begin = Math.min(0.5, 34 / length);
     const along = begin + (1 - begin - layout.radius / length) * toNode;
-    const turn = (Math.atan2(dy, dx) * 180) / Math.PI + (letter.isAnswer ? 180 : 0);
+    const turn = (Math.atan2(dy, dx) * 180) / Math.PI + (clientMessage.isAnswer ? 180 : 0);
     element.setAttribute("transform", `translate(${(cx + dx * along).toFixed(1)} ${(cy + dy * along).toFixed(1)}) rotate(${turn.toFixed(1)})`);
   }
 
   return {
-    /** The ring is built anew. */
+    /** Removes all elements before the ring is rebuilt. */
     clear() {
       focused = [...kept].find(([, { element }]) => element === document.activeElement)?.[0];
       layers.client.replaceChildren();
@@ -120,7 +130,7 @@ export function createTraffic(layers, selectable, focusNode) {
       const seen = new Set();
       for (const message of view.messages) drawMessage(message, null, view, layout, selected, seen);
       for (const message of view.lost) drawMessage(message, message.lostAt, view, layout, selected, seen);
-      for (const letter of view.letters) drawLetter(letter, view, layout, seen);
+      for (const clientMessage of view.clientMessages) drawClientMessage(clientMessage, view, layout, seen);
       if (focused) kept.get(focused)?.element.focus();
       focused = undefined;
       let changed = kept.size !== before;
@@ -130,7 +140,7 @@ export function createTraffic(layers, selectable, focusNode) {
         element.remove();
         kept.delete(key);
         changed = true;
-        // Whoever followed it goes where it went.
+        // The focus follows the message to its receiver.
         if (followed) focusNode(to);
       }
       return changed;

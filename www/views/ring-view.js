@@ -1,14 +1,14 @@
 // The ring: nodes and links, and how they are.
 
-import { s, say, set } from "./dom.js";
-import { layOut } from "./layout.js";
-import { standingMarks, standingText } from "./membership.js";
-import { createRoving } from "./roving.js";
-import { CROWN, termColour } from "./signs.js";
-import { unreachableText } from "./time.js";
-import { createTraffic } from "./traffic.js";
+import { s, setText, setAttributes } from "../dom.js";
+import { layOut } from "./ring-layout.js";
+import { memberRoleMark, memberRoleText } from "../model/membership.js";
+import { createRovingTabindex } from "../controls/roving-tabindex.js";
+import { CROWN, termColour } from "./symbols.js";
+import { unreachableText } from "../model/time.js";
+import { createMessagesLayer } from "./messages-layer.js";
 
-/** @import { NodeView, Selection, View } from "./types.js" */
+/** @import { NodeView, Selection, View } from "../model/types.js" */
 
 /** Below this radius a node has room for short words only. */
 const ROOMY = 36;
@@ -21,7 +21,7 @@ const LEARNER_SCALE = 0.8;
  * @param {SVGSVGElement} svg
  * @param {(selection: Selection) => void} select
  */
-export function createRing(svg, select) {
+export function createRingView(svg, select) {
   const hatch = s("pattern", { id: "hatch", width: 8, height: 8, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
     s("rect", { width: 8, height: 8, style: "fill: var(--panel)" }), s("rect", { width: 3, height: 8, style: "fill: var(--line)" }));
   const group = (/** @type {string} */ name) => s("g", { role: "group", "aria-label": name });
@@ -36,8 +36,8 @@ export function createRing(svg, select) {
   /** @type {[View, Selection | null] | null} */
   let shown = null;
   const frame = /** @type {HTMLElement} */ (svg.parentElement);
-  const rovings = [createRoving(frame, ".node"), createRoving(frame, ".link-group"), createRoving(frame, ".message, .letter")];
-  const traffic = createTraffic(layers, selectable, (id) => kept.get(`node ${id}`)?.focus());
+  const rovings = [createRovingTabindex(frame, ".node"), createRovingTabindex(frame, ".link-group"), createRovingTabindex(frame, ".message, .clientMessage")];
+  const traffic = createMessagesLayer(layers, selectable, (id) => kept.get(`node ${id}`)?.focus());
 
   /**
    * @param {Element} element
@@ -110,35 +110,35 @@ export function createRing(svg, select) {
     const down = view.process === "down";
     const unreachable = view.process === "unreachable";
     const part = (/** @type {string} */ name) => /** @type {SVGElement} */ (node.querySelector(`.${name}`));
-    const standing = standingText(view.standing, whole.joint);
-    set(node, {
-      "data-role": down || unreachable ? "none" : view.role, "data-process": view.process, "data-term": view.term, "data-standing": standingMarks(view.standing),
+    const memberRole = memberRoleText(view.memberRole, whole.joint);
+    setAttributes(node, {
+      "data-role": down || unreachable ? "none" : view.role, "data-process": view.process, "data-term": view.term, "data-member": memberRoleMark(view.memberRole),
       class: selected ? "node selected" : "node", style: `--term: ${termColour(down ? 0 : view.term)}`,
-      "aria-label": describeNode(view, standing),
+      "aria-label": describeNode(view, memberRole),
     });
-    const radius = layout.radius * (view.standing.learner && !view.standing.outgoing ? LEARNER_SCALE : 1);
-    set(part("disc"), { r: Math.max(radius, 20) });
-    say(part("name"), fitting(view.name, layout.radius));
-    say(part("term"), down ? "" : layout.radius < ROOMY ? `t${view.term}` : `term ${view.term}`);
-    say(part("below"), down ? "crashed" : unreachable ? "unreachable" : view.process === "paused" ? "paused" : view.isolated ? "cut off" : `${view.commit} / ${view.last}`);
-    say(part("standing"), standing);
+    const radius = layout.radius * (view.memberRole.learner && !view.memberRole.outgoing ? LEARNER_SCALE : 1);
+    setAttributes(part("disc"), { r: Math.max(radius, 20) });
+    setText(part("name"), fitting(view.name, layout.radius));
+    setText(part("term"), down ? "" : layout.radius < ROOMY ? `t${view.term}` : `term ${view.term}`);
+    setText(part("below"), down ? "crashed" : unreachable ? "unreachable" : view.process === "paused" ? "paused" : view.isolated ? "cut off" : `${view.commit} / ${view.last}`);
+    setText(part("standing"), memberRole);
     part("crown").style.display = !down && !unreachable && view.role === "leader" ? "" : "none";
     part("cross").style.display = down ? "" : "none";
     part("fence").style.display = view.isolated ? "" : "none";
-    set(part("timer"), { d: view.timer ? arc(layout.radius + 8, (view.timer.fires - whole.now) / (view.timer.fires - view.timer.armed)) : "" });
+    setAttributes(part("timer"), { d: view.timer ? arc(layout.radius + 8, (view.timer.fires - whole.now) / (view.timer.fires - view.timer.armed)) : "" });
     drawPips(part("pips"), view);
   }
 
   /** @param {Element} pips @param {NodeView} view */
   function drawPips(pips, view) {
-    const standing = view.process === "running" && (view.role === "candidate" || view.role === "pre-candidate");
-    const key = standing ? `${view.votes}/${view.needed}` : "";
+    const campaigns = view.process === "running" && (view.role === "candidate" || view.role === "pre-candidate");
+    const key = campaigns ? `${view.votes}/${view.needed}` : "";
     if (pips.getAttribute("data-key") === key) return;
     pips.setAttribute("data-key", key);
     const pip = (/** @type {unknown} */ _, /** @type {number} */ index) => s("circle", {
       class: index < view.votes ? "pip won" : "pip", r: 6, cx: (index - (view.needed - 1) / 2) * 16, cy: -layout.radius - 22,
     });
-    pips.replaceChildren(...(standing ? Array.from({ length: Math.max(view.needed, view.votes) }, pip) : []));
+    pips.replaceChildren(...(campaigns ? Array.from({ length: Math.max(view.needed, view.votes) }, pip) : []));
   }
 
   /** @param {number} a @param {number} b @param {View} view @param {boolean} selected */
@@ -151,7 +151,7 @@ export function createRing(svg, select) {
     link.setAttribute("data-key", key);
     const [one, two] = [view.nodes[a - 1]?.name, view.nodes[b - 1]?.name];
     const state = there && back ? "cut" : there ? `cut from ${one} to ${two}` : back ? `cut from ${two} to ${one}` : "works";
-    set(link, { class: `link-group${there || back ? " cut" : ""}${selected ? " selected" : ""}`, "aria-label": `Link between ${one} and ${two}: ${state}` });
+    setAttributes(link, { class: `link-group${there || back ? " cut" : ""}${selected ? " selected" : ""}`, "aria-label": `Link between ${one} and ${two}: ${state}` });
     const marks = /** @type {Element} */ (link.querySelector(".marks"));
     marks.replaceChildren();
     if (!there && !back) return;
@@ -168,7 +168,7 @@ export function createRing(svg, select) {
     shown = [view, selection];
     // The second line is what is unusual about a node's part; once there was something, its room
     // stays.
-    const lines = view.joint || view.nodes.some((node) => standingText(node.standing, false)) ? 2 : room;
+    const lines = view.joint || view.nodes.some((node) => memberRoleText(node.memberRole, false)) ? 2 : room;
     if (view.nodes.length !== count || lines !== room) build(view.nodes.length, lines);
     for (const node of view.nodes) drawNode(node, view, selection?.kind === "node" && selection.id === node.id);
     for (let a = 1; a <= count; a += 1) {
@@ -212,9 +212,9 @@ function arc(radius, part) {
   return `M0 ${-radius}A${radius} ${radius} 0 ${clamped > 0.5 ? 1 : 0} 1 ${x.toFixed(2)} ${y.toFixed(2)}`;
 }
 
-/** @param {NodeView} view @param {string} standing */
-function describeNode(view, standing) {
-  const part = standing ? [standing] : [];
+/** @param {NodeView} view @param {string} memberRole */
+function describeNode(view, memberRole) {
+  const part = memberRole ? [memberRole] : [];
   if (view.process === "down") return [`${view.name}: crashed`, ...part].join(", ");
   if (view.process === "unreachable") return [`${view.name}: ${unreachableText(view)}`, ...part].join(", ");
   const state = [view.role, ...part, `term ${view.term}`, `${view.commit} of ${view.last} entries committed`];

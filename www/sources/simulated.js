@@ -1,8 +1,11 @@
 // A simulated cluster, in a worker.
 
-import { decode } from "../frame.js";
+import { decode } from "../model/decode-frame.js";
 
-/** @import { Action, Asking, Impossible, LogWindow, MessageDetail, NodeDetail, Script, StoryPart, Rule, Verdict, View, Violation } from "../types.js" */
+/**
+ * @import { Action, Asking, Impossible, LogWindow, MessageDetail, NodeDetail, Script, StoryPart,
+ *   Rule, Verdict, View, Violation } from "../model/types.js"
+ */
 
 /**
  * @typedef {object} Listener
@@ -27,7 +30,10 @@ export class Simulated {
   constructor(listener) {
     this.kind = /** @type {const} */ ("simulated");
     this.listener = listener;
-    /** @type {Map<number, { method: string, resolve: (value: any) => void, reject: (problem: Error) => void }>} */
+    /**
+     * @type {Map<number, { method: string, resolve: (value: any) => void, reject: (problem: Error)
+     *   => void }>}
+     */
     this.waiting = new Map();
     this.nextId = 1;
     /** The script of the present run, as the simulation has it. @type {Script} */
@@ -108,7 +114,7 @@ export class Simulated {
   }
 
   /**
-   * The module is beyond use: it starts anew, and the page says what was done.
+   * Replaces a module that has trapped. The page reports the script of the failed run.
    * @param {string} problem
    */
   end(problem) {

@@ -1,8 +1,8 @@
 // The story: what happened and why, in words, the newest first.
 
-import { byId, h } from "./dom.js";
+import { byId, h } from "../dom.js";
 
-/** @import { StoryPart, StoryRecord } from "./types.js" */
+/** @import { StoryPart, StoryRecord } from "../model/types.js" */
 
 const SHOWN_MAX = 300;
 const KEPT_MAX = 5000;
@@ -12,8 +12,8 @@ const KEPT_MAX = 5000;
  * @param {(at: number) => string} time
  * @param {string} empty Shown while there is nothing to tell.
  */
-export function createStory(list, time, empty) {
-  const filter = byId("story-filter", HTMLSelectElement);
+export function createEventLog(list, time, empty) {
+  const filter = byId("events-filter", HTMLSelectElement);
   /** @type {StoryRecord[]} */
   let records = [];
   /** Before that, the page says that it loads, or why it cannot start. */

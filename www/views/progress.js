@@ -1,11 +1,11 @@
 // Long work of the engine: how far it is, and a way to stop it.
 
-import { byId, say } from "./dom.js";
+import { byId, setText } from "../dom.js";
 
 /**
  * @param {() => void} cancel
  */
-export function createWork(cancel) {
+export function createProgress(cancel) {
   const root = byId("work", HTMLElement);
   byId("work-cancel", HTMLButtonElement).addEventListener("click", cancel);
   return {
@@ -17,7 +17,7 @@ export function createWork(cancel) {
       root.hidden = progress === null;
       if (!progress) return;
       byId("work-bar", HTMLProgressElement).value = progress.done;
-      say(byId("work-text", HTMLElement), `Computing the run: ${Math.floor(progress.done * 100)} %, ${(progress.now / 1e6).toFixed(1)} s`);
+      setText(byId("work-text", HTMLElement), `Computing the run: ${Math.floor(progress.done * 100)} %, ${(progress.now / 1e6).toFixed(1)} s`);
     },
     isShown: () => !root.hidden,
   };

@@ -1,9 +1,9 @@
 // Time: it runs, stands, goes step by step, and back.
 
-import { byId, say } from "./dom.js";
+import { byId, setText } from "../dom.js";
 
-/** @import { View } from "./types.js" */
-/** @import { Simulated } from "./source/simulated.js" */
+/** @import { View } from "../model/types.js" */
+/** @import { Simulated } from "../sources/simulated.js" */
 
 /** A picture is requested no more often than this if less motion is wanted, in milliseconds. */
 const CALM_MS = 500;
@@ -12,7 +12,7 @@ const LEAP_MS = 250;
 
 /**
  * @typedef {object} Listener
- * @property {(problem: unknown) => void} complain
+ * @property {(problem: unknown) => void} showError
  * @property {() => void} changed Time runs now, or stands now.
  * @property {() => void} ended Someone wants time to run, and a violation has stopped it.
  */
@@ -21,7 +21,7 @@ const LEAP_MS = 250;
  * @param {Simulated} source
  * @param {Listener} listener
  */
-export function createTransport(source, listener) {
+export function createPlayback(source, listener) {
   const play = byId("play", HTMLButtonElement);
   const speed = byId("speed", HTMLInputElement);
   const scrubber = byId("scrubber", HTMLInputElement);
@@ -92,7 +92,7 @@ export function createTransport(source, listener) {
       await enqueue(command);
     } catch (problem) {
       setPlaying(false);
-      listener.complain(problem);
+      listener.showError(problem);
     }
   }
 
@@ -124,7 +124,7 @@ export function createTransport(source, listener) {
 
   function showSpeed() {
     const value = factor();
-    say(byId("speed-text", HTMLOutputElement), value >= 1 ? `${value.toPrecision(2)} ×` : `1/${Math.round(1 / value)}`);
+    setText(byId("speed-text", HTMLOutputElement), value >= 1 ? `${value.toPrecision(2)} ×` : `1/${Math.round(1 / value)}`);
   }
 
   play.addEventListener("click", toggle);
@@ -156,7 +156,7 @@ export function createTransport(source, listener) {
     toggle,
     step,
     back: () => still(() => source.back()),
-    undo: () => controls.after(() => source.undo()).catch(listener.complain),
+    undo: () => controls.after(() => source.undo()).catch(listener.showError),
     /**
      * Does something at the moment that all commands so far lead to.
      * @template T
@@ -183,7 +183,7 @@ export function createTransport(source, listener) {
       now = view.now;
       end = Math.max(end, now);
       ended = view.ended === true;
-      say(byId("clock", HTMLOutputElement), `${(now / 1e6).toFixed(3)} s`);
+      setText(byId("clock", HTMLOutputElement), `${(now / 1e6).toFixed(3)} s`);
       place();
       scrubber.setAttribute("aria-valuetext", `${(now / 1e6).toFixed(3)} seconds`);
       undo.disabled = !view.done;

@@ -1,6 +1,6 @@
 // What a person sees before the engine runs: progress, or why it does not run.
 
-import { byId, say } from "./dom.js";
+import { byId, setText } from "../dom.js";
 
 /** Controls that do nothing before the engine runs. The document marks them `inert`. */
 const CONTROLS = ["#setup", "#share", "footer"];
@@ -21,7 +21,7 @@ export const loading = {
    */
   progress(text, done) {
     show("loading");
-    say(byId("loading-text", HTMLElement), text);
+    setText(byId("loading-text", HTMLElement), text);
     const bar = byId("loading-bar", HTMLProgressElement);
     if (done === undefined) bar.removeAttribute("value");
     else bar.value = done;
@@ -32,9 +32,9 @@ export const loading = {
   /** @param {string} reason */
   fail(reason) {
     show("failed");
-    say(byId("loading-text", HTMLElement), `The page cannot start: ${reason}. Check that the node runs and that the network works, then reload the page.`);
-    say(byId("glance", HTMLElement), "The page cannot start.");
-    for (const waiting of document.querySelectorAll("[data-loading]")) say(waiting, "The page cannot start.");
+    setText(byId("loading-text", HTMLElement), `The page cannot start: ${reason}. Check that the node runs and that the network works, then reload the page.`);
+    setText(byId("summary", HTMLElement), "The page cannot start.");
+    for (const waiting of document.querySelectorAll("[data-loading]")) setText(waiting, "The page cannot start.");
   },
 };
 

@@ -1,31 +1,31 @@
 // What the parts of the page say to each other.
 
 /**
- * @typedef {import("./pkg/raft_wasm.js").Action} Action
- * @typedef {import("./pkg/raft_wasm.js").Script} Script
- * @typedef {import("./pkg/raft_wasm.js").StoryRecord} StoryRecord
+ * @typedef {import("../pkg/raft_wasm.js").Action} Action
+ * @typedef {import("../pkg/raft_wasm.js").Script} Script
+ * @typedef {import("../pkg/raft_wasm.js").StoryRecord} StoryRecord
  * The name is present where the number may be unknown.
- * @typedef {import("./pkg/raft_wasm.js").Follower & { name?: string }} Follower
- * @typedef {import("./pkg/raft_wasm.js").NodeDetail} FullDetail
+ * @typedef {import("../pkg/raft_wasm.js").Follower & { name?: string }} Follower
+ * @typedef {import("../pkg/raft_wasm.js").NodeDetail} FullDetail
  * @typedef {Omit<FullDetail, "followers" | "keys">} BareDetail
  * @typedef {BareDetail & { followers: Follower[], keys?: FullDetail["keys"] }} NodeDetail
- * @typedef {import("./pkg/raft_wasm.js").MessageDetail} MessageDetail
- * @typedef {import("./pkg/raft_wasm.js").LogEntry} LogEntry
- * @typedef {import("./pkg/raft_wasm.js").LogColumn} LogColumn
- * @typedef {import("./pkg/raft_wasm.js").LogWindow} LogWindow
- * @typedef {import("./pkg/raft_wasm.js").Impossible} Impossible
- * @typedef {import("./pkg/raft_wasm.js").ClientRequest} ClientRequest
- * @typedef {import("./pkg/raft_wasm.js").Asking} Asking
- * @typedef {import("./pkg/raft_wasm.js").Violation} Violation
- * @typedef {import("./pkg/raft_wasm.js").Rule} Rule
- * @typedef {import("./pkg/raft_wasm.js").Verdict} Verdict
+ * @typedef {import("../pkg/raft_wasm.js").MessageDetail} MessageDetail
+ * @typedef {import("../pkg/raft_wasm.js").LogEntry} LogEntry
+ * @typedef {import("../pkg/raft_wasm.js").LogColumn} LogColumn
+ * @typedef {import("../pkg/raft_wasm.js").LogWindow} LogWindow
+ * @typedef {import("../pkg/raft_wasm.js").Impossible} Impossible
+ * @typedef {import("../pkg/raft_wasm.js").ClientRequest} ClientRequest
+ * @typedef {import("../pkg/raft_wasm.js").Asking} Asking
+ * @typedef {import("../pkg/raft_wasm.js").Violation} Violation
+ * @typedef {import("../pkg/raft_wasm.js").Rule} Rule
+ * @typedef {import("../pkg/raft_wasm.js").Verdict} Verdict
  *
  * `unreachable` is for real nodes: one that does not answer may run all the same.
  * @typedef {"running" | "paused" | "down" | "unreachable"} Process
  * @typedef {"follower" | "pre-candidate" | "candidate" | "leader"} Role
  *
  * What part a node has in the cluster, as the leader's membership says.
- * @typedef {object} Standing
+ * @typedef {object} MemberRole
  * @property {boolean} voter
  * @property {boolean} outgoing It votes until the change that is under way is done.
  * @property {boolean} learner
@@ -51,7 +51,7 @@
  * @property {{ armed: number, fires: number } | null} timer
  * @property {number} votes
  * @property {number} needed
- * @property {Standing} standing
+ * @property {MemberRole} memberRole
  * @property {number} start The log begins after this entry; a snapshot holds the rest.
  *
  * @typedef {object} MessageView
@@ -66,7 +66,7 @@
  *
  * @typedef {MessageView & { lostAt: number }} LostView The moment of its loss may lie ahead.
  *
- * @typedef {object} LetterView
+ * @typedef {object} ClientMessageView
  * @property {number} id
  * @property {number} asking
  * @property {number} node
@@ -80,7 +80,7 @@
  * @property {Set<string>} cuts Ways that are cut, as "from-to".
  * @property {MessageView[]} messages
  * @property {LostView[]} lost
- * @property {LetterView[]} letters
+ * @property {ClientMessageView[]} clientMessages
  * @property {number} actions
  * @property {number} [done] Actions before this moment.
  * @property {number} [committed] Entries known to be committed, whichever nodes are running.
@@ -88,7 +88,9 @@
  * @property {boolean} [ended] A violation has stopped time.
  * @property {boolean} joint Whether a change of the membership is under way.
  *
- * @typedef {{ kind: "node", id: number } | { kind: "link", a: number, b: number } | { kind: "message", id: number } | { kind: "request", id: number } | { kind: "rule", rule: string }} Selection
+ * @typedef {{ kind: "node", id: number } | { kind: "link", a: number, b: number } | { kind:
+ *   "message", id: number } | { kind: "request", id: number } | { kind: "rule", rule: string }}
+ *   Selection
  *
  * @typedef {{ reset: boolean, records: StoryRecord[] }} StoryPart
  */

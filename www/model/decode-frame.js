@@ -1,6 +1,6 @@
 // Reads the picture that raft-wasm packs; the layout is documented in raft-wasm/src/frame.rs.
 
-import { VOTER, isJoint, standingOf } from "./membership.js";
+import { VOTER, isJoint, memberRoleOf } from "./membership.js";
 
 /** @import { View, LostView, MessageView, Process, Role } from "./types.js" */
 
@@ -17,7 +17,7 @@ export function decode(frame) {
   let position = 0;
   const next = () => frame[position++] ?? 0;
   const now = next();
-  const [nodeCount, messageCount, lostCount, letterCount] = [next(), next(), next(), next()];
+  const [nodeCount, messageCount, lostCount, clientMessageCount] = [next(), next(), next(), next()];
   next(); // records of the story
   const actions = next();
   const violation = next();
@@ -29,12 +29,12 @@ export function decode(frame) {
     const role = ROLES[next()] ?? "follower";
     const [term, vote, leader, commit, applied, last, durable] = [next(), next(), next(), next(), next(), next(), next()];
     const [armed, fires, votes, needed] = [next(), next(), next(), next()];
-    const [standing, start] = [next(), next()];
+    const [memberRole, start] = [next(), next()];
     const timer = process === "running" && fires > armed ? { armed, fires } : null;
     const id = index + 1;
     return {
       id, name: `n${id}`, process, isolated, role, term, vote, leader, commit, applied, last, durable, timer, votes, needed,
-      standing: decider ? standingOf(standing) : VOTER, start,
+      memberRole: decider ? memberRoleOf(memberRole) : VOTER, start,
     };
   });
   /** @type {Set<string>} */
@@ -51,10 +51,10 @@ export function decode(frame) {
   const messages = Array.from({ length: messageCount }, message);
   /** @type {LostView[]} */
   const lost = Array.from({ length: lostCount }, () => ({ ...message(), lostAt: next() }));
-  const letters = Array.from({ length: letterCount }, () => ({
+  const clientMessages = Array.from({ length: clientMessageCount }, () => ({
     id: next(), asking: next(), node: next(), isAnswer: next() === 1, sentAt: next(), arrivesAt: next(),
   }));
-  return { now, nodes, cuts, messages, lost, letters, actions, done, committed, violated: violation > 0, ended: violation === 1, joint: isJoint(nodes) };
+  return { now, nodes, cuts, messages, lost, clientMessages, actions, done, committed, violated: violation > 0, ended: violation === 1, joint: isJoint(nodes) };
 }
 
 /**

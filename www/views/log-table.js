@@ -1,9 +1,9 @@
 // The logs: a row for each node, a column for each position or folded range of positions.
 
-import { h, say } from "./dom.js";
-import { termColour } from "./signs.js";
+import { h, setText } from "../dom.js";
+import { termColour } from "./symbols.js";
 
-/** @import { LogColumn, LogEntry, NodeView } from "./types.js" */
+/** @import { LogColumn, LogEntry, NodeView } from "../model/types.js" */
 
 /**
  * `start` and `last` are the ends of the log. Without them, the entries are the whole log.
@@ -20,7 +20,7 @@ const number = (/** @type {number} */ value) => value.toLocaleString("en");
  * @param {HTMLElement} frame
  * @param {HTMLElement} detail Where the entry that is pointed at, focused or tapped is explained.
  */
-export function createLogs(frame, detail) {
+export function createLogTable(frame, detail) {
   let shown = "";
   /** The cell that the Tab key reaches, and that is explained. @type {string | null} */
   let current = null;
@@ -36,7 +36,7 @@ export function createLogs(frame, detail) {
     element.setAttribute("tabindex", "0");
     element.classList.add("explained");
     current = element.dataset.cell ?? null;
-    say(detail, element.getAttribute("aria-label") ?? "");
+    setText(detail, element.getAttribute("aria-label") ?? "");
   }
 
   for (const event of ["focusin", "mouseover", "click"]) {
@@ -87,7 +87,7 @@ export function createLogs(frame, detail) {
       const stop = again ?? cells().at(-1);
       stop?.setAttribute("tabindex", "0");
       again?.classList.add("explained");
-      say(detail, again?.getAttribute("aria-label") ?? (stop ? HINT : EMPTY));
+      setText(detail, again?.getAttribute("aria-label") ?? (stop ? HINT : EMPTY));
       if (!again) current = stop?.dataset.cell ?? null;
       if (focused) stop?.focus({ preventScroll: true });
     },
@@ -102,7 +102,11 @@ function everyPosition(rows) {
   return Array.from({ length: Math.max(...positions) - first + 1 }, (_, offset) => ({ from: first + offset, to: first + offset }));
 }
 
-/** The cell of a row in this column; a snapshot takes several columns. @param {HTMLTableRowElement} row @param {number} column */
+/**
+ * The cell of a row in this column; a snapshot takes several columns.
+ * @param {HTMLTableRowElement} row
+ * @param {number} column
+ */
 function cellAt(row, column) {
   const cells = /** @type {HTMLElement[]} */ ([...row.querySelectorAll("[data-cell]")]);
   return cells.find(({ dataset }) => Number(dataset.first ?? dataset.column) <= column && column <= Number(dataset.column));

@@ -1,7 +1,7 @@
 // Help: the keys, and what the signs mean.
 
-import { byId, h, s } from "./dom.js";
-import { CROWN, DIAMOND, DOT, HEXAGON, PLUS, STAR, SMALL_DIAMOND, SMALL_SQUARE, SQUARE, TRIANGLE } from "./signs.js";
+import { byId, h, s } from "../dom.js";
+import { CROWN, DIAMOND, DOT, HEXAGON, PLUS, STAR, SMALL_DIAMOND, SMALL_SQUARE, SQUARE, TRIANGLE } from "./symbols.js";
 
 const KEYS = [
   ["space", "run or pause"], ["← →", "one event back or forward"], ["1 … 9", "select a node"], ["c", "crash the selected node"],
@@ -51,7 +51,10 @@ function signs() {
   ];
 }
 
-/** The signs that are seen most, under the ring. @param {boolean} live A live cluster shows no messages. */
+/**
+ * The signs that are seen most, under the ring.
+ * @param {boolean} live A live cluster shows no messages.
+ */
 export function createLegend(live) {
   /** @type {[SVGElement, string][]} */
   const most = [

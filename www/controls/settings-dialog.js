@@ -1,27 +1,35 @@
 // Cluster setup: initial members, network, snapshots and clients of a run.
 
-import { unusualWorld } from "./address.js";
-import { byId } from "./dom.js";
+import { nonDefaultConfig } from "../model/url-state.js";
+import { byId } from "../dom.js";
 
-/** @import { Script } from "./types.js" */
+/** @import { Script } from "../model/types.js" */
 /** @typedef {NonNullable<Script["config"]>} Config */
 
 const input = (/** @type {string} */ id) => byId(id, HTMLInputElement);
 
-/** The settings that fit a cluster of this many nodes. @param {Config} config @param {number} nodes @returns {Config} */
-export function fitting(config, nodes) {
+/**
+ * The settings that fit a cluster of this many nodes.
+ * @param {Config} config
+ * @param {number} nodes
+ * @returns {Config}
+ */
+export function clampToNodes(config, nodes) {
   const { founders, witnesses, ...rest } = config;
   const fits = Math.max(founders ?? 0, ...(witnesses ?? [])) <= nodes;
   return fits ? config : rest;
 }
 
-/** @param {(config: Config) => void} begin With the settings that are not defaults, and the number of nodes. */
-export function createWorld(begin) {
-  const dialog = byId("world", HTMLDialogElement);
+/**
+ * @param {(config: Config) => void} begin With the settings that are not defaults, and the number
+ *   of nodes.
+ */
+export function createSettingsDialog(begin) {
+  const dialog = byId("settings", HTMLDialogElement);
   const nodes = () => Number(byId("nodes", HTMLSelectElement).value);
 
   function open() {
-    const { founders, witnesses, snapshot_every, clients, loss_per_mille, latency } = unusualWorld();
+    const { founders, witnesses, snapshot_every, clients, loss_per_mille, latency } = nonDefaultConfig();
     input("founders").max = String(nodes());
     input("founders").value = String(founders ?? nodes());
     input("witnesses").value = String(witnesses?.length ?? 0);
@@ -43,13 +51,13 @@ export function createWorld(begin) {
     input("latency-max").setCustomValidity(late ? "The longest latency is below the shortest one." : "");
   }
 
-  byId("world-open", HTMLButtonElement).addEventListener("click", open);
+  byId("settings-open", HTMLButtonElement).addEventListener("click", open);
   dialog.addEventListener("input", check);
-  byId("world-cancel", HTMLButtonElement).addEventListener("click", () => dialog.close());
-  byId("world-form", HTMLFormElement).addEventListener("submit", () => {
+  byId("settings-cancel", HTMLButtonElement).addEventListener("click", () => dialog.close());
+  byId("settings-form", HTMLFormElement).addEventListener("submit", () => {
     const number = (/** @type {string} */ id) => Number(input(id).value);
     /** @type {Config} */
-    const config = { ...unusualWorld(), nodes: nodes() };
+    const config = { ...nonDefaultConfig(), nodes: nodes() };
     for (const name of /** @type {const} */ (["founders", "witnesses", "snapshot_every", "clients", "loss_per_mille", "latency"])) delete config[name];
     const founders = number("founders");
     if (founders < nodes()) config.founders = founders;

@@ -5,10 +5,10 @@
 const REPEATED = new Set(["ArrowRight", "ArrowLeft", "+", "-"]);
 
 /**
- * @param {Record<string, () => void>} deeds By key; digits share "digit".
+ * @param {Record<string, () => void>} actions By key; digits share "digit".
  * @param {(digit: number) => void} digit
  */
-export function createKeys(deeds, digit) {
+export function createShortcuts(actions, digit) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (document.documentElement.dataset.state !== "ready" && event.key !== "?") return;
@@ -18,9 +18,9 @@ export function createKeys(deeds, digit) {
     if (event.key === " " && target instanceof HTMLButtonElement) return;
     if (event.key.startsWith("Arrow") && target instanceof HTMLInputElement) return;
     if (/^[1-9]$/.test(event.key)) return digit(Number(event.key));
-    const deed = deeds[event.key];
-    if (!deed) return;
+    const handler = actions[event.key];
+    if (!handler) return;
     event.preventDefault();
-    if (!event.repeat || REPEATED.has(event.key)) deed();
+    if (!event.repeat || REPEATED.has(event.key)) handler();
   });
 }

@@ -1,9 +1,9 @@
 // The safety lights: invariants that must always hold.
 
-import { byId, h, say, set } from "./dom.js";
-import { createRoving } from "./roving.js";
+import { byId, h, setText, setAttributes } from "../dom.js";
+import { createRovingTabindex } from "../controls/roving-tabindex.js";
 
-/** @import { Rule, Selection, Verdict, Violation } from "./types.js" */
+/** @import { Rule, Selection, Verdict, Violation } from "../model/types.js" */
 
 /** What an invariant demands. */
 const DEMANDS = new Map(/** @type {[string, string][]} */ ([
@@ -27,7 +27,7 @@ const DEMANDS = new Map(/** @type {[string, string][]} */ ([
  * @param {HTMLElement} root
  * @param {(selection: Selection) => void} select
  */
-export function createSafety(root, select) {
+export function createInvariantsPanel(root, select) {
   /** @type {Map<string, HTMLElement>} */
   const lights = new Map();
   /** @type {Violation | undefined} */
@@ -36,7 +36,7 @@ export function createSafety(root, select) {
   let verdict;
   /** Nothing is known before the first picture of a run. */
   let checked = false;
-  const roving = createRoving(root, "button", { next: ["ArrowRight", "ArrowDown"], previous: ["ArrowLeft", "ArrowUp"] });
+  const roving = createRovingTabindex(root, "button", { next: ["ArrowRight", "ArrowDown"], previous: ["ArrowLeft", "ArrowUp"] });
 
   /** @type {Map<string, string>} */
   const names = new Map();
@@ -59,11 +59,11 @@ export function createSafety(root, select) {
     for (const [rule, light] of lights) {
       const [now, text] = state(rule);
       if (now === "broken") worst = "broken";
-      set(light, { class: now, title: text, "aria-label": `${nameOf(rule)}: ${{ holds: "holds", broken: "violated", unknown: "not known" }[now]}` });
+      setAttributes(light, { class: now, title: text, "aria-label": `${nameOf(rule)}: ${{ holds: "holds", broken: "violated", unknown: "not known" }[now]}` });
     }
     const glance = byId("safety-glance", HTMLElement);
     glance.className = worst;
-    say(glance, worst === "broken" ? ": violated" : "");
+    setText(glance, worst === "broken" ? ": violated" : "");
   }
 
   const add = (/** @type {string} */ rule) => {

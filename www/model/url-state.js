@@ -67,17 +67,19 @@ export function readAddress(hash = location.hash) {
 let unusual = {};
 
 /** @param {Script} begun The run as it was begun, with the settings that are not defaults. */
-export function rememberWorld(begun) {
+export function rememberConfig(begun) {
   const { nodes, seed, ...rest } = begun.config ?? {};
   unusual = rest;
 }
 
 /** The settings of the present run that are not defaults. */
-export function unusualWorld() {
+export function nonDefaultConfig() {
   return unusual;
 }
 
-/** The address of the present run. It differs from `location.hash` while another address is opened. */
+/**
+ * The address of the present run. It differs from `location.hash` while another address is opened.
+ */
 let present = "";
 
 /** @returns {string} The address of the present run. */
@@ -87,7 +89,8 @@ export function presentAddress() {
 
 /**
  * @param {Script} script The script of the present run.
- * @param {number} [moment] Where the run is to be opened; without it, the run plays from its beginning.
+ * @param {number} [moment] Where the run is to be opened; without it, the run plays from its
+ *   beginning.
  */
 export function formatAddress(script, moment) {
   const parameters = new URLSearchParams({ nodes: String(script.config?.nodes), seed: String(script.config?.seed) });

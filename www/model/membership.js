@@ -1,26 +1,26 @@
 // Who votes, who learns, who is a witness; and how to ask for another membership.
 
-/** @import { Action, NodeView, Standing } from "./types.js" */
+/** @import { Action, NodeView, MemberRole } from "./types.js" */
 
-/** @param {number} bits As raft-wasm packs them. @returns {Standing} */
-export function standingOf(bits) {
+/** @param {number} bits As raft-wasm packs them. @returns {MemberRole} */
+export function memberRoleOf(bits) {
   return { voter: Boolean(bits & 1), outgoing: Boolean(bits & 2), learner: Boolean(bits & 4), joining: Boolean(bits & 8), witness: Boolean(bits & 16) };
 }
 
 /** An ordinary voter, as all are where nothing else is known. */
-export const VOTER = standingOf(1);
+export const VOTER = memberRoleOf(1);
 
 /** @param {NodeView[]} nodes */
 export function isJoint(nodes) {
-  return nodes.some((node) => node.standing.outgoing);
+  return nodes.some((node) => node.memberRole.outgoing);
 }
 
 /**
  * What is unusual about a node's part in the cluster, in a word or two; nothing for a voter.
- * @param {Standing} standing
+ * @param {MemberRole} memberRole
  * @param {boolean} joint
  */
-export function standingText({ voter, outgoing, learner, joining, witness }, joint) {
+export function memberRoleText({ voter, outgoing, learner, joining, witness }, joint) {
   const parts = [];
   if (joint && (voter || outgoing)) parts.push(voter && outgoing ? "votes: both" : voter ? "votes: new" : "votes: old");
   if (witness) parts.push("witness");
@@ -30,8 +30,8 @@ export function standingText({ voter, outgoing, learner, joining, witness }, joi
   return parts.join(", ");
 }
 
-/** The same as words for attributes, to be drawn by. @param {Standing} standing */
-export function standingMarks({ voter, outgoing, learner, witness }) {
+/** The same as words for attributes, to be drawn by. @param {MemberRole} memberRole */
+export function memberRoleMark({ voter, outgoing, learner, witness }) {
   if (!voter && !outgoing) return learner ? "learner" : "stranger";
   return witness ? "witness" : "voter";
 }
@@ -45,7 +45,7 @@ export function standingMarks({ voter, outgoing, learner, witness }) {
  */
 export function changeOf(nodes, id, part) {
   const others = nodes.filter((node) => node.id !== id);
-  const ids = (/** @type {(standing: Standing) => boolean} */ is) => others.filter((node) => is(node.standing)).map((node) => node.id);
+  const ids = (/** @type {(memberRole: MemberRole) => boolean} */ is) => others.filter((node) => is(node.memberRole)).map((node) => node.id);
   const [voters, learners, joining] = [ids((s) => s.voter), ids((s) => s.learner && !s.joining), ids((s) => s.joining)];
   if (part === "learner") learners.push(id);
   // It gets its vote when it has the log: until then it could only be in the way.
@@ -55,6 +55,6 @@ export function changeOf(nodes, id, part) {
 
 /** What the change that is under way does, in words. @param {NodeView[]} nodes */
 export function changeText(nodes) {
-  const names = (/** @type {(standing: Standing) => boolean} */ is) => nodes.filter((node) => is(node.standing)).map((node) => node.name).join(", ");
+  const names = (/** @type {(memberRole: MemberRole) => boolean} */ is) => nodes.filter((node) => is(node.memberRole)).map((node) => node.name).join(", ");
   return `the voters change from ${names((s) => s.outgoing)} to ${names((s) => s.voter)}: both majorities decide`;
 }

@@ -9,7 +9,7 @@
  * @param {string} selector
  * @param {{ next: string[], previous: string[] }} [keys]
  */
-export function createRoving(container, selector, keys = { next: ["ArrowDown"], previous: ["ArrowUp"] }) {
+export function createRovingTabindex(container, selector, keys = { next: ["ArrowDown"], previous: ["ArrowUp"] }) {
   /** @type {Element | null} */
   let stop = null;
 

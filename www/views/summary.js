@@ -1,8 +1,8 @@
 // One sentence: who leads, in which term, what is committed, what is broken.
 
-import { changeText } from "./membership.js";
+import { changeText } from "../model/membership.js";
 
-/** @import { View } from "./types.js" */
+/** @import { View } from "../model/types.js" */
 
 /**
  * What it says first, and all of it.

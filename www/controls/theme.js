@@ -1,10 +1,14 @@
 // Light or dark: what the system says, until a person chooses.
 
-import { byId, say } from "./dom.js";
+import { byId, setText } from "../dom.js";
 
 const KEY = "theme";
 
-/** The theme that a person chose. It lasts until the page is reloaded where the browser stores nothing. @type {string | null} */
+/**
+ * The theme that a person chose. It lasts until the page is reloaded where the browser stores
+ * nothing.
+ * @type {string | null}
+ */
 let chosen = null;
 
 /** @returns {string | null} */
@@ -37,7 +41,7 @@ export function createTheme(button) {
   button.addEventListener("click", () => {
     choose(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
     apply();
-    say(byId("announcer", HTMLElement), `Theme: ${document.documentElement.dataset.theme}`);
+    setText(byId("announcer", HTMLElement), `Theme: ${document.documentElement.dataset.theme}`);
   });
   system.addEventListener("change", apply);
   apply();
