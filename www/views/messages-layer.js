@@ -83,13 +83,13 @@ export function createMessagesLayer(layers, selectable, focusNode) {
    * @param {Set<string>} seen
    */
   function drawClientMessage(clientMessage, view, layout, seen) {
-    const key = `clientMessage ${clientMessage.id}`;
+    const key = `client-message ${clientMessage.id}`;
     seen.add(key);
     let element = kept.get(key)?.element;
     const { x: cx, y: cy } = layout.centre;
     if (!element) {
       const label = clientMessage.isAnswer ? `Response of n${clientMessage.node} to the client` : `Request of the client to n${clientMessage.node}`;
-      element = s("g", { class: `clientMessage${clientMessage.isAnswer ? " answer" : ""}`, tabindex: -1, role: "button", "aria-label": label },
+      element = s("g", { class: `client-message${clientMessage.isAnswer ? " answer" : ""}`, tabindex: -1, role: "button", "aria-label": label },
         s("title", {}, label), s("circle", { class: "reach", r: 14 }), s("path", { d: TRIANGLE }));
       selectable(element, { kind: "request", id: clientMessage.asking });
       layers.messages.append(element);
