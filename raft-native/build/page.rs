@@ -27,7 +27,8 @@ struct Asset {
     bytes: Vec<u8>,
 }
 
-/// Writes `page.rs`, which is included by `src/api/http/static_files.rs`, and the files it refers to.
+/// Writes `page.rs`, which is included by `src/api/http/static_files.rs`, and the files it refers
+/// to.
 ///
 /// # Errors
 ///

@@ -16,7 +16,8 @@
 //! # A tour
 //!
 //! [`Node::start`] reads the data directory (`storage`), makes an identity from the cluster's
-//! secret (`peer::identity`) and starts everything. [`Handle`] is what the client interfaces are made of.
+//! secret (`peer::identity`) and starts everything. [`Handle`] is what the client interfaces are
+//! made of.
 
 mod api;
 mod client;

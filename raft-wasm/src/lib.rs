@@ -6,7 +6,8 @@
 //!   that an address has to hold. The same script shows the same run, event by event, in every
 //!   browser and natively.
 //! - **A picture costs one typed array** ([`Simulation::frame`]), whose layout is documented in
-//!   `frame.rs` and read by `www/model/decode-frame.js`. What a person asks for in detail comes as objects.
+//!   `frame.rs` and read by `www/model/decode-frame.js`. What a person asks for in detail comes as
+//!   objects.
 //! - **Wrong input is a JavaScript error** that says what was wrong; nothing has changed then. A
 //!   panic is a defect; it is told on the console before the module traps.
 
