@@ -42,7 +42,7 @@ fn build() -> Result<PathBuf> {
         .args(["--package", "raft-native", "--bin", "raft"])
         .arg("--message-format=json-render-diagnostics")
         .args(["--profile", &profile()?])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
         .stderr(Stdio::inherit());
     // `cargo test` describes this package in these. Build scripts that watch them (ring's does)
     // would run anew, and with them half of the tree.

@@ -16,7 +16,7 @@ use prost::Message as _;
 
 #[test]
 fn generated_code_equals_interface() {
-    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../raft-native/proto");
+    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../raft-native/proto");
     let out = tempfile::tempdir().unwrap();
     let descriptors = protox::compile(["raft.proto"], [&proto]).unwrap();
     fs::write(out.path().join("raft.descriptors"), descriptors.encode_to_vec()).unwrap();
