@@ -1,21 +1,20 @@
 //! Sets up, builds, runs and checks this project: `cargo xtask --help`.
 //!
-//! Whatever a command needs and this machine lacks is installed first: toolchain parts by rustup,
-//! tools by cargo (into the target directory, at pinned versions), browsers and Node.js by apt.
-//! What is there already is left alone, so a second run installs nothing.
+//! Each command first installs what it requires and this machine lacks. rustup installs components
+//! of the toolchain, cargo installs tools into the target directory at pinned versions, and apt
+//! installs browsers and Node.js. A second run installs nothing.
 //!
-//! [`parts`] is the list of what `cargo xtask test` runs; [`setup`] is the list of what may be
-//! installed.
+//! | module | contents |
+//! | --- | --- |
+//! | [`build`] | the WebAssembly package and the node |
+//! | [`programs`] | commands that build and run one program |
+//! | [`checks`] | the checks of `cargo xtask test` |
+//! | [`setup`] | what may be installed |
 
-mod bench;
-mod checked;
-mod determinism;
-mod differential;
-mod node;
-mod page;
-mod parts;
+mod build;
+mod checks;
+mod programs;
 mod setup;
-mod simulator;
 mod step;
 mod workspace;
 
@@ -25,9 +24,10 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::parts::Part;
-use crate::setup::Need;
-use crate::step::announce;
+use crate::checks::Check;
+use crate::programs::assertions::{FUZZ, MODEL};
+use crate::programs::{Arguments, assertions, bench, determinism, differential, simulator};
+use crate::setup::Prerequisite;
 use crate::workspace::Workspace;
 
 /// Sets up, builds, runs and checks this project.
@@ -40,40 +40,38 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Build page and node, and start a cluster in one process; Ctrl-C stops it.
-    Demo(node::DemoArgs),
-    /// Run all checks, or only the parts named (and the parts these build upon).
+    /// Build the page and the node, and start a cluster in one process. Ctrl-C stops it.
+    Demo(build::node::DemoArgs),
+    /// Run all checks, or the named checks and those that they depend on.
     Test {
-        /// What to run; everything by default.
-        parts: Vec<Part>,
+        /// The checks to run. Default: all.
+        checks: Vec<Check>,
     },
-    /// Install whatever `demo` and `test` need, and do nothing else.
+    /// Install everything that `demo` and `test` require.
     Setup,
-    /// Simulate worlds full of faults, by seed: `cargo xtask simulate --help`.
-    Simulate(simulator::SimulatorArgs),
-    /// Break one rule of the protocol after the other, and see what falls:
+    /// Simulate clusters with faults: `cargo xtask simulate --help`.
+    Simulate(Arguments),
+    /// Mutation-test the protocol: disable one rule at a time and find a violation:
     /// `cargo xtask sabotage --help`.
-    Sabotage(simulator::SimulatorArgs),
-    /// Go through every state that three servers can reach within bounds:
-    /// `cargo xtask model --help`.
-    Model(checked::Args),
-    /// Tell servers what no server would say, a hundred million times: `cargo xtask fuzz --help`.
-    Fuzz(checked::Args),
-    /// Compare raft-core with raft 0.7.0, event by event.
-    Differential(differential::Args),
-    /// Play a scenario and tell its story: `cargo xtask scenario --help`.
-    Scenario(simulator::SimulatorArgs),
+    Sabotage(Arguments),
+    /// Model-check three servers exhaustively within bounds: `cargo xtask model --help`.
+    Model(Arguments),
+    /// Fuzz servers with arbitrary messages and calls: `cargo xtask fuzz --help`.
+    Fuzz(Arguments),
+    /// Compare raft-core with raft 0.7.0 event by event.
+    Differential(differential::DifferentialArgs),
+    /// Run a scenario and print its events: `cargo xtask scenario --help`.
+    Scenario(Arguments),
     /// Repeat a published experiment: `cargo xtask experiment election --help`.
-    Experiment(simulator::SimulatorArgs),
-    /// Run the same seeds natively, optimized and not, and in WebAssembly, and compare their
-    /// traces.
+    Experiment(Arguments),
+    /// Compare the traces of the same seeds in native builds and in WebAssembly.
     Determinism(determinism::DeterminismArgs),
-    /// Measure, and compare with others.
+    /// Run a benchmark.
     #[command(subcommand)]
     Bench(bench::Bench),
-    /// Build the page's package from raft-wasm into www/pkg.
+    /// Build the WebAssembly package into www/pkg.
     Page,
-    /// Build the page, then the node with the page inside: target/release/raft.
+    /// Build the page, then target/release/raft with the page inside.
     Build,
 }
 
@@ -90,71 +88,42 @@ fn main() -> ExitCode {
 }
 
 fn run(task: &Task) -> Result<ExitCode> {
-    let workspace = Workspace::find()?;
+    let workspace = &Workspace::find()?;
+    setup::ensure(workspace, task.prerequisites())?;
     match task {
-        Task::Demo(args) => {
-            build(&workspace)?;
-            match node::demo(&workspace, args)? {}
-        }
-        Task::Test { parts } => Ok(parts::run(&workspace, parts)),
-        Task::Setup => {
-            setup::ensure(&workspace, Need::ALL)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Task::Simulate(args) => {
-            setup::ensure(&workspace, &[Need::Toolchain])?;
-            match simulator::run(&workspace, "simulate", args)? {}
-        }
-        Task::Sabotage(args) => {
-            setup::ensure(&workspace, &[Need::Toolchain])?;
-            match simulator::run(&workspace, "sabotage", args)? {}
-        }
-        Task::Model(args) => {
-            setup::ensure(&workspace, &[Need::Toolchain])?;
-            checked::run(&workspace, checked::MODEL, args)
-        }
-        Task::Fuzz(args) => {
-            setup::ensure(&workspace, &[Need::Toolchain])?;
-            checked::run(&workspace, checked::FUZZ, args)
-        }
-        Task::Differential(args) => {
-            setup::ensure(&workspace, &[Need::Toolchain])?;
-            differential::compare(&workspace, args)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Task::Scenario(args) => {
-            setup::ensure(&workspace, &[Need::Toolchain])?;
-            match simulator::run(&workspace, "scenario", args)? {}
-        }
-        Task::Experiment(args) => {
-            setup::ensure(&workspace, &[Need::Toolchain])?;
-            match simulator::run(&workspace, "experiment", args)? {}
-        }
-        Task::Determinism(args) => {
-            setup::ensure(&workspace, &[Need::Toolchain, Need::NodePackages])?;
-            determinism::run(&workspace, args)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Task::Bench(bench) => bench::run(&workspace, bench),
-        Task::Page => {
-            setup::ensure(&workspace, Need::TO_BUILD)?;
-            announce("building the page");
-            page::build(&workspace)?;
-            eprintln!("    {}", page::measure(&workspace)?);
-            Ok(ExitCode::SUCCESS)
-        }
-        Task::Build => {
-            build(&workspace)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Task::Demo(args) => build::demo(workspace, args),
+        Task::Test { checks } => Ok(checks::run(workspace, checks)),
+        Task::Setup => Ok(ExitCode::SUCCESS),
+        Task::Simulate(args) => simulator::run(workspace, "simulate", args),
+        Task::Sabotage(args) => simulator::run(workspace, "sabotage", args),
+        Task::Scenario(args) => simulator::run(workspace, "scenario", args),
+        Task::Experiment(args) => simulator::run(workspace, "experiment", args),
+        Task::Model(args) => assertions::run(workspace, MODEL, args),
+        Task::Fuzz(args) => assertions::run(workspace, FUZZ, args),
+        Task::Differential(args) => success(differential::compare(workspace, args)),
+        Task::Determinism(args) => success(determinism::run(workspace, args)),
+        Task::Bench(bench) => bench::run(workspace, bench),
+        Task::Page => success(build::page(workspace)),
+        Task::Build => success(build::page_and_node(workspace)),
     }
 }
 
-/// Builds the page, then the node with the page inside.
-fn build(workspace: &Workspace) -> Result<()> {
-    setup::ensure(workspace, Need::TO_BUILD)?;
-    announce("building the page (step 1 of 2)");
-    page::build(workspace)?;
-    announce("building the node (step 2 of 2)");
-    node::build(workspace)
+fn success<T>(result: Result<T>) -> Result<ExitCode> {
+    result.map(|_| ExitCode::SUCCESS)
+}
+
+impl Task {
+    /// What must be installed before the task starts.
+    fn prerequisites(&self) -> &'static [Prerequisite] {
+        use Prerequisite::{Chromium, NodePackages, Protoc, Toolchain};
+        match self {
+            // The summary of the checks reports what is missing.
+            Self::Test { .. } => &[],
+            Self::Setup => Prerequisite::ALL,
+            Self::Determinism(_) => &[Toolchain, NodePackages],
+            Self::Bench(bench::Bench::Core(_)) => &[Toolchain, Protoc],
+            Self::Bench(bench::Bench::Sim(_)) => &[Toolchain, Chromium, NodePackages],
+            _ => &[Toolchain],
+        }
+    }
 }

@@ -1,20 +1,21 @@
-//! One command that is run as a step of something larger: shown, timed, and named when it fails.
+//! One external command: printed before the start, and named in the error when it fails.
 
 use std::env;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::workspace::Workspace;
 
-/// A command in the root of the source tree, with this project's tools on its `PATH`.
+/// A command that runs in the root of the source tree, with the tools of this project in `PATH`.
 pub struct Step {
     command: Command,
-    /// What a person would have typed; said before it runs and when it fails.
+    /// The command as a user would type it.
     line: String,
 }
 
@@ -24,9 +25,9 @@ impl Step {
         let program = program.as_ref();
         let mut command = Command::new(program);
         command.current_dir(workspace.root()).env("PATH", workspace.search_path()?);
-        // `cargo run` describes xtask's own package in these. Build scripts that watch them (ring's
-        // does) would otherwise run anew whenever a build is started by xtask after one that was
-        // started by hand.
+        // `cargo run` sets these variables to describe xtask. Some build scripts, such as that of
+        // ring, depend on them. With the variables, a build by xtask would invalidate the results
+        // of a build that a user started directly.
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -36,7 +37,7 @@ impl Step {
         Ok(Self { command, line: program.to_string_lossy().into_owned() })
     }
 
-    /// `cargo` with a line of arguments that hold no spaces themselves.
+    /// `cargo` with arguments that are separated by spaces and contain none.
     pub fn cargo(workspace: &Workspace, arguments: &str) -> Result<Self> {
         Ok(Self::new(workspace, "cargo")?.args(arguments.split_whitespace()))
     }
@@ -54,64 +55,90 @@ impl Step {
         arguments.into_iter().fold(self, Self::arg)
     }
 
-    /// Sets a variable of the environment.
+    /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Runs in another directory than the root.
+    /// Sets the working directory.
     pub fn directory(mut self, directory: &Path) -> Self {
         self.command.current_dir(directory);
         self
     }
 
-    /// Runs it with the terminal's input and output.
+    /// Runs the command with the input and output of the terminal.
     pub fn run(mut self) -> Result<()> {
         eprintln!("    $ {}", self.line);
-        let status =
-            self.command.status().with_context(|| format!("cannot start `{}`", self.line))?;
-        self.judge(status)
+        let status = self.command.status().map_err(|error| self.start_error(error))?;
+        self.check(status)
     }
 
-    /// Runs it like [`Self::run`], and shows each line of standard output to `read` as well.
+    /// Runs the command like [`Self::run`], and passes each line of its standard output to `read`.
     pub fn run_reading(mut self, mut read: impl FnMut(&str)) -> Result<()> {
         eprintln!("    $ {}", self.line);
-        let mut child = self
-            .command
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start `{}`", self.line))?;
-        let output = child.stdout.take().context("standard output was piped")?;
+        self.command.stdout(Stdio::piped());
+        let mut child = self.command.spawn().map_err(|error| self.start_error(error))?;
+        let output = child.stdout.take().context("standard output is not a pipe")?;
         for line in BufReader::new(output).split(b'\n') {
-            let line = line.with_context(|| format!("cannot read what `{}` says", self.line))?;
+            let line =
+                line.with_context(|| format!("cannot read the output of `{}`", self.line))?;
             let line = String::from_utf8_lossy(&line);
             println!("{line}");
             read(&line);
         }
-        let status = child.wait().with_context(|| format!("lost `{}`", self.line))?;
-        self.judge(status)
+        let status = child.wait().with_context(|| format!("cannot wait for `{}`", self.line))?;
+        self.check(status)
     }
 
-    /// Runs it unseen and returns its standard output; standard error is part of the error if it
-    /// fails.
+    /// Runs the command like [`Self::run_reading`], and returns the last line that contains a text.
+    pub fn run_for_line(self, text: &str) -> Result<String> {
+        let command = self.line.clone();
+        let mut last = None;
+        self.run_reading(|line| {
+            if line.contains(text) {
+                last = Some(line.to_owned());
+            }
+        })?;
+        last.with_context(|| format!("missing line in the output of `{command}`: {text:?}"))
+    }
+
+    /// Runs the command without a terminal, and returns its standard output. The error contains
+    /// standard error.
     pub fn output(mut self) -> Result<String> {
-        let output = self
-            .command
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot start `{}`", self.line))?;
-        self.judge(output.status)
+        let output =
+            self.command.stdin(Stdio::null()).output().map_err(|error| self.start_error(error))?;
+        self.check(output.status)
             .with_context(|| String::from_utf8_lossy(&output.stderr).trim().to_owned())?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// The command itself, for those who need more than a step.
+    /// Runs the command with the input and output of the terminal, and returns its exit code.
+    pub fn run_for_exit_code(mut self) -> Result<ExitCode> {
+        let status = self.command.status().map_err(|error| self.start_error(error))?;
+        let Some(code) = status.code() else {
+            bail!("`{}` failed: {status}", self.line);
+        };
+        Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
+    }
+
+    /// Replaces this process by the command. Signals then reach the command directly, and its exit
+    /// status is that of this process. Returns only if the command cannot start.
+    pub fn exec(mut self) -> Error {
+        let error = self.command.exec();
+        self.start_error(error)
+    }
+
+    /// The command as a value of the standard library.
     pub fn into_command(self) -> Command {
         self.command
     }
 
-    fn judge(&self, status: ExitStatus) -> Result<()> {
+    fn start_error(&self, error: std::io::Error) -> Error {
+        anyhow!("cannot start `{}`: {error}", self.line)
+    }
+
+    fn check(&self, status: ExitStatus) -> Result<()> {
         if !status.success() {
             bail!("`{}` failed: {status}", self.line);
         }
@@ -119,7 +146,7 @@ impl Step {
     }
 }
 
-/// A duration as a person says it.
+/// A duration as text, in seconds or minutes.
 pub fn elapsed(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 60.0 {
@@ -129,9 +156,9 @@ pub fn elapsed(duration: Duration) -> String {
     }
 }
 
-/// Says what begins.
-pub fn announce(what: &str) {
-    eprintln!("==> {what}");
+/// Prints the title of the work that starts now.
+pub fn announce(title: &str) {
+    eprintln!("==> {title}");
 }
 
 #[cfg(test)]
@@ -139,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_naturally() {
+    fn durations_have_units() {
         assert_eq!(elapsed(Duration::from_millis(1_240)), "1.2 s");
         assert_eq!(elapsed(Duration::from_secs(125)), "2 min 05 s");
     }

@@ -1,5 +1,4 @@
-//! Where things are: the source tree, the target directory, the tools installed for this project
-//! alone.
+//! The paths of the project: the source tree, the target directory and the tools in it.
 
 use std::env;
 use std::ffi::OsString;
@@ -8,24 +7,26 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The directories everything else is found from.
+/// The source tree and the target directory. All other paths are relative to one of them.
 pub struct Workspace {
     root: PathBuf,
     target: PathBuf,
 }
 
 impl Workspace {
-    /// Finds the source tree this program was compiled from and the target directory it was
-    /// compiled to.
+    /// Finds the source tree and the target directory of this program.
     pub fn find() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("xtask lies in a directory of the workspace")?;
-        // Wherever settings and variables put the target directory, this program is
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = manifest.parent().context("xtask has no parent directory")?;
+        // Settings and variables can move the target directory. In any case, this program is
         // `<target>/<profile>/xtask`.
-        let program = env::current_exe().context("cannot tell where xtask itself is")?;
-        let target =
-            program.ancestors().nth(2).context("xtask does not lie in a target directory")?;
+        let program = env::current_exe().context("cannot find the program file of xtask")?;
+        let target = program.ancestors().nth(2).with_context(|| {
+            format!(
+                "xtask is not in a target directory: {}; start it with `cargo xtask`",
+                program.display()
+            )
+        })?;
         Ok(Self { root: root.to_path_buf(), target: target.to_path_buf() })
     }
 
@@ -44,35 +45,47 @@ impl Workspace {
         self.target.join(relative)
     }
 
-    /// The root that `cargo install` installs this project's tools under.
+    /// The directory that `cargo install` installs the tools of this project into.
     pub fn tools(&self) -> PathBuf {
         self.target("tools")
     }
 
-    /// `PATH` with this project's tools before everything else.
+    /// `PATH` with the tools of this project in front.
     pub fn search_path(&self) -> Result<OsString> {
         let tools = self.tools().join("bin");
         let inherited = env::var_os("PATH").unwrap_or_default();
-        env::join_paths(std::iter::once(tools).chain(env::split_paths(&inherited)))
-            .context("the target directory's name cannot stand in PATH")
+        let paths = std::iter::once(tools.clone()).chain(env::split_paths(&inherited));
+        env::join_paths(paths).with_context(|| {
+            format!(
+                "invalid directory for PATH: {}; use a target directory without `:`",
+                tools.display()
+            )
+        })
     }
 
-    /// The first program of this name on [`Self::search_path`].
+    /// The first program of this name in [`Self::search_path`].
     pub fn which(&self, program: &str) -> Option<PathBuf> {
         env::split_paths(&self.search_path().ok()?)
             .map(|directory| directory.join(program))
             .find(|candidate| candidate.is_file())
     }
 
-    /// The version of a package that Cargo.lock pins.
+    /// The version of a package in Cargo.lock.
     pub fn locked_version(&self, package: &str) -> Result<String> {
-        let path = self.path("Cargo.lock");
-        let lock =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        locked_version(&lock, package).with_context(|| {
-            format!("Cargo.lock has no package {package}: nothing in the workspace depends on it")
-        })
+        let lock = read(&self.path("Cargo.lock"))?;
+        locked_version(&lock, package)
+            .with_context(|| format!("missing package in Cargo.lock: {package}"))
     }
+}
+
+/// Reads a text file; the error names the file.
+pub fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Creates a directory and its parents; the error names the directory.
+pub fn create_directory(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))
 }
 
 fn locked_version(lock: &str, package: &str) -> Option<String> {
@@ -91,7 +104,7 @@ mod tests {
                         [[package]]\nname = \"wasm-bindgen\"\nversion = \"0.2.130\"\n";
 
     #[test]
-    fn a_locked_version_belongs_to_the_whole_name() {
+    fn locked_version_requires_whole_name() {
         assert_eq!(locked_version(LOCK, "wasm-bindgen").as_deref(), Some("0.2.130"));
         assert_eq!(locked_version(LOCK, "wasm"), None);
     }

@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     }
     println!(
         "{schedules} schedules with {events} events, {} leaders and {} committed entries, \
-         and {configurations} configurations: the same",
+         and {configurations} configurations: no difference",
         total.leaders, total.committed
     );
     Ok(())

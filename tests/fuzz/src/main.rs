@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     let seconds = began.elapsed().as_secs_f64();
     print!("{tally}");
     let done = episodes * STEPS;
-    println!("{done} steps, seed {seed}, nothing fell, {:.0} a second", done as f64 / seconds);
+    println!("{done} steps, seed {seed}, no violation, {:.0} a second", done as f64 / seconds);
     let missing = tally.missing();
     if done >= 1_000_000 && !missing.is_empty() {
         eprintln!("it never came to {}", missing.join(", "));

@@ -1,4 +1,4 @@
-//! Installs what is missing on this machine, and nothing that is there.
+//! Installs the programs that this machine lacks.
 
 mod npm;
 mod system;
@@ -9,33 +9,29 @@ use anyhow::Result;
 
 use crate::workspace::Workspace;
 
-/// Something that has to be on the machine before a part can run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Need {
-    /// What rust-toolchain.toml names.
+/// Something that must be installed before a command can run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Prerequisite {
+    /// The toolchain, components and targets of rust-toolchain.toml.
     Toolchain,
-    /// wasm-pack and the test runner of wasm-bindgen, which run the tests of raft-wasm in a
-    /// browser.
+    /// wasm-pack and the test runner of wasm-bindgen. They run the tests of raft-wasm in a browser.
     WasmPack,
-    /// Judges the dependency tree.
+    /// cargo-deny, which checks the dependency tree.
     CargoDeny,
     /// A browser and its WebDriver server.
     Chromium,
-    /// Node.js with npm, and the packages of tests/browser.
+    /// Node.js, npm, and the packages of tests/browser.
     NodePackages,
-    /// Checks the metrics of a node.
+    /// promtool, which checks the metrics of a node.
     Promtool,
-    /// README.md's client, on a machine that got rustup in another way.
+    /// curl, which README.md uses.
     Curl,
-    /// Builds one of the cores that ours is compared with.
+    /// protoc, which builds one of the cores in the benchmark `core`.
     Protoc,
 }
 
-impl Need {
-    /// What building page and node needs.
-    pub const TO_BUILD: &[Self] = &[Self::Toolchain];
-
-    /// Everything that `demo` and `test` need.
+impl Prerequisite {
+    /// The prerequisites of `demo` and `test`.
     pub const ALL: &[Self] = &[
         Self::Toolchain,
         Self::WasmPack,
@@ -46,12 +42,12 @@ impl Need {
         Self::Curl,
     ];
 
-    /// Installs it unless it is there; says what was installed, if anything.
+    /// Installs the prerequisite if it is missing. Returns the names of what was installed.
     pub fn ensure(self, workspace: &Workspace) -> Result<Option<String>> {
         match self {
             Self::Toolchain => toolchain::ensure(workspace),
             Self::WasmPack => tool::ensure(workspace, &[tool::WASM_BINDGEN, tool::WASM_PACK]),
-            Self::CargoDeny => tool::CARGO_DENY.ensure(workspace),
+            Self::CargoDeny => tool::ensure(workspace, &[tool::CARGO_DENY]),
             Self::Chromium => system::ensure(workspace, system::CHROMIUM),
             Self::NodePackages => npm::ensure(workspace),
             Self::Promtool => system::ensure(workspace, system::PROMTOOL),
@@ -61,7 +57,7 @@ impl Need {
     }
 }
 
-/// Ensures several needs; the first that cannot be met is the error.
-pub fn ensure(workspace: &Workspace, needs: &[Need]) -> Result<()> {
-    needs.iter().try_for_each(|need| need.ensure(workspace).map(drop))
+/// Installs the missing prerequisites. Returns the first error.
+pub fn ensure(workspace: &Workspace, prerequisites: &[Prerequisite]) -> Result<()> {
+    prerequisites.iter().try_for_each(|prerequisite| prerequisite.ensure(workspace).map(drop))
 }

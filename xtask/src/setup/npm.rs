@@ -1,5 +1,5 @@
-//! The npm packages of tests/browser: a browser driver and a type checker, nothing that reaches the
-//! page.
+//! The npm packages of tests/browser: a browser driver and a type checker. The page contains none
+//! of them.
 
 use std::fs;
 
@@ -9,14 +9,14 @@ use super::system;
 use crate::step::{Step, announce};
 use crate::workspace::Workspace;
 
-/// Installs exactly what package-lock.json says, unless that has been done.
+/// Installs the versions of package-lock.json unless they are installed.
 pub fn ensure(workspace: &Workspace) -> Result<Option<String>> {
     let node = system::ensure(workspace, system::NODE)?;
     let directory = workspace.path("tests/browser");
     let lock = directory.join("package-lock.json");
     let wanted = fs::read(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
-    // `npm ci` deletes node_modules first, so the copy is there only if an installation with this
-    // lock file ended well.
+    // `npm ci` deletes node_modules first. The copy therefore exists only after a successful
+    // installation with this lock file.
     let copy = directory.join("node_modules/.installed-package-lock.json");
     if fs::read(&copy).is_ok_and(|installed| installed == wanted) {
         return Ok(node);

@@ -1,29 +1,29 @@
-//! Programs that come with the operating system.
+//! Programs from packages of Debian.
 
 use anyhow::{Result, bail};
 
 use crate::step::{Step, announce};
 use crate::workspace::Workspace;
 
-/// A program, and the Debian package it is in.
+/// The name of a program, and the Debian package that contains it.
 type Program = (&'static str, &'static str);
 
-/// A browser and its WebDriver server, which must be of one version: Debian's are.
+/// A browser and its WebDriver server. In Debian both have the same version, as they must.
 pub const CHROMIUM: &[Program] = &[("chromium", "chromium"), ("chromedriver", "chromium-driver")];
 
 /// Node.js and its package manager.
 pub const NODE: &[Program] = &[("node", "nodejs"), ("npm", "npm")];
 
-/// The checker of metrics that comes with Prometheus.
+/// The checker for metrics of Prometheus.
 pub const PROMTOOL: &[Program] = &[("promtool", "prometheus")];
 
-/// An HTTP client for the command line.
+/// An HTTP client.
 pub const CURL: &[Program] = &[("curl", "curl")];
 
-/// What the consensus core of TiKV generates its messages with.
+/// The compiler for the messages of TiKV's consensus core.
 pub const PROTOC: &[Program] = &[("protoc", "protobuf-compiler")];
 
-/// Installs the packages of those programs that `PATH` doesn't find.
+/// Installs the packages of the programs that are not in `PATH`.
 pub fn ensure(workspace: &Workspace, programs: &[Program]) -> Result<Option<String>> {
     let missing: Vec<&str> = programs
         .iter()
@@ -35,15 +35,15 @@ pub fn ensure(workspace: &Workspace, programs: &[Program]) -> Result<Option<Stri
     }
     let names = missing.join(" ");
     if workspace.which("apt-get").is_none() {
-        bail!("please install what Debian calls {names}, and run this again");
+        bail!("missing packages, by their names in Debian: {names}; install them and try again");
     }
-    let Some(root) = become_root(workspace)? else {
-        bail!("please run `apt-get install {names}` as root, and this again");
+    let Some(prefix) = sudo_prefix(workspace)? else {
+        bail!("missing packages: {names}; run `apt-get install {names}` as root and try again");
     };
     announce(&format!("installing {names}"));
     let apt = || -> Result<Step> {
         let mut words =
-            root.iter().copied().chain(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+            prefix.iter().copied().chain(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
         let program = words.next().unwrap_or("env");
         Ok(Step::new(workspace, program)?.args(words))
     };
@@ -52,9 +52,9 @@ pub fn ensure(workspace: &Workspace, programs: &[Program]) -> Result<Option<Stri
     Ok(Some(names))
 }
 
-/// The words that make a command run as root: none for root itself, `None` for one who may not
-/// without a password.
-fn become_root(workspace: &Workspace) -> Result<Option<&'static [&'static str]>> {
+/// The words in front of a command that run it as root; empty if this process runs as root. Returns
+/// `None` if a password would be required.
+fn sudo_prefix(workspace: &Workspace) -> Result<Option<&'static [&'static str]>> {
     if Step::new(workspace, "id")?.arg("-u").output()?.trim() == "0" {
         return Ok(Some(&[]));
     }

@@ -1,12 +1,11 @@
-//! Tools that cargo installs, for this project alone, at pinned versions.
+//! Tools that cargo installs at pinned versions into the target directory.
 
-use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use crate::step::{Step, announce, elapsed};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, create_directory};
 
 /// Contains the test runner that [`WASM_PACK`] starts. The test runner rejects modules of another
 /// version of the library, so its version is that of the library.
@@ -14,7 +13,7 @@ pub const WASM_BINDGEN: Tool = Tool {
     package: "wasm-bindgen-cli",
     programs: &["wasm-bindgen", "wasm-bindgen-test-runner"],
     version: Version::LockedWith("wasm-bindgen"),
-    // Without TLS: the test runner speaks to a driver on this machine.
+    // TLS is not required: the test runner connects to a driver on this machine.
     features: &["--no-default-features"],
 };
 
@@ -34,10 +33,10 @@ pub const CARGO_DENY: Tool = Tool {
     features: &[],
 };
 
-/// A package on crates.io whose programs are needed.
+/// A package of crates.io and its programs.
 pub struct Tool {
     package: &'static str,
-    /// The first is asked for its version.
+    /// The programs. The first one prints the version of the package with `--version`.
     programs: &'static [&'static str],
     version: Version,
     features: &'static [&'static str],
@@ -45,12 +44,12 @@ pub struct Tool {
 
 enum Version {
     Exactly(&'static str),
-    /// That of a library in Cargo.lock.
+    /// The version of a library in Cargo.lock.
     LockedWith(&'static str),
 }
 
-/// What makes a tool quick to run makes it slow to build, and each of them runs for a second at
-/// most.
+/// Settings for a fast build. Each tool runs for about a second, so optimization costs more time
+/// than it saves.
 const QUICK_BUILD: &[(&str, &str)] = &[
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
     ("CARGO_PROFILE_RELEASE_LTO", "off"),
@@ -69,8 +68,8 @@ pub fn ensure(workspace: &Workspace, tools: &[Tool]) -> Result<Option<String>> {
 }
 
 impl Tool {
-    /// Installs it unless what `PATH` finds has the right version already.
-    pub fn ensure(&self, workspace: &Workspace) -> Result<Option<String>> {
+    /// Installs the tool unless this version is in `PATH`. Returns the name and version.
+    fn ensure(&self, workspace: &Workspace) -> Result<Option<String>> {
         let version = match self.version {
             Version::Exactly(version) => version.to_owned(),
             Version::LockedWith(library) => workspace.locked_version(library)?,
@@ -81,8 +80,8 @@ impl Tool {
         let what = format!("{} {version}", self.package);
         announce(&format!("installing {what}"));
         let started = Instant::now();
-        // The versions that the tool's authors tested with. A registry that lags behind may lack
-        // one of them (crates are mirrored with a delay in many places); then what it has must do.
+        // `--locked` selects the dependencies that the authors of the tool tested. A mirror of the
+        // registry can lack one of them, so the second attempt accepts other versions.
         self.install(workspace, &version, &["--locked"])
             .or_else(|error| {
                 eprintln!("warning: {error:#}; trying other versions of its dependencies");
@@ -94,18 +93,18 @@ impl Tool {
     }
 
     fn is_present(&self, workspace: &Workspace, version: &str) -> bool {
-        let answers = |program: &str| {
+        let has_version = |program: &str| {
             Step::new(workspace, program)
                 .and_then(|step| step.arg("--version").output())
-                .is_ok_and(|answer| is_version(&answer, version))
+                .is_ok_and(|output| is_version(&output, version))
         };
         let (first, others) = self.programs.split_first().unwrap_or((&self.package, &[]));
-        answers(first) && others.iter().all(|program| workspace.which(program).is_some())
+        has_version(first) && others.iter().all(|program| workspace.which(program).is_some())
     }
 
     fn install(&self, workspace: &Workspace, version: &str, lock: &[&str]) -> Result<()> {
         let root = workspace.tools();
-        fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
+        create_directory(&root)?;
         let mut step = Step::cargo(workspace, "install")?
             .arg(self.package)
             .args(["--version", &format!("={version}")])
@@ -113,7 +112,7 @@ impl Tool {
             .args(self.features)
             .arg("--root")
             .arg(&root)
-            // One place for all, so that what they have in common is compiled once.
+            // The tools share a directory, so that common dependencies are compiled once.
             .arg("--target-dir")
             .arg(root.join("build"));
         for program in self.programs {
@@ -126,9 +125,9 @@ impl Tool {
     }
 }
 
-/// Whether `wasm-pack 0.15.1` or `cargo-deny 0.20.2 (…)` is that version.
-fn is_version(answer: &str, version: &str) -> bool {
-    answer.split_whitespace().nth(1) == Some(version)
+/// Returns true if an output such as `cargo-deny 0.20.2 (…)` contains this version.
+fn is_version(output: &str, version: &str) -> bool {
+    output.split_whitespace().nth(1) == Some(version)
 }
 
 #[cfg(test)]
@@ -136,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_compared_whole() {
+    fn version_requires_whole_number() {
         assert!(is_version("wasm-bindgen 0.2.130\n", "0.2.130"));
         assert!(is_version("wasm-bindgen 0.2.130 (abcdef 2026-01-01)\n", "0.2.130"));
         assert!(!is_version("wasm-bindgen 0.2.1300\n", "0.2.130"));

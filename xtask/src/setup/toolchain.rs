@@ -1,13 +1,11 @@
-//! The Rust toolchain's parts.
-
-use std::fs;
+//! The Rust toolchain.
 
 use anyhow::{Context, Result};
 
 use crate::step::{Step, announce};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, read};
 
-/// What rust-toolchain.toml asks for.
+/// The contents of rust-toolchain.toml.
 #[derive(PartialEq, Eq, Debug)]
 struct Toolchain {
     channel: String,
@@ -15,20 +13,23 @@ struct Toolchain {
     targets: Vec<String>,
 }
 
-/// rustup does this by itself when it starts cargo, but not where that is switched off
-/// (`RUSTUP_AUTO_INSTALL=0`), and not for a toolchain that was installed without these parts.
+/// Installs the missing parts of the toolchain. rustup itself installs them only when it starts
+/// cargo, only with `RUSTUP_AUTO_INSTALL`, and not into a toolchain that is already installed.
 pub fn ensure(workspace: &Workspace) -> Result<Option<String>> {
     let path = workspace.path("rust-toolchain.toml");
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let wanted = parse(&text).context("rust-toolchain.toml is not written as xtask reads it")?;
+    let wanted = parse(&read(&path)?).with_context(|| {
+        format!(
+            "invalid toolchain file: {}; write each key and its value on one line",
+            path.display()
+        )
+    })?;
 
     let list = Step::new(workspace, "rustup")?
         .args(["component", "list", "--installed", "--toolchain", &wanted.channel])
         .output();
     let missing = match &list {
         Ok(list) => wanted.missing_from(list),
-        // Also where rustup isn't installed at all; then the next step says so.
+        // If rustup itself is missing, the next command fails and reports that.
         Err(_) => vec![format!("toolchain {}", wanted.channel)],
     };
     if missing.is_empty() {
@@ -45,13 +46,13 @@ pub fn ensure(workspace: &Workspace) -> Result<Option<String>> {
     for target in &wanted.targets {
         install = install.args(["--target", target]);
     }
-    install.run().context("the toolchain is installed by rustup, see https://rustup.rs")?;
+    install.run().context("cannot install the toolchain; install rustup from https://rustup.rs")?;
     Ok(Some(missing))
 }
 
 impl Toolchain {
-    /// What the output of `rustup component list --installed` lacks; a target shows there as its
-    /// standard library.
+    /// The components and targets that are not in the output of `rustup component list
+    /// --installed`. That output lists a target as its standard library.
     fn missing_from(&self, installed: &str) -> Vec<String> {
         let has = |component: &str| {
             installed
@@ -65,8 +66,8 @@ impl Toolchain {
     }
 }
 
-/// Reads the one form the file is written in, a key and its value on a line, so that xtask needs no
-/// TOML library.
+/// Parses a file with one key and its value per line. A TOML library would make the first build
+/// longer.
 fn parse(text: &str) -> Option<Toolchain> {
     let value = |key: &str| {
         text.lines()
@@ -110,7 +111,8 @@ mod tests {
             components: vec!["clippy".into(), "rustfmt".into()],
             targets: vec!["wasm32-unknown-unknown".into(), "thumbv7em-none-eabi".into()],
         };
-        let installed = "clippy-x86_64-unknown-linux-gnu\nrust-std-wasm32-unknown-unknown\nrust-std-thumbv7em-none-eabihf\n";
+        let installed = "clippy-x86_64-unknown-linux-gnu\nrust-std-wasm32-unknown-unknown\n\
+                         rust-std-thumbv7em-none-eabihf\n";
         let missing = toolchain.missing_from(installed);
         assert_eq!(missing, ["rustfmt", "thumbv7em-none-eabi"]);
     }

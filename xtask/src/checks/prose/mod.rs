@@ -44,7 +44,7 @@ const EXTENSIONS: [&str; 6] = ["rs", "md", "js", "css", "html", "toml"];
 /// Directories of build results, generated code and installed packages, at any depth.
 const SKIPPED: [&str; 4] = ["target", "generated", "node_modules", "pkg"];
 /// The folder that lists and tests the banned words.
-const THIS_FOLDER: &str = "xtask/src/parts/prose/";
+const THIS_FOLDER: &str = "xtask/src/checks/prose/";
 
 /// A source file by its path relative to the root, with `/` as the separator.
 struct Source {

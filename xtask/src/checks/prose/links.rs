@@ -75,7 +75,7 @@ fn anchors(text: &str) -> HashSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parts::prose::tests::source;
+    use crate::checks::prose::tests::source;
 
     #[test]
     fn broken_links_are_found() {

@@ -39,7 +39,7 @@ fn without_code(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parts::prose::tests::source;
+    use crate::checks::prose::tests::source;
 
     #[test]
     fn banned_words_are_found_as_whole_words() {

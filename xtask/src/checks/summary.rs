@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use crate::step::elapsed;
 
-/// How a part ended.
+/// The result of a check.
 pub enum Outcome {
-    /// It succeeded, and has this to say.
+    /// The check succeeded, perhaps with a note.
     Ok(Option<String>),
-    /// It failed, for this reason.
+    /// The check failed for this reason.
     Failed(String),
-    /// It never began, for this reason.
+    /// The check was not started for this reason.
     NotRun(String),
 }
 
-/// One line.
+/// One row of the table.
 pub struct Row {
     pub name: String,
     pub outcome: Outcome,
@@ -48,7 +48,7 @@ fn render(rows: &[Row], total: Duration) -> String {
             Outcome::NotRun(_) => "–".to_owned(),
             _ => elapsed(row.time),
         };
-        // A reason may hold a program's whole complaint, which was shown where it happened.
+        // The whole reason, which can contain the output of a program, was printed before.
         let note = note.lines().next().unwrap_or("");
         let line = format!("{:width$}  {result:7}  {time:>11}  {note}", row.name);
         table.push_str(line.trim_end());
@@ -56,7 +56,7 @@ fn render(rows: &[Row], total: Duration) -> String {
     }
     let failures = rows.iter().filter(|row| !matches!(row.outcome, Outcome::Ok(_))).count();
     let verdict = if failures == 0 {
-        "everything holds".to_owned()
+        "all checks passed".to_owned()
     } else {
         format!("{failures} of {} did not succeed", rows.len())
     };
@@ -80,12 +80,12 @@ mod tests {
         let rows = [
             row("fmt", Outcome::Ok(None)),
             row("clippy", Outcome::Failed("`cargo clippy` failed\nand so on".to_owned())),
-            row("test", Outcome::NotRun("needs `page` to succeed".to_owned())),
+            row("test", Outcome::NotRun("`page` did not succeed".to_owned())),
         ];
         let expected = "\
 fmt     ok        1 min 01 s
 clippy  FAILED    1 min 01 s  `cargo clippy` failed
-test    NOT RUN            –  needs `page` to succeed
+test    NOT RUN            –  `page` did not succeed
 total             3 min 02 s  2 of 3 did not succeed
 ";
         assert_eq!(render(&rows, Duration::from_secs(182)), expected);

@@ -1,28 +1,29 @@
-//! The parts that need a browser, or the tools of the browser's world.
+//! The checks that require a browser or Node.js.
 
 use anyhow::{Context, Result, ensure};
 
 use super::Note;
-use super::rust::run_tests;
-use crate::node;
+use super::cargo::run_tests;
+use crate::build::node;
 use crate::step::Step;
 use crate::workspace::Workspace;
 
-/// wasm-pack finds wasm-bindgen's test runner on `PATH`, and is given the driver, so that it
-/// downloads nothing.
+/// Runs wasm-pack. It finds the test runner of wasm-bindgen in `PATH`, and the driver is an
+/// argument, so it downloads nothing.
 pub fn wasm(workspace: &Workspace) -> Result<Note> {
-    let driver = workspace.which("chromedriver").context("set-up found no chromedriver")?;
+    let driver = workspace.which("chromedriver").context("missing program: chromedriver")?;
     let step = Step::new(workspace, "wasm-pack")?
         .args(["test", "--headless", "--chrome", "--mode", "no-install", "--chromedriver"])
         .arg(driver)
         .arg("raft-wasm")
-        // In seconds; the code is not optimized, and 200 worlds full of faults are among the tests.
+        // In seconds. The build is not optimized, and the tests simulate 200 seeds with faults.
         .env("WASM_BINDGEN_TEST_TIMEOUT", "300");
     let passed = run_tests(step)?;
     Ok(Some(format!("{passed} passed")))
 }
 
-/// The page is checked by the compiler that the tests have: it has no packages of its own.
+/// Checks the types of the tests and of the page. Both use the compiler in tests/browser, because
+/// the page has no npm packages.
 pub fn types(workspace: &Workspace) -> Result<Note> {
     npm(workspace, "types")?.run()?;
     Step::new(workspace, workspace.path("tests/browser/node_modules/.bin/tsc"))?
@@ -33,7 +34,7 @@ pub fn types(workspace: &Workspace) -> Result<Note> {
 }
 
 pub fn browser(workspace: &Workspace) -> Result<Note> {
-    let chromium = workspace.which("chromium").context("set-up found no chromium")?;
+    let chromium = workspace.which("chromium").context("missing program: chromium")?;
     let mut passed = 0;
     npm(workspace, "test")?
         .env("CHROMIUM", chromium)
@@ -43,8 +44,8 @@ pub fn browser(workspace: &Workspace) -> Result<Note> {
     Ok(Some(format!("{passed} passed")))
 }
 
-/// Reads the summary of Node's test runner: `ℹ pass 12`, or `# pass 12` where it isn't asked for
-/// looks.
+/// Parses the summary of the test runner of Node.js: `ℹ pass 12` from the reporter for terminals,
+/// `# pass 12` from other reporters.
 fn tests_passed(line: &str) -> u32 {
     match line.split_whitespace().collect::<Vec<_>>()[..] {
         ["ℹ" | "#", "pass", count] => count.parse().unwrap_or(0),
@@ -52,7 +53,7 @@ fn tests_passed(line: &str) -> u32 {
     }
 }
 
-/// A script of tests/browser/package.json.
+/// A command that runs a script of tests/browser/package.json.
 fn npm(workspace: &Workspace, script: &str) -> Result<Step> {
     Ok(Step::new(workspace, "npm")?
         .args(["run", "--silent", script])

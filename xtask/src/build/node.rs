@@ -1,28 +1,26 @@
-//! The node: built with the page inside, and started as a whole cluster for a first look.
+//! The node: the release binary, and the demo cluster in one process.
 
-use std::convert::Infallible;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result};
 use clap::Args;
 
 use crate::step::{Step, elapsed};
 use crate::workspace::Workspace;
 
-/// Options of `cargo xtask demo`, handed on to `raft demo`.
+/// Options of `cargo xtask demo`, passed to `raft demo`.
 #[derive(Args)]
 pub struct DemoArgs {
-    /// How many nodes the cluster has.
+    /// The number of nodes.
     #[arg(long)]
     nodes: Option<u8>,
-    /// The first node's port; the others follow it.
+    /// The port of the first node. The other nodes use the next ports.
     #[arg(long)]
     port: Option<u16>,
 }
 
-/// Builds the release binary. It embeds the page, so the page must be built.
+/// Builds the release binary. The page must be built before, because the binary contains it.
 pub fn build(workspace: &Workspace) -> Result<()> {
     let started = Instant::now();
     Step::cargo(workspace, "build --package raft-native --bin raft --release")?.run()?;
@@ -30,14 +28,13 @@ pub fn build(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// What [`build`] makes.
+/// The path of the binary that [`build`] creates.
 pub fn binary(workspace: &Workspace) -> PathBuf {
     workspace.target("release/raft")
 }
 
-/// Runs `raft demo` in the place of this process: a signal then reaches the node whoever it is sent
-/// to, there is nobody to wait for it, and the exit status is the node's own.
-pub fn demo(workspace: &Workspace, args: &DemoArgs) -> Result<Infallible> {
+/// Replaces this process by `raft demo`. Returns the error if that fails.
+pub fn demo(workspace: &Workspace, args: &DemoArgs) -> Result<Error> {
     let mut step = Step::new(workspace, binary(workspace))?.arg("demo");
     if let Some(nodes) = args.nodes {
         step = step.arg("--nodes").arg(nodes.to_string());
@@ -45,6 +42,5 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs) -> Result<Infallible> {
     if let Some(port) = args.port {
         step = step.arg("--port").arg(port.to_string());
     }
-    let error = step.into_command().exec();
-    bail!("cannot start the node: {error}");
+    Ok(step.exec())
 }

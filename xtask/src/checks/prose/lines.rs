@@ -56,7 +56,7 @@ fn width(line: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parts::prose::tests::source;
+    use crate::checks::prose::tests::source;
 
     #[test]
     fn wide_prose_is_found() {

@@ -1,20 +1,21 @@
-//! The parts that are cargo's business.
+//! The checks that run cargo.
 //!
-//! The heavy dependencies are those of raft-native. They are compiled twice: in release for the
-//! node that ships, which all tests of processes, browsers and documents start; and in the dev
-//! profile for its unit tests, over the whole workspace at once, because another selection of
-//! packages may mean other features, and another build.
+//! The dependencies of raft-native take most of the time. They are compiled twice. The release
+//! build is for the node, which all tests with processes, browsers and README.md start. The dev
+//! build is for unit tests. One command builds all packages of the workspace, because another
+//! selection of packages could enable other features and compile the dependencies again.
 
 use anyhow::{Result, bail};
 
 use super::Note;
-use crate::node;
+use crate::build::node;
 use crate::step::Step;
 use crate::workspace::Workspace;
 
-/// How many worlds are searched for each broken rule before the protocol tests have their turn.
+/// The number of seeds for each disabled rule. The protocol tests run for rules that are not
+/// detected by these seeds.
 const SABOTAGE_SEEDS: u32 = 400;
-/// How many worlds a run of all checks simulates.
+/// The number of seeds of the simulation campaign.
 const CAMPAIGN_SEEDS: u32 = 1_000;
 
 pub fn fmt(workspace: &Workspace) -> Result<Note> {
@@ -22,8 +23,7 @@ pub fn fmt(workspace: &Workspace) -> Result<Note> {
     Ok(None)
 }
 
-/// raft-wasm is linted for its own target, too: what it keeps for the browser doesn't exist
-/// elsewhere.
+/// The second command checks the code of raft-wasm that exists only for WebAssembly.
 pub fn clippy(workspace: &Workspace) -> Result<Note> {
     Step::cargo(workspace, "clippy --workspace --all-targets -- -D warnings")?.run()?;
     Step::cargo(
@@ -41,7 +41,7 @@ pub fn doc(workspace: &Workspace) -> Result<Note> {
     Ok(None)
 }
 
-/// The process tests start the node that ships, which has been built.
+/// The process tests start the release binary, which the check `build` has built.
 pub fn test(workspace: &Workspace) -> Result<Note> {
     let step = Step::cargo(workspace, "test --workspace --no-fail-fast")?
         .env("RAFT_BIN", node::binary(workspace));
@@ -49,9 +49,9 @@ pub fn test(workspace: &Workspace) -> Result<Note> {
     Ok(Some(format!("{passed} passed")))
 }
 
+/// The first target has no standard library. The second target also has no compare-and-swap. The
+/// third target is that of the page.
 pub fn no_std(workspace: &Workspace) -> Result<Note> {
-    // None has a standard library: the first shows that nothing of it is used, the second has no
-    // compare-and-swap either, and the third shows that the page can have it.
     for target in [
         "thumbv7em-none-eabi",
         "thumbv6m-none-eabi --features raft-core/critical-section",
@@ -63,8 +63,8 @@ pub fn no_std(workspace: &Workspace) -> Result<Note> {
     Ok(None)
 }
 
-/// The same trace as the dev profile's, which is among [`test()`]'s, and the browser's, which is
-/// among raft-wasm's.
+/// Checks the golden trace in a release build. [`test()`] checks the same trace in a dev build, and
+/// the tests of raft-wasm check the trace in a browser.
 pub fn golden(workspace: &Workspace) -> Result<Note> {
     let passed =
         run_tests(Step::cargo(workspace, "test --package raft-sim --lib --release golden")?)?;
@@ -72,46 +72,30 @@ pub fn golden(workspace: &Workspace) -> Result<Note> {
 }
 
 pub fn campaign(workspace: &Workspace) -> Result<Note> {
-    let mut last = String::new();
+    let text = format!("{CAMPAIGN_SEEDS} seeds, ");
     Step::cargo(workspace, "run --package raft-sim --bin simulate --release -- --seeds")?
         .arg(CAMPAIGN_SEEDS.to_string())
-        .run_reading(|line| {
-            if line.contains(" seeds, ") {
-                last = line.to_owned();
-            }
-        })?;
-    if !last.starts_with(&format!("{CAMPAIGN_SEEDS} seeds, ")) {
-        bail!("the simulator doesn't say that it ran {CAMPAIGN_SEEDS} seeds");
-    }
-    Ok(Some(last))
+        .run_for_line(&text)
+        .map(Some)
 }
 
-/// Every rule can be switched off, and that never goes unnoticed; and the scenarios show what some
-/// are for.
+/// Runs the scenarios with disabled rules, and searches a violation for each disabled rule.
 pub fn sabotage(workspace: &Workspace) -> Result<Note> {
     run_tests(Step::cargo(
         workspace,
         "test --package raft-sim --release --features sabotage --test library",
     )?)?;
-    let mut last = String::new();
     Step::cargo(
         workspace,
         "run --package raft-sim --bin sabotage --features sabotage --release -- --seeds",
     )?
     .arg(SABOTAGE_SEEDS.to_string())
-    .run_reading(|line| {
-        if line.contains(" broken rules: ") {
-            last = line.to_owned();
-        }
-    })?;
-    if last.is_empty() {
-        bail!("the simulator doesn't say which rules it broke");
-    }
-    Ok(Some(last))
+    .run_for_line(" broken rules: ")
+    .map(Some)
 }
 
-/// Runs a command that reports as Rust's test harness does, and counts what passed: no test at all
-/// is a failure.
+/// Runs a command that prints the output of Rust's test harness, and counts the passed tests.
+/// Returns an error if no test was run.
 pub fn run_tests(step: Step) -> Result<u32> {
     let mut passed = 0;
     step.run_reading(|line| passed += tests_passed(line))?;
@@ -135,12 +119,8 @@ mod tests {
 
     #[test]
     fn passed_tests_are_counted() {
-        assert_eq!(
-            tests_passed(
-                "test result: ok. 37 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out"
-            ),
-            37
-        );
+        let line = "test result: ok. 37 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out";
+        assert_eq!(tests_passed(line), 37);
         assert_eq!(tests_passed("test result: FAILED. 36 passed; 1 failed"), 0);
         assert_eq!(tests_passed("running 37 tests"), 0);
     }
