@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use futures_util::future::{join_all, select_all};
 use raft_native::{Address, NodeConfig};
+use tracing_subscriber::filter::LevelFilter;
 
 use super::logging::Logging;
 use super::serve::{RunningNode, StopSignal, listen, make_new_files_private, open_files, runtime};
@@ -22,7 +23,7 @@ pub(crate) struct DemoArgs {
 
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     make_new_files_private();
-    let logging = Logging::start("warn");
+    let logging = Logging::start(LevelFilter::WARN);
     let directory = tempfile::Builder::new().prefix("raft-demo-").tempdir();
     let directory = directory
         .map_err(|error| Failure::Usage(format!("cannot make a temporary directory: {error}")))?;

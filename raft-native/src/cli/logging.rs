@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{DefaultFields, Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The running log of this process.
 pub(super) struct Logging {
@@ -28,20 +30,20 @@ const LINES_MAX: usize = 4096;
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
 
 impl Logging {
-    /// Begins to log. `RAFT_LOG` chooses what is logged.
-    pub(super) fn start(default: &str) -> Self {
-        let filter =
-            EnvFilter::try_from_env("RAFT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    /// Begins to log. `RAFT_LOG` sets the levels; without it, the level is `default`.
+    pub(super) fn start(default: LevelFilter) -> Self {
+        let configured = std::env::var("RAFT_LOG").ok().and_then(|levels| levels.parse().ok());
+        let filter: Targets = configured.unwrap_or_else(|| Targets::new().with_default(default));
         let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX);
         let (writer, guard) = builder.thread_name("raft-log").finish(std::io::stderr());
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
+        let layer = tracing_subscriber::fmt::layer()
             .with_writer(writer.clone())
             .with_ansi(std::io::stderr().is_terminal())
             // The formatter rejects a line that is repeated too often.
             .log_internal_errors(false)
             .event_format(Limited::new(Format::default().with_target(false)))
-            .init();
+            .with_filter(filter);
+        tracing_subscriber::registry().with(layer).init();
         Self { writer, guard }
     }
 

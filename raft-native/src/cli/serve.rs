@@ -13,6 +13,7 @@ use raft_native::{
 use rustix::fs::Mode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
 
 use super::Failure;
 use super::logging::Logging;
@@ -88,7 +89,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let drain = Duration::from_millis(args.drain_ms);
     let config = config(args)?;
     make_new_files_private();
-    let mut logging = Logging::start("info");
+    let mut logging = Logging::start(LevelFilter::INFO);
     let result = runtime()?.block_on(async {
         let mut stop = StopSignal::new()?;
         let port = config.advertise.port();
