@@ -1,8 +1,7 @@
-//! A checker of histories: what clients of a key-value store observed, and whether the store was
-//! linearizable.
+//! A checker of recorded histories: it decides whether a key-value store was linearizable.
 //!
-//! [`linearizability::check`] judges a list of operations. With the feature `formats`, [`history`]
-//! reads such lists from files. The crate depends on no other crate of this workspace, so the node
+//! [`linearizability::check`] checks a list of operations. With the feature `formats`, [`history`]
+//! parses such lists from files. The crate depends on no other crate of this workspace, so the node
 //! contains the checker without the simulator.
 //!
 //! ```

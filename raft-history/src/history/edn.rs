@@ -1,7 +1,8 @@
-//! As much of EDN as histories are written in: one flat map a line.
+//! The subset of EDN that histories use: one flat map per line.
 
 use std::collections::BTreeMap;
 
+/// A simple value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Value {
     Nil,
@@ -10,7 +11,7 @@ pub(super) enum Value {
     Text(String),
 }
 
-/// Reads `{:a 1, :b "two", :c :three, :d nil}`. None if it is something else.
+/// Parses a map such as `{:a 1, :b "two", :c :three, :d nil}`. Returns `None` for other input.
 pub(super) fn map(line: &str) -> Option<BTreeMap<String, Value>> {
     let mut rest = line.trim().strip_prefix('{')?;
     let mut map = BTreeMap::new();
@@ -31,6 +32,7 @@ pub(super) fn map(line: &str) -> Option<BTreeMap<String, Value>> {
     }
 }
 
+/// Parses one value, and returns it with the remaining text.
 fn value(text: &str) -> Option<(Value, &str)> {
     if let Some(rest) = text.strip_prefix('"') {
         return string(rest);
@@ -47,7 +49,7 @@ fn value(text: &str) -> Option<(Value, &str)> {
     Some((value, rest))
 }
 
-/// The rest of a string after its opening quote.
+/// Parses the rest of a string after its opening quote.
 fn string(text: &str) -> Option<(Value, &str)> {
     let mut content = String::new();
     let mut characters = text.char_indices();

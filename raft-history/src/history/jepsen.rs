@@ -1,46 +1,46 @@
-//! Jepsen's log of a test of etcd: one register that is read, written, and compared and set.
+//! Jepsen's log of a test of etcd: one register with read, write and compare-and-set operations.
 //!
-//! A compare-and-set that `:fail`s was refused, because the register held something else: that is
-//! an answer. Whoever gets `:info` never learns what became of the operation.
+//! A compare-and-set that `:fail`s was rejected, because the register had another value. The
+//! rejection is a response. After `:info`, the result of the operation is unknown.
 
-use super::events::{CallPairing, Event, EventType, Function};
+use super::pairing::{CallPairing, Event, EventType, Function};
 use super::{History, HistoryError};
 use crate::linearizability::Call;
 
-/// What the lines that matter have in common.
+/// The text in front of each operation.
 pub(super) const MARK: &str = "jepsen.util - ";
-/// What no line about something else has in it as a word.
+/// The words that only lines with operations contain.
 const KINDS: [&str; 4] = [":invoke", ":ok", ":fail", ":info"];
 
 pub(super) fn parse(text: &str) -> Result<History, HistoryError> {
     let mut pairing = CallPairing::default();
-    let (mut taken, mut skipped) = (0, 0);
+    let (mut read, mut skipped) = (0, 0);
     for (number, line) in (1..).zip(text.lines()) {
         let Some((_, event)) = line.split_once(MARK) else {
-            // What is not judged must not be an operation, or the verdict is one on another
-            // history.
+            // A skipped operation would change the history that is checked.
             if line.split_whitespace().any(|word| KINDS.contains(&word)) {
-                let problem = format!("this looks like an operation, but lacks {MARK:?}");
+                let problem = format!("operation without {MARK:?}; correct the line");
                 return Err(HistoryError::at(number, problem));
             }
             skipped += usize::from(!line.trim().is_empty());
             continue;
         };
-        let event = read(event)
-            .ok_or_else(|| HistoryError::at(number, "this is no operation on a register"))?;
-        pairing.take(number, event)?;
-        taken += 1;
+        let event = parse_event(event)
+            .ok_or_else(|| HistoryError::at(number, "invalid operation on a register; expected a process, a type, a function and a value"))?;
+        pairing.add(number, event)?;
+        read += 1;
     }
-    if skipped > taken {
+    if skipped > read {
         return Err(HistoryError::of_file(&format!(
-            "{skipped} lines are about something else, and {taken} about operations: leave out what has no {MARK:?}"
+            "more lines without operations than with operations: {skipped} and {read}; remove the lines \
+             without {MARK:?}"
         )));
     }
     Ok(pairing.history(skipped))
 }
 
-fn read(event: &str) -> Option<Event> {
-    // Some logs have tabs between the fields, and some have spaces.
+fn parse_event(event: &str) -> Option<Event> {
+    // Fields are separated by tabs or spaces.
     let (process, rest) = event.trim().split_once(char::is_whitespace)?;
     let (kind, rest) = rest.trim_start().split_once(char::is_whitespace)?;
     let (name, value) = rest.trim_start().split_once(char::is_whitespace)?;
@@ -51,26 +51,25 @@ fn read(event: &str) -> Option<Event> {
         ":cas" => Function::Cas,
         _ => return None,
     };
-    // Instead of what was asked for, a word may say why nothing is known.
-    let asked = || match value.starts_with(':') {
-        true => Some(None),
-        false => call(function, value, false).map(Some),
+    // A keyword in place of the arguments gives the reason why the result is unknown.
+    let request = || {
+        if value.starts_with(':') { Some(None) } else { call(function, value, false).map(Some) }
     };
-    let what = match (kind, function) {
+    let kind = match (kind, function) {
         (":invoke", Function::Read) => EventType::Invoke(Call::Get { found: None }),
         (":invoke", _) => EventType::Invoke(call(function, value, false)?),
-        (":ok", _) => EventType::Answer(Some(call(function, value, true)?)),
+        (":ok", _) => EventType::Response(Some(call(function, value, true)?)),
         (":fail", Function::Cas) if value != ":timed-out" => {
-            EventType::Answer(Some(call(function, value, false)?))
+            EventType::Response(Some(call(function, value, false)?))
         }
-        // A read that failed says nothing. A write that timed out may have happened all the same.
+        // A failed read has no effect. A write that timed out may have taken effect.
         (":fail" | ":info", Function::Read) => EventType::Unknown(None),
         (":fail", _) if value == ":timed-out" => EventType::Unknown(None),
-        (":fail", _) => EventType::Failed(asked()?),
-        (":info", _) => EventType::Unknown(asked()?),
+        (":fail", _) => EventType::Failed(request()?),
+        (":info", _) => EventType::Unknown(request()?),
         _ => return None,
     };
-    Some(Event { process: process.parse().ok()?, key: "register".to_owned(), function, what })
+    Some(Event { process: process.parse().ok()?, key: "register".to_owned(), function, kind })
 }
 
 fn call(function: Function, value: &str, succeeded: bool) -> Option<Call> {

@@ -1,4 +1,4 @@
-//! Our own format: one JSON object a line, one line an operation.
+//! The format of this project: one JSON object per line, one line per operation.
 
 use serde::{Deserialize, Deserializer};
 
@@ -16,7 +16,7 @@ struct Line {
     call: u64,
     #[serde(rename = "return")]
     returned: Option<u64>,
-    /// The outer option says whether it stands there at all.
+    /// `None` if the line has no result, `Some(None)` for null.
     #[serde(default, deserialize_with = "present")]
     result: Option<Option<Answer>>,
     outcome: Outcome,
@@ -43,7 +43,9 @@ enum Outcome {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Answer {
+    /// The condition of a compare-and-set held, or not.
     Held(bool),
+    /// The value that a read found.
     Value(String),
 }
 
@@ -67,24 +69,24 @@ pub(super) fn parse(text: &str) -> Result<History, HistoryError> {
     Ok(history)
 }
 
-/// None if it certainly did not happen.
+/// Returns `None` if the operation failed.
 fn operation(line: Line) -> Result<Option<HistoryOperation>, &'static str> {
     let answered = line.outcome == Outcome::Ok;
     if line.returned.is_some_and(|returned| returned < line.call) {
-        return Err("it was answered before it was asked for");
+        return Err("invalid times: \"return\" is less than \"call\"");
     }
     if answered && line.returned.is_none() {
-        return Err("an operation with the outcome ok needs \"return\", the time of its answer");
+        return Err("missing \"return\" of an operation with the outcome ok");
     }
     if line.value.is_some() && matches!(line.op, Op::Get | Op::Delete) {
         return Err(
-            "only put, append and cas have a \"value\"; what a get found is its \"result\"",
+            "\"value\" is not allowed for get and delete; use \"result\" for the value of a get",
         );
     }
     if line.expected.is_some() && line.op != Op::Cas {
-        return Err("only cas has an \"expected\" value");
+        return Err("\"expected\" is allowed only for cas");
     }
-    let value = line.value.ok_or("put, append and cas need a \"value\"");
+    let value = line.value.ok_or("missing \"value\" of a put, append or cas");
     let call = match (line.op, line.result) {
         (Op::Put, None | Some(None)) => Call::Put { value: value? },
         (Op::Append, None | Some(None)) => Call::Append { value: value? },
@@ -94,7 +96,8 @@ fn operation(line: Line) -> Result<Option<HistoryOperation>, &'static str> {
         (Op::Get, None) if !answered => Call::Get { found: None },
         (Op::Get, _) => {
             return Err(
-                "a get with the outcome ok needs its \"result\": a text, or null for a key that is not there",
+                "missing or invalid \"result\" of a get with the outcome ok; use a string, or null for a \
+                 missing key",
             );
         }
         (Op::Cas, result) => Call::Cas {
@@ -103,10 +106,16 @@ fn operation(line: Line) -> Result<Option<HistoryOperation>, &'static str> {
             succeeded: match result {
                 Some(Some(Answer::Held(held))) => held,
                 None | Some(None) if !answered => false,
-                _ => return Err("a cas with the outcome ok needs its \"result\": true or false"),
+                _ => {
+                    return Err(
+                        "missing or invalid \"result\" of a cas with the outcome ok; use true or false",
+                    );
+                }
             },
         },
-        (Op::Put | Op::Append | Op::Delete, _) => return Err("a write has no \"result\""),
+        (Op::Put | Op::Append | Op::Delete, _) => {
+            return Err("\"result\" is not allowed for put, append and delete");
+        }
     };
     Ok((line.outcome != Outcome::Failed).then_some(HistoryOperation {
         client: line.client,

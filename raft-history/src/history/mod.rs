@@ -1,14 +1,12 @@
-//! Histories in files: what clients of any system saw, to be judged by
+//! Parsers for files with histories of any system, for
 //! [`linearizability::check`](crate::linearizability::check).
 //!
-//! Three formats are read: our own, with one JSON object a line ([`Format::Json`]), the text that
-//! Porcupine's key-value histories are written in ([`Format::Porcupine`]), and Jepsen's log of an
-//! etcd register ([`Format::Jepsen`]). `docs/verification/linearizability.md` describes them.
+//! [`Format`] lists the formats. `docs/guide/check-history.md` describes them.
 
 mod edn;
-mod events;
 mod jepsen;
 mod json;
+mod pairing;
 mod porcupine;
 #[cfg(test)]
 mod tests;
@@ -17,47 +15,47 @@ use std::fmt;
 
 use crate::linearizability::HistoryOperation;
 
-/// How a history is written.
+/// The format of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
-    /// One JSON object a line, one line an operation.
+    /// The format of this project: one JSON object per line, one line per operation.
     Json,
-    /// One EDN map a line, two lines an operation.
+    /// Porcupine's key-value histories: one EDN map per line, two lines per operation.
     Porcupine,
-    /// Lines of Jepsen's log, two an operation, on one register.
+    /// Jepsen's log of an etcd register, with two lines per operation.
     Jepsen,
 }
 
-/// A history, and what of its file was not part of it.
+/// A history, with the numbers of operations and lines that are not part of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct History {
-    /// What clients asked for and saw, without operations that certainly did not happen.
+    /// The operations, without those that certainly failed.
     pub operations: Vec<HistoryOperation>,
-    /// Operations that certainly did not happen.
+    /// The number of operations that certainly failed.
     pub failed: usize,
-    /// Lines that are about something else.
+    /// The number of lines without an operation.
     pub skipped: usize,
 }
 
-/// Why a file is no history.
+/// The reason why a file is not a history.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HistoryError {
-    /// The line, counted from 1; none if it is about the whole file.
+    /// The line, counted from 1. `None` if the problem concerns the whole file.
     pub line: Option<usize>,
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
 }
 
-/// Reads a history. Without a format, the first line that says something decides.
+/// Parses a history. Without a format, the first line in a known format determines it.
 ///
 /// # Errors
 ///
-/// [`HistoryError`] at the first line that can't be understood, and if no operation was answered:
-/// nothing would have been judged.
+/// Returns [`HistoryError`] for the first invalid line. A history without any response is also an
+/// error, because each such history is linearizable.
 pub fn parse(text: &str, format: Option<Format>) -> Result<History, HistoryError> {
     let format = format.or_else(|| guess(text)).ok_or_else(|| {
         HistoryError::of_file(
-            "the format is not known: no line begins like JSON, Porcupine or Jepsen",
+            "unknown format: no line looks like JSON, Porcupine or Jepsen; use --format",
         )
     })?;
     let history = match format {
@@ -65,13 +63,13 @@ pub fn parse(text: &str, format: Option<Format>) -> Result<History, HistoryError
         Format::Porcupine => porcupine::parse(text),
         Format::Jepsen => jepsen::parse(text),
     }?;
-    let mut answers = history.operations.iter();
-    if answers.any(|operation| operation.returned.is_some()) {
+    let mut operations = history.operations.iter();
+    if operations.any(|operation| operation.returned.is_some()) {
         return Ok(history);
     }
     Err(HistoryError::of_file(match history.failed {
-        0 if history.operations.is_empty() => "there is no operation in it",
-        _ => "no operation in it was answered, so there is nothing to judge",
+        0 if history.operations.is_empty() => "the file contains no operation",
+        _ => "no operation has a response, so there is nothing to check",
     }))
 }
 

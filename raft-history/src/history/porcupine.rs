@@ -1,12 +1,12 @@
-//! The text of Porcupine's key-value histories:
+//! The text format of Porcupine's key-value histories:
 //! `{:process 0, :type :invoke, :f :get, :key "0", :value nil}`.
 //!
-//! A key that is not there and one that holds an empty text are the same there.
+//! The format does not distinguish a missing key from a key with an empty value.
 
 use std::collections::BTreeMap;
 
 use super::edn::{self, Value};
-use super::events::{CallPairing, Event, EventType, Function};
+use super::pairing::{CallPairing, Event, EventType, Function};
 use super::{History, HistoryError};
 use crate::linearizability::Call;
 
@@ -17,31 +17,32 @@ pub(super) fn parse(text: &str) -> Result<History, HistoryError> {
             continue;
         }
         let event = edn::map(line)
-            .ok_or_else(|| "this is no map of keywords to simple values".to_owned())
-            .and_then(|map| read(&map))
+            .ok_or_else(|| "invalid line; expected a map of keywords to simple values".to_owned())
+            .and_then(|map| parse_event(&map))
             .map_err(|problem| HistoryError::at(number, problem))?;
-        pairing.take(number, event)?;
+        pairing.add(number, event)?;
     }
     Ok(pairing.history(0))
 }
 
-fn read(map: &BTreeMap<String, Value>) -> Result<Event, String> {
+fn parse_event(map: &BTreeMap<String, Value>) -> Result<Event, String> {
     let word = |name: &str| match map.get(name) {
         Some(Value::Keyword(word)) => Ok(word.as_str()),
-        _ => Err(format!(":{name} must be a keyword")),
+        _ => Err(format!("invalid :{name}; expected a keyword")),
     };
     let (Some(Value::Number(process)), Some(Value::Text(key))) =
         (map.get("process"), map.get("key"))
     else {
-        return Err(":process must be a number, and :key a text".to_owned());
+        return Err("invalid :process or :key; expected a number and a string".to_owned());
     };
-    let process = u64::try_from(*process).map_err(|_| ":process must not be negative")?;
-    // A text, or nil; the outer option says whether it stands there at all.
+    let process = u64::try_from(*process)
+        .map_err(|_| "invalid :process; expected a number that is not negative")?;
+    // `None` if the line has no value, `Some(None)` for nil and for an empty string.
     let value = match map.get("value") {
         Some(Value::Text(text)) => Some(Some(text.clone()).filter(|text| !text.is_empty())),
         Some(Value::Nil) => Some(None),
         None => None,
-        Some(_) => return Err(":value must be a text or nil".to_owned()),
+        Some(_) => return Err("invalid :value; expected a string or nil".to_owned()),
     };
     let (kind, name) = (word("type")?, word("f")?);
     let function = match name {
@@ -49,28 +50,28 @@ fn read(map: &BTreeMap<String, Value>) -> Result<Event, String> {
         "put" => Function::Write,
         "append" => Function::Append,
         "delete" => Function::Delete,
-        _ => return Err(format!("there is no :{kind} of :{name}")),
+        _ => return Err(format!("unknown operation: :{kind} of :{name}")),
     };
-    let missing = || format!("an :{kind} of :{name} needs a :value");
-    let what = match (kind, function) {
+    let missing = || format!("missing :value for :{kind} of :{name}");
+    let kind = match (kind, function) {
         ("invoke", Function::Write | Function::Append) => {
             let call = call(function, value).ok_or_else(missing)?;
             EventType::Invoke(call)
         }
         ("invoke", _) => EventType::Invoke(call(function, Some(None)).ok_or_else(missing)?),
         ("ok", Function::Read) => {
-            EventType::Answer(Some(call(function, value).ok_or_else(missing)?))
+            EventType::Response(Some(call(function, value).ok_or_else(missing)?))
         }
-        ("ok", _) => EventType::Answer(call(function, value)),
-        // Some repeat what was asked for, and some do not.
+        ("ok", _) => EventType::Response(call(function, value)),
+        // The arguments of the request may be repeated or omitted.
         ("fail", _) => EventType::Failed(call(function, value.filter(Option::is_some))),
         ("info", _) => EventType::Unknown(call(function, value.filter(Option::is_some))),
-        _ => return Err(format!("there is no :{kind} of :{name}")),
+        _ => return Err(format!("unknown operation: :{kind} of :{name}")),
     };
-    Ok(Event { process, key: key.clone(), function, what })
+    Ok(Event { process, key: key.clone(), function, kind })
 }
 
-/// What a line asks for, or repeats; none if it says no value.
+/// The call of a request, or the call that a response repeats. Returns `None` without a value.
 fn call(function: Function, value: Option<Option<String>>) -> Option<Call> {
     Some(match (function, value?) {
         (Function::Read, found) => Call::Get { found },

@@ -1,15 +1,15 @@
-//! Each format by small samples, and what is refused.
+//! Small samples of each format, and errors.
 
-use super::events::{CallPairing, Event, EventType, Function};
+use super::pairing::{CallPairing, Event, EventType, Function};
 use super::*;
 use crate::linearizability::{Call, Verdict, check};
 
-fn judge(text: &str) -> Verdict {
+fn verdict(text: &str) -> Verdict {
     check(&parse(text, None).unwrap().operations, 1000)
 }
 
 fn is_ok(text: &str) -> bool {
-    judge(text) == Verdict::Linearizable
+    verdict(text) == Verdict::Linearizable
 }
 
 fn problem(text: &str) -> String {
@@ -33,10 +33,10 @@ fn json_format_parses() {
     let history = parse(JSON, None).unwrap();
     assert_eq!((history.operations.len(), history.failed, history.skipped), (8, 1, 0));
     assert!(is_ok(JSON));
-    assert!(!is_ok(&JSON.replace("\"bc\"", "\"never\"")), "what failed did not happen");
+    assert!(!is_ok(&JSON.replace("\"bc\"", "\"never\"")), "a failed operation has no effect");
     assert!(
         is_ok(&JSON.replace("\"result\": \"bc\"", "\"result\": \"lost\"")),
-        "it may have happened late"
+        "an unknown operation may take effect late"
     );
     assert!(!is_ok(&JSON.replace("\"result\": \"bc\"", "\"result\": \"b\"")));
 }
@@ -48,7 +48,7 @@ fn json_format_is_strict() {
         problem(&whole.replace(change.0, change.1))
     };
     assert!(line(("\"result\": \"a\", ", "")).contains("result"));
-    assert!(line(("8", "4")).contains("before"));
+    assert!(line(("8", "4")).contains("invalid times"));
     assert!(line(("\"return\": 8, ", "")).contains("return"));
     assert!(line(("\"a\"", "true")).contains("result"));
     assert!(line(("\"client\": 1", "\"client\": 1, \"colour\": 2")).starts_with("line 1: "));
@@ -78,14 +78,14 @@ fn porcupine_format_parses() {
     assert!(!is_ok(&PORCUPINE.replace(":key \"1\", :value \"\"", ":key \"1\", :value \"z\"")));
     assert!(
         problem(&PORCUPINE.replace(":process 2", ":process 0"))
-            .starts_with("line 3: process 0 asks again")
+            .starts_with("line 3: second request without a response: process 0")
     );
     assert!(problem(&PORCUPINE.replace(":f :append", ":f :add")).contains(":invoke of :add"));
     assert!(
         problem("{:process 0, :type :ok, :f :put, :key \"0\", :value \"a\"}")
-            .contains("asked for nothing")
+            .contains("response without a request")
     );
-    assert!(problem("{:process 0, :type :invoke").contains("no map"));
+    assert!(problem("{:process 0, :type :invoke").contains("expected a map"));
 }
 
 const JEPSEN: &str = "2014-06-01 INFO  jepsen.system - starting\n\
@@ -107,29 +107,34 @@ fn jepsen_format_parses() {
     let history = parse(JEPSEN, None).unwrap();
     assert_eq!((history.operations.len(), history.skipped), (6, 1));
     assert!(is_ok(JEPSEN));
-    assert!(is_ok(&JEPSEN.replace(":read\t1", ":read\t2")), "the write may have happened");
+    assert!(is_ok(&JEPSEN.replace(":read\t1", ":read\t2")), "the write may have taken effect");
     assert!(!is_ok(&JEPSEN.replace(":read\t1", ":read\t4")));
-    // A refusal is an answer: the register did not hold 1 or, later, 2.
+    // A rejection is a response: the register did not have the value 1 or, later, 2.
     assert!(!is_ok(&JEPSEN.replace("[3 0]", "[1 0]").replace(":write\t2", ":write\t1")));
     assert!(problem(&JEPSEN.replace(":ok\t:cas", ":ok\t:swap")).starts_with("line 8: "));
     let swapped = JEPSEN.replace(":ok\t:read\tnil", ":ok\t:write\t4");
-    assert!(problem(&swapped).starts_with("line 4: the answer is not one to what process 0"));
+    assert!(
+        problem(&swapped).starts_with("line 4: response does not match the request of process 0")
+    );
 }
 
 #[test]
 fn malformed_jepsen_operation_is_an_error() {
     let garbled = JEPSEN.replace("util - 0\t:ok\t:read\t1", "utl - 0\t:ok\t:read\t7");
-    assert!(problem(&garbled).starts_with("line 13: this looks like an operation"));
+    assert!(problem(&garbled).starts_with("line 13: operation without"));
     let noise = format!("{JEPSEN}{}", "something else\n".repeat(12));
-    assert!(problem(&noise).starts_with("13 lines are about something else, and 12 about"));
+    assert!(
+        problem(&noise)
+            .starts_with("more lines without operations than with operations: 13 and 12")
+    );
 }
 
-/// Both lines of an operation say what it is, and so a line that is lost is noticed.
+/// Request and response both contain the operation, so a missing line is detected.
 #[test]
 fn mismatched_response_is_an_error() {
     let put = r#"{:process 0, :type :invoke, :f :put, :key "0", :value "a"}"#;
-    for answer in [
-        // It would take the put out of the history.
+    for response in [
+        // This response would remove the put from the history.
         r#":type :fail, :f :get, :key "0", :value nil"#,
         r#":type :ok, :f :delete, :key "0", :value nil"#,
         r#":type :ok, :f :put, :key "0", :value "b""#,
@@ -137,8 +142,8 @@ fn mismatched_response_is_an_error() {
         r#":type :fail, :f :put, :key "0", :value "b""#,
         r#":type :info, :f :put, :key "0", :value "b""#,
     ] {
-        let history = format!("{put}\n{{:process 0, {answer}}}\n");
-        let expected = "line 2: the answer is not one to what process 0 asked for in line 1: put";
+        let history = format!("{put}\n{{:process 0, {response}}}\n");
+        let expected = "line 2: response does not match the request of process 0 in line 1: put";
         assert!(problem(&history).starts_with(expected), "{history}");
     }
     for (asked, answer) in [
@@ -152,7 +157,7 @@ fn mismatched_response_is_an_error() {
     ] {
         let line = "INFO  jepsen.util - 0\t";
         let history = format!("{line}:invoke\t{asked}\n{line}{answer}\n");
-        assert!(problem(&history).starts_with("line 2: the answer is not one"), "{history}");
+        assert!(problem(&history).starts_with("line 2: response does not match"), "{history}");
     }
 }
 
@@ -167,7 +172,7 @@ fn response_may_omit_arguments_but_not_result() {
     for (line, value) in [("line 8", ", :value \"x 0 y\""), ("line 2", ", :value \" y\"")] {
         let mute = PORCUPINE.replacen(value, "", 1);
         assert!(problem(&mute).starts_with(line), "{}", problem(&mute));
-        assert!(problem(&mute).contains("needs a :value"));
+        assert!(problem(&mute).contains("missing :value"));
     }
 }
 
@@ -176,25 +181,25 @@ fn history_without_responses_is_unknown() {
     for outcome in ["failed", "unknown"] {
         let line = r#"{"client": 1, "op": "put", "key": "x", "value": "a", "call": 1, "outcome": "OUTCOME"}"#;
         let reason = problem(&line.replace("OUTCOME", outcome));
-        assert!(reason.contains("nothing to judge"), "{reason}");
+        assert!(reason.contains("nothing to check"), "{reason}");
     }
     let unanswered = "INFO  jepsen.util - 0\t:invoke\t:read\tnil\n";
-    assert!(problem(unanswered).contains("nothing to judge"));
+    assert!(problem(unanswered).contains("nothing to check"));
 }
 
-/// Removing one failed operation after the other took most of a minute here.
+/// Removing the failed operations one by one took most of a minute.
 #[test]
-fn long_history_of_failures_is_put_together() {
+fn many_failed_operations_are_removed_in_linear_time() {
     let mut pairing = CallPairing::default();
     let call = |put: usize| Call::Put { value: put.to_string() };
     for put in 0..200_000 {
-        let answer = match put % 2 {
+        let response = match put % 2 {
             0 => EventType::Failed(None),
-            _ => EventType::Answer(None),
+            _ => EventType::Response(None),
         };
-        for what in [EventType::Invoke(call(put)), answer] {
-            let event = Event { process: 0, key: "x".into(), function: Function::Write, what };
-            pairing.take(put, event).unwrap();
+        for kind in [EventType::Invoke(call(put)), response] {
+            let event = Event { process: 0, key: "x".into(), function: Function::Write, kind };
+            pairing.add(put, event).unwrap();
         }
     }
     let history = pairing.history(0);

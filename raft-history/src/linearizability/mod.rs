@@ -1,147 +1,145 @@
-//! Whether a history of concurrent operations could have happened one after the other.
+//! Decides whether a history of concurrent operations is linearizable: whether one register that
+//! executes one operation after the other could have produced it.
 //!
-//! The algorithm is that of Wing and Gong with Lowe's memory of visited configurations, applied to
-//! each key by itself: a history of independent registers is linearizable if that of each register
-//! is (Herlihy and Wing's locality). Steps and memory are bounded; a search that exceeds them says
-//! that it knows nothing.
+//! The algorithm is that of Wing and Gong with Lowe's cache of visited states. Each key is checked
+//! separately: a history of independent registers is linearizable if the history of each register
+//! is (Herlihy and Wing, locality). A search that exceeds its limits on steps or memory is
+//! undecided.
 //!
-//! A history that grows without end is judged in parts: [`Prefix`] summarises its beginning
-//! exactly, and [`check_after`] judges what follows.
+//! A history without an end is checked in parts. [`Prefix`] is an exact summary of its beginning,
+//! and [`check_after`] checks the rest.
 
-mod picture;
+mod html;
 mod prefix;
 mod register;
 mod search;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-pub use picture::picture;
+pub use html::html_report;
 pub use prefix::Prefix;
 use register::Register;
 use search::{Found, Search};
 
-/// One operation on one key, as its client saw it.
+/// One operation on one key, as its client observed it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HistoryOperation {
-    /// Who did it; for people who read the verdict.
+    /// The client. It is shown to readers and has no influence on the verdict.
     pub client: u64,
     /// The key.
     pub key: String,
-    /// What was done, and what came back.
+    /// The request and its response.
     pub call: Call,
-    /// When it was asked for, on a clock that all clients share.
+    /// The time of the request, on a clock that all clients share.
     pub invoked: u64,
-    /// When the answer came. None if none came: the operation may take effect at any later time,
-    /// or never. An operation that certainly failed does not belong into a history.
+    /// The time of the response. An operation without a response takes effect at any later time, or
+    /// never. An operation that certainly failed does not belong in a history.
     pub returned: Option<u64>,
 }
 
-/// What was done to a register, and what came back.
+/// A request to a register and its response.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Call {
-    /// Set a value.
+    /// Sets the value.
     Put {
         /// The value.
         value: String,
     },
-    /// Put a text behind the value. A register without a value gets the text as its value, and an
-    /// empty text changes nothing.
+    /// Appends a text to the value. A register without a value is set to the text. An empty text
+    /// changes nothing.
     Append {
         /// The text.
         value: String,
     },
-    /// Remove the value.
+    /// Removes the value.
     Delete,
-    /// Read the value.
+    /// Reads the value.
     Get {
-        /// What was read: no value, or one. Ignored if the operation did not return.
+        /// The value that was read. Ignored without a response.
         found: Option<String>,
     },
-    /// Set a value if the register holds what is expected.
+    /// Sets the value if the register has the expected value.
     Cas {
-        /// What is expected.
+        /// The expected value.
         expected: Option<String>,
         /// The value.
         value: String,
-        /// Whether it was set. Ignored if the operation did not return.
+        /// True if the value was set. Ignored without a response.
         succeeded: bool,
     },
 }
 
-/// What the checker found.
+/// The result of a check.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// There is an order that explains every answer.
+    /// An order exists that explains every response.
     Linearizable,
-    /// No order explains the answers about this key.
+    /// No order explains the responses at one key.
     Violation(Box<Contradiction>),
-    /// The search was given up at its limits. Nothing is known of this key, and no other key
-    /// contradicts itself.
+    /// The search reached its limits at one key. No contradiction was found at the other keys.
     GaveUp {
-        /// The key at which that happened.
+        /// The key.
         key: String,
     },
 }
 
-/// Answers about one key that no order explains.
+/// Responses at one key that no order explains.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Contradiction {
     /// The key.
     pub key: String,
-    /// The longest order that was found for a beginning of the history.
+    /// The longest order that was found for a prefix of the history.
     pub order: Vec<HistoryOperation>,
     /// The value after each operation of the order.
     pub values: Vec<Option<String>>,
-    /// The operations that can't come next: those under way when the first of them was answered,
-    /// in order of invocation.
+    /// The operations that were in progress when `culprit` returned, in order of invocation. None
+    /// of them can come next.
     pub stuck: Vec<HistoryOperation>,
-    /// The one of `stuck` that was answered first: it would have to be placed, and cannot.
+    /// The first operation of `stuck` that returned. It must come next, but it cannot.
     pub culprit: HistoryOperation,
-    /// What was asked for later.
+    /// The operations that were requested later.
     pub later: Vec<HistoryOperation>,
 }
 
-/// How much a search may take, for each key.
+/// The limits of a search for each key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Steps.
+    /// The largest number of steps.
     pub steps_max: u64,
-    /// Bytes that the visited configurations may occupy.
+    /// The largest size of the visited states in bytes.
     pub bytes_max: usize,
 }
 
 impl Default for Limits {
-    /// Some minutes, and half a gibibyte.
+    /// Limits of some minutes and 512 MiB.
     fn default() -> Self {
         Self { steps_max: 1_000_000_000, bytes_max: 512 << 20 }
     }
 }
 
-/// Judges a history, with at most `steps_max` steps for each key, and the default memory.
+/// Checks a history with at most `steps_max` steps for each key and the default limit on memory.
 ///
-/// # Panics
-///
-/// Never; a history that contradicts itself (an answer before its question) is a violation.
+/// A history in which a response precedes its request is a violation.
 #[must_use]
 pub fn check(history: &[HistoryOperation], steps_max: u64) -> Verdict {
     let limits = Limits { steps_max, ..Limits::default() };
     check_within(history, limits)
 }
 
-/// Judges a history within limits.
+/// Checks a history within limits.
 ///
-/// Every key is tried with little first, and then with more those that are not decided yet: a
-/// contradiction is often found at one key in no time while another would take for ever.
+/// All keys are first checked with a small share of the limits. Undecided keys are then checked
+/// with larger shares. A difficult key therefore does not delay a contradiction at another key.
 #[must_use]
 pub fn check_within(history: &[HistoryOperation], limits: Limits) -> Verdict {
     check_after(&Prefix::default(), history, limits)
 }
 
-/// Judges a history that begins with a [`Prefix`], within limits. The operations of `history` were
-/// invoked from the moment of the prefix on.
+/// Checks a history that begins with a [`Prefix`] within limits. All operations of `history` were
+/// requested at or after the end of the prefix.
 #[must_use]
 pub fn check_after(prefix: &Prefix, history: &[HistoryOperation], limits: Limits) -> Verdict {
     let mut by_key: BTreeMap<&str, Vec<&HistoryOperation>> = BTreeMap::new();
@@ -174,9 +172,10 @@ pub fn check_after(prefix: &Prefix, history: &[HistoryOperation], limits: Limits
     }
 }
 
-/// When a history that contradicts itself does so first, and how: the beginning of it up to that
-/// answer, in which later answers are not known yet, is not linearizable, and no shorter one is
-/// found not to be.
+/// Returns the time of the first response that violates linearizability, and its contradiction.
+///
+/// The history up to that response is not linearizable. In that history, later responses are
+/// unknown. No shorter history was found to be a violation.
 #[must_use]
 pub fn first_violating_prefix(
     prefix: &Prefix,
@@ -186,16 +185,15 @@ pub fn first_violating_prefix(
 ) -> (u64, Box<Contradiction>) {
     let key = found.key.clone();
     let at_key = || history.iter().filter(|operation| operation.key == key);
-    let mut answers: Vec<_> = at_key().filter_map(|operation| operation.returned).collect();
-    answers.sort_unstable();
-    let (mut first, mut last) = (0, answers.len().saturating_sub(1));
+    let mut responses: Vec<_> = at_key().filter_map(|operation| operation.returned).collect();
+    responses.sort_unstable();
+    let (mut first, mut last) = (0, responses.len().saturating_sub(1));
     let mut earliest = found;
-    // A beginning of a linearizable history is linearizable, so that the moment can be found by
-    // halving.
+    // Each prefix of a linearizable history is linearizable, so a binary search finds the time.
     while first < last {
         let middle = usize::midpoint(first, last);
-        let until = answers[middle];
-        let beginning: Vec<_> = at_key()
+        let until = responses[middle];
+        let prefix_of_key: Vec<_> = at_key()
             .filter(|operation| {
                 operation.invoked.min(operation.returned.unwrap_or(u64::MAX)) <= until
             })
@@ -206,20 +204,20 @@ pub fn first_violating_prefix(
             })
             .collect();
         let limits = Limits { steps_max, ..Limits::default() };
-        match check_after(prefix, &beginning, limits) {
+        match check_after(prefix, &prefix_of_key, limits) {
             Verdict::Violation(found) => (earliest, last) = (found, middle),
             Verdict::Linearizable | Verdict::GaveUp { .. } => first = middle + 1,
         }
     }
-    let at = answers.get(last).copied().or(earliest.culprit.returned);
+    let at = responses.get(last).copied().or(earliest.culprit.returned);
     (at.unwrap_or_default(), earliest)
 }
 
 fn check_key(key: &str, operations: &[&HistoryOperation], limits: Limits) -> Verdict {
-    let silent = unobservable_values(operations);
+    let is_unobservable = unobservable(operations);
     let mut operations: Vec<_> =
-        operations.iter().copied().filter(|operation| !silent(operation)).collect();
-    // In order of invocation, those that were not answered last.
+        operations.iter().copied().filter(|operation| !is_unobservable(operation)).collect();
+    // Operations with a response come first. Each group is in order of invocation.
     operations.sort_by_key(|operation| (operation.returned.is_none(), operation.invoked));
     let mut register = Register::default();
     let steps: Vec<_> = operations
@@ -255,24 +253,24 @@ fn check_key(key: &str, operations: &[&HistoryOperation], limits: Limits) -> Ver
     }))
 }
 
-/// Which operations without an answer can be left out, because an order with them is an order
-/// without them: reads, and writes of a value that no answer tells of. Where a compare-and-set was
-/// refused, any value may be the reason.
-fn unobservable_values(
-    operations: &[&HistoryOperation],
-) -> impl Fn(&HistoryOperation) -> bool + use<> {
-    let mut told = std::collections::BTreeSet::new();
-    let mut any_may_matter = false;
+/// Returns a function that recognizes operations that the search can omit.
+///
+/// Such an operation has no response, and an order without it exists if an order with it exists. It
+/// is a read, or a write of a value that no response mentions. If a compare-and-set was rejected,
+/// any value can be the reason, so no write is omitted.
+fn unobservable(operations: &[&HistoryOperation]) -> impl Fn(&HistoryOperation) -> bool + use<> {
+    let mut observed = BTreeSet::new();
+    let mut any_value_matters = false;
     for operation in operations {
         match (&operation.call, operation.returned) {
             (Call::Get { found: Some(found) }, Some(_)) => {
-                told.insert(found.clone());
+                observed.insert(found.clone());
             }
-            (Call::Cas { expected, succeeded, .. }, answered) => {
-                told.extend(expected.clone());
-                any_may_matter |= answered.is_some() && !succeeded;
+            (Call::Cas { expected, succeeded, .. }, returned) => {
+                observed.extend(expected.clone());
+                any_value_matters |= returned.is_some() && !succeeded;
             }
-            (Call::Append { .. }, _) => any_may_matter = true,
+            (Call::Append { .. }, _) => any_value_matters = true,
             _ => {}
         }
     }
@@ -281,34 +279,34 @@ fn unobservable_values(
             && match &operation.call {
                 Call::Get { .. } => true,
                 Call::Put { value } | Call::Cas { value, .. } => {
-                    !any_may_matter && !told.contains(value)
+                    !any_value_matters && !observed.contains(value)
                 }
                 Call::Append { .. } | Call::Delete => false,
             }
     }
 }
 
-/// What was done, and what came back if something did.
+/// The request, with the response if there is one.
 impl fmt::Display for HistoryOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or_nothing = |value: &Option<String>| match value {
             Some(value) => format!("{value:?}"),
             None => "nothing".to_owned(),
         };
-        let answered = self.returned.is_some();
+        let has_response = self.returned.is_some();
         match &self.call {
             Call::Put { value } => write!(f, "put {value:?}"),
             Call::Append { value } => write!(f, "append {value:?}"),
             Call::Delete => f.write_str("delete"),
-            Call::Get { found } if answered => write!(f, "get: {}", or_nothing(found)),
+            Call::Get { found } if has_response => write!(f, "get: {}", or_nothing(found)),
             Call::Get { .. } => f.write_str("get"),
             Call::Cas { expected, value, succeeded } => {
-                let answer = match (answered, succeeded) {
+                let response = match (has_response, succeeded) {
                     (true, true) => ": done",
-                    (true, false) => ": refused",
+                    (true, false) => ": rejected",
                     (false, _) => "",
                 };
-                write!(f, "put {value:?} if {}{answer}", or_nothing(expected))
+                write!(f, "put {value:?} if {}{response}", or_nothing(expected))
             }
         }
     }
@@ -321,7 +319,7 @@ fn seconds(micros: u64) -> String {
 }
 
 impl Verdict {
-    /// The verdict in words, for a history whose times are microseconds.
+    /// The verdict as text, for a history whose times are in microseconds.
     #[must_use]
     pub fn in_seconds(&self) -> String {
         struct InSeconds<'a>(&'a Verdict);
@@ -337,26 +335,26 @@ impl Verdict {
         match self {
             Self::Linearizable => f.write_str("linearizable"),
             Self::GaveUp { key } => {
-                write!(f, "not decided: the search at key {key:?} was given up")
+                write!(f, "undecided: the search at key {key:?} reached its limits")
             }
             Self::Violation(contradiction) => {
                 let Contradiction { key, stuck, values, .. } = &**contradiction;
                 let value = values.last().cloned().flatten();
                 let value = value.map_or("no value".to_owned(), |value| format!("{value:?}"));
-                writeln!(f, "not linearizable: at key {key:?} no order explains these answers:")?;
+                writeln!(f, "not linearizable: no order explains these responses at key {key:?}:")?;
                 for operation in stuck {
                     let HistoryOperation { client, invoked, returned, .. } = operation;
                     let (invoked, returned) = (time(*invoked), returned.map(&time));
                     let returned = returned.unwrap_or("never".into());
                     writeln!(f, "  client {client}, {invoked} to {returned}: {operation}")?;
                 }
-                write!(f, "  in the longest order the key has {value} before them")
+                write!(f, "  the value before them is {value} in the longest order")
             }
         }
     }
 }
 
-/// Times are as in the history.
+/// The verdict as text, with the times of the history.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f, |time| time.to_string())

@@ -1,39 +1,39 @@
-//! The beginning of a history, summarised exactly, so that its operations need not be kept.
+//! An exact summary of the beginning of a history. The summarized operations need not be kept.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::register::{Register, Step, Value};
 use super::{Call, Contradiction, HistoryOperation, Limits, Verdict, check_key};
 
-/// All operations before a moment, as far as later operations can tell: for each key, every value
-/// that it can have at that moment, and for each such value the operations that have not taken
-/// effect yet.
+/// A summary of all operations that were requested before a time.
+///
+/// For each key, the summary contains each value that the key can have at that time. For each
+/// value, it contains the operations that have not taken effect yet.
 #[derive(Clone, Debug, Default)]
 pub struct Prefix {
     keys: BTreeMap<String, Summary>,
-    /// The moment.
+    /// The end of the prefix. Later operations are not part of it.
     until: u64,
-    /// How many operations there were before it.
+    /// The number of summarized operations.
     operations: usize,
 }
 
 #[derive(Clone, Debug)]
 enum Summary {
     Known {
-        /// Operations that may take effect after the moment: those that returned later, and those
-        /// that never returned.
+        /// Operations that may take effect after the end. They returned later or never.
         open: Vec<HistoryOperation>,
-        /// In what states the register can be at the moment.
+        /// The states that the register can have at the end.
         states: Vec<State<Option<String>>>,
     },
-    /// The limits were too narrow for the states of this key.
+    /// The states of this key exceed the limits.
     GaveUp,
-    /// The operations before the moment contradict each other already.
+    /// The summarized operations are not linearizable.
     Violation(Box<Contradiction>),
 }
 
-/// A possible state of a register: its value, and which of the open operations have taken effect.
-/// Operations are named by their positions.
+/// A possible state of a register: its value, and the indexes of the open operations that have
+/// taken effect.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct State<V> {
     value: V,
@@ -41,21 +41,23 @@ struct State<V> {
 }
 
 impl Prefix {
-    /// How many operations it summarises.
+    /// The number of summarized operations.
     #[must_use]
     pub fn operations(&self) -> usize {
         self.operations
     }
 
-    /// Adds all operations that were invoked from the previous moment on and before `until`, which
-    /// is the moment from now on. Operations that can still return must not be among them.
+    /// Extends the prefix to the time `until`.
+    ///
+    /// `operations` are all operations that were requested since the previous end. None of them may
+    /// receive a response later.
     pub fn extend(&mut self, operations: Vec<HistoryOperation>, until: u64, limits: Limits) {
         self.operations += operations.len();
         let mut by_key: BTreeMap<String, Vec<HistoryOperation>> = BTreeMap::new();
         for operation in operations {
             by_key.entry(operation.key.clone()).or_default().push(operation);
         }
-        // What was open at the previous moment may have to be placed by now.
+        // Open operations of these keys can return before the new end.
         for key in self.keys.keys() {
             by_key.entry(key.clone()).or_default();
         }
@@ -63,10 +65,10 @@ impl Prefix {
             let summary = match self.keys.get(&key) {
                 None => {
                     let empty = State { value: None, placed: BTreeSet::new() };
-                    summarise(&[], &[empty], &new, until, limits)
+                    summarize(&[], &[empty], &new, until, limits)
                 }
                 Some(Summary::Known { open, states }) => {
-                    summarise(open, states, &new, until, limits)
+                    summarize(open, states, &new, until, limits)
                 }
                 Some(Summary::GaveUp | Summary::Violation(_)) => continue,
             };
@@ -87,7 +89,7 @@ impl Prefix {
         self.keys.keys().map(String::as_str)
     }
 
-    /// Judges operations on one key that were invoked after those of the prefix.
+    /// Checks operations on one key that were requested after the prefix.
     pub(super) fn check_key(
         &self,
         key: &str,
@@ -110,7 +112,7 @@ impl Prefix {
                 (Verdict::GaveUp { .. }, _) | (_, Some(Verdict::GaveUp { .. })) => {
                     Some(gave_up.clone())
                 }
-                // The one that explains the most is shown.
+                // The contradiction with the longest order explains most.
                 (Verdict::Violation(found), Some(Verdict::Violation(known)))
                     if found.order.len() <= known.order.len() =>
                 {
@@ -122,8 +124,7 @@ impl Prefix {
         verdict.unwrap_or(gave_up)
     }
 
-    /// The shortest history that leads to a state: a write of the value, and the operations that
-    /// are open.
+    /// The shortest history that leads to a state: a write of the value, and the open operations.
     fn begin(
         &self,
         key: &str,
@@ -148,19 +149,19 @@ impl Prefix {
     }
 }
 
-/// All states at the moment `until`, after `new` operations that follow on `states`. None if there
-/// is no such state, or too many of them.
-fn summarise(
+/// Computes all states at the time `until`, after `states` and the `new` operations. Returns `None`
+/// if there is no state, or if the states exceed the limits.
+fn summarize(
     open: &[HistoryOperation],
     states: &[State<Option<String>>],
     new: &[HistoryOperation],
     until: u64,
     limits: Limits,
 ) -> Option<Summary> {
-    // A read that never returned says nothing.
-    let counts =
+    // A read without a response has no effect and no observer.
+    let is_relevant =
         |it: &&HistoryOperation| it.returned.is_some() || !matches!(it.call, Call::Get { .. });
-    let mut new: Vec<&HistoryOperation> = new.iter().filter(counts).collect();
+    let mut new: Vec<&HistoryOperation> = new.iter().filter(is_relevant).collect();
     new.sort_by_key(|operation| operation.invoked);
     let all: Vec<&HistoryOperation> = open.iter().chain(new).collect();
     let mut register = Register::default();
@@ -175,7 +176,7 @@ fn summarise(
     let mut forward = Forward { all, steps, register, limits, taken: 0 };
     let (after, left) = forward.run(before, until)?;
     let Forward { all, register, .. } = forward;
-    // An operation that has taken effect in every state is over.
+    // An operation that has taken effect in each state is complete.
     let is_open = |index: &usize| !after.iter().all(|state| state.placed.contains(index));
     let left: Vec<usize> = left.into_iter().filter(is_open).collect();
     let states = after.iter().map(|state| State {
@@ -186,25 +187,26 @@ fn summarise(
     Some(Summary::Known { open: left.iter().map(|index| all[*index].clone()).collect(), states })
 }
 
-/// All ways forward through operations, in order of their returns: an operation is placed when it
-/// has to be, after any others that can come before it.
+/// A search of all reachable states, in order of the returns of the operations.
+///
+/// An operation is placed when it returns. Any other operations in progress may be placed before.
 struct Forward<'a> {
     all: Vec<&'a HistoryOperation>,
     steps: Vec<Step>,
     register: Register,
     limits: Limits,
-    /// How many steps were taken so far.
+    /// The number of steps so far.
     taken: u64,
 }
 
-/// About how many bytes a state occupies without the operations that it has placed, and with each
-/// of these.
+/// The approximate size of a state without placed operations, and of each placed operation, in
+/// bytes.
 const STATE_BYTES: usize = 100;
 const PLACED_BYTES: usize = 16;
 
 impl Forward<'_> {
-    /// The states at the moment `until`, and the operations that may still be placed in some of
-    /// them, in order.
+    /// The states at the time `until`, and the operations that are not placed in all states, in
+    /// order.
     fn run(
         &mut self,
         mut states: Vec<State<Value>>,
@@ -217,41 +219,41 @@ impl Forward<'_> {
         let mut calls: Vec<_> = indexes.map(|it| (self.all[it].invoked, it)).collect();
         calls.sort_unstable();
         let mut calls = calls.into_iter().peekable();
-        let mut under_way = BTreeSet::new();
+        let mut in_progress = BTreeSet::new();
         for (at, operation) in due {
-            // At the same moment, calls come before returns: the operations may be concurrent.
+            // At the same time, calls come before returns: the operations may be concurrent.
             while let Some((_, call)) = calls.next_if(|(invoked, _)| *invoked <= at) {
-                under_way.insert(call);
+                in_progress.insert(call);
             }
-            states = self.place(states, operation, &under_way)?;
-            // It has taken effect in every state.
-            under_way.remove(&operation);
+            states = self.place(states, operation, &in_progress)?;
+            // The operation has taken effect in each state.
+            in_progress.remove(&operation);
             for state in &mut states {
                 state.placed.remove(&operation);
             }
         }
-        under_way.extend(calls.map(|(_, call)| call));
-        (!states.is_empty()).then(|| (states, under_way.into_iter().collect()))
+        in_progress.extend(calls.map(|(_, call)| call));
+        (!states.is_empty()).then(|| (states, in_progress.into_iter().collect()))
     }
 
-    /// The states in which an operation has taken effect that returns now.
+    /// The states in which the operation `due`, which returns now, has taken effect.
     fn place(
         &mut self,
         states: Vec<State<Value>>,
         due: usize,
-        under_way: &BTreeSet<usize>,
+        in_progress: &BTreeSet<usize>,
     ) -> Option<Vec<State<Value>>> {
         let (mut reached, mut seen) = (Minimal::default(), Minimal::default());
-        let wanted = Wanted::of(under_way.iter().map(|index| self.steps[*index]));
+        let wanted = Wanted::of(in_progress.iter().map(|index| self.steps[*index]));
         let mut next = states;
         while !next.is_empty() {
             let mut further = Vec::new();
             for mut state in next {
-                self.observe(&mut state, under_way);
+                self.observe(&mut state, in_progress);
                 if state.placed.contains(&due) {
                     reached.insert(&self.all, state);
                 } else if seen.insert(&self.all, state.clone()) {
-                    self.writes(&state, under_way, &wanted, &mut further)?;
+                    self.writes(&state, in_progress, &wanted, &mut further)?;
                 }
             }
             if reached.bytes + seen.bytes + self.register.bytes() > self.limits.bytes_max {
@@ -262,9 +264,9 @@ impl Forward<'_> {
         Some(reached.into_states())
     }
 
-    /// Places answers that fit and whose operations changed nothing: they can never fit better.
-    fn observe(&mut self, state: &mut State<Value>, under_way: &BTreeSet<usize>) {
-        for index in under_way {
+    /// Places operations without an effect whose responses match. A later place is never better.
+    fn observe(&mut self, state: &mut State<Value>, in_progress: &BTreeSet<usize>) {
+        for index in in_progress {
             let step = self.steps[*index];
             if is_observation(step) && self.register.apply(step, state.value).is_some() {
                 state.placed.insert(*index);
@@ -272,16 +274,16 @@ impl Forward<'_> {
         }
     }
 
-    /// Adds the states that one more write leads to.
+    /// Adds the states after one more write.
     fn writes(
         &mut self,
         state: &State<Value>,
-        under_way: &BTreeSet<usize>,
+        in_progress: &BTreeSet<usize>,
         wanted: &Wanted,
         after: &mut Vec<State<Value>>,
     ) -> Option<()> {
         let mut tried = HashSet::new();
-        for index in under_way {
+        for index in in_progress {
             let step = self.steps[*index];
             if is_observation(step) || state.placed.contains(index) {
                 continue;
@@ -293,8 +295,8 @@ impl Forward<'_> {
             let Some(value) = self.register.apply(step, state.value) else {
                 continue;
             };
-            // An operation that never returned need not take effect, unless another one wants it
-            // to. Of those that do the same, the first one can always take the place of another.
+            // An operation without a response takes effect only if another operation needs its
+            // effect. Of operations with equal steps, the first one is sufficient.
             let is_useful = self.all[*index].returned.is_some()
                 || (wanted.change(state.value, value) && tried.insert(step));
             if is_useful {
@@ -307,12 +309,12 @@ impl Forward<'_> {
     }
 }
 
-/// Which values operations must meet, or must not meet.
+/// The values that the responses of operations require or exclude.
 #[derive(Default)]
 struct Wanted {
     met: HashSet<Value>,
     not_met: HashSet<Value>,
-    /// Where a text is appended, every value can become part of another.
+    /// True with append operations, because each value can become part of another value.
     all: bool,
 }
 
@@ -330,29 +332,30 @@ impl Wanted {
         wanted
     }
 
-    /// Whether an operation may want the value to change in this way.
+    /// Returns true if a response can require this change of the value.
     fn change(&self, from: Value, to: Value) -> bool {
         from != to && (self.all || self.met.contains(&to) || self.not_met.contains(&from))
     }
 }
 
-/// Whether an answer says that the operation changed nothing.
+/// Returns true if the response shows that the operation changed nothing.
 fn is_observation(step: Step) -> bool {
     matches!(step, Step::Is(_) | Step::Swap { answer: Some(false), .. })
 }
 
-/// States of which none makes another one superfluous. An operation that never returned need not
-/// take effect: a state that differs from another one only in that more of these have done so leads
-/// to nothing that the other does not.
+/// A set of states without redundant ones.
+///
+/// An operation without a response need not take effect. A state is redundant if another state has
+/// the same value and the same answered operations, and a subset of its unanswered operations.
 #[derive(Default)]
 struct Minimal {
-    /// By value and answered operations: the unanswered ones that have taken effect.
+    /// The unanswered operations that have taken effect, by value and answered operations.
     states: BTreeMap<State<Value>, Vec<BTreeSet<usize>>>,
     bytes: usize,
 }
 
 impl Minimal {
-    /// Returns false if the state is superfluous.
+    /// Adds a state. Returns false if the state is redundant.
     fn insert(&mut self, all: &[&HistoryOperation], state: State<Value>) -> bool {
         let size = |placed: usize| STATE_BYTES + PLACED_BYTES * placed;
         let answered = |index: &usize| all[*index].returned.is_some();

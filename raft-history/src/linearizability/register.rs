@@ -1,26 +1,26 @@
-//! One register: its values as numbers, and what each call does to them.
+//! One register: its values as numbers, and the effects of calls on them.
 
 use std::collections::HashMap;
 
 use super::Call;
 
-/// The number of a value. Zero is no value.
+/// The number of a value. Zero means that the register has no value.
 pub(super) type Value = u32;
 
-/// What a call does, and what its answer says about the value before.
+/// The effect of a call, and the condition that its response sets on the previous value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Step {
-    /// The value becomes this one.
+    /// Sets the value.
     Set(Value),
-    /// This text is put behind the value.
+    /// Appends a text to the value.
     Append(Value),
-    /// The value is this one.
+    /// Requires this value.
     Is(Value),
-    /// The value becomes `new` if it is `expected`; whether it was, if that is known.
+    /// Sets the value to `new` if it equals `expected`. `answer` is the response, if there is one.
     Swap { expected: Value, new: Value, answer: Option<bool> },
 }
 
-/// All values that the register can have.
+/// All values of a register.
 #[derive(Debug, Default)]
 pub(super) struct Register {
     texts: Vec<String>,
@@ -30,7 +30,7 @@ pub(super) struct Register {
 }
 
 impl Register {
-    /// What a call does. A read without an answer does not belong here.
+    /// The step of a call. The caller omits reads without a response.
     pub(super) fn step(&mut self, call: &Call, answered: bool) -> Step {
         match call {
             Call::Put { value } => Step::Set(self.number(Some(value))),
@@ -45,7 +45,7 @@ impl Register {
         }
     }
 
-    /// The value after a step, if the answer fits.
+    /// The value after a step. Returns `None` if the response does not match.
     pub(super) fn apply(&mut self, step: Step, value: Value) -> Option<Value> {
         match step {
             Step::Set(new) => Some(new),
@@ -59,17 +59,18 @@ impl Register {
         }
     }
 
-    /// The value of a number.
+    /// The value with a number.
     pub(super) fn value(&self, number: Value) -> Option<String> {
         let position = (number as usize).checked_sub(1)?;
         self.texts.get(position).cloned()
     }
 
-    /// About how many bytes the values occupy.
+    /// The approximate size of all values in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
+    /// The number of a value. A new value gets the next number.
     pub(super) fn number(&mut self, text: Option<&str>) -> Value {
         let Some(text) = text else { return 0 };
         if let Some(number) = self.numbers.get(text) {

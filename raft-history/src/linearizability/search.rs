@@ -1,4 +1,4 @@
-//! The search for an order.
+//! The search for an order of operations that explains all responses.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -6,37 +6,42 @@ use std::hash::{BuildHasherDefault, Hasher};
 use super::register::{Register, Step, Value};
 use super::{HistoryOperation, Limits};
 
-/// What a search found.
+/// The result of a search.
 pub(super) enum Found {
+    /// An order exists.
     Order,
+    /// No order exists.
     NoOrder(DeadEnd),
+    /// The search reached its limits.
     Nothing,
 }
 
-/// Where the search came furthest. Operations are named by their positions.
+/// The longest order that the search found. Operations are given by their indexes.
 pub(super) struct DeadEnd {
-    /// The order so far, and the value after each operation.
+    /// The order, with the value after each operation.
     pub(super) order: Vec<(usize, Value)>,
-    /// The operations that are under way, none of which can come next.
+    /// The operations in progress. None of them can come next.
     pub(super) waiting: Vec<usize>,
-    /// The one of them that was answered first.
+    /// The first of them that returned.
     pub(super) culprit: usize,
 }
 
-/// Calls and returns in order of time, as a doubly linked list from which operations are lifted.
-/// The returns of operations that were not answered are left out: nothing must come before them.
+/// Calls and returns in order of time, in a doubly linked list. An operation that is placed is
+/// removed from the list. Operations without a response have no return, because no operation must
+/// come before it.
 pub(super) struct Search<'a> {
     steps: &'a [Step],
-    /// How many operations were answered; they are the first ones.
+    /// The number of operations with a response. They come first.
     answered: usize,
-    /// Position 0 is the head.
+    /// The list. Position 0 is its head.
     entries: Vec<Entry>,
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
     operation: u32,
-    /// Where the return of a call stands; [`NEVER`] if it has none, [`RETURN`] if this is a return.
+    /// The position of the return of a call; [`NEVER`] if there is none. [`RETURN`] if this entry
+    /// is a return.
     mate: u32,
     previous: u32,
     next: u32,
@@ -46,54 +51,54 @@ const HEAD: u32 = 0;
 const END: u32 = u32::MAX;
 const NEVER: u32 = u32::MAX;
 const RETURN: u32 = u32::MAX - 1;
-/// Stands for all values that no operation left tells of.
+/// Represents all values that no remaining operation observes.
 const UNOBSERVED: Value = Value::MAX;
 
-/// How many steps may be spent on showing what is known.
+/// The largest number of steps for an explanation of a known violation.
 const EXPLANATION_STEPS: u64 = 300_000;
 
-/// A step taken, to be taken back.
+/// An operation in the current order, with the data to take it back.
 struct LinearizedOp {
     position: u32,
     before: Value,
     highest: usize,
-    /// Whether every order from here can begin with it, so that no other way has to be tried.
+    /// True if each order from here can begin with this operation. No alternative is tried.
     forced: bool,
 }
 
-/// What the search has placed, and what follows from it.
+/// The placed operations, and facts about the remaining operations.
 struct State {
     done: LinearizedSet,
     value: Value,
-    /// What is left about each value. None where texts are appended: there every value can
-    /// become part of another.
+    /// The remaining uses of each value. `None` with append operations, because each value can
+    /// become part of another value.
     left: Option<Vec<RemainingUses>>,
-    /// How many refusals are left whose expected value can still be written.
+    /// The number of remaining rejections whose expected value can still be written.
     threats: u32,
-    /// Values that were read, or met by a swap, and that nobody writes.
+    /// Values that a response contains and that no operation writes.
     invented: Vec<Value>,
 }
 
-/// What the operations that are not placed say and do about one value.
+/// The uses of one value by operations that are not placed.
 #[derive(Clone, Copy, Default)]
 struct RemainingUses {
-    /// Those that can tell this value from others.
-    told: u32,
-    /// Those of them that were answered, so that they must meet this value.
+    /// Operations that can distinguish this value from others.
+    observers: u32,
+    /// Observers with a response that requires this value.
     needed: u32,
-    /// Those of them that must not meet it.
+    /// Observers with a response that excludes this value.
     refused: u32,
-    /// Those that can write it.
+    /// Operations that can write this value.
     writers: u32,
 }
 
 impl<'a> Search<'a> {
-    /// The operations, those that were answered first, and what they do.
+    /// A search over operations and their steps. Operations with a response come first.
     pub(super) fn new(operations: &[&HistoryOperation], steps: &'a [Step]) -> Self {
         let answered = operations.partition_point(|operation| operation.returned.is_some());
         let mut moments = Vec::with_capacity(2 * operations.len());
         for (index, operation) in operations.iter().enumerate() {
-            // At the same moment, calls come before returns: the operations may be concurrent.
+            // At the same time, calls come before returns: the operations may be concurrent.
             moments.push((operation.invoked, 0, index as u32));
             if let Some(returned) = operation.returned {
                 moments.push((returned, 1, index as u32));
@@ -110,8 +115,8 @@ impl<'a> Search<'a> {
                 calls[operation as usize] = position;
                 NEVER
             } else {
-                // An answer before its question leaves the call without a mate; the search then
-                // meets a return that it can't explain, and says so.
+                // A response before its request leaves the call without a mate. The search then
+                // reaches a return that no order explains.
                 if let Some(call) = entries.get_mut(calls[operation as usize] as usize) {
                     call.mate = position;
                 }
@@ -122,15 +127,15 @@ impl<'a> Search<'a> {
         Self { steps, answered, entries }
     }
 
-    /// Looks for an order.
+    /// Searches an order.
     pub(super) fn run(self, register: &mut Register, limits: Limits) -> Found {
         let state = State::new(self.steps, self.answered);
         self.search(register, limits, state).0
     }
 
-    /// Shows how far one gets, when it is known that there is no order. [`run`](Self::run) gives up
-    /// beginnings of which it can tell that they lead nowhere; a person wants to see the
-    /// contradiction itself.
+    /// Searches a longer dead end after [`run`](Self::run) has found that no order exists. `run`
+    /// abandons an order early if the remaining operations rule it out. Without this, a report
+    /// would not show the contradicting operation itself.
     pub(super) fn explain(self, register: &mut Register) -> Option<DeadEnd> {
         let mut state = State::new(self.steps, self.answered);
         state.left = None;
@@ -141,12 +146,14 @@ impl<'a> Search<'a> {
             Found::NoOrder(stuck) => Some(stuck),
             Found::Nothing => stuck,
             Found::Order => {
-                debug_assert!(false, "two searches of one history disagree");
+                debug_assert!(false, "two searches of one history have different results");
                 None
             }
         }
     }
 
+    /// Tries orders depth-first. The second result is the best dead end of a search that reached
+    /// its limits.
     fn search(
         mut self,
         register: &mut Register,
@@ -164,57 +171,75 @@ impl<'a> Search<'a> {
             if steps > limits.steps_max || seen.bytes + register.bytes() > limits.bytes_max {
                 return (Found::Nothing, stuck);
             }
-            if position == END || self.entry(position).mate == RETURN {
-                // An answer is due whose operation has no place, and no other way is left from
-                // here.
-                let further = |stuck: &DeadEnd| order.len() > stuck.order.len();
-                if stuck.as_ref().is_none_or(further) {
-                    stuck = Some(self.stuck(&order, state.value, position));
-                }
-                let due = self.entries.get(position as usize);
-                if due.is_some_and(|due| state.is_invented(self.steps[due.operation as usize])) {
-                    // Whatever is placed otherwise, this answer stays.
-                    let stuck = self.stuck(&order, state.value, position);
-                    return (Found::NoOrder(stuck), None);
-                }
-                loop {
-                    let Some(last) = order.pop() else {
-                        return (stuck.map_or(Found::Nothing, Found::NoOrder), None);
-                    };
-                    let operation = self.entry(last.position).operation as usize;
-                    left += usize::from(operation < self.answered);
-                    state.take_back(operation, self.steps[operation], &last);
-                    self.unlift(last.position);
-                    if !last.forced {
-                        position = self.entry(last.position).next;
-                        break;
-                    }
+            if position != END && self.entry(position).mate != RETURN {
+                let call = self.entry(position);
+                let placed = self.place(position, register, &mut state, &mut seen);
+                if let Some(placed) = placed {
+                    left -= usize::from((call.operation as usize) < self.answered);
+                    order.push(placed);
+                    self.lift(position);
+                    position = self.entry(HEAD).next;
+                } else {
+                    position = call.next;
                 }
                 continue;
             }
-            let here = position;
-            let entry = self.entry(here);
-            let operation = entry.operation as usize;
-            let step = self.steps[operation];
-            position = entry.next;
-            let Some(after) = register.apply(step, state.value) else {
-                continue;
-            };
-            let Some(taken) = state.take(operation, step, after, here) else {
-                continue;
-            };
-            // Without an answer, what has no effect here need not happen here.
-            let useful = operation < self.answered || state.is_useful(&taken);
-            if useful && (taken.forced || seen.insert(state.key())) {
-                left -= usize::from(operation < self.answered);
-                order.push(taken);
-                self.lift(here);
-                position = self.entry(HEAD).next;
-            } else {
-                state.take_back(operation, step, &taken);
+            // The operation that returns here is not placed, or the list has no further call.
+            if stuck.as_ref().is_none_or(|stuck| order.len() > stuck.order.len()) {
+                stuck = Some(self.stuck(&order, state.value, position));
+            }
+            let due = self.entries.get(position as usize);
+            if due.is_some_and(|due| state.is_invented(self.steps[due.operation as usize])) {
+                // No order of the other operations can explain this response.
+                return (Found::NoOrder(self.stuck(&order, state.value, position)), None);
+            }
+            match self.backtrack(&mut order, &mut state, &mut left) {
+                Some(next) => position = next,
+                None => return (stuck.map_or(Found::Nothing, Found::NoOrder), None),
             }
         }
         (Found::Order, None)
+    }
+
+    /// Places the operation of a call next, if its response matches and the resulting state is new.
+    fn place(
+        &self,
+        position: u32,
+        register: &mut Register,
+        state: &mut State,
+        seen: &mut VisitedStates,
+    ) -> Option<LinearizedOp> {
+        let operation = self.entry(position).operation as usize;
+        let step = self.steps[operation];
+        let after = register.apply(step, state.value)?;
+        let placed = state.place(operation, step, after, position)?;
+        // An operation without a response and without an effect need not take place.
+        let is_useful = operation < self.answered || state.is_useful(&placed);
+        if is_useful && (placed.forced || seen.insert(state.key())) {
+            return Some(placed);
+        }
+        state.take_back(operation, step, &placed);
+        None
+    }
+
+    /// Takes operations back until another operation can be tried, and returns the position of that
+    /// operation.
+    fn backtrack(
+        &mut self,
+        order: &mut Vec<LinearizedOp>,
+        state: &mut State,
+        left: &mut usize,
+    ) -> Option<u32> {
+        while let Some(last) = order.pop() {
+            let operation = self.entry(last.position).operation as usize;
+            *left += usize::from(operation < self.answered);
+            state.take_back(operation, self.steps[operation], &last);
+            self.unlift(last.position);
+            if !last.forced {
+                return Some(self.entry(last.position).next);
+            }
+        }
+        None
     }
 
     fn stuck(&self, order: &[LinearizedOp], value: Value, at: u32) -> DeadEnd {
@@ -288,18 +313,18 @@ impl State {
         state
     }
 
-    /// Notes that an operation is left (1), or is not any more (-1).
+    /// Adds (1) or removes (-1) a remaining operation.
     fn count(&mut self, step: Step, change: i32) {
         match step {
             Step::Append(_) => {}
             Step::Set(new) => self.change(new, |left| add(&mut left.writers, change)),
             Step::Is(value) => self.change(value, |left| {
-                add(&mut left.told, change);
+                add(&mut left.observers, change);
                 add(&mut left.needed, change);
             }),
             Step::Swap { expected, new, answer } => {
                 self.change(expected, |left| {
-                    add(&mut left.told, change);
+                    add(&mut left.observers, change);
                     match answer {
                         Some(true) => add(&mut left.needed, change),
                         Some(false) => add(&mut left.refused, change),
@@ -331,26 +356,27 @@ impl State {
         Some(left.get(value as usize).copied().unwrap_or_default())
     }
 
-    /// The value as far as what is left can tell: all values that nobody tells of are the same.
-    fn meaning(&self, value: Value) -> Value {
-        let untold = self.left(value).is_some_and(|left| left.told == 0);
-        if untold { UNOBSERVED } else { value }
+    /// The value, or [`UNOBSERVED`] if no remaining operation can distinguish it from others.
+    fn observed(&self, value: Value) -> Value {
+        let is_unobserved = self.left(value).is_some_and(|left| left.observers == 0);
+        if is_unobserved { UNOBSERVED } else { value }
     }
 
-    /// Whether the value is still needed, and gone for ever once it is replaced.
+    /// Returns true if a response requires the value and no remaining operation writes it.
     fn is_last_chance(&self, value: Value) -> bool {
         self.left(value).is_some_and(|left| left.needed > 0 && left.writers == 0)
     }
 
-    /// Whether something without an answer can be of use where it was placed: it makes a value that
-    /// somebody tells of, or it ends one that a refusal must not meet.
+    /// Returns true if an operation without a response has an observable effect at its place. It
+    /// writes a value that another operation observes, or it replaces a value that a rejection
+    /// excludes.
     fn is_useful(&self, taken: &LinearizedOp) -> bool {
-        let (before, after) = (self.meaning(taken.before), self.meaning(self.value));
+        let (before, after) = (self.observed(taken.before), self.observed(self.value));
         before != after
             && (after != UNOBSERVED || self.left(before).is_none_or(|left| left.refused > 0))
     }
 
-    /// Whether nobody wrote the value that the answer of this operation tells.
+    /// Returns true if the response contains a value that no operation writes.
     fn is_invented(&self, step: Step) -> bool {
         let (Step::Is(value) | Step::Swap { expected: value, .. }) = step else {
             return false;
@@ -358,8 +384,8 @@ impl State {
         self.invented.contains(&value)
     }
 
-    /// Places an operation, unless what is left can have no order then.
-    fn take(
+    /// Places an operation. Returns `None` if the remaining operations then have no order.
+    fn place(
         &mut self,
         operation: usize,
         step: Step,
@@ -373,17 +399,17 @@ impl State {
             return None;
         }
         self.value = after;
-        // What has no effect can as well come first, and so can a value that nobody tells of where
-        // another such value stands, unless a refusal could tell where it came.
+        // An operation without an effect can come first. A write of an unobserved value over
+        // another unobserved value can also come first, unless a rejection depends on its place.
         let forced = match step {
             Step::Is(_) => true,
             Step::Swap { answer, .. } => answer == Some(false),
             Step::Set(_) => {
-                let untold = |value| self.meaning(value) == UNOBSERVED;
+                let is_unobserved = |value| self.observed(value) == UNOBSERVED;
                 operation < self.done.answered
                     && self.threats == 0
-                    && untold(before)
-                    && untold(after)
+                    && is_unobserved(before)
+                    && is_unobserved(after)
             }
             Step::Append(_) => false,
         };
@@ -396,9 +422,9 @@ impl State {
         self.done.clear(operation, taken.highest);
     }
 
-    /// All that the rest of the search depends on.
+    /// The part of the state that determines the rest of the search.
     fn key(&self) -> Box<[u64]> {
-        self.done.key(self.meaning(self.value))
+        self.done.key(self.observed(self.value))
     }
 }
 
@@ -406,14 +432,14 @@ fn add(count: &mut u32, change: i32) {
     *count = count.wrapping_add_signed(change);
 }
 
-/// Which operations have been placed. Those that were answered are placed almost in order of their
-/// invocation, so that only a short stretch of their bits says anything.
+/// The set of placed operations. Operations with a response are placed almost in order of their
+/// invocation. The words before and after a short window are therefore full or empty.
 struct LinearizedSet {
     bits: Vec<u64>,
     answered: usize,
-    /// The first word that is not full, of those for answered operations.
+    /// The first word for operations with a response that is not full.
     lowest: usize,
-    /// The last such word that holds a bit.
+    /// The last word for operations with a response that is not empty.
     highest: usize,
 }
 
@@ -427,21 +453,21 @@ impl LinearizedSet {
         }
     }
 
-    /// The first word for operations that were not answered.
+    /// The first word for operations without a response.
     fn tail(&self) -> usize {
         self.answered.div_ceil(64)
     }
 
-    fn place(&self, operation: usize) -> (usize, u64) {
+    fn word_and_bit(&self, operation: usize) -> (usize, u64) {
         match operation.checked_sub(self.answered) {
             None => (operation / 64, 1 << (operation % 64)),
             Some(rest) => (self.tail() + rest / 64, 1 << (rest % 64)),
         }
     }
 
-    /// Returns what [`clear`](Self::clear) needs to take it back.
+    /// Adds an operation. Returns the argument with which [`clear`](Self::clear) removes it.
     fn set(&mut self, operation: usize) -> usize {
-        let (word, bit) = self.place(operation);
+        let (word, bit) = self.word_and_bit(operation);
         self.bits[word] |= bit;
         let highest = self.highest;
         if operation < self.answered {
@@ -454,7 +480,7 @@ impl LinearizedSet {
     }
 
     fn clear(&mut self, operation: usize, highest: usize) {
-        let (word, bit) = self.place(operation);
+        let (word, bit) = self.word_and_bit(operation);
         self.bits[word] &= !bit;
         self.highest = highest;
         if operation < self.answered {
@@ -475,7 +501,7 @@ impl LinearizedSet {
     }
 }
 
-/// The configurations that were visited: which operations were placed, and the value.
+/// The visited states: the placed operations and the value.
 #[derive(Default)]
 struct VisitedStates {
     keys: HashSet<Box<[u64]>, BuildHasherDefault<WordHasher>>,
@@ -491,7 +517,8 @@ impl VisitedStates {
     }
 }
 
-/// Mixes whole words: keys come from a search, and nobody chooses them to collide.
+/// A hash of whole words. The keys come from the search itself, so no input can choose them to
+/// collide.
 #[derive(Default)]
 struct WordHasher(u64);
 

@@ -1,11 +1,11 @@
-//! Histories whose verdict is known, and all small ones.
+//! Histories with a known verdict, and all small histories.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 use super::*;
 
-/// The generator of the simulator.
+/// A random generator.
 struct Random(Xoshiro256PlusPlus);
 
 impl Random {
@@ -55,7 +55,7 @@ fn sequential_operations_are_linearizable() {
 }
 
 #[test]
-fn a_stale_read_is_found() {
+fn stale_read_is_a_violation() {
     let history = [
         op(1, put("a"), 0, Some(1)),
         op(1, put("b"), 2, Some(3)),
@@ -66,7 +66,7 @@ fn a_stale_read_is_found() {
     assert!(is_ok(&history[..3]));
 }
 
-fn fell_at(history: &[HistoryOperation]) -> (u64, Box<Contradiction>) {
+fn violated_at(history: &[HistoryOperation]) -> (u64, Box<Contradiction>) {
     match check(history, 1_000_000) {
         Verdict::Violation(found) => {
             first_violating_prefix(&Prefix::default(), history, found, 1_000_000)
@@ -86,16 +86,16 @@ fn violation_is_dated_at_first_unexplained_response() {
     for more in 4..100 {
         history.push(op(1, put("b"), 2 * more, Some(2 * more + 1)));
     }
-    let (at, found) = fell_at(&history);
+    let (at, found) = violated_at(&history);
     assert_eq!((at, found.culprit.call), (7, get(Some("a"))));
-    // The read of c would be explained by the compare-and-set, until that says that it was refused.
+    // The compare-and-set explains the read of c until its rejection arrives.
     let history = [
         op(1, put("a"), 0, Some(1)),
         op(2, cas(Some("a"), "c", false), 2, Some(9)),
         op(3, get(Some("c")), 3, Some(4)),
         op(3, get(Some("c")), 10, Some(11)),
     ];
-    assert_eq!(fell_at(&history).0, 9);
+    assert_eq!(violated_at(&history).0, 9);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn unanswered_write_may_apply_late_or_never() {
 }
 
 #[test]
-fn compare_and_set() {
+fn compare_and_set_depends_on_value() {
     assert!(is_ok(&[
         op(1, cas(None, "a", true), 0, Some(1)),
         op(1, cas(Some("a"), "b", true), 2, Some(3))
@@ -170,7 +170,7 @@ fn exhausted_search_returns_unknown() {
     assert_eq!(check_within(&history, limits), Verdict::GaveUp { key: "k".into() });
 }
 
-/// A key that is too much must not hide another one that contradicts itself.
+/// An undecided key must not hide a contradiction at another key.
 #[test]
 fn violation_outweighs_exhausted_search() {
     let mut history = one_register(400, 30, 1);
@@ -179,7 +179,7 @@ fn violation_outweighs_exhausted_search() {
         operation.key = "first".into();
     }
     let Verdict::Violation(found) = check(&history, 50) else {
-        panic!("the second key contradicts itself");
+        panic!("the second key has a contradiction");
     };
     assert_eq!(found.key, "k");
     assert_eq!(check(&history[..400], 50), Verdict::GaveUp { key: "first".into() });
@@ -200,7 +200,7 @@ fn append_concatenates() {
     assert!(!is_ok(&[history[0].clone(), history[2].clone()]));
 }
 
-/// What the picture is drawn from: the longest order, and who cannot come next.
+/// The report shows the longest order and the operation that cannot come next.
 #[test]
 fn violation_lists_unplaceable_operations() {
     let history = [
@@ -213,18 +213,19 @@ fn violation_lists_unplaceable_operations() {
     let Verdict::Violation(found) = check(&history, 1000) else {
         panic!("a stale read");
     };
-    // The write of c can still come before the read; that does not help it.
+    // The write of c can come before the read, but the read is stale in any case.
     assert_eq!(found.order, [history[0].clone(), history[1].clone(), history[3].clone()]);
     assert_eq!(found.values, [Some("a".into()), Some("b".into()), Some("c".into())]);
     assert_eq!(found.culprit, history[2]);
     assert_eq!(found.stuck, [history[2].clone()]);
     assert_eq!(found.later, [history[4].clone()]);
-    let page = picture(&found);
+    let page = html_report(&found);
     assert!(page.contains("✗ get: &quot;a&quot;") && page.contains("3: put &quot;c&quot;"));
     assert!(!page.contains("src=") && !page.contains("href="), "the page needs no other file");
 }
 
-/// A history that did happen: clients that overlap, one register, `loss` of a hundred unanswered.
+/// A linearizable history of concurrent clients at one register. `loss` percent of the operations
+/// have no response.
 fn one_register(operations: u64, clients: u64, loss: u64) -> Vec<HistoryOperation> {
     let mut random = Random::new(operations ^ clients << 20 ^ loss << 40);
     let mut free_at = vec![0_u64; clients as usize];
@@ -252,7 +253,7 @@ fn one_register(operations: u64, clients: u64, loss: u64) -> Vec<HistoryOperatio
                 cas(expected.as_deref(), &new, expected == value)
             }
         };
-        // Half of what was not answered did not happen.
+        // Half of the operations without a response take no effect.
         if returned.is_some() || random.below(2) == 0 {
             value = match &call {
                 Call::Put { value } | Call::Cas { value, succeeded: true, .. } => {
@@ -284,10 +285,10 @@ fn ten_thousand_operations_are_checked() {
             .nth(3_000);
         victim.unwrap().call = get(Some("never written"));
         let Verdict::Violation(found) = check(&broken, 3_000_000) else {
-            panic!("a value was read that nobody wrote");
+            panic!("a read returned a value that was never written");
         };
         assert_eq!(found.culprit.call, get(Some("never written")));
-        // A value that had been overwritten long before.
+        // A value that was overwritten long before the read.
         let old = (2_000..).find_map(|at| match &history[at].call {
             Call::Put { value } => Some(value.clone()),
             _ => None,
@@ -332,7 +333,7 @@ fn search_agrees_with_brute_force() {
 }
 
 fn some_order_explains(left: &[HistoryOperation], value: Option<&str>) -> bool {
-    // What was not answered need not have happened.
+    // Operations without a response need not take effect.
     left.iter().all(|operation| operation.returned.is_none())
         || (0..left.len()).any(|first| {
             let candidate = &left[first];
@@ -350,13 +351,13 @@ fn some_order_explains(left: &[HistoryOperation], value: Option<&str>) -> bool {
         })
 }
 
-/// What the search's own tables do, done without tables.
+/// The effect of an operation on a value, without the tables of the search.
 fn apply<'a>(operation: &'a HistoryOperation, value: Option<&'a str>) -> Option<Option<&'a str>> {
     let answered = operation.returned.is_some();
     match &operation.call {
         Call::Put { value } => Some(Some(value)),
         Call::Delete => Some(None),
-        Call::Append { .. } => unreachable!("not among those that are tried"),
+        Call::Append { .. } => unreachable!("the test uses no append"),
         Call::Get { found } => (!answered || found.as_deref() == value).then_some(value),
         Call::Cas { expected, value: new, succeeded } => {
             let matches = expected.as_deref() == value;
@@ -366,8 +367,7 @@ fn apply<'a>(operation: &'a HistoryOperation, value: Option<&'a str>) -> Option<
     }
 }
 
-/// A history in which few clients meet at few values, as it could have happened, or with one wrong
-/// answer.
+/// A history of few clients with few values. Some histories contain a wrong response.
 fn random_history(random: &mut Random) -> Vec<HistoryOperation> {
     let values = ["a", "b", "c"];
     let text = |random: &mut Random| values[random.below(3) as usize].to_owned();
@@ -419,9 +419,9 @@ fn random_history(random: &mut Random) -> Vec<HistoryOperation> {
     history
 }
 
-/// Wherever a history is cut, however often, the verdict is that of the whole.
+/// The verdict does not depend on where a history is cut, or how often.
 #[test]
-fn history_with_summarised_prefix_is_judged_as_the_whole() {
+fn history_with_summarized_prefix_has_verdict_of_whole() {
     let mut random = Random::new(0xf2);
     let limits = Limits { steps_max: 1_000_000, ..Limits::default() };
     let (mut linearizable, mut violations) = (0, 0);
@@ -440,22 +440,22 @@ fn history_with_summarised_prefix_is_judged_as_the_whole() {
             from = *until;
         }
         let rest: Vec<_> = history.iter().filter(|it| it.invoked >= from).cloned().collect();
-        let judged = match check_after(&prefix, &rest, limits) {
+        let is_linearizable = match check_after(&prefix, &rest, limits) {
             Verdict::Linearizable => true,
             Verdict::Violation(_) => false,
             Verdict::GaveUp { .. } => panic!("gave up"),
         };
-        assert_eq!(judged, whole, "cut at {cuts:?}: {history:?}");
+        assert_eq!(is_linearizable, whole, "cut at {cuts:?}: {history:?}");
     }
     assert!(linearizable > 1_000 && violations > 500, "{linearizable}, {violations}");
 }
 
 #[test]
-fn prefix_whose_states_exceed_the_limits_is_not_judged() {
+fn prefix_with_too_many_states_is_undecided() {
     let history: Vec<_> = (0..20).map(|n| op(n, put(&n.to_string()), 0, Some(10))).collect();
     let mut prefix = Prefix::default();
     prefix.extend(history, 5, Limits { steps_max: 100, ..Limits::default() });
-    // Nothing had to be placed before the moment.
+    // No operation returned before the end of the prefix.
     let read = [op(99, get(Some("7")), 11, Some(12))];
     assert_eq!(check_after(&prefix, &read, Limits::default()), Verdict::Linearizable);
     prefix.extend(Vec::new(), 11, Limits { steps_max: 100, ..Limits::default() });

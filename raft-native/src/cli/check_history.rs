@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use raft_history::history::{Format, parse};
-use raft_history::linearizability::{Contradiction, Limits, Verdict, check_within, picture};
+use raft_history::linearizability::{Contradiction, Limits, Verdict, check_within, html_report};
 use serde_json::json;
 
 use super::{Failure, Output, print_line};
@@ -124,7 +124,7 @@ fn draw(args: &CheckArgs, contradiction: &Contradiction) -> Result<PathBuf, Fail
         let stem = stem.map_or("history".into(), std::ffi::OsStr::to_string_lossy);
         PathBuf::from(format!("{stem}.violation.html"))
     });
-    fs::write(&path, picture(contradiction)).map_err(|error| {
+    fs::write(&path, html_report(contradiction)).map_err(|error| {
         let verdict = Verdict::Violation(Box::new(contradiction.clone()));
         Failure::Failed(format!("{verdict}\nraft: {}: {error}", path.display()))
     })?;

@@ -1,11 +1,11 @@
-//! Histories written as events: a process asks for something, and is answered later.
+//! The pairing of requests and responses into operations, for formats with one event per line.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{History, HistoryError};
 use crate::linearizability::{Call, HistoryOperation};
 
-/// What a process does, as its lines call it. Both lines of an operation must say the same.
+/// The kind of an operation. Request and response of an operation have the same function.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Function {
     Read,
@@ -15,33 +15,34 @@ pub(super) enum Function {
     Cas,
 }
 
-/// What a line says of its process's operation.
+/// One line: an event of the current operation of a process.
 pub(super) struct Event {
     pub(super) process: u64,
     pub(super) key: String,
     pub(super) function: Function,
-    pub(super) what: EventType,
+    pub(super) kind: EventType,
 }
 
+/// The kind of an event. Responses can repeat the call of the request.
 pub(super) enum EventType {
-    /// The process asks for this.
+    /// The process sends a request.
     Invoke(Call),
-    /// It is answered. The call is what was asked for, as the answer repeats it (none, if it leaves
-    /// that out), with what a read found, or whether a compare-and-set was done.
-    Answer(Option<Call>),
-    /// It certainly did not happen.
+    /// The process receives a response. The call contains the value of a read or the result of a
+    /// compare-and-set.
+    Response(Option<Call>),
+    /// The operation certainly did not take effect.
     Failed(Option<Call>),
-    /// Nobody knows.
+    /// The result of the operation is unknown.
     Unknown(Option<Call>),
 }
 
-/// An operation that waits for its answer.
+/// An operation without a response yet.
 struct PendingCall {
     index: usize,
     function: Function,
 }
 
-/// Puts operations together from their two events. The number of the line is the time.
+/// Builds operations from pairs of events. The number of the line is the time.
 #[derive(Default)]
 pub(super) struct CallPairing {
     operations: Vec<HistoryOperation>,
@@ -50,15 +51,18 @@ pub(super) struct CallPairing {
 }
 
 impl CallPairing {
-    pub(super) fn take(&mut self, line: usize, event: Event) -> Result<(), HistoryError> {
-        let Event { process, key, function, what } = event;
-        let bad = |text: String| Err(HistoryError::at(line, text));
-        let said = match what {
+    /// Adds the event of a line.
+    pub(super) fn add(&mut self, line: usize, event: Event) -> Result<(), HistoryError> {
+        let Event { process, key, function, kind } = event;
+        let invalid = |text: String| Err(HistoryError::at(line, text));
+        let repeated = match kind {
             EventType::Invoke(call) => {
                 let index = self.operations.len();
                 let open = PendingCall { index, function };
                 if self.open.insert(process, open).is_some() {
-                    return bad(format!("process {process} asks again before it was answered"));
+                    return invalid(format!(
+                        "second request without a response: process {process}"
+                    ));
                 }
                 self.operations.push(HistoryOperation {
                     client: process,
@@ -69,26 +73,24 @@ impl CallPairing {
                 });
                 return Ok(());
             }
-            EventType::Answer(ref call)
+            EventType::Response(ref call)
             | EventType::Failed(ref call)
             | EventType::Unknown(ref call) => call,
         };
         let Some(open) = self.open.remove(&process) else {
-            return bad(format!("process {process} is answered, and has asked for nothing"));
+            return invalid(format!("response without a request: process {process}"));
         };
         let operation = &mut self.operations[open.index];
-        if operation.key != key {
-            return bad(format!("process {process} asked about key {:?}", operation.key));
-        }
-        let repeats = said.as_ref().is_none_or(|said| is_same_call(said, &operation.call));
-        if open.function != function || !repeats {
-            return bad(format!(
-                "the answer is not one to what process {process} asked for in line {}: {operation}",
-                operation.invoked
+        let is_same = repeated.as_ref().is_none_or(|call| is_same_call(call, &operation.call));
+        if operation.key != key || open.function != function || !is_same {
+            return invalid(format!(
+                "response does not match the request of process {process} in line {}: {operation} \
+                 of key {:?}",
+                operation.invoked, operation.key
             ));
         }
-        match what {
-            EventType::Answer(call) => {
+        match kind {
+            EventType::Response(call) => {
                 operation.call = call.unwrap_or_else(|| operation.call.clone());
                 operation.returned = Some(line as u64);
             }
@@ -100,6 +102,7 @@ impl CallPairing {
         Ok(())
     }
 
+    /// The history of all events.
     pub(super) fn history(mut self, skipped: usize) -> History {
         let failed = self.failed;
         let mut index = 0;
@@ -111,7 +114,7 @@ impl CallPairing {
     }
 }
 
-/// Whether both ask for the same, whatever came back.
+/// Returns true if both calls have the same arguments. Their responses may differ.
 fn is_same_call(one: &Call, other: &Call) -> bool {
     match (one, other) {
         (Call::Get { .. }, Call::Get { .. }) => true,
