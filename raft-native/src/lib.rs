@@ -29,13 +29,13 @@ mod peer;
 mod storage;
 
 pub use api::{ClientServer, ClientServerError};
-pub use client::{Consistency, Handle, RequestError};
+pub use client::{Consistency, Handle, RequestError, StorageFault};
 pub use config::address::{Address, AddressError};
 pub use config::open_files::{OpenFiles, OpenFilesError};
 pub use config::secret::{ClusterSecret, ClusterSecrets, SecretError};
-pub use config::{NodeConfig, StartError};
+pub use config::{ConfigError, NodeConfig};
 pub use consensus::failure::NodeFailure;
-pub use node::Node;
+pub use node::{Node, StartError};
 pub use observe::health::NotReady;
 pub use observe::status::{ClusterMember, FollowerView, LogEntry, NodeStatus};
-pub use storage::default_data_dir;
+pub use storage::{OpenError, StorageError, default_data_dir};

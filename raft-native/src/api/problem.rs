@@ -174,8 +174,10 @@ impl IntoResponse for Problem {
 impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Self {
         let kind = match error {
-            RequestError::Invalid(_) => Kind::InvalidRequest,
-            RequestError::TooLarge(_) => Kind::TooLarge,
+            _ if error.is_too_large() => Kind::TooLarge,
+            RequestError::InvalidCommand(_)
+            | RequestError::Rejected(_)
+            | RequestError::InvalidRead(_) => Kind::InvalidRequest,
             RequestError::Overloaded => Kind::Overloaded,
             RequestError::NoLeader => Kind::NoLeader,
             RequestError::Behind { .. } => Kind::Behind,

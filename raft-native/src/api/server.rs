@@ -21,7 +21,7 @@ use crate::api::connection::{self, Phase};
 use crate::api::problem::Problem;
 use crate::api::{Api, ClientServerError, router};
 use crate::client::Handle;
-use crate::config::StartError;
+use crate::node::StartError;
 
 /// The server for clients.
 pub struct ClientServer {
@@ -193,7 +193,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::api::limits::body_meter::{Meter, meter};
+    use crate::api::limits::body_meter::{BodyMeter, meter};
 
     const PATIENCE: Duration = Duration::from_secs(30);
     const SHORT: Duration = Duration::from_millis(50);
@@ -224,7 +224,7 @@ mod tests {
                 .route("/slow", get(slow))
                 .route("/large", get(|| async { vec![b'x'; 64 * 1024 * 1024] }))
                 .route("/echo", post(|body: Bytes| async { body }));
-            let state = Meter::new(phase.subscribe());
+            let state = BodyMeter::new(phase.subscribe());
             let router = router.layer(middleware::from_fn_with_state(state, meter));
             let acceptor = Acceptor::new(router, connections_max, timeouts);
             let task = tokio::spawn(acceptor.run(listener, phase.subscribe()));

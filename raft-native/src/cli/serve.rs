@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use raft_native::{
-    Address, ClientServer, ClusterSecrets, Node, NodeConfig, NodeFailure, OpenFiles, StartError,
+    Address, ClientServer, ClusterSecrets, ConfigError, Node, NodeConfig, NodeFailure, OpenFiles,
     default_data_dir,
 };
 use rustix::fs::Mode;
@@ -120,7 +120,7 @@ fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
         .collect::<Result<Vec<Address>, _>>()
         .map_err(|error| Failure::Usage(format!("--peers: {error}")))?;
     if peers.is_empty() {
-        return Err(usage(&StartError::NoPeers));
+        return Err(usage(&ConfigError::NoPeers));
     }
     let data_dir = args.data_dir.unwrap_or_else(|| default_data_dir(&args.node_id));
     let mut config = NodeConfig::new(&args.node_id, args.port, peers, data_dir);

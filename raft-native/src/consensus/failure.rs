@@ -1,4 +1,4 @@
-//! Why a running node stops by itself.
+//! The failures that stop a running node.
 
 use std::sync::Arc;
 
@@ -7,31 +7,34 @@ use tracing::error;
 
 use crate::storage::{DamagedEntry, StorageError};
 
-/// Why a node stopped by itself. A node that has stopped answers no requests any more.
+/// The reason for which a node stopped without a request. The node answers no more requests.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct NodeFailure(Arc<Failure>);
 
-/// The parts of a node that can fail, and how.
+/// The failures of the parts of a node.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("the disk failed: {0}; the node does not try again, because a failed write is lost")]
+    #[error(
+        "the disk failed: {0}; check the disk and restart the node. The node does not retry, \
+         because the operating system may have dropped the failed write"
+    )]
     Disk(StorageError),
-    #[error("the stored log is damaged: {0}")]
+    #[error("the stored log is damaged: {0}; replace the disk and the node")]
     Log(DamagedEntry),
-    #[error("the state machine failed: {0}")]
+    #[error("the state machine failed: {0}; check the disk and restart the node")]
     StateMachine(raft_kv::ApplyError<StorageError>),
     #[error("{0}")]
     Consensus(String),
-    #[error("{0} failed; this is a defect of the program")]
+    #[error("{0} panicked; report this as a bug")]
     Panic(&'static str),
 }
 
-/// Reports failures to the owner of the node. The first one counts.
+/// Reports failures to the owner of the node. Failures after the first one are ignored.
 #[derive(Clone)]
 pub(crate) struct Failures(watch::Sender<Option<NodeFailure>>);
 
-/// Reports a panic of the part that owns it.
+/// Reports a panic of the thread or task that owns it.
 pub(crate) struct Sentinel {
     part: &'static str,
     failures: Failures,

@@ -1,14 +1,19 @@
-//! The loop that owns the server: it takes what waits, steps the core, and hands out the effects.
+//! The loop that owns the Raft server, and the threads that work for it.
+//!
+//! The loop takes all waiting inputs, steps the core, drains the effects once, and dispatches them:
+//! writes to the disk thread, messages to the peers, committed entries to the apply thread. Nothing
+//! in this folder depends on clients or on the API.
 
 pub(crate) mod apply_thread;
 pub(crate) mod disk_thread;
 pub(crate) mod failure;
+mod handle;
+pub(crate) mod threads;
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc as thread_mpsc;
-use std::time::Instant as Clock;
+use std::time::Instant as StdInstant;
 
 use bytes::Bytes;
 use raft_core::{
@@ -16,16 +21,21 @@ use raft_core::{
     Raft, ReadId, ReadMode, ReadOutcome, Role, Status, StopReason, Term, TransferError,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tracing::error;
 
-use crate::consensus::apply_thread::{ApplyBacklog, Committed, ProposalOutcome};
-use crate::consensus::disk_thread::DiskRequest;
+use crate::consensus::apply_thread::{ApplyQueue, Committed, ProposalOutcome};
+use crate::consensus::disk_thread::DiskQueue;
+use crate::consensus::failure::{Failure, Failures};
+use crate::observe::Observations;
 use crate::observe::event_log::Recorder;
 use crate::observe::health::Health;
 use crate::peer::Peers;
 
-/// What reaches the loop.
+pub(crate) use handle::{ConsensusHandle, InputError};
+
+/// An input of the loop.
 pub(crate) enum Input {
     Message(NodeId, Message),
     Propose {
@@ -38,7 +48,7 @@ pub(crate) enum Input {
     Status {
         reply: oneshot::Sender<Status>,
     },
-    /// Transfer leadership to the best target. The reply says whether there is one.
+    /// Transfers leadership to the best target. The reply is false if there is no target.
     Transfer {
         reply: oneshot::Sender<bool>,
     },
@@ -48,56 +58,101 @@ pub(crate) enum Input {
     Stop,
 }
 
-/// What becomes of a read.
+/// The response to a read index request.
 #[derive(Debug)]
 pub(crate) enum ReadReply {
-    /// Read when this index is applied.
+    /// The read must see the entries up to this index.
     Ready(u64),
-    /// Nobody leads, or not any more: ask again.
+    /// There is no leader, or the leader changed. The caller can retry.
     NoLeader,
-    /// Too many reads wait.
+    /// Too many reads are pending.
     Overloaded,
     /// This node has stopped.
     Stopped,
 }
 
-/// What everybody may know of the server at any time, without asking the loop.
+/// A summary of the server's state for readers outside of the loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct StateSummary {
     pub(crate) leader: Option<NodeId>,
-    pub(crate) leads: bool,
+    pub(crate) is_leader: bool,
     pub(crate) term: Term,
     pub(crate) commit_index: LogIndex,
     pub(crate) last_index: LogIndex,
     pub(crate) stopped: Option<StopReason>,
 }
 
-pub(crate) struct Consensus {
-    pub(crate) raft: Raft,
-    pub(crate) began: Clock,
-    pub(crate) inputs: mpsc::Receiver<Input>,
+/// The parts of the node that carry out the effects of the server.
+pub(crate) struct Outputs {
     pub(crate) peers: Peers,
-    pub(crate) disk: thread_mpsc::Sender<DiskRequest>,
-    pub(crate) apply: thread_mpsc::Sender<Vec<Committed>>,
-    pub(crate) backlog: ApplyBacklog,
+    pub(crate) disk: DiskQueue,
+    pub(crate) apply: ApplyQueue,
     pub(crate) recorder: Recorder,
-    pub(crate) summary: watch::Sender<StateSummary>,
-    pub(crate) applied: watch::Receiver<u64>,
-    pub(crate) health: Arc<Health>,
-    pub(crate) proposals: BTreeMap<LogIndex, (Term, oneshot::Sender<ProposalOutcome>)>,
-    pub(crate) reads: HashMap<ReadId, oneshot::Sender<ReadReply>>,
 }
 
-/// Inputs that are stepped before the effects are drained.
+/// The loop. Only one task uses it, so it needs no locks.
+pub(crate) struct Consensus {
+    raft: Raft,
+    /// The start of the time of the server.
+    epoch: StdInstant,
+    inputs: mpsc::Receiver<Input>,
+    outputs: Outputs,
+    summary: watch::Sender<StateSummary>,
+    applied: watch::Receiver<u64>,
+    health: Arc<Health>,
+    /// The proposers that wait for the entry at an index, with the term of the entry.
+    proposals: BTreeMap<LogIndex, (Term, oneshot::Sender<ProposalOutcome>)>,
+    /// The clients that wait for a read index.
+    reads: HashMap<ReadId, oneshot::Sender<ReadReply>>,
+}
+
+/// The capacity of the queue of inputs. When the queue is full, senders wait.
+const INPUTS_MAX: usize = 4096;
+/// The number of inputs that are stepped before the effects are drained.
 const INPUTS_PER_DRAIN_MAX: usize = 1024;
-/// When more bytes than this are committed and wait to be applied, no more are taken.
-const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// The two ends of the queue of inputs.
+pub(crate) fn inputs() -> (mpsc::Sender<Input>, mpsc::Receiver<Input>) {
+    mpsc::channel(INPUTS_MAX)
+}
 
 impl Consensus {
-    /// Runs until the node is told to stop. Returns the reason if the server stops for good.
-    pub(crate) async fn run(mut self) -> Option<StopReason> {
+    /// Starts the loop as a task, and returns watches of the summary and of the applied index.
+    pub(crate) fn spawn(
+        raft: Raft,
+        inputs: mpsc::Receiver<Input>,
+        outputs: Outputs,
+        observed: &Observations,
+        failures: Failures,
+        tasks: &mut JoinSet<()>,
+    ) -> (watch::Receiver<StateSummary>, watch::Receiver<u64>) {
+        let (summary, summary_watch) = watch::channel(StateSummary::default());
+        let applied = outputs.apply.applied();
+        let consensus = Self {
+            raft,
+            epoch: StdInstant::now(),
+            inputs,
+            outputs,
+            summary,
+            applied: applied.clone(),
+            health: observed.health.clone(),
+            proposals: BTreeMap::new(),
+            reads: HashMap::new(),
+        };
+        let names = observed.names.clone();
+        tasks.spawn(async move {
+            let _sentinel = failures.sentinel("the consensus loop");
+            if let Some(reason) = consensus.run().await {
+                failures.report(Failure::Consensus(names.put_into(reason.to_string())));
+            }
+        });
+        (summary_watch, applied)
+    }
+
+    /// Runs until [`Input::Stop`]. Returns the reason if the server stops permanently.
+    async fn run(mut self) -> Option<StopReason> {
         let reason = self.run_until_stopped().await;
-        // Without an answer, the clients would have to assume that these may be done.
+        // Without a response, the clients would have to assume an unknown outcome.
         self.inputs.close();
         while let Ok(input) = self.inputs.try_recv() {
             match input {
@@ -141,11 +196,11 @@ impl Consensus {
     }
 
     fn now(&self) -> Instant {
-        Instant(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
+        Instant(u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     fn to_tokio_instant(&self, instant: Instant) -> tokio::time::Instant {
-        (self.began + std::time::Duration::from_micros(instant.0)).into()
+        (self.epoch + std::time::Duration::from_micros(instant.0)).into()
     }
 
     fn step(&mut self, input: Input) {
@@ -159,18 +214,7 @@ impl Consensus {
                 }
             }
             Input::Propose { command, reply } => self.propose(command, reply, now),
-            Input::Read { reply } => match self.raft.read(ReadMode::Quorum, now) {
-                Ok(id) => {
-                    self.reads.insert(id, reply);
-                }
-                Err(error) => {
-                    let _ = reply.send(match error {
-                        raft_core::ReadError::Overloaded => ReadReply::Overloaded,
-                        raft_core::ReadError::Stopped => ReadReply::Stopped,
-                        _ => ReadReply::NoLeader,
-                    });
-                }
-            },
+            Input::Read { reply } => self.read(reply, now),
             Input::Status { reply } => {
                 let _ = reply.send(self.raft.status());
             }
@@ -193,19 +237,34 @@ impl Consensus {
         }
     }
 
+    fn read(&mut self, reply: oneshot::Sender<ReadReply>, now: Instant) {
+        let error = match self.raft.read(ReadMode::Quorum, now) {
+            Ok(id) => {
+                self.reads.insert(id, reply);
+                return;
+            }
+            Err(error) => error,
+        };
+        let _ = reply.send(match error {
+            raft_core::ReadError::Overloaded => ReadReply::Overloaded,
+            raft_core::ReadError::Stopped => ReadReply::Stopped,
+            _ => ReadReply::NoLeader,
+        });
+    }
+
     fn propose(&mut self, command: Bytes, reply: oneshot::Sender<ProposalOutcome>, now: Instant) {
         if reply.is_closed() {
-            // Its client has stopped waiting already: not proposing is the kinder choice.
+            // The client has given up already and treats the outcome as unknown.
             return;
         }
-        if self.backlog.bytes() > BACKLOG_BYTES_MAX {
+        if self.outputs.apply.is_full() {
             let _ = reply.send(ProposalOutcome::Overloaded);
             return;
         }
         match self.raft.propose(command, now) {
             Ok(entry) => {
-                // Whoever waits for an entry that this log has lost since learns nothing: the
-                // entry may be in other logs, and be committed by another leader yet.
+                // If this log loses the entry, the proposer gets no response: another log may
+                // contain the entry, and another leader may commit it.
                 self.proposals.insert(entry.index, (entry.term, reply));
             }
             Err(error) => {
@@ -220,76 +279,83 @@ impl Consensus {
         }
     }
 
+    /// Drains the effects of the server, and passes them to the parts that carry them out.
     fn dispatch_effects(&mut self, effects: &mut Effects) {
         self.raft.drain(effects);
-        // All by name, so that a new one cannot be forgotten.
+        // The pattern names all fields, so the compiler rejects a forgotten effect.
         let Effects {
             write,
             messages,
             committed,
             fetches,
-            // Nodes keep their whole logs, so none of them sends a snapshot.
+            // Nodes keep their whole logs, so no node sends a snapshot.
             snapshot_chunk_requests: _,
-            snapshot_chunks: snapshot_pieces,
+            snapshot_chunks,
             install,
             reads,
             events,
         } = effects;
         for event in events.drain(..) {
-            self.recorder.record(&event);
+            self.outputs.recorder.record(&event);
         }
-        // Sending fails only when the other thread is gone, and then the node is stopping.
         if let Some(write) = write.take() {
-            let _ = self.disk.send(DiskRequest::Write(write));
+            self.outputs.disk.write(write);
         }
         for fetch in fetches.drain(..) {
-            let _ = self.disk.send(DiskRequest::Fetch(fetch));
+            self.outputs.disk.fetch(fetch);
         }
-        snapshot_pieces.clear();
+        snapshot_chunks.clear();
         if let Some(install) = install.take() {
-            error!("a peer sent a snapshot, which this version does not take");
+            error!("a peer sent a snapshot, which this version does not support");
             self.raft.snapshot_damaged(install, self.now());
         }
         for Outbound { to, message } in messages.drain(..) {
-            self.peers.send(to, message);
+            self.outputs.peers.send(to, message);
         }
         if !committed.is_empty() {
-            let committed: Vec<_> = committed
+            let committed = committed
                 .drain(..)
-                .flat_map(|piece| piece.to_vec())
+                .flat_map(|entries| entries.to_vec())
                 .map(|entry| self.with_proposer(entry))
                 .collect();
-            self.backlog.grow(&committed);
-            let _ = self.apply.send(committed);
+            self.outputs.apply.push(committed);
         }
         for outcome in reads.drain(..) {
-            let (id, answer) = match outcome {
-                ReadOutcome::Ready { id, read_index } => (id, ReadReply::Ready(read_index.0)),
-                ReadOutcome::Aborted { id } => (id, ReadReply::NoLeader),
-            };
-            if let Some(reply) = self.reads.remove(&id) {
-                let _ = reply.send(answer);
-            }
+            self.reply_to_read(outcome);
         }
-        let glance = StateSummary {
+        self.publish_summary();
+    }
+
+    fn reply_to_read(&mut self, outcome: ReadOutcome) {
+        let (id, answer) = match outcome {
+            ReadOutcome::Ready { id, read_index } => (id, ReadReply::Ready(read_index.0)),
+            ReadOutcome::Aborted { id } => (id, ReadReply::NoLeader),
+        };
+        if let Some(reply) = self.reads.remove(&id) {
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn publish_summary(&self) {
+        let summary = StateSummary {
             leader: self.raft.leader(),
-            leads: self.raft.role() == Role::Leader,
+            is_leader: self.raft.role() == Role::Leader,
             term: self.raft.term(),
             commit_index: self.raft.commit_index(),
             last_index: self.raft.last_log().index,
             stopped: self.raft.stopped(),
         };
-        self.health.commit_is_known(glance.commit_index.0);
-        self.health.applied(*self.applied.borrow(), Clock::now());
+        self.health.commit_is_known(summary.commit_index.0);
+        self.health.applied(*self.applied.borrow(), StdInstant::now());
         self.summary.send_if_modified(|current| {
-            let changed = *current != glance;
-            *current = glance;
-            changed
+            let has_changed = *current != summary;
+            *current = summary;
+            has_changed
         });
     }
 
-    /// Finds who waits for a committed entry. Whoever proposed another entry for its place is told
-    /// that it was replaced.
+    /// Adds the proposer to a committed entry. The proposer of another entry at the same index gets
+    /// [`ProposalOutcome::Replaced`].
     fn with_proposer(&mut self, entry: Entry) -> Committed {
         let waiting = self.proposals.remove(&entry.id.index);
         let reply = match waiting {
@@ -304,7 +370,7 @@ impl Consensus {
     }
 }
 
-/// The last index that is committed in the cluster, as the sender says.
+/// The largest index that the message says is committed in the cluster.
 fn known_commit(message: &Message) -> LogIndex {
     match message {
         Message::AppendEntries(append) => append.leader_commit,

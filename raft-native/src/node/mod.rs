@@ -1,220 +1,141 @@
-//! A node: its parts, how they start and how they stop.
+//! A node: the list of its parts, their start and their stop.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+mod recovery;
+mod start_error;
+
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::mpsc as thread_mpsc;
-use std::thread;
-use std::time::{Duration, Instant as Clock};
+use std::time::{Duration, Instant as StdInstant};
 
-use raft_core::{Instant, LogIndex, Membership, Message, NodeId, Raft, RestoredState};
-use raft_kv::Kv;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::info;
 
-use crate::client::Handle;
+use crate::client::{Handle, PeerHandler, Stores};
+use crate::config::NodeConfig;
 use crate::config::node_names::NodeNames;
 use crate::config::secret::ClusterSecrets;
-use crate::config::{NodeConfig, StartError};
-use crate::consensus::apply_thread::{ApplyBacklog, ApplyThread, Committed};
-use crate::consensus::disk_thread::{DiskCompletion, DiskRequest, DiskThread};
-use crate::consensus::failure::{Failure, Failures, NodeFailure, Sentinel};
-use crate::consensus::{Consensus, Input, StateSummary};
+use crate::consensus::apply_thread::ApplyThread;
+use crate::consensus::disk_thread::{DiskThread, LogFiles};
+use crate::consensus::failure::{Failures, NodeFailure};
+use crate::consensus::threads::Threads;
+use crate::consensus::{self, Consensus, ConsensusHandle, Outputs};
+use crate::node::recovery::RecoveredState;
+use crate::observe::Observations;
 use crate::observe::event_log;
 use crate::observe::health::Health;
 use crate::observe::timings::Timings;
-use crate::peer::{Answer, Call, InboundHandler, Peers, Question, Refusal, Reply};
+use crate::peer::Peers;
 use crate::storage::Storage;
 
-/// A running node. Dropping it without [`shutdown`](Node::shutdown) abandons it.
+pub use start_error::StartError;
+
+/// A running node. A drop without [`shutdown`](Node::shutdown) abandons its threads.
 pub struct Node {
     handle: Handle,
-    inputs: mpsc::Sender<Input>,
+    consensus: ConsensusHandle,
     tasks: JoinSet<()>,
     peers: Peers,
-    threads: Vec<thread::JoinHandle<()>>,
+    threads: Threads,
     failed: watch::Receiver<Option<NodeFailure>>,
-    /// Runs consensus, peers and their timers. Client work runs elsewhere, and cannot delay them.
+    /// Runs the consensus loop, the peers and their timers. Client requests run elsewhere, so they
+    /// cannot delay consensus.
     _runtime: NodeRuntime,
-    /// Unlocks the data directory when everything has stopped.
+    /// Unlocks the data directory after all threads have ended.
     _lock: StorageLock,
 }
 
-/// A runtime that may be dropped by asynchronous code.
+/// A runtime that asynchronous code may drop.
 struct NodeRuntime(Option<Runtime>);
 
 /// Keeps the data directory locked.
 struct StorageLock(#[allow(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
 
-/// Inputs that wait for the loop; whoever has more to say waits.
-const INPUTS_MAX: usize = 4096;
-/// Threads for consensus and peers: one may encrypt or decrypt while the other runs the loop.
+/// The threads of the runtime: one may encrypt or decrypt while the other runs the loop.
 const NODE_THREADS: usize = 2;
-/// A stopping leader waits this long for its successor.
+/// The longest duration of a leadership transfer at the stop.
 const TRANSFER_TIME_MAX: Duration = Duration::from_secs(2);
+/// The threads have this long to end at the stop.
+const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
 
 impl Node {
-    /// Starts a node: opens its data, and begins to talk to its peers.
+    /// Starts a node: opens its data directory and connects to its peers.
     ///
-    /// Consensus runs on threads of its own. Client requests run on the caller's runtime.
+    /// Consensus runs on threads of its own. Client requests run on the runtime of the caller.
     ///
     /// # Errors
     ///
-    /// [`StartError`], in one line that says what to do.
+    /// [`StartError`], whose text is one line with advice.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         config.validate()?;
-        let me = config.advertise.node_id();
         let secrets = match &config.cluster_secrets {
             Some(secrets) => secrets.clone(),
             None => ClusterSecrets::development()?,
         };
         let socket = bind(&config)?;
-        let opened = tokio::task::spawn_blocking({
+        let recovered = tokio::task::spawn_blocking({
             let config = config.clone();
-            move || RecoveredState::new(&config)
+            move || RecoveredState::read(&config)
         });
-        let opened = opened.await.map_err(StartError::Task)??;
-        Self::assemble(config, me, secrets, socket, opened)
+        let recovered = recovered.await.map_err(StartError::Task)??;
+        Self::start_parts(config, secrets, socket, recovered)
     }
 
-    fn assemble(
+    /// Starts the parts of the node. Each part gets the handles of the parts that it uses.
+    fn start_parts(
         config: NodeConfig,
-        me: NodeId,
         secrets: ClusterSecrets,
         socket: UdpSocket,
-        opened: RecoveredState,
+        recovered: RecoveredState,
     ) -> Result<Self, StartError> {
-        let RecoveredState { storage, raft, kv, last } = opened;
+        let RecoveredState { storage, raft, kv, last } = recovered;
         let Storage { database, meta, log, state, mark, lock, .. } = storage;
         let clients = tokio::runtime::Handle::current();
         let runtime = NodeRuntime::new()?;
         let entered = runtime.enter();
-        let (inputs, inputs_queue) = mpsc::channel(INPUTS_MAX);
-        let (disk, disk_queue) = thread_mpsc::channel::<DiskRequest>();
-        let (apply, apply_queue) = thread_mpsc::channel::<Vec<Committed>>();
-        let (glance, glance_watch) = watch::channel(StateSummary::default());
-        let (applied, applied_watch) = watch::channel(kv.applied_index());
         let (failures, failed) = Failures::new();
-        let began = Clock::now();
-        let health = Arc::new(Health::new(began));
-        let backlog = ApplyBacklog::default();
-        let timings = Timings::default();
-        let names = config.members().into_iter().map(|address| {
-            let name =
-                if address == config.advertise { config.name.clone() } else { address.to_string() };
-            (address.node_id(), name)
-        });
-        let names = NodeNames::new(names);
-        let (recorder, journal, keep_journal) = event_log::new(config.name.clone(), names.clone());
-
+        let mut threads = Threads::new(failures.clone());
         let mut tasks = JoinSet::new();
-        let receiver = NodeInbound {
-            name: config.name.clone(),
-            inputs: inputs.clone(),
-            handle: watch::channel(None).0.into(),
-            clients,
-        };
-        let peers =
-            Peers::start(me, socket, secrets, &config.peers, &names, receiver.clone(), &mut tasks)?;
-        let handle = Handle::new(crate::client::HandleInner {
-            config: config.clone(),
-            inputs: inputs.clone(),
-            peers: peers.clone(),
-            summary: glance_watch,
-            applied: applied_watch.clone(),
-            health: health.clone(),
-            state,
-            log: log.clone(),
-            journal,
-            names: names.clone(),
-            timings: timings.clone(),
-        });
-        receiver.handle.send_replace(Some(handle.clone()));
 
-        let writer = DiskThread {
-            database,
-            meta,
-            log,
-            last,
-            mark,
-            health: health.clone(),
-            timings: timings.clone(),
-        };
-        let finished = inputs.clone();
-        let disk_failures = failures.clone();
-        let writer = spawn_thread("raft-disk", failures.sentinel("the disk thread"), move || {
-            writer.run(&disk_queue, |done| {
-                let input = match done {
-                    DiskCompletion::Written(tokens) => Input::Persisted(tokens),
-                    DiskCompletion::Fetched(fetch, entries) => Input::Fetched(fetch, entries),
-                    DiskCompletion::Failed(failure) => {
-                        disk_failures.report(failure);
-                        Input::StorageFailed
-                    }
-                };
-                // The loop is gone only when the node stops.
-                let _ = finished.blocking_send(input);
-            });
-        })?;
-        let applier = ApplyThread { kv, applied, backlog: backlog.clone(), timings };
-        let applier_failures = failures.clone();
-        let applier_inputs = inputs.clone();
-        let applier =
-            spawn_thread("raft-apply", failures.sentinel("the apply thread"), move || {
-                if let Err(failure) = applier.run(&apply_queue) {
-                    applier_failures.report(failure);
-                    let _ = applier_inputs.blocking_send(Input::StorageFailed);
-                }
-            })?;
-        let journal_thread =
-            spawn_thread("raft-journal", failures.sentinel("the journal thread"), keep_journal)?;
-        let consensus = Consensus {
-            raft,
-            began,
-            inputs: inputs_queue,
-            peers: peers.clone(),
-            disk,
-            apply,
-            backlog,
-            recorder,
-            summary: glance,
-            applied: applied_watch,
-            health,
-            proposals: BTreeMap::new(),
-            reads: HashMap::new(),
-        };
-        tasks.spawn(async move {
-            let _sentinel = failures.sentinel("the consensus loop");
-            if let Some(reason) = consensus.run().await {
-                failures.report(Failure::Consensus(names.put_into(reason.to_string())));
-            }
-        });
+        let names = NodeNames::of_members(&config);
+        let (recorder, events, run_event_log) = event_log::new(config.name.clone(), names.clone());
+        let health = Arc::new(Health::new(StdInstant::now()));
+        let observed = Observations { health, timings: Timings::default(), names, events };
+        threads.spawn("raft-events", |_| run_event_log()).map_err(StartError::Thread)?;
+
+        let (inputs, inputs_queue) = consensus::inputs();
+        let me = config.advertise.node_id();
+        let peers = Peers::new(me, socket, secrets, &config.peers, &observed.names, &mut tasks)?;
+        let files = LogFiles { database, meta, log: log.clone(), mark, last };
+        let (health, timings) = (observed.health.clone(), observed.timings.clone());
+        let disk = DiskThread::spawn(files, health, timings, inputs.clone(), &mut threads)
+            .map_err(StartError::Thread)?;
+        let apply = ApplyThread::spawn(kv, observed.timings.clone(), inputs.clone(), &mut threads)
+            .map_err(StartError::Thread)?;
+        let outputs = Outputs { peers: peers.clone(), disk, apply, recorder };
+        let watches =
+            Consensus::spawn(raft, inputs_queue, outputs, &observed, failures, &mut tasks);
+        let consensus = ConsensusHandle::new(inputs, watches);
         info!(node = config.name, port = config.advertise.port(), "started");
-        let threads = vec![writer, applier, journal_thread];
+        let stores = Stores { state, log };
+        let handle = Handle::new(config, consensus.clone(), peers.clone(), stores, observed);
+        peers.serve(PeerHandler::new(handle.clone(), clients), &mut tasks);
+
         drop(entered);
-        Ok(Self {
-            handle,
-            inputs,
-            tasks,
-            peers,
-            threads,
-            failed,
-            _runtime: runtime,
-            _lock: StorageLock(lock),
-        })
+        let (_runtime, _lock) = (runtime, StorageLock(lock));
+        Ok(Self { handle, consensus, tasks, peers, threads, failed, _runtime, _lock })
     }
 
-    /// What clients use.
+    /// The operations of the node for clients.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Returns when the node has stopped by itself, with the reason.
+    /// Returns when the node has stopped without a request, with the reason.
     pub async fn failed(&self) -> NodeFailure {
         let mut failed = self.failed.clone();
         let reason = match failed.wait_for(Option::is_some).await {
@@ -223,48 +144,41 @@ impl Node {
         };
         match reason {
             Some(reason) => reason,
-            // The node was stopped, and did not fail.
+            // The node was stopped and did not fail.
             None => std::future::pending().await,
         }
     }
 
-    /// Makes another node the leader, if this node leads. Gives up after two seconds, or when no
-    /// other voter answers.
+    /// Transfers the leadership to another node, if this node is the leader. Gives up after two
+    /// seconds, or if no other voter responds.
     ///
-    /// Requests to this node go on: the node forwards them to the new leader.
+    /// Clients can still use this node, which forwards their requests to the new leader.
     pub async fn transfer_leadership(&self) {
-        if !self.handle.leads() {
+        if !self.handle.is_leader() {
             return;
         }
+        let deadline = Instant::now() + TRANSFER_TIME_MAX;
         let transfer = async {
-            while self.handle.leads() {
-                let (reply, answer) = oneshot::channel();
-                let sent = self.inputs.send(Input::Transfer { reply }).await;
-                if sent.is_err() || !matches!(answer.await, Ok(true)) {
+            while self.handle.is_leader() {
+                if !matches!(self.consensus.transfer(deadline).await, Ok(true)) {
                     return;
                 }
-                self.handle.leads_no_more(self.handle.config().heartbeat_interval).await;
+                self.handle.ceases_to_lead(self.handle.config().heartbeat_interval).await;
             }
             self.handle.knows_other_leader().await;
         };
-        let _ = tokio::time::timeout(TRANSFER_TIME_MAX, transfer).await;
+        let _ = tokio::time::timeout_at(deadline, transfer).await;
     }
 
-    /// Stops the node, and returns when everything of it has ended.
-    pub async fn shutdown(mut self) {
-        self.handle.stop();
-        let _ = self.inputs.send(Input::Stop).await;
-        self.peers.close().await;
-        self.tasks.shutdown().await;
-        drop(self.inputs);
-        let threads = self.threads;
-        let joined = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                // A panic was reported by the thread's sentinel.
-                let _ = thread.join();
-            }
-        });
-        let _ = tokio::time::timeout(Duration::from_secs(5), joined).await;
+    /// Stops the node, and returns when its tasks and threads have ended.
+    pub async fn shutdown(self) {
+        let Self { handle, consensus, mut tasks, peers, threads, .. } = self;
+        handle.stop();
+        consensus.stop().await;
+        peers.close().await;
+        tasks.shutdown().await;
+        let joined = tokio::task::spawn_blocking(move || threads.join());
+        let _ = tokio::time::timeout(JOIN_TIME_MAX, joined).await;
         info!("stopped");
     }
 }
@@ -292,89 +206,6 @@ impl Drop for NodeRuntime {
     }
 }
 
-/// What is read from the disk before anything runs.
-struct RecoveredState {
-    storage: Storage,
-    raft: Raft,
-    kv: Kv<crate::storage::StateStore>,
-    last: LogIndex,
-}
-
-impl RecoveredState {
-    fn new(config: &NodeConfig) -> Result<Self, StartError> {
-        let storage = Storage::open(config)?;
-        let damaged = |reason: String| StartError::damaged(&config.data_dir, reason);
-        let kv = Kv::open(storage.state.share()).map_err(|error| damaged(error.to_string()))?;
-        let mut core = raft_core::Config::new(config.advertise.node_id());
-        core.election_timeout_min = config.election_timeout_min;
-        core.election_timeout_max = config.election_timeout_max;
-        core.heartbeat_interval = config.heartbeat_interval;
-        core.record_events = true;
-        let members = config.members();
-        let membership = Membership::new(members.iter().map(crate::Address::node_id));
-        let applied = LogIndex(kv.applied_index());
-        let mut restored = RestoredState::new(
-            storage.boot,
-            membership,
-            storage.hard_state,
-            applied,
-            core.log_cache_bytes_max,
-        );
-        let last =
-            storage.log.restore(&mut restored).map_err(|error| damaged(error.to_string()))?;
-        let reached = storage.mark.reached().last;
-        if last < reached {
-            let reason = format!("its log ends at entry {last}, and had reached entry {reached}");
-            return Err(damaged(reason));
-        }
-        let raft =
-            Raft::new(core, restored, rand::random(), Instant(0)).map_err(|error| match error {
-                raft_core::ConfigError::AppliedBeyondLog
-                | raft_core::ConfigError::SnapshotDoesNotFit
-                | raft_core::ConfigError::LogNewerThanTerm => damaged(error.to_string()),
-                error => StartError::Timing(error),
-            })?;
-        Ok(Self { storage, raft, kv, last })
-    }
-}
-
-/// Hands to the node what its peers bring.
-#[derive(Clone)]
-struct NodeInbound {
-    name: String,
-    inputs: mpsc::Sender<Input>,
-    /// Set as soon as there is one; a call that comes earlier waits.
-    handle: Arc<watch::Sender<Option<Handle>>>,
-    /// Where the requests of clients run, which other nodes forward.
-    clients: tokio::runtime::Handle,
-}
-
-impl InboundHandler for NodeInbound {
-    async fn message(&self, from: NodeId, message: Message) {
-        // The loop is gone only when the node stops.
-        let _ = self.inputs.send(Input::Message(from, message)).await;
-    }
-
-    async fn call(&self, _from: NodeId, call: Call) -> Answer {
-        if let Some(Question::Name(_)) = call.question {
-            return Reply::Name(self.name.clone()).into();
-        }
-        let mut handle = self.handle.subscribe();
-        let handle = match handle.wait_for(Option::is_some).await {
-            Ok(handle) => handle.clone(),
-            Err(_) => None,
-        };
-        let Some(handle) = handle else { return Refusal::Stopping.into() };
-        // The set aborts the call when the peer gives it up.
-        let mut calls = JoinSet::new();
-        calls.spawn_on(async move { handle.handle_peer_request(call).await }, &self.clients);
-        match calls.join_next().await {
-            Some(Ok(answer)) => answer,
-            _ => Refusal::Unknown.into(),
-        }
-    }
-}
-
 fn bind(config: &NodeConfig) -> Result<UdpSocket, StartError> {
     let port = config.advertise.port();
     let socket = UdpSocket::bind(SocketAddr::new(config.listen, port));
@@ -384,21 +215,11 @@ fn bind(config: &NodeConfig) -> Result<UdpSocket, StartError> {
     })
 }
 
-fn spawn_thread(
-    name: &str,
-    sentinel: Sentinel,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<thread::JoinHandle<()>, StartError> {
-    let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let _sentinel = sentinel;
-        run();
-    });
-    spawned.map_err(StartError::Thread)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::sync::mpsc;
+    use std::thread;
 
     use raft_kv::{Command, Put};
 
@@ -407,10 +228,10 @@ mod tests {
     use crate::config::secret::ClusterSecret;
     use crate::consensus::apply_thread::ProposalOutcome;
 
-    /// Longer than anything that works takes.
+    /// Longer than the duration of any successful operation.
     const DEADLINE: Duration = Duration::from_secs(60);
 
-    // The clients' runtime has one thread, which the test blocks.
+    // The runtime of clients has one thread, which the test blocks.
     #[tokio::test]
     async fn blocked_client_runtime_does_not_stop_consensus() {
         let directory = tempfile::tempdir().unwrap();
@@ -434,21 +255,22 @@ mod tests {
         let elected = futures_util::future::select_all(elected);
         let (_, leader, _) = tokio::time::timeout(DEADLINE, elected).await.unwrap();
 
-        let inputs = nodes[leader].inputs.clone();
-        let (done, wait) = thread_mpsc::channel();
+        let consensus = nodes[leader].consensus.clone();
+        let (done, wait) = mpsc::channel();
         thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            let runtime = runtime.unwrap();
             for number in 0..20 {
                 let command = Command::new(Put::new("key", format!("{number}"))).encode();
-                let (reply, answer) = oneshot::channel();
-                inputs.blocking_send(Input::Propose { command, reply }).unwrap();
-                let applied = answer.blocking_recv().unwrap();
-                assert!(matches!(applied, ProposalOutcome::Applied(_)), "{applied:?}");
+                let applied =
+                    runtime.block_on(consensus.propose(command, Instant::now() + DEADLINE));
+                assert!(matches!(applied, Ok(ProposalOutcome::Applied(_))), "{applied:?}");
             }
             done.send(()).unwrap();
         });
-        // This blocks the only thread of the clients' runtime.
-        wait.recv_timeout(DEADLINE).expect("writes are committed without the clients' runtime");
-        assert!(nodes[leader].handle.leads());
+        // This blocks the only thread of the runtime of clients.
+        wait.recv_timeout(DEADLINE).expect("writes are committed without the runtime of clients");
+        assert!(nodes[leader].handle.is_leader());
         for node in nodes {
             node.shutdown().await;
         }

@@ -1,9 +1,9 @@
-//! Who may speak in the cluster: whoever knows its secret.
+//! The credentials of a node: a certificate that proves knowledge of the cluster secret.
 //!
-//! From the secret every node derives the same certificate authority; with it, a node signs a
-//! certificate for itself that names its number. Peers trust nobody else, and take a message's
-//! sender from the certificate. During a rotation a node trusts the authorities of several
-//! secrets. See docs/decisions/0004-identity.md.
+//! Every node derives the same certificate authority from the secret. With this authority, a node
+//! signs its own certificate, which contains its node id. Peers trust no other authority, and the
+//! certificate determines the sender of a message. During a rotation of the secret, a node trusts
+//! the authorities of several secrets. See docs/decisions/0004-identity.md.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ED25519,
 };
+use ring::hkdf::{HKDF_SHA256, Salt};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -20,36 +21,37 @@ use webpki::EndEntityCert;
 
 use crate::config::secret::{ClusterSecret, ClusterSecrets};
 
-/// What the nodes speak on top of QUIC; a later, incompatible protocol gets another name.
-const ALPN: &[u8] = b"raft/1";
+/// The application protocol on top of QUIC. An incompatible change of `proto/peer.proto` increases
+/// the number.
+const ALPN: &[u8] = b"raft/2";
 
-/// A node's credentials.
+/// The credentials of a node.
 pub(crate) struct Identity {
     pub(crate) server: ServerConfig,
     pub(crate) client: ClientConfig,
-    /// Keeps connections of an earlier life of the node recognizable, so that its peers notice the
-    /// restart at once.
+    /// The key of stateless resets. It is the same after a restart, so that peers notice a restart
+    /// at once.
     pub(crate) reset_key: [u8; 32],
 }
 
-/// The name under which a node's certificate is valid.
+/// The DNS name in the certificate of a node.
 pub(crate) fn server_name(node: NodeId) -> String {
     format!("n{}.raft.internal", node.0)
 }
 
-/// The node that a certificate, already verified, was made for.
+/// The node id in a verified certificate.
 pub(crate) fn node_of(certificate: &CertificateDer<'_>) -> Option<NodeId> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;
     let node = |name: &str| name.strip_prefix('n')?.strip_suffix(".raft.internal")?.parse().ok();
     certificate.valid_dns_names().find_map(node).map(NodeId)
 }
 
-/// How long a certificate is valid. A running node renews its own every day.
+/// The validity of a certificate. A running node renews its certificate every day.
 const VALIDITY: Duration = Duration::days(90);
-/// The clocks of two machines may differ by this much.
+/// The largest difference between the clocks of two machines.
 const CLOCK_SKEW_MAX: Duration = Duration::days(1);
 
-/// Why a node has no credentials.
+/// The reason for which the credentials of a node could not be made.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the variants are")]
 pub enum IdentityError {
@@ -59,10 +61,12 @@ pub enum IdentityError {
     Tls(#[from] rustls::Error),
     #[error("cannot configure the verification of peers: {0}")]
     Verifier(#[from] VerifierBuilderError),
+    #[error("cannot derive a key from the cluster secret: {0}")]
+    Derive(ring::error::Unspecified),
 }
 
 impl Identity {
-    /// Makes credentials of a node in the cluster that has these secrets.
+    /// Makes the credentials of a node in the cluster with these secrets.
     pub(crate) fn new(secrets: &ClusterSecrets, node: NodeId) -> Result<Self, IdentityError> {
         let mut roots = RootCertStore::empty();
         for secret in secrets.trusted() {
@@ -91,7 +95,7 @@ impl Identity {
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain.clone(), private())?;
         server.alpn_protocols = vec![ALPN.to_vec()];
-        // Messages that are sent before the handshake ends could be repeated by anybody.
+        // An attacker could replay messages that are sent before the handshake ends.
         server.max_early_data_size = 0;
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -99,13 +103,13 @@ impl Identity {
             .with_client_auth_cert(chain, private())?;
         client.alpn_protocols = vec![ALPN.to_vec()];
         client.enable_early_data = false;
-        let reset_key = derive(secrets.own(), format!("reset {}", node.0).as_bytes());
+        let reset_key = derive(secrets.own(), format!("reset {}", node.0).as_bytes())?;
         Ok(Self { server, client, reset_key })
     }
 }
 
-/// The certificate authority that follows from a secret. Its own certificate is never sent.
-fn authority(secret: &ClusterSecret) -> Result<(CertificateParams, KeyPair), rcgen::Error> {
+/// The certificate authority that is derived from a secret. Nodes never send its certificate.
+fn authority(secret: &ClusterSecret) -> Result<(CertificateParams, KeyPair), IdentityError> {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -120,24 +124,24 @@ fn limit_validity(certificate: &mut CertificateParams) {
     certificate.not_after = now + VALIDITY;
 }
 
-/// 32 bytes that follow from the secret, and from which it does not.
-fn derive(secret: &ClusterSecret, purpose: &[u8]) -> [u8; 32] {
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.bytes());
-    let tag = ring::hmac::sign(&key, &[b"raft identity 1: ", purpose].concat());
+/// Derives 32 bytes from the secret with HKDF (RFC 5869).
+fn derive(secret: &ClusterSecret, purpose: &[u8]) -> Result<[u8; 32], IdentityError> {
+    let key = Salt::new(HKDF_SHA256, b"raft identity 2").extract(secret.bytes());
     let mut bytes = [0; 32];
-    bytes.copy_from_slice(tag.as_ref());
-    bytes
+    let derived = key.expand(&[purpose], HKDF_SHA256).and_then(|key| key.fill(&mut bytes));
+    derived.map_err(IdentityError::Derive)?;
+    Ok(bytes)
 }
 
-fn derived_key(secret: &ClusterSecret, purpose: &[u8]) -> Result<KeyPair, rcgen::Error> {
+fn derived_key(secret: &ClusterSecret, purpose: &[u8]) -> Result<KeyPair, IdentityError> {
     // PKCS #8 around an Ed25519 seed (RFC 8410, section 7).
     const PREFIX: [u8; 16] = [
         0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
         0x20,
     ];
-    let der = [&PREFIX[..], &derive(secret, purpose)].concat();
+    let der = [&PREFIX[..], &derive(secret, purpose)?].concat();
     let der = PrivatePkcs8KeyDer::from(der);
-    KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ED25519)
+    Ok(KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ED25519)?)
 }
 
 #[cfg(test)]

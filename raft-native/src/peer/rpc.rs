@@ -1,85 +1,52 @@
-//! Questions that one node asks another on behalf of a client, each on a stream of its own.
+//! The requests of one node to another one, mostly on behalf of a client.
+//!
+//! Each request has a stream of its own, so no request waits behind another one.
 
-use bytes::Bytes;
-use prost::{Message as _, Oneof};
+use std::time::Duration;
 
-/// A question.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Call {
-    #[prost(oneof = "Question", tags = "1, 3, 4")]
-    pub(crate) question: Option<Question>,
-    /// After so many milliseconds nobody waits for the answer any more.
-    #[prost(uint64, tag = "15")]
-    pub(crate) patience_ms: u64,
+use crate::peer::proto;
+
+pub(crate) use proto::peer_request::Kind as RequestKind;
+pub(crate) use proto::peer_response::Kind as ResponseKind;
+pub(crate) use proto::{
+    FollowerStatus as FollowerStatusRecord, NameRequest, NodeStatus as NodeStatusRecord,
+    PeerRequest, PeerResponse, RpcError, StatusRequest,
+};
+
+/// The largest request or response in bytes.
+pub(crate) const RPC_BYTES_MAX: usize = 16 << 20;
+/// The receiver of a request does not work on it for longer than this.
+const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// The reason for which a request has no response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CallError {
+    /// This node did not send the whole request, so the peer does not act on it.
+    NotSent,
+    /// This node sent the request and got no response. The peer may have acted on it.
+    NoResponse,
 }
 
-#[derive(Clone, PartialEq, Oneof)]
-pub(crate) enum Question {
-    /// Carry out this command, if you lead.
-    #[prost(bytes = "bytes", tag = "1")]
-    Execute(Bytes),
-    /// How are you?
-    #[prost(bool, tag = "3")]
-    Status(bool),
-    /// What are you called?
-    #[prost(bool, tag = "4")]
-    Name(bool),
-}
-
-/// The answer.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Answer {
-    #[prost(oneof = "Reply", tags = "1, 3, 4, 5")]
-    pub(crate) reply: Option<Reply>,
-}
-
-#[derive(Clone, PartialEq, Oneof)]
-pub(crate) enum Reply {
-    /// The encoded outcome of a command.
-    #[prost(bytes = "bytes", tag = "1")]
-    Outcome(Bytes),
-    /// The node's status as JSON.
-    #[prost(bytes = "bytes", tag = "3")]
-    Status(Bytes),
-    #[prost(enumeration = "Refusal", tag = "4")]
-    Refused(i32),
-    #[prost(string, tag = "5")]
-    Name(String),
-}
-
-/// Why a question was not answered.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, prost::Enumeration)]
-#[repr(i32)]
-pub(crate) enum Refusal {
-    /// It may have been done. Whatever a later version says is taken for this.
-    Unknown = 0,
-    /// It was not done: I don't lead.
-    NotLeader = 1,
-    /// It was not done: too much is under way.
-    Overloaded = 2,
-    /// It was not done: I am stopping.
-    Stopping = 3,
-}
-
-impl Call {
-    pub(crate) fn new(question: Question, patience: std::time::Duration) -> Self {
-        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        Self { question: Some(question), patience_ms }
+impl PeerRequest {
+    pub(crate) fn new(kind: RequestKind, timeout: Duration) -> Self {
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        Self { kind: Some(kind), timeout_ms }
     }
 
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        self.encode_to_vec()
+    /// The time that the receiver may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms).min(TIMEOUT_MAX)
     }
 }
 
-impl From<Reply> for Answer {
-    fn from(reply: Reply) -> Self {
-        Self { reply: Some(reply) }
+impl From<ResponseKind> for PeerResponse {
+    fn from(kind: ResponseKind) -> Self {
+        Self { kind: Some(kind) }
     }
 }
 
-impl From<Refusal> for Answer {
-    fn from(refusal: Refusal) -> Self {
-        Reply::Refused(refusal.into()).into()
+impl From<RpcError> for PeerResponse {
+    fn from(error: RpcError) -> Self {
+        ResponseKind::Error(error.into()).into()
     }
 }

@@ -1,403 +1,325 @@
-//! What nodes say to each other, as bytes: protobuf, so that both sides of a version can grow.
+//! The encoding of the messages between nodes: conversions to and from `proto/peer.proto`, and the
+//! frames of a stream.
 
-use bytes::{Bytes, BytesMut};
-use prost::{Message as _, Oneof};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use prost::Message as _;
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendResult, Entry, Heartbeat, HeartbeatResponse,
-    InstallSnapshot, InstallSnapshotResponse, LogId, LogIndex, Message, PreVote, PreVoteResponse,
-    ReadIndex, ReadIndexResponse, RequestVote, RequestVoteResponse, Snapshot, Term, TimeoutNow,
+    InstallSnapshot, InstallSnapshotResponse, LogId, LogIndex, Membership, Message, NodeId,
+    Payload, PreVote, PreVoteResponse, ReadIndex, ReadIndexResponse, RequestVote,
+    RequestVoteResponse, Snapshot, Term, TimeoutNow,
 };
+use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
-use crate::storage::codec::{Members, Parts};
+use crate::peer::proto;
+use crate::peer::proto::append_entries_response::Result as Append;
+use crate::peer::proto::entry::Payload as EntryPayload;
+use crate::peer::proto::peer_message::Message as Body;
 
-/// A message that no version of this program sends, or a later one does.
+/// The reason for which a message of a peer cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum WireError {
-    #[error("the message is malformed: {0}")]
+#[allow(missing_docs, reason = "the messages say what the variants are")]
+pub enum WireError {
+    #[error("invalid message: {0}; update the older of the two nodes")]
     Malformed(#[from] prost::DecodeError),
-    #[error("the message is of a kind that this version does not know")]
-    Unknown,
-    #[error("the message has {0} bytes, more than the limit")]
-    TooLong(usize),
+    #[error("invalid message: missing {0}; update the older of the two nodes")]
+    Missing(&'static str),
+    #[error("cannot read the stream of the peer: {0}")]
+    Stream(#[from] std::io::Error),
 }
 
-/// Upper bound of one message. The largest is a batch of entries of the largest commands.
+/// The largest message in bytes. It exceeds a batch of entries with the largest commands.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct Envelope {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
-    body: Option<Body>,
-}
+/// The codec of a stream: each frame is a message after its length in four bytes.
+pub(crate) struct MessageCodec(LengthDelimitedCodec);
 
-#[derive(Clone, PartialEq, Oneof)]
-enum Body {
-    #[prost(message, tag = "1")]
-    PreVote(AskVote),
-    #[prost(message, tag = "2")]
-    PreVoteResponse(AnswerVote),
-    #[prost(message, tag = "3")]
-    RequestVote(AskVote),
-    #[prost(message, tag = "4")]
-    RequestVoteResponse(AnswerVote),
-    #[prost(message, tag = "5")]
-    AppendEntries(Append),
-    #[prost(message, tag = "6")]
-    AppendEntriesResponse(AnswerAppend),
-    #[prost(message, tag = "7")]
-    Heartbeat(Beat),
-    #[prost(message, tag = "8")]
-    HeartbeatResponse(Beat),
-    #[prost(message, tag = "9")]
-    InstallSnapshot(Piece),
-    #[prost(message, tag = "10")]
-    InstallSnapshotResponse(AnswerPiece),
-    #[prost(uint64, tag = "11")]
-    TimeoutNow(u64),
-    #[prost(message, tag = "12")]
-    ReadIndex(AskIndex),
-    #[prost(message, tag = "13")]
-    ReadIndexResponse(AnswerIndex),
-}
-
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-struct Position {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(uint64, tag = "2")]
-    index: u64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct AskVote {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(message, required, tag = "2")]
-    last_log: Position,
-    #[prost(bool, tag = "3")]
-    transfer: bool,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct AnswerVote {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(bool, tag = "2")]
-    granted: bool,
-    #[prost(uint64, tag = "3")]
-    campaign_term: u64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Append {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(message, required, tag = "2")]
-    prev_log: Position,
-    /// The entries follow each other from `prev_log` on, so they carry no index.
-    #[prost(message, repeated, tag = "3")]
-    entries: Vec<LogEntry>,
-    #[prost(uint64, tag = "4")]
-    leader_commit: u64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct LogEntry {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(bytes = "bytes", optional, tag = "2")]
-    command: Option<Bytes>,
-    #[prost(message, optional, tag = "3")]
-    members: Option<Members>,
-    #[prost(bool, tag = "4")]
-    withheld: bool,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct AnswerAppend {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(uint64, optional, tag = "2")]
-    match_index: Option<u64>,
-    #[prost(message, optional, tag = "3")]
-    refused: Option<Position>,
-    #[prost(message, optional, tag = "4")]
-    hint: Option<Position>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Beat {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(uint64, tag = "2")]
-    round: u64,
-    #[prost(uint64, tag = "3")]
-    commit_index: u64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Piece {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(message, required, tag = "2")]
-    last: Position,
-    #[prost(message, required, tag = "3")]
-    members: Members,
-    #[prost(uint64, tag = "4")]
-    identity: u64,
-    #[prost(uint64, tag = "5")]
-    size: u64,
-    #[prost(uint64, tag = "6")]
-    offset: u64,
-    #[prost(bytes = "bytes", tag = "7")]
-    data: Bytes,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct AnswerPiece {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(message, required, tag = "2")]
-    last: Position,
-    #[prost(uint64, tag = "3")]
-    identity: u64,
-    #[prost(uint64, tag = "4")]
-    received: u64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct AskIndex {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(uint64, tag = "2")]
-    boot: u64,
-    #[prost(uint64, tag = "3")]
-    batch: u64,
-    #[prost(bool, tag = "4")]
-    lease: bool,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct AnswerIndex {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(uint64, tag = "2")]
-    boot: u64,
-    #[prost(uint64, tag = "3")]
-    batch: u64,
-    #[prost(uint64, tag = "4")]
-    read_index: u64,
-}
-
-/// Appends a message to a buffer, with its length before it.
-pub(crate) fn put(message: &Message, buffer: &mut BytesMut) {
-    let envelope = Envelope { body: Some(to_body(message)) };
-    envelope.encode_length_delimited(buffer).unwrap_or_else(|error| {
-        unreachable!("a growing buffer has room: {error}");
-    });
-}
-
-/// Reads a message from its bytes.
-pub(crate) fn take(bytes: Bytes) -> Result<Message, WireError> {
-    match Envelope::decode(bytes)?.body {
-        Some(body) => from_body(body),
-        None => Err(WireError::Unknown),
+impl Default for MessageCodec {
+    fn default() -> Self {
+        let mut frames = LengthDelimitedCodec::builder();
+        Self(frames.max_frame_length(MESSAGE_BYTES_MAX).new_codec())
     }
 }
 
-fn to_body(message: &Message) -> Body {
-    match message {
-        Message::PreVote(m) => Body::PreVote(AskVote {
-            term: m.campaign_term.0,
-            last_log: m.last_log.into(),
-            transfer: false,
-        }),
-        Message::PreVoteResponse(m) => Body::PreVoteResponse(AnswerVote {
-            term: m.term.0,
-            granted: m.granted,
-            campaign_term: m.campaign_term.0,
-        }),
-        Message::RequestVote(m) => Body::RequestVote(AskVote {
-            term: m.term.0,
-            last_log: m.last_log.into(),
-            transfer: m.transfer,
-        }),
-        Message::RequestVoteResponse(m) => Body::RequestVoteResponse(AnswerVote {
-            term: m.term.0,
-            granted: m.granted,
-            campaign_term: 0,
-        }),
-        Message::AppendEntries(m) => Body::AppendEntries(Append {
-            term: m.term.0,
-            prev_log: m.prev_log.into(),
-            entries: m.entries.iter().map(LogEntry::from).collect(),
-            leader_commit: m.leader_commit.0,
-        }),
-        Message::AppendEntriesResponse(m) => {
-            let (match_index, refused, hint) = match m.result {
-                AppendResult::Accepted { match_index } => (Some(match_index.0), None, None),
-                AppendResult::Rejected { prev_log, hint } => {
-                    (None, Some(prev_log.into()), Some(hint.into()))
-                }
-            };
-            Body::AppendEntriesResponse(AnswerAppend { term: m.term.0, match_index, refused, hint })
-        }
-        Message::Heartbeat(m) => {
-            Body::Heartbeat(Beat { term: m.term.0, round: m.round, commit_index: m.commit_index.0 })
-        }
-        Message::HeartbeatResponse(m) => {
-            Body::HeartbeatResponse(Beat { term: m.term.0, round: m.round, commit_index: 0 })
-        }
-        Message::InstallSnapshot(m) => Body::InstallSnapshot(Piece {
-            term: m.term.0,
-            last: m.snapshot.last.into(),
-            members: (&m.snapshot.membership).into(),
-            identity: m.snapshot.identity,
-            size: m.snapshot.size,
-            offset: m.offset,
-            data: m.data.clone(),
-        }),
-        Message::InstallSnapshotResponse(m) => Body::InstallSnapshotResponse(AnswerPiece {
-            term: m.term.0,
-            last: m.last.into(),
-            identity: m.identity,
-            received: m.received,
-        }),
-        Message::TimeoutNow(m) => Body::TimeoutNow(m.term.0),
-        Message::ReadIndex(m) => Body::ReadIndex(AskIndex {
-            term: m.term.0,
-            boot: m.boot,
-            batch: m.batch,
-            lease: m.lease,
-        }),
-        Message::ReadIndexResponse(m) => Body::ReadIndexResponse(AnswerIndex {
-            term: m.term.0,
-            boot: m.boot,
-            batch: m.batch,
-            read_index: m.read_index.0,
-        }),
+impl Decoder for MessageCodec {
+    type Item = Message;
+    type Error = WireError;
+
+    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Message>, WireError> {
+        self.0.decode(buffer)?.map(|frame| decode(frame.freeze())).transpose()
     }
 }
 
-fn from_body(body: Body) -> Result<Message, WireError> {
-    Ok(match body {
-        Body::PreVote(m) => {
-            Message::PreVote(PreVote { campaign_term: Term(m.term), last_log: m.last_log.into() })
+impl Encoder<&Message> for MessageCodec {
+    type Error = WireError;
+
+    fn encode(&mut self, message: &Message, buffer: &mut BytesMut) -> Result<(), WireError> {
+        let message = proto::PeerMessage { message: Some(message.into()) };
+        let length = message.encoded_len();
+        let length_u32 = u32::try_from(length).map_err(std::io::Error::other)?;
+        buffer.reserve(size_of::<u32>() + length);
+        buffer.put_u32(length_u32);
+        message.encode_raw(buffer);
+        Ok(())
+    }
+}
+
+/// Decodes a message. Commands and snapshot chunks share the memory of `bytes`.
+fn decode(bytes: Bytes) -> Result<Message, WireError> {
+    proto::PeerMessage::decode(bytes)?.message.ok_or(WireError::Missing("message"))?.try_into()
+}
+
+impl From<&Message> for Body {
+    fn from(message: &Message) -> Self {
+        match message {
+            Message::PreVote(m) => Self::PreVote(proto::PreVote {
+                campaign_term: m.campaign_term.0,
+                last_log: Some(m.last_log.into()),
+            }),
+            Message::PreVoteResponse(m) => Self::PreVoteResponse(proto::PreVoteResponse {
+                term: m.term.0,
+                granted: m.granted,
+                campaign_term: m.campaign_term.0,
+            }),
+            Message::RequestVote(m) => Self::RequestVote(proto::RequestVote {
+                term: m.term.0,
+                last_log: Some(m.last_log.into()),
+                transfer: m.transfer,
+            }),
+            Message::RequestVoteResponse(m) => {
+                Self::RequestVoteResponse(proto::RequestVoteResponse {
+                    term: m.term.0,
+                    granted: m.granted,
+                })
+            }
+            Message::AppendEntries(m) => Self::AppendEntries(proto::AppendEntries {
+                term: m.term.0,
+                prev_log: Some(m.prev_log.into()),
+                entries: m.entries.iter().map(proto::Entry::from).collect(),
+                leader_commit: m.leader_commit.0,
+            }),
+            Message::AppendEntriesResponse(m) => {
+                Self::AppendEntriesResponse(proto::AppendEntriesResponse {
+                    term: m.term.0,
+                    result: Some(m.result.into()),
+                })
+            }
+            Message::Heartbeat(m) => Self::Heartbeat(proto::Heartbeat {
+                term: m.term.0,
+                round: m.round,
+                commit_index: m.commit_index.0,
+            }),
+            Message::HeartbeatResponse(m) => {
+                Self::HeartbeatResponse(proto::HeartbeatResponse { term: m.term.0, round: m.round })
+            }
+            Message::InstallSnapshot(m) => Self::InstallSnapshot(proto::InstallSnapshot {
+                term: m.term.0,
+                last: Some(m.snapshot.last.into()),
+                membership: Some((&m.snapshot.membership).into()),
+                identity: m.snapshot.identity,
+                size: m.snapshot.size,
+                offset: m.offset,
+                data: m.data.clone(),
+            }),
+            Message::InstallSnapshotResponse(m) => {
+                Self::InstallSnapshotResponse(proto::InstallSnapshotResponse {
+                    term: m.term.0,
+                    last: Some(m.last.into()),
+                    identity: m.identity,
+                    received: m.received,
+                })
+            }
+            Message::TimeoutNow(m) => Self::TimeoutNow(proto::TimeoutNow { term: m.term.0 }),
+            Message::ReadIndex(m) => Self::ReadIndex(proto::ReadIndex {
+                term: m.term.0,
+                boot: m.boot,
+                batch: m.batch,
+                lease: m.lease,
+            }),
+            Message::ReadIndexResponse(m) => Self::ReadIndexResponse(proto::ReadIndexResponse {
+                term: m.term.0,
+                boot: m.boot,
+                batch: m.batch,
+                read_index: m.read_index.0,
+            }),
         }
-        Body::PreVoteResponse(m) => Message::PreVoteResponse(PreVoteResponse {
-            term: Term(m.term),
-            campaign_term: Term(m.campaign_term),
-            granted: m.granted,
-        }),
-        Body::RequestVote(m) => Message::RequestVote(RequestVote {
-            term: Term(m.term),
-            last_log: m.last_log.into(),
-            transfer: m.transfer,
-        }),
-        Body::RequestVoteResponse(m) => Message::RequestVoteResponse(RequestVoteResponse {
-            term: Term(m.term),
-            granted: m.granted,
-        }),
-        Body::AppendEntries(m) => Message::AppendEntries(AppendEntries {
-            term: Term(m.term),
-            prev_log: m.prev_log.into(),
-            entries: entries(m.prev_log, m.entries).into(),
-            leader_commit: LogIndex(m.leader_commit),
-        }),
-        Body::AppendEntriesResponse(m) => {
-            let result = match (m.match_index, m.refused, m.hint) {
-                (Some(index), None, None) => {
-                    AppendResult::Accepted { match_index: LogIndex(index) }
-                }
-                (None, Some(prev_log), Some(hint)) => {
-                    AppendResult::Rejected { prev_log: prev_log.into(), hint: hint.into() }
-                }
-                _ => return Err(WireError::Unknown),
-            };
-            Message::AppendEntriesResponse(AppendEntriesResponse { term: Term(m.term), result })
-        }
-        Body::Heartbeat(m) => Message::Heartbeat(Heartbeat {
-            term: Term(m.term),
-            round: m.round,
-            commit_index: LogIndex(m.commit_index),
-        }),
-        Body::HeartbeatResponse(m) => {
-            Message::HeartbeatResponse(HeartbeatResponse { term: Term(m.term), round: m.round })
-        }
-        Body::InstallSnapshot(m) => Message::InstallSnapshot(Box::new(InstallSnapshot {
-            term: Term(m.term),
-            snapshot: Snapshot {
-                last: m.last.into(),
-                membership: m.members.into(),
-                identity: m.identity,
-                size: m.size,
-            },
-            offset: m.offset,
-            data: m.data,
-        })),
-        Body::InstallSnapshotResponse(m) => {
-            Message::InstallSnapshotResponse(InstallSnapshotResponse {
+    }
+}
+
+impl TryFrom<Body> for Message {
+    type Error = WireError;
+
+    fn try_from(body: Body) -> Result<Self, WireError> {
+        Ok(match body {
+            Body::PreVote(m) => Self::PreVote(PreVote {
+                campaign_term: Term(m.campaign_term),
+                last_log: log_id(m.last_log, "last_log")?,
+            }),
+            Body::PreVoteResponse(m) => Self::PreVoteResponse(PreVoteResponse {
                 term: Term(m.term),
-                last: m.last.into(),
-                identity: m.identity,
-                received: m.received,
-            })
-        }
-        Body::TimeoutNow(term) => Message::TimeoutNow(TimeoutNow { term: Term(term) }),
-        Body::ReadIndex(m) => Message::ReadIndex(ReadIndex {
-            term: Term(m.term),
-            boot: m.boot,
-            batch: m.batch,
-            lease: m.lease,
-        }),
-        Body::ReadIndexResponse(m) => Message::ReadIndexResponse(ReadIndexResponse {
-            term: Term(m.term),
-            boot: m.boot,
-            batch: m.batch,
-            read_index: LogIndex(m.read_index),
-        }),
-    })
+                campaign_term: Term(m.campaign_term),
+                granted: m.granted,
+            }),
+            Body::RequestVote(m) => Self::RequestVote(RequestVote {
+                term: Term(m.term),
+                last_log: log_id(m.last_log, "last_log")?,
+                transfer: m.transfer,
+            }),
+            Body::RequestVoteResponse(m) => Self::RequestVoteResponse(RequestVoteResponse {
+                term: Term(m.term),
+                granted: m.granted,
+            }),
+            Body::AppendEntries(m) => {
+                let prev_log = log_id(m.prev_log, "prev_log")?;
+                Self::AppendEntries(AppendEntries {
+                    term: Term(m.term),
+                    prev_log,
+                    entries: entries(prev_log.index, m.entries).collect(),
+                    leader_commit: LogIndex(m.leader_commit),
+                })
+            }
+            Body::AppendEntriesResponse(m) => Self::AppendEntriesResponse(AppendEntriesResponse {
+                term: Term(m.term),
+                result: m.result.ok_or(WireError::Missing("result"))?.try_into()?,
+            }),
+            Body::Heartbeat(m) => Self::Heartbeat(Heartbeat {
+                term: Term(m.term),
+                round: m.round,
+                commit_index: LogIndex(m.commit_index),
+            }),
+            Body::HeartbeatResponse(m) => {
+                Self::HeartbeatResponse(HeartbeatResponse { term: Term(m.term), round: m.round })
+            }
+            Body::InstallSnapshot(m) => Self::InstallSnapshot(Box::new(InstallSnapshot {
+                term: Term(m.term),
+                snapshot: Snapshot {
+                    last: log_id(m.last, "last")?,
+                    membership: m.membership.ok_or(WireError::Missing("membership"))?.into(),
+                    identity: m.identity,
+                    size: m.size,
+                },
+                offset: m.offset,
+                data: m.data,
+            })),
+            Body::InstallSnapshotResponse(m) => {
+                Self::InstallSnapshotResponse(InstallSnapshotResponse {
+                    term: Term(m.term),
+                    last: log_id(m.last, "last")?,
+                    identity: m.identity,
+                    received: m.received,
+                })
+            }
+            Body::TimeoutNow(m) => Self::TimeoutNow(TimeoutNow { term: Term(m.term) }),
+            Body::ReadIndex(m) => Self::ReadIndex(ReadIndex {
+                term: Term(m.term),
+                boot: m.boot,
+                batch: m.batch,
+                lease: m.lease,
+            }),
+            Body::ReadIndexResponse(m) => Self::ReadIndexResponse(ReadIndexResponse {
+                term: Term(m.term),
+                boot: m.boot,
+                batch: m.batch,
+                read_index: LogIndex(m.read_index),
+            }),
+        })
+    }
 }
 
-fn entries(prev_log: Position, entries: Vec<LogEntry>) -> Vec<Entry> {
-    let mut index = LogIndex(prev_log.index);
-    let place = |entry: LogEntry| {
-        index = index.next();
-        let parts =
-            Parts { command: entry.command, members: entry.members, withheld: entry.withheld };
-        Entry { id: LogId::new(Term(entry.term), index), payload: parts.into() }
-    };
-    entries.into_iter().map(place).collect()
-}
-
-impl From<LogId> for Position {
+impl From<LogId> for proto::LogId {
     fn from(id: LogId) -> Self {
         Self { term: id.term.0, index: id.index.0 }
     }
 }
 
-impl From<Position> for LogId {
-    fn from(position: Position) -> Self {
-        LogId::new(Term(position.term), LogIndex(position.index))
+fn log_id(id: Option<proto::LogId>, field: &'static str) -> Result<LogId, WireError> {
+    let id = id.ok_or(WireError::Missing(field))?;
+    Ok(LogId::new(Term(id.term), LogIndex(id.index)))
+}
+
+impl From<AppendResult> for Append {
+    fn from(result: AppendResult) -> Self {
+        match result {
+            AppendResult::Accepted { match_index } => Self::MatchIndex(match_index.0),
+            AppendResult::Rejected { prev_log, hint } => Self::Rejection(proto::AppendRejection {
+                prev_log: Some(prev_log.into()),
+                hint: Some(hint.into()),
+            }),
+        }
     }
 }
 
-impl From<&Entry> for LogEntry {
+impl TryFrom<Append> for AppendResult {
+    type Error = WireError;
+
+    fn try_from(result: Append) -> Result<Self, WireError> {
+        Ok(match result {
+            Append::MatchIndex(index) => Self::Accepted { match_index: LogIndex(index) },
+            Append::Rejection(rejection) => Self::Rejected {
+                prev_log: log_id(rejection.prev_log, "prev_log")?,
+                hint: log_id(rejection.hint, "hint")?,
+            },
+        })
+    }
+}
+
+impl From<&Entry> for proto::Entry {
     fn from(entry: &Entry) -> Self {
-        let parts = Parts::from(&entry.payload);
+        let payload = match &entry.payload {
+            Payload::Noop => None,
+            Payload::Command(command) => Some(EntryPayload::Command(command.clone())),
+            Payload::Membership(membership) => {
+                Some(EntryPayload::Membership((&**membership).into()))
+            }
+            Payload::Stripped => Some(EntryPayload::Stripped(true)),
+        };
+        Self { term: entry.id.term.0, payload }
+    }
+}
+
+/// The entries of a message whose previous entry has the index `prev`.
+fn entries(prev: LogIndex, entries: Vec<proto::Entry>) -> impl Iterator<Item = Entry> {
+    let mut index = prev;
+    entries.into_iter().map(move |entry| {
+        index = index.next();
+        let payload = match entry.payload {
+            None => Payload::Noop,
+            Some(EntryPayload::Command(command)) => Payload::Command(command),
+            Some(EntryPayload::Membership(membership)) => {
+                Payload::Membership(Box::new(membership.into()))
+            }
+            Some(EntryPayload::Stripped(_)) => Payload::Stripped,
+        };
+        Entry { id: LogId::new(Term(entry.term), index), payload }
+    })
+}
+
+impl From<&Membership> for proto::Membership {
+    fn from(membership: &Membership) -> Self {
+        let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect();
         Self {
-            term: entry.id.term.0,
-            command: parts.command,
-            members: parts.members,
-            withheld: parts.withheld,
+            voters: ids(membership.voters()),
+            outgoing: ids(membership.outgoing()),
+            learners: ids(membership.learners()),
+            auto_promoted: ids(membership.auto_promoted()),
+            witnesses: ids(membership.witnesses()),
         }
+    }
+}
+
+impl From<proto::Membership> for Membership {
+    fn from(membership: proto::Membership) -> Self {
+        let nodes = |ids: Vec<u64>| ids.into_iter().map(NodeId);
+        Membership::new(nodes(membership.voters))
+            .with_outgoing(nodes(membership.outgoing))
+            .with_learners(nodes(membership.learners))
+            .with_auto_promoted(nodes(membership.auto_promoted))
+            .with_witnesses(nodes(membership.witnesses))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use raft_core::{Membership, NodeId};
-
     use super::*;
 
     fn id(term: u64, index: u64) -> LogId {
@@ -405,7 +327,19 @@ mod tests {
     }
 
     fn messages() -> Vec<Message> {
-        let payloads = crate::storage::codec::examples();
+        let nodes = |ids: [u64; 2]| ids.map(NodeId);
+        let membership = Membership::new(nodes([1, 2]))
+            .with_outgoing(nodes([2, 3]))
+            .with_learners(nodes([4, 5]))
+            .with_auto_promoted(nodes([5, 6]))
+            .with_witnesses(nodes([1, 3]));
+        let payloads = [
+            Payload::Noop,
+            Payload::Command(Bytes::from_static(b"command")),
+            Payload::Command(Bytes::new()),
+            Payload::Membership(Box::new(membership)),
+            Payload::Stripped,
+        ];
         let entries =
             (6..).zip(payloads).map(|(index, payload)| Entry { id: id(3, index), payload });
         vec![
@@ -446,7 +380,7 @@ mod tests {
                     size: 99,
                 },
                 offset: 12,
-                data: Bytes::from_static(b"piece"),
+                data: Bytes::from_static(b"chunk"),
             })),
             Message::InstallSnapshotResponse(InstallSnapshotResponse {
                 term: Term(3),
@@ -465,37 +399,60 @@ mod tests {
         ]
     }
 
-    fn bytes_of(message: &Message) -> Bytes {
+    fn encode(message: &Message) -> BytesMut {
         let mut buffer = BytesMut::new();
-        put(message, &mut buffer);
-        let mut bytes = buffer.freeze();
-        let length = prost::decode_length_delimiter(&mut bytes).unwrap();
-        assert_eq!(length, bytes.len());
-        bytes
+        MessageCodec::default().encode(message, &mut buffer).unwrap();
+        buffer
     }
 
     #[test]
     fn messages_roundtrip() {
         for message in messages() {
-            assert_eq!(take(bytes_of(&message)).unwrap(), message);
+            let mut frame = encode(&message);
+            assert_eq!(MessageCodec::default().decode(&mut frame).unwrap(), Some(message));
+            assert!(frame.is_empty());
         }
     }
 
     #[test]
     fn corrupted_messages_do_not_panic() {
         for message in messages() {
-            let bytes = bytes_of(&message);
+            let bytes = encode(&message).split_off(4).freeze();
             for length in 0..bytes.len() {
-                let _ = take(bytes.slice(..length));
+                let _ = decode(bytes.slice(..length));
             }
             for position in 0..bytes.len() {
                 for bit in 0..8 {
                     let mut changed = bytes.to_vec();
                     changed[position] ^= 1 << bit;
-                    let _ = take(changed.into());
+                    let _ = decode(changed.into());
                 }
             }
         }
-        assert!(matches!(take(Bytes::new()), Err(WireError::Unknown)));
+        assert!(matches!(decode(Bytes::new()), Err(WireError::Missing("message"))));
+    }
+
+    #[test]
+    fn frames_are_split_independent_of_chunking() {
+        let messages = messages();
+        let bytes = messages.iter().map(encode).collect::<Vec<_>>().concat();
+        for size in 1..bytes.len() {
+            let (mut codec, mut buffer) = (MessageCodec::default(), BytesMut::new());
+            let mut found = Vec::new();
+            for chunk in bytes.chunks(size) {
+                buffer.extend_from_slice(chunk);
+                while let Some(message) = codec.decode(&mut buffer).unwrap() {
+                    found.push(message);
+                }
+            }
+            assert_eq!(found, messages);
+        }
+    }
+
+    #[test]
+    fn oversized_frame_length_is_rejected() {
+        let mut buffer = BytesMut::from(&[0xff; 4][..]);
+        let error = MessageCodec::default().decode(&mut buffer).unwrap_err();
+        assert!(matches!(error, WireError::Stream(_)), "{error}");
     }
 }

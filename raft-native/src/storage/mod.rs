@@ -7,6 +7,7 @@ pub(crate) mod codec;
 mod error;
 mod high_water_mark;
 mod log;
+mod open_error;
 mod permissions;
 mod state;
 
@@ -18,12 +19,13 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use prost::Message;
 use raft_core::{HardState, NodeId, Term};
 
+use crate::config::NodeConfig;
 use crate::config::address::Address;
-use crate::config::{NodeConfig, StartError};
 
 pub use error::StorageError;
 pub(crate) use high_water_mark::HighWaterMarkFile;
 pub(crate) use log::{DamagedEntry, LogStore};
+pub use open_error::OpenError;
 pub(crate) use state::StateStore;
 
 /// The format of everything below; a node refuses a later one.
@@ -71,11 +73,11 @@ pub(crate) struct HardStateRecord {
 
 impl Storage {
     /// Opens the node's data directory, and makes it if it is not there.
-    pub(crate) fn open(config: &NodeConfig) -> Result<Self, StartError> {
+    pub(crate) fn open(config: &NodeConfig) -> Result<Self, OpenError> {
         let path = &config.data_dir;
         let unusable = |error: StorageError| match error {
-            error if error.is_damage() => StartError::damaged(path, error),
-            error => StartError::DataDir { path: path.clone(), error },
+            error if error.is_damage() => OpenError::damaged(path, error),
+            error => OpenError::Unusable { path: path.clone(), error },
         };
         permissions::make_private(path).map_err(unusable)?;
         let lock = lock(path)?;
@@ -95,7 +97,7 @@ impl Storage {
         let hard_state = read_hard_state(&meta).map_err(unusable)?;
         let mark = HighWaterMarkFile::open(path).map_err(|error| unusable(error.into()))?;
         if let Some(reason) = mark.reached().describe_regression(hard_state) {
-            return Err(StartError::damaged(path, reason));
+            return Err(OpenError::damaged(path, reason));
         }
         let log = LogStore::new(log, &config.advertise);
         let state = StateStore::new(database.clone(), state);
@@ -115,8 +117,8 @@ impl HardStateRecord {
     }
 }
 
-fn lock(path: &Path) -> Result<fs::File, StartError> {
-    let unusable = |error| StartError::DataDir { path: path.to_owned(), error };
+fn lock(path: &Path) -> Result<fs::File, OpenError> {
+    let unusable = |error| OpenError::Unusable { path: path.to_owned(), error };
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let name = path.join(permissions::LOCK_FILE);
@@ -125,9 +127,7 @@ fn lock(path: &Path) -> Result<fs::File, StartError> {
         .map_err(|error| unusable(StorageError::File { path: name.clone(), error }))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(StartError::DataDirInUse { path: path.to_owned() })
-        }
+        Err(fs::TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
         Err(fs::TryLockError::Error(error)) => {
             Err(unusable(StorageError::File { path: name, error }))
         }
@@ -139,9 +139,9 @@ fn verify_ownership(
     config: &NodeConfig,
     database: &Database,
     meta: &Keyspace,
-) -> Result<u64, StartError> {
+) -> Result<u64, OpenError> {
     let path = config.data_dir.clone();
-    let unusable = |error: fjall::Error| StartError::DataDir {
+    let unusable = |error: fjall::Error| OpenError::Unusable {
         path: config.data_dir.clone(),
         error: error.into(),
     };
@@ -152,14 +152,14 @@ fn verify_ownership(
         None => 0,
         Some(bytes) => {
             let found = IdentityRecord::decode(&bytes[..])
-                .map_err(|error| StartError::damaged(&path, error))?;
+                .map_err(|error| OpenError::damaged(&path, error))?;
             if found.format > FORMAT {
                 let error = StorageError::LaterFormat { found: found.format, known: FORMAT };
-                return Err(StartError::DataDir { path, error });
+                return Err(OpenError::Unusable { path, error });
             }
             if found.name != config.name {
                 let (owner, name) = (found.name, config.name.clone());
-                return Err(StartError::DataDirOfOtherNode { path, owner, name });
+                return Err(OpenError::OfOtherNode { path, owner, name });
             }
             if found.members != members || found.address != address {
                 let describe = |members: &[String], own: &str| {
@@ -167,7 +167,7 @@ fn verify_ownership(
                 };
                 let (found, expected) =
                     (describe(&found.members, &found.address), describe(&members, &address));
-                return Err(StartError::DataDirOfOtherCluster { path, found, expected });
+                return Err(OpenError::OfOtherCluster { path, found, expected });
             }
             found.boots
         }

@@ -23,7 +23,7 @@ async fn fail_handshakes(port: u16, count: usize) -> Result<()> {
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
-    tls.alpn_protocols = vec![b"raft/1".to_vec()];
+    tls.alpn_protocols = vec![b"raft/2".to_vec()];
     let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut calls = JoinSet::new();

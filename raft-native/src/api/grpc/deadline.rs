@@ -8,7 +8,7 @@ use axum::response::Response;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
-use crate::api::grpc::with_outcome;
+use crate::api::refusal::with_outcome;
 
 /// Ends a call with DEADLINE_EXCEEDED when the time in its header is over.
 pub(crate) async fn enforce(request: Request, next: Next) -> Response {

@@ -2,17 +2,21 @@
 
 mod deadline;
 
+use std::time::Duration;
+
 use axum::{Router, middleware};
 use bytes::Bytes;
 use raft_kv::{
     Command, Delete, KeyRange, OpResult, Put, RangeRequest, RequestResult, Txn, TxnResult,
 };
-use tonic::metadata::MetadataValue;
+use tokio::time::timeout;
 use tonic::{Request, Response, Status};
+use tonic_health::server::HealthReporter;
 
 use crate::api::connection::Phase;
 use crate::api::http::applied::Done;
 use crate::api::http::metrics;
+use crate::api::refusal::with_outcome;
 use crate::api::{Api, ClientServerError};
 use crate::client::{Consistency, RequestError};
 
@@ -37,7 +41,6 @@ struct Service {
 
 /// The gRPC services as routes, to stand beside all others.
 pub(crate) fn routes(api: Api) -> Result<Router, ClientServerError> {
-    let built = |error: tonic_reflection::server::Error| ClientServerError(error.to_string());
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
@@ -52,32 +55,32 @@ pub(crate) fn routes(api: Api) -> Result<Router, ClientServerError> {
     Ok(Router::new()
         .route_service("/raft.KeyValueService/{*method}", service)
         .route_service("/grpc.health.v1.Health/{*method}", health)
-        .route_service(
-            "/grpc.reflection.v1.ServerReflection/{*method}",
-            reflection().build_v1().map_err(built)?,
-        )
+        .route_service("/grpc.reflection.v1.ServerReflection/{*method}", reflection().build_v1()?)
         .route_service(
             "/grpc.reflection.v1alpha.ServerReflection/{*method}",
-            reflection().build_v1alpha().map_err(built)?,
+            reflection().build_v1alpha()?,
         )
         .layer(middleware::from_fn(deadline::enforce))
         .layer(middleware::from_fn_with_state(counted, metrics::count_grpc)))
 }
 
-/// Keeps the health service told whether requests have a chance here.
-async fn report_health(mut api: Api, reporter: tonic_health::server::HealthReporter) {
+/// Keeps the status of the health service equal to the readiness of the node, until the server
+/// drains.
+///
+/// The readiness also depends on time, so the function checks it periodically.
+async fn report_health(mut api: Api, reporter: HealthReporter) {
     use tonic_health::ServingStatus::{NotServing, Serving};
-    const INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
-    let mut told = None;
+    const INTERVAL: Duration = Duration::from_millis(100);
+    let mut reported = None;
     while *api.phase.borrow_and_update() == Phase::Serving {
-        let ready = api.node.is_ready();
-        if told != Some(ready) {
-            told = Some(ready);
-            let status = if ready { Serving } else { NotServing };
+        let is_ready = api.node.is_ready();
+        if reported != Some(is_ready) {
+            reported = Some(is_ready);
+            let status = if is_ready { Serving } else { NotServing };
             reporter.set_service_status("", status).await;
             reporter.set_service_status("raft.KeyValueService", status).await;
         }
-        if tokio::time::timeout(INTERVAL, api.phase.changed()).await.is_ok_and(|c| c.is_err()) {
+        if let Ok(Err(_)) = timeout(INTERVAL, api.phase.changed()).await {
             return;
         }
     }
@@ -213,27 +216,23 @@ fn key(text: String, binary: Vec<u8>) -> Result<Bytes, Status> {
 }
 
 fn invalid(text: &str) -> Status {
-    status(RequestError::Invalid(text.to_owned()))
+    with_outcome(Status::invalid_argument(text), "not-done")
 }
 
 fn status(error: RequestError) -> Status {
     let text = error.to_string();
     let outcome = if error.is_definite() { "not-done" } else { "unknown" };
     let status = match error {
-        RequestError::Invalid(_) | RequestError::TooLarge(_) => Status::invalid_argument(text),
+        RequestError::InvalidCommand(_)
+        | RequestError::Rejected(_)
+        | RequestError::InvalidRead(_) => Status::invalid_argument(text),
         RequestError::Overloaded => Status::resource_exhausted(text),
         RequestError::NoLeader | RequestError::Behind { .. } | RequestError::Stopping => {
             Status::unavailable(text)
         }
         RequestError::Storage(_) => Status::internal(text),
-        // Not UNAVAILABLE: clients take that for "certainly not done" and repeat it.
+        // Clients treat UNAVAILABLE as "certainly not done" and repeat the call.
         RequestError::Unknown => Status::deadline_exceeded(text),
     };
     with_outcome(status, outcome)
-}
-
-/// Adds to a failed call whether it may have been carried out: `not-done` or `unknown`.
-pub(crate) fn with_outcome(mut status: Status, outcome: &'static str) -> Status {
-    status.metadata_mut().insert("raft-outcome", MetadataValue::from_static(outcome));
-    status
 }

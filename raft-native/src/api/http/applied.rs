@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use raft_kv::{Outcome, Rejection, RequestResult};
+use raft_kv::{Outcome, RequestResult};
 use serde_json::json;
 
 use crate::api::http::kv::with_revision;
@@ -27,10 +27,7 @@ impl TryFrom<Outcome> for Done {
                 Ok(Self { revision: applied.revision, result: Some(applied.result) })
             }
             Outcome::AlreadyDone { revision } => Ok(Self { revision, result: None }),
-            Outcome::Rejected(rejection @ Rejection::AnswerTooLarge { .. }) => {
-                Err(RequestError::TooLarge(rejection.to_string()))
-            }
-            Outcome::Rejected(rejection) => Err(RequestError::Invalid(rejection.to_string())),
+            Outcome::Rejected(rejection) => Err(rejection.into()),
             Outcome::Noop | Outcome::SessionStale { .. } | Outcome::SessionUnknown { .. } => {
                 Err(RequestError::Unknown)
             }
@@ -47,13 +44,14 @@ pub(crate) fn without_result(revision: i64) -> Response {
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
+    use raft_kv::Rejection;
 
     use super::*;
 
     #[test]
     fn already_done_is_reported_as_done() {
         let done = Done::try_from(Outcome::AlreadyDone { revision: 7 });
-        assert_eq!(done, Ok(Done { revision: 7, result: None }));
+        assert_eq!(done.unwrap(), Done { revision: 7, result: None });
         let response = without_result(7);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["x-raft-revision"], "7");

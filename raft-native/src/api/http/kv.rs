@@ -19,7 +19,7 @@ use crate::api::http::body;
 use crate::api::http::preconditions::{Conditions, Read};
 use crate::api::http::query::{Parameters, decoded};
 use crate::api::problem::{Kind, Problem};
-use crate::client::{Consistency, RequestError};
+use crate::client::{Consistency, RequestError, key_successor};
 
 const REVISION: &str = "x-raft-revision";
 const CREATE_REVISION: &str = "x-raft-create-revision";
@@ -247,10 +247,10 @@ pub(crate) async fn list(
     for key in [&prefix, &after].into_iter().flatten() {
         check_length(&api, key)?;
     }
-    let _place = api.gates.list.enter().await?;
+    let _permit = api.concurrency.list.acquire().await?;
     let mut keys = KeyRange::prefix(prefix.unwrap_or_default());
     if let Some(after) = after {
-        keys.start = keys.start.max(crate::client::key_successor(&after));
+        keys.start = keys.start.max(key_successor(&after));
     }
     if keys.end.len() > 1 && keys.start >= keys.end {
         // Nothing can be there: only the revision is of interest.

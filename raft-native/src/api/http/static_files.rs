@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::http::content_coding::{self, Coding};
-use crate::api::not_found;
 use crate::api::problem::{Kind, Problem};
+use crate::api::refusal::not_found;
 
 /// A file of the page, in all forms in which it is served.
 struct Asset {

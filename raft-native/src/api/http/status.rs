@@ -52,7 +52,7 @@ pub(crate) async fn log(
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Problem::bad_request(format!("limit must be 1 to {LIMIT_MAX}")));
     }
-    let _place = api.gates.log.enter().await?;
+    let _permit = api.concurrency.log.acquire().await?;
     Ok(Json(Log { entries: api.node.log(from, limit as usize).await? }))
 }
 

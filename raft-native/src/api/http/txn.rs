@@ -114,7 +114,7 @@ pub(crate) async fn execute(
     let txn = request.txn()?;
     let reads = |side: &[Op]| side.iter().filter(|op| matches!(op, Op::Range(_))).count();
     let cost = 1 + reads(&txn.success).max(reads(&txn.failure));
-    let _place = api.gates.txn.enter_as(cost as u32).await?;
+    let _permit = api.concurrency.txn.acquire_many(cost as u32).await?;
     let done = Done::try_from(api.node.execute(Command::new(txn)).await?)?;
     let revision = done.revision;
     let txn = match done.result {

@@ -22,9 +22,8 @@ use tonic::Status;
 use crate::api::connection::Phase;
 use crate::api::connection::activity::{Exchange, unsent};
 use crate::api::connection::budget::{Budget, Exhausted, Share};
-use crate::api::grpc::with_outcome;
 use crate::api::problem::Problem;
-use crate::api::{is_grpc, refusal};
+use crate::api::refusal::{is_grpc, refusal, with_outcome};
 
 /// Bodies and answers that may be in memory.
 const BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -33,7 +32,7 @@ const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What the bodies of all requests share.
 #[derive(Clone)]
-pub(crate) struct Meter {
+pub(crate) struct BodyMeter {
     budget: Arc<Budget>,
     phase: watch::Receiver<Phase>,
     /// Between two parts of a body.
@@ -82,7 +81,7 @@ impl From<BodyError> for Problem {
     }
 }
 
-impl Meter {
+impl BodyMeter {
     pub(crate) fn new(phase: watch::Receiver<Phase>) -> Self {
         Self {
             budget: Budget::new(BYTES_MAX),
@@ -94,7 +93,11 @@ impl Meter {
 }
 
 /// Counts a request's body and answer, and limits the time that the body may take.
-pub(crate) async fn meter(State(meter): State<Meter>, request: Request, next: Next) -> Response {
+pub(crate) async fn meter(
+    State(meter): State<BodyMeter>,
+    request: Request,
+    next: Next,
+) -> Response {
     let is_grpc = is_grpc(request.headers());
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
@@ -128,7 +131,7 @@ pub(crate) async fn meter(State(meter): State<Meter>, request: Request, next: Ne
 /// A request body that is counted, and that ends early if the client sends nothing.
 struct RequestBody {
     body: Body,
-    meter: Meter,
+    meter: BodyMeter,
     share: Arc<Mutex<Share>>,
     is_grpc: bool,
     bytes: usize,
@@ -152,7 +155,7 @@ impl RequestBody {
 
     /// Returns the reason to end the body while its next part has not arrived.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        let Meter { phase, progress_timeout, .. } = &self.meter;
+        let BodyMeter { phase, progress_timeout, .. } = &self.meter;
         let waiting = self.waiting.get_or_insert_with(|| {
             let mut phase = phase.clone();
             let timer = sleep_until(self.deadline.min(Instant::now() + *progress_timeout));
@@ -290,9 +293,9 @@ mod tests {
 
     use super::*;
 
-    fn small_meter() -> (watch::Sender<Phase>, Meter) {
+    fn small_meter() -> (watch::Sender<Phase>, BodyMeter) {
         let phase = watch::Sender::new(Phase::Serving);
-        let meter = Meter {
+        let meter = BodyMeter {
             budget: Budget::new(64 * 1024),
             phase: phase.subscribe(),
             progress_timeout: Duration::from_secs(10),
@@ -301,7 +304,7 @@ mod tests {
         (phase, meter)
     }
 
-    fn router(meter: Meter) -> Router {
+    fn router(meter: BodyMeter) -> Router {
         let read = async |body: Body| -> Result<String, Problem> {
             let bytes = crate::api::http::body::read(body, "a value", usize::MAX).await?;
             Ok(bytes.len().to_string())

@@ -1,4 +1,4 @@
-//! Limits on how many requests of one kind run at a time.
+//! Limits on the number of costly requests at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,77 +9,77 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::problem::Problem;
 
-/// A limit on one kind of requests. Surplus requests wait for their turn.
+/// A limit on one kind of requests. Surplus requests wait for a permit.
 ///
-/// A place rests for as long as it was used. Without this rest, clients that repeat a costly
-/// request leave little time of the processors to the writes of others.
+/// After its use, a permit pauses for as long as it was used. Without the pause, clients that
+/// repeat a costly request would leave little processor time for the writes of other clients.
 #[derive(Clone)]
-pub(crate) struct Gate {
-    places: Arc<Semaphore>,
+pub(crate) struct ConcurrencyLimit {
+    permits: Arc<Semaphore>,
     name: &'static str,
 }
 
-/// A place of a request, released when it is dropped and has rested.
-pub(crate) struct Place {
-    permit: Option<OwnedSemaphorePermit>,
+/// The permits of a request. They are released some time after the drop.
+pub(crate) struct Permit {
+    permits: Option<OwnedSemaphorePermit>,
     since: Instant,
 }
 
-/// The gates of the routes that cost most.
+/// The limits of the most costly routes.
 #[derive(Clone)]
-pub(crate) struct Gates {
-    pub(crate) list: Gate,
-    pub(crate) log: Gate,
-    pub(crate) txn: Gate,
+pub(crate) struct ConcurrencyLimits {
+    pub(crate) list: ConcurrencyLimit,
+    pub(crate) log: ConcurrencyLimit,
+    pub(crate) txn: ConcurrencyLimit,
 }
 
-/// Every node reads a transaction's keys on the thread that applies all writes, so two of the
-/// largest transactions are enough at a time.
-const TXN_PLACES: usize = 66;
-/// A longer wait is refused.
+/// The number of transactions and of their reads at a time. Every node reads the keys of a
+/// transaction on the apply thread, so the limit allows only two of the largest transactions.
+const TXN_PERMITS: usize = 66;
+/// A request that gets no permit in this time is refused.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-const REST_MAX: Duration = Duration::from_secs(1);
+/// The longest pause of a permit.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-impl Gate {
-    fn new(name: &'static str, places: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)), name }
+impl ConcurrencyLimit {
+    fn new(name: &'static str, permits: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(permits)), name }
     }
 
-    /// Waits for a place, which is held until the return value is dropped.
-    pub(crate) async fn enter(&self) -> Result<Place, Problem> {
-        self.enter_as(1).await
+    /// Waits for one permit.
+    pub(crate) async fn acquire(&self) -> Result<Permit, Problem> {
+        self.acquire_many(1).await
     }
 
-    /// Waits for as many places as the request costs.
-    pub(crate) async fn enter_as(&self, places: u32) -> Result<Place, Problem> {
-        match timeout(WAIT_MAX, Arc::clone(&self.places).acquire_many_owned(places)).await {
-            Ok(Ok(permit)) => Ok(Place { permit: Some(permit), since: Instant::now() }),
+    /// Waits for several permits.
+    pub(crate) async fn acquire_many(&self, count: u32) -> Result<Permit, Problem> {
+        match timeout(WAIT_MAX, Arc::clone(&self.permits).acquire_many_owned(count)).await {
+            Ok(Ok(permits)) => Ok(Permit { permits: Some(permits), since: Instant::now() }),
             Ok(Err(_)) | Err(_) => {
-                let detail =
-                    format!("overloaded: too many {} requests; try again later", self.name);
+                let detail = format!("overloaded: too many {} requests; retry later", self.name);
                 Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
             }
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let (permit, rest) = (self.permit.take(), self.since.elapsed().min(REST_MAX));
+        let (permits, pause) = (self.permits.take(), self.since.elapsed().min(PAUSE_MAX));
         tokio::spawn(async move {
-            sleep(rest).await;
-            drop(permit);
+            sleep(pause).await;
+            drop(permits);
         });
     }
 }
 
-impl Default for Gates {
+impl Default for ConcurrencyLimits {
     fn default() -> Self {
         Self {
-            list: Gate::new("list", 1),
-            log: Gate::new("log", 1),
-            // One place for a transaction, and one for each of its reads.
-            txn: Gate::new("transaction", TXN_PLACES),
+            list: ConcurrencyLimit::new("list", 1),
+            log: ConcurrencyLimit::new("log", 1),
+            // One permit for a transaction, and one for each of its reads.
+            txn: ConcurrencyLimit::new("transaction", TXN_PERMITS),
         }
     }
 }
@@ -89,13 +89,13 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn surplus_request_waits_for_its_turn_and_is_refused_after_a_while() {
-        let gate = Gate::new("list", 1);
-        let first = gate.enter().await.unwrap();
-        assert!(gate.enter().await.is_err());
+    async fn surplus_request_waits_for_permit_and_is_refused_after_timeout() {
+        let limit = ConcurrencyLimit::new("list", 1);
+        let first = limit.acquire().await.unwrap();
+        assert!(limit.acquire().await.is_err());
         let second = tokio::spawn({
-            let gate = gate.clone();
-            async move { gate.enter().await.is_ok() }
+            let limit = limit.clone();
+            async move { limit.acquire().await.is_ok() }
         });
         tokio::task::yield_now().await;
         drop(first);
@@ -103,13 +103,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn place_rests_for_as_long_as_it_was_used() {
-        let gate = Gate::new("list", 1);
-        let first = gate.enter().await.unwrap();
+    async fn permit_pauses_for_as_long_as_it_was_used() {
+        let limit = ConcurrencyLimit::new("list", 1);
+        let first = limit.acquire().await.unwrap();
         sleep(Duration::from_millis(300)).await;
         drop(first);
         let began = Instant::now();
-        gate.enter().await.unwrap();
+        limit.acquire().await.unwrap();
         let waited = began.elapsed();
         assert!(waited >= Duration::from_millis(300), "{waited:?}");
         assert!(waited < Duration::from_millis(400), "{waited:?}");

@@ -15,12 +15,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::api::problem::Problem;
-use crate::api::{is_grpc, refusal, unknown_method};
+use crate::api::refusal::{is_grpc, refusal, unknown_grpc_method};
 use crate::config::NodeConfig;
 
 /// The names by which clients may call this node, besides IP addresses and `localhost`.
 #[derive(Clone)]
-pub(crate) struct Guard(Arc<Names>);
+pub(crate) struct RequestGuard(Arc<Names>);
 
 struct Names {
     advertised: String,
@@ -30,7 +30,7 @@ struct Names {
 
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-impl Guard {
+impl RequestGuard {
     pub(crate) fn new(config: &NodeConfig) -> Self {
         let allowed = config.allowed_hosts.iter().map(|host| normal(host)).collect();
         Self(Arc::new(Names { advertised: normal(config.advertise.host()), allowed }))
@@ -128,7 +128,11 @@ impl Guard {
 }
 
 /// Refuses requests that pages of other origins cause, and keeps those from reading answers.
-pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+pub(crate) async fn guard(
+    State(guard): State<RequestGuard>,
+    request: Request,
+    next: Next,
+) -> Response {
     let mut response = match guard.check(&request) {
         Ok(()) => next.run(request).await,
         Err(problem) => refusal(request.headers())(problem),
@@ -175,7 +179,7 @@ fn completed(mut response: Response, path: &str) -> Response {
     let is_unimplemented = status == Some(b"12");
     let is_refused = is_unimplemented || status == Some(b"11");
     if is_unimplemented && !headers.contains_key("grpc-message") {
-        return unknown_method(path);
+        return unknown_grpc_method(path);
     }
     if is_refused && !headers.contains_key(OUTCOME) {
         headers.insert(OUTCOME, HeaderValue::from_static("not-done"));
@@ -233,12 +237,12 @@ mod tests {
     use super::*;
     use crate::config::address::Address;
 
-    fn guard() -> Guard {
+    fn guard() -> RequestGuard {
         let peers = vec![Address::new("peer.example", 2)];
         let mut config = NodeConfig::new("node1", 1, peers, PathBuf::new());
         config.advertise = Address::new("node1.example", 1);
         config.allowed_hosts = vec!["Raft.Example".to_owned()];
-        Guard::new(&config)
+        RequestGuard::new(&config)
     }
 
     fn status(method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {

@@ -1,0 +1,61 @@
+//! The recovery of a node from its data directory.
+
+use raft_core::{ConfigError, Instant, LogIndex, Membership, Raft, RestoredState};
+use raft_kv::Kv;
+
+use crate::config::NodeConfig;
+use crate::config::address::Address;
+use crate::node::StartError;
+use crate::storage::{StateStore, Storage};
+
+/// The state that a node reads from the disk before its parts start.
+pub(crate) struct RecoveredState {
+    pub(crate) storage: Storage,
+    pub(crate) raft: Raft,
+    pub(crate) kv: Kv<StateStore>,
+    /// The last index of the stored log.
+    pub(crate) last: LogIndex,
+}
+
+impl RecoveredState {
+    /// Reads the data directory, which may block for a long time.
+    pub(crate) fn read(config: &NodeConfig) -> Result<Self, StartError> {
+        let storage = Storage::open(config)?;
+        let damaged = |reason: String| StartError::damaged(&config.data_dir, reason);
+        let kv = Kv::open(storage.state.share()).map_err(|error| damaged(error.to_string()))?;
+        let membership = Membership::new(config.members().iter().map(Address::node_id));
+        let core = core_config(config);
+        let applied = LogIndex(kv.applied_index());
+        let mut restored = RestoredState::new(
+            storage.boot,
+            membership,
+            storage.hard_state,
+            applied,
+            core.log_cache_bytes_max,
+        );
+        let last =
+            storage.log.restore(&mut restored).map_err(|error| damaged(error.to_string()))?;
+        let reached = storage.mark.reached().last;
+        if last < reached {
+            let reason = format!("the log ends at entry {last} and had reached entry {reached}");
+            return Err(damaged(reason));
+        }
+        let raft =
+            Raft::new(core, restored, rand::random(), Instant(0)).map_err(|error| match error {
+                ConfigError::AppliedBeyondLog
+                | ConfigError::SnapshotDoesNotFit
+                | ConfigError::LogNewerThanTerm => damaged(error.to_string()),
+                error => StartError::Timing(error),
+            })?;
+        Ok(Self { storage, raft, kv, last })
+    }
+}
+
+fn core_config(config: &NodeConfig) -> raft_core::Config {
+    let mut core = raft_core::Config::new(config.advertise.node_id());
+    core.election_timeout_min = config.election_timeout_min;
+    core.election_timeout_max = config.election_timeout_max;
+    core.heartbeat_interval = config.heartbeat_interval;
+    core.record_events = true;
+    core
+}
