@@ -9,7 +9,7 @@
 //! - **A run is its script.** The same [`Script`] gives the same run, event by event, on every
 //!   platform and in every build: [`World::trace_hash`] says whether it did.
 //! - **A world can be cloned at any moment**, and a [`Run`] keeps clones, so that going back in
-//!   time is going to a clone and forward from there.
+//!   time is going to a clone and forward from there. An action in the past forks the run.
 //! - **The rules are checked after every event** ([`Invariant`]). A rule that is broken ends the
 //!   world: [`World::violation`] says which, and nothing happens any more.
 //! - **Watchers, lease holders and traders** are clients, too ([`WorldConfig::watch_clients`],
@@ -44,6 +44,8 @@ mod node;
 mod report;
 #[cfg(feature = "scenarios")]
 pub mod scenario;
+mod story;
+mod timeline;
 mod util;
 mod workload;
 mod world;
@@ -54,8 +56,15 @@ pub use network::{InFlight, LatencyDistribution, LostMessage};
 #[cfg(feature = "history")]
 pub use raft_history::history;
 pub use raft_history::linearizability;
-pub use report::event_log::{EventKind, LogRecord};
 pub use report::golden::{GOLDEN_CAMPAIGN_HASH, GOLDEN_TRACE_HASH, golden_run, hash_of_seeds};
+pub use story::{
+    EventKind, Facts, Flight, Happening, LaneChange, LaneState, LogRecord, MessageKind, Step,
+    Trigger,
+};
+pub use timeline::{
+    BranchError, BranchId, BranchInfo, Comparison, Condition, Ending, Parting, Progress, Run,
+    Script, ScriptError, Target, TimedAction,
+};
 pub use util::rng::DurationRange;
 pub use workload::kv::{Operation, OperationState};
 pub use workload::steady::{SteadyWorkload, Timing};
@@ -63,5 +72,4 @@ pub use world::World;
 pub use world::action::{Action, Request};
 pub use world::apply_action::ActionError;
 pub use world::config::{EARLIER_SETTING_NAMES, NODES_MAX, WorldConfig, WorldError};
-pub use world::run::{Run, Script, ScriptError, TimedAction};
 pub use world::view::{ClientMessageView, EntryView, KeyView, ProcessView};

@@ -21,8 +21,8 @@
 
 use std::borrow::Cow;
 
-use raft_core::{AppendResult, Membership, Message, NodeId, Role};
-use raft_sim::{InFlight, ProcessView, Run, World};
+use raft_core::{Membership, NodeId, Role};
+use raft_sim::{InFlight, MessageKind, ProcessView, Run, World};
 
 /// Losses are shown for this long.
 const LOSS_SHOWN: u64 = 400_000;
@@ -138,31 +138,14 @@ fn pack_node(world: &World, node: u64) -> [f64; 14] {
 }
 
 fn pack_message(flight: &InFlight) -> [f64; 8] {
-    let (kind, entries, term) = match &flight.message {
-        Message::PreVote(m) => (0, 0, m.campaign_term),
-        Message::PreVoteResponse(m) => (1, 0, m.term),
-        Message::RequestVote(m) => (2, 0, m.term),
-        Message::RequestVoteResponse(m) => (3, 0, m.term),
-        Message::AppendEntries(m) => (4, m.entries.len() as u64, m.term),
-        Message::AppendEntriesResponse(m) => match m.result {
-            AppendResult::Accepted { .. } => (5, 0, m.term),
-            AppendResult::Rejected { .. } => (6, 0, m.term),
-        },
-        Message::Heartbeat(m) => (7, 0, m.term),
-        Message::HeartbeatResponse(m) => (8, 0, m.term),
-        Message::InstallSnapshot(m) => (9, 0, m.term),
-        Message::InstallSnapshotResponse(m) => (10, 0, m.term),
-        Message::TimeoutNow(m) => (11, 0, m.term),
-        Message::ReadIndex(m) => (12, 0, m.term),
-        Message::ReadIndexResponse(m) => (13, 0, m.term),
-    };
+    let (kind, entries, term) = MessageKind::of(&flight.message);
     let numbers = [
         flight.id,
         flight.from,
         flight.to,
-        kind,
+        u64::from(kind as u8),
         entries,
-        term.0,
+        term,
         flight.sent_at,
         flight.arrives_at,
     ];

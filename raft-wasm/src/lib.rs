@@ -17,7 +17,7 @@ mod logs;
 mod verdict;
 
 use js_sys::{Error, Float64Array};
-use raft_sim::{Action, Run, Script, TimedAction};
+use raft_sim::{Action, BranchId, Run, Script, Target, TimedAction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
@@ -60,6 +60,18 @@ extern "C" {
     /// `Rule[]` in types.d.ts.
     #[wasm_bindgen(typescript_type = "Rule[]")]
     pub type JsRules;
+    /// `Branch[]` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Branch[]")]
+    pub type JsBranches;
+    /// `Comparison` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Comparison")]
+    pub type JsComparison;
+    /// `Target` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Target")]
+    pub type JsTarget;
+    /// `Progress` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Progress")]
+    pub type JsProgress;
     /// `Violation` in types.d.ts.
     #[wasm_bindgen(typescript_type = "Violation | undefined")]
     pub type JsViolation;
@@ -108,7 +120,7 @@ impl Simulation {
     #[wasm_bindgen(constructor)]
     pub fn new(script: &JsScript) -> Result<Simulation, Error> {
         let run = Run::new(read_script(script)?);
-        Ok(Self { run: run.map_err(|problem| Error::new(&problem.to_string()))? })
+        Ok(Self { run: run.map_err(js_error)? })
     }
 
     /// The present moment.
@@ -134,7 +146,7 @@ impl Simulation {
 
     /// Goes to a moment, forwards or backwards.
     pub fn seek(&mut self, time: f64) {
-        self.run.seek(time.clamp(0.0, 9e15) as u64);
+        self.run.seek(micros(time));
     }
 
     /// Lets the next thing happen. Returns false if nothing will.
@@ -149,20 +161,116 @@ impl Simulation {
         self.run.seek(previous);
     }
 
-    /// Does something now. Later actions are removed from the script.
+    /// Goes some way towards a moment, with at most about so many events, so that the caller can
+    /// report progress and stop. Returns true at the end.
+    #[wasm_bindgen(js_name = seekPart)]
+    pub fn seek_part(&mut self, time: f64, events: f64) -> bool {
+        self.run.seek_part(micros(time), events.max(1.0) as u64)
+    }
+
+    /// Advances towards a target, at most to the moment `bound` and by about so many events. A
+    /// caller repeats this while it returns `working`.
+    ///
+    /// # Errors
+    ///
+    /// The target cannot be read.
+    #[wasm_bindgen(js_name = runTo)]
+    pub fn run_to(
+        &mut self,
+        target: &JsTarget,
+        bound: f64,
+        events: f64,
+    ) -> Result<JsProgress, Error> {
+        let target: Target = read("the target", target)?;
+        write(&self.run.run_to(&target, micros(bound), events.max(1.0) as u64))
+    }
+
+    /// Does something now. If the shown branch goes on after this moment, the run forks, and the
+    /// new branch is shown.
     ///
     /// # Errors
     ///
     /// The action cannot be read, or makes no sense in this world.
     pub fn act(&mut self, action: &JsAction) -> Result<(), Error> {
         let action: Action = read("the action", action)?;
-        self.run.act(action).map_err(|problem| Error::new(&problem.to_string()))
+        self.run.act(action).map_err(js_error)
     }
 
-    /// Removes the last action before this moment, and all later ones. Returns false, and changes
+    /// Moves to the branch without the last action before this moment. Returns false, and changes
     /// nothing, if no action is done yet.
     pub fn undo(&mut self) -> bool {
         self.run.undo()
+    }
+
+    /// Moves back to the branch and moment that the last undo left. Returns false, and changes
+    /// nothing, if there is none.
+    pub fn redo(&mut self) -> bool {
+        self.run.redo()
+    }
+
+    /// Whether there is something to redo.
+    #[wasm_bindgen(getter, js_name = canRedo)]
+    pub fn can_redo(&self) -> bool {
+        self.run.can_redo()
+    }
+
+    /// All branches.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    pub fn branches(&self) -> Result<JsBranches, Error> {
+        write(&self.run.branches())
+    }
+
+    /// The script of a branch.
+    ///
+    /// # Errors
+    ///
+    /// There is no such branch.
+    #[wasm_bindgen(js_name = branchScript)]
+    pub fn branch_script(&self, id: u32) -> Result<JsScript, Error> {
+        write(&self.run.branch_script(BranchId(id)).map_err(js_error)?)
+    }
+
+    /// Shows a branch at a moment.
+    ///
+    /// # Errors
+    ///
+    /// There is no such branch.
+    #[wasm_bindgen(js_name = showBranch)]
+    pub fn show_branch(&mut self, id: u32, at: f64) -> Result<(), Error> {
+        self.run.show_branch(BranchId(id), micros(at)).map_err(js_error)
+    }
+
+    /// Names a branch; an empty text takes the name away.
+    ///
+    /// # Errors
+    ///
+    /// There is no such branch.
+    #[wasm_bindgen(js_name = renameBranch)]
+    pub fn rename_branch(&mut self, id: u32, name: String) -> Result<(), Error> {
+        self.run.rename_branch(BranchId(id), Some(name)).map_err(js_error)
+    }
+
+    /// Deletes a branch. Branches that were forked from it stay.
+    ///
+    /// # Errors
+    ///
+    /// There is no such branch, or no other one.
+    #[wasm_bindgen(js_name = deleteBranch)]
+    pub fn delete_branch(&mut self, id: u32) -> Result<(), Error> {
+        self.run.delete_branch(BranchId(id)).map_err(js_error)
+    }
+
+    /// Compares two branches.
+    ///
+    /// # Errors
+    ///
+    /// There is no such branch, or both are the same.
+    #[wasm_bindgen(js_name = compareBranches)]
+    pub fn compare_branches(&self, one: u32, other: u32) -> Result<JsComparison, Error> {
+        write(&self.run.compare(BranchId(one), BranchId(other)).map_err(js_error)?)
     }
 
     /// The picture of this moment.
@@ -170,7 +278,18 @@ impl Simulation {
         Float64Array::from(&frame::encode_frame(&self.run)[..])
     }
 
-    /// What happened and why, from the record `id` on.
+    /// The records with the numbers `from` to `to` (exclusive). Old ones are played again.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    #[wasm_bindgen(js_name = storyRange)]
+    pub fn story_range(&self, from: f64, to: f64) -> Result<JsStory, Error> {
+        write(&self.run.records(from.max(0.0) as u64..to.max(0.0) as u64))
+    }
+
+    /// The records from a number on that are kept: a jump forgets what came before. See
+    /// `storyRange`.
     ///
     /// # Errors
     ///
@@ -272,6 +391,14 @@ impl Simulation {
 struct Impossible {
     position: usize,
     problem: String,
+}
+
+fn micros(time: f64) -> u64 {
+    time.clamp(0.0, 9e15) as u64
+}
+
+fn js_error(problem: impl std::fmt::Display) -> Error {
+    Error::new(&problem.to_string())
 }
 
 /// Reads a script action by action, so that an error names the action that is invalid.

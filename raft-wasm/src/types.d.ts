@@ -68,11 +68,53 @@ export type Action =
 /** A run: a world, and what is done to it, in order of time. */
 export interface Script { config?: WorldConfig; actions?: (Action & { at: number })[] }
 
+/** One branch of a run. Branches form a tree; the first has no parent. Times are in microseconds. */
+export interface Branch {
+  id: number; name?: string; parent?: number;
+  /** The first moment at which it may differ from its parent, and the number of actions that both share. */
+  forked_at: number; shared: number;
+  /** The number of all its actions, and the first one after the fork. */
+  actions: number; first?: Action & { at: number };
+  /** The latest moment that was visited. */
+  reached: number;
+  shown: boolean;
+}
+
+/** How two branches differ. The first of each pair belongs to the first branch. */
+export interface Comparison {
+  shared: number;
+  /** The first difference; absent if there is none so far. Pairs may hold nulls. */
+  parting?: { at: number; actions: ((Action & { at: number }) | null)[]; events: (StoryRecord | null)[] };
+  /** The state at the latest visited moment of each. */
+  endings: { at: number; leader?: number; term: number; committed: number; violation?: Violation }[];
+}
+
+/** What to run to. */
+export type Target =
+  | { to: "election" | "commit" | "violation" }
+  | { to: "message"; node?: number }
+  | { to: "event"; node: number }
+  | { to: "condition"; node: number; condition: Condition };
+
+/** A condition on a node. */
+export type Condition =
+  | { is: "leader" | "candidate" | "follower" | "down" }
+  | { is: "term" | "log" | "commit" | "applied"; least: number };
+
+/** How far a search got: call again after `working`; `bound` and `ended` did not find the target. */
+export type Progress = "reached" | "working" | "bound" | "ended";
+
 export type StoryKind = "election" | "replication" | "snapshot" | "commit" | "read" | "client" | "fault" | "violation";
 
-/** One thing that happened. */
+/** One thing that happened, as a sentence and as data. */
 export interface StoryRecord {
   id: number; at: number; node?: number; kind: StoryKind; text: string; source?: string;
+  /** The step of the world in which it happened. */
+  step: number;
+  /** The name of the event, such as "vote-refused", and its parameters as far as it has them. */
+  event: string;
+  term?: number; peer?: number; first?: number; index?: number; votes?: number; needed?: number;
+  pre_vote?: boolean; granted?: boolean; operation?: number; invariant?: string;
 }
 
 export interface LogEntry { index: number; term: number; text: string }

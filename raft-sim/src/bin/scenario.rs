@@ -75,7 +75,7 @@ fn tell(cli: &Cli) -> Result<ScenarioResult, Box<dyn std::error::Error>> {
     for record in run.world().story_since(0) {
         let at = record.at as f64 / 1e6;
         if (cli.from..=cli.until.unwrap_or(f64::MAX)).contains(&at) {
-            println!("{at:>12.6} s  {}", record.text);
+            println!("{at:>12.6} s  {}", record.text());
         }
     }
     Ok(scenario.play_script(*variant, script, expected)?)

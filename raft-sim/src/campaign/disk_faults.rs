@@ -6,11 +6,11 @@
 
 use crate::campaign::FAULT_PHASE;
 use crate::node::{Node, Process};
+use crate::timeline::TimedAction;
 use crate::util::rng::SimRng;
 use crate::world::World;
 use crate::world::action::Action;
 use crate::world::config::WorldConfig;
-use crate::world::run::TimedAction;
 
 /// What a run does to disks, besides making them slow or letting a sync fail.
 pub(super) struct DiskFaultPlan {

@@ -5,10 +5,10 @@ use crate::campaign::disk_faults::DiskFaultPlan;
 use crate::campaign::extra_workloads;
 use crate::campaign::{Campaign, FAULT_PHASE};
 use crate::network::LatencyDistribution;
+use crate::timeline::{Script, TimedAction};
 use crate::util::rng::{DurationRange, SimRng};
 use crate::world::action::Action;
 use crate::world::config::WorldConfig;
-use crate::world::run::{Script, TimedAction};
 
 /// The kinds of faults. A run has only some of them: faults that hide each other meet alone, too.
 const FAULTS: [Fault; 16] = [

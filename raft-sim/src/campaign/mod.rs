@@ -25,11 +25,11 @@ pub(crate) use disk_faults::is_complete;
 pub use shrink::{Shrunk, shrink};
 
 use crate::check::invariants::{Invariant, Violation};
+use crate::timeline::{Script, TimedAction};
 use crate::util::rng::{DurationRange, SimRng};
 use crate::workload::kv::OperationState;
 use crate::world::World;
 use crate::world::action::{Action, Request};
-use crate::world::run::{Script, TimedAction};
 use crate::world::view::ProcessView;
 
 /// One seed's world and its faults.
@@ -430,7 +430,7 @@ fn heal_actions(world: &World) -> Vec<Action> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::run::Run;
+    use crate::timeline::Run;
 
     /// The page plays what a campaign did, adversary or not.
     #[test]

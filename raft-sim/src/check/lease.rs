@@ -15,7 +15,7 @@ use raft_kv::{Command, Lease, Lessor, Outcome};
 use crate::check::auditor::{Checked, LeaseChange};
 use crate::check::invariants::Invariant;
 use crate::node::{Node, RequestId, Running};
-use crate::report::event_log::EventKind;
+use crate::story::EventKind;
 use crate::util::units::duration;
 use crate::workload::kv::ClientResponse;
 use crate::world::{World, note};
@@ -199,7 +199,7 @@ impl World {
     pub(crate) fn record_lease_change(&mut self, node: u64, turn: LeaseChange) {
         let judged = self.promises.turn(turn, self.now);
         note(&mut self.violation, self.now, judged);
-        self.story.record(self.now, Some(node), EventKind::Client, None, || match turn {
+        self.story.record(self.now, Some(node), EventKind::Client, || match turn {
             LeaseChange::Nothing => String::new(),
             LeaseChange::Began(lease) => format!("Lease {} begins, for {} s", lease.id, lease.ttl),
             LeaseChange::Ended { lease, has_expired } => match has_expired {
@@ -249,7 +249,7 @@ impl World {
         for revoke in expired {
             self.delay_revoke(revoke);
             let lease = revoke.id;
-            self.story.record(self.now, Some(id), EventKind::Client, None, || {
+            self.story.record(self.now, Some(id), EventKind::Client, || {
                 format!("n{id} finds that the time of lease {lease} is over")
             });
         }

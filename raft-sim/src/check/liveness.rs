@@ -327,7 +327,7 @@ fn has_majority(node: &Node, reached: &[u128]) -> bool {
 mod tests {
     use super::*;
     use crate::network::InFlight;
-    use crate::report::event_log::EventKind;
+    use crate::story::EventKind;
     use crate::util::rng::DurationRange;
     use crate::world::action::Request;
     use crate::world::config::WorldConfig;

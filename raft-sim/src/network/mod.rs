@@ -146,6 +146,11 @@ impl Network {
         }
     }
 
+    /// The number of the next message.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
     /// Sends a message, and returns what will arrive: nothing, the message, or two of it.
     pub(crate) fn send(
         &mut self,

@@ -1,4 +1,3 @@
 //! What a run leaves for people: the event log, and the golden traces.
 
-pub(crate) mod event_log;
 pub(crate) mod golden;

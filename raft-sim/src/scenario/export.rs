@@ -11,8 +11,8 @@ use crate::scenario::{
     Expectation, ExpectedOutcome, ObservationWindow, SabotagedRun, Scenario, Step, Variant,
     take_disabled_rules,
 };
+use crate::timeline::{Run, Script};
 use crate::world::config::WorldConfig;
-use crate::world::run::{Run, Script};
 
 /// How long it is watched whether a cluster serves that did not recover, in microseconds.
 const WATCHED: f64 = 20.0;

@@ -18,10 +18,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::check::invariants::{Invariant, Violation};
+use crate::timeline::{Script, ScriptError, TimedAction};
 use crate::world::World;
 use crate::world::action::{Action, Request};
 use crate::world::config::WorldConfig;
-use crate::world::run::{Script, ScriptError, TimedAction};
 
 /// A scenario as it stands in its file.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

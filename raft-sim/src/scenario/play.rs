@@ -7,10 +7,10 @@ use crate::scenario::{
     ExpectedOutcome, ObservationWindow, Outcome, PROBE_KEY, Scenario, ScenarioError,
     ScenarioResult, Variant, micros,
 };
+use crate::timeline::{Run, Script};
 use crate::workload::kv::OperationState;
 use crate::world::World;
 use crate::world::action::Request;
-use crate::world::run::{Run, Script};
 use crate::world::view::ProcessView;
 
 /// How often the leader is looked at, in microseconds.

@@ -11,7 +11,7 @@ use raft_kv::{
 
 use crate::linearizability::Prefix;
 use crate::node::{Arrival, Node, Reading, RequestId};
-use crate::report::event_log::EventKind;
+use crate::story::Happening;
 use crate::util::cow::CowMap;
 use crate::workload::lease::is_holders;
 use crate::workload::txn::is_traders;
@@ -166,8 +166,9 @@ impl World {
             since: since.max().unwrap_or(0),
             floor: self.clients.told,
         };
-        self.story.record(self.now, None, EventKind::Client, None, || {
-            format!("A client asks: {}", asking.request)
+        self.story.client(self.now, None, || Happening::Asked {
+            operation: id,
+            request: asking.request.clone(),
         });
         self.clients.askings.insert(id, asking);
         self.forget_finished(id);
@@ -356,9 +357,10 @@ impl World {
         asking.returned = matches!(state, OperationState::Done { .. }).then_some(now);
         asking.state = state;
         let (client, node) = (asking.client, asking.node);
-        self.story.record(now, Some(node), EventKind::Client, None, || {
-            let (request, text) = (&asking.request, how_it_ended(asking));
-            format!("The client that asked n{node} to {request} {text}")
+        self.story.client(now, Some(node), || Happening::Answered {
+            operation,
+            request: asking.request.clone(),
+            state: asking.state.clone(),
         });
         if let Some(busy) = self.clients.busy.get_mut(&client) {
             *busy = None;
@@ -397,22 +399,6 @@ impl World {
             self.random.chance_per_mille(200).then(|| self.random.within(1..=self.config.nodes));
         let asking = self.ask(Some(client), via, request);
         self.clients.busy.insert(client, Some(asking));
-    }
-}
-
-fn how_it_ended(asking: &Operation) -> String {
-    match &asking.state {
-        OperationState::Done { found: Some(value), .. } => format!("is answered: {value}"),
-        OperationState::Done { succeeded: false, .. } => {
-            "is answered: not what was expected".into()
-        }
-        OperationState::Done { .. } if matches!(asking.request, Request::Get { .. }) => {
-            "is answered: there is no such key".into()
-        }
-        OperationState::Done { .. } => "is answered: done".into(),
-        OperationState::Waiting | OperationState::Unknown => {
-            "gives up: it may have been done, or not".into()
-        }
     }
 }
 

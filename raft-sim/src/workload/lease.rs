@@ -16,7 +16,7 @@ use raft_kv::{
 };
 
 use crate::node::{Node, Reading, RequestId};
-use crate::report::event_log::EventKind;
+use crate::story::EventKind;
 use crate::util::rng::SimRng;
 use crate::workload::kv::{ClientMessage, ClientResponse};
 use crate::world::config::WorldConfig;
@@ -401,7 +401,7 @@ impl World {
         node: Option<u64>,
         text: impl FnOnce() -> String,
     ) {
-        self.story.record(self.now, node, EventKind::Client, None, || {
+        self.story.record(self.now, node, EventKind::Client, || {
             format!("Lease holder {} {}", holder + 1, text())
         });
     }

@@ -3,10 +3,10 @@
 
 use serde::Serialize;
 
+use crate::timeline::{Script, TimedAction};
 use crate::util::rng::{DurationRange, SimRng};
 use crate::world::action::Action;
 use crate::world::config::WorldConfig;
-use crate::world::run::{Script, TimedAction};
 
 /// A cluster in service.
 ///
@@ -112,7 +112,7 @@ impl SteadyWorkload {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::run::Run;
+    use crate::timeline::Run;
 
     #[test]
     fn cluster_serves_during_faults() {

@@ -21,7 +21,7 @@ use crate::check::auditor::Checked;
 use crate::check::invariants::Invariant;
 use crate::linearizability::{Call, HistoryOperation};
 use crate::node::{Node, RequestId};
-use crate::report::event_log::EventKind;
+use crate::story::EventKind;
 use crate::util::rng::SimRng;
 use crate::workload::kv::{ClientMessage, ClientResponse};
 use crate::workload::lease;
@@ -409,7 +409,7 @@ impl World {
     }
 
     fn tell_of_trader(&mut self, trader: usize, node: Option<u64>, text: impl FnOnce() -> String) {
-        self.story.record(self.now, node, EventKind::Client, None, || {
+        self.story.record(self.now, node, EventKind::Client, || {
             format!("Trader {} {}", trader + 1, text())
         });
     }

@@ -12,7 +12,7 @@ use raft_core::NodeId;
 use raft_kv::{Changes, ChangesRequest, KeyRange};
 
 use crate::node::Node;
-use crate::report::event_log::EventKind;
+use crate::story::EventKind;
 use crate::util::rng::{DurationRange, SimRng};
 use crate::world::config::WorldConfig;
 use crate::world::{Event, World, note};
@@ -169,7 +169,7 @@ impl World {
         it.arrives_at = self.now;
         it.following = node.map(|node| Following { node, boot, next: from });
         if let Some(node) = node {
-            self.story.record(self.now, Some(node), EventKind::Client, None, || {
+            self.story.record(self.now, Some(node), EventKind::Client, || {
                 format!("Watcher {} follows n{node}, from revision {from} on", watcher + 1)
             });
             self.tell_watchers(node);

@@ -5,7 +5,7 @@ use std::fmt;
 use raft_core::{NodeId, Role};
 
 use crate::node::Node;
-use crate::report::event_log::EventKind;
+use crate::story::{EventKind, Trigger};
 use crate::util::units::{duration, parts_per_million, per_mille, range};
 use crate::world::action::Action;
 use crate::world::config::{PER_MILLE, TIME_MAX};
@@ -55,8 +55,10 @@ impl World {
         action.check(&self.config)?;
         // Who leads may have ended when it is done.
         let disturbed = self.is_disturbed_by(action);
+        self.story.begin(self.now, None, Trigger::Action, 0);
         self.apply_action(action)?;
         self.reset(disturbed);
+        self.note_lanes();
         Ok(())
     }
 
@@ -200,6 +202,7 @@ impl World {
             Action::DropMessage { message } => {
                 let dropped = self.network.drop_message(*message, self.now);
                 let flight = dropped.ok_or(ActionError::NoSuchMessage(*message))?;
+                self.story.lost(*message, self.now);
                 self.log_cluster(format!(
                     "A message from n{} to n{} is dropped",
                     flight.from, flight.to
@@ -209,6 +212,7 @@ impl World {
                 let copy = self.network.duplicate_message(*message, self.now, &mut self.random);
                 let (at, copy) = copy.ok_or(ActionError::NoSuchMessage(*message))?;
                 self.schedule(at, Event::MessageArrives(copy));
+                self.record_flights(copy);
                 self.log_cluster("A message is duplicated".into());
             }
             _ => {}
@@ -284,7 +288,7 @@ impl World {
             self.promises.clock_jumped(by);
         }
         let timer = if leads { "heartbeat" } else { "election" };
-        self.story.record(now, Some(id), EventKind::Fault, None, || {
+        self.story.record(now, Some(id), EventKind::Fault, || {
             format!("n{id}'s {timer} timer is fired by hand")
         });
         self.with_running(id, |running, now| running.raft.tick(now));
@@ -293,12 +297,11 @@ impl World {
     }
 
     pub(crate) fn log_node(&mut self, node: u64, text: &str) {
-        self.story
-            .record(self.now, Some(node), EventKind::Fault, None, || format!("n{node} {text}"));
+        self.story.record(self.now, Some(node), EventKind::Fault, || format!("n{node} {text}"));
     }
 
     fn log_cluster(&mut self, text: String) {
-        self.story.record(self.now, None, EventKind::Fault, None, || text);
+        self.story.record(self.now, None, EventKind::Fault, || text);
     }
 }
 

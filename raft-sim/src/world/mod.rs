@@ -4,7 +4,6 @@ pub(crate) mod action;
 pub(crate) mod apply_action;
 pub(crate) mod config;
 pub(crate) mod queue;
-pub(crate) mod run;
 pub(crate) mod trace;
 pub(crate) mod view;
 
@@ -21,7 +20,7 @@ use crate::check::lease::LeaseChecker;
 use crate::check::liveness::Liveness;
 use crate::network::Network;
 use crate::node::{Arrival, Node, Running};
-use crate::report::event_log::{EventKind, EventLog, kind_of};
+use crate::story::{Flight, LaneState, Story, Trigger};
 use crate::util::rng::SimRng;
 use crate::workload::kv::{ClientMessage, Clients};
 use crate::workload::lease::LeaseWorkload;
@@ -42,7 +41,7 @@ pub struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) network: Network,
     pub(crate) clients: Clients,
-    pub(crate) story: EventLog,
+    pub(crate) story: Story,
     pub(crate) invariants: Invariants,
     pub(crate) violation: Option<Violation>,
     /// The world continues after its violation, because someone asked for that.
@@ -94,7 +93,7 @@ impl World {
             now: 0,
             network: Network::new(&config),
             clients: Clients::new(config.clients),
-            story: EventLog::new(config.record_events),
+            story: Story::new(config.record_events),
             invariants: Invariants::default(),
             violation: None,
             goes_on: false,
@@ -128,6 +127,7 @@ impl World {
         world.wake_watchers();
         world.wake_holders();
         world.wake_traders();
+        world.note_lanes();
         Ok(world)
     }
 
@@ -201,8 +201,9 @@ impl World {
         };
         self.now = at;
         while self.next_at() == Some(at) {
-            if let Some(happening) = self.queue.pop() {
+            if let Some((happening, parent)) = self.queue.pop() {
                 self.events += 1;
+                self.begin_step(&happening, parent);
                 self.process_event(happening);
             }
         }
@@ -220,7 +221,7 @@ impl World {
     }
 
     pub(crate) fn schedule(&mut self, at: u64, happening: Event) {
-        self.queue.schedule(at, happening);
+        self.queue.schedule(at, happening, self.story.step());
     }
 
     pub(crate) fn node(&self, id: u64) -> Option<&Node> {
@@ -231,13 +232,79 @@ impl World {
         self.nodes.get_mut(usize::try_from(id).ok()?.checked_sub(1)?)
     }
 
+    /// Begins the step of an event.
+    fn begin_step(&mut self, happening: &Event, parent: u64) {
+        let (node, trigger) = match happening {
+            Event::MessageArrives(id) => {
+                let receiver = self.network.in_flight.get(*id).map(|flight| flight.to);
+                (receiver, Trigger::Message { message: *id })
+            }
+            Event::TimerFires(node) => (Some(*node), Trigger::Timer),
+            Event::WriteSynced { node, .. } => (Some(*node), Trigger::Disk),
+            Event::Installed { node, .. } => (Some(*node), Trigger::Snapshot),
+            Event::LetterArrives(id) => {
+                let letter = self.clients.letters.get(id);
+                let receiver = letter.filter(|letter| letter.answer.is_none());
+                let receiver = receiver.map(|letter| letter.node);
+                (receiver, Trigger::ClientMessage { message: *id })
+            }
+            Event::ClientWakes(_)
+            | Event::AttemptTimesOut(_)
+            | Event::AttemptAgain(_)
+            | Event::HolderWakes(_)
+            | Event::RevocationArrives(_)
+            | Event::TraderWakes(_)
+            | Event::WatcherWakes(_)
+            | Event::ChangesArrive(_) => (None, Trigger::Client),
+        };
+        self.story.begin(self.now, node, trigger, parent);
+    }
+
+    /// Records the messages from a number on, which have just left.
+    pub(crate) fn record_flights(&mut self, first: u64) {
+        for id in first..self.network.next_id() {
+            let flight = match self.network.in_flight.get(id) {
+                Some(message) => Flight::of(message, None),
+                None => match self.network.lost.iter().rfind(|lost| lost.message.id == id) {
+                    Some(lost) => Flight::of(&lost.message, Some(lost.at)),
+                    None => continue,
+                },
+            };
+            self.story.sent(flight);
+        }
+    }
+
+    /// Records the state of a node for its lane.
+    fn note_lane(&mut self, id: u64) {
+        let Some(node) = self.node(id) else {
+            return;
+        };
+        let state = match node.running() {
+            None => LaneState { process: 2, ..LaneState::default() },
+            Some(running) => LaneState {
+                process: u8::from(running.paused.is_some()),
+                role: LaneState::role_number(running.raft.role()),
+                term: running.raft.term().0,
+            },
+        };
+        self.story.lane(self.now, id, state);
+    }
+
+    /// Records the states of all nodes for their lanes.
+    pub(crate) fn note_lanes(&mut self) {
+        for id in 1..=self.config.nodes {
+            self.note_lane(id);
+        }
+    }
+
     fn process_event(&mut self, happening: Event) {
         match happening {
-            Event::MessageArrives(id) => {
-                if let Some(flight) = self.network.arrive(id) {
+            Event::MessageArrives(id) => match self.network.arrive(id) {
+                Some(flight) => {
                     self.arrive(flight.to, Arrival::Message(flight.from, flight.message));
                 }
-            }
+                None => self.story.lost(id, self.now),
+            },
             Event::TimerFires(node) => {
                 self.with_running(node, |running, now| running.raft.tick(now));
                 self.settle(node);
@@ -327,6 +394,7 @@ impl World {
         self.check_liveness();
         self.watch_catch_up();
         self.tell_violation(id);
+        self.note_lane(id);
     }
 
     /// Leaves nothing of the effects.
@@ -335,8 +403,7 @@ impl World {
             if self.config.count_coverage {
                 *self.branches.entry(coverage_point(event)).or_default() += 1;
             }
-            let (kind, source) = (kind_of(event), event.reference());
-            self.story.record(self.now, Some(id), kind, Some(source), || format!("n{id} {event}"));
+            self.story.decision(self.now, id, event);
         }
         effects.events.clear();
         if effects.is_empty() {
@@ -351,7 +418,9 @@ impl World {
         for Outbound { to, message } in effects.messages.drain(..) {
             self.trace.add(&(to, &message));
             let NodeId(to) = to;
+            let first = self.network.next_id();
             let arrivals = self.network.send(self.now, id, to, message, &mut self.random);
+            self.record_flights(first);
             for (at, message) in arrivals.into_iter().flatten() {
                 self.schedule(at, Event::MessageArrives(message));
             }
@@ -398,8 +467,7 @@ impl World {
     fn tell_violation(&mut self, id: u64) {
         if let Some(violation) = self.violation.as_ref().filter(|_| !self.violation_is_told) {
             self.violation_is_told = true;
-            let text = || violation.to_string();
-            self.story.record(violation.at, Some(id), EventKind::Violation, None, text);
+            self.story.violation(id, violation);
         }
     }
 
@@ -422,6 +490,7 @@ impl World {
             node.crash(Some(reason.to_string()), &mut self.random);
         }
         self.reset(disturbed);
+        self.note_lane(id);
     }
 
     pub(crate) fn set_timer(&mut self, id: u64) {

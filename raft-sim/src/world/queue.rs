@@ -42,6 +42,8 @@ pub(crate) struct Queue {
 struct Scheduled {
     key: Key,
     happening: Event,
+    /// The step of the world that scheduled it.
+    step: u64,
 }
 
 /// A timer that is not set.
@@ -57,9 +59,10 @@ impl Queue {
         }
     }
 
-    pub(crate) fn schedule(&mut self, at: u64, happening: Event) {
+    /// Schedules an event, which a step of the world leads to.
+    pub(crate) fn schedule(&mut self, at: u64, happening: Event, step: u64) {
         let key = (at, self.number());
-        let scheduled = Scheduled { key, happening };
+        let scheduled = Scheduled { key, happening, step };
         self.happenings.push(Reverse(scheduled));
     }
 
@@ -86,15 +89,15 @@ impl Queue {
         Some(next.0).filter(|_| next != NEVER)
     }
 
-    /// Takes the next thing.
-    pub(crate) fn pop(&mut self) -> Option<Event> {
+    /// Takes the next event, with the step that scheduled it; 0 for a timer.
+    pub(crate) fn pop(&mut self) -> Option<(Event, u64)> {
         let (timer, slot) = self.first_timer;
         if timer < self.next_key() {
             self.set_timer(slot, None);
-            return Some(Event::TimerFires(slot as u64 + 1));
+            return Some((Event::TimerFires(slot as u64 + 1), 0));
         }
         let Reverse(scheduled) = self.happenings.pop()?;
-        Some(scheduled.happening)
+        Some((scheduled.happening, scheduled.step))
     }
 
     fn next_key(&self) -> Key {
@@ -135,7 +138,7 @@ mod tests {
     /// What is taken next, in numbers: a client's, or a hundred and a node's.
     fn take(queue: &mut Queue) -> Option<(u64, u64)> {
         let at = queue.next_at()?;
-        let what = match queue.pop()? {
+        let what = match queue.pop()?.0 {
             Event::ClientWakes(client) => client,
             Event::TimerFires(node) => 100 + node,
             _ => unreachable!("nothing else is scheduled"),
@@ -146,10 +149,10 @@ mod tests {
     #[test]
     fn events_are_ordered_by_time_then_insertion() {
         let mut queue = Queue::new(3);
-        queue.schedule(20, Event::ClientWakes(1));
+        queue.schedule(20, Event::ClientWakes(1), 0);
         queue.set_timer(0, Some(10));
         queue.set_timer(1, Some(20));
-        queue.schedule(20, Event::ClientWakes(2));
+        queue.schedule(20, Event::ClientWakes(2), 0);
         queue.set_timer(2, Some(5));
         // Set anew, it loses its turn; set to the same moment, it keeps it.
         queue.set_timer(0, Some(20));

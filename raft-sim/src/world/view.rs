@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::check::invariants::{Invariant, Violation};
 use crate::network::{InFlight, LostMessage};
 use crate::node::{Node, Process};
-use crate::report::event_log::LogRecord;
+use crate::story::{Flight, LaneChange, LaneState, LogRecord, Step};
 use crate::workload::txn::is_in_company;
 use crate::world::World;
 
@@ -220,15 +220,64 @@ impl World {
         self.network.is_isolated(node)
     }
 
-    /// What happened since the record `id`, that one included.
+    /// The records from the record `id` on, as far as they are kept: a world forgets old records,
+    /// and a [`Run`](crate::Run) plays them again.
     pub fn story_since(&self, id: u64) -> impl Iterator<Item = &LogRecord> {
         self.story.since(id)
     }
 
-    /// How many records the story has so far.
+    /// The number of records so far, including those that are not kept.
     #[must_use]
     pub fn story_length(&self) -> usize {
-        self.story.len()
+        self.story.count() as usize
+    }
+
+    /// The first moment from which records, flights and lanes are complete.
+    #[must_use]
+    pub fn story_complete_since(&self) -> u64 {
+        self.story.complete_since()
+    }
+
+    /// The ways of messages, in the order in which they left, as far as they are kept.
+    pub fn flights(&self) -> impl DoubleEndedIterator<Item = &Flight> {
+        self.story.flights()
+    }
+
+    /// The steps, in order, as far as they are kept.
+    pub fn steps(&self) -> impl DoubleEndedIterator<Item = &Step> {
+        self.story.steps()
+    }
+
+    /// The steps after a step.
+    pub fn steps_since(&self, id: u64) -> impl Iterator<Item = &Step> {
+        self.story.steps_since(id)
+    }
+
+    /// The number of the latest step.
+    #[must_use]
+    pub fn step_count(&self) -> u64 {
+        self.story.step()
+    }
+
+    /// The states of the nodes before the first of [`World::lane_changes`].
+    #[must_use]
+    pub fn lanes_before(&self) -> &[LaneState] {
+        self.story.lanes().before()
+    }
+
+    /// The changes of the nodes' roles, terms and processes, in order of time, as far as they are
+    /// kept.
+    pub fn lane_changes(&self) -> impl Iterator<Item = &LaneChange> {
+        self.story.lanes().changes()
+    }
+
+    /// A copy without the story, which is most of a world that a run goes back to.
+    pub(crate) fn checkpoint(&mut self) -> Self {
+        let forgotten = self.story.forget(self.now);
+        let story = std::mem::replace(&mut self.story, forgotten);
+        let copy = self.clone();
+        self.story = story;
+        copy
     }
 
     /// How many messages servers have sent.

@@ -145,7 +145,7 @@ fn replay(seed: u64, cli: &Cli) -> ExitCode {
     };
     let told = world.story_length().saturating_sub(STORY_MAX) as u64;
     for record in world.story_since(told) {
-        println!("{:>12.6} s  {}", record.at as f64 / 1e6, record.text);
+        println!("{:>12.6} s  {}", record.at as f64 / 1e6, record.text());
     }
     if report.violation.is_none() {
         println!("seed {seed}: every rule holds");

@@ -6,8 +6,8 @@
 use crate::campaign::shrink::{Search, Shrunk};
 use crate::campaign::{Campaign, Report, shrink};
 use crate::check::invariants::{Invariant, Violation};
+use crate::timeline::Script;
 use crate::world::World;
-use crate::world::run::Script;
 
 /// How many runs may be tried, each of which takes as long as those who do not recover.
 const RUNS_MAX: u32 = 1_500;

@@ -3,11 +3,11 @@
 pub(crate) mod liveness;
 
 use crate::check::invariants::{Invariant, Violation};
+use crate::timeline::{Script, TimedAction};
 use crate::util::rng::DurationRange;
 use crate::world::World;
 use crate::world::action::Action;
 use crate::world::config::WorldConfig;
-use crate::world::run::{Script, TimedAction};
 
 /// A small run that breaks the same rule.
 #[derive(Clone, Debug)]
