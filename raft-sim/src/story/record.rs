@@ -308,8 +308,8 @@ impl Serialize for LogRecord {
     }
 }
 
-/// The sentence of a decision. A voter's reason names both servers, because "mine" is ambiguous in a
-/// list of sentences about several servers.
+/// The sentence of a decision. A voter's reason names both servers, because "mine" is ambiguous in
+/// a list of sentences about several servers.
 fn decision_text(node: u64, event: &Event) -> String {
     match event {
         Event::VoteRefused {

@@ -59,8 +59,8 @@ impl Checkpoints {
         self.list.len()
     }
 
-    /// The latest checkpoint of a way that is not after a moment, and the number of actions that are
-    /// done there.
+    /// The latest checkpoint of a way that is not after a moment, and the number of actions that
+    /// are done there.
     pub(super) fn latest(&self, way: &Way, time: u64, tree: &Tree) -> (&Checkpoint, usize) {
         self.latest_that(way, tree, |world| world.now() <= time)
     }

@@ -1,8 +1,8 @@
 //! Time: runs that can be visited at any moment, and forked at each.
 //!
-//! [`Run`] is the entry. `tree` holds the branches without their worlds, `checkpoints` the worlds to
-//! go back to, `history` earlier parts of the story, `target` the moments to run to, and `compare`
-//! the difference of two branches.
+//! [`Run`] is the entry. `tree` holds the branches without their worlds, `checkpoints` the worlds
+//! to go back to, `history` earlier parts of the story, `target` the moments to run to, and
+//! `compare` the difference of two branches.
 
 mod checkpoints;
 mod compare;
@@ -149,8 +149,8 @@ impl Run {
         previous
     }
 
-    /// Does something now. If the shown branch goes on after this moment, the run forks, and the new
-    /// branch is shown.
+    /// Does something now. If the shown branch goes on after this moment, the run forks, and the
+    /// new branch is shown.
     ///
     /// # Errors
     ///
@@ -176,8 +176,8 @@ impl Run {
         Ok(())
     }
 
-    /// Moves to the branch without the last action before this moment, at the moment of that action.
-    /// Returns false, and changes nothing, if no action is done yet.
+    /// Moves to the branch without the last action before this moment, at the moment of that
+    /// action. Returns false, and changes nothing, if no action is done yet.
     pub fn undo(&mut self) -> bool {
         let Some(position) = self.present.done.checked_sub(1) else {
             return false;

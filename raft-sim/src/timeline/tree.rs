@@ -230,21 +230,21 @@ impl Tree {
     /// the branch to be shown.
     pub(super) fn delete(&mut self, id: BranchId) -> Result<BranchId, BranchError> {
         let deleted = self.branch(id)?.clone();
-        let heir = deleted.parent.or_else(|| {
+        let successor = deleted.parent.or_else(|| {
             let first = self.branches.iter().find(|branch| branch.parent == Some(id));
             first.map(|branch| branch.id)
         });
-        let heir = heir.ok_or(BranchError::Only)?;
+        let successor = successor.ok_or(BranchError::Only)?;
         self.branches.retain(|branch| branch.id != id);
         for branch in &mut self.branches {
-            if branch.id == heir && deleted.parent.is_none() {
+            if branch.id == successor && deleted.parent.is_none() {
                 branch.parent = None;
             } else if branch.parent == Some(id) {
-                branch.parent = Some(heir);
+                branch.parent = Some(successor);
             }
         }
         if self.shown == id {
-            self.shown = heir;
+            self.shown = successor;
         }
         Ok(self.shown)
     }
