@@ -1,90 +1,87 @@
-//! Two implementations of Raft, side by side: raft-core, and raft 0.7.0 (raft-rs, of TiKV).
+//! A comparison of two implementations of Raft: raft-core, and raft 0.7.0 (raft-rs, of TiKV).
 //!
-//! A [`Schedule`] says what happens from outside: whose election timer fires, what clients propose
-//! and where, which links are up, who restarts. Both clusters get it, event by event. After each
-//! event leaders send heartbeats and messages are delivered until nothing more happens, so that
-//! what the paper leaves to chance (how messages interleave) is decided, and what it leaves open
-//! (how a leader finds out where logs agree) is over. What it does not leave open must then be the
-//! same in both: who leads, in which term everybody is, everybody's log, entry by entry, and how
-//! far it is committed ([`compare`]).
+//! A [`Schedule`] is a list of external events. Both clusters receive the same events. After each
+//! event, leaders send heartbeats, and messages are delivered until none is left. This fixes the
+//! interleaving of messages, which the paper leaves open. It also completes the search for the
+//! position where two logs agree. Roles, terms, logs and commit indexes must then be equal
+//! ([`compare`]).
 //!
-//! Two things are left out. If a server hears from an earlier term, ours answers with its own, and
-//! raft 0.7.0 keeps silent, unless it checks quorums; so such messages are lost here. And
-//! candidates and voters of raft 0.7.0 tell each other what is committed, which the paper's don't;
-//! so that is taken out of their messages.
+//! Two known differences are removed. raft 0.7.0 does not respond to messages of an earlier term,
+//! unless it checks quorums, so these responses of raft-core are dropped. Candidates and voters of
+//! raft 0.7.0 send their commit index, so that field is removed.
 //!
-//! [`arithmetic`] compares what both make of majorities, votes and changes of membership.
+//! [`quorum_math`] compares quorums, votes and membership changes.
 
-pub mod arithmetic;
-mod ours;
+mod core_cluster;
+pub mod quorum_math;
+mod raft_rs_cluster;
 mod schedule;
-mod theirs;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
-pub use ours::{Ours, Rules};
-pub use schedule::{Chance, Event, Schedule};
-pub use theirs::Theirs;
+pub use core_cluster::{RaftCore, Rules};
+pub use raft_rs_cluster::RaftRs;
+pub use schedule::{Event, Rng, Schedule};
 
-/// What a server shows of itself.
+/// The state of a server that must be equal in both implementations.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct View {
-    /// Whether it leads.
+    /// True if the server leads.
     pub leads: bool,
-    /// Its term.
+    /// The term.
     pub term: u64,
-    /// The terms and commands of its entries; a leader's first entry has no command.
+    /// The terms and commands of the entries. The first entry of a leader has an empty command.
     pub log: Vec<(u64, Vec<u8>)>,
-    /// How much of the log is committed.
+    /// The commit index.
     pub commit: usize,
 }
 
-/// Servers of one implementation, in memory. Whatever they write is durable at once.
+/// Servers of one implementation, in memory. Each write is durable at once.
 pub trait Cluster {
-    /// A server's election timer fires. A leader has none.
+    /// Fires the election timer of a server. This has no effect on a leader.
     fn campaign(&mut self, at: usize) -> Result<()>;
-    /// A leader's heartbeat is due.
-    fn beat(&mut self, at: usize) -> Result<()>;
-    /// A leader takes a command.
+    /// Makes a leader send heartbeats.
+    fn heartbeat(&mut self, at: usize) -> Result<()>;
+    /// Proposes a command at a leader.
     fn propose(&mut self, at: usize, command: u8) -> Result<()>;
-    /// A server forgets everything but its disk and its state machine.
+    /// Restarts a server. It keeps its disk and its state machine.
     fn restart(&mut self, at: usize) -> Result<()>;
-    /// Delivers messages over the links that are up, until there are none.
+    /// Delivers messages over the connected links until no message is left.
     fn settle(&mut self, links: &[Vec<bool>]) -> Result<()>;
-    /// What a server shows.
+    /// The state of a server.
     fn view(&self, at: usize) -> Result<View>;
 }
 
-/// Heartbeats after each event: enough for a leader to find out what was lost, and where logs
-/// agree.
+/// The number of heartbeats after each event. They suffice for a leader to detect lost messages and
+/// the position where logs agree.
 const BEATS: usize = 8;
 
-/// What must hold over time, in each of the two.
+/// The safety properties of one implementation.
 #[derive(Default)]
 struct Safety {
     leaders: BTreeMap<u64, usize>,
     committed: Vec<(u64, Vec<u8>)>,
 }
 
-/// What came of a schedule.
+/// The result of a schedule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Outcome {
-    /// Terms that had a leader.
+    /// The number of terms with a leader.
     pub leaders: usize,
-    /// Entries that were committed.
+    /// The number of committed entries.
     pub committed: usize,
 }
 
-/// Plays a schedule in both.
+/// Runs a schedule in both implementations.
 ///
 /// # Errors
 ///
-/// Says where they differ, or which of them broke a rule.
+/// Returns the first difference, or the first violated safety property.
 pub fn compare(schedule: &Schedule, rules: Rules) -> Result<Outcome> {
-    let mut ours = Ours::new(schedule.servers, rules)?;
-    let mut theirs = Theirs::new(schedule.servers)?;
+    let mut ours = RaftCore::new(schedule.servers, rules)?;
+    let mut theirs = RaftRs::new(schedule.servers)?;
     let (mut our_safety, mut their_safety) = (Safety::default(), Safety::default());
     let mut links = vec![vec![true; schedule.servers]; schedule.servers];
     for (number, event) in schedule.events.iter().enumerate() {
@@ -93,21 +90,21 @@ pub fn compare(schedule: &Schedule, rules: Rules) -> Result<Outcome> {
         }
         let our_views = play(&mut ours, event, &links).context("ours")?;
         let their_views = play(&mut theirs, event, &links).context("theirs")?;
-        let place = || format!("event {number}, {event:?}");
-        our_safety.check(&our_views).with_context(|| format!("ours, {}", place()))?;
-        their_safety.check(&their_views).with_context(|| format!("theirs, {}", place()))?;
+        let context = || format!("event {number}, {event:?}");
+        our_safety.check(&our_views).with_context(|| format!("ours, {}", context()))?;
+        their_safety.check(&their_views).with_context(|| format!("theirs, {}", context()))?;
         for (at, (our, their)) in our_views.iter().zip(&their_views).enumerate() {
             ensure!(
                 our == their,
                 "{}: server {at} differs\nours:   {our:?}\ntheirs: {their:?}",
-                place()
+                context()
             );
         }
     }
     Ok(Outcome { leaders: our_safety.leaders.len(), committed: our_safety.committed.len() })
 }
 
-/// Carries an event out, and waits until all is quiet.
+/// Applies an event, and delivers messages until none is left.
 fn play(cluster: &mut impl Cluster, event: &Event, links: &[Vec<bool>]) -> Result<Vec<View>> {
     match event {
         Event::Campaign(at) if !cluster.view(*at)?.leads => cluster.campaign(*at)?,
@@ -121,7 +118,7 @@ fn play(cluster: &mut impl Cluster, event: &Event, links: &[Vec<bool>]) -> Resul
     for _ in 0..BEATS {
         for at in 0..links.len() {
             if cluster.view(at)?.leads {
-                cluster.beat(at)?;
+                cluster.heartbeat(at)?;
             }
         }
         cluster.settle(links)?;
@@ -134,9 +131,9 @@ impl Safety {
         for (at, view) in views.iter().enumerate() {
             if view.leads {
                 let leader = *self.leaders.entry(view.term).or_insert(at);
-                ensure!(leader == at, "two lead in term {}", view.term);
+                ensure!(leader == at, "two leaders in term {}", view.term);
             }
-            ensure!(view.commit <= view.log.len(), "what is committed is there");
+            ensure!(view.commit <= view.log.len(), "committed entries are in the log");
             let committed = &view.log[..view.commit];
             let common = committed.len().min(self.committed.len());
             ensure!(committed[..common] == self.committed[..common], "a committed entry was lost");

@@ -1,23 +1,23 @@
-//! Compares raft-core with raft 0.7.0: `cargo xtask differential --help`.
+//! Compares raft-core with raft 0.7.0. Use `cargo xtask differential --help`.
 //!
 //! Arguments: the number of schedules, the number of configurations, and the seed.
 
 use std::env;
 
 use anyhow::{Context, Result};
-use differential::{Outcome, Rules, Schedule, arithmetic, compare};
+use differential::{Outcome, Rules, Schedule, compare, quorum_math};
 
 fn main() -> Result<()> {
     let mut arguments = env::args().skip(1);
-    let mut number = |or: u64| match arguments.next() {
-        Some(text) => text.parse().with_context(|| format!("{text} is no number")),
-        None => Ok(or),
+    let mut number = |default: u64| match arguments.next() {
+        Some(text) => text.parse().with_context(|| format!("invalid number: {text}")),
+        None => Ok(default),
     };
     let (schedules, configurations, seed) = (number(1_000)?, number(100_000)?, number(0)?);
     let mut total = Outcome::default();
     let mut events = 0;
     for number in 0..schedules {
-        let schedule = Schedule::draw(seed, number);
+        let schedule = Schedule::generate(seed, number);
         let outcome = compare(&schedule, Rules::default())
             .with_context(|| format!("schedule {number} of seed {seed}: {schedule:?}"))?;
         total.leaders += outcome.leaders;
@@ -25,8 +25,8 @@ fn main() -> Result<()> {
         events += schedule.events.len();
     }
     for number in 0..configurations {
-        arithmetic::compare_majorities(seed, number)
-            .and_then(|()| arithmetic::compare_change(seed, number, Rules::default()))
+        quorum_math::compare_majorities(seed, number)
+            .and_then(|()| quorum_math::compare_change(seed, number, Rules::default()))
             .with_context(|| format!("configuration {number} of seed {seed}"))?;
     }
     println!(

@@ -1,19 +1,16 @@
-//! Whatever arrives, in whatever order: no panic, no circle, no growth, and nothing that goes back.
-//! `cargo xtask fuzz --help`.
+//! A fuzzer for raft-core: arbitrary messages and calls, in any order. `cargo xtask fuzz --help`.
 //!
-//! A few servers talk to each other over a network that loses, repeats and reorders, and in between
-//! they are told what no server said: messages with one field changed, messages that fit their
-//! receiver more or less, and garbage. Disks sync when they like, tokens come twice, clocks go
-//! back, snapshots are damaged, entries come back wrong. After every call the server's term and
-//! commit index must not have gone back, what it hands out to apply must come once and in order,
-//! drains must come to an end, and what a call allocates must be bounded. Every assertion of
-//! raft-core is checked.
+//! A few servers exchange messages over a network that loses, duplicates and reorders them. In
+//! between, the fuzzer makes other calls: changed messages, plausible messages, garbage, completed
+//! writes, old tokens, clocks that go back, damaged snapshots and wrong entries. After every call it
+//! checks the conditions that `docs/verification/fuzzing.md` lists. All assertions of raft-core are
+//! enabled.
 
 mod arbitrary;
-mod chance;
+mod coverage;
 mod episode;
+mod rng;
 mod server;
-mod tally;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -21,55 +18,56 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use crate::coverage::Coverage;
 use crate::episode::{STEPS, play};
 use crate::server::Rules;
-use crate::tally::Tally;
 
-/// Steps real servers with true, changed, nearly valid and arbitrary messages.
+/// Sends servers correct, changed, plausible and arbitrary messages and calls.
 #[derive(Parser)]
 #[command(name = "cargo xtask fuzz")]
 struct Cli {
-    /// How many steps to take, in episodes of a thousand.
+    /// The number of steps, rounded up to episodes of a thousand.
     #[arg(long, default_value_t = 100_000_000)]
     steps: u64,
-    /// What decides everything.
+    /// The seed of all random choices.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// The first episode; with `--steps 1` the only one.
+    /// The first episode. With `--steps 1`, it is the only one.
     #[arg(long, default_value_t = 0)]
     episode: u64,
 }
 
+/// The interval between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let Cli { steps, seed, episode } = Cli::parse();
     let began = Instant::now();
-    let mut told = began;
-    let mut tally = Tally::default();
+    let mut reported = began;
+    let mut coverage = Coverage::default();
     let episodes = steps.div_ceil(STEPS);
     for number in episode..episode + episodes {
         let played = catch_unwind(AssertUnwindSafe(|| {
-            play(seed, number, Rules::default(), &mut tally);
+            play(seed, number, Rules::default(), &mut coverage);
         }));
         if played.is_err() {
-            eprintln!("replay it: cargo xtask fuzz --seed {seed} --episode {number} --steps 1");
+            eprintln!("replay: cargo xtask fuzz --seed {seed} --episode {number} --steps 1");
             return ExitCode::FAILURE;
         }
-        if told.elapsed() > PROGRESS {
-            told = Instant::now();
+        if reported.elapsed() > PROGRESS {
+            reported = Instant::now();
             let done = (number - episode + 1) * STEPS;
             let rate = done as f64 / began.elapsed().as_secs_f64();
-            eprintln!("{done} steps, {rate:.0} a second");
+            eprintln!("{done} steps, {rate:.0} per second");
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    print!("{tally}");
+    print!("{coverage}");
     let done = episodes * STEPS;
-    println!("{done} steps, seed {seed}, no violation, {:.0} a second", done as f64 / seconds);
-    let missing = tally.missing();
+    println!("{done} steps, seed {seed}, no violation, {:.0} per second", done as f64 / seconds);
+    let missing = coverage.missing();
     if done >= 1_000_000 && !missing.is_empty() {
-        eprintln!("it never came to {}", missing.join(", "));
+        eprintln!("not covered: {}", missing.join(", "));
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
@@ -81,35 +79,35 @@ mod tests {
 
     use super::*;
 
-    /// The bytes that are counted are those of the whole process.
+    /// The tests run one after the other, because allocations are counted for the whole process.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
     #[test]
     fn same_seed_is_deterministic() {
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let text = || {
-            let mut tally = Tally::default();
-            (0..20).for_each(|number| play(7, number, Rules::default(), &mut tally));
-            tally.without_memory().to_string()
+            let mut coverage = Coverage::default();
+            (0..20).for_each(|number| play(7, number, Rules::default(), &mut coverage));
+            coverage.without_memory().to_string()
         };
         assert_eq!(text(), text());
     }
 
-    /// A fuzzer that cannot fail is worth nothing.
+    /// The fuzzer must detect a disabled rule.
     #[cfg(feature = "sabotage")]
     #[test]
     fn snapshot_going_backwards_is_detected() {
         use raft_core::{DisabledRules, Rule};
 
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let broken = DisabledRules::default().and(Rule::SnapshotIsAhead);
-        let mut tally = Tally::default();
-        let fell = (0..1000).any(|number| {
+        let disabled = DisabledRules::default().and(Rule::SnapshotIsAhead);
+        let mut coverage = Coverage::default();
+        let is_detected = (0..1000).any(|number| {
             catch_unwind(AssertUnwindSafe(|| {
-                play(0, number, Rules { broken }, &mut tally);
+                play(0, number, Rules { disabled }, &mut coverage);
             }))
             .is_err()
         });
-        assert!(fell);
+        assert!(is_detected);
     }
 }

@@ -1,4 +1,4 @@
-//! How far a model goes, and what may happen in it.
+//! The bounds of a model: the initial servers, and the events that may happen.
 
 use std::collections::BTreeSet;
 
@@ -7,72 +7,72 @@ use raft_core::{Config, Membership, NodeId};
 /// The number of servers, members or not.
 pub const SERVERS: usize = 3;
 
-/// What may happen, and how often. Whatever has no bound here may happen at any time.
+/// The events that may happen, and their numbers. Events without a bound may happen at any time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bounds {
-    /// The name by which it is asked for.
+    /// The name on the command line.
     pub name: &'static str,
-    /// Who is a voter in the beginning.
+    /// The initial voters.
     pub founders: BTreeSet<u64>,
-    /// The logs in the beginning, as the terms of their entries; all are durable.
+    /// The initial logs as the terms of their entries. All entries are durable.
     pub logs: [&'static [u64]; SERVERS],
-    /// No server stands for election in a later term.
+    /// The last term in which a server campaigns.
     pub last_term: u64,
-    /// Election timers that fire. Without pre-vote the terms are bound enough.
+    /// The number of election timers that fire. Without pre-vote, `last_term` is a sufficient bound.
     pub timeouts: u8,
-    /// Heartbeats that a leader sends to all.
+    /// The number of heartbeats, each to all followers.
     pub heartbeats: u8,
-    /// Commands that clients propose.
+    /// The number of proposed commands.
     pub commands: u8,
-    /// Crashes, of any server.
+    /// The number of crashes of any servers.
     pub crashes: u8,
-    /// The voters that a leader may be asked for, if a change is left.
+    /// The voters of requested membership changes.
     pub targets: Vec<BTreeSet<u64>>,
-    /// Changes of the membership.
+    /// The number of membership changes.
     pub changes: u8,
-    /// Transfers of the leadership.
+    /// The number of leadership transfers.
     pub transfers: u8,
-    /// What becomes of messages.
+    /// The behaviour of the network.
     pub network: Network,
-    /// What becomes of writes.
+    /// The behaviour of the disks.
     pub disk: Disk,
-    /// Whether servers ask around before they stand.
+    /// True if servers use pre-vote.
     pub pre_vote: bool,
-    /// Whether servers stay with a leader they hear, and leaders step down that hear nobody.
+    /// True if servers use check-quorum.
     pub check_quorum: bool,
-    /// Whether an AppendEntries holds as many entries as there are, or one.
+    /// True if an AppendEntries contains all missing entries, false if it contains one.
     pub batches: bool,
-    /// Whether a server may take two inputs before it is drained.
+    /// True if a server may receive two inputs before a drain.
     pub late_drains: bool,
-    /// A rule that all servers break.
+    /// A rule that is disabled on all servers.
     #[cfg(feature = "sabotage")]
-    pub broken: Option<raft_core::Rule>,
+    pub disabled: Option<raft_core::Rule>,
 }
 
-/// What becomes of messages.
+/// The behaviour of the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Network {
-    /// Every message that was ever sent may arrive at any later time, any number of times, or
-    /// never: loss, repetition and reordering without bounds.
+    /// Each message may arrive at any later time, any number of times, or never. Loss, duplication
+    /// and reordering have no bounds.
     Keeps,
-    /// Every message may arrive once, at any later time, or never.
+    /// Each message may arrive once, at any later time, or never.
     Once,
 }
 
-/// What becomes of writes.
+/// The behaviour of a disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Disk {
-    /// They are durable at once.
+    /// A write is durable at once.
     Instant,
-    /// They become durable at any later time, in their order. A crash loses any number of those
-    /// that are not, from the last one on.
+    /// Writes become durable at any later time, in order. A crash loses any number of writes that are
+    /// not durable, from the last one on.
     InOrder,
-    /// The same, and the server may learn of them in any order.
+    /// As [`Disk::InOrder`], but completions reach the server in any order.
     AnyOrder,
 }
 
 impl Bounds {
-    /// Three voters with empty logs, one election, and nothing that goes wrong but the network.
+    /// Bounds of three voters with empty logs, one election, and faults of the network only.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self {
@@ -94,27 +94,27 @@ impl Bounds {
             batches: true,
             late_drains: false,
             #[cfg(feature = "sabotage")]
-            broken: None,
+            disabled: None,
         }
     }
 
-    /// The number of terms in which there may be an election.
+    /// The number of terms in which an election is possible.
     pub(crate) fn terms(&self) -> u64 {
         let entries = self.logs.iter().flat_map(|log| log.iter());
         self.last_term - entries.max().copied().unwrap_or(0)
     }
 
-    /// Whether the servers are alike in the beginning, but for their names.
-    pub(crate) fn are_alike(&self) -> bool {
+    /// Returns true if the initial servers differ only in their names.
+    pub(crate) fn are_symmetric(&self) -> bool {
         self.founders.len() == SERVERS
             && self.logs.iter().all(|log| log.is_empty())
             && self.targets.is_empty()
     }
 
-    /// Whether a message that cannot have any effect by the rules may be forgotten.
-    pub(crate) fn keeps_rules(&self) -> bool {
+    /// Returns true if no rule is disabled. Only then can messages without an effect be dropped.
+    pub(crate) fn enforces_all_rules(&self) -> bool {
         #[cfg(feature = "sabotage")]
-        return self.broken.is_none();
+        return self.disabled.is_none();
         #[cfg(not(feature = "sabotage"))]
         true
     }
@@ -131,7 +131,7 @@ impl Bounds {
             config.append_bytes_max = 1;
         }
         #[cfg(feature = "sabotage")]
-        if let Some(rule) = self.broken {
+        if let Some(rule) = self.disabled {
             config.disabled_rules = config.disabled_rules.and(rule);
         }
         config

@@ -1,4 +1,4 @@
-//! One model, checked: what was reached, and what fell.
+//! The check of one model, and its report.
 
 use std::time::{Duration, Instant};
 
@@ -7,51 +7,53 @@ use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
 use crate::bounds::Bounds;
 use crate::model::{Action, Servers, State};
 
-/// How the states are gone through.
+/// The order in which states are explored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// All of them in little memory. What falls, falls after many steps.
+    /// Needs little memory. A violation is found after many steps.
     DepthFirst,
-    /// What falls, falls after as few steps as possible.
+    /// Finds a violation with the fewest steps.
     BreadthFirst,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Report {
-    /// Different states.
+    /// The number of distinct states.
     pub states: usize,
-    /// Steps between them, also to states that were known.
+    /// The number of steps, including steps to known states.
     pub steps: usize,
-    /// The length of the longest path that was followed.
+    /// The length of the longest path.
     pub depth: usize,
-    /// Different states of one server.
+    /// The number of distinct states of one server.
     pub servers: usize,
-    /// Different messages.
+    /// The number of distinct messages.
     pub messages: usize,
-    /// How long it took.
+    /// The time of the check.
     pub time: Duration,
-    /// The properties that do not hold, each with the steps that show it.
-    pub fell: Vec<(&'static str, Vec<String>)>,
-    /// What should have happened and never did: such a model proves little.
-    pub never: Vec<&'static str>,
-    /// Whether all states were seen.
+    /// The violated properties, each with the steps to the violation.
+    pub violated: Vec<(&'static str, Vec<String>)>,
+    /// Required states that the model never reached. Without them, a model proves little.
+    pub unreached: Vec<&'static str>,
+    /// True if all states were explored.
     pub is_complete: bool,
 }
 
 impl Report {
-    /// Whether all states were seen, nothing fell, and everything happened that should.
+    /// Returns true if all states were explored, no property is violated, and all required states
+    /// were reached.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.is_complete && self.fell.is_empty() && self.never.is_empty()
+        self.is_complete && self.violated.is_empty() && self.unreached.is_empty()
     }
 }
 
-/// Goes through all states within `bounds`, or until something falls, or `steps_max` were taken.
+/// Explores all states within `bounds`. The check ends early at a violation or after `steps_max`
+/// steps.
 ///
 /// # Panics
 ///
-/// If a server panics.
+/// Panics if a server panics.
 #[must_use]
 pub fn check(bounds: Bounds, order: Order, threads: usize, steps_max: Option<usize>) -> Report {
     let began = Instant::now();
@@ -70,15 +72,17 @@ fn report(checker: &impl Checker<Servers>, began: Instant, steps_max: Option<usi
     let time = began.elapsed();
     let model = checker.model();
     let mut found = checker.discoveries();
-    let (mut fell, mut never) = (Vec::new(), Vec::new());
+    let (mut violated, mut unreached) = (Vec::new(), Vec::new());
     for property in model.properties() {
         match (property.expectation, found.remove(property.name)) {
-            (Expectation::Always, Some(path)) => fell.push((property.name, story(model, path))),
-            (Expectation::Sometimes, None) => never.push(property.name),
+            (Expectation::Always, Some(path)) => {
+                violated.push((property.name, steps_of(model, path)));
+            }
+            (Expectation::Sometimes, None) => unreached.push(property.name),
             _ => {}
         }
     }
-    let (servers, messages) = model.occurred();
+    let (servers, messages) = model.distinct();
     let steps = checker.state_count();
     Report {
         states: checker.unique_state_count(),
@@ -87,13 +91,14 @@ fn report(checker: &impl Checker<Servers>, began: Instant, steps_max: Option<usi
         servers,
         messages,
         time,
-        is_complete: fell.is_empty() && steps_max.is_none_or(|most| steps < most),
-        fell,
-        never,
+        is_complete: violated.is_empty() && steps_max.is_none_or(|most| steps < most),
+        violated,
+        unreached,
     }
 }
 
-fn story(model: &Servers, path: Path<State, Action>) -> Vec<String> {
+/// The steps of a path as text.
+fn steps_of(model: &Servers, path: Path<State, Action>) -> Vec<String> {
     let actions = path.into_actions();
     actions.iter().map(|action| model.format_action(action)).collect()
 }

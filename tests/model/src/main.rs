@@ -1,6 +1,6 @@
-//! Checks models from the command line: `cargo xtask model --help`.
+//! The command line of the model checker: `cargo xtask model --help`.
 
-mod counts;
+mod expected_counts;
 
 use std::process::ExitCode;
 
@@ -8,31 +8,31 @@ use anyhow::{Result, bail};
 use clap::Parser;
 use raft_model::{Bounds, Order, Report, check};
 
-use counts::{Page, grouped};
+use expected_counts::{Page, grouped};
 
-/// Goes through every state that three real servers can reach within bounds.
+/// Model-checks three servers exhaustively within bounds.
 #[derive(Parser)]
 #[command(name = "cargo xtask model")]
 struct Cli {
-    /// The models to check; all of the set by default.
+    /// The models to check. Default: all models of the set.
     names: Vec<String>,
-    /// The small set, which a run of all checks includes.
+    /// Use the small models, which `cargo xtask test` includes.
     #[arg(long)]
     short: bool,
-    /// Writes what the small set counts into docs/verification/model-checking.md, with which a
-    /// later run compares it.
+    /// Store the counts of the small models as the expected ones, in
+    /// docs/verification/model-checking.md.
     #[arg(long, requires = "short", conflicts_with_all = ["names", "steps_max", "list"])]
     renew: bool,
-    /// Says which models there are.
+    /// Print the bounds of each model.
     #[arg(long)]
     list: bool,
-    /// How many threads share the work.
+    /// The number of threads.
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Looks for the shortest way to break something, which takes much more memory.
+    /// Search for the violation with the fewest steps. This takes much more memory.
     #[arg(long)]
     shortest: bool,
-    /// Stops after so many steps.
+    /// The largest number of steps.
     #[arg(long)]
     steps_max: Option<usize>,
 }
@@ -42,7 +42,7 @@ fn main() -> Result<ExitCode> {
     let mut models = if cli.short { Bounds::short() } else { Bounds::long() };
     for name in &cli.names {
         if !models.iter().any(|bounds| bounds.name == name) {
-            bail!("there is no model {name}; --list says which there are");
+            bail!("unknown model: {name}; use --list");
         }
     }
     models
@@ -61,17 +61,18 @@ fn main() -> Result<ExitCode> {
         let report = check(bounds, order, cli.threads, cli.steps_max);
         states += report.states;
         held += usize::from(report.holds());
-        tell(name, &report);
-        rows.push(counts::row(name, &report));
+        print_report(name, &report);
+        rows.push(expected_counts::row(name, &report));
     }
-    let is_known = !cli.short || cli.steps_max.is_some() || held < count || is_known(&cli, &rows)?;
+    let is_expected =
+        !cli.short || cli.steps_max.is_some() || held < count || check_counts(&cli, &rows)?;
     println!("{held} of {count} models hold, in {} states", grouped(states));
-    Ok(if held == count && is_known { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if held == count && is_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether the small models counted what they are known to have; it is made known if that is asked
-/// for.
-fn is_known(cli: &Cli, rows: &[String]) -> Result<bool> {
+/// Compares the counts with the expected ones, or stores them with `--renew`. Returns true if they
+/// are equal.
+fn check_counts(cli: &Cli, rows: &[String]) -> Result<bool> {
     let page = Page::read()?;
     if cli.renew {
         page.renew(rows)?;
@@ -83,14 +84,14 @@ fn is_known(cli: &Cli, rows: &[String]) -> Result<bool> {
     }
     if !differences.is_empty() {
         println!(
-            "the models have other states than docs/verification/model-checking.md says: if the core was meant to change, \
-             `cargo xtask model --short --renew` renews the table"
+            "counts differ from docs/verification/model-checking.md; if you intended a change of the \
+             core, run `cargo xtask model --short --renew`"
         );
     }
     Ok(differences.is_empty())
 }
 
-fn tell(name: &str, report: &Report) {
+fn print_report(name: &str, report: &Report) {
     println!(
         "| {name} | {} | {} | {} | {} | {} | {:.0} |",
         grouped(report.states),
@@ -100,16 +101,16 @@ fn tell(name: &str, report: &Report) {
         grouped(report.messages),
         report.time.as_secs_f64(),
     );
-    for (property, story) in &report.fell {
-        println!("{name}: {property} does not hold:");
-        for (number, step) in (1..).zip(story) {
+    for (property, steps) in &report.violated {
+        println!("{name}: violated property: {property}");
+        for (number, step) in (1..).zip(steps) {
             println!("{number:4}. {step}");
         }
     }
-    for property in &report.never {
-        println!("{name}: it never happens that {property}");
+    for property in &report.unreached {
+        println!("{name}: never reached: {property}");
     }
-    if !report.is_complete && report.fell.is_empty() {
-        println!("{name}: not all states were seen");
+    if !report.is_complete && report.violated.is_empty() {
+        println!("{name}: not all states were explored");
     }
 }

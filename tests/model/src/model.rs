@@ -1,4 +1,4 @@
-//! All servers, what is on the way between them, and what can happen next.
+//! The model: all servers, the in-flight messages, and the possible steps.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -9,29 +9,29 @@ use raft_core::{Entry, Message, NodeId};
 use stateright::{Model, Property};
 
 use crate::bounds::{Bounds, Disk, Network, SERVERS};
-use crate::facts::{Facts, Fault, History, ends_change, is_command};
+use crate::interner::Interner;
+use crate::observation::{Fault, History, Observation, ends_change, is_command};
 use crate::server::{Input, Outcome, Server, founded};
-use crate::table::Table;
 
-/// Real servers within [`Bounds`]. It keeps everything that occurred, so one is used for one check.
+/// A model of servers within [`Bounds`]. It stores all distinct values, so each check needs its own.
 pub struct Servers {
     pub(crate) bounds: Bounds,
-    servers: Table<Known>,
-    messages: Table<Envelope>,
-    entries: Table<Entry>,
-    histories: Table<History>,
-    taken: Table<Taken>,
+    servers: Interner<KnownServer>,
+    messages: Interner<Envelope>,
+    entries: Interner<Entry>,
+    histories: Interner<History>,
+    transitions: Interner<Transition>,
 }
 
-/// A server that occurred, with what was found out about it.
-struct Known {
+/// A distinct server, with its observation and its known transitions.
+struct KnownServer {
     server: Server,
-    facts: Facts,
-    /// What became of it in each step; nothing if it was refused, or leads beyond the bounds.
-    steps: RwLock<HashMap<Step, Option<u32>>>,
+    observed: Observation,
+    /// The transition of each step. `None` if the step is rejected or leads beyond the bounds.
+    transitions: RwLock<HashMap<Step, Option<u32>>>,
 }
 
-/// A message with its sender and its receiver, both from 0 on.
+/// A message with the indexes of its sender and receiver.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Envelope {
     from: u8,
@@ -39,28 +39,28 @@ struct Envelope {
     message: Message,
 }
 
-/// A step that was computed.
+/// The result of a step.
 #[derive(PartialEq, Eq, Hash)]
-struct Taken {
+struct Transition {
     server: u32,
     sent: Box<[u32]>,
     applied: Box<[u32]>,
 }
 
-/// Where the cluster is. Numbers stand for what [`Servers`] keeps; equal numbers mean equal values.
+/// A state of the cluster. Numbers refer to the interners of [`Servers`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct State {
     servers: [u32; SERVERS],
     /// In ascending order.
-    mail: Vec<u32>,
+    in_flight: Vec<u32>,
     history: u32,
-    left: Left,
-    alike: Alike,
+    remaining: Remaining,
+    symmetry: Symmetry,
 }
 
-/// What may still happen.
+/// The remaining numbers of bounded events.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Left {
+struct Remaining {
     timeouts: u8,
     heartbeats: u8,
     commands: u8,
@@ -69,15 +69,15 @@ struct Left {
     transfers: u8,
 }
 
-/// Which servers differ in nothing but their names: of those only the first needs to act.
+/// The servers that differ only in their names. Of these, only the first one needs to act.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Alike {
+enum Symmetry {
     All,
     LastTwo,
     None,
 }
 
-/// One thing that can happen, at one server.
+/// A step of one server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Action {
     at: u8,
@@ -87,15 +87,16 @@ pub struct Action {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Step {
     kind: Kind,
+    /// True if the server is drained at once.
     drain: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Kind {
     Timeout,
-    Beat,
+    Heartbeat,
     Isolated,
-    Forget,
+    LeaderSilent,
     Receive(u32),
     Propose(u8),
     Change(u8),
@@ -106,42 +107,43 @@ enum Kind {
 }
 
 impl Servers {
-    /// Nothing has happened yet.
+    /// A model without any explored state.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
-            servers: Table::new(),
-            messages: Table::new(),
-            entries: Table::new(),
-            histories: Table::new(),
-            taken: Table::new(),
+            servers: Interner::new(),
+            messages: Interner::new(),
+            entries: Interner::new(),
+            histories: Interner::new(),
+            transitions: Interner::new(),
         }
     }
 
-    /// How many different servers and messages occurred.
-    pub fn occurred(&self) -> (usize, usize) {
+    /// The numbers of distinct servers and messages.
+    pub fn distinct(&self) -> (usize, usize) {
         (self.servers.len(), self.messages.len())
     }
 
+    /// Interns a server.
     fn know(&self, server: Server) -> u32 {
-        self.servers.number(Known {
-            facts: Facts::of(&server, &self.entries),
+        self.servers.intern(KnownServer {
+            observed: Observation::of(&server, &self.entries),
             server,
-            steps: RwLock::default(),
+            transitions: RwLock::default(),
         })
     }
 
-    fn facts(&self, state: &State) -> [&Facts; SERVERS] {
-        state.servers.map(|server| &self.servers[server].facts)
+    fn observed(&self, state: &State) -> [&Observation; SERVERS] {
+        state.servers.map(|server| &self.servers[server].observed)
     }
 
     fn input(&self, kind: Kind) -> Input {
         match kind {
             Kind::Timeout => Input::Timeout,
-            Kind::Beat => Input::Beat,
+            Kind::Heartbeat => Input::Heartbeat,
             Kind::Isolated => Input::Isolated,
-            Kind::Forget => Input::Forget,
+            Kind::LeaderSilent => Input::LeaderSilent,
             Kind::Receive(number) => {
                 let envelope = &self.messages[number];
                 Input::Receive(node(envelope.from), envelope.message.clone())
@@ -157,23 +159,23 @@ impl Servers {
         }
     }
 
-    /// What a server makes of something; nothing if it is refused, or leads beyond the bounds.
-    fn take(&self, server: u32, step: Step) -> Option<&Taken> {
+    /// The transition of a step. Returns `None` if the step is rejected or leads beyond the bounds.
+    fn transition(&self, server: u32, step: Step) -> Option<&Transition> {
         let known = &self.servers[server];
-        let steps = known.steps.read().unwrap_or_else(PoisonError::into_inner);
-        let found = steps.get(&step).copied();
-        drop(steps);
-        let taken = found.unwrap_or_else(|| {
-            let taken = self.compute(&known.server, step);
-            let taken = taken.map(|taken| self.taken.number(taken));
-            let mut steps = known.steps.write().unwrap_or_else(PoisonError::into_inner);
-            steps.insert(step, taken);
-            taken
+        let transitions = known.transitions.read().unwrap_or_else(PoisonError::into_inner);
+        let found = transitions.get(&step).copied();
+        drop(transitions);
+        let transition = found.unwrap_or_else(|| {
+            let computed = self.compute(&known.server, step);
+            let number = computed.map(|transition| self.transitions.intern(transition));
+            let mut transitions = known.transitions.write().unwrap_or_else(PoisonError::into_inner);
+            transitions.insert(step, number);
+            number
         });
-        taken.map(|taken| &self.taken[taken])
+        transition.map(|number| &self.transitions[number])
     }
 
-    fn compute(&self, before: &Server, step: Step) -> Option<Taken> {
+    fn compute(&self, before: &Server, step: Step) -> Option<Transition> {
         let from = before.raft.id().0 as u8 - 1;
         let outcome = before.step(&self.bounds, self.input(step.kind), step.drain)?;
         let Outcome { server, sent, applied } = outcome;
@@ -182,26 +184,27 @@ impl Servers {
         }
         let envelope = |(to, message): (NodeId, Message)| {
             let to = to.0 as u8 - 1;
-            self.messages.number(Envelope { from, to, message })
+            self.messages.intern(Envelope { from, to, message })
         };
-        let number = |entry| self.entries.number(entry);
-        Some(Taken {
+        let number = |entry| self.entries.intern(entry);
+        Some(Transition {
             server: self.know(server),
             sent: sent.into_iter().map(envelope).collect(),
             applied: applied.into_iter().map(number).collect(),
         })
     }
 
-    /// Whether a message can never have any effect: it answers a term that its receiver has left
-    /// for good.
-    fn is_void(&self, number: u32, facts: &[&Facts; SERVERS]) -> bool {
+    /// Returns true if a message can have no effect: it responds to a term that its receiver has
+    /// durably left.
+    fn is_void(&self, number: u32, observed: &[&Observation; SERVERS]) -> bool {
         let Envelope { to, message, .. } = &self.messages[number];
-        let durable_term = facts[*to as usize].durable_term;
+        let durable_term = observed[*to as usize].durable_term;
         let term = match message {
             Message::PreVoteResponse(response) => response.campaign_term.max(response.term),
             Message::RequestVoteResponse(response) => response.term,
             Message::AppendEntriesResponse(response) => response.term,
-            // Within its term it only says that the follower is there, which time decides here.
+            // In its own term, this response only shows that the follower is alive. The model decides
+            // that nondeterministically.
             Message::HeartbeatResponse(response) => return response.term.0 <= durable_term,
             Message::TimeoutNow(request) => request.term,
             _ => return false,
@@ -217,29 +220,30 @@ impl Servers {
         self.history(state).fault != Some(fault)
     }
 
-    /// If two logs hold the same entry, they agree up to there (§5.3). Entries with the same term
-    /// and position must be equal, too.
+    /// Log matching: two logs with the same entry agree up to this entry (§5.3). Entries with the
+    /// same term and index must be equal.
     fn logs_match(&self, state: &State) -> bool {
-        let facts = self.facts(state);
+        let observed = self.observed(state);
         let id = |number: u32| self.entries[number].id;
         let pairs = [(0, 1), (0, 2), (1, 2)];
         pairs.into_iter().all(|(one, two)| {
-            let (one, two) = (&facts[one].log, &facts[two].log);
-            let places = one.iter().zip(two.iter());
+            let (one, two) = (&observed[one].log, &observed[two].log);
+            let pairs = one.iter().zip(two.iter());
             let differs = |(a, b): (&u32, &u32)| a != b;
-            let agree = places.clone().position(differs);
+            let agree = pairs.clone().position(differs);
             let agree = agree.unwrap_or(one.len().min(two.len()));
-            places.skip(agree).all(|(a, b)| id(*a) != id(*b))
+            pairs.skip(agree).all(|(a, b)| id(*a) != id(*b))
         })
     }
 
-    /// What was committed in an earlier term is in the log of every leader (§5.4).
+    /// Leader completeness: entries committed in an earlier term are in the log of every leader
+    /// (§5.4).
     fn leaders_are_complete(&self, state: &State) -> bool {
         let history = self.history(state);
-        self.facts(state).iter().filter(|facts| facts.leads).all(|leader| {
+        self.observed(state).iter().filter(|observed| observed.leads).all(|leader| {
             let mut committed = history.committed.iter().enumerate();
-            committed.all(|(place, (entry, term))| {
-                *term >= leader.term || leader.log.get(place) == Some(entry)
+            committed.all(|(index, (entry, term))| {
+                *term >= leader.term || leader.log.get(index) == Some(entry)
             })
         })
     }
@@ -250,34 +254,37 @@ impl Servers {
         committed.any(|(entry, term)| wanted(&self.entries[*entry], *term))
     }
 
-    fn may_act(&self, at: u8, alike: Alike) -> bool {
-        match alike {
-            Alike::All => at == 0,
-            Alike::LastTwo => at < 2,
-            Alike::None => true,
+    /// Returns true if a server may act, or if an equal server acts in its place.
+    fn may_act(&self, at: u8, symmetry: Symmetry) -> bool {
+        match symmetry {
+            Symmetry::All => at == 0,
+            Symmetry::LastTwo => at < 2,
+            Symmetry::None => true,
         }
     }
 
-    /// What an action is, for people.
+    /// The description of a step.
     fn describe(&self, action: Action) -> String {
         let at = node(action.at);
         let what = match action.step.kind {
             Kind::Timeout => "'s election timer fires".to_owned(),
-            Kind::Beat => "'s heartbeat is due".to_owned(),
-            Kind::Isolated => " has not heard anybody for long".to_owned(),
-            Kind::Forget => " has not heard its leader for long".to_owned(),
+            Kind::Heartbeat => "'s heartbeat is due".to_owned(),
+            Kind::Isolated => " has no contact to its followers".to_owned(),
+            Kind::LeaderSilent => "'s leader is silent".to_owned(),
             Kind::Receive(number) => {
                 let envelope = &self.messages[number];
-                format!(" gets from {}: {:?}", node(envelope.from), envelope.message)
+                format!(" receives from {}: {:?}", node(envelope.from), envelope.message)
             }
-            Kind::Propose(command) => format!(" takes command {command}"),
+            Kind::Propose(command) => format!(" receives command {command}"),
             Kind::Change(target) => {
                 let target = Bounds::membership(&self.bounds.targets[target as usize]);
-                format!(" is asked for {target}")
+                format!(" is requested to change to {target}")
             }
-            Kind::Transfer(target) => format!(" is to hand over to {}", node(target)),
+            Kind::Transfer(target) => {
+                format!(" is requested to transfer its leadership to {}", node(target))
+            }
             Kind::Sync(which) => format!("'s write {which} is durable"),
-            Kind::Crash(survive) => format!(" crashes, and {survive} writes survive"),
+            Kind::Crash(survive) => format!(" crashes; {survive} pending writes survive"),
             Kind::Drain => " is drained".to_owned(),
         };
         let later = if action.step.drain { "" } else { ", and is drained later" };
@@ -285,15 +292,15 @@ impl Servers {
     }
 }
 
-impl PartialEq for Known {
+impl PartialEq for KnownServer {
     fn eq(&self, other: &Self) -> bool {
         self.server == other.server
     }
 }
 
-impl Eq for Known {}
+impl Eq for KnownServer {}
 
-impl Hash for Known {
+impl Hash for KnownServer {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.server.hash(state);
     }
@@ -311,71 +318,71 @@ impl Model for Servers {
         let servers = founded(&self.bounds).map(|server| self.know(server));
         let Bounds { timeouts, heartbeats, commands, crashes, changes, transfers, .. } =
             self.bounds;
-        let left = Left { timeouts, heartbeats, commands, crashes, changes, transfers };
-        let alike = if self.bounds.are_alike() { Alike::All } else { Alike::None };
+        let remaining = Remaining { timeouts, heartbeats, commands, crashes, changes, transfers };
+        let symmetry = if self.bounds.are_symmetric() { Symmetry::All } else { Symmetry::None };
         vec![State {
             servers,
-            mail: Vec::new(),
-            history: self.histories.number(History::default()),
-            left,
-            alike,
+            in_flight: Vec::new(),
+            history: self.histories.intern(History::default()),
+            remaining,
+            symmetry,
         }]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         let bounds = &self.bounds;
-        let left = state.left;
-        let facts = self.facts(state);
+        let remaining = state.remaining;
+        let observed = self.observed(state);
         let mut add = |at: u8, kind| {
-            let undrained = facts[at as usize].undrained;
+            let undrained = observed[at as usize].undrained;
             let step = |drain| Step { kind, drain };
             actions.push(Action { at, step: step(true) });
             if bounds.late_drains && !undrained && !matches!(kind, Kind::Crash(_) | Kind::Drain) {
                 actions.push(Action { at, step: step(false) });
             }
         };
-        for at in (0..SERVERS as u8).filter(|at| self.may_act(*at, state.alike)) {
-            let facts = &facts[at as usize];
-            if facts.undrained {
+        for at in (0..SERVERS as u8).filter(|at| self.may_act(*at, state.symmetry)) {
+            let observed = &observed[at as usize];
+            if observed.undrained {
                 add(at, Kind::Drain);
             }
-            if facts.may_stand && facts.term < bounds.last_term && left.timeouts > 0 {
+            if observed.may_campaign && observed.term < bounds.last_term && remaining.timeouts > 0 {
                 add(at, Kind::Timeout);
             }
             if bounds.check_quorum || bounds.pre_vote {
-                add(at, Kind::Forget);
+                add(at, Kind::LeaderSilent);
             }
-            if facts.leads {
-                if left.heartbeats > 0 {
-                    add(at, Kind::Beat);
+            if observed.leads {
+                if remaining.heartbeats > 0 {
+                    add(at, Kind::Heartbeat);
                 }
                 if bounds.check_quorum || bounds.transfers > 0 {
                     add(at, Kind::Isolated);
                 }
-                if left.commands > 0 {
-                    add(at, Kind::Propose(left.commands));
+                if remaining.commands > 0 {
+                    add(at, Kind::Propose(remaining.commands));
                 }
-                if left.changes > 0 {
+                if remaining.changes > 0 {
                     (0..bounds.targets.len())
                         .for_each(|target| add(at, Kind::Change(target as u8)));
                 }
-                if left.transfers > 0 {
+                if remaining.transfers > 0 {
                     (0..SERVERS as u8).for_each(|target| add(at, Kind::Transfer(target)));
                 }
             }
             let syncs = match bounds.disk {
                 Disk::Instant => 0,
-                Disk::InOrder => facts.writes.min(1),
-                Disk::AnyOrder => facts.writes,
+                Disk::InOrder => observed.writes.min(1),
+                Disk::AnyOrder => observed.writes,
             };
             (0..syncs).for_each(|which| add(at, Kind::Sync(which)));
-            if left.crashes > 0 {
-                (0..=facts.writes).for_each(|survive| add(at, Kind::Crash(survive)));
+            if remaining.crashes > 0 {
+                (0..=observed.writes).for_each(|survive| add(at, Kind::Crash(survive)));
             }
         }
-        for number in &state.mail {
+        for number in &state.in_flight {
             let to = self.messages[*number].to;
-            if self.may_act(to, state.alike) {
+            if self.may_act(to, state.symmetry) {
                 add(to, Kind::Receive(*number));
             }
         }
@@ -384,52 +391,52 @@ impl Model for Servers {
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let at = action.at as usize;
         let server = last.servers[at];
-        let taken = self.take(server, action.step)?;
-        let is_known = |sent: &&u32| last.mail.binary_search(sent).is_ok();
-        let says_news = taken.sent.iter().any(|sent| !is_known(&sent));
+        let taken = self.transition(server, action.step)?;
+        let is_in_flight = |sent: &&u32| last.in_flight.binary_search(sent).is_ok();
+        let sends_new = taken.sent.iter().any(|sent| !is_in_flight(&sent));
         let arrived = match action.step.kind {
             Kind::Receive(number) if self.bounds.network == Network::Once => Some(number),
             _ => None,
         };
-        if taken.server == server && !says_news && arrived.is_none() {
+        if taken.server == server && !sends_new && arrived.is_none() {
             return None;
         }
         let mut next = last.clone();
         next.servers[at] = taken.server;
-        next.alike = match (last.alike, at) {
-            (Alike::All | Alike::LastTwo, 0) => Alike::LastTwo,
-            _ => Alike::None,
+        next.symmetry = match (last.symmetry, at) {
+            (Symmetry::All | Symmetry::LastTwo, 0) => Symmetry::LastTwo,
+            _ => Symmetry::None,
         };
         match action.step.kind {
-            Kind::Timeout if self.bounds.timeouts < u8::MAX => next.left.timeouts -= 1,
-            Kind::Beat => next.left.heartbeats -= 1,
-            Kind::Propose(_) => next.left.commands -= 1,
-            Kind::Crash(_) => next.left.crashes -= 1,
-            Kind::Change(_) => next.left.changes -= 1,
-            Kind::Transfer(_) => next.left.transfers -= 1,
+            Kind::Timeout if self.bounds.timeouts < u8::MAX => next.remaining.timeouts -= 1,
+            Kind::Heartbeat => next.remaining.heartbeats -= 1,
+            Kind::Propose(_) => next.remaining.commands -= 1,
+            Kind::Crash(_) => next.remaining.crashes -= 1,
+            Kind::Change(_) => next.remaining.changes -= 1,
+            Kind::Transfer(_) => next.remaining.transfers -= 1,
             _ => {}
         }
-        next.mail.retain(|number| Some(*number) != arrived);
-        next.mail.extend(&taken.sent);
-        next.mail.sort_unstable();
-        next.mail.dedup();
-        let facts = self.facts(&next);
-        if self.bounds.keeps_rules() {
-            next.mail.retain(|number| !self.is_void(*number, &facts));
+        next.in_flight.retain(|number| Some(*number) != arrived);
+        next.in_flight.extend(&taken.sent);
+        next.in_flight.sort_unstable();
+        next.in_flight.dedup();
+        let observed = self.observed(&next);
+        if self.bounds.enforces_all_rules() {
+            next.in_flight.retain(|number| !self.is_void(*number, &observed));
         }
         if taken.server == server && taken.applied.is_empty() {
             return Some(next);
         }
-        let before = &self.servers[server].facts;
-        let after = facts[at];
+        let before = &self.servers[server].observed;
+        let after = observed[at];
         let known = self.history(last);
         let mut history = known.clone();
         let is_crash = matches!(action.step.kind, Kind::Crash(_));
         let is_durable = |node: u64, place: usize| {
-            let log = &facts[node as usize - 1].durable_log;
+            let log = &observed[node as usize - 1].durable_log;
             log.get(place) == after.log.get(place)
         };
-        history.note(at, before, after, !is_crash, is_durable);
+        history.record(at, before, after, !is_crash, is_durable);
         let is_committed = |number: &u32| {
             let place = self.entries[*number].id.index.previous().0;
             let committed = history.committed.get(place as usize);
@@ -439,7 +446,7 @@ impl Model for Servers {
             history.fault = Some(Fault::StateMachineSafety);
         }
         if history != *known {
-            next.history = self.histories.number(history);
+            next.history = self.histories.intern(history);
         }
         Some(next)
     }
@@ -466,14 +473,15 @@ impl Model for Servers {
             Property::always("durable commit", |model: &Self, state| {
                 model.no_fault(state, Fault::DurableCommit)
             }),
-            Property::always("terms and commit indexes grow", |model: &Self, state| {
-                model.no_fault(state, Fault::Monotony)
+            Property::always("terms and commit indexes do not decrease", |model: &Self, state| {
+                model.no_fault(state, Fault::Monotonicity)
             }),
-            Property::always("no server meets a contradiction", |model: &Self, state| {
-                model.no_fault(state, Fault::Contradiction)
-            }),
+            Property::always(
+                "no server stops because of a contradiction",
+                |model: &Self, state| model.no_fault(state, Fault::Contradiction),
+            ),
             Property::sometimes("a leader is elected", |model: &Self, state| {
-                model.facts(state).iter().any(|facts| facts.leads)
+                model.observed(state).iter().any(|observed| observed.leads)
             }),
             Property::sometimes("an entry is committed", |model: &Self, state| {
                 model.committed(state, |_, _| true)
@@ -493,17 +501,18 @@ impl Model for Servers {
         }
         if self.bounds.terms() > 1 {
             properties.push(Property::sometimes(
-                "two servers lead at once",
+                "two servers lead at once in different terms",
                 |model: &Self, state| {
-                    let facts = model.facts(state);
-                    facts.iter().filter(|facts| facts.leads).count() > 1
+                    let observed = model.observed(state);
+                    observed.iter().filter(|observed| observed.leads).count() > 1
                 },
             ));
         }
         if self.bounds.changes > 0 {
-            properties.push(Property::sometimes("a change is completed", |model: &Self, state| {
-                model.committed(state, |entry, _| ends_change(entry))
-            }));
+            properties.push(Property::sometimes(
+                "a membership change is completed",
+                |model: &Self, state| model.committed(state, |entry, _| ends_change(entry)),
+            ));
         }
         properties
     }

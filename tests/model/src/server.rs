@@ -1,4 +1,4 @@
-//! One real server with its disk, and what it makes of one input.
+//! One server with its disk, and the result of one input.
 
 use std::time::Duration;
 
@@ -10,55 +10,55 @@ use raft_core::{
 
 use crate::bounds::{Bounds, Disk, SERVERS};
 
+/// The time of all inputs.
 const NOW: Instant = Instant(0);
 
-/// A server whose clocks rest, and its disk.
+/// A server in canonical form, and its disk.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Server {
     pub raft: Raft,
-    /// What survives a crash.
+    /// The durable state.
     pub hard_state: HardState,
     pub log: Vec<Entry>,
-    /// Writes that were handed out and are not durable, oldest first.
-    pub writes: Vec<Pending>,
-    /// Whether an input was stepped and its effects are still in the server.
+    /// Pending writes, oldest first.
+    pub writes: Vec<PendingWrite>,
+    /// True if the effects of the latest input are not drained yet.
     pub undrained: bool,
 }
 
-/// A write on its way to the disk.
+/// A write that is not durable yet.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Pending {
+pub struct PendingWrite {
     hard_state: Option<HardState>,
     entries: Vec<Entry>,
-    /// Until the server was told that it is durable.
+    /// `None` after the server has received the token.
     token: Option<Durable>,
 }
 
-/// What happens to one server.
+/// An input of one server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
     /// The election timer fires.
     Timeout,
     /// A leader's heartbeat is due.
-    Beat,
-    /// A leader has not heard anybody for the longest election timeout.
+    Heartbeat,
+    /// A leader had no contact for the longest election timeout.
     Isolated,
-    /// The leader that was heard last has been silent for the shortest election timeout, and the
-    /// election timer has not fired yet.
-    Forget,
+    /// The leader was silent for the shortest election timeout, and the election timer has not fired.
+    LeaderSilent,
     Receive(NodeId, Message),
     Propose(Bytes),
     Change(Membership),
     Transfer(NodeId),
     /// A write is durable.
     Sync(usize),
-    /// The server loses its memory and all writes but the first so many, and starts again.
+    /// The server restarts. This number of pending writes survives.
     Crash(usize),
-    /// Nothing but the drain.
+    /// Only a drain.
     Drain,
 }
 
-/// What came of an input.
+/// The result of an input.
 pub struct Outcome {
     pub server: Server,
     pub sent: Vec<(NodeId, Message)>,
@@ -66,7 +66,7 @@ pub struct Outcome {
 }
 
 impl Server {
-    /// A server as it is in the beginning.
+    /// An initial server.
     pub fn new(bounds: &Bounds, id: NodeId) -> Self {
         let terms = bounds.logs[id.0 as usize - 1];
         let entry = |(index, term): (u64, &u64)| Entry {
@@ -85,9 +85,8 @@ impl Server {
         }
     }
 
-    /// What becomes of the server. `drain` says whether its effects are taken out at once.
-    ///
-    /// `None` if the input is impossible, or refused.
+    /// Applies an input. `drain` is true if the effects are drained at once. Returns `None` if the
+    /// input is impossible or rejected.
     pub fn step(&self, bounds: &Bounds, input: Input, drain: bool) -> Option<Outcome> {
         let mut server = self.clone();
         let Config {
@@ -96,10 +95,10 @@ impl Server {
         let raft = &mut server.raft;
         match input {
             Input::Timeout => raft.tick(NOW + min),
-            Input::Beat => raft.tick(NOW + heartbeat_interval),
+            Input::Heartbeat => raft.tick(NOW + heartbeat_interval),
             Input::Isolated => raft.tick(NOW + max.max(Duration::from_secs(2))),
-            // An input that does nothing but to bring the time along.
-            Input::Forget => raft.report_unreachable(self.raft.id(), NOW + min),
+            // This call only advances the time.
+            Input::LeaderSilent => raft.report_unreachable(self.raft.id(), NOW + min),
             Input::Receive(from, message) => raft.receive(from, message, NOW),
             Input::Propose(command) => drop(raft.propose(command, NOW).ok()?),
             Input::Change(target) => drop(raft.change_membership(target, NOW).ok()?),
@@ -123,7 +122,7 @@ impl Server {
         let token = self.writes.get_mut(which)?.token.take()?;
         let complete = self.writes.iter().take_while(|write| write.token.is_none());
         for write in self.writes.drain(..complete.count()) {
-            store(&mut self.hard_state, &mut self.log, write);
+            apply_write(&mut self.hard_state, &mut self.log, write);
         }
         self.raft.persisted(token, NOW);
         Some(())
@@ -134,7 +133,7 @@ impl Server {
             return None;
         }
         for write in self.writes.drain(..).take(survive) {
-            store(&mut self.hard_state, &mut self.log, write);
+            apply_write(&mut self.hard_state, &mut self.log, write);
         }
         self.raft = start(bounds, self.raft.id(), self.hard_state, &self.log);
         Some(())
@@ -149,17 +148,17 @@ impl Outcome {
             server.raft.drain(&mut effects);
             let sent = effects.messages.drain(..);
             self.sent.extend(sent.map(|sent| (sent.to, sent.message)));
-            for piece in effects.committed.drain(..) {
-                self.applied.extend_from_slice(&piece);
+            for entries in effects.committed.drain(..) {
+                self.applied.extend_from_slice(&entries);
             }
             assert!(
                 effects.fetches.is_empty() && effects.install.is_none(),
-                "everything is in memory, and nobody takes snapshots"
+                "all entries are in memory, and no server takes snapshots"
             );
             let Some(write) = effects.write.take() else {
                 return;
             };
-            server.writes.push(Pending {
+            server.writes.push(PendingWrite {
                 hard_state: write.hard_state(),
                 entries: write.entries().to_vec(),
                 token: Some(write.synced()),
@@ -172,8 +171,8 @@ impl Outcome {
     }
 }
 
-/// Carries a write out.
-fn store(hard_state: &mut HardState, log: &mut Vec<Entry>, write: Pending) {
+/// Applies a write to the contents of the disk.
+fn apply_write(hard_state: &mut HardState, log: &mut Vec<Entry>, write: PendingWrite) {
     *hard_state = write.hard_state.unwrap_or(*hard_state);
     if let Some(first) = write.entries.first() {
         log.retain(|entry| entry.id.index < first.id.index);
@@ -181,8 +180,8 @@ fn store(hard_state: &mut HardState, log: &mut Vec<Entry>, write: Pending) {
     log.extend(write.entries);
 }
 
-/// A start, for the first time or again. Nobody holds a token of an earlier one, so that all can
-/// have the same number; the state machine is in memory only, and begins anew.
+/// Starts a server, for the first time or again. No token from before the start exists, so all
+/// starts have the same boot number. The state machine is empty after a start.
 fn start(bounds: &Bounds, id: NodeId, hard_state: HardState, log: &[Entry]) -> Raft {
     let founders = if bounds.founders.contains(&id.0) {
         Bounds::membership(&bounds.founders)
@@ -194,15 +193,16 @@ fn start(bounds: &Bounds, id: NodeId, hard_state: HardState, log: &[Entry]) -> R
     let mut restored = RestoredState::new(1, founders, hard_state, LogIndex(0), window);
     for entry in log {
         let pushed = restored.push(entry.clone());
-        assert!(pushed.is_ok(), "the disk holds a log: {pushed:?}");
+        assert!(pushed.is_ok(), "the entries on the disk form a log: {pushed:?}");
     }
     let raft = Raft::new(config, restored, id.0, NOW);
-    let mut raft = raft.unwrap_or_else(|error| unreachable!("the disk is in order: {error}"));
+    let mut raft =
+        raft.unwrap_or_else(|error| unreachable!("the state on the disk is consistent: {error}"));
     raft.canonicalize([]);
     raft
 }
 
-/// All servers, in the beginning.
+/// The initial servers.
 pub fn founded(bounds: &Bounds) -> [Server; SERVERS] {
     [1, 2, 3].map(|id| Server::new(bounds, NodeId(id)))
 }

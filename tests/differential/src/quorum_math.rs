@@ -1,4 +1,4 @@
-//! Majorities, votes and changes of membership, on plain values.
+//! The comparison of quorums, votes and membership changes.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,11 @@ use raft_core::{
 };
 
 use crate::Rules;
-use crate::schedule::Chance;
+use crate::schedule::Rng;
 
 type Nodes = BTreeSet<u64>;
 
-/// Voters and learners, of whom nobody is both.
+/// Voters and learners. The two sets are disjoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Members {
     voters: Nodes,
@@ -25,10 +25,10 @@ struct Members {
 }
 
 impl Members {
-    fn draw(chance: &mut Chance, most: u64) -> Self {
+    fn draw(rng: &mut Rng, most: u64) -> Self {
         let (mut voters, mut learners) = (Nodes::new(), Nodes::new());
         for node in 1..=most {
-            match chance.below(4) {
+            match rng.below(4) {
                 0 | 1 => drop(voters.insert(node)),
                 2 => drop(learners.insert(node)),
                 _ => {}
@@ -46,7 +46,7 @@ impl Members {
             .with_learners(self.learners.iter().copied().map(NodeId))
     }
 
-    /// What leads from here to `target`, in their words.
+    /// The changes that lead to `target`, for raft 0.7.0.
     fn changes(&self, target: &Self) -> Vec<ConfChangeSingle> {
         let all = [&self.voters, &self.learners, &target.voters, &target.learners];
         let all: Nodes = all.into_iter().flatten().copied().collect();
@@ -63,7 +63,7 @@ impl Members {
         changes.map(|(node, kind)| change(node, kind)).collect()
     }
 
-    /// Their tracker with these members.
+    /// A tracker of raft 0.7.0 with these members.
     fn theirs(&self) -> Result<ProgressTracker> {
         let mut tracker = ProgressTracker::new(1);
         let voters = self.voters.iter().map(|node| (node, ConfChangeType::AddNode));
@@ -89,27 +89,26 @@ fn ids(nodes: &[NodeId]) -> Nodes {
     nodes.iter().map(|node| node.0).collect()
 }
 
-/// Compares commit indexes and votes of the configuration of this number, which is joint in half of
-/// all cases.
+/// Compares the commit index and the vote result of the configuration with a number. Half of all
+/// configurations are joint.
 ///
 /// # Errors
 ///
-/// Says where the two differ.
+/// Returns the difference.
 pub fn compare_majorities(seed: u64, number: u64) -> Result<()> {
-    let mut chance = Chance::new(seed, number);
-    let size = 1 + chance.below(12) as u64;
-    let old = Members::draw(&mut chance, size);
+    let mut rng = Rng::new(seed, number);
+    let size = 1 + rng.below(12) as u64;
+    let old = Members::draw(&mut rng, size);
     let mut tracker = old.theirs()?;
     let mut ours = old.ours();
-    if chance.below(2) == 0 {
-        let new = Members::draw(&mut chance, size);
+    if rng.below(2) == 0 {
+        let new = Members::draw(&mut rng, size);
         let (joint, changes) = Changer::new(&tracker).enter_joint(false, &old.changes(&new))?;
         tracker.apply_conf(joint, changes, 1);
         ours = new.ours().with_outgoing(old.voters.iter().copied().map(NodeId));
     }
-    let matched: Vec<u64> = (0..=size).map(|_| chance.below(6) as u64).collect();
-    let votes: Vec<_> =
-        (0..=size).map(|_| [None, Some(true), Some(false)][chance.below(3)]).collect();
+    let matched: Vec<u64> = (0..=size).map(|_| rng.below(6) as u64).collect();
+    let votes: Vec<_> = (0..=size).map(|_| [None, Some(true), Some(false)][rng.below(3)]).collect();
     for node in 1..=size {
         if let Some(progress) = tracker.get_mut(node) {
             progress.matched = matched[node as usize];
@@ -137,24 +136,25 @@ pub fn compare_majorities(seed: u64, number: u64) -> Result<()> {
     Ok(())
 }
 
-/// Compares a change of membership: theirs in their arithmetic, ours in the log of a real leader.
+/// Compares a membership change. raft 0.7.0 computes the memberships; those of raft-core are read
+/// from a leader that performs the change.
 ///
 /// # Errors
 ///
-/// Says where the two differ.
+/// Returns the difference.
 pub fn compare_change(seed: u64, number: u64, rules: Rules) -> Result<()> {
-    let mut chance = Chance::new(seed, number);
-    let size = 1 + chance.below(7) as u64;
-    let from = Members::draw(&mut chance, size);
-    let target = Members::draw(&mut chance, size);
+    let mut rng = Rng::new(seed, number);
+    let size = 1 + rng.below(7) as u64;
+    let from = Members::draw(&mut rng, size);
+    let target = Members::draw(&mut rng, size);
     let mut leader = Leader::new(&from, rules)?;
-    let asked = leader.raft.change_membership(target.ours(), Instant(0));
+    let result = leader.raft.change_membership(target.ours(), Instant(0));
     if from == target {
-        let refused = asked == Err(ChangeError::NoChange);
-        ensure!(refused, "{from:?} is no change, and ours says {asked:?}");
+        let is_rejected = result == Err(ChangeError::NoChange);
+        ensure!(is_rejected, "{from:?} is not a change; ours returns {result:?}");
         return Ok(());
     }
-    asked.with_context(|| format!("ours, {from:?} to {target:?}"))?;
+    result.with_context(|| format!("ours, {from:?} to {target:?}"))?;
     let entered = leader.raft.membership().clone();
     leader.settle();
     let left = leader.raft.membership().clone();
@@ -167,7 +167,7 @@ pub fn compare_change(seed: u64, number: u64, rules: Rules) -> Result<()> {
     tracker.apply_conf(next, changes, 1);
     let their_left = tracker.conf().to_conf_state();
 
-    // Ours changes learners alone without a joint membership.
+    // raft-core changes only learners without a joint membership.
     let same_voters = from.voters == target.voters;
     ensure!(
         same_voters || agree(&entered, &their_entered),
@@ -181,8 +181,8 @@ pub fn compare_change(seed: u64, number: u64, rules: Rules) -> Result<()> {
     Ok(())
 }
 
-/// Whether two memberships are the same. A voter that becomes a learner is one of our learners from
-/// the beginning, and theirs is set aside until the joint membership is left.
+/// Returns true if two memberships are equal. A demoted voter is a learner of raft-core at once. In
+/// raft 0.7.0, the voter is in `learners_next` until the joint membership is left.
 fn agree(ours: &Membership, theirs: &ConfState) -> bool {
     let learners = &set(&theirs.learners) | &set(&theirs.learners_next);
     ids(ours.voters()) == set(&theirs.voters)
@@ -190,7 +190,7 @@ fn agree(ours: &Membership, theirs: &ConfState) -> bool {
         && ids(ours.learners()) == learners
 }
 
-/// A leader of ours, whom everybody agrees with.
+/// A leader of raft-core whose followers accept all requests.
 struct Leader {
     raft: Raft,
     effects: Effects,
@@ -198,24 +198,24 @@ struct Leader {
 
 impl Leader {
     fn new(members: &Members, rules: Rules) -> Result<Self> {
-        let id = members.voters.first().context("somebody votes")?;
+        let id = members.voters.first().context("the membership has no voter")?;
         let mut config = Config::new(NodeId(*id));
         config.pre_vote = false;
         rules.apply(&mut config);
         let fresh = RestoredState::new(1, members.ours(), HardState::default(), LogIndex(0), 0);
         let mut raft = Raft::new(config, fresh, 1, Instant(0))?;
-        let deadline = raft.deadline().context("a voter has a timer")?;
+        let deadline = raft.deadline().context("the server has no timer")?;
         raft.tick(deadline);
         let effects = Effects::default();
         let mut leader = Self { raft, effects };
         leader.settle();
-        ensure!(leader.raft.role() == Role::Leader, "all voted for it");
+        ensure!(leader.raft.role() == Role::Leader, "the server was not elected");
         leader.raft.propose(Bytes::from_static(b"x"), Instant(0))?;
         leader.settle();
         Ok(leader)
     }
 
-    /// Everybody agrees until nothing more happens.
+    /// Accepts all requests of the leader until it sends no more.
     fn settle(&mut self) {
         let term = |raft: &Raft| raft.term();
         loop {
@@ -231,7 +231,7 @@ impl Leader {
             }
             for sent in messages {
                 let term = term(&self.raft);
-                let answer = match sent.message {
+                let response = match sent.message {
                     Message::RequestVote(_) => {
                         let granted = true;
                         Message::RequestVoteResponse(RequestVoteResponse { term, granted })
@@ -244,7 +244,7 @@ impl Leader {
                     }
                     _ => continue,
                 };
-                self.raft.receive(sent.to, answer, Instant(0));
+                self.raft.receive(sent.to, response, Instant(0));
             }
         }
     }

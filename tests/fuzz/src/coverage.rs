@@ -1,4 +1,4 @@
-//! What was tried, so that one can see that it reaches everything.
+//! The coverage of a run: the numbers of calls, messages and roles.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use raft_core::{Message, Role, StopReason};
 
 macro_rules! counts {
     ($($name:ident: $text:literal,)*) => {
-        /// A kind of call.
+        /// A kind of call, or another countable event.
         #[derive(Clone, Copy, Debug)]
         pub enum Count {
             $($name,)*
@@ -18,24 +18,24 @@ macro_rules! counts {
 }
 
 counts! {
-    True: "`receive`, unchanged",
+    Unchanged: "`receive`, unchanged",
     Mutated: "`receive`, one field changed",
-    NearlyValid: "`receive`, plausible",
+    Plausible: "`receive`, plausible",
     Garbage: "`receive`, garbage",
-    Elapse: "`elapse`",
+    Tick: "`tick`",
     Propose: "`propose`",
     Read: "`read`",
     Change: "`change_membership`",
     Transfer: "`transfer_leadership`",
-    Unreachable: "`unreachable`",
-    Compact: "`snapshot_taken`",
-    AnswerRead: "`snapshot_piece`",
+    Unreachable: "`report_unreachable`",
+    Compact: "`report_snapshot`",
+    ProvideChunk: "`provide_snapshot_chunk`",
     Install: "`snapshot_installed`, `snapshot_damaged`",
-    AnswerFetch: "`fetched`",
-    DiskFull: "`disk_full`",
-    Hang: "disk stops responding",
+    Fetched: "`fetched`",
+    DiskFull: "`set_disk_full`",
+    Stall: "disk stops responding",
     StorageFailed: "`storage_failed`",
-    Sync: "`persisted`",
+    Persisted: "`persisted`",
     Restart: "`Raft::new` from a disk",
     Stopped: "calls to a stopped server",
     Applied: "entries applied",
@@ -60,29 +60,33 @@ const MESSAGES: [&str; 13] = [
 
 const ROLES: [&str; 4] = ["follower", "pre-candidate", "candidate", "leader"];
 
-/// How often what was tried.
+/// The counters of a run.
 #[derive(Default)]
-pub struct Tally {
+pub struct Coverage {
     counts: [u64; COUNTS.len()],
     messages: [u64; MESSAGES.len()],
     roles: [u64; ROLES.len()],
     stops: BTreeMap<String, u64>,
-    held_most: usize,
+    memory_bytes_max: usize,
 }
 
-impl Tally {
+impl Coverage {
+    /// Adds one to a counter.
     pub fn count(&mut self, count: Count) {
         self.add(count, 1);
     }
 
+    /// Adds a number to a counter.
     pub fn add(&mut self, count: Count, more: u64) {
         self.counts[count as usize] += more;
     }
 
+    /// Counts the role of a server.
     pub fn role(&mut self, role: Role) {
         self.roles[role as usize] += 1;
     }
 
+    /// Counts a message by its type.
     pub fn message(&mut self, message: &Message) {
         let kind = match message {
             Message::PreVote(_) => 0,
@@ -102,23 +106,25 @@ impl Tally {
         self.messages[kind] += 1;
     }
 
+    /// Counts the reason why a server stopped.
     pub fn stop(&mut self, reason: StopReason) {
         let text = format!("{reason:?}");
         let name = text.split([' ', '{']).next().unwrap_or_default();
         *self.stops.entry(name.to_owned()).or_default() += 1;
     }
 
-    pub fn held_most(&mut self, bytes: usize) {
-        self.held_most = self.held_most.max(bytes);
+    /// Records the memory of an episode in bytes.
+    pub fn memory(&mut self, bytes: usize) {
+        self.memory_bytes_max = self.memory_bytes_max.max(bytes);
     }
 
-    /// The same without what other threads have a part in.
+    /// The counters without the memory, which other threads influence.
     #[cfg(test)]
     pub fn without_memory(self) -> Self {
-        Self { held_most: 0, ..self }
+        Self { memory_bytes_max: 0, ..self }
     }
 
-    /// What was never tried.
+    /// The names of the counters that are zero.
     pub fn missing(&self) -> Vec<&str> {
         let counts = COUNTS.iter().zip(&self.counts);
         let messages = MESSAGES.iter().zip(&self.messages);
@@ -128,7 +134,7 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = COUNTS.iter().zip(&self.counts);
         let messages = MESSAGES.iter().zip(&self.messages);
@@ -139,6 +145,6 @@ impl fmt::Display for Tally {
         for (reason, count) in &self.stops {
             writeln!(f, "| stopped: {reason} | {count} |")?;
         }
-        writeln!(f, "| largest memory of an episode, in bytes | {} |", self.held_most)
+        writeln!(f, "| largest memory of an episode, in bytes | {} |", self.memory_bytes_max)
     }
 }

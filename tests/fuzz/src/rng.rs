@@ -1,35 +1,35 @@
-//! What chance decides, from one seed.
+//! The random generator of an episode.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
-use rand_xoshiro::rand_core::{Rng, SeedableRng};
+use rand_xoshiro::rand_core::{Rng as _, SeedableRng};
 
-/// A generator whose values are the same everywhere.
-pub struct Chance(Xoshiro256PlusPlus);
+/// A generator with the same values on every platform.
+pub struct Rng(Xoshiro256PlusPlus);
 
-impl Chance {
+impl Rng {
     /// The generator of one episode.
     pub fn new(seed: u64, episode: u64) -> Self {
         let mixed = seed ^ episode.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self(Xoshiro256PlusPlus::seed_from_u64(mixed))
     }
 
-    /// Less than `bound`, which is not zero.
+    /// A number below `bound`, which must not be zero.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // The bias is of no account here.
+        // The bias of the remainder does not matter for a fuzzer.
         self.0.next_u64() % bound
     }
 
-    /// A place in something that has `len` of them.
-    pub fn place(&mut self, len: usize) -> Option<usize> {
+    /// An index of a list with `len` items. Returns `None` for an empty list.
+    pub fn index(&mut self, len: usize) -> Option<usize> {
         (len > 0).then(|| self.below(len as u64) as usize)
     }
 
-    /// Once in `many` times.
+    /// Returns true with a probability of one in `many`.
     pub fn once_in(&mut self, many: u64) -> bool {
         self.below(many) == 0
     }
 
-    /// A small number, and now and then one of the largest.
+    /// A small number, or sometimes one of the largest numbers.
     pub fn number(&mut self) -> u64 {
         match self.below(40) {
             0 => u64::MAX,
@@ -39,7 +39,7 @@ impl Chance {
         }
     }
 
-    /// A number near this one.
+    /// A number close to another one.
     pub fn near(&mut self, number: u64) -> u64 {
         match self.below(8) {
             0 => number.saturating_add(1),

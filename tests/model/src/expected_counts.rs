@@ -1,24 +1,26 @@
-//! How much the small models are known to have. A count that changes says that the core does
-//! something else than before: that may well be meant, but it must not pass unseen. The numbers
-//! stand in `docs/verification/model-checking.md` and nowhere else.
+//! The expected counts of the small models.
+//!
+//! A different count means that the core behaves differently. Such a change can be intended, but it
+//! must be noticed. The counts are stored only in `docs/verification/model-checking.md`.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use raft_model::Report;
 
-/// The first lines of the table. How long a path is depends on which thread is quicker, and so do
-/// seconds: they aren't in it.
+/// The head of the table. The length of paths and the time depend on the timing of threads, so the
+/// table does not contain them.
 const HEAD: &str = "| model | states | steps | states of a server | messages |\n\
                     | --- | ---: | ---: | ---: | ---: |\n";
 
-/// The page with the table.
+/// The page of the documentation with the table.
 pub struct Page {
     path: PathBuf,
     text: String,
 }
 
 impl Page {
+    /// Reads the page.
     pub fn read() -> Result<Self> {
         let path = PathBuf::from(concat!(
             env!("CARGO_MANIFEST_DIR"),
@@ -29,25 +31,25 @@ impl Page {
         Ok(Self { path, text })
     }
 
-    /// Where the page says something else than `rows`. If they are all there are, the page may not
-    /// have more.
+    /// The differences between the page and `rows`. If `rows` are complete, further rows of the page
+    /// are differences.
     pub fn differences(&self, rows: &[String], are_all: bool) -> Result<Vec<String>> {
         let (_, table, _) = parts(&self.text)?;
         let known: Vec<&str> = table.lines().collect();
         let mut found = Vec::new();
         for row in rows.iter().filter(|row| !known.contains(&row.as_str())) {
             let is_it = |line: &&&str| name(line) == name(row);
-            let line = known.iter().find(is_it).unwrap_or(&"nothing");
-            found.push(format!("counted: {row}\nknown:   {line}"));
+            let line = known.iter().find(is_it).unwrap_or(&"none");
+            found.push(format!("counted: {row}\nexpected: {line}"));
         }
         let counted = |line: &&&str| rows.iter().any(|row| name(row) == name(line));
         for line in known.iter().filter(|line| are_all && !counted(line)) {
-            found.push(format!("counted: nothing\nknown:   {line}"));
+            found.push(format!("counted: none\nexpected: {line}"));
         }
         Ok(found)
     }
 
-    /// Writes the rows in the place of those that are there.
+    /// Replaces the rows of the page.
     pub fn renew(&self, rows: &[String]) -> Result<()> {
         std::fs::write(&self.path, renewed(&self.text, rows)?)
             .with_context(|| format!("cannot write {}", self.path.display()))
@@ -60,12 +62,12 @@ pub fn row(name: &str, report: &Report) -> String {
     format!("| {name} | {} |", counts.join(" | "))
 }
 
-/// A number as a person reads it.
+/// A number with separators between groups of three digits.
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -82,11 +84,11 @@ fn renewed(text: &str, rows: &[String]) -> Result<String> {
     Ok(format!("{before}{}\n{after}", rows.join("\n")))
 }
 
-/// What is before the rows, the rows, and what is behind them.
+/// The text before the rows, the rows, and the text after them.
 fn parts(text: &str) -> Result<(&str, &str, &str)> {
     let head = text
         .find(HEAD)
-        .context("docs/verification/model-checking.md has no table of the small models")?;
+        .context("docs/verification/model-checking.md contains no table of the small models")?;
     let (before, rest) = text.split_at(head + HEAD.len());
     let lines = rest.split_inclusive('\n').take_while(|line| line.starts_with('|'));
     let (table, after) = rest.split_at(lines.map(str::len).sum());
@@ -112,13 +114,13 @@ mod tests {
         assert!(page.differences(&rows(&[one, two]), true)?.is_empty());
         assert!(page.differences(&rows(&[two]), false)?.is_empty());
         let changed = "| two | 5 | 9 | 7 | 8 |";
-        let told = page.differences(&rows(&[one, changed]), true)?;
-        assert_eq!(told, [format!("counted: {changed}\nknown:   {two}")]);
-        let told = page.differences(&rows(&[one]), true)?;
-        assert_eq!(told, [format!("counted: nothing\nknown:   {two}")]);
+        let found = page.differences(&rows(&[one, changed]), true)?;
+        assert_eq!(found, [format!("counted: {changed}\nexpected: {two}")]);
+        let found = page.differences(&rows(&[one]), true)?;
+        assert_eq!(found, [format!("counted: none\nexpected: {two}")]);
         let three = "| three | 1 | 1 | 1 | 1 |";
-        let told = page.differences(&rows(&[three]), false)?;
-        assert_eq!(told, [format!("counted: {three}\nknown:   nothing")]);
+        let found = page.differences(&rows(&[three]), false)?;
+        assert_eq!(found, [format!("counted: {three}\nexpected: none")]);
         Ok(())
     }
 

@@ -1,15 +1,15 @@
-//! What the rules of the paper are about: of one server at one moment, and of the past.
+//! The values that properties depend on: observations of one server, and the history.
 
 use raft_core::{Entry, Membership, Payload, Role};
 
+use crate::interner::Interner;
 use crate::server::Server;
-use crate::table::Table;
 
-/// What a server shows. Logs are lists of the numbers of their entries.
-pub struct Facts {
+/// An observation of a server. Logs are lists of interned entries.
+pub struct Observation {
     pub term: u64,
     pub leads: bool,
-    pub may_stand: bool,
+    pub may_campaign: bool,
     pub stopped: bool,
     pub log: Box<[u32]>,
     pub durable_log: Box<[u32]>,
@@ -17,20 +17,21 @@ pub struct Facts {
     pub commit: usize,
     pub writes: u8,
     pub undrained: bool,
-    /// The last one in the log, whatever the server makes of it.
+    /// The last membership in the log.
     pub membership: Membership,
 }
 
-impl Facts {
-    pub fn of(server: &Server, entries: &Table<Entry>) -> Self {
+impl Observation {
+    /// Observes a server.
+    pub fn of(server: &Server, entries: &Interner<Entry>) -> Self {
         let raft = &server.raft;
         let numbers = |log: &mut dyn Iterator<Item = &Entry>| {
-            log.map(|entry| entries.number(entry.clone())).collect()
+            log.map(|entry| entries.intern(entry.clone())).collect()
         };
         Self {
             term: raft.term().0,
             leads: raft.role() == Role::Leader,
-            may_stand: raft.role() != Role::Leader && raft.status().election_timer.is_some(),
+            may_campaign: raft.role() != Role::Leader && raft.status().election_timer.is_some(),
             stopped: raft.stopped().is_some(),
             log: numbers(&mut raft.entries(raft_core::LogIndex(1))),
             durable_log: numbers(&mut server.log.iter()),
@@ -43,36 +44,36 @@ impl Facts {
     }
 }
 
-/// What must be remembered of the past to judge the present.
+/// The part of the past that properties depend on.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct History {
-    /// The leader of each term from the first on, if there was one.
+    /// The leader of each term, if there was one.
     pub leaders: Vec<Option<u8>>,
-    /// The entries that were ever committed anywhere, with the terms in which they were.
+    /// All committed entries, with the terms in which they were committed.
     pub committed: Vec<(u32, u64)>,
-    /// The rule that was broken.
+    /// The violated property.
     pub fault: Option<Fault>,
 }
 
-/// A rule that a step broke.
+/// A property that a step violated.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fault {
     ElectionSafety,
     LeaderAppendOnly,
     StateMachineSafety,
     DurableCommit,
-    Monotony,
+    Monotonicity,
     Contradiction,
 }
 
 impl History {
-    /// Notes what a step of one server brought about. `alive` says that it did not crash, and
-    /// `is_durable` whether a member has an entry of a log on its disk.
-    pub fn note(
+    /// Records a step of one server. `alive` is false for a crash. `is_durable` returns true if a
+    /// member has the entry at an index on its disk.
+    pub fn record(
         &mut self,
         id: usize,
-        before: &Facts,
-        after: &Facts,
+        before: &Observation,
+        after: &Observation,
         alive: bool,
         is_durable: impl Fn(u64, usize) -> bool,
     ) {
@@ -90,29 +91,29 @@ impl History {
             return self.fault(Fault::Contradiction);
         }
         if alive && (after.term < before.term || after.commit < before.commit) {
-            return self.fault(Fault::Monotony);
+            return self.fault(Fault::Monotonicity);
         }
         let still_leads = before.leads && after.leads && before.term == after.term;
         if still_leads && !after.log.starts_with(&before.log) {
             return self.fault(Fault::LeaderAppendOnly);
         }
         let known = self.committed.len().min(after.commit);
-        let agree = |place: usize| after.log.get(place) == Some(&self.committed[place].0);
+        let agree = |index: usize| after.log.get(index) == Some(&self.committed[index].0);
         if after.commit > after.log.len() || !(0..known).all(agree) {
             return self.fault(Fault::StateMachineSafety);
         }
-        for place in known..after.commit {
+        for index in known..after.commit {
             let on_majority = |membership: &Membership| {
-                let answer = |node: raft_core::NodeId| Some(is_durable(node.0, place));
-                membership.vote_result(answer) == raft_core::VoteResult::Won
+                let is_stored = |node: raft_core::NodeId| Some(is_durable(node.0, index));
+                membership.vote_result(is_stored) == raft_core::VoteResult::Won
             };
-            // Who is removed steps down when it commits that, and followers learn it only
-            // afterwards.
+            // A removed leader steps down when it commits its removal. Followers learn the commit
+            // index later.
             let counted = before.leads || after.leads;
             if counted && !on_majority(&after.membership) && !on_majority(&before.membership) {
                 return self.fault(Fault::DurableCommit);
             }
-            self.committed.push((after.log[place], after.term));
+            self.committed.push((after.log[index], after.term));
         }
     }
 
@@ -121,12 +122,12 @@ impl History {
     }
 }
 
-/// Whether an entry is a command.
+/// Returns true if an entry is a command.
 pub fn is_command(entry: &Entry) -> bool {
     matches!(entry.payload, Payload::Command(_))
 }
 
-/// Whether an entry ends a change of the membership.
+/// Returns true if an entry completes a membership change.
 pub fn ends_change(entry: &Entry) -> bool {
     matches!(&entry.payload, Payload::Membership(membership) if !membership.is_joint())
 }

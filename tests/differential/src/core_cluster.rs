@@ -1,4 +1,4 @@
-//! raft-core.
+//! Servers of raft-core.
 
 use anyhow::{Result, anyhow};
 use bytes::Bytes;
@@ -9,19 +9,20 @@ use raft_core::{
 
 use crate::{Cluster, View};
 
-/// Which rules our servers keep: all, unless somebody wants to see that it is noticed.
+/// The disabled rules of the servers of raft-core. Tests disable rules to show that the comparison
+/// detects them.
 #[derive(Clone, Copy, Default)]
 pub struct Rules {
-    /// Those that are broken.
+    /// The disabled rules.
     #[cfg(feature = "sabotage")]
-    pub broken: raft_core::DisabledRules,
+    pub disabled: raft_core::DisabledRules,
 }
 
 impl Rules {
     pub(crate) fn apply(self, config: &mut Config) {
         #[cfg(feature = "sabotage")]
         {
-            config.disabled_rules = self.broken;
+            config.disabled_rules = self.disabled;
         }
         #[cfg(not(feature = "sabotage"))]
         let (Self {}, _) = (self, config);
@@ -29,9 +30,9 @@ impl Rules {
 }
 
 /// Servers of raft-core.
-pub struct Ours {
+pub struct RaftCore {
     servers: Vec<Server>,
-    mail: Vec<(usize, NodeId, Message)>,
+    in_flight: Vec<(usize, NodeId, Message)>,
     effects: Effects,
     now: Instant,
 }
@@ -46,13 +47,13 @@ struct Server {
     boot: u64,
 }
 
-impl Ours {
+impl RaftCore {
     /// Servers with empty disks.
     pub fn new(servers: usize, rules: Rules) -> Result<Self> {
         let founders = Membership::new((1..=servers as u64).map(NodeId));
         let server = |id| {
             let mut config = Config::new(NodeId(id));
-            // Neither has the other's ways of holding on to a leader, so both go without.
+            // The implementations of pre-vote and check-quorum differ, so neither uses them.
             config.pre_vote = false;
             config.check_quorum = false;
             rules.apply(&mut config);
@@ -76,7 +77,7 @@ impl Ours {
         };
         Ok(Self {
             servers: (1..=servers as u64).map(server).collect::<Result<_>>()?,
-            mail: Vec::new(),
+            in_flight: Vec::new(),
             effects: Effects::default(),
             now: Instant(0),
         })
@@ -87,16 +88,16 @@ impl Ours {
             self.now = self.now.max(deadline);
             self.servers[at].raft.tick(self.now);
         }
-        self.carry_out(at);
+        self.process_ready(at);
     }
 
-    fn carry_out(&mut self, at: usize) {
+    fn process_ready(&mut self, at: usize) {
         let Server { raft, hard_state, log, applied, .. } = &mut self.servers[at];
         let from = raft.id();
         loop {
             raft.drain(&mut self.effects);
             for sent in self.effects.messages.drain(..) {
-                self.mail.push((sent.to.0 as usize - 1, from, sent.message));
+                self.in_flight.push((sent.to.0 as usize - 1, from, sent.message));
             }
             for entry in self.effects.committed.drain(..).flat_map(|piece| piece.to_vec()) {
                 *applied = entry.id.index;
@@ -131,13 +132,13 @@ fn start(
     Ok(Raft::new(config.clone(), restored, config.id.0, now)?)
 }
 
-impl Cluster for Ours {
+impl Cluster for RaftCore {
     fn campaign(&mut self, at: usize) -> Result<()> {
         self.elapse(at);
         Ok(())
     }
 
-    fn beat(&mut self, at: usize) -> Result<()> {
+    fn heartbeat(&mut self, at: usize) -> Result<()> {
         self.elapse(at);
         Ok(())
     }
@@ -145,7 +146,7 @@ impl Cluster for Ours {
     fn propose(&mut self, at: usize, command: u8) -> Result<()> {
         let command = Bytes::copy_from_slice(&[command]);
         self.servers[at].raft.propose(command, self.now)?;
-        self.carry_out(at);
+        self.process_ready(at);
         Ok(())
     }
 
@@ -165,12 +166,12 @@ impl Cluster for Ours {
     }
 
     fn settle(&mut self, links: &[Vec<bool>]) -> Result<()> {
-        while !self.mail.is_empty() {
-            for (to, from, message) in std::mem::take(&mut self.mail) {
+        while !self.in_flight.is_empty() {
+            for (to, from, message) in std::mem::take(&mut self.in_flight) {
                 let is_up = links[from.0 as usize - 1][to];
                 if is_up && term_of(&message)? >= self.servers[to].raft.term().0 {
                     self.servers[to].raft.receive(from, message, self.now);
-                    self.carry_out(to);
+                    self.process_ready(to);
                 }
             }
         }
@@ -203,6 +204,6 @@ fn term_of(message: &Message) -> Result<u64> {
         Message::AppendEntriesResponse(m) => m.term.0,
         Message::Heartbeat(m) => m.term.0,
         Message::HeartbeatResponse(m) => m.term.0,
-        other => return Err(anyhow!("nobody asked for {other:?}")),
+        other => return Err(anyhow!("unexpected payload: {other:?}")),
     })
 }

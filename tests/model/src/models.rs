@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::bounds::{Bounds, Disk};
 
 impl Bounds {
-    /// What a run of all checks goes through, in seconds.
+    /// The small models, which take seconds.
     #[must_use]
     pub fn short() -> Vec<Self> {
         vec![
@@ -24,7 +24,7 @@ impl Bounds {
         ]
     }
 
-    /// What takes minutes.
+    /// The large models, which take minutes.
     #[must_use]
     pub fn long() -> Vec<Self> {
         vec![

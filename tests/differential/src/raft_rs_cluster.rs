@@ -1,4 +1,4 @@
-//! raft 0.7.0, also known as raft-rs, of TiKV.
+//! Servers of raft 0.7.0, also known as raft-rs.
 
 use anyhow::Result;
 use raft::eraftpb::{ConfState, Message, MessageType};
@@ -8,12 +8,12 @@ use raft::{Config, RawNode, StateRole};
 use crate::{Cluster, View};
 
 /// Servers of raft 0.7.0.
-pub struct Theirs {
+pub struct RaftRs {
     servers: Vec<RawNode<MemStorage>>,
-    mail: Vec<Message>,
+    in_flight: Vec<Message>,
 }
 
-impl Theirs {
+impl RaftRs {
     /// Servers with empty disks.
     pub fn new(servers: usize) -> Result<Self> {
         let voters: Vec<_> = (1..=servers as u64).collect();
@@ -21,15 +21,15 @@ impl Theirs {
             let members = ConfState::from((voters.clone(), vec![]));
             start(*id, MemStorage::new_with_conf_state(members), 0)
         });
-        Ok(Self { servers: nodes.collect::<Result<_>>()?, mail: Vec::new() })
+        Ok(Self { servers: nodes.collect::<Result<_>>()?, in_flight: Vec::new() })
     }
 
-    /// As the crate's documentation says, in its order.
-    fn carry_out(&mut self, at: usize) -> Result<()> {
+    /// Processes a `Ready` in the order of the documentation of raft 0.7.0.
+    fn process_ready(&mut self, at: usize) -> Result<()> {
         let server = &mut self.servers[at];
         while server.has_ready() {
             let mut ready = server.ready();
-            self.mail.append(&mut ready.take_messages());
+            self.in_flight.append(&mut ready.take_messages());
             drop(ready.take_committed_entries());
             let mut storage = server.store().wl();
             if !ready.entries().is_empty() {
@@ -39,12 +39,12 @@ impl Theirs {
                 storage.set_hardstate(hard_state.clone());
             }
             drop(storage);
-            self.mail.append(&mut ready.take_persisted_messages());
+            self.in_flight.append(&mut ready.take_persisted_messages());
             let mut light = server.advance(ready);
             if let Some(commit) = light.commit_index() {
                 server.store().wl().mut_hard_state().set_commit(commit);
             }
-            self.mail.append(&mut light.take_messages());
+            self.in_flight.append(&mut light.take_messages());
             drop(light.take_committed_entries());
             server.advance_apply();
         }
@@ -58,20 +58,20 @@ fn start(id: u64, storage: MemStorage, applied: u64) -> Result<RawNode<MemStorag
     Ok(RawNode::new(&config, storage, &logger)?)
 }
 
-impl Cluster for Theirs {
+impl Cluster for RaftRs {
     fn campaign(&mut self, at: usize) -> Result<()> {
         self.servers[at].campaign()?;
-        self.carry_out(at)
+        self.process_ready(at)
     }
 
-    fn beat(&mut self, at: usize) -> Result<()> {
+    fn heartbeat(&mut self, at: usize) -> Result<()> {
         self.servers[at].ping();
-        self.carry_out(at)
+        self.process_ready(at)
     }
 
     fn propose(&mut self, at: usize, command: u8) -> Result<()> {
         self.servers[at].propose(Vec::new(), vec![command])?;
-        self.carry_out(at)
+        self.process_ready(at)
     }
 
     fn restart(&mut self, at: usize) -> Result<()> {
@@ -82,20 +82,20 @@ impl Cluster for Theirs {
     }
 
     fn settle(&mut self, links: &[Vec<bool>]) -> Result<()> {
-        while !self.mail.is_empty() {
-            for mut message in std::mem::take(&mut self.mail) {
+        while !self.in_flight.is_empty() {
+            for mut message in std::mem::take(&mut self.in_flight) {
                 let kind = message.get_msg_type();
                 if [MessageType::MsgRequestVote, MessageType::MsgRequestVoteResponse]
                     .contains(&kind)
                 {
-                    // Only theirs tells in an election what is committed.
+                    // Only raft 0.7.0 sends the commit index in an election.
                     message.commit = 0;
                     message.commit_term = 0;
                 }
                 let (from, to) = (message.from as usize - 1, message.to as usize - 1);
                 if links[from][to] && message.term >= self.servers[to].raft.term {
                     self.servers[to].step(message)?;
-                    self.carry_out(to)?;
+                    self.process_ready(to)?;
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What the dev profile, with its assertions in raft-core, has time for.
+//! Models that are small enough for a build without optimization.
 
 use raft_model::{Bounds, Disk, Network, Order, check};
 
@@ -9,7 +9,7 @@ fn one_term_with_crash_model_holds() {
     assert!(report.holds(), "{report:#?}");
 }
 
-/// What one network allows for, the other does, too.
+/// A network that delivers once reaches no additional states.
 #[test]
 fn single_delivery_reaches_known_states() {
     let servers = |network| {
@@ -21,13 +21,13 @@ fn single_delivery_reaches_known_states() {
     assert!(servers(Network::Once) <= servers(Network::Keeps));
 }
 
-/// A check that was stopped, or in which nothing happens, proves nothing and says so.
+/// A check that ended early, or a model without events, does not hold.
 #[test]
 fn vacuous_model_is_rejected() {
-    let empty = Bounds { timeouts: 0, ..Bounds::new("nobody stands") };
+    let empty = Bounds { timeouts: 0, ..Bounds::new("no campaign") };
     let report = check(empty, Order::DepthFirst, 1, None);
     assert!(!report.holds());
-    assert!(report.never.contains(&"a leader is elected"));
+    assert!(report.unreached.contains(&"a leader is elected"));
     let stopped = check(Bounds::new("stopped"), Order::DepthFirst, 1, Some(100));
     assert!(!stopped.holds());
 }
