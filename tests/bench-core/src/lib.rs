@@ -1,21 +1,20 @@
-//! Consensus cores side by side: three servers in memory, on one thread.
+//! A benchmark of consensus cores: three servers in memory, on one thread.
 //!
-//! A [`Cluster`] wraps one core. The harness gives the leader a batch of commands, lets the servers
-//! take turns until the leader has applied them all, and gives the next batch. In its turn a server
-//! takes everything that waits for it, and is drained once; whatever wants to be written counts as
-//! durable at once. Commands are really shipped, and every server folds each byte into an
-//! [`Applied`], which must be the same on all three in the end.
+//! A [`Cluster`] wraps one core. The leader receives a batch of commands. The servers take turns until
+//! the leader has applied the batch, and the leader receives the next batch. In its turn a server
+//! receives all waiting messages and is drained once. Each write is durable at once. Commands are
+//! really replicated: every server adds each byte to an [`Applied`], which must be equal at the end.
 
-pub mod counts;
+pub mod allocation_counts;
 pub mod report;
 pub mod scaling;
-pub mod speed;
+pub mod throughput;
 
-mod bars;
+mod bar_chart;
+mod core_cluster;
 mod noraft;
-mod ours;
 mod rafter;
-mod sailing;
+mod sailing_proto;
 mod tikv;
 
 use anyhow::{Context, Result, ensure};
@@ -23,61 +22,62 @@ use bytes::Bytes;
 
 /// The number of servers.
 pub const SERVERS: usize = 3;
-/// Where the leader stands among them.
+/// The index of the leader.
 pub const LEADER: usize = 0;
-/// About how many entries each core keeps in memory, whichever way it is told.
+/// The approximate number of entries that each core keeps in memory.
 pub const ENTRIES_KEPT: usize = 4096;
-/// Up to where each core puts entries into one message: the largest batch fits.
+/// The largest size of the entries of a message, in bytes. The largest batch fits.
 pub const MESSAGE_BYTES: usize = 1 << 20;
-/// Turns after which a batch that is not committed is held for lost.
+/// The largest number of turns until a batch must be committed.
 const TURNS_MAX: usize = 1000;
 
 /// Three servers of one core, connected in memory.
 pub trait Cluster {
-    /// Gives commands to the leader, all at once if the core can.
+    /// Proposes commands at the leader, in one call if the core supports that.
     fn propose(&mut self, commands: &[Bytes]) -> Result<()>;
 
-    /// Lets every server take what waits for it, and carries out what it wants.
+    /// Delivers all waiting messages to each server, and processes its effects.
     fn turn(&mut self) -> Result<()>;
 
-    /// Lets time pass until the followers have heard what is committed.
+    /// Advances the time until the followers know the commit index.
     fn settle(&mut self) -> Result<()>;
 
-    /// What each server has applied.
+    /// The applied commands of each server.
     fn applied(&self) -> &[Applied];
 
-    /// How many messages were sent so far.
+    /// The number of messages so far.
     fn messages(&self) -> u64;
 }
 
-/// A core that can be measured.
+/// A consensus core.
 #[derive(Clone, Copy)]
 pub struct Core {
-    /// Its name and version.
+    /// The name and version.
     pub name: &'static str,
-    /// Whether it ships commands, or leaves that to its caller.
+    /// True if the core replicates commands, false if its caller must do so.
     pub ships: bool,
-    /// What a reader has to know about the row.
+    /// Notes for readers of the tables.
     pub remark: &'static str,
-    /// Makes a cluster with a leader.
+    /// Creates a cluster with a leader.
     pub elect: fn(&Case) -> Result<Box<dyn Cluster>>,
 }
 
-/// Ours comes first.
-pub const CORES: &[Core] = &[ours::CORE, tikv::CORE, rafter::CORE, sailing::CORE, noraft::CORE];
+/// All cores. raft-core comes first.
+pub const CORES: &[Core] =
+    &[core_cluster::CORE, tikv::CORE, rafter::CORE, sailing_proto::CORE, noraft::CORE];
 
-/// What is measured.
+/// A benchmark case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Case {
-    /// The size of a command.
+    /// The size of a command in bytes.
     pub bytes: usize,
-    /// How many commands wait for their commitment at a time.
+    /// The number of commands in flight.
     pub in_flight: usize,
-    /// How many commands are committed in one measurement.
+    /// The number of commands of one measurement.
     pub commits: usize,
 }
 
-/// Every combination.
+/// All cases.
 pub const CASES: [Case; 6] = [
     Case::new(8, 1, 100_000),
     Case::new(8, 64, 400_000),
@@ -93,11 +93,11 @@ impl Case {
     }
 }
 
-/// What a state machine has seen: the number of commands, and a checksum over their bytes that
-/// depends on their order. It is cheap, so that the cores are measured and not the checksum.
+/// A state machine: the number of applied commands, and a checksum that depends on their order. The
+/// checksum is cheap compared with the cores.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Applied {
-    /// How many commands.
+    /// The number of commands.
     pub commands: u64,
     lanes: [u64; 4],
 }
@@ -121,8 +121,8 @@ impl Applied {
     }
 }
 
-/// Commands as a server finds them in the buffers that it read from its clients: slices of shared
-/// memory. No two that are near each other are equal.
+/// Commands as slices of shared memory, as in a server that has read them from its clients. Commands
+/// that are close to each other differ.
 pub struct Commands {
     pool: Vec<Bytes>,
     next: usize,
@@ -131,7 +131,7 @@ pub struct Commands {
 impl Commands {
     const POOL: usize = 2048;
 
-    /// Commands of so many bytes, which must be a multiple of eight.
+    /// Commands with a size in bytes, which must be a multiple of eight.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let words = (Self::POOL * bytes / 8) as u64;
@@ -152,7 +152,7 @@ impl Commands {
     }
 }
 
-/// Commits at least `commits` commands, `in_flight` at a time, and returns how many.
+/// Commits at least `commits` commands, `in_flight` at a time. Returns the number of commands.
 pub fn commit(
     cluster: &mut dyn Cluster,
     commands: &mut Commands,
@@ -168,23 +168,27 @@ pub fn commit(
         while cluster.applied()[LEADER].commands < target {
             cluster.turn()?;
             turns += 1;
-            ensure!(turns < TURNS_MAX, "a batch does not get committed");
+            ensure!(turns < TURNS_MAX, "a batch was not committed within {TURNS_MAX} turns");
         }
     }
     Ok(target - first)
 }
 
-/// Checks that all servers have applied the same.
+/// Checks that all servers have applied the same commands.
 pub fn check(cluster: &mut dyn Cluster) -> Result<()> {
     cluster.settle()?;
     let applied = cluster.applied();
-    ensure!(applied.windows(2).all(|pair| pair[0] == pair[1]), "the servers differ: {applied:?}");
+    ensure!(
+        applied.windows(2).all(|pair| pair[0] == pair[1]),
+        "state machines differ: {applied:?}"
+    );
     Ok(())
 }
 
-/// Makes a cluster and lets it run until its buffers have their size.
+/// Creates a cluster and runs it until its buffers have their final size.
 pub fn warmed_up(core: &Core, case: &Case, commands: &mut Commands) -> Result<Box<dyn Cluster>> {
-    let mut cluster = (core.elect)(case).with_context(|| format!("{}: cannot elect", core.name))?;
+    let mut cluster =
+        (core.elect)(case).with_context(|| format!("{}: no leader was elected", core.name))?;
     commit(cluster.as_mut(), commands, case.in_flight, 2 * ENTRIES_KEPT.max(case.in_flight))
         .with_context(|| core.name)?;
     Ok(cluster)

@@ -1,4 +1,4 @@
-//! noraft 0.7.1, which ships no commands: the harness ships them beside it.
+//! noraft 0.7.1. It replicates no commands, so the harness transfers them.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -18,12 +18,12 @@ pub const CORE: Core = Core {
     elect: |_: &Case| Ok(Box::new(Noraft::elect()?)),
 };
 
-/// A message, and the commands of the entries in it; what is no command is empty.
+/// A message, and the commands of its entries. Other entries have empty commands.
 type Mail = (Message, Rc<[Bytes]>);
 
 struct Server {
     node: Node,
-    /// The commands of the log from `first` on.
+    /// The commands of the log, beginning at `first`.
     commands: VecDeque<Bytes>,
     first: u64,
     applied_index: u64,
@@ -35,7 +35,7 @@ struct Noraft {
     applied: [Applied; SERVERS],
     messages: u64,
     none: Rc<[Bytes]>,
-    /// What arrived in this turn: the first index, and the commands.
+    /// The first index and the commands that arrived in this turn.
     arrived: Vec<(u64, Rc<[Bytes]>)>,
 }
 
@@ -44,7 +44,7 @@ impl Server {
         Self { node: Node::start(id), commands: VecDeque::new(), first: 1, applied_index: 0 }
     }
 
-    /// Puts a command where an entry of the log is.
+    /// Stores the command of an entry.
     fn keep(&mut self, index: u64, command: Bytes) {
         let at = (index - self.first) as usize;
         self.commands.truncate(at);
@@ -109,8 +109,7 @@ impl Noraft {
         }
     }
 
-    /// Stores the commands of new entries: those that came with them, or nothing where the leader
-    /// itself wrote something else.
+    /// Stores the commands of new entries. Entries of the leader that are not commands get empty ones.
     fn store(&mut self, at: usize, entries: &LogEntries) {
         let server = &mut self.servers[at];
         let first = entries.prev_position().index.get() + 1;
@@ -121,7 +120,7 @@ impl Noraft {
                 server.keep(index, command.clone());
             }
         }
-        // The leader's own commands are there already.
+        // The commands of the leader itself are already stored.
         let end = server.first + server.commands.len() as u64;
         for index in end..last {
             debug_assert!(
@@ -132,7 +131,7 @@ impl Noraft {
         }
     }
 
-    fn carry_out(&mut self, at: usize) {
+    fn process_effects(&mut self, at: usize) {
         while let Some(action) = self.servers[at].node.actions_mut().next() {
             match action {
                 Action::AppendLogEntries(entries) => self.store(at, &entries),
@@ -180,7 +179,7 @@ impl Cluster for Noraft {
                 let handled = self.servers[at].node.handle_message(&message);
                 ensure!(handled.is_ok(), "a message was not understood");
             }
-            self.carry_out(at);
+            self.process_effects(at);
         }
         Ok(())
     }

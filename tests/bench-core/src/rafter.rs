@@ -1,4 +1,4 @@
-//! rafter 0.0.2-alpha.1.
+//! A cluster of rafter 0.0.2-alpha.1.
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -55,7 +55,7 @@ impl Rafter {
         };
         for _ in 0..10 {
             let outputs = cluster.servers[LEADER].step(Input::Tick);
-            cluster.carry_out(LEADER, outputs);
+            cluster.process_effects(LEADER, outputs);
         }
         for _ in 0..8 {
             cluster.turn()?;
@@ -64,7 +64,7 @@ impl Rafter {
         Ok(cluster)
     }
 
-    fn carry_out(&mut self, at: usize, outputs: Vec<Output>) {
+    fn process_effects(&mut self, at: usize, outputs: Vec<Output>) {
         let from = self.servers[at].id();
         for output in outputs {
             match output {
@@ -78,7 +78,7 @@ impl Rafter {
         }
     }
 
-    /// The log that is left is copied, so it is short.
+    /// Compacts the log often, because compaction copies the remaining entries.
     fn compact(&mut self, at: usize) -> Result<()> {
         let server = &mut self.servers[at];
         let applied = server.applied_index().0;
@@ -96,7 +96,7 @@ impl Rafter {
             self.application.clone(),
         )?;
         let outputs = server.install_local_snapshot(RaftSnapshot::from_payload(metadata, &[]))?;
-        self.carry_out(at, outputs);
+        self.process_effects(at, outputs);
         Ok(())
     }
 }
@@ -114,7 +114,7 @@ impl Cluster for Rafter {
             });
             leader.step_proposal_batch(proposals.collect())
         };
-        self.carry_out(LEADER, outputs);
+        self.process_effects(LEADER, outputs);
         Ok(())
     }
 
@@ -123,9 +123,9 @@ impl Cluster for Rafter {
             let mut inbox = std::mem::take(&mut self.inboxes[at]);
             for (from, message) in inbox.drain(..) {
                 let outputs = self.servers[at].step(Input::Message { from, message });
-                self.carry_out(at, outputs);
+                self.process_effects(at, outputs);
             }
-            // Nobody sends to itself.
+            // A server sends no messages to itself.
             self.inboxes[at] = inbox;
             self.compact(at)?;
         }
@@ -135,7 +135,7 @@ impl Cluster for Rafter {
     fn settle(&mut self) -> Result<()> {
         for _ in 0..3 {
             let outputs = self.servers[LEADER].step(Input::Tick);
-            self.carry_out(LEADER, outputs);
+            self.process_effects(LEADER, outputs);
             for _ in 0..3 {
                 self.turn()?;
             }

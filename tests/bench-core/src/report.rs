@@ -1,25 +1,25 @@
-//! Tables for people.
+//! The report: tables and a bar chart.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::bars::{self, Group, per_second};
-use crate::counts::Counts;
+use crate::allocation_counts::Counts;
+use crate::bar_chart::{self, Group, per_second};
 use crate::scaling::{CatchUp, Members, bytes_of_a_server};
-use crate::speed::{Among, Speeds};
+use crate::throughput::{Among, Throughputs};
 use crate::{CASES, CORES};
 
-/// Everything that was found out.
+/// All measurements and counts.
 pub struct Report {
     /// Commits per second.
-    pub speeds: Speeds,
-    /// For every case and core.
+    pub throughputs: Throughputs,
+    /// The counts of every case and core.
     pub counts: Vec<Vec<Counts>>,
-    /// By the size of the cluster.
+    /// The measurements by size of the cluster.
     pub members: Vec<Members>,
-    /// By how far the follower is behind.
+    /// The measurements by number of missing entries.
     pub catch_ups: Vec<CatchUp>,
-    /// How often each speed was measured.
+    /// The number of measurements of each throughput.
     pub repetitions: usize,
 }
 
@@ -31,14 +31,14 @@ impl Report {
         let server = bytes_of_a_server().to_string();
         let parts: [(&str, &str); 7] = [
             ("{repetitions}", &repetitions),
-            ("{speeds}", &self.speeds()),
+            ("{throughputs}", &self.throughputs()),
             ("{counts}", &self.counts()),
             ("{remarks}", &remarks()),
             ("{bytes_of_a_server}", &server),
             ("{members}", &self.members()),
             ("{catch_ups}", &self.catch_ups()),
         ];
-        let page = include_str!("page.md").to_owned();
+        let page = include_str!("report_template.md").to_owned();
         let fill = |page: String, (mark, text): (&str, &str)| page.replace(mark, text.trim_end());
         parts.into_iter().fold(page, fill)
     }
@@ -46,32 +46,32 @@ impl Report {
     /// All tables, for the terminal.
     #[must_use]
     pub fn tables(&self) -> String {
-        let (speeds, counts) = (self.speeds(), self.counts());
+        let (throughputs, counts) = (self.throughputs(), self.counts());
         let (members, catch_ups) = (self.members(), self.catch_ups());
         let bytes = bytes_of_a_server();
-        format!("{speeds}\n{counts}\nA server has {bytes} bytes.\n\n{members}\n{catch_ups}")
+        format!("{throughputs}\n{counts}\nA server has {bytes} bytes.\n\n{members}\n{catch_ups}")
     }
 
-    /// The speeds as a picture.
+    /// The throughputs as a bar chart.
     #[must_use]
-    pub fn picture(&self) -> String {
+    pub fn chart(&self) -> String {
         let names: Vec<_> = CORES.iter().map(|core| core.name).collect();
         let groups = CASES.iter().enumerate().map(|(case, what)| Group {
             title: format!("{} bytes, {} in flight", what.bytes, what.in_flight),
-            values: (0..CORES.len()).map(|core| self.speeds.median(case, core)).collect(),
+            values: (0..CORES.len()).map(|core| self.throughputs.median(case, core)).collect(),
         });
         let groups: Vec<_> = groups.collect();
-        bars::draw("Commits per second", &names, &groups)
+        bar_chart::draw("Commits per second", &names, &groups)
     }
 
-    fn speeds(&self) -> String {
+    fn throughputs(&self) -> String {
         let mut table = heading("commits per second, median (range)");
         for (position, core) in CORES.iter().enumerate() {
             let cells = (0..CASES.len()).map(|case| {
-                let (least, greatest) = self.speeds.range(case, position);
+                let (least, greatest) = self.throughputs.range(case, position);
                 format!(
                     "{} ({}–{})",
-                    per_second(self.speeds.median(case, position)),
+                    per_second(self.throughputs.median(case, position)),
                     per_second(least),
                     per_second(greatest)
                 )
@@ -84,7 +84,7 @@ impl Report {
         ];
         for (title, among) in groups {
             let ratios = (0..CASES.len()).map(|case| {
-                let (ratio, fastest) = self.speeds.ratio(case, among);
+                let (ratio, fastest) = self.throughputs.ratio(case, among);
                 format!("**{ratio:.2}** ({})", CORES[fastest].name)
             });
             row(&mut table, title, ratios);
@@ -160,7 +160,7 @@ fn remarks() -> String {
     table
 }
 
-/// Enough digits to compare.
+/// A number with about four significant digits.
 fn brief(value: f64) -> String {
     if value >= 10.0 {
         format!("{value:.0}")

@@ -1,61 +1,62 @@
-//! How our own core behaves in large clusters and with followers that are far behind.
+//! Measurements of raft-core in large clusters and with followers that are far behind.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::ours::Ours;
-use crate::speed::processor_time;
+use crate::core_cluster::CoreCluster;
+use crate::throughput::processor_time;
 use crate::{Cluster, Commands, LEADER, SERVERS, check, commit};
 
-/// The sizes of clusters that are measured.
+/// The measured sizes of clusters.
 pub const MEMBERS: [usize; 4] = [3, 5, 51, 101];
-/// How far behind a follower is.
+/// The measured numbers of missing entries of a follower.
 pub const BEHIND: [usize; 3] = [10_000, 100_000, 1_000_000];
 const IN_FLIGHT: usize = 64;
 const REPETITIONS: usize = 7;
 
-/// What a cluster of a certain size takes.
+/// The measurements of a cluster with one size.
 pub struct Members {
-    /// How many servers.
+    /// The number of servers.
     pub members: usize,
-    /// For the leader to take one acknowledgement of a batch of 64.
+    /// The time in which the leader processes one acknowledgement of a batch of 64.
     pub acknowledgement: Duration,
-    /// For all servers, from the leader's timer to the last answer.
+    /// The time of a heartbeat round at all servers, from the timer to the last response.
     pub heartbeat_round: Duration,
-    /// Messages of it.
+    /// The messages of a heartbeat round.
     pub heartbeat_messages: u64,
-    /// For all servers, from the first timer to a leader whose first entry all have.
+    /// The time of an election at all servers, from the first timer until all servers have the first
+    /// entry of the leader.
     pub election: Duration,
-    /// Messages of it.
+    /// The messages of an election.
     pub election_messages: u64,
 }
 
-/// What it takes to bring a follower what it misses.
+/// The measurements of a follower that catches up.
 pub struct CatchUp {
-    /// How many entries it misses.
+    /// The number of missing entries.
     pub entries: usize,
-    /// For all servers, until it has applied them.
+    /// The time of all servers until the follower has applied the entries.
     pub time: Duration,
-    /// Messages, also those to and from the others.
+    /// The messages of all servers.
     pub messages: u64,
 }
 
-/// The size of one server's state on the stack or in a collection, without what it points to.
+/// The size of a `Raft` in bytes, without its allocations.
 #[must_use]
 pub fn bytes_of_a_server() -> usize {
     size_of::<raft_core::Raft>()
 }
 
-/// Measures a cluster of a certain size. These times are so short that asking for the processor's
-/// would take longer than some of them.
+/// Measures a cluster with one size. It uses wall time, because reading the processor time would take
+/// longer than some of the measured steps.
 pub fn members(members: usize) -> Result<Members> {
     let mut acknowledgements = Vec::new();
     let mut rounds = Vec::new();
     let mut elections = Vec::new();
     let (mut heartbeat_messages, mut election_messages) = (0, 0);
     for _ in 0..REPETITIONS {
-        let mut cluster = Ours::new(members, None)?;
+        let mut cluster = CoreCluster::new(members, None)?;
         let started = Instant::now();
         cluster.campaign()?;
         elections.push(started.elapsed());
@@ -69,7 +70,7 @@ pub fn members(members: usize) -> Result<Members> {
         cluster.wake()?;
         cluster.turn()?;
         cluster.receive(LEADER);
-        cluster.carry_out(LEADER);
+        cluster.process_effects(LEADER);
         rounds.push(started.elapsed());
         heartbeat_messages = cluster.messages - before;
     }
@@ -83,7 +84,7 @@ pub fn members(members: usize) -> Result<Members> {
     })
 }
 
-fn acknowledgement(cluster: &mut Ours) -> Result<Duration> {
+fn acknowledgement(cluster: &mut CoreCluster) -> Result<Duration> {
     const BATCHES: u32 = 100;
     let mut commands = Commands::new(8);
     commit(cluster, &mut commands, IN_FLIGHT, IN_FLIGHT * 10)?;
@@ -100,13 +101,13 @@ fn acknowledgement(cluster: &mut Ours) -> Result<Duration> {
     Ok(spent / acknowledgements)
 }
 
-/// Measures how a follower catches up that misses so many entries.
+/// Measures a follower that catches up.
 pub fn catch_up(entries: usize) -> Result<CatchUp> {
     let absent = SERVERS - 1;
     let mut times = Vec::new();
     let mut messages = 0;
     for _ in 0..3 {
-        let mut cluster = Ours::new(SERVERS, None)?;
+        let mut cluster = CoreCluster::new(SERVERS, None)?;
         cluster.log = Some(Vec::new());
         cluster.campaign()?;
         cluster.absent = Some(absent);
@@ -116,17 +117,17 @@ pub fn catch_up(entries: usize) -> Result<CatchUp> {
         let target = cluster.applied()[LEADER];
         let before = cluster.messages;
         let started = processor_time()?;
-        let mut beats = 0;
+        let mut heartbeats = 0;
         while cluster.applied()[absent] != target {
             let applied = cluster.applied()[absent];
             for _ in 0..4 {
                 cluster.turn()?;
             }
             if cluster.applied()[absent] == applied {
-                // Nothing moves before the leader's next heartbeat.
+                // The leader continues only at its next heartbeat.
                 cluster.wake()?;
-                beats += 1;
-                ensure!(beats < 100, "the follower does not catch up");
+                heartbeats += 1;
+                ensure!(heartbeats < 100, "the follower did not catch up within 100 heartbeats");
             }
         }
         times.push(processor_time()? - started);

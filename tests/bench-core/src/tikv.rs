@@ -1,4 +1,4 @@
-//! raft 0.7.0, also known as raft-rs, of TiKV.
+//! A cluster of raft 0.7.0, also known as raft-rs.
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -67,8 +67,8 @@ impl Tikv {
         }
     }
 
-    /// As the crate's documentation says, in its order.
-    fn carry_out(&mut self, at: usize) -> Result<()> {
+    /// Processes a `Ready` in the order of the documentation of raft 0.7.0.
+    fn process_effects(&mut self, at: usize) -> Result<()> {
         if !self.servers[at].has_ready() {
             return Ok(());
         }
@@ -124,7 +124,7 @@ impl Cluster for Tikv {
             for message in self.inboxes[at].drain(..) {
                 self.servers[at].step(message)?;
             }
-            self.carry_out(at)?;
+            self.process_effects(at)?;
         }
         Ok(())
     }

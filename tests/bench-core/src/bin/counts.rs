@@ -1,9 +1,9 @@
-//! Prints, for every core and case, allocations, their bytes, and messages per commit.
+//! Prints the allocations, allocated bytes and messages per commit of every core and case.
 
 use std::alloc::System;
 
 use anyhow::Result;
-use bench_core::counts::{Counts, count};
+use bench_core::allocation_counts::{Counts, count};
 use bench_core::{CASES, CORES};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 

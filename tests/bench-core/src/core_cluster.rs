@@ -1,4 +1,4 @@
-//! raft-core.
+//! A cluster of raft-core.
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -16,29 +16,29 @@ pub const CORE: Core = Core {
              that wrote",
     elect: |case| {
         let window = ENTRIES_KEPT * (size_of::<Entry>() + case.bytes);
-        Ok(Box::new(Ours::elect(SERVERS, Some(window))?))
+        Ok(Box::new(CoreCluster::elect(SERVERS, Some(window))?))
     },
 };
 
-/// Any number of servers.
-pub struct Ours {
+/// A cluster with any number of servers.
+pub struct CoreCluster {
     pub servers: Vec<Raft>,
-    /// What waits for each server; `to` is who sent it.
+    /// The waiting messages of each server. Here `to` is the sender.
     pub inboxes: Vec<Vec<Outbound>>,
     effects: Effects,
     applied: Vec<Applied>,
     pub messages: u64,
     now: Instant,
-    /// Whether the leader got commands.
-    asked: bool,
-    /// A server that gets no mail.
+    /// True if the leader has received commands since its last drain.
+    has_commands: bool,
+    /// A server that receives no messages.
     pub absent: Option<usize>,
-    /// The leader's durable log, if somebody will have to be sent what has left memory.
+    /// The durable log of the leader, for followers that need entries that have left memory.
     pub log: Option<Vec<Entry>>,
 }
 
-impl Ours {
-    /// Servers that know of each other, and a window of so many bytes or the default.
+impl CoreCluster {
+    /// A cluster without a leader. `window` is the size of the log cache in bytes.
     pub fn new(size: usize, window: Option<usize>) -> Result<Self> {
         let voters: Vec<_> = (1..=size as u64).map(NodeId).collect();
         let servers = voters.iter().map(|id| {
@@ -58,13 +58,13 @@ impl Ours {
             applied: voters.iter().map(|_| Applied::default()).collect(),
             messages: 0,
             now: Instant(0),
-            asked: false,
+            has_commands: false,
             absent: None,
             log: None,
         })
     }
 
-    /// Servers that have a leader.
+    /// A cluster with a leader.
     pub fn elect(size: usize, window: Option<usize>) -> Result<Self> {
         let mut cluster = Self::new(size, window)?;
         cluster.campaign()?;
@@ -81,12 +81,12 @@ impl Ours {
         Ok(())
     }
 
-    /// The first server's timer fires.
+    /// Fires the timer of the first server.
     pub fn wake(&mut self) -> Result<()> {
-        self.now = self.servers[LEADER].deadline().context("a timer")?;
+        self.now = self.servers[LEADER].deadline().context("the server has no timer")?;
         self.servers[LEADER].tick(self.now);
         self.receive(LEADER);
-        self.carry_out(LEADER);
+        self.process_effects(LEADER);
         Ok(())
     }
 
@@ -97,11 +97,11 @@ impl Ours {
         }
     }
 
-    /// Drains a server that has taken what waited for it.
-    pub fn carry_out(&mut self, at: usize) {
+    /// Drains a server that has received its messages.
+    pub fn process_effects(&mut self, at: usize) {
         let wrote = self.drain(at);
-        // A follower's acknowledgement waits for its write. What the leader's write allows waits
-        // for acknowledgements, so the next turn is early enough.
+        // The acknowledgement of a follower waits for its write, so the follower is drained again. A
+        // leader needs acknowledgements to commit, so its next turn is early enough.
         if wrote && self.servers[at].role() != Role::Leader {
             self.drain(at);
         }
@@ -141,7 +141,7 @@ impl Ours {
         true
     }
 
-    /// Reads what has left memory from the leader's log.
+    /// Reads entries that have left memory from the log of the leader.
     fn fetch(&mut self, at: usize) {
         for fetch in self.effects.fetches.drain(..) {
             let Some(log) = &self.log else { continue };
@@ -157,9 +157,9 @@ impl Ours {
     }
 }
 
-impl Cluster for Ours {
+impl Cluster for CoreCluster {
     fn propose(&mut self, commands: &[Bytes]) -> Result<()> {
-        self.asked = true;
+        self.has_commands = true;
         for command in commands {
             self.servers[LEADER].propose(command.clone(), self.now)?;
         }
@@ -168,11 +168,11 @@ impl Cluster for Ours {
 
     fn turn(&mut self) -> Result<()> {
         for at in 0..self.servers.len() {
-            // A server that got nothing since its last drain has nothing to do.
-            let was_asked = at == LEADER && std::mem::take(&mut self.asked);
+            // A server without inputs since its last drain has no effects.
+            let was_asked = at == LEADER && std::mem::take(&mut self.has_commands);
             if was_asked || !self.inboxes[at].is_empty() {
                 self.receive(at);
-                self.carry_out(at);
+                self.process_effects(at);
             }
         }
         Ok(())

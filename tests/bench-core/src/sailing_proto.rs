@@ -1,4 +1,4 @@
-//! sailing-proto 0.0.0.
+//! A cluster of sailing-proto 0.0.0.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -27,7 +27,7 @@ pub const CORE: Core = Core {
 
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
-/// A command whose encoding are its bytes.
+/// A command that is encoded as its bytes.
 struct Command(Bytes);
 
 impl Data for Command {
@@ -63,10 +63,10 @@ impl StateMachine for Machine {
     }
 }
 
-/// Entries in memory, durable at once.
+/// A log in memory. Each write is durable at once.
 #[derive(Default)]
 struct Log {
-    /// The last entry that was compacted away.
+    /// The last compacted entry.
     start: Index,
     start_term: Term,
     entries: Vec<Entry>,
@@ -145,7 +145,7 @@ impl LogStore for Log {
     }
 }
 
-/// Term, vote and the latest snapshot, durable at once.
+/// The term, the vote and the latest snapshot. Each write is durable at once.
 struct Stable {
     hard_state: HardState<u64>,
     snapshot: Option<(SnapshotMeta<u64>, Bytes)>,
@@ -154,7 +154,7 @@ struct Stable {
 
 impl StableStore for Stable {
     type NodeId = u64;
-    /// No follower needs a snapshot here.
+    /// In this benchmark no follower needs a snapshot.
     type Error = &'static str;
 
     fn hard_state(&self) -> HardState<u64> {
@@ -266,16 +266,16 @@ impl Sailing {
         Ok(cluster)
     }
 
-    /// The leader's timer fires, or the timer of the one who is to lead.
+    /// Fires the timer of the leader, or of the server that must become leader.
     fn wake(&mut self) -> Result<()> {
         let server = &mut self.servers[LEADER];
         self.now = server.endpoint.poll_timeout().context("a timer")?;
         let (log, stable) = (&mut server.log, &mut server.stable);
         server.endpoint.handle_timeout(self.now, log, stable);
-        self.carry_out(LEADER)
+        self.process_effects(LEADER)
     }
 
-    fn carry_out(&mut self, at: usize) -> Result<()> {
+    fn process_effects(&mut self, at: usize) -> Result<()> {
         let Server { endpoint, log, stable } = &mut self.servers[at];
         while endpoint.handle_storage(self.now, log, stable).is_more_pending() {}
         endpoint.flush_appends(self.now, log, stable);
@@ -309,7 +309,7 @@ impl Cluster for Sailing {
             for (from, message) in self.inboxes[at].drain(..) {
                 endpoint.handle_message(self.now, log, stable, from, message);
             }
-            self.carry_out(at)?;
+            self.process_effects(at)?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! How many commits per second.
+//! The number of commits per second.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::{CASES, CORES, Case, Commands, Core, check, commit, warmed_up};
 
-/// Chooses cores.
+/// A filter for cores.
 pub type Among = fn(&Core) -> bool;
 
-/// For every case and core the measurements, in the order in which they were taken.
-pub struct Speeds {
+/// The measurements of every case and core, in the order of the repetitions.
+pub struct Throughputs {
     measured: Vec<Vec<Vec<f64>>>,
 }
 
-impl Speeds {
+impl Throughputs {
     /// The median of commits per second.
     #[must_use]
     pub fn median(&self, case: usize, core: usize) -> f64 {
         median(self.measured[case][core].iter().copied())
     }
 
-    /// The least and the greatest that was measured.
+    /// The lowest and the highest measurement.
     #[must_use]
     pub fn range(&self, case: usize, core: usize) -> (f64, f64) {
         let measured = self.measured[case][core].iter().copied();
@@ -30,8 +30,8 @@ impl Speeds {
         (least, measured.fold(0.0, f64::max))
     }
 
-    /// Ours in relation to the fastest of others, and which that is: the median of the ratios of
-    /// measurements that were taken right after each other.
+    /// The ratio of raft-core to the fastest other core, and the index of that core. The ratio is the
+    /// median of the ratios within the repetitions.
     #[must_use]
     pub fn ratio(&self, case: usize, among: Among) -> (f64, usize) {
         let others = (1..CORES.len()).filter(|other| among(&CORES[*other]));
@@ -44,19 +44,18 @@ impl Speeds {
     }
 }
 
-/// Measures every core in every case. The cores take turns, so that whatever else the machine does
-/// hits all alike.
-pub fn measure(repetitions: usize) -> Result<Speeds> {
+/// Measures every core in every case. The cores take turns, so other load affects all of them alike.
+pub fn measure(repetitions: usize) -> Result<Throughputs> {
     let mut measured = vec![vec![Vec::new(); CORES.len()]; CASES.len()];
-    for (case, speeds) in CASES.iter().zip(&mut measured) {
+    for (case, throughputs) in CASES.iter().zip(&mut measured) {
         eprintln!("{} bytes, {} in flight", case.bytes, case.in_flight);
         for _ in 0..repetitions.max(1) {
-            for (core, speeds) in CORES.iter().zip(&mut *speeds) {
-                speeds.push(run(core, case).with_context(|| core.name)?);
+            for (core, throughputs) in CORES.iter().zip(&mut *throughputs) {
+                throughputs.push(run(core, case).with_context(|| core.name)?);
             }
         }
     }
-    Ok(Speeds { measured })
+    Ok(Throughputs { measured })
 }
 
 fn run(core: &Core, case: &Case) -> Result<f64> {
@@ -69,11 +68,10 @@ fn run(core: &Core, case: &Case) -> Result<f64> {
     Ok(commits as f64 / seconds)
 }
 
-/// The time that the processor spent on this thread, which never waits: what the machine does for
-/// others meanwhile does not count.
+/// The processor time of this thread. The thread never waits, and other load does not count.
 pub(crate) fn processor_time() -> Result<Duration> {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).context("a time before the thread began")
+    Duration::try_from(time).context("negative processor time")
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

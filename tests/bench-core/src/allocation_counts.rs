@@ -1,24 +1,24 @@
-//! What is the same in every run: allocations, their bytes, and messages.
+//! Counts of allocations, allocated bytes and messages. They are the same in every run.
 //!
-//! Counting takes time, so the program that counts is another one than the program that measures.
+//! Counting takes time, so a separate program counts.
 
 use anyhow::Result;
 use stats_alloc::{Region, StatsAlloc};
 
 use crate::{Case, Commands, Core, check, commit, warmed_up};
 
-/// What a commit costs.
+/// The costs of a commit.
 #[derive(Clone, Copy, Debug)]
 pub struct Counts {
     /// Allocations and reallocations, per commit.
     pub allocations: f64,
-    /// Bytes that were asked for in them, per commit.
+    /// Allocated bytes, per commit.
     pub bytes: f64,
     /// Messages, per commit.
     pub messages: f64,
 }
 
-/// Counts what happens in one case.
+/// Counts the costs of one case.
 pub fn count<A: std::alloc::GlobalAlloc>(
     allocator: &StatsAlloc<A>,
     core: &Core,

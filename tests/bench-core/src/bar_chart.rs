@@ -1,12 +1,12 @@
-//! Bars as a picture, in SVG.
+//! A bar chart in SVG.
 
 use std::fmt::Write as _;
 
-/// Bars that are compared with each other.
+/// A group of bars with a common scale.
 pub struct Group {
-    /// What they have in common.
+    /// The title.
     pub title: String,
-    /// The length of each, in the order of the names.
+    /// The values in the order of the names.
     pub values: Vec<f64>,
 }
 
@@ -15,12 +15,11 @@ const LEFT: f64 = 170.0;
 const PLOT_WIDTH: f64 = 490.0;
 const BAR: f64 = 14.0;
 const TITLE: f64 = 34.0;
-/// Colours that people who are colour-blind tell apart (Okabe and Ito). Each bar has its name
-/// beside it, too.
+/// The palette of Okabe and Ito, which colour-blind readers can distinguish. Each bar also has a
+/// name.
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000"];
 
-/// Draws groups one below the other, each with a scale of its own, because the bars of different
-/// groups measure different things.
+/// Draws the groups one below the other. Each group has a scale of its own.
 pub fn draw(title: &str, names: &[&str], groups: &[Group]) -> String {
     let group_height = TITLE + names.len() as f64 * BAR;
     let height = 16.0 + groups.len() as f64 * group_height;
@@ -60,7 +59,7 @@ pub fn draw(title: &str, names: &[&str], groups: &[Group]) -> String {
     svg
 }
 
-/// A number of commits per second as a person says it.
+/// A number of commits per second as text.
 pub fn per_second(value: f64) -> String {
     if value >= 1e6 { format!("{:.2} M", value / 1e6) } else { format!("{:.0} k", value / 1e3) }
 }
