@@ -111,8 +111,8 @@
 //! The [`guide`] tells it chapter by chapter: [the loop](guide::driver) with threads, in an async
 //! runtime and in a simulation; [the disk](guide::disk), and how a server starts again;
 //! [clients](guide::clients), their reads and commands, and what each error means;
-//! [messages](guide::messages) and how they travel; [members](guide::members) and snapshots;
-//! [witnesses](guide::witnesses); [settings](guide::settings), one by one.
+//! [messages](guide::messages) and how they travel; [members](guide::membership) and snapshots;
+//! [witnesses](guide::witnesses); [settings](guide::configuration), one by one.
 //! `raft-core/examples/three_nodes` is all of it in one program.
 //!
 //! # What is bounded
@@ -146,35 +146,33 @@ mod api;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod log;
-pub(crate) mod macros;
+mod macros;
 mod raft;
 mod sabotage;
 mod state;
 
 pub use api::config::{Config, ConfigError};
 pub use api::effects::{
-    Durable, Effects, Fetch, FetchPurpose, Outbound, ReadId, ReadOutcome, SnapshotChunk,
-    SnapshotChunkRequest, SnapshotInstall, SnapshotInstalled, Write,
+    Durable, Effects, Fetch, FetchPurpose, Outbound, SnapshotChunk, SnapshotChunkRequest,
+    SnapshotInstall, SnapshotInstalled, Write,
 };
 pub use api::entries::Entries;
 pub use api::entry::{Entry, HardState, Payload, Snapshot};
 pub use api::event::{
     AppendRefusal, Event, IgnoreReason, ReadConfirmation, StepDownReason, StopReason, VoteRefusal,
 };
+pub use api::membership::{Membership, MembershipError, VoteResult};
 pub use api::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, Heartbeat, HeartbeatResponse,
     InstallSnapshot, InstallSnapshotResponse, Message, PreVote, PreVoteResponse, ReadIndex,
     ReadIndexResponse, RequestVote, RequestVoteResponse, TimeoutNow,
 };
-pub use api::restore::{RestoreError, RestoredState};
+pub use api::read::{ReadId, ReadMode, ReadOutcome};
 pub use api::types::{Instant, LogId, LogIndex, NodeId, Term};
 pub use bytes;
-pub use raft::Raft;
-pub use raft::membership_change::{ChangeError, ChangeStage};
-pub use raft::propose::ProposeError;
-pub use raft::read::{ReadError, ReadMode};
-pub use raft::status::{FollowerStatus, Role, SnapshotProgress, Status, Timer};
-pub use raft::transfer::TransferError;
+pub use raft::{
+    ChangeError, ChangeStage, FollowerStatus, ProposeError, Raft, ReadError, RestoreError,
+    RestoredState, Role, SnapshotProgress, Status, Timer, TransferError,
+};
 #[cfg(feature = "sabotage")]
 pub use sabotage::{DisabledRules, Rule};
-pub use state::membership::{Membership, MembershipError, VoteResult};

@@ -1,9 +1,10 @@
-//! Decisions and errors in words.
+//! Macros: enums with texts, and early returns.
 
-/// Makes enums of what can be told, in which each thing stands once: what it is, what it carries,
-/// in brackets where the rule behind it is written (a section of the Raft paper, "§…", or of the
-/// dissertation), and the words for it, which may depend on what it carries. Errors have their
-/// trait behind a colon.
+/// Defines enums together with the text of each variant.
+///
+/// A variant may name, in brackets, the source of the rule behind it: a section of the Raft paper
+/// ("§…") or of the dissertation. `if` arms before the text select another text, depending on the
+/// fields. The trait after the colon is `core::error::Error` for errors.
 macro_rules! described_enum {
     ($($(#[$meta:meta])* pub enum $name:ident $(: $error:path)? {$(
         $(#[$doc:meta])*
@@ -11,8 +12,8 @@ macro_rules! described_enum {
         $(($value:ident: $value_type:ty))?
         $({$($(#[$field_doc:meta])* $field:ident: $field_type:ty,)+})?
         $([$source:expr])? =>
-        $(if ($($case:tt)+) $case_words:literal $(, $case_part:expr)*; else)*
-        $words:literal $(, $part:expr)*;
+        $(if ($($case:tt)+) $case_text:literal $(, $case_part:expr)*; else)*
+        $text:literal $(, $part:expr)*;
     )+})+) => {$(
         $(#[$meta])*
         pub enum $name {$(
@@ -21,15 +22,18 @@ macro_rules! described_enum {
         )+}
 
         impl $name {
-            /// Tells where the rule is written, if there is one, and the words.
-            fn tell<T>(&self, tell: impl FnOnce(&'static str, core::fmt::Arguments<'_>) -> T) -> T {
+            /// Passes the source, which may be empty, and the text to `describe`.
+            fn describe<T>(
+                &self,
+                describe: impl FnOnce(&'static str, core::fmt::Arguments<'_>) -> T,
+            ) -> T {
                 match self {$(
                     Self::$variant $(($value))? $({$($field),+})? => {
                         let source = [$($source,)? ""][0];
                         $(if $($case)+ {
-                            return tell(source, format_args!($case_words $(, $case_part)*));
+                            return describe(source, format_args!($case_text $(, $case_part)*));
                         })*
-                        tell(source, format_args!($words $(, $part)*))
+                        describe(source, format_args!($text $(, $part)*))
                     }
                 )+}
             }
@@ -37,7 +41,7 @@ macro_rules! described_enum {
 
         impl core::fmt::Display for $name {
             fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                self.tell(|_, words| f.write_fmt(words))
+                self.describe(|_, text| f.write_fmt(text))
             }
         }
 
@@ -45,7 +49,7 @@ macro_rules! described_enum {
     )+};
 }
 
-/// Returns an error unless a condition holds.
+/// Returns an error from the function unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $error:expr $(,)?) => {
         if !$condition {

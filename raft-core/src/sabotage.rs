@@ -1,8 +1,9 @@
-//! Rules that can be broken on purpose.
+//! The rules that tests can disable.
 //!
-//! The steps of the protocol that safety rests on are asked for by name where they are applied.
-//! Under the feature `sabotage` any of them can be switched off, to see what it protects; without
-//! the feature every answer is the constant `true`, and nothing of this is left in the program.
+//! Each step of the protocol that safety depends on has a name, and is executed only if
+//! [`Config::enforces`] returns true for it. The feature `sabotage` can disable each rule, to show
+//! the invariant that the rule protects. Without the feature, [`Config::enforces`] is the constant
+//! `true`, and the compiled code contains no trace of it.
 
 use crate::api::config::Config;
 
@@ -17,10 +18,10 @@ macro_rules! rules {
 
         #[cfg(feature = "sabotage")]
         impl Rule {
-            /// All rules that can be broken.
+            /// All rules that can be disabled.
             pub const ALL: &[Self] = &[$(Self::$rule),*];
 
-            /// Its name, as in the code.
+            /// The name of the rule, as in the code.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -28,8 +29,8 @@ macro_rules! rules {
                 }
             }
 
-            /// Where the rule is written: a section ("§…") or figure of the Raft paper, or a
-            /// section of the dissertation; "our own" if neither has it.
+            /// The source of the rule: a section ("§…") or figure of the Raft paper, or a section
+            /// of the dissertation; "our own" if neither contains it.
             #[must_use]
             pub fn reference(self) -> &'static str {
                 match self {
@@ -41,107 +42,106 @@ macro_rules! rules {
 }
 
 rules! {
-    /// A vote is sent when it is durable.
+    /// A granted vote is sent after it is durable.
     VoteIsDurable: "Figure 2",
-    /// A candidate asks for votes when its own is durable.
+    /// A candidate requests votes after its own vote is durable.
     CandidacyIsDurable: "our own",
-    /// A server has one vote in a term.
+    /// A server grants at most one vote per term.
     OneVotePerTerm: "§5.2",
-    /// A vote goes only to a candidate whose log is not behind the voter's.
+    /// A server votes only for a candidate whose log is at least as complete as its own.
     VoteForCompleteLog: "§5.4.1",
-    /// A candidacy is a new term.
+    /// A campaign starts a new term.
     CandidacyIsNewTerm: "§5.2",
-    /// A vote counts in the term for which it was given.
+    /// A vote counts only in the term for which it was granted.
     VoteCountsInItsTerm: "§5.2",
     /// A voter counts once.
     VoterCountsOnce: "§5.2",
-    /// More than half of the voters elect.
+    /// A candidate needs more than half of the votes.
     MajorityElects: "§5.2",
-    /// Entries of a leader whose term is over are refused.
+    /// Entries of a leader of an earlier term are rejected.
     StaleLeaderIsRefused: "§5.1",
-    /// Entries are appended only behind the entry on which the leader builds.
+    /// Entries are appended only if the log contains the leader's previous entry.
     PreviousEntryMatches: "§5.3",
-    /// Entries that conflict with the leader's are removed.
+    /// Entries that conflict with the leader's entries are removed.
     ConflictIsRemoved: "§5.3",
-    /// Entries that do not conflict with the leader's stay.
+    /// Entries that do not conflict with the leader's entries are kept.
     OnlyConflictIsRemoved: "§5.3",
-    /// More than half of the voters commit.
+    /// An entry is committed when more than half of the voters have it.
     MajorityCommits: "§5.3",
-    /// A leader counts copies only of entries of its own term.
+    /// A leader commits by counting only entries of its own term.
     CommitOwnTerm: "§5.4.2",
-    /// A leader counts itself only for what is durable.
+    /// A leader counts its own entries only when they are durable.
     LeaderCountsDurable: "dissertation 10.2.1",
-    /// A follower acknowledges what is durable.
+    /// A follower acknowledges only durable entries.
     AcknowledgeDurable: "Figure 2",
-    /// A follower believes what is committed only as far as its log is known to agree.
+    /// The commit index of a follower does not exceed the part of its log that matches.
     CommitWhatMatches: "Figure 2",
-    /// A heartbeat names as committed only what the follower has acknowledged.
+    /// The commit index of a heartbeat does not exceed the index that the follower acknowledged.
     HeartbeatWithinMatch: "our own",
-    /// An acknowledgement counts in the term in which it was given.
+    /// An acknowledgement counts only in the term in which it was given.
     AcknowledgementCountsInItsTerm: "§5.1",
-    /// A completed write of entries that were replaced since says nothing about their replacements.
+    /// The completed write of a replaced entry does not make its replacement durable.
     ReplacedWriteIsVoid: "our own",
-    /// A write is durable when all writes before it are.
+    /// A write is durable only after all earlier writes.
     WritesCompleteInOrder: "our own",
-    /// A server whose storage failed says nothing any more.
+    /// A server whose storage failed stops.
     StorageFaultIsFinal: "dissertation 3.8",
-    /// A read is answered after a majority has confirmed the leader.
+    /// A read is completed after a quorum has confirmed the leader.
     ReadIsConfirmed: "dissertation 6.4",
-    /// An answer to a round of an earlier leadership confirms nothing, also if the same server
-    /// leads again.
+    /// A response to a heartbeat round of an earlier leadership confirms nothing.
     EarlierRoundIsVoid: "our own",
-    /// A read is confirmed by a round that began after it arrived.
+    /// A read is confirmed by a heartbeat round that started after the read arrived.
     ReadRoundIsLater: "dissertation 6.4",
-    /// A leader answers reads after it has committed an entry of its own term.
+    /// A leader completes reads after it has committed an entry of its own term.
     ReadAfterOwnTerm: "dissertation 6.4",
-    /// A lease ends before a voter with a fast clock forgets the leader.
+    /// A lease ends before a voter with a fast clock votes again.
     LeaseWithinDrift: "dissertation 6.4.1",
-    /// A leader that hands over has no lease.
+    /// A leader that has sent TimeoutNow has no lease.
     LeaseEndsWithTransfer: "dissertation 6.4.1",
-    /// A server that hears a leader does not help to depose it.
+    /// A server with recent contact to a leader rejects candidates.
     HeardLeaderStays: "dissertation 4.2.3",
-    /// A server that has just started votes only after a leader that it forgot has lost its lease.
+    /// A restarted server grants no vote while an earlier leader may hold a lease.
     RestartRespectsLease: "our own",
-    /// A membership is in force as soon as it is in the log.
+    /// A membership takes effect when it is appended to the log.
     MembershipOnAppend: "§6",
-    /// A membership that is removed from the log is not in force any more.
+    /// A membership that is removed from the log is reverted.
     MembershipRevertsOnTruncation: "dissertation 4.1",
-    /// In a joint membership both majorities decide.
+    /// A joint membership needs both majorities for a decision.
     JointNeedsBoth: "§6",
-    /// A change of voters goes through a joint membership.
+    /// A change of voters starts with a joint membership.
     ChangeIsJoint: "§6",
-    /// A change begins when the one before it is committed.
+    /// A change starts after the previous one is committed.
     OneChangeAtATime: "dissertation 4.1",
-    /// The joint membership is left when it is committed.
+    /// A joint membership ends after it is committed.
     JointIsCommitted: "§6",
-    /// A leader that is no voter does not count itself.
+    /// A leader that is not a voter does not count itself.
     RemovedLeaderDoesNotCount: "dissertation 4.2.2",
-    /// Leadership is transferred to a server that has the leader's whole log.
+    /// TimeoutNow is sent to a server that has the leader's whole log.
     TransferTargetHasLog: "dissertation 3.10",
-    /// A snapshot is acknowledged when it is durable.
+    /// A snapshot is acknowledged after it is durable.
     SnapshotIsDurable: "§7",
-    /// A snapshot that is behind the state machine is not installed.
+    /// A snapshot behind the commit index is not installed.
     SnapshotIsAhead: "§7",
-    /// Entries behind the snapshot stay if the log holds the snapshot's last entry.
+    /// The entries after a snapshot are kept if the log contains the last entry of the snapshot.
     SnapshotKeepsSuffix: "§7",
-    /// A snapshot brings its membership along.
+    /// A snapshot contains the membership at its last entry.
     SnapshotHasMembership: "§7",
-    /// A snapshot that a follower is being sent is sent to its end, also if there is a later one.
+    /// A running snapshot transfer continues when there is a later snapshot.
     RunningTransferFinishes: "our own",
-    /// Pieces of one snapshot do not complete another.
+    /// Chunks of different snapshots are not combined.
     PiecesOfOneSnapshot: "§7",
-    /// A log continues after a snapshot only if it holds the snapshot's last entry.
+    /// A log that lacks the last entry of an installed snapshot is replaced.
     SnapshotReplacesConflict: "§7",
 }
 
-/// The rules that a server breaks.
+/// The rules that a server does not enforce.
 #[cfg(feature = "sabotage")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct DisabledRules(u64);
 
 #[cfg(feature = "sabotage")]
 impl DisabledRules {
-    /// Breaks one more rule.
+    /// Disables one more rule.
     #[must_use]
     pub fn and(self, rule: Rule) -> Self {
         Self(self.0 | 1 << rule as u64)
@@ -149,13 +149,13 @@ impl DisabledRules {
 }
 
 impl Config {
-    /// Whether a rule is in force.
+    /// Returns true unless the rule is disabled.
     #[cfg(feature = "sabotage")]
     pub(crate) fn enforces(&self, rule: Rule) -> bool {
         self.disabled_rules.0 >> rule as u64 & 1 == 0
     }
 
-    /// Whether a rule is in force.
+    /// Returns true unless the rule is disabled.
     #[cfg(not(feature = "sabotage"))]
     #[inline(always)]
     pub(crate) const fn enforces(&self, _: Rule) -> bool {

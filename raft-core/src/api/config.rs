@@ -1,120 +1,135 @@
-//! What a caller chooses.
+//! The configuration of a server.
 
 use core::time::Duration;
 
+use crate::api::membership::MembershipError;
 use crate::api::types::NodeId;
 use crate::macros::{described_enum, ensure};
-use crate::state::membership::MembershipError;
+use crate::sabotage::Rule;
 
-/// How a server behaves. All servers of a cluster should use the same values, except for `id`,
-/// `election_handicap`, `witness` and `explain`. How to choose them is told in the
-/// [guide](crate::guide::settings).
+/// The configuration of a server.
+///
+/// All servers of a cluster should have the same values, except for `id`, `election_handicap`,
+/// `witness` and `record_events`. The [guide](crate::guide::configuration) explains how to choose
+/// them.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Config {
-    /// This server.
+    /// The id of this server.
     pub id: NodeId,
-    /// The shortest time without a leader after which a follower stands for election (§5.2), and
-    /// the time for which it denies other candidates its vote while its leader is heard.
+    /// The minimum election timeout (§5.2). A follower that hears its leader rejects other
+    /// candidates for this time.
     ///
-    /// Ten heartbeats and ten times the broadcast time are a good start. Default: 1 s.
+    /// Start with ten heartbeat intervals and ten times the round trip time. Must be less than
+    /// `election_timeout_max`. Default: 1 s.
     pub election_timeout_min: Duration,
-    /// The end of the range that election timeouts are drawn from, itself excluded. A wider range
-    /// means fewer split votes (dissertation 9.3). Default: 2 s.
+    /// The upper bound of the election timeouts, exclusive. A wider range causes fewer split votes
+    /// (dissertation 9.3). Default: 2 s.
     pub election_timeout_max: Duration,
-    /// How often a leader makes itself heard (§5.2). Default: 100 ms.
+    /// The interval between two heartbeats of a leader (§5.2). Must be positive and less than
+    /// `election_timeout_min`. Default: 100 ms.
     pub heartbeat_interval: Duration,
-    /// Whether to ask around before standing for election, so that a server that cannot win does
-    /// not disturb one that leads (dissertation 9.6). Default: yes.
+    /// Runs a pre-vote before a campaign, so that a server that cannot win does not interrupt a
+    /// leader (dissertation 9.6). Default: true.
     pub pre_vote: bool,
-    /// Whether a leader that does not hear from a majority for `election_timeout_max` steps down
-    /// (dissertation 6.2), and whether a server that hears its leader ignores candidates
-    /// (dissertation 4.2.3). Default: yes.
+    /// Makes a leader step down if it does not hear from a quorum for `election_timeout_max`
+    /// (dissertation 6.2), and makes a server with recent contact to its leader ignore candidates
+    /// (dissertation 4.2.3). Default: true.
     pub check_quorum: bool,
-    /// What this server adds to each of its election timeouts, so that others lead if they can.
-    /// With the width of the range of timeouts it stands only if no server without a handicap has
-    /// won in its first attempt. Safety does not depend on it. Default: zero.
-    pub election_handicap: Duration,
-    /// Whether this server is a witness: it votes and keeps the terms of the log, but no payloads,
-    /// never leads, and hands out nothing to apply (dissertation 11.7.2). The cluster's
-    /// [`Membership`](crate::Membership) must say the same. Default: no.
-    pub witness: bool,
-    /// Allows reads by lease, and says by how much the clocks of two servers may differ in speed
-    /// from true time, in parts per million: a leader whose heartbeats a majority has answered
-    /// answers reads by itself for a little less than `election_timeout_min` (dissertation 6.4.1).
-    /// Needs `check_quorum`, on all servers; a server that starts then grants no vote for
-    /// `election_timeout_min`, because it may have forgotten a leader.
+    /// A duration that this server adds to each of its election timeouts, so that other servers
+    /// lead if they can. Safety does not depend on it.
     ///
-    /// A lease counts on what *others* promise, so all servers must have leases, and all the same
-    /// `election_timeout_min`: a leader with a longer one than a voter counts on that voter after
-    /// it has ceased to deny its vote. To change one of the three while servers run, ask for no
-    /// read by lease until all have the new value; see the [guide](crate::guide::settings).
-    /// Default: no leases.
+    /// With a handicap of `election_timeout_max - election_timeout_min`, this server campaigns only
+    /// after the first campaign of each other server has failed. Default: zero.
+    pub election_handicap: Duration,
+    /// Makes this server a witness: it votes and stores the terms of the log, but no payloads. It
+    /// never leads, and delivers nothing to its state machine (dissertation 11.7.2). The
+    /// [`Membership`](crate::Membership) must name it as a witness. Default: false.
+    pub witness: bool,
+    /// Enables lease reads, and bounds the deviation of each clock's rate from the true rate, in
+    /// parts per million. Less than 1,000,000. Default: none, which disables leases.
+    ///
+    /// A leader whose heartbeats a quorum has answered confirms reads alone for a little less than
+    /// `election_timeout_min` (dissertation 6.4.1). This needs `check_quorum`. A server that starts
+    /// grants no vote for `election_timeout_min`, because it may have forgotten a leader.
+    ///
+    /// All servers must have leases and the same `election_timeout_min`. Otherwise a leader with a
+    /// longer timeout counts on voters that already vote again. To change one of the three values
+    /// while servers run, request no lease reads until all servers have the new value; see the
+    /// [guide](crate::guide::configuration).
     pub lease_drift_ppm: Option<u32>,
-    /// How long a write may take. A leader whose write takes longer steps down, and a server does
-    /// not stand for election meanwhile: heartbeats alone would keep a leader that can commit
-    /// nothing. Not zero. Default: 2 s.
+    /// The duration of a write after which the disk counts as stalled. A leader with a stalled disk
+    /// steps down, and other servers with a stalled disk do not campaign. Without this, heartbeats
+    /// alone would keep a leader that can commit nothing. Not zero. Default: 2 s.
     pub write_stall_max: Duration,
-    /// Upper bound of one command, in bytes. A larger one is refused. Default: 2 MiB.
+    /// The maximum size of a command, in bytes. Larger commands are rejected. Not zero. Default:
+    /// 2 MiB.
     pub command_bytes_max: usize,
-    /// Entries in one AppendEntries stop at this many bytes (but there is always at least one).
-    /// Default: 256 KiB.
+    /// The maximum size of the entries of one AppendEntries message, in bytes. A message contains at
+    /// least one entry. Not zero. Default: 256 KiB.
     pub append_bytes_max: usize,
-    /// AppendEntries on the way to one follower, unanswered. Default: 256.
+    /// The maximum number of unacknowledged AppendEntries messages per follower. Not zero. Default:
+    /// 256.
     pub in_flight_messages_max: usize,
-    /// Bytes of entries on the way to one follower, unanswered. Default: 8 MiB.
+    /// The maximum size of unacknowledged entries per follower, in bytes. Not zero. Default: 8 MiB.
     pub in_flight_bytes_max: usize,
-    /// Bytes of entries that a leader holds and that are not committed, or not durable on its own
-    /// disk, which followers may be ahead of; over it, proposals are refused. Default: 32 MiB.
+    /// The size of entries that are not committed, or not durable on the leader, above which a
+    /// leader rejects commands, in bytes. Not zero. Default: 32 MiB.
     pub uncommitted_bytes_max: usize,
-    /// Bytes of entries in memory over which those leave it that are durable and committed. What is
-    /// left of it by entries that are not is for followers that are a little behind. What is
-    /// further back is asked for by [`Fetch`](crate::Fetch). Entries leave in the batches in which
-    /// they came, so there may be one batch more. Default: 16 MiB.
+    /// The size of the log cache above which entries leave memory once they are durable and
+    /// committed, in bytes. Default: 16 MiB.
+    ///
+    /// Entries that are not durable and committed always stay. The rest of the cache serves
+    /// followers that lag slightly. Older entries are requested with [`Fetch`](crate::Fetch).
+    /// Entries leave memory in the batches in which they came, so the cache may exceed the limit by
+    /// one batch.
     pub log_cache_bytes_max: usize,
-    /// Upper bound of one piece of a snapshot, in bytes. Default: 256 KiB.
+    /// The maximum size of one snapshot chunk, in bytes. Not zero. Default: 256 KiB.
     pub snapshot_chunk_bytes_max: usize,
-    /// Reads that wait for their confirmation; over it, reads are refused. Default: 65,536.
+    /// The maximum number of reads that wait for their confirmation. More reads are rejected. Not
+    /// zero. Default: 65,536.
     pub reads_max: usize,
-    /// Whether to record [`Event`](crate::Event)s. Default: no.
+    /// Records [`Event`](crate::Event)s. Default: false.
     pub record_events: bool,
-    /// Rules that are not kept, to see what they are good for.
+    /// The rules that this server does not enforce, for tests.
     #[cfg(feature = "sabotage")]
     pub disabled_rules: crate::DisabledRules,
 }
 
 described_enum! {
-    /// Why a [`Config`] or a [`RestoredState`](crate::RestoredState) was refused.
+    /// The reason why a [`Config`] or a [`RestoredState`](crate::RestoredState) is invalid.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     #[non_exhaustive]
     pub enum ConfigError: core::error::Error {
-        /// `election_timeout_min` must be less than `election_timeout_max`.
-        EmptyElectionRange => "election_timeout_min must be less than election_timeout_max";
-        /// `heartbeat_interval` must be positive and less than `election_timeout_min`.
+        /// `election_timeout_min` is not less than `election_timeout_max`.
+        EmptyElectionRange =>
+            "invalid election timeouts: election_timeout_min must be less than election_timeout_max";
+        /// `heartbeat_interval` is zero, or not less than `election_timeout_min`.
         HeartbeatNotBelowElectionTimeout =>
-            "heartbeat_interval must be positive and less than election_timeout_min";
-        /// This limit must not be zero.
-        ZeroLimit(name: &'static str) => "{name} must not be zero";
-        /// `lease_drift_ppm` needs `check_quorum`, and must be less than a million.
+            "invalid heartbeat_interval: it must be positive and less than election_timeout_min";
+        /// A limit is zero.
+        ZeroLimit(name: &'static str) => "invalid {name}: 0; choose a positive value";
+        /// `lease_drift_ppm` is a million or more, or `check_quorum` is false.
         LeaseImpossible =>
-            "reads by lease need check_quorum, and a clock drift of less than a million ppm";
-        /// The membership makes no sense.
+            "invalid lease_drift_ppm: it must be less than 1000000, and needs check_quorum";
+        /// The membership is invalid.
         Membership(error: MembershipError) => "{error}";
-        /// What is applied lies beyond the end of the log.
-        AppliedBeyondLog => "what is applied lies beyond the end of the log";
-        /// What is applied lies before the end of the snapshot, or the log starts behind it:
-        /// something is missing in between.
+        /// The applied index is after the end of the log.
+        AppliedBeyondLog =>
+            "invalid stored state: the applied index is after the end of the log; restore both from the same time";
+        /// The applied index is before the end of the snapshot, or the log starts after it. Entries
+        /// are missing between them.
         SnapshotDoesNotFit =>
-            "entries are missing between the snapshot and the log or what is applied";
-        /// The last entry of the log has a later term than the hard state: they are of different
-        /// ages.
-        LogNewerThanTerm => "the log ends in a later term than the hard state names";
-        /// The snapshot was added after entries:
-        /// [`RestoredState::with_snapshot`](crate::RestoredState::with_snapshot) comes first.
-        SnapshotAfterEntries => "the snapshot must be added before the entries of the log";
-        /// The membership names this server a witness, or a voter that is none, and
-        /// [`Config::witness`] says otherwise.
+            "invalid stored state: entries are missing after the snapshot; restore snapshot, log and applied index from the same time";
+        /// The last entry of the log has a later term than the hard state.
+        LogNewerThanTerm =>
+            "invalid stored state: the log has a later term than the hard state; restore both from the same time";
+        /// Entries were added before the snapshot. Call
+        /// [`RestoredState::with_snapshot`](crate::RestoredState::with_snapshot) first.
+        SnapshotAfterEntries =>
+            "invalid order: entries were added before the snapshot; add the snapshot first";
+        /// The membership and [`Config::witness`] differ on whether this server is a witness.
         WitnessMismatch =>
-            "the membership and the configuration disagree on whether this server is a witness";
+            "conflict: membership and configuration differ on whether this server is a witness; correct the configuration";
     }
 }
 
@@ -149,13 +164,14 @@ impl Config {
         }
     }
 
+    /// Checks that the values are in their ranges and fit together.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let (timeout, heartbeat) = (self.election_timeout_min, self.heartbeat_interval);
         ensure!(timeout < self.election_timeout_max, ConfigError::EmptyElectionRange);
         let is_below = !heartbeat.is_zero() && heartbeat < timeout;
         ensure!(is_below, ConfigError::HeartbeatNotBelowElectionTimeout);
         let limits = [
-            // Every write would have taken too long from its beginning.
+            // With zero, each write would count as stalled when it starts.
             ("write_stall_max", usize::from(!self.write_stall_max.is_zero())),
             ("command_bytes_max", self.command_bytes_max),
             ("append_bytes_max", self.append_bytes_max),
@@ -172,6 +188,23 @@ impl Config {
             None => Ok(()),
         }
     }
+
+    /// The length of a lease on the leader's clock, from the start of a confirmed round; `None`
+    /// without leases.
+    ///
+    /// A voter with a fast clock keeps its promise for `election_timeout_min / (1 + drift)`. A
+    /// leader with a slow clock measures `1 - drift` of that time.
+    pub(crate) fn lease_length(&self) -> Option<Duration> {
+        const MILLION: u128 = 1_000_000;
+        let ppm = u128::from(self.lease_drift_ppm?);
+        let promise = self.election_timeout_min.as_micros();
+        let length = if self.enforces(Rule::LeaseWithinDrift) {
+            promise * (MILLION - ppm) / (MILLION + ppm)
+        } else {
+            promise * 2
+        };
+        Some(Duration::from_micros(length as u64))
+    }
 }
 
 #[cfg(test)]
@@ -180,17 +213,27 @@ mod tests {
 
     #[test]
     fn zero_limits_are_rejected() {
-        let refused = |change: fn(&mut Config)| {
+        let rejected = |change: fn(&mut Config)| {
             let mut config = Config::new(NodeId(1));
             assert_eq!(config.validate(), Ok(()));
             change(&mut config);
             config.validate()
         };
         let zero = |name| Err(ConfigError::ZeroLimit(name));
-        let stall = refused(|config| config.write_stall_max = Duration::ZERO);
+        let stall = rejected(|config| config.write_stall_max = Duration::ZERO);
         assert_eq!(stall, zero("write_stall_max"));
-        let reads = refused(|config| config.reads_max = 0);
+        let reads = rejected(|config| config.reads_max = 0);
         assert_eq!(reads, zero("reads_max"));
-        assert_eq!(refused(|config| config.log_cache_bytes_max = 0), Ok(()));
+        assert_eq!(rejected(|config| config.log_cache_bytes_max = 0), Ok(()));
+    }
+
+    #[test]
+    fn lease_is_shorter_than_the_promise_by_the_drift_of_both_clocks() {
+        let mut config = Config::new(NodeId(1));
+        assert_eq!(config.lease_length(), None);
+        config.lease_drift_ppm = Some(0);
+        assert_eq!(config.lease_length(), Some(config.election_timeout_min));
+        config.lease_drift_ppm = Some(100_000);
+        assert_eq!(config.lease_length(), Some(Duration::from_micros(818_181)));
     }
 }

@@ -1,4 +1,4 @@
-//! What the core asks of its caller.
+//! The effects of a server, which its caller executes.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,80 +9,86 @@ use crate::api::entries::Entries;
 use crate::api::entry::{HardState, Snapshot};
 use crate::api::event::Event;
 use crate::api::message::Message;
+use crate::api::read::ReadOutcome;
 use crate::api::types::{LogId, LogIndex, NodeId};
 
 /// A buffer that [`Raft::drain`](crate::Raft::drain) fills and the caller empties.
 ///
-/// The fields are independent of each other, with one exception. Messages may leave before, after
-/// and while the write happens, because a message that promises something about a write is not in
-/// here before that write is durable. What is answered is answered by an input, and its effects
-/// come with the next drain.
+/// The fields are independent of each other, with one exception. Messages may be sent before, during
+/// and after the write: a message that depends on a write is not in the buffer before that write is
+/// durable. The exception is [`install`](Self::install). It comes after the
+/// [`committed`](Self::committed) entries of all earlier drains, and after the
+/// [`snapshot_chunks`](Self::snapshot_chunks) of all drains including this one.
 ///
-/// The exception is [`install`](Self::install). It comes after the entries of
-/// [`committed`](Self::committed) of all earlier drains, and after
-/// [`snapshot_chunks`](Self::snapshot_chunks) of all drains, this one included.
-///
-/// A driver should take it apart by name, without `..`, as that of the
-/// [guide](crate::guide::driver) does: then an effect that it has forgotten is an error of the
-/// compiler. For that, and unlike other structs here, this one is not `#[non_exhaustive]`: a new
-/// effect is a breaking change, because somebody has to carry it out.
+/// A driver should destructure the buffer by name, without `..`, as in the
+/// [guide](crate::guide::driver). The compiler then reports an effect that the driver forgets. For
+/// this reason the struct is not `#[non_exhaustive]`: a new effect is a breaking change.
 #[derive(PartialEq, Eq, Debug, Default)]
 pub struct Effects {
-    /// What must reach the disk. Owed: that it is stored after all earlier writes, and its token
-    /// once it is synced ([`Raft::persisted`](crate::Raft::persisted)). Take it before the next
-    /// drain, which panics otherwise. If it gets lost, what it promises is held back for ever.
+    /// The changes to make durable, after all earlier writes.
+    ///
+    /// The caller passes the token of the write to [`Raft::persisted`](crate::Raft::persisted) after
+    /// the sync. It must take the write before the next drain, which panics otherwise. The messages
+    /// that depend on a lost write are never sent.
     pub write: Option<Write>,
-    /// Messages to send. Owed: an honest try. Losing one is allowed, as on any network; it costs a
-    /// heartbeat interval or two. Those to one server should usually keep their order.
+    /// Messages to send. A lost message costs one or two heartbeat intervals. Messages to one server
+    /// should usually keep their order.
     pub messages: Vec<Outbound>,
-    /// Committed and locally durable entries, in log order, each handed out once per boot. Owed:
-    /// that the state machine applies all [commands](crate::Payload::Command) in them, one piece
-    /// after the other, and skips the rest. They may be applied later, and a crash may forget that
-    /// they were: then they come again.
+    /// Entries that are committed and durable on this server, in the order of the log. Each entry is
+    /// delivered once per start.
+    ///
+    /// The state machine applies the [commands](crate::Payload::Command), in order, and ignores the
+    /// other payloads. It may apply them later. Entries that it has not made durable before a crash
+    /// are delivered again.
     pub committed: Vec<Entries>,
-    /// Entries wanted back from the durable log. Owed: at least the first of them
-    /// ([`Raft::fetched`](crate::Raft::fetched)).
+    /// Requests for entries of the durable log. The caller passes at least the first entry of each
+    /// request to [`Raft::fetched`](crate::Raft::fetched).
     pub fetches: Vec<Fetch>,
-    /// Pieces wanted of this server's own snapshots. Owed: the bytes
-    /// ([`Raft::provide_snapshot_chunk`](crate::Raft::provide_snapshot_chunk)), unless the snapshot
-    /// is not [needed](crate::Raft::needs_snapshot) any more.
+    /// Requests for chunks of this server's snapshots. The caller passes the bytes to
+    /// [`Raft::provide_snapshot_chunk`](crate::Raft::provide_snapshot_chunk), unless the snapshot is
+    /// no longer [needed](crate::Raft::needs_snapshot).
     pub snapshot_chunk_requests: Vec<SnapshotChunkRequest>,
-    /// Pieces of a snapshot that comes from the leader. Owed: that they are kept together, in
-    /// order, apart from the state machine, until [`install`](Self::install). A piece at offset 0
-    /// begins again, also an empty one, and a restart forgets them.
+    /// Received chunks of a snapshot of the leader.
+    ///
+    /// The caller stores them in order, outside of the state machine, until
+    /// [`install`](Self::install). A chunk at offset 0 starts a new snapshot, even if the chunk is
+    /// empty. After a restart the chunks are void.
     pub snapshot_chunks: Vec<SnapshotChunk>,
-    /// All pieces have arrived; the last of them can be in this very drain. Owed, after the
-    /// committed entries of earlier drains and after the pieces: the snapshot in the place of the
-    /// state machine, durably, and the token
-    /// ([`Raft::snapshot_installed`](crate::Raft::snapshot_installed)), or that it is
-    /// [damaged](crate::Raft::snapshot_damaged). Until then nothing more is handed out to be
-    /// applied. Take it before the next drain, which panics otherwise.
+    /// The order to install a snapshot, all of whose chunks have arrived, perhaps in this drain.
+    ///
+    /// The caller first applies the committed entries of earlier drains, and stores the chunks. Then
+    /// it durably replaces the state machine by the snapshot, and passes the token to
+    /// [`Raft::snapshot_installed`](crate::Raft::snapshot_installed). If the snapshot is damaged, it
+    /// calls [`Raft::snapshot_damaged`](crate::Raft::snapshot_damaged). No entries are delivered
+    /// before. The caller must take the order before the next drain, which panics otherwise.
     pub install: Option<SnapshotInstall>,
-    /// What became of reads. Owed: an answer to whoever asked, once the index is applied.
+    /// The outcomes of reads. The caller executes a read when its index is applied.
     pub reads: Vec<ReadOutcome>,
-    /// Decisions, in the order in which they were taken, if
-    /// [`Config::record_events`](crate::Config::record_events) is set. Nothing is owed; empty it.
+    /// The decisions of the server, in their order, if
+    /// [`Config::record_events`](crate::Config::record_events) is true. The caller empties the
+    /// vector.
     pub events: Vec<Event>,
 }
 
-/// A message and where it goes.
+/// A message and its receiver.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Outbound {
     /// The receiver.
     pub to: NodeId,
-    /// What it is told.
+    /// The message.
     pub message: Message,
 }
 
-/// Something that must be made durable, as a whole and after all earlier writes.
+/// Changes that the caller must make durable, as a whole and after all earlier writes.
 ///
-/// Write [`hard_state`](Self::hard_state) and [`entries`](Self::entries), sync, and only then turn
-/// the write into [`Durable`] with [`synced`](Self::synced) and hand that to
-/// [`Raft::persisted`](crate::Raft::persisted). Nothing that promises this write to others leaves
-/// the core before. A write that is dropped holds back its promises for ever.
+/// The caller writes [`hard_state`](Self::hard_state), [`log_start`](Self::log_start) and
+/// [`entries`](Self::entries), and syncs them. Then it exchanges the write for a [`Durable`] token
+/// with [`synced`](Self::synced), and passes the token to
+/// [`Raft::persisted`](crate::Raft::persisted). The core releases the messages that depend on the
+/// write when it receives the token. If a write is dropped, these messages are never sent.
 ///
-/// The write has to be given up to get the token, so a caller that still has something to write
-/// cannot report it as written:
+/// The exchange consumes the write. A caller that still has something to write cannot report it as
+/// durable:
 ///
 /// ```compile_fail,E0382
 /// fn too_early(write: raft_core::Write, raft: &mut raft_core::Raft, now: raft_core::Instant) {
@@ -91,7 +97,7 @@ pub struct Outbound {
 /// }
 /// ```
 ///
-/// Nor can a token be made from nothing, from a write that is only borrowed, or twice:
+/// A token cannot be made without a write, from a borrowed write, or twice:
 ///
 /// ```compile_fail,E0451
 /// let (server, boot, sequence, entries) = (raft_core::NodeId(1), 1, 1, [].into());
@@ -110,7 +116,7 @@ pub struct Outbound {
 /// }
 /// ```
 ///
-/// A token that is not handed back is a warning:
+/// The compiler warns about an unused token:
 ///
 /// ```compile_fail
 /// #![deny(unused_must_use)]
@@ -118,165 +124,153 @@ pub struct Outbound {
 ///     write.synced();
 /// }
 /// ```
-#[must_use = "a write that is not made durable holds back votes and acknowledgements for ever"]
+#[must_use = "without a durable write, votes and acknowledgements are never sent"]
 #[derive(PartialEq, Eq, Hash)]
 pub struct Write {
+    /// The token, with the entries to write.
     pub(crate) token: Durable,
     pub(crate) hard_state: Option<HardState>,
     pub(crate) log_start: Option<LogId>,
 }
 
-/// Says that a [`Write`] is durable. Only [`Write::synced`] makes one. What was written stays in
-/// memory with it.
+/// The proof that a [`Write`] is durable. Only [`Write::synced`] creates it.
+///
+/// A token keeps the written entries in memory until it is dropped.
 #[derive(Clone, PartialEq, Eq, Hash)]
-#[must_use = "hand it to Raft::persisted"]
+#[must_use = "pass it to Raft::persisted"]
 pub struct Durable {
+    /// The server of the write.
     pub(crate) server: NodeId,
+    /// The start of the server in which the write was drained.
     pub(crate) boot: u64,
+    /// The number of the write within that start.
     pub(crate) sequence: u64,
-    /// What was written comes back: the state machine is mostly what it goes to next.
+    /// The written entries. They are usually the next ones for the state machine.
     pub(crate) entries: Entries,
 }
 
-/// Asks for a piece of a snapshot of this server, for a follower. It is asked for once, however
-/// long it takes. A caller that keeps the snapshots that are
-/// [needed](crate::Raft::needs_snapshot) can always answer; when the snapshot is not needed any
-/// more, no answer is needed.
+/// A request for a chunk of this server's snapshot, for a follower.
+///
+/// Each chunk is requested once, and reading it may take any time. A caller that keeps the
+/// [needed](crate::Raft::needs_snapshot) snapshots can always provide it. A request for a snapshot
+/// that is no longer needed may be ignored.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct SnapshotChunkRequest {
-    /// Who gets it.
+    /// The follower that receives the chunk.
     pub to: NodeId,
-    /// Which snapshot: one that was named to
-    /// [`Raft::report_snapshot`](crate::Raft::report_snapshot) or was installed.
+    /// The snapshot, which was [reported](crate::Raft::report_snapshot) or installed.
     pub snapshot: Snapshot,
-    /// Where the piece begins.
+    /// The position of the chunk in the snapshot, in bytes.
     pub offset: u64,
-    /// Its size, which is more than zero and reaches no further than the snapshot.
+    /// The size of the chunk in bytes. It is greater than 0, and ends within the snapshot.
     pub bytes: usize,
 }
 
-/// A piece of a snapshot that comes from the leader. Only that of an empty snapshot is empty.
+/// A chunk of a snapshot of the leader. Only the chunk of an empty snapshot is empty.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct SnapshotChunk {
-    /// Which snapshot.
+    /// The snapshot.
     pub snapshot: Snapshot,
-    /// Where the piece begins. It follows the one before.
+    /// The position of the chunk in the snapshot, in bytes. It follows the previous chunk.
     pub offset: u64,
-    /// The bytes.
+    /// The bytes of the chunk.
     pub data: Bytes,
 }
 
-/// A snapshot of the leader has arrived whole.
+/// The order to install a snapshot of the leader, all of whose chunks have arrived.
 ///
-/// First apply the committed entries that came with earlier drains, and store the pieces that came
-/// with this drain and earlier ones. Then check the snapshot, make it and its [`Snapshot`] durable,
-/// put it in the place of the state machine, and only then turn this into [`SnapshotInstalled`]
-/// with [`done`](Self::installed) and hand that to
-/// [`Raft::snapshot_installed`](crate::Raft::snapshot_installed). If the snapshot turns out to be
-/// damaged, call [`Raft::snapshot_damaged`](crate::Raft::snapshot_damaged): it is sent again.
-#[must_use = "until a snapshot is installed, nothing is committed"]
+/// The caller executes these steps:
+///
+/// 1. Apply the committed entries of earlier drains.
+/// 2. Store the chunks of this drain.
+/// 3. Verify the snapshot. If it is damaged, call
+///    [`Raft::snapshot_damaged`](crate::Raft::snapshot_damaged). The leader sends it again.
+/// 4. Make the snapshot and its [`Snapshot`] durable, and replace the state machine by it.
+/// 5. Exchange this order for a token with [`installed`](Self::installed), and pass the token to
+///    [`Raft::snapshot_installed`](crate::Raft::snapshot_installed).
+#[must_use = "no entries are delivered until the snapshot is installed"]
 #[derive(PartialEq, Eq, Hash, Debug)]
 pub struct SnapshotInstall {
     pub(crate) token: SnapshotInstalled,
     pub(crate) snapshot: Snapshot,
 }
 
-/// Says that a snapshot is durable, and the state machine is what it says. Only
-/// [`SnapshotInstall::installed`] makes one.
+/// The proof that a snapshot is durable and installed. Only [`SnapshotInstall::installed`] creates
+/// it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-#[must_use = "hand it to Raft::snapshot_installed"]
+#[must_use = "pass it to Raft::snapshot_installed"]
 pub struct SnapshotInstalled {
     pub(crate) boot: u64,
     pub(crate) last: LogId,
     pub(crate) identity: u64,
 }
 
-/// Asks for entries that left the core's memory.
+/// A request for entries that have left memory, from the durable log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Fetch {
-    /// What they are for. Give it back with the entries.
+    /// The receiver of the entries.
     pub purpose: FetchPurpose,
-    /// The first entry that is wanted.
+    /// The index of the first requested entry.
     pub from: LogIndex,
-    /// The last entry that is wanted; fewer are welcome, none is not.
+    /// The index of the last requested entry. The caller may provide fewer entries, but at least
+    /// one.
     pub through: LogIndex,
-    /// Stop before the entries exceed this many bytes, but send at least one.
+    /// The limit for the size of the entries, in bytes. The caller provides at least one entry.
     pub bytes_max: usize,
 }
 
-/// What fetched entries are for.
+/// The receiver of fetched entries.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FetchPurpose {
-    /// A follower that is far behind.
+    /// A follower that lags.
     Follower(NodeId),
-    /// The state machine, which is behind the log after a restart.
+    /// The state machine, which lags after a restart.
     StateMachine,
 }
 
-/// Names a read that was asked of [`Raft::read`](crate::Raft::read); never reused within a boot.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ReadId(pub u64);
-
-/// What became of a read.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ReadOutcome {
-    /// The state machine may answer as soon as it has applied this index (dissertation 6.4).
-    Ready {
-        /// Which read.
-        id: ReadId,
-        /// The commit index that the read must see.
-        read_index: LogIndex,
-    },
-    /// The server lost its leadership, or its leader, before the read was confirmed. Ask again, at
-    /// the new leader.
-    Aborted {
-        /// Which read.
-        id: ReadId,
-    },
-}
-
 impl Write {
-    /// The term and vote to store, if they changed.
+    /// The term and vote to write, if they changed.
     #[must_use]
     pub fn hard_state(&self) -> Option<HardState> {
         self.hard_state
     }
 
-    /// Where the log begins, if that changed. A durable snapshot includes everything up to this
-    /// entry: remove what the log has up to here; and if the log does not hold this very entry,
-    /// remove the rest too. Only then come [`entries`](Self::entries).
+    /// The last entry before the log, if that changed. A durable snapshot includes it.
+    ///
+    /// The caller removes the log up to this entry. If the log does not contain the entry, the
+    /// caller removes the whole log. [`entries`](Self::entries) are written after that.
     #[must_use]
     pub fn log_start(&self) -> Option<LogId> {
         self.log_start
     }
 
-    /// The entries to store, without gaps. They replace whatever the log holds from the position
-    /// of the first of them on; nothing of the old log may stay behind the last of them.
+    /// The entries to write, with consecutive indexes. They replace all entries of the log from the
+    /// first of their indexes on, including those after the last of their indexes.
     #[must_use]
     pub fn entries(&self) -> &Entries {
         &self.token.entries
     }
 
-    /// The last entry to store.
+    /// The last entry to write, if there is one.
     #[must_use]
     pub fn last(&self) -> Option<LogId> {
         self.token.entries.last().map(|entry| entry.id)
     }
 
-    /// Says that everything in this write, and in all writes before it, survives a loss of power.
+    /// Declares that this write, and all writes before it, survive a power failure.
     pub fn synced(self) -> Durable {
         self.token
     }
 }
 
 impl SnapshotInstall {
-    /// Which snapshot.
+    /// The snapshot to install.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// Says that the snapshot survives a loss of power, and that the state machine is what it says.
+    /// Declares that the snapshot survives a power failure and is the state of the state machine.
     pub fn installed(self) -> SnapshotInstalled {
         self.token
     }
@@ -301,7 +295,7 @@ impl fmt::Debug for Durable {
 }
 
 impl Effects {
-    /// Whether there is nothing to do.
+    /// Returns true if the buffer contains no effect.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.write.is_none()

@@ -1,4 +1,4 @@
-//! Entries that several owners share.
+//! Shared batches of entries.
 
 #[cfg(not(feature = "critical-section"))]
 use alloc::sync::Arc;
@@ -12,26 +12,29 @@ use portable_atomic_util::Arc;
 
 use crate::api::entry::Entry;
 
-/// A piece of a log: entries without gaps, in log order.
+/// A batch of entries with consecutive indexes.
 ///
-/// They are shared. A leader's entries are in memory once, however many messages, writes and state
-/// machines they are on their way to, and a clone costs one counter.
+/// The entries are shared: messages, writes and state machines reference the same memory, and a
+/// clone increments one counter.
 #[derive(Clone, Default)]
 pub struct Entries {
+    /// The shared entries, of which this batch is a part.
     all: Arc<[Entry]>,
+    /// The first entry of the batch in `all`.
     start: u32,
+    /// One past the last entry of the batch in `all`.
     end: u32,
 }
 
 impl Entries {
-    /// How many there are, without a look at them.
+    /// The number of entries, computed without access to `all`.
     pub(crate) fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// Some of them.
+    /// The entries at these positions of the batch.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
-        debug_assert!(range.end <= self.len(), "a part lies within the whole");
+        debug_assert!(range.end <= self.len(), "a slice lies within the batch");
         Self {
             all: self.all.clone(),
             start: self.start + range.start as u32,
@@ -51,10 +54,10 @@ impl Deref for Entries {
 impl FromIterator<Entry> for Entries {
     /// # Panics
     ///
-    /// If there are 2^32 of them or more.
+    /// If there are 2^32 entries or more.
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
         let all: Arc<[Entry]> = entries.into_iter().collect();
-        let end = u32::try_from(all.len()).expect("no piece has that many entries");
+        let end = u32::try_from(all.len()).expect("a batch has less than 2^32 entries");
         Self { all, start: 0, end }
     }
 }

@@ -1,71 +1,71 @@
-//! What the log is made of.
+//! Entries, snapshots and the hard state.
 
 use alloc::boxed::Box;
 
 use bytes::Bytes;
 
+use crate::api::membership::Membership;
 use crate::api::types::{LogId, NodeId, Term};
-use crate::state::membership::Membership;
 
-/// One position of the replicated log (§5.3).
+/// An entry of the replicated log (§5.3).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Entry {
-    /// Where it stands, and the term of the leader that created it.
+    /// The position of the entry, and the term of the leader that created it.
     pub id: LogId,
-    /// What it carries.
+    /// The content of the entry.
     pub payload: Payload,
 }
 
-/// What an entry carries.
+/// The content of an entry.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Payload {
-    /// Nothing: a leader's first entry, by which it learns what is committed (§8).
+    /// No content. A leader starts its term with such an entry, to learn the commit index (§8).
     Noop,
-    /// A command of the state machine, opaque to consensus.
+    /// A command for the state machine. Consensus does not interpret it.
     Command(Bytes),
-    /// The membership from this entry on (§6). The state machine has nothing to do with it.
+    /// The membership from this entry on (§6). The state machine ignores it.
     Membership(Box<Membership>),
-    /// A command that this server does not keep, because it is a witness (dissertation 11.7.2).
+    /// A command whose content a witness does not store (dissertation 11.7.2).
     Stripped,
 }
 
-/// A picture of the state machine, and what consensus must know about it (§7).
+/// The description of a snapshot of the state machine (§7). The bytes are stored by the caller.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Snapshot {
-    /// The last entry that the picture includes.
+    /// The last entry that the snapshot includes.
     pub last: LogId,
     /// The membership at that entry.
     pub membership: Membership,
-    /// Names the bytes: two snapshots with the same `last` and the same identity are the same,
-    /// byte by byte. A checksum will do.
+    /// A number that identifies the bytes, such as a checksum. Two snapshots with the same `last`
+    /// and the same identity must have the same bytes.
     pub identity: u64,
-    /// How many bytes there are.
+    /// The number of bytes.
     pub size: u64,
 }
 
 /// The part of a server's state that must survive a crash, besides the log (Figure 2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct HardState {
-    /// The latest term that the server has seen.
+    /// The current term: the latest one that the server has seen.
     pub term: Term,
-    /// The candidate that got the server's vote in `term`.
+    /// The candidate that received the server's vote in `term`.
     pub vote: Option<NodeId>,
 }
 
-/// What an entry takes in memory where pointers have 64 bits. Limits on bytes decide what is sent
-/// when, so this is the same number where they have 32.
+/// The memory of an entry without payload on a 64-bit platform, in bytes. Limits in bytes influence
+/// the messages, so the number is the same on 32-bit platforms.
 const OVERHEAD_BYTES: usize = 56;
 const _: () = assert!(size_of::<Entry>() <= OVERHEAD_BYTES);
 
 impl Entry {
-    /// What the entry counts against the limits in [`Config`](crate::Config): its payload and a
-    /// fixed part for its place in the log, so that empty entries are not free.
+    /// The size of the entry for the limits in [`Config`](crate::Config), in bytes: the size of its
+    /// payload, and a fixed size for the entry itself.
     #[must_use]
     pub fn bytes(&self) -> usize {
         OVERHEAD_BYTES + self.payload.len()
     }
 
-    /// The entry without what a witness does not keep.
+    /// The entry as a witness stores it.
     pub(crate) fn strip_payload(&self) -> Self {
         let payload = match &self.payload {
             Payload::Command(_) => Payload::Stripped,
@@ -76,13 +76,12 @@ impl Entry {
 }
 
 impl Snapshot {
-    /// What a follower is sent of the snapshot: a witness learns where its log starts, and gets no
-    /// bytes.
+    /// The snapshot as a follower receives it. A witness receives no bytes.
     pub(crate) fn sent_to(&self, witness: bool) -> Self {
         Self { size: if witness { 0 } else { self.size }, ..self.clone() }
     }
 
-    /// Whether it is the very one.
+    /// Returns true if this is the snapshot with these values.
     pub(crate) fn matches(&self, last: LogId, identity: u64) -> bool {
         (self.last, self.identity) == (last, identity)
     }

@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use crate::api::effects::ReadId;
+use crate::api::membership::Membership;
+use crate::api::read::ReadId;
 use crate::api::types::{LogId, LogIndex, NodeId, Term};
 use crate::macros::described_enum;
-use crate::state::membership::Membership;
 
 described_enum! {
     /// A decision of one server. [`Display`](core::fmt::Display) continues a sentence that begins
@@ -38,7 +38,7 @@ described_enum! {
             term: Term,
             /// Why.
             reason: StepDownReason,
-        } [reason.tell(|source, _| source)] => "steps down and follows in term {term}: {reason}";
+        } [reason.describe(|source, _| source)] => "steps down and follows in term {term}: {reason}";
         /// It moved to a later term.
         TermAdvanced {
             /// The term it left.
@@ -77,7 +77,7 @@ described_enum! {
             pre_vote: bool,
             /// Why.
             reason: VoteRefusal,
-        } [reason.tell(|source, _| source)] =>
+        } [reason.describe(|source, _| source)] =>
             "{} its vote in term {term} to {candidate}: {reason}",
                 if *pre_vote { "would refuse" } else { "refuses" };
         /// A vote, or the promise of one, arrived and counts.
@@ -129,7 +129,7 @@ described_enum! {
             leader: NodeId,
             /// Why.
             reason: AppendRefusal,
-        } [reason.tell(|source, _| source)] => "refuses entries from {leader}: {reason}";
+        } [reason.describe(|source, _| source)] => "refuses entries from {leader}: {reason}";
         /// As a leader, it moved back to find where a follower's log agrees with its own.
         Backtracked {
             /// The follower.
@@ -174,7 +174,7 @@ described_enum! {
             read_index: LogIndex,
             /// Why there was no later leader.
             reason: ReadConfirmation,
-        } [reason.tell(|source, _| source)] =>
+        } [reason.describe(|source, _| source)] =>
             "may answer read {} once entry {read_index} is applied: {reason}", id.0;
         /// It put a new membership into its log, as leader.
         MembershipProposed {
@@ -250,12 +250,12 @@ described_enum! {
             from: NodeId,
             /// Why.
             reason: IgnoreReason,
-        } [reason.tell(|source, _| source)] => "ignores a message from {from}: {reason}";
+        } [reason.describe(|source, _| source)] => "ignores a message from {from}: {reason}";
         /// It stopped for good.
         Stopped {
             /// Why.
             reason: StopReason,
-        } [reason.tell(|source, _| source)] => "stops for good: {reason}";
+        } [reason.describe(|source, _| source)] => "stops for good: {reason}";
     }
 
     /// Why a leader or candidate stepped down.
@@ -448,7 +448,7 @@ impl Event {
     /// `docs/guide/protocol.md` of the repository explains it.
     #[must_use]
     pub fn reference(&self) -> &'static str {
-        self.tell(|source, _| source)
+        self.describe(|source, _| source)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What servers say to each other: one variant per RPC, with the fields of Figure 2.
+//! The messages between servers: one variant per RPC, with the fields of Figure 2.
 
 use alloc::boxed::Box;
 
@@ -10,200 +10,203 @@ use crate::api::types::{LogId, LogIndex, Term};
 
 /// A message between two servers.
 ///
-/// Messages may be lost, repeated and reordered. A transport that usually keeps order spares
-/// retransmissions; it should carry [`AppendEntries`](Message::AppendEntries) apart from the rest,
-/// so that votes, heartbeats and acknowledgements never wait behind entries.
+/// Messages may be lost, duplicated and reordered. A transport that usually keeps their order causes
+/// fewer retransmissions. It should carry [`AppendEntries`](Message::AppendEntries) in a separate
+/// channel, so that votes, heartbeats and acknowledgements never wait behind entries.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Message {
-    /// Would you vote for me? Asked before a term is spent (dissertation 9.6).
+    /// The request for a pre-vote, before a campaign (dissertation 9.6).
     PreVote(PreVote),
-    /// The answer to [`PreVote`](Message::PreVote).
+    /// The response to [`PreVote`](Message::PreVote).
     PreVoteResponse(PreVoteResponse),
-    /// Vote for me (§5.2).
+    /// The request for a vote (§5.2).
     RequestVote(RequestVote),
-    /// The answer to [`RequestVote`](Message::RequestVote).
+    /// The response to [`RequestVote`](Message::RequestVote).
     RequestVoteResponse(RequestVoteResponse),
-    /// Entries to append, or none to find out where two logs agree (§5.3).
+    /// Entries to append, or a probe without entries to find where two logs match (§5.3).
     AppendEntries(AppendEntries),
-    /// The answer to [`AppendEntries`](Message::AppendEntries).
+    /// The response to [`AppendEntries`](Message::AppendEntries).
     AppendEntriesResponse(AppendEntriesResponse),
-    /// I still lead (§5.2). Unlike the paper's empty AppendEntries it checks no log position, so
-    /// that it can overtake entries without being refused.
+    /// The heartbeat of a leader (§5.2). Unlike the empty AppendEntries of the paper, it checks no
+    /// log position, so it can overtake entries and is never rejected for one.
     Heartbeat(Heartbeat),
-    /// The answer to [`Heartbeat`](Message::Heartbeat).
+    /// The response to [`Heartbeat`](Message::Heartbeat).
     HeartbeatResponse(HeartbeatResponse),
-    /// A piece of a snapshot, for a follower whose next entry is in no log any more (§7). It should
-    /// have a channel of its own too.
+    /// A chunk of a snapshot, for a follower whose next entry is compacted (§7). Chunks should have
+    /// a separate channel too.
     InstallSnapshot(Box<InstallSnapshot>),
-    /// The answer to [`InstallSnapshot`](Message::InstallSnapshot).
+    /// The response to [`InstallSnapshot`](Message::InstallSnapshot).
     InstallSnapshotResponse(InstallSnapshotResponse),
-    /// Stand for election at once: the leader wants to hand over (dissertation 3.10).
+    /// The request of a leader to start a campaign at once (dissertation 3.10).
     TimeoutNow(TimeoutNow),
-    /// How far must a read see that I have? (dissertation 6.4)
+    /// The request of a follower for the index that its reads must include (dissertation 6.4).
     ReadIndex(ReadIndex),
-    /// The answer to [`ReadIndex`](Message::ReadIndex).
+    /// The response to [`ReadIndex`](Message::ReadIndex).
     ReadIndexResponse(ReadIndexResponse),
 }
 
-/// See [`Message::PreVote`].
+/// The fields of [`Message::PreVote`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct PreVote {
-    /// The term in which the sender would stand; the receiver does not adopt it.
+    /// The term of the planned campaign. The receiver does not adopt it.
     pub campaign_term: Term,
     /// The last entry of the sender's log.
     pub last_log: LogId,
 }
 
-/// See [`Message::PreVoteResponse`].
+/// The fields of [`Message::PreVoteResponse`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct PreVoteResponse {
-    /// The responder's current term.
+    /// The current term of the responding server.
     pub term: Term,
-    /// Repeated from the request, so that a late answer is told from a current one.
+    /// The value of the request.
     pub campaign_term: Term,
-    /// Whether the responder would vote for the sender.
+    /// The responding server would grant its vote.
     pub granted: bool,
 }
 
-/// See [`Message::RequestVote`].
+/// The fields of [`Message::RequestVote`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RequestVote {
     /// The candidate's term.
     pub term: Term,
     /// The last entry of the candidate's log.
     pub last_log: LogId,
-    /// Whether the leader asked for this election, so that hearing the leader is no reason to
-    /// refuse (dissertation 4.2.3).
+    /// The leader has requested this campaign, so recent contact to the leader is not a reason to
+    /// reject it (dissertation 4.2.3).
     pub transfer: bool,
 }
 
-/// See [`Message::RequestVoteResponse`].
+/// The fields of [`Message::RequestVoteResponse`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RequestVoteResponse {
-    /// The voter's current term. A vote counts in this term only.
+    /// The voter's current term. A vote counts only in this term.
     pub term: Term,
-    /// Whether the candidate got the vote.
+    /// The voter has granted its vote.
     pub granted: bool,
 }
 
-/// See [`Message::AppendEntries`].
+/// The fields of [`Message::AppendEntries`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct AppendEntries {
     /// The leader's term.
     pub term: Term,
-    /// The entry right before `entries`.
+    /// The entry before `entries`.
     pub prev_log: LogId,
-    /// The entries, in log order and without gaps. They are shared: with the messages to other
-    /// followers, and with the write that makes them durable.
+    /// The entries, with consecutive indexes. Messages to other followers, and the leader's write,
+    /// share them.
     pub entries: Entries,
     /// The leader's commit index.
     pub leader_commit: LogIndex,
 }
 
-/// See [`Message::AppendEntriesResponse`].
+/// The fields of [`Message::AppendEntriesResponse`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct AppendEntriesResponse {
     /// The follower's current term.
     pub term: Term,
-    /// What became of the request.
+    /// The result of the request.
     pub result: AppendResult,
 }
 
-/// What became of an [`AppendEntries`].
+/// The result of an [`AppendEntries`] request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AppendResult {
-    /// The follower's log equals the leader's up to here, and is durable up to here.
+    /// The follower's durable log matches the leader's log up to `match_index`.
     Accepted {
-        /// The last position that is known to be equal.
+        /// The last index that is known to match.
         match_index: LogIndex,
     },
-    /// The follower does not hold the entry that the request builds on.
+    /// The follower's log does not contain the previous entry of the request.
     Rejected {
-        /// That entry, repeated from the request, so that a late refusal is recognized.
+        /// The previous entry of the request, by which a stale rejection is recognized.
         prev_log: LogId,
-        /// The follower's last entry that can still be part of the leader's log: no entry of a
-        /// later position or a later term matches.
+        /// The last entry of the follower that can match the leader's log. Entries with a larger
+        /// index or a later term cannot match.
         hint: LogId,
     },
 }
 
-/// See [`Message::Heartbeat`].
+/// The fields of [`Message::Heartbeat`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Heartbeat {
     /// The leader's term.
     pub term: Term,
-    /// Grows with every round of heartbeats of one leader; a read is confirmed by a round that
-    /// began after it arrived (dissertation 6.4).
+    /// The number of the heartbeat round, which increases within a leadership. A read is confirmed
+    /// by a round that started after the read arrived (dissertation 6.4).
     pub round: u64,
-    /// The leader's commit index, or the receiver's match index if that is smaller.
+    /// The smaller of the leader's commit index and the follower's match index.
     pub commit_index: LogIndex,
 }
 
-/// See [`Message::HeartbeatResponse`].
+/// The fields of [`Message::HeartbeatResponse`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct HeartbeatResponse {
     /// The follower's current term.
     pub term: Term,
-    /// Repeated from the request.
+    /// The round of the request.
     pub round: u64,
 }
 
-/// See [`Message::InstallSnapshot`].
+/// The fields of [`Message::InstallSnapshot`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct InstallSnapshot {
     /// The leader's term.
     pub term: Term,
-    /// Which snapshot, in every piece, so that pieces of two never mix.
+    /// The description of the snapshot. Every chunk contains it, so chunks of two snapshots never
+    /// mix.
     pub snapshot: Snapshot,
-    /// Where `data` begins.
+    /// The position of `data` in the snapshot, in bytes.
     pub offset: u64,
-    /// A piece. An empty one only asks how much has arrived.
+    /// The bytes of the chunk. An empty chunk only requests the number of received bytes.
     pub data: Bytes,
 }
 
-/// See [`Message::InstallSnapshotResponse`].
+/// The fields of [`Message::InstallSnapshotResponse`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct InstallSnapshotResponse {
     /// The follower's current term.
     pub term: Term,
-    /// The last entry of the snapshot, repeated from the request.
+    /// The last entry of the snapshot in the request.
     pub last: LogId,
-    /// Its identity, repeated from the request.
+    /// The identity of the snapshot in the request.
     pub identity: u64,
-    /// How many bytes of it the follower has: the next piece begins there. That it has all says
-    /// nothing about disks; the follower acknowledges the entries when the snapshot is durable.
+    /// The number of bytes that the follower has received. The next chunk starts there. When the
+    /// snapshot is durable, the follower acknowledges its entries separately.
     pub received: u64,
 }
 
-/// See [`Message::TimeoutNow`].
+/// The fields of [`Message::TimeoutNow`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TimeoutNow {
     /// The leader's term.
     pub term: Term,
 }
 
-/// See [`Message::ReadIndex`].
+/// The fields of [`Message::ReadIndex`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ReadIndex {
     /// The sender's term.
     pub term: Term,
-    /// Tells the answer to this question from one to an earlier life of the sender.
+    /// The boot number of the sender, by which a response to a request from before a restart is
+    /// recognized.
     pub boot: u64,
-    /// Grows with every question of one life; the answer serves all reads that arrived before.
+    /// The number of the request, which increases between two starts. The response serves all reads
+    /// that arrived before the request.
     pub batch: u64,
-    /// Whether the leader's lease is enough.
+    /// The leader may confirm the reads by its lease.
     pub lease: bool,
 }
 
-/// See [`Message::ReadIndexResponse`].
+/// The fields of [`Message::ReadIndexResponse`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ReadIndexResponse {
     /// The leader's term.
     pub term: Term,
-    /// Repeated from the request.
+    /// The boot number of the request.
     pub boot: u64,
-    /// Repeated from the request.
+    /// The number of the request.
     pub batch: u64,
-    /// What the reads must see.
+    /// The index that the reads must include.
     pub read_index: LogIndex,
 }

@@ -1,43 +1,41 @@
-//! The small values that everything else is made of.
+//! Ids, terms, positions and times.
 
 use core::fmt;
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
-/// Names a server of the cluster, for the whole life of that server.
+/// The id of a server, unique in the cluster and never used again.
 ///
-/// A server that lost its disk is a new server and needs a new `NodeId`.
+/// A server that lost its disk is a new server and needs a new id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct NodeId(pub u64);
 
-/// A period with at most one leader (§5.1). Zero is the term before the first election.
+/// The number of a period with at most one leader (§5.1). Term 0 is before the first election.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Term(pub u64);
 
-/// The position of an entry in the log, from 1 (§5.3). Zero is the position before the first entry.
+/// The position of an entry in the log (§5.3). The first entry has index 1; index 0 is before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct LogIndex(pub u64);
 
-/// Identifies an entry: two logs that hold the same `LogId` agree on everything up to it (§5.3).
+/// The term and index of an entry, which identify it. Two logs that contain the same `LogId` are
+/// equal up to it (§5.3).
 ///
-/// The order of two `LogId`s is the rule by which voters compare logs: the later term wins, and
-/// within one term the longer log wins (§5.4.1).
+/// `LogId`s are ordered as voters compare logs: by term, and then by index (§5.4.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct LogId {
-    /// The term in which a leader created the entry.
+    /// The term of the leader that created the entry.
     pub term: Term,
-    /// Where the entry stands in the log.
+    /// The position of the entry in the log.
     pub index: LogIndex,
 }
 
-/// A moment of the caller's monotonic clock, in microseconds since an origin of the caller's
-/// choice.
+/// A time of the caller's monotonic clock, in microseconds since any origin.
 ///
-/// The moment that comes with an input must not be from before that input arrived: take the time
-/// *after* you have taken the message or the request. What a server promises for a time (to stay
-/// with the leader that it hears) begins at that moment, and a lease of a leader is asked for at
-/// it; if it is too early, a read by lease may be answered with what is out of date. A moment that
-/// is before that of the last input is taken for the same one.
+/// The caller must read the clock *after* it has received a message or request. A follower starts
+/// its promise to the leader at this time, and a leader checks its lease at this time. With an
+/// earlier time, a lease read may return stale data. A time before that of the previous input is
+/// treated as equal to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Instant(pub u64);
 
@@ -49,17 +47,17 @@ impl Term {
 }
 
 impl LogIndex {
-    /// No log gets as far as this. Whoever sends what lies beyond is mistaken, and positions after
-    /// it can be reckoned with.
+    /// The largest index that a log may contain. Messages with a larger index are rejected, so
+    /// arithmetic on valid indexes cannot overflow.
     pub(crate) const LAST: Self = Self(u64::MAX / 2);
 
-    /// The position after this one.
+    /// The next index.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 
-    /// The position before this one; the position before the first entry is its own predecessor.
+    /// The previous index. Index 0 is its own predecessor.
     #[must_use]
     pub fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
@@ -94,7 +92,7 @@ impl Add<Duration> for Instant {
 impl Sub<LogIndex> for LogIndex {
     type Output = u64;
 
-    /// How many positions lie between the two; zero if `other` is the later one.
+    /// The number of entries after `other` up to `self`; 0 if `other` is greater.
     fn sub(self, other: LogIndex) -> u64 {
         self.0.saturating_sub(other.0)
     }

@@ -1,8 +1,7 @@
-//! How to build a node around [`Raft`](crate::Raft), chapter by chapter. It is there to be read,
-//! and holds nothing else.
+//! A guide to building a node around [`Raft`](crate::Raft). These modules contain only text.
 //!
-//! The repository has all of it put together, with threads and a journal on disk, as
-//! `raft-core/examples/three_nodes`: `cargo run -p raft-core --example three_nodes`.
+//! The example `three_nodes` of the repository is a complete node with threads and a journal on
+//! disk: `cargo run -p raft-core --example three_nodes`.
 
 #[doc = include_str!("driver.md")]
 pub mod driver {}
@@ -16,11 +15,11 @@ pub mod clients {}
 #[doc = include_str!("messages.md")]
 pub mod messages {}
 
-#[doc = include_str!("members.md")]
-pub mod members {}
+#[doc = include_str!("membership.md")]
+pub mod membership {}
 
 #[doc = include_str!("witnesses.md")]
 pub mod witnesses {}
 
-#[doc = include_str!("settings.md")]
-pub mod settings {}
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}

@@ -44,12 +44,6 @@ impl Log {
         self.durable
     }
 
-    /// What counts as durable: all there is, if nobody waits for the disk.
-    #[inline(always)]
-    pub(crate) fn durable_or_all(&self, waits: bool) -> LogIndex {
-        if waits { self.durable } else { self.last.index }
-    }
-
     /// The first position of the window; one past the end if the window is empty.
     pub(crate) fn cache_start(&self) -> LogIndex {
         self.cache.first().unwrap_or(self.last.index.next())
@@ -212,15 +206,19 @@ impl Log {
         entries
     }
 
-    /// Notes that a write that ended with `id` is durable. Changes nothing if the entry has been
-    /// replaced since: the write of its replacement is on the way.
-    pub(crate) fn persisted(&mut self, id: LogId, void_if_replaced: bool) -> bool {
-        let is_there = self.contains(id) || (!void_if_replaced && id.index <= self.last.index);
-        let news = id.index > self.durable && is_there;
-        if news {
-            self.durable = id.index;
+    /// Records that a write up to the entry `last` is durable. Returns true if that is news. Returns
+    /// false if the entry was replaced: a later write contains its replacement.
+    pub(crate) fn persisted(&mut self, last: LogId) -> bool {
+        self.contains(last) && self.note_durable(last.index)
+    }
+
+    /// Records that the log is durable up to `through`. Returns true if that is news.
+    pub(crate) fn note_durable(&mut self, through: LogIndex) -> bool {
+        let is_news = through > self.durable && through <= self.last.index;
+        if is_news {
+            self.durable = through;
         }
-        news
+        is_news
     }
 
     /// Forgets payloads up to `through`, in the pieces in which they came, until the window fits
@@ -299,7 +297,7 @@ mod tests {
     fn terms_are_known_outside_the_cache() {
         let mut log = log(&[1, 1, 2, 4, 4, 4]);
         log.take_unwritten();
-        assert!(log.persisted(id(4, 6), true));
+        assert!(log.persisted(id(4, 6)));
         log.evict(LogIndex(6), 0);
         assert_eq!(log.cache_start(), LogIndex(7));
         let terms: Vec<_> = (0..8).map(|index| log.term_at(LogIndex(index)).map(|t| t.0)).collect();
@@ -317,7 +315,7 @@ mod tests {
         log.append(entry(1, 3));
         log.append(entry(1, 4));
         log.take_unwritten();
-        assert!(log.persisted(id(1, 3), true));
+        assert!(log.persisted(id(1, 3)));
         log.evict(LogIndex(4), 0);
         assert_eq!(log.cache_start(), LogIndex(3));
     }
@@ -329,10 +327,10 @@ mod tests {
         log.truncate(LogIndex(2));
         log.append(entry(2, 2));
         log.append(entry(2, 3));
-        assert!(!log.persisted(id(1, 3), true));
+        assert!(!log.persisted(id(1, 3)));
         assert_eq!(log.durable(), LogIndex(0));
         assert_eq!(log.take_unwritten().len(), 2);
-        assert!(log.persisted(id(2, 3), true));
+        assert!(log.persisted(id(2, 3)));
         assert_eq!(log.durable(), LogIndex(3));
     }
 
@@ -356,7 +354,7 @@ mod tests {
             }
             let mut whole = log(&terms);
             whole.take_unwritten();
-            whole.persisted(whole.last(), true);
+            whole.persisted(whole.last());
             for start in 1..=6 {
                 let mut compacted = whole.clone();
                 compacted.compact(id(terms[start as usize - 1], start));
@@ -390,7 +388,7 @@ mod tests {
     fn compaction_to_foreign_entry_discards_log() {
         let mut log = log(&[1, 1, 2]);
         log.take_unwritten();
-        log.persisted(id(2, 3), true);
+        log.persisted(id(2, 3));
         log.compact(id(3, 2));
         assert_eq!((log.start(), log.last(), log.durable()), (id(3, 2), id(3, 2), LogIndex(2)));
         assert_eq!(log.cache.iter_from(LogIndex(1)).count(), 0);

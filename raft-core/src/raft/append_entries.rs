@@ -1,4 +1,4 @@
-//! Log replication, the follower's side (§5.3).
+//! Log replication on a follower (§5.3).
 
 use crate::api::entries::Entries;
 use crate::api::entry::{Entry, Payload};
@@ -7,42 +7,44 @@ use crate::api::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, Heartbeat, HeartbeatResponse, Message,
 };
 use crate::api::types::{LogId, LogIndex, NodeId, Term};
-use crate::raft::{Raft, RoleState};
+use crate::raft::Raft;
+use crate::raft::role::RoleState;
 use crate::sabotage::Rule;
 
 impl Raft {
-    pub(crate) fn on_heartbeat(&mut self, from: NodeId, request: Heartbeat) {
+    pub(super) fn on_heartbeat(&mut self, from: NodeId, request: Heartbeat) {
         if request.term >= self.term() && !self.recognize_leader(from, request.term) {
             return;
         }
-        // To a leadership that is over the answer says the term, and nothing else: the same server
-        // may lead again in this one, whose rounds are others.
-        let is_over = request.term < self.term() && self.config.enforces(Rule::EarlierRoundIsVoid);
-        let response =
-            HeartbeatResponse { term: self.term(), round: if is_over { 0 } else { request.round } };
-        self.send_checked(from, Message::HeartbeatResponse(response));
+        // A response to an earlier term contains only the term. The sender may lead again in this
+        // term, and its rounds start again at 1.
+        let is_stale = request.term < self.term() && self.config.enforces(Rule::EarlierRoundIsVoid);
+        let round = if is_stale { 0 } else { request.round };
+        let response = HeartbeatResponse { term: self.term(), round };
+        self.outbox.send_checked(from, Message::HeartbeatResponse(response));
         if request.term < self.term() {
             let reason = AppendRefusal::StaleTerm { theirs: request.term, ours: self.term() };
             return self.emit(|| Event::AppendRefused { leader: from, reason });
         }
-        let last = self.log.last().index;
+        let last = self.persistent.log.last().index;
         if request.commit_index > last && self.config.enforces(Rule::HeartbeatWithinMatch) {
-            // The leader names no more than this server acknowledged to it in this term, when it
-            // was durable. So the disk has lost it, and perhaps votes with it (etcd #21178).
+            // The commit index of a heartbeat never exceeds the index that this server has
+            // acknowledged in this term, when it was durable. The disk has lost that entry, and
+            // perhaps a vote (etcd #21178).
             let acknowledged = request.commit_index;
             return self.stop(StopReason::LogLost { acknowledged, last });
         }
-        if request.commit_index.min(last) > self.commit_index {
+        if request.commit_index.min(last) > self.volatile.commit_index {
             self.commit_through(request.commit_index.min(last));
         }
-        self.retry_forwarded_reads();
+        self.forwarded_reads.on_leader_contact(self.volatile.now, self.config.heartbeat_interval);
     }
 
-    pub(crate) fn on_append_entries(&mut self, from: NodeId, request: AppendEntries) {
+    pub(super) fn on_append_entries(&mut self, from: NodeId, request: AppendEntries) {
         let prev_log = request.prev_log;
         if request.term < self.term() && self.config.enforces(Rule::StaleLeaderIsRefused) {
             let reason = AppendRefusal::StaleTerm { theirs: request.term, ours: self.term() };
-            // Nor does this say anything about the log.
+            // A response to an earlier term contains nothing about the log.
             return self.reject_append(from, LogId::default(), LogId::default(), reason);
         }
         if request.term >= self.term() && !self.recognize_leader(from, request.term) {
@@ -52,10 +54,11 @@ impl Raft {
             return self.ignore(from, IgnoreReason::MalformedEntries);
         }
         if !self.matches_prev_log(prev_log) {
-            let ours = self.log.term_at(prev_log.index);
+            let log = &self.persistent.log;
+            let ours = log.term_at(prev_log.index);
             let bound = LogId::new(prev_log.term, prev_log.index.previous());
-            // What has been compacted away is committed, so there both logs agree.
-            let hint = self.log.find_conflict_by_term(bound).unwrap_or(self.log.start());
+            // Compacted entries are committed, so both logs match there.
+            let hint = log.find_conflict_by_term(bound).unwrap_or(log.start());
             let reason = AppendRefusal::PreviousEntryMissing { prev_log, ours };
             return self.reject_append(from, prev_log, hint, reason);
         }
@@ -66,30 +69,32 @@ impl Raft {
         if let RoleState::Follower(follower) = &mut self.role {
             follower.ack.note_match(prev_log.index, match_index);
         }
-        let agreed = if self.config.enforces(Rule::CommitWhatMatches) {
+        let matched = if self.config.enforces(Rule::CommitWhatMatches) {
             match_index
         } else {
-            self.log.last().index
+            self.persistent.log.last().index
         };
-        let commit_index = request.leader_commit.min(agreed);
-        if commit_index > self.commit_index {
+        let commit_index = request.leader_commit.min(matched);
+        if commit_index > self.volatile.commit_index {
             self.commit_through(commit_index);
         }
     }
 
-    /// Whether the log agrees with the leader's at an entry. It does wherever it has been
-    /// compacted, because that is committed.
+    /// Returns true if the log matches the leader's log at `prev_log`. Logs always match where this
+    /// one is compacted, because compacted entries are committed.
     fn matches_prev_log(&self, prev_log: LogId) -> bool {
-        prev_log.index < self.log.start().index
-            || self.log.contains(prev_log)
+        let log = &self.persistent.log;
+        prev_log.index < log.start().index
+            || log.contains(prev_log)
             || (!self.config.enforces(Rule::PreviousEntryMatches)
-                && prev_log.index <= self.log.last().index)
+                && prev_log.index <= log.last().index)
     }
 
-    /// Follows the server that leads in `term`, which is not over. Returns false if that is
-    /// impossible, and the server stopped.
+    /// Follows the leader `from` of `term`, which is not earlier than the current term.
+    ///
+    /// Returns false if another server leads in that term. This server has then stopped.
     #[inline(always)]
-    pub(crate) fn recognize_leader(&mut self, from: NodeId, term: Term) -> bool {
+    pub(super) fn recognize_leader(&mut self, from: NodeId, term: Term) -> bool {
         if term > self.term() {
             self.adopt_term(term, from);
         }
@@ -110,7 +115,7 @@ impl Raft {
         if let RoleState::Follower(follower) = &mut self.role {
             follower.leader = Some(from);
         }
-        self.last_leader_contact = Some((from, self.now));
+        self.volatile.last_leader_contact = Some((from, self.volatile.now));
         true
     }
 
@@ -124,81 +129,79 @@ impl Raft {
         self.emit(|| Event::AppendRefused { leader, reason });
         let result = AppendResult::Rejected { prev_log, hint };
         let response = AppendEntriesResponse { term: self.term(), result };
-        self.send_checked(leader, Message::AppendEntriesResponse(response));
+        self.outbox.send_checked(leader, Message::AppendEntriesResponse(response));
     }
 
-    /// Appends what the log does not hold yet, and removes only what conflicts with it: a late
-    /// request must not remove entries that came after it (§5.3). Returns false if the server
-    /// stopped.
+    /// Appends the entries that the log does not contain. Returns false if the server has stopped.
+    ///
+    /// Only conflicting entries are removed. Without this, a delayed request would remove entries
+    /// of a later request (§5.3).
     fn append_from_leader(&mut self, leader: NodeId, prev_log: LogId, entries: Entries) -> bool {
-        let start = self.log.start();
+        let start = self.persistent.log.start();
         let differs = |entry: &Entry| entry.id.index == start.index && entry.id != start;
         if prev_log.index < start.index && entries.iter().any(differs) {
             let index = start.index;
             self.stop(StopReason::CommittedEntryConflict { index });
             return false;
         }
-        if !self.config.enforces(Rule::OnlyConflictIsRemoved) {
-            let first = prev_log.index.max(self.commit_index).next();
-            if first <= self.log.last().index {
-                self.remove_conflict(leader, first);
-            }
-        }
-        let is_old = |entry: &&Entry| {
+        #[cfg(feature = "sabotage")]
+        self.remove_without_conflict(leader, prev_log.index);
+        let log = &self.persistent.log;
+        let last = log.last().index;
+        let is_known = |entry: &&Entry| {
             entry.id.index <= start.index
-                || self.log.contains(entry.id)
-                || (!self.config.enforces(Rule::ConflictIsRemoved)
-                    && entry.id.index <= self.log.last().index)
+                || log.contains(entry.id)
+                || (!self.config.enforces(Rule::ConflictIsRemoved) && entry.id.index <= last)
         };
-        let old = if prev_log.index < self.log.last().index {
-            entries.iter().take_while(is_old).count()
-        } else {
-            0
-        };
-        let Some(first) = entries.get(old).map(|entry| entry.id.index) else { return true };
-        if first <= self.log.last().index && !self.remove_conflict(leader, first) {
+        let known =
+            if prev_log.index < last { entries.iter().take_while(is_known).count() } else { 0 };
+        let Some(first) = entries.get(known).map(|entry| entry.id.index) else { return true };
+        if first <= last && !self.remove_conflict(leader, first) {
             return false;
         }
-        let mut changed = false;
-        for entry in &entries[old..] {
+        let mut membership_changed = false;
+        for entry in &entries[known..] {
             if let Payload::Membership(membership) = &entry.payload {
-                self.memberships.append(entry.id.index, (**membership).clone());
-                changed = true;
+                self.persistent.memberships.append(entry.id.index, (**membership).clone());
+                membership_changed = true;
             }
         }
-        self.log.append_batch(entries, old);
-        let last = self.log.last();
+        self.persistent.log.append_batch(entries, known);
+        let last = self.persistent.log.last();
         self.emit(|| Event::EntriesAppended { leader, first, last });
-        if changed {
-            self.membership_changed();
+        if membership_changed {
+            self.on_membership_changed();
         }
         true
     }
 
-    fn remove_conflict(&mut self, leader: NodeId, first: LogIndex) -> bool {
-        if first <= self.commit_index {
+    /// Removes the entries from `first` on. Returns false if one of them is committed; the server
+    /// has then stopped.
+    pub(super) fn remove_conflict(&mut self, leader: NodeId, first: LogIndex) -> bool {
+        if first <= self.volatile.commit_index {
             self.stop(StopReason::CommittedEntryConflict { index: first });
             return false;
         }
-        let last = self.log.last().index;
-        self.log.truncate(first);
+        let last = self.persistent.log.last().index;
+        self.persistent.log.truncate(first);
         if self.config.enforces(Rule::ReplacedWriteIsVoid) {
-            self.durability.void_from(first);
+            self.writes.void_from(first);
         }
         self.emit(|| Event::EntriesTruncated { leader, first, last });
         if self.membership_index() >= first
             && self.config.enforces(Rule::MembershipRevertsOnTruncation)
         {
-            self.memberships.truncate(first);
-            self.membership_changed();
+            self.persistent.memberships.truncate(first);
+            self.on_membership_changed();
         }
         true
     }
 }
 
-/// Whether the entries follow each other and their predecessor, in terms that do not fall and that
-/// the sender has reached, and their memberships make sense. Only a witness gets them without
-/// payloads.
+/// Returns true if the entries can be part of the sender's log.
+///
+/// Their indexes are consecutive, their terms never decrease and do not exceed the sender's term,
+/// and their memberships are valid. Only a witness receives entries without payload.
 fn is_well_formed(request: &AppendEntries, for_witness: bool) -> bool {
     let mut previous = request.prev_log;
     for entry in &*request.entries {
@@ -206,12 +209,12 @@ fn is_well_formed(request: &AppendEntries, for_witness: bool) -> bool {
         if id.index != previous.index.next() || id.term < previous.term || id.term.0 == 0 {
             return false;
         }
-        let makes_sense = match &entry.payload {
+        let is_valid = match &entry.payload {
             Payload::Noop | Payload::Command(_) => true,
             Payload::Membership(membership) => membership.validate().is_ok(),
             Payload::Stripped => for_witness,
         };
-        if !makes_sense {
+        if !is_valid {
             return false;
         }
         previous = id;

@@ -1,53 +1,53 @@
-//! Servers without their clocks, for a checker that enumerates states: behind the feature `model`,
-//! and no part of the interface.
+//! The canonical state of a server, for the model checker (feature `model`). Not part of the
+//! supported interface.
 
 use crate::api::effects::Durable;
 use crate::api::entries::Entries;
 use crate::api::types::Instant;
-use crate::raft::read::Lease;
-use crate::raft::{Leader, Raft, RoleState};
+use crate::raft::Raft;
+use crate::raft::role::{Leader, RoleState};
+use crate::state::lease::Lease;
 
-const REST: Instant = Instant(0);
+/// The time of a canonical state.
+const ZERO: Instant = Instant(0);
 
 impl Raft {
-    /// Puts all clocks to rest, and gives the writes on the way the smallest numbers. Two servers
-    /// that differ in nothing else then become equal.
+    /// Sets all times to zero, and gives the pending writes the smallest numbers. Servers that
+    /// differ only in these become equal.
     ///
-    /// Time does not pass any more by itself: every moment that the server remembers becomes zero,
-    /// and so does the present. Whoever calls this lets time pass by its next input, by so much as
-    /// it takes for the one thing that is to happen: a timer fires, a leader has not been heard for
-    /// long, a leader has not heard a majority for long. `tokens` are those of this server that its
-    /// caller still holds.
+    /// The caller then advances the time with its next input, by the duration that the next event
+    /// needs: an election timeout, the loss of contact to a leader, or the loss of contact to a
+    /// quorum. `tokens` are the tokens of this server that the caller holds.
     ///
-    /// Call it after a drain. Reads are not covered, and neither are leases: the numbers of their
-    /// rounds are forgotten.
+    /// Call this after a drain. Reads and leases are not supported, because the numbers of
+    /// heartbeat rounds are removed.
     #[doc(hidden)]
     pub fn canonicalize<'a>(&mut self, tokens: impl IntoIterator<Item = &'a mut Durable>) {
-        debug_assert!(self.config.lease_drift_ppm.is_none(), "leases need a clock that passes");
-        let heard_counts = self.config.pre_vote || self.config.check_quorum;
-        let is_alive = |at| self.now.saturating_since(at) < self.config.election_timeout_min;
-        self.last_leader_contact = match self.last_leader_contact {
-            Some((leader, at)) if heard_counts && is_alive(at) => Some((leader, REST)),
+        debug_assert!(self.config.lease_drift_ppm.is_none(), "leases depend on the time");
+        let contact_counts = self.config.pre_vote || self.config.check_quorum;
+        let (now, timeout) = (self.volatile.now, self.config.election_timeout_min);
+        let is_recent = |heard_at| now.saturating_since(heard_at) < timeout;
+        self.volatile.last_leader_contact = match self.volatile.last_leader_contact {
+            Some((leader, at)) if contact_counts && is_recent(at) => Some((leader, ZERO)),
             _ => None,
         };
-        self.now = REST;
-        self.votes_blocked_until = REST;
-        self.timer.canonicalize(REST);
-        self.forwarded_reads.asked_at = REST;
-        self.last_persisted_batch = None;
-        let earlier = self.durability.canonicalize(REST);
+        self.volatile.now = ZERO;
+        self.volatile.votes_blocked_until = ZERO;
+        self.volatile.timer.canonicalize(ZERO);
+        self.forwarded_reads.canonicalize(ZERO);
+        self.delivery.last_persisted = None;
+        let earlier = self.writes.canonicalize(ZERO);
         for token in tokens {
-            // What comes back with it spares work, and decides nothing.
+            // The entries of a token only save work.
             token.entries = Entries::default();
-            // One of a write that others have overtaken becomes one of none.
+            // The token of a write that is already durable gets the number of no write.
             token.sequence = token.sequence.saturating_sub(earlier);
         }
-        let heartbeat_deadline = REST + self.config.heartbeat_interval;
-        let transfer_deadline = REST + self.config.election_timeout_max;
+        let heartbeat_deadline = ZERO + self.config.heartbeat_interval;
+        let transfer_deadline = ZERO + self.config.election_timeout_max;
         match &mut self.role {
             RoleState::Leader(leader) => leader.canonicalize(heartbeat_deadline, transfer_deadline),
-            // In which order the answers came makes no difference.
-            RoleState::PreCandidate(ballot) | RoleState::Candidate(ballot) => ballot.answers.sort(),
+            RoleState::PreCandidate(votes) | RoleState::Candidate(votes) => votes.canonicalize(),
             RoleState::Follower(_) => {}
         }
     }
@@ -59,10 +59,10 @@ impl Leader {
         self.round = 0;
         self.lease = Lease::default();
         for (_, progress) in &mut self.followers {
-            progress.canonicalize(REST);
+            progress.canonicalize(ZERO);
         }
         if let Some(transfer) = &mut self.transfer {
-            transfer.deadline = transfer_deadline;
+            transfer.canonicalize(transfer_deadline);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Entries that have left memory, and come back from the durable log.
+//! Entries that have left memory, and that the caller reads from the durable log.
 
 use alloc::vec::Vec;
 use core::iter;
@@ -9,75 +9,63 @@ use crate::api::event::StopReason;
 use crate::api::types::{Instant, LogIndex, NodeId};
 use crate::log::cache::Segment;
 use crate::raft::Raft;
-use crate::state::progress::Mode;
 
 impl Raft {
-    /// Entries come back from the durable log, in answer to a [`Fetch`].
+    /// Input: the entries that a [`Fetch`] requested, read from the durable log.
     ///
-    /// Late answers are dropped, and so is what was not asked for. Entries other than those that
-    /// were written stop the server.
+    /// Results that are no longer needed, and entries after [`Fetch::through`], are ignored. The
+    /// server stops if an entry is not the one that was written at its index, or if there are no
+    /// entries.
     pub fn fetched(&mut self, fetch: Fetch, mut entries: Vec<Entry>, now: Instant) {
-        if self.start_input(now) {
+        if self.has_stopped(now) {
             return;
         }
-        let asked = (fetch.through.next() - fetch.from).try_into();
-        entries.truncate(asked.unwrap_or(usize::MAX));
+        let requested = (fetch.through.next() - fetch.from).try_into();
+        entries.truncate(requested.unwrap_or(usize::MAX));
         match fetch.purpose {
             FetchPurpose::Follower(id) => self.fetched_for_follower(id, fetch.from, entries),
             FetchPurpose::StateMachine => self.fetched_for_state_machine(fetch.from, entries),
         }
     }
 
-    fn fetched_for_follower(&mut self, follower: NodeId, asked: LogIndex, entries: Vec<Entry>) {
+    fn fetched_for_follower(&mut self, follower: NodeId, from: LogIndex, entries: Vec<Entry>) {
         let Some(progress) = self.role.progress_of(follower) else { return };
-        let Mode::Fetching { pipeline } = progress.mode else { return };
-        progress.mode = if pipeline { Mode::Pipeline } else { Mode::Probe { awaiting: false } };
-        let (from, mut progress) = (progress.next_index, progress.clone());
-        if asked != from || from <= self.log.start().index {
-            // It answers an earlier question, or one whose answer has been compacted away since.
+        if !progress.finish_fetch() {
+            return;
+        }
+        if from != progress.next_index() || from <= self.persistent.log.start().index {
+            // The result of an earlier request, or of one whose entries are compacted now.
             return;
         }
         if let Some(index) = self.wrong_entry(from, &entries) {
             return self.stop(StopReason::FetchedWrongEntries { index });
         }
-        self.send_append(follower, &mut progress, Segment::new(entries.into()));
-        if let Some(known) = self.role.progress_of(follower) {
-            *known = progress;
+        let Some((leader, mut sender)) = self.leader_and_sender() else { return };
+        if let Some(progress) = leader.follower_mut(follower) {
+            sender.send_append(follower, progress, Segment::new(entries.into()));
         }
     }
 
-    fn fetched_for_state_machine(&mut self, asked: LogIndex, entries: Vec<Entry>) {
-        if asked != self.delivered_index.next() || !core::mem::take(&mut self.fetch_in_flight) {
+    fn fetched_for_state_machine(&mut self, from: LogIndex, entries: Vec<Entry>) {
+        let is_requested = from == self.delivery.delivered.next();
+        if !is_requested || !core::mem::take(&mut self.delivery.fetch_in_flight) {
             return;
         }
-        if let Some(index) = self.wrong_entry(asked, &entries) {
+        if let Some(index) = self.wrong_entry(from, &entries) {
             return self.stop(StopReason::FetchedWrongEntries { index });
         }
-        let through = self.commit_index.min(self.log.durable());
+        let through = self.volatile.commit_index.min(self.persistent.log.durable());
         let committed = entries.into_iter().take_while(|entry| entry.id.index <= through);
-        self.fetched_committed = Some(committed.collect());
+        self.delivery.fetched = Some(committed.collect());
     }
 
-    /// Asks for committed entries that the state machine lacks and memory no longer has.
-    pub(crate) fn request_committed(&mut self, fetches: &mut Vec<Fetch>) {
-        if !core::mem::replace(&mut self.fetch_in_flight, true) {
-            let through = self.commit_index.min(self.log.cache_start().previous());
-            fetches.push(Fetch {
-                purpose: FetchPurpose::StateMachine,
-                from: self.delivered_index.next(),
-                through,
-                bytes_max: self.config.append_bytes_max,
-            });
-        }
-    }
-
-    /// The first position at which `entries` are not the log's own from `from` on.
+    /// The first index at which `entries` are not those of the log from `from` on.
     fn wrong_entry(&self, from: LogIndex, entries: &[Entry]) -> Option<LogIndex> {
-        let positions = iter::successors(Some(from), |index| Some(index.next()));
+        let indexes = iter::successors(Some(from), |index| Some(index.next()));
         let is_wrong = |(index, entry): &(LogIndex, &Entry)| {
-            entry.id.index != *index || !self.log.contains(entry.id)
+            entry.id.index != *index || !self.persistent.log.contains(entry.id)
         };
-        let wrong = positions.zip(entries).find(is_wrong).map(|(index, _)| index);
+        let wrong = indexes.zip(entries).find(is_wrong).map(|(index, _)| index);
         wrong.or(entries.is_empty().then_some(from))
     }
 }

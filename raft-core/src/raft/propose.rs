@@ -1,4 +1,4 @@
-//! Commands that clients propose (§5.3).
+//! Commands of clients (§5.3).
 
 use bytes::Bytes;
 
@@ -6,81 +6,85 @@ use crate::api::entry::{Entry, Payload};
 use crate::api::event::Event;
 use crate::api::types::{Instant, LogId, NodeId};
 use crate::macros::{described_enum, ensure};
-use crate::raft::{Raft, RoleState};
+use crate::raft::Raft;
+use crate::raft::role::RoleState;
 
 described_enum! {
-    /// Why a command was not taken. It is certainly in no log.
+    /// The reason why a command was rejected. The command is in no log.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     #[non_exhaustive]
     pub enum ProposeError: core::error::Error {
-        /// Only a leader takes commands.
+        /// Only a leader accepts commands. The client may retry at the leader.
         NotLeader {
-            /// Where to ask instead, if known.
+            /// The leader, if this server knows it.
             leader: Option<NodeId>,
         } =>
-            if (let Some(leader) = leader) "only the leader takes commands: ask {leader}";
-            else "only a leader takes commands, and none is known: ask again later";
+            if (let Some(leader) = leader) "this server is not the leader; retry at {leader}";
+            else "no leader is known; retry later";
         /// The command exceeds [`Config::command_bytes_max`](crate::Config::command_bytes_max).
         TooLarge {
-            /// Its size.
+            /// The size of the command.
             bytes: usize,
             /// The limit.
             bytes_max: usize,
-        } => "the command has {bytes} bytes, more than the limit of {bytes_max}";
-        /// Too much is uncommitted, or not on the leader's disk; ask again later
-        /// ([`Config::uncommitted_bytes_max`](crate::Config::uncommitted_bytes_max)).
+        } => "command is too large: {bytes} bytes; the limit is {bytes_max} bytes";
+        /// Too many bytes are uncommitted, or not durable on the leader
+        /// ([`Config::uncommitted_bytes_max`](crate::Config::uncommitted_bytes_max)). The client
+        /// may retry later.
         Overloaded {
-            /// What is uncommitted, or not durable.
+            /// The size of the entries that are uncommitted, or not durable on the leader.
             uncommitted_bytes: usize,
-        } => "{uncommitted_bytes} bytes wait to be committed and written: ask again later";
-        /// There is no room on the leader's disk.
-        DiskFull => "there is no room on the leader's disk";
-        /// The leader is handing over; ask the next one.
+        } => "overloaded: {uncommitted_bytes} bytes are not committed and durable; retry later";
+        /// The disk of the leader is full. The client may retry later.
+        DiskFull => "the disk of the leader is full; retry later";
+        /// A leadership transfer is in progress. The client may retry at the target.
         Transferring {
-            /// Who is to lead.
+            /// The target of the transfer.
             to: NodeId,
-        } => "leadership is being handed over to {to}";
-        /// The server stopped for good.
-        Stopped => "the server has stopped for good";
+        } => "leadership transfer in progress: to {to}; retry there";
+        /// The server has stopped permanently.
+        Stopped => "this server has stopped permanently; retry at another server";
     }
 }
 
 impl Raft {
-    /// Takes a command into the leader's log.
+    /// Input: appends a command to the log of this leader.
     ///
-    /// The command succeeded if the committed entry at the returned index has the returned term. If
-    /// it has another term, the command is certainly lost. Until then nobody knows.
+    /// Returns the position and term of the entry. The command is executed if the committed entry at
+    /// this index has this term. If that entry has another term, the command is not executed. Until
+    /// an entry is committed there, the outcome is unknown.
     ///
     /// # Errors
     ///
-    /// [`ProposeError`]; the command is in no log then.
+    /// [`ProposeError`] if the command was rejected. It is then in no log.
+    #[inline]
     pub fn propose(&mut self, command: Bytes, now: Instant) -> Result<LogId, ProposeError> {
-        ensure!(!self.start_input(now), ProposeError::Stopped);
+        ensure!(!self.has_stopped(now), ProposeError::Stopped);
         let RoleState::Leader(leader) = &self.role else {
             return Err(ProposeError::NotLeader { leader: self.leader() });
         };
-        ensure!(!self.disk_is_full, ProposeError::DiskFull);
+        ensure!(!self.volatile.disk_is_full, ProposeError::DiskFull);
         if let Some(transfer) = &leader.transfer {
-            return Err(ProposeError::Transferring { to: transfer.target });
+            return Err(ProposeError::Transferring { to: transfer.target() });
         }
         let (bytes, bytes_max) = (command.len(), self.config.command_bytes_max);
         ensure!(bytes <= bytes_max, ProposeError::TooLarge { bytes, bytes_max });
         let uncommitted_bytes = leader.uncommitted_bytes;
-        let has_room = uncommitted_bytes < self.config.uncommitted_bytes_max;
-        ensure!(has_room, ProposeError::Overloaded { uncommitted_bytes });
+        let is_below = uncommitted_bytes < self.config.uncommitted_bytes_max;
+        ensure!(is_below, ProposeError::Overloaded { uncommitted_bytes });
         let entry = self.append(Payload::Command(command));
         self.emit(|| Event::Proposed { entry });
         Ok(entry)
     }
 
     /// Appends an entry of the leader's own term.
-    pub(crate) fn append(&mut self, payload: Payload) -> LogId {
-        let id = LogId::new(self.term(), self.log.last().index.next());
+    pub(super) fn append(&mut self, payload: Payload) -> LogId {
+        let id = LogId::new(self.term(), self.persistent.log.last().index.next());
         let entry = Entry { id, payload };
         if let RoleState::Leader(leader) = &mut self.role {
             leader.uncommitted_bytes += entry.bytes();
         }
-        self.log.append(entry);
+        self.persistent.log.append(entry);
         id
     }
 }

@@ -1,62 +1,74 @@
-//! Log replication, the leader's side (§5.3, §5.4.2), pipelined and batched (dissertation 10.2).
+//! Log replication on a leader (§5.3), pipelined and batched (dissertation 10.2).
 
-use alloc::vec::Vec;
-use core::time::Duration;
-
+use crate::api::config::Config;
 use crate::api::effects::{Effects, Fetch, FetchPurpose};
 use crate::api::entries::Entries;
-use crate::api::entry::Entry;
+use crate::api::entry::{Entry, Snapshot};
 use crate::api::event::{Event, IgnoreReason, StepDownReason};
+use crate::api::membership::Membership;
 use crate::api::message::{
     AppendEntries, AppendEntriesResponse, AppendResult, Heartbeat, HeartbeatResponse, Message,
 };
-use crate::api::types::{Instant, LogId, LogIndex, NodeId};
+use crate::api::types::{Instant, LogId, LogIndex, NodeId, Term};
+use crate::log::Log;
 use crate::log::cache::Segment;
-use crate::raft::{Leader, Raft, RoleState};
+use crate::raft::Raft;
+use crate::raft::role::{Leader, RoleState};
 use crate::sabotage::Rule;
+use crate::state::lease::Lease;
+use crate::state::outbox::Outbox;
 use crate::state::progress::{Mode, Progress};
 
+/// The parts of a leader that are needed to send to one follower, borrowed beside the progress of
+/// the followers.
+pub(super) struct Sender<'a> {
+    pub(super) config: &'a Config,
+    pub(super) log: &'a Log,
+    snapshot: Option<&'a Snapshot>,
+    membership: &'a Membership,
+    pub(super) term: Term,
+    commit_index: LogIndex,
+    now: Instant,
+    pub(super) outbox: &'a mut Outbox,
+}
+
+/// The latest batch that was copied from the log, and the last index that it was allowed to have.
+type CopiedBatch = Option<(LogIndex, Segment)>;
+
 impl Raft {
-    /// A heartbeat interval has passed: the leader checks that it can still lead, and makes itself
-    /// heard.
-    pub(crate) fn on_heartbeat_timer(&mut self) {
+    /// Starts a heartbeat round if this server may still lead. Called once per heartbeat interval.
+    pub(super) fn on_heartbeat_timer(&mut self) {
         if self.config.check_quorum && self.quorum_is_lost() {
             return self.become_follower(StepDownReason::QuorumLost);
         }
-        if self.disk_is_stalled() && !self.disk_is_full {
+        if self.disk_is_stalled() && !self.volatile.disk_is_full {
             return self.become_follower(StepDownReason::DiskStalled);
         }
         self.expire_transfer();
         self.transfer_if_disk_full();
         self.promote_ready_learners();
+        let now = self.volatile.now;
         if let RoleState::Leader(leader) = &mut self.role {
-            leader.heartbeat_deadline = self.now + self.config.heartbeat_interval;
-            leader.begin_round(self.now, self.config.lease_rounds_apart());
+            leader.heartbeat_deadline = now + self.config.heartbeat_interval;
+            leader.start_round(now, Lease::round_distance(self.config.election_timeout_min));
             for (_, progress) in &mut leader.followers {
-                progress.on_heartbeat();
+                progress.on_heartbeat_timer();
             }
         }
     }
 
+    /// Returns true if no quorum was heard within the maximum election timeout (dissertation 6.2).
     fn quorum_is_lost(&self) -> bool {
         let RoleState::Leader(leader) = &self.role else { return false };
-        let heard =
-            |voter| leader.follower(voter).map_or(self.now, |progress| progress.last_contact);
-        let heard = self.quorum_value(heard).unwrap_or(self.now);
-        self.now.saturating_since(heard) >= self.config.election_timeout_max
+        let now = self.volatile.now;
+        let heard = |voter| leader.follower(voter).map_or(now, Progress::last_contact);
+        let heard = self.quorum_value(heard).unwrap_or(now);
+        now.saturating_since(heard) >= self.config.election_timeout_max
     }
 
-    /// The greatest value that a majority has reached.
-    pub(crate) fn quorum_value<T: Ord + Copy>(
-        &self,
-        reached: impl FnMut(NodeId) -> T,
-    ) -> Option<T> {
-        self.effective_membership().quorum_value(reached)
-    }
-
-    /// Sends every follower what it is due.
+    /// Sends each follower the messages that are due.
     #[inline(always)]
-    pub(crate) fn replicate(&mut self, effects: &mut Effects) {
+    pub(super) fn replicate(&mut self, effects: &mut Effects) {
         if let RoleState::Leader(_) = self.role {
             self.replicate_log(effects);
         }
@@ -66,58 +78,49 @@ impl Raft {
     fn replicate_log(&mut self, effects: &mut Effects) {
         self.start_read_round();
         self.send_timeout_now();
-        let (term, commit_index) = (self.term(), self.commit_index);
-        let last = self.log.last().index;
-        let log_start = self.log.start().index;
         self.update_follower_lag();
-        let for_witnesses = self.witness_replication_limit();
-        let RoleState::Leader(leader) = &mut self.role else { return };
-        // The role is lent out of the server while messages are sent from it.
-        let mut followers = core::mem::take(&mut leader.followers);
-        let round = leader.round;
+        let witness_limit = self.witness_replication_limit();
+        let Some((leader, mut sender)) = self.leader_and_sender() else { return };
+        let (last, round) = (sender.log.last().index, leader.round);
         let mut batch = None;
-        for (follower, progress) in &mut followers {
-            if progress.has_all(last) {
+        for (follower, progress) in &mut leader.followers {
+            if progress.is_idle(last) {
                 continue;
             }
-            if core::mem::take(&mut progress.heartbeat_due) {
-                let commit_index = if self.config.enforces(Rule::HeartbeatWithinMatch) {
-                    commit_index.min(progress.match_index)
-                } else {
-                    commit_index
-                };
-                self.send_checked(
-                    *follower,
-                    Message::Heartbeat(Heartbeat { term, round, commit_index }),
-                );
+            let follower = *follower;
+            if progress.take_heartbeat() {
+                sender.send_heartbeat(follower, progress, round);
             }
-            let is_sent_snapshot = progress.sending().is_some();
-            let lacks_entries = progress.next_index <= log_start;
-            if is_sent_snapshot && !lacks_entries {
-                // It got what it lacked, from wherever.
-                progress.mode = Mode::Pipeline;
-            } else if lacks_entries
-                && !is_sent_snapshot
-                && let Some(snapshot) = &self.snapshot
-            {
-                let (to, last) = (*follower, snapshot.last);
-                let sent = snapshot.sent_to(self.membership().is_witness(to));
-                progress.send_snapshot(sent, self.now);
-                self.emit(|| Event::SnapshotSent { to, last });
+            sender.choose_snapshot_or_log(follower, progress);
+            if progress.take_probe() {
+                sender.send_append(follower, progress, None);
             }
-            if core::mem::take(&mut progress.probe_due) {
-                self.send_append(*follower, progress, None);
-            }
-            self.send_entries(*follower, progress, for_witnesses, &mut batch, &mut effects.fetches);
-            self.send_snapshot(*follower, progress, &mut effects.snapshot_chunk_requests);
-        }
-        if let RoleState::Leader(leader) = &mut self.role {
-            leader.followers = followers;
+            sender.send_entries(follower, progress, witness_limit, &mut batch, effects);
+            sender.send_snapshot(follower, progress, &mut effects.snapshot_chunk_requests);
         }
     }
 
+    /// The leader's state and a [`Sender`], if this server leads.
+    #[inline(always)]
+    pub(super) fn leader_and_sender(&mut self) -> Option<(&mut Leader, Sender<'_>)> {
+        let RoleState::Leader(leader) = &mut self.role else { return None };
+        let (persistent, commit_index) = (&self.persistent, self.volatile.commit_index);
+        let sender = Sender {
+            config: &self.config,
+            log: &persistent.log,
+            snapshot: persistent.snapshot.as_ref(),
+            membership: persistent.membership(&self.config, commit_index),
+            term: persistent.hard_state.term,
+            commit_index,
+            now: self.volatile.now,
+            outbox: &mut self.outbox,
+        };
+        Some((leader, sender))
+    }
+
+    /// Samples the lag of all followers. Only the rule of witnesses uses it.
     fn update_follower_lag(&mut self) {
-        let (last, now) = (self.log.last().index, self.now);
+        let (last, now) = (self.persistent.log.last().index, self.volatile.now);
         if !self.membership().witnesses().is_empty()
             && let RoleState::Leader(leader) = &mut self.role
         {
@@ -127,113 +130,36 @@ impl Raft {
         }
     }
 
-    /// Up to where witnesses may have the log. A witness cannot hand an entry on, and denies its
-    /// vote to all who lack it; so it must not have one that a majority can do without. And it only
-    /// stands in for those who cannot keep up: the others commit without it, so that what is
-    /// committed is on as many disks as they are.
+    /// The last index that witnesses may receive.
+    ///
+    /// A witness stores no payloads, so it cannot replicate an entry. But it rejects candidates that
+    /// lack the entry. It therefore receives only entries that are committed as soon as the
+    /// witnesses have them. It also replaces only voters that do not keep up. The others commit
+    /// without it, so that committed entries are on as many disks as possible.
     fn witness_replication_limit(&self) -> LogIndex {
         const ALL: LogIndex = LogIndex(u64::MAX);
-        let (membership, durable) = (self.membership(), self.log.durable());
+        let (membership, durable) = (self.membership(), self.persistent.log.durable());
         let RoleState::Leader(leader) = &self.role else { return LogIndex(0) };
         if membership.witnesses().is_empty() {
             return durable;
         }
         let with_witnesses = self.quorum_value(|voter| match leader.follower(voter) {
             _ if membership.is_witness(voter) => ALL,
-            Some(progress) => progress.match_index,
+            Some(progress) => progress.match_index(),
             None => durable,
         });
-        let timeout = self.config.election_timeout_min;
+        let (now, timeout) = (self.volatile.now, self.config.election_timeout_min);
         let with_all_others = self.quorum_value(|voter| match leader.follower(voter) {
             _ if membership.is_decisive_witness(voter) => ALL,
             _ if membership.is_witness(voter) => LogIndex(0),
-            Some(progress) if !progress.is_up_to_date(self.now, timeout) => ALL,
-            Some(progress) => progress.match_index,
+            Some(progress) if !progress.is_up_to_date(now, timeout) => ALL,
+            Some(progress) => progress.match_index(),
             None => durable,
         });
         with_witnesses.min(with_all_others).unwrap_or_default()
     }
 
-    fn send_entries(
-        &mut self,
-        follower: NodeId,
-        progress: &mut Progress,
-        for_witnesses: LogIndex,
-        batch: &mut Option<(LogIndex, Segment)>,
-        fetches: &mut Vec<Fetch>,
-    ) {
-        let (messages_max, bytes_max) =
-            (self.config.in_flight_messages_max, self.config.in_flight_bytes_max);
-        let through = if self.membership().is_witness(follower) {
-            for_witnesses
-        } else {
-            self.log.last().index
-        };
-        while progress.may_send(messages_max, bytes_max) {
-            let pipeline = progress.mode == Mode::Pipeline;
-            if progress.next_index > through {
-                if !pipeline {
-                    self.send_append(follower, progress, None);
-                }
-                return;
-            }
-            if progress.next_index < self.log.cache_start() {
-                progress.mode = Mode::Fetching { pipeline };
-                return fetches.push(Fetch {
-                    purpose: FetchPurpose::Follower(follower),
-                    from: progress.next_index,
-                    through: through.min(self.log.cache_start().previous()),
-                    bytes_max: self.config.append_bytes_max,
-                });
-            }
-            let (next, bytes_max) = (progress.next_index, self.config.append_bytes_max);
-            // Most followers lack what came last, and others the same as the one before them.
-            let newest = self.log.cache.newest().filter(|piece| {
-                let is_small = piece.bytes <= bytes_max || piece.entries.len() == 1;
-                piece.first == next && piece.last() <= through && is_small
-            });
-            let built =
-                batch.as_ref().filter(|(until, piece)| (*until, piece.first) == (through, next));
-            let due = match newest.or(built.map(|(_, piece)| piece)) {
-                Some(piece) => Some(piece.clone()),
-                None => {
-                    let piece = Segment::new(self.log.batch(next, through, bytes_max));
-                    *batch = piece.clone().map(|piece| (through, piece));
-                    piece
-                }
-            };
-            self.send_append(follower, progress, due);
-        }
-    }
-
-    pub(crate) fn send_append(
-        &mut self,
-        follower: NodeId,
-        progress: &mut Progress,
-        batch: Option<Segment>,
-    ) {
-        let prev_index = progress.next_index.previous();
-        let Some(prev_term) = self.log.term_at(prev_index) else {
-            debug_assert!(false, "a leader sends entries of its own log");
-            return;
-        };
-        let (last, bytes) =
-            batch.as_ref().map_or((prev_index, 0), |piece| (piece.last(), piece.bytes));
-        if batch.is_some() || matches!(progress.mode, Mode::Probe { .. }) {
-            progress.sent(last, bytes);
-        }
-        let mut entries = batch.map_or_else(Entries::default, |piece| piece.entries);
-        if self.membership().is_witness(follower) {
-            entries = entries.iter().map(Entry::strip_payload).collect();
-        }
-        let (term, leader_commit) = (self.term(), self.commit_index);
-        let prev_log = LogId::new(prev_term, prev_index);
-        self.send_bounded(follower, || {
-            Message::AppendEntries(AppendEntries { term, prev_log, entries, leader_commit })
-        });
-    }
-
-    pub(crate) fn on_append_entries_response(
+    pub(super) fn on_append_entries_response(
         &mut self,
         from: NodeId,
         response: AppendEntriesResponse,
@@ -241,144 +167,78 @@ impl Raft {
         if !self.check_response_term(from, response.term) {
             return;
         }
-        let (now, last) = (self.now, self.log.last().index);
+        let log = &self.persistent.log;
+        let (now, last) = (self.volatile.now, log.last().index);
         let timeout = self.config.election_timeout_min;
         let Some(progress) = self.role.progress_of(from) else { return };
-        progress.last_contact = now;
+        progress.note_contact(now);
         match response.result {
             AppendResult::Accepted { match_index } if match_index > last => {
                 self.ignore(from, IgnoreReason::BeyondLog);
             }
             AppendResult::Accepted { match_index } => {
-                let news = progress.accepted(match_index);
-                progress.catch_up(last, now, timeout);
-                if news {
+                let is_news = progress.accept(match_index);
+                progress.advance_catch_up(last, now, timeout);
+                if is_news {
                     self.emit(|| Event::MatchAdvanced { follower: from, match_index });
                     self.advance_commit(match_index);
                 }
                 self.promote_ready_learners();
             }
             AppendResult::Rejected { prev_log, hint } => {
-                if !progress.is_current_rejection(prev_log.index) || !self.log.contains(prev_log) {
+                if !progress.is_current_rejection(prev_log.index) || !log.contains(prev_log) {
                     return self.ignore(from, IgnoreReason::StaleResponse);
                 }
-                // Where nothing is left of the log, a snapshot must do.
-                let agreed = self.log.find_conflict_by_term(hint).unwrap_or_default().index;
-                progress.backtrack(agreed.next().min(prev_log.index));
-                if prev_log.index <= progress.match_index {
+                // If the matching entry is compacted, the follower receives a snapshot.
+                let matching = log.find_conflict_by_term(hint).unwrap_or_default().index;
+                progress.backtrack(matching.next().min(prev_log.index));
+                if prev_log.index <= progress.match_index() {
                     progress.pause_until_heartbeat();
                 }
-                let next_index = progress.next_index;
+                let next_index = progress.next_index();
                 self.emit(|| Event::Backtracked { follower: from, next_index });
             }
         }
     }
 
-    pub(crate) fn on_heartbeat_response(&mut self, from: NodeId, response: HeartbeatResponse) {
+    pub(super) fn on_heartbeat_response(&mut self, from: NodeId, response: HeartbeatResponse) {
         if !self.check_response_term(from, response.term) {
             return;
         }
         let RoleState::Leader(leader) = &mut self.role else { return };
-        let current_round = leader.round;
+        let latest_round = leader.round;
         let Some(progress) = leader.follower_mut(from) else { return };
-        if response.round > current_round {
+        if response.round > latest_round {
             return self.ignore(from, IgnoreReason::StaleResponse);
         }
-        progress.last_contact = self.now;
-        progress.acked_round = progress.acked_round.max(response.round);
+        progress.note_contact(self.volatile.now);
+        progress.ack_round(response.round);
         self.confirm_reads();
     }
 
-    /// Whether an answer is meant for this leader in this term.
+    /// Returns true if a response is meant for this leader in the current term. Adopts a later
+    /// term.
     #[inline(always)]
-    pub(crate) fn check_response_term(&mut self, from: NodeId, term: crate::Term) -> bool {
+    pub(super) fn check_response_term(&mut self, from: NodeId, term: Term) -> bool {
         if term > self.term() {
             self.adopt_term(term, from);
             return false;
         }
         let is_own_term =
             term == self.term() || !self.config.enforces(Rule::AcknowledgementCountsInItsTerm);
-        let current = is_own_term && matches!(self.role, RoleState::Leader(_));
-        if !current {
+        let is_current = is_own_term && matches!(self.role, RoleState::Leader(_));
+        if !is_current {
             self.ignore(from, IgnoreReason::StaleResponse);
         }
-        current
+        is_current
     }
 
-    /// A server has the log up to `matched`, on disk. Commits what a majority has, if it ends with
-    /// an entry of the leader's own term: an older entry on a majority can still be replaced
-    /// (§5.4.2, Figure 8).
-    pub(crate) fn advance_commit(&mut self, matched: LogIndex) {
-        let RoleState::Leader(leader) = &self.role else { return };
-        if matched <= self.commit_index {
-            return;
-        }
-        let durable = self.log.durable_or_all(self.config.enforces(Rule::LeaderCountsDurable));
-        // Mostly the leader's own disk is the first, and there is nothing to be counted yet.
-        let needs_others =
-            self.membership().majority() > 1 && self.config.enforces(Rule::MajorityCommits);
-        let has_more = |(_, progress): &(_, Progress)| progress.match_index > self.commit_index;
-        if needs_others && !leader.followers.iter().any(has_more) {
-            return;
-        }
-        let Some(reached) = self.match_index_by_logs(leader, durable) else { return };
-        let is_own = reached >= leader.first_index || !self.config.enforces(Rule::CommitOwnTerm);
-        if is_own && reached > self.commit_index {
-            self.commit_through(reached);
-            self.confirm_reads();
-        }
-    }
-
-    /// How much of the log a majority has, if the leader has it up to `durable`.
-    #[inline(always)]
-    fn match_index_by_logs(&self, leader: &Leader, durable: LogIndex) -> Option<LogIndex> {
-        let matched =
-            |voter| leader.follower(voter).map_or(durable, |progress| progress.match_index);
-        let is_voter = || self.membership().is_voter(self.id());
-        if !self.config.enforces(Rule::RemovedLeaderDoesNotCount) && !is_voter() {
-            // It takes the place of whoever is last.
-            let voters = self.membership().voters();
-            let last = voters.iter().copied().min_by_key(|voter| matched(*voter));
-            self.quorum_value(|voter| if Some(voter) == last { durable } else { matched(voter) })
-        } else if !self.config.enforces(Rule::MajorityCommits) {
-            Some(durable)
-        } else {
-            self.quorum_value(matched)
-        }
-    }
-
-    /// Moves the commit index forward.
-    #[inline(always)]
-    pub(crate) fn commit_through(&mut self, to: LogIndex) {
-        let from = self.commit_index;
-        debug_assert!(from < to && to <= self.log.last().index, "commit stays within the log");
-        self.commit_index = to;
-        self.release_uncommitted(to.min(self.log.durable()));
-        let learned_from = self.leader().filter(|leader| *leader != self.id());
-        self.emit(|| Event::CommitAdvanced { from, to, learned_from });
-        if self.membership_index() > from && !self.config.enforces(Rule::MembershipOnAppend) {
-            self.membership_changed();
-        }
-        self.advance_change();
-    }
-
-    /// What a leader has up to `through` is committed, and durable here.
-    #[inline(always)]
-    pub(crate) fn release_uncommitted(&mut self, through: LogIndex) {
-        if let RoleState::Leader(leader) = &mut self.role
-            && through > leader.released_through
-        {
-            let settled = self.log.cache.bytes_between(leader.released_through, through);
-            leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(settled);
-            leader.released_through = through;
-        }
-    }
-
-    /// Messages to `peer` are being lost: nothing more is sent ahead until `peer` answers, and a
-    /// leader asks with the next heartbeat what `peer` has. Reporting this is optional and spares
-    /// traffic; reporting it again causes none.
+    /// Input: messages to `peer` are being lost. This report is optional.
+    ///
+    /// A leader then sends no entries ahead until `peer` responds. It sends a probe with each
+    /// heartbeat. Repeated reports have no effect.
     pub fn report_unreachable(&mut self, peer: NodeId, now: Instant) {
-        if self.start_input(now) {
+        if self.has_stopped(now) {
             return;
         }
         if let Some(progress) = self.role.progress_of(peer) {
@@ -387,21 +247,119 @@ impl Raft {
     }
 }
 
-impl Leader {
-    /// Begins a round of heartbeats.
-    pub(crate) fn begin_round(&mut self, now: Instant, lease_rounds_apart: Duration) {
-        self.round += 1;
-        self.lease.round_began(self.round, now, lease_rounds_apart);
-        for (_, progress) in &mut self.followers {
-            progress.heartbeat_due = true;
+impl Sender<'_> {
+    fn send_heartbeat(&mut self, follower: NodeId, progress: &Progress, round: u64) {
+        let commit_index = if self.config.enforces(Rule::HeartbeatWithinMatch) {
+            self.commit_index.min(progress.match_index())
+        } else {
+            self.commit_index
+        };
+        let heartbeat = Heartbeat { term: self.term, round, commit_index };
+        self.outbox.send_checked(follower, Message::Heartbeat(heartbeat));
+    }
+
+    /// Starts a snapshot transfer if the next entry is compacted, and ends it if it is not.
+    fn choose_snapshot_or_log(&mut self, follower: NodeId, progress: &mut Progress) {
+        let is_compacted = progress.next_index() <= self.log.start().index;
+        let is_sent_snapshot = progress.snapshot_transfer().is_some();
+        if is_sent_snapshot && !is_compacted {
+            // The follower received the entries from another source.
+            progress.end_snapshot();
+        } else if is_compacted
+            && !is_sent_snapshot
+            && let Some(snapshot) = self.snapshot
+        {
+            let (to, last) = (follower, snapshot.last);
+            progress.start_snapshot(snapshot.sent_to(self.membership.is_witness(to)), self.now);
+            if self.config.record_events {
+                self.outbox.push_event(|| Event::SnapshotSent { to, last });
+            }
         }
     }
 
-    pub(crate) fn follower(&self, id: NodeId) -> Option<&Progress> {
-        self.followers.iter().find(|(known, _)| *known == id).map(|(_, progress)| progress)
+    fn send_entries(
+        &mut self,
+        follower: NodeId,
+        progress: &mut Progress,
+        witness_limit: LogIndex,
+        batch: &mut CopiedBatch,
+        effects: &mut Effects,
+    ) {
+        let config = self.config;
+        let is_witness = self.membership.is_witness(follower);
+        let through = if is_witness { witness_limit } else { self.log.last().index };
+        while progress.may_send(config.in_flight_messages_max, config.in_flight_bytes_max) {
+            let next = progress.next_index();
+            if next > through {
+                if *progress.mode() != Mode::Pipeline {
+                    self.send_append(follower, progress, None);
+                }
+                return;
+            }
+            if next < self.log.cache_start() {
+                progress.start_fetch();
+                return effects.fetches.push(Fetch {
+                    purpose: FetchPurpose::Follower(follower),
+                    from: next,
+                    through: through.min(self.log.cache_start().previous()),
+                    bytes_max: config.append_bytes_max,
+                });
+            }
+            let segment = self.next_segment(next, through, batch);
+            self.send_append(follower, progress, segment);
+        }
     }
 
-    pub(crate) fn follower_mut(&mut self, id: NodeId) -> Option<&mut Progress> {
-        self.followers.iter_mut().find(|(known, _)| *known == id).map(|(_, progress)| progress)
+    /// The entries from `next` to `through` for one message.
+    ///
+    /// Most followers lack only the newest segment, which is shared. Otherwise the entries are
+    /// copied into `batch`, which the next follower can usually share.
+    fn next_segment(
+        &self,
+        next: LogIndex,
+        through: LogIndex,
+        batch: &mut CopiedBatch,
+    ) -> Option<Segment> {
+        let bytes_max = self.config.append_bytes_max;
+        let newest = self.log.cache.newest().filter(|segment| {
+            let is_small = segment.bytes <= bytes_max || segment.entries.len() == 1;
+            segment.first == next && segment.last() <= through && is_small
+        });
+        let copied =
+            batch.as_ref().filter(|(until, segment)| (*until, segment.first) == (through, next));
+        if let Some(segment) = newest.or(copied.map(|(_, segment)| segment)) {
+            return Some(segment.clone());
+        }
+        let segment = Segment::new(self.log.batch(next, through, bytes_max));
+        *batch = segment.clone().map(|segment| (through, segment));
+        segment
+    }
+
+    /// Sends an AppendEntries with the entries of `segment`, or without entries.
+    pub(super) fn send_append(
+        &mut self,
+        follower: NodeId,
+        progress: &mut Progress,
+        segment: Option<Segment>,
+    ) {
+        let prev_index = progress.next_index().previous();
+        let Some(prev_term) = self.log.term_at(prev_index) else {
+            debug_assert!(false, "a leader sends entries of its own log");
+            return;
+        };
+        let (last, bytes) =
+            segment.as_ref().map_or((prev_index, 0), |segment| (segment.last(), segment.bytes));
+        if segment.is_some() || matches!(progress.mode(), Mode::Probe { .. }) {
+            progress.note_sent(last, bytes);
+        }
+        let mut entries = segment.map_or_else(Entries::default, |segment| segment.entries);
+        if self.membership.is_witness(follower) {
+            entries = entries.iter().map(Entry::strip_payload).collect();
+        }
+        let (term, leader_commit) = (self.term, self.commit_index);
+        let prev_log = LogId::new(prev_term, prev_index);
+        self.outbox.send_bounded(follower, || {
+            Message::AppendEntries(AppendEntries { term, prev_log, entries, leader_commit })
+        });
     }
 }

@@ -1,146 +1,148 @@
-//! What a person or an operator wants to see of a server.
+//! The state of a server for people: dashboards, logs and tests.
 
 use alloc::vec::Vec;
 
 use crate::api::event::StopReason;
 use crate::api::types::{Instant, LogId, LogIndex, NodeId, Term};
-use crate::raft::{Raft, RoleState};
-use crate::state::progress::{Mode, Progress, Sending};
+use crate::raft::Raft;
+use crate::state::progress::snapshot_transfer::SnapshotTransfer;
+use crate::state::progress::{Mode, Progress};
 
-/// What a server is in its term (§5.1).
+/// The role of a server in its term (§5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
-    /// It answers leaders and candidates.
+    /// The server responds to leaders and candidates.
     Follower,
-    /// It asks whether it could win an election (dissertation 9.6).
+    /// The server runs a pre-vote before a campaign (dissertation 9.6).
     PreCandidate,
-    /// It stands for election.
+    /// The server campaigns for leadership.
     Candidate,
-    /// It takes commands and replicates them.
+    /// The server accepts commands and replicates them.
     Leader,
 }
 
-/// A picture of a server at one moment.
+/// A snapshot of the state of a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Status {
-    /// The server.
+    /// The id of the server.
     pub id: NodeId,
-    /// What it is.
+    /// The role in the current term.
     pub role: Role,
-    /// Its term.
+    /// The current term.
     pub term: Term,
-    /// Whom it voted for in this term.
+    /// The server that received this server's vote in the current term.
     pub vote: Option<NodeId>,
-    /// The leader that it knows of in this term.
+    /// The leader of the current term, if the server knows it.
     pub leader: Option<NodeId>,
-    /// The last position that it knows to be committed.
+    /// The last index that is known to be committed.
     pub commit_index: LogIndex,
-    /// The last position that it handed to the state machine.
+    /// The last index that was delivered to the state machine.
     pub delivered_index: LogIndex,
-    /// The end of its log.
+    /// The last entry of the log.
     pub last_log: LogId,
-    /// The last position of its log that is durable.
+    /// The last index of the log that is durable on this server.
     pub durable_index: LogIndex,
-    /// Its election timer; a leader and a server without a vote have none.
+    /// The election timer. A leader, and a server that must not lead, have none.
     pub election_timer: Option<Timer>,
-    /// The answers to its candidacy so far.
+    /// The responses to the campaign of a candidate or pre-candidate. True is a granted vote.
     pub votes: Vec<(NodeId, bool)>,
-    /// What it knows of its followers, if it leads.
+    /// The progress of the followers of a leader.
     pub followers: Vec<FollowerStatus>,
-    /// Why it stopped for good, if it did.
+    /// The reason why the server stopped permanently.
     pub stopped: Option<StopReason>,
 }
 
 /// A running timer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timer {
-    /// When it was armed.
+    /// The timer was started at this time.
     pub started: Instant,
-    /// When it fires.
+    /// The timer fires at this time.
     pub deadline: Instant,
 }
 
-/// What a leader knows of one follower.
+/// The progress of a follower, as its leader knows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct FollowerStatus {
-    /// The follower.
+    /// The id of the follower.
     pub id: NodeId,
-    /// The next entry to send.
+    /// The index of the next entry to send (Figure 2).
     pub next_index: LogIndex,
-    /// The last position where its log is known to agree.
+    /// The last index up to which the follower's durable log is known to match (Figure 2).
     pub match_index: LogIndex,
-    /// Whether the leader still searches where the logs agree.
+    /// The leader does not know yet where the logs match.
     pub probing: bool,
-    /// AppendEntries that are not acknowledged.
+    /// The number of AppendEntries messages that are not acknowledged.
     pub in_flight: usize,
-    /// When the leader last heard from it, or began to lead.
+    /// The time of the follower's last message, or of the leader's election.
     pub last_contact: Instant,
-    /// Whether what it needs has left the leader's memory and is being read from the log on disk.
+    /// The next entries have left memory, and the caller reads them from the durable log.
     pub fetching: bool,
-    /// The snapshot that it is being sent, because what it needs is in no log any more.
+    /// The snapshot transfer to the follower, if its next entry is compacted.
     pub snapshot: Option<SnapshotProgress>,
-    /// Whether it has caught up under this leader and was heard of late, so that it may get a vote
-    /// (dissertation 4.2.1).
+    /// The follower has caught up under this leader and was heard recently, so it may become a
+    /// voter (dissertation 4.2.1).
     pub caught_up: bool,
 }
 
-/// How far a follower has a snapshot.
+/// The progress of a snapshot transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct SnapshotProgress {
     /// The last entry that the snapshot includes.
     pub last: LogId,
-    /// How many of its bytes the follower has. With all of them it may still be installing it.
+    /// The number of bytes that the follower has. With all bytes, it may still install the
+    /// snapshot.
     pub received: u64,
-    /// How many there are.
+    /// The size of the snapshot, in bytes.
     pub size: u64,
 }
 
 impl Raft {
-    /// Everything at once.
+    /// A snapshot of the server's state.
     #[must_use]
     pub fn status(&self) -> Status {
+        let (now, timeout) = (self.volatile.now, self.config.election_timeout_min);
         let follower = |(id, progress): &(NodeId, Progress)| FollowerStatus {
             id: *id,
-            next_index: progress.next_index,
-            match_index: progress.match_index,
-            probing: matches!(progress.mode, Mode::Probe { .. }),
+            next_index: progress.next_index(),
+            match_index: progress.match_index(),
+            probing: matches!(progress.mode(), Mode::Probe { .. }),
             in_flight: progress.in_flight(),
-            last_contact: progress.last_contact,
-            fetching: matches!(progress.mode, Mode::Fetching { .. }),
-            snapshot: progress.sending().map(SnapshotProgress::of),
-            caught_up: progress.has_caught_up(self.now, self.config.election_timeout_min),
+            last_contact: progress.last_contact(),
+            fetching: matches!(progress.mode(), Mode::Fetching { .. }),
+            snapshot: progress.snapshot_transfer().map(SnapshotProgress::of),
+            caught_up: progress.has_caught_up(now, timeout),
         };
-        let ballot = self.role.ballot();
-        let followers = match &self.role {
-            RoleState::Leader(leader) => leader.followers.iter().map(follower).collect(),
-            _ => Vec::new(),
-        };
+        let timer = &self.volatile.timer;
         Status {
             id: self.id(),
             role: self.role(),
             term: self.term(),
-            vote: self.hard_state.vote,
+            vote: self.persistent.hard_state.vote,
             leader: self.leader(),
-            commit_index: self.commit_index,
-            delivered_index: self.delivered_index,
-            last_log: self.log.last(),
-            durable_index: self.log.durable(),
+            commit_index: self.commit_index(),
+            delivered_index: self.delivered_index(),
+            last_log: self.last_log(),
+            durable_index: self.durable_index(),
             election_timer: self
                 .election_deadline()
-                .map(|deadline| Timer { started: self.timer.started, deadline }),
-            votes: ballot.map_or_else(Vec::new, |(ballot, _)| ballot.answers.clone()),
-            followers,
-            stopped: self.stopped,
+                .map(|deadline| Timer { started: timer.started(), deadline }),
+            votes: self.role.votes().map_or_else(Vec::new, |(votes, _)| votes.responses().to_vec()),
+            followers: self
+                .role
+                .leader()
+                .map_or_else(Vec::new, |leader| leader.followers.iter().map(follower).collect()),
+            stopped: self.stopped(),
         }
     }
 }
 
 impl SnapshotProgress {
-    fn of(sending: &Sending) -> Self {
-        let (last, size) = (sending.snapshot.last, sending.snapshot.size);
-        Self { last, received: sending.offset, size }
+    fn of(transfer: &SnapshotTransfer) -> Self {
+        let (last, size) = (transfer.snapshot().last, transfer.snapshot().size);
+        Self { last, received: transfer.offset(), size }
     }
 }

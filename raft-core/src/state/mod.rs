@@ -1,7 +1,16 @@
-//! Components of the state of a server that do not know [`Raft`](crate::Raft).
+//! The components of a server's state: plain values with tests of their own.
 //!
-//! Each has tests of its own. A rule that needs the whole server belongs to `raft/`.
+//! A component belongs here if it works without a [`Raft`](crate::Raft). Nothing here imports
+//! `raft/`; the rules of the protocol, which combine the components, belong there.
 
-pub(crate) mod membership;
+pub(crate) mod acknowledgement;
+pub(crate) mod incoming_snapshot;
+pub(crate) mod lease;
+pub(crate) mod membership_history;
+pub(crate) mod outbox;
+pub(crate) mod pending_writes;
 pub(crate) mod progress;
+pub(crate) mod read_queue;
 pub(crate) mod timer;
+pub(crate) mod transfer;
+pub(crate) mod votes;

@@ -7,40 +7,55 @@ use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 use crate::api::types::Instant;
 
-/// Draws a new timeout each time it is armed.
+/// A timer with a new random timeout each time it is armed.
 ///
-/// Each draw is a generator of its own, seeded with the seed of the server and the number of the
-/// draw: two integers are the whole state, so it can be compared and hashed.
+/// Each timeout comes from a new generator, whose seed combines the server's seed and the number of
+/// the timeout. The whole state is therefore two integers, which can be compared and hashed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct ElectionTimer {
+    /// The server's seed.
     seed: u64,
+    /// The number of timeouts so far.
     draws: u64,
-    /// In microseconds the shortest timeout, and by how much the longest exceeds it.
+    /// The shortest timeout, in microseconds.
     min: u64,
+    /// The width of the range of timeouts, in microseconds.
     range: u64,
-    pub(crate) started: Instant,
-    pub(crate) deadline: Instant,
+    /// The timer was armed at this time.
+    started: Instant,
+    /// The timer fires at this time.
+    deadline: Instant,
 }
 
 impl ElectionTimer {
-    /// A timer that is not armed yet, with timeouts from `min` to `min + range`.
+    /// A timer with timeouts in `min..min + range`, which is not armed yet.
     pub(crate) fn new(seed: u64, now: Instant, min: Duration, range: Duration) -> Self {
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         Self { seed, draws: 0, min: micros(min), range: micros(range), started: now, deadline: now }
     }
 
-    /// Starts anew.
+    /// Starts the timer at `now` with a new random timeout.
     pub(crate) fn arm(&mut self, now: Instant) {
         self.draws = self.draws.wrapping_add(1);
         let mixed = self.seed ^ self.draws.wrapping_mul(0xd605_bbb5_8c8a_bbfd);
         let random = SplitMix64::seed_from_u64(mixed).next_u64();
-        // The high half of the product is uniform in 0..range, to within one part in 2^64 / range.
+        // The high half of the product is uniform in `0..range`, up to an error of range / 2^64.
         let jitter = (u128::from(random) * u128::from(self.range)) >> 64;
         self.started = now;
         self.deadline = Instant(now.0.saturating_add(self.min).saturating_add(jitter as u64));
     }
 
-    /// As it is after it was armed at `now` and drew the shortest timeout, whatever it drew before.
+    /// The time at which the timer was armed.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The time at which the timer fires.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Arms the timer at `now` with the shortest timeout, and forgets the earlier ones.
     #[cfg(feature = "model")]
     pub(crate) fn canonicalize(&mut self, now: Instant) {
         (self.seed, self.draws) = (0, 0);
