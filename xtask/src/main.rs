@@ -26,7 +26,9 @@ use clap::{Parser, Subcommand};
 
 use crate::checks::Check;
 use crate::programs::assertions::{FUZZ, MODEL};
-use crate::programs::{Arguments, assertions, bench, determinism, differential, simulator};
+use crate::programs::{
+    Arguments, assertions, bench, determinism, differential, power_cuts, simulator,
+};
 use crate::setup::Prerequisite;
 use crate::workspace::Workspace;
 
@@ -60,6 +62,8 @@ enum Task {
     Fuzz(Arguments),
     /// Compare raft-core with raft 0.7.0 event by event.
     Differential(differential::DifferentialArgs),
+    /// Cut the power of simulated disks, and check what is left: `cargo xtask power-cuts --help`.
+    PowerCuts(Arguments),
     /// Run a scenario and print its events: `cargo xtask scenario --help`.
     Scenario(Arguments),
     /// Repeat a published experiment: `cargo xtask experiment election --help`.
@@ -102,6 +106,7 @@ fn run(task: &Task) -> Result<ExitCode> {
         Task::Fuzz(args) => assertions::run(workspace, FUZZ, args),
         Task::Differential(args) => success(differential::compare(workspace, args)),
         Task::Determinism(args) => success(determinism::run(workspace, args)),
+        Task::PowerCuts(args) => power_cuts::run(workspace, args),
         Task::Bench(bench) => bench::run(workspace, bench),
         Task::Page => success(build::page(workspace)),
         Task::Build => success(build::page_and_node(workspace)),

@@ -85,6 +85,10 @@ pub fn sabotage(workspace: &Workspace) -> Result<Note> {
         workspace,
         "test --package raft-sim --release --features sabotage --test library",
     )?)?;
+    run_tests(Step::cargo(
+        workspace,
+        "test --package raft-storage --release --features sabotage --test power_cuts",
+    )?)?;
     Step::cargo(
         workspace,
         "run --package raft-sim --bin sabotage --features sabotage --release -- --seeds",

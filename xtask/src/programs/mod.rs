@@ -4,6 +4,7 @@ pub mod assertions;
 pub mod bench;
 pub mod determinism;
 pub mod differential;
+pub mod power_cuts;
 pub mod simulator;
 
 /// Arguments that are passed to a program. The program has a `--help` of its own.

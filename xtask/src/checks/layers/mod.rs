@@ -42,6 +42,7 @@ const DIRECTORIES: [Directory; 5] = [
         ],
     },
     Directory { path: "raft-native/src", allowed: &[] },
+    Directory { path: "raft-storage/src", allowed: &[] },
     Directory { path: "www", allowed: &[] },
 ];
 
