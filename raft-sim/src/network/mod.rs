@@ -60,6 +60,8 @@ pub(crate) struct Network {
     bandwidth: u64,
     /// Until when each way is busy with what was sent before.
     busy_until: BTreeMap<(u64, u64), u64>,
+    /// When each link last dropped a message because its queue was full.
+    overflowed_at: BTreeMap<(u64, u64), u64>,
     pub(crate) loss_per_mille: u32,
     pub(crate) duplicate_per_mille: u32,
     reorder: bool,
@@ -129,6 +131,7 @@ impl Network {
             latencies: BTreeMap::new(),
             bandwidth: config.bandwidth,
             busy_until: BTreeMap::new(),
+            overflowed_at: BTreeMap::new(),
             loss_per_mille: config.loss_per_mille,
             duplicate_per_mille: config.duplicate_per_mille,
             reorder: config.reorder,
@@ -232,6 +235,7 @@ impl Network {
         let takes = bytes as u64 * 1_000_000 / self.bandwidth;
         let busy_until = self.busy_until.entry((from, to)).or_default();
         if *busy_until > now + QUEUE_MAX {
+            self.overflowed_at.insert((from, to), now);
             return None;
         }
         *busy_until = now.max(*busy_until) + takes;
@@ -295,9 +299,15 @@ impl Network {
         }
     }
 
-    /// Whether links carry only so many bytes a second.
-    pub(crate) fn has_bandwidth(&self) -> bool {
-        self.bandwidth > 0
+    /// The time that a message waits for the messages before it on a link with limited bandwidth.
+    pub(crate) fn queueing_time(&self, from: u64, to: u64, now: u64) -> u64 {
+        let busy_until = self.busy_until.get(&(from, to));
+        busy_until.map_or(0, |busy_until| busy_until.saturating_sub(now))
+    }
+
+    /// Returns true if a link dropped a message since `since` because its queue was full.
+    pub(crate) fn has_overflowed(&self, from: u64, to: u64, since: u64) -> bool {
+        self.overflowed_at.get(&(from, to)).is_some_and(|at| *at >= since)
     }
 
     pub(crate) fn connects(&self, from: u64, to: u64) -> bool {
@@ -422,6 +432,24 @@ mod tests {
             sent[0].unwrap().0
         };
         assert_eq!([arrives(1, 2), arrives(2, 1), arrives(1, 3)], [70_000, 10_000, 10_000]);
+    }
+
+    #[test]
+    fn full_queue_overflows() {
+        // A message without entries takes 60 ms.
+        let config = WorldConfig { bandwidth: 1_000, ..WorldConfig::default() };
+        let mut network = Network::new(&config);
+        let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
+        let mut send = |network: &mut Network| {
+            network.send(1_000, 1, 2, message.clone(), &mut SimRng::new(1))[0].is_some()
+        };
+        assert!(send(&mut network) && send(&mut network));
+        assert_eq!(network.queueing_time(1, 2, 21_000), 100_000);
+        assert!(!network.has_overflowed(1, 2, 0));
+        assert!(!send(&mut network));
+        assert!(network.has_overflowed(1, 2, 1_000) && !network.has_overflowed(1, 2, 1_001));
+        assert!(!network.has_overflowed(2, 1, 0));
+        assert_eq!(network.queueing_time(2, 1, 1_000), 0);
     }
 
     #[test]
