@@ -1,51 +1,52 @@
-//! For which share of the time a cluster has a leader, where messages are lost or clocks are wrong
-//! all the time.
+//! The share of the time in which a cluster has a leader, with permanent loss of messages or wrong
+//! clocks.
 
 use raft_core::Role;
 
 use crate::experiment::election::ElectionError;
+use crate::experiment::setup::random_drift;
 use crate::util::rng::{DurationRange, SimRng};
 use crate::world::World;
 use crate::world::action::Action;
 use crate::world::config::WorldConfig;
 
-/// Five servers in a lasting condition. Times are in microseconds.
+/// Five servers under constant conditions. Times are in microseconds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Availability {
-    /// One-way message latency.
+    /// The one-way message latency.
     pub latency: DurationRange,
-    /// Election timeouts.
+    /// The election timeouts.
     pub timeout: DurationRange,
-    /// Time between two heartbeats.
+    /// The time between two heartbeats.
     pub heartbeat: u64,
-    /// Messages lost, of a thousand.
+    /// Lost messages, per mille.
     pub loss_per_mille: u32,
-    /// Each server's clock is fast or slow by up to so many parts in a million.
+    /// The largest error of each server's clock, in parts per million.
     pub drift_ppm: u32,
-    /// Every so often the leader's process crashes, and starts again after half of that; never, if
-    /// none.
+    /// The time between two crashes of the leader, which restarts after half of that time. None if
+    /// it does not crash.
     pub crash_every: Option<u64>,
-    /// Whether servers have pre-vote and check-quorum.
+    /// True for servers with pre-vote and check-quorum.
     pub stable: bool,
 }
 
-/// What was found.
+/// The result of a measurement.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct AvailabilityResult {
-    /// The share of the time in which a majority, the leader among them, followed one leader in its
+    /// The share of the time in which a majority, including the leader, followed one leader in its
     /// term.
     pub share: f64,
-    /// Leaders elected an hour.
+    /// The number of elections per hour.
     pub elections_per_hour: f64,
 }
 
 const SERVERS: u64 = 5;
-/// So many of the longest election timeouts pass before anything counts.
+/// The time before the measurement starts, in longest election timeouts.
 const TIMEOUTS_BEFORE: u64 = 20;
 
 impl Availability {
-    /// The network and the timeouts of [`Election::wan`](crate::experiment::Election::wan), and heartbeats five
-    /// times in the shortest timeout.
+    /// The network and the timeouts of [`Election::wan`](crate::experiment::Election::wan), and
+    /// five heartbeats per shortest timeout.
     #[must_use]
     pub fn wan() -> Self {
         Self {
@@ -59,11 +60,12 @@ impl Availability {
         }
     }
 
-    /// Watches so many clusters for so many microseconds each. The same seed gives the same.
+    /// Measures so many clusters for so many microseconds each. The same seed gives the same
+    /// result.
     ///
     /// # Errors
     ///
-    /// [`ElectionError`], if the configuration makes no sense or a rule of Raft was broken.
+    /// [`ElectionError`] if the configuration is invalid or an invariant of Raft was violated.
     pub fn measure(
         &self,
         clusters: u64,
@@ -84,29 +86,9 @@ impl Availability {
         })
     }
 
-    /// For how long there was a leader, and how many there were.
+    /// Measures one cluster: the time with a leader, and the number of elections.
     fn watch(&self, lasts: u64, seed: u64) -> Result<(u64, u64), ElectionError> {
-        let mut world = World::new(WorldConfig {
-            nodes: SERVERS,
-            seed,
-            election_timeout: self.timeout,
-            heartbeat_interval: self.heartbeat,
-            pre_vote: self.stable,
-            check_quorum: self.stable,
-            latency: self.latency,
-            loss_per_mille: self.loss_per_mille,
-            sync_latency: DurationRange::new(0, 0),
-            record_events: false,
-            ..WorldConfig::default()
-        })
-        .map_err(ElectionError::World)?;
-        let mut random = SimRng::new(seed ^ 0xd21f7);
-        for node in 1..=SERVERS {
-            let drift = random.within(0..=2 * u64::from(self.drift_ppm)) as i32;
-            let drift = drift - self.drift_ppm as i32;
-            let done = world.act(&Action::SetClock { node, drift });
-            debug_assert_eq!(done, Ok(()), "the server is there");
-        }
+        let mut world = self.world(seed)?;
         let begin = TIMEOUTS_BEFORE * self.timeout.max;
         world.run_until(begin);
         let before = world.elections();
@@ -124,7 +106,7 @@ impl Availability {
             world.run_until(next);
             if let Some((_, node)) = returning.take_if(|(at, _)| *at == next) {
                 let done = world.act(&Action::Restart { node });
-                debug_assert_eq!(done, Ok(()), "it is down");
+                debug_assert_eq!(done, Ok(()), "the node is down");
             }
             if let (Some(every), true) = (self.crash_every, crash_at == Some(next)) {
                 crash_at = Some(next + every);
@@ -140,9 +122,34 @@ impl Availability {
         }
         Ok((led, world.elections() - before))
     }
+
+    /// A world under these conditions.
+    fn world(&self, seed: u64) -> Result<World, ElectionError> {
+        let mut world = World::new(WorldConfig {
+            nodes: SERVERS,
+            seed,
+            election_timeout: self.timeout,
+            heartbeat_interval: self.heartbeat,
+            pre_vote: self.stable,
+            check_quorum: self.stable,
+            latency: self.latency,
+            loss_per_mille: self.loss_per_mille,
+            sync_latency: DurationRange::new(0, 0),
+            record_events: false,
+            ..WorldConfig::default()
+        })
+        .map_err(ElectionError::World)?;
+        let mut random = SimRng::new(seed ^ 0xd21f7);
+        for node in 1..=SERVERS {
+            let drift = random_drift(&mut random, self.drift_ppm);
+            let done = world.act(&Action::SetClock { node, drift });
+            debug_assert_eq!(done, Ok(()), "the node exists");
+        }
+        Ok(world)
+    }
 }
 
-/// The server that a majority follows in its term.
+/// The leader that a majority follows in its term.
 fn leader(world: &World) -> Option<u64> {
     let servers = || (1..=SERVERS).filter_map(|node| world.raft(node));
     servers()
@@ -183,8 +190,9 @@ mod tests {
             it.loss_per_mille = 500;
             it.stable = true;
         };
-        assert!(measured(stable).share > lossy.share, "a leader that is heard stays");
-        // The fastest clock leads after a while, and keeps the others quiet.
+        assert!(measured(stable).share > lossy.share, "a leader with a majority stays");
+        // The server with the fastest clock leads after a while, and its heartbeats are frequent
+        // enough for all others.
         let drifting = |it: &mut Availability| {
             it.drift_ppm = 900_000;
             it.heartbeat = 150_000;

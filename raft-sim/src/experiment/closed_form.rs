@@ -1,5 +1,5 @@
-//! What section 9.3 of the dissertation derives without a simulation. Timeouts are independent and
-//! uniform on the interval from 0 to 1.
+//! The results of section 9.3 of the dissertation, which are derived without a simulation. Timeouts
+//! are independent and uniform on the interval from 0 to 1.
 
 /// The mean of the earliest of so many timeouts.
 #[must_use]
@@ -16,8 +16,9 @@ pub fn earliest_timeout_until(servers: u32, time: f64) -> f64 {
 /// The probability that the first vote is split, if `servers` of a `cluster` wait for their
 /// timeouts and a message takes `latency` (as a share of the range of timeouts).
 ///
-/// Who times out within a latency votes for itself. The vote is split if so many do that the
-/// rest and one of them are no majority: at least `servers - ⌊cluster / 2⌋` of them.
+/// A server whose timeout ends within a latency after the earliest one votes for itself. The vote
+/// is split if the remaining servers and one of these are not a majority. This needs at least
+/// `servers - ⌊cluster / 2⌋` such servers.
 #[must_use]
 pub fn split_vote(cluster: u32, servers: u32, latency: f64) -> f64 {
     let latency = latency.clamp(0.0, 1.0);
@@ -51,7 +52,7 @@ mod tests {
         assert_eq!(earliest_timeout_until(4, 0.0), 0.0);
         assert_eq!(earliest_timeout_until(4, 1.0), 1.0);
         assert_eq!(earliest_timeout_until(2, 0.5), 0.75);
-        // The mean is the integral of the probability that it has not come yet.
+        // The mean is the integral of the probability that no timeout has ended yet.
         let steps = 10_000;
         let integral: f64 = (0..steps)
             .map(|i| 1.0 - earliest_timeout_until(4, (f64::from(i) + 0.5) / f64::from(steps)))

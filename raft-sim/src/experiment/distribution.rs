@@ -1,27 +1,27 @@
-//! Measured times, and their quantiles.
+//! Distributions of measured durations.
 
-/// Durations that were measured, in microseconds.
+/// Measured durations, in microseconds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Distribution {
     sorted: Vec<u64>,
 }
 
 impl Distribution {
-    /// The distribution of these durations; none if there are none.
+    /// Creates the distribution of durations. Returns none for an empty sample.
     #[must_use]
     pub fn new(mut micros: Vec<u64>) -> Option<Self> {
         micros.sort_unstable();
         (!micros.is_empty()).then_some(Self { sorted: micros })
     }
 
-    /// How many there are.
+    /// The number of durations.
     #[must_use]
     pub fn count(&self) -> usize {
         self.sorted.len()
     }
 
-    /// The duration, in milliseconds, below which the share `p` lies (0 to 1). Between two
-    /// measured ones it is interpolated.
+    /// The quantile for the share `p` (0 to 1), in milliseconds. Values between two measurements
+    /// are interpolated.
     #[must_use]
     pub fn quantile(&self, p: f64) -> f64 {
         let position = p.clamp(0.0, 1.0) * (self.sorted.len() - 1) as f64;
@@ -37,7 +37,7 @@ impl Distribution {
         sum as f64 / self.sorted.len() as f64 / 1000.0
     }
 
-    /// The share that lies at or below `millis`.
+    /// The share of the durations up to `millis`.
     #[must_use]
     pub fn share_until(&self, millis: f64) -> f64 {
         let below = |micros: &u64| *micros as f64 <= millis * 1000.0;

@@ -1,127 +1,127 @@
-//! How long a cluster is without a leader after its leader has failed.
+//! The time that a cluster is without a leader after its leader has failed.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
-use raft_core::Role;
+use raft_core::{Raft, Role};
 
 use crate::experiment::distribution::Distribution;
 use crate::util::rng::{DurationRange, SimRng};
 use crate::world::World;
-use crate::world::action::{Action, Request};
-use crate::world::config::{TIME_MAX, WorldConfig, WorldError};
+use crate::world::config::WorldError;
 
-/// One kind of election, to be held many times. Times are in microseconds.
+/// One kind of election, which is repeated many times. Times are in microseconds.
 ///
-/// In each trial the servers have a leader, whose heartbeat sets every election timer at the same
-/// moment. The leader fails a while after that (`crash_after`), and the time is measured from its
-/// failure.
+/// At the start of each trial the servers have a leader, whose heartbeat resets all election timers
+/// at the same time. The leader fails some time later (`crash_after`), and the measured time starts
+/// with its failure.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Election {
-    /// Servers in the cluster, the leader that fails included.
+    /// The number of servers, including the leader.
     pub servers: u64,
-    /// Servers that have failed before, besides the leader.
+    /// The number of servers that failed earlier, besides the leader.
     pub failed: u64,
-    /// Whether the leader's process starts again at once, as a follower.
+    /// True if the leader's process restarts at once, as a follower.
     ///
-    /// The dissertation's availability simulation begins with this moment: all servers that have
-    /// not failed before, the old leader too, wait for their election timeouts. Its figures cannot
-    /// be had otherwise: with four of five servers left the mean is 468 ms, and not 430.
+    /// The dissertation's availability simulation starts at this time: all servers that did not
+    /// fail earlier, including the old leader, wait for their election timeouts. Its figures cannot
+    /// be obtained otherwise: with four of five remaining servers the mean is 468 ms, and not 430.
     pub leader_returns: bool,
-    /// The logs of the servers that are left.
+    /// The logs of the remaining servers.
     pub logs: Logs,
-    /// One-way message latency.
+    /// The one-way message latency.
     pub latency: DurationRange,
-    /// Election timeouts.
+    /// The election timeouts.
     pub timeout: DurationRange,
-    /// How long a write takes until it is durable.
+    /// The time until a write is durable.
     pub disk: DurationRange,
-    /// How long after the last heartbeat the leader fails.
+    /// The time between the last heartbeat and the failure of the leader.
     pub crash_after: DurationRange,
-    /// When the election is over.
+    /// The end of the election.
     pub until: Until,
-    /// How many terms ahead of the leader's the last servers are: they have stood for election,
-    /// alone. One number a server, the last server's last.
+    /// The numbers of terms by which the last servers are ahead of the leader, because they
+    /// campaigned while they were isolated. The last number belongs to the last server.
     pub terms_ahead: Vec<u64>,
-    /// Links whose latency is not that of the others: sender, receiver, and one-way latency.
+    /// Links with a latency of their own: sender, receiver, and one-way latency.
     pub links: Vec<(u64, u64, DurationRange)>,
-    /// Messages lost, of a thousand.
+    /// Lost messages, per mille.
     pub loss_per_mille: u32,
-    /// Each server's clock is fast or slow by up to so many parts in a million.
+    /// The largest error of each server's clock, in parts per million.
     pub drift_ppm: u32,
-    /// See [`raft_core::Config::pre_vote`]. Published figures are without.
+    /// See [`raft_core::Config::pre_vote`]. It is off in published figures.
     pub pre_vote: bool,
     /// See [`raft_core::Config::check_quorum`].
     pub check_quorum: bool,
 }
 
-/// The logs of the servers that are left when the leader has failed. A server votes for no
-/// candidate whose log is shorter than its own (§5.4.1).
+/// The logs of the remaining servers. A server does not vote for a candidate whose log is shorter
+/// than its own (§5.4.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Logs {
-    /// All are equal.
+    /// All logs are equal.
     Same,
-    /// So many servers lack the last entry, and the rest have it. Whether they can win depends
-    /// on whether those who lack it are a majority of the cluster; if not, they cannot.
+    /// So many servers lack the last entry. They can win only if they are a majority of the
+    /// cluster.
     Behind(u64),
-    /// Each is one entry shorter than another server's.
+    /// Each log is one entry shorter than that of another server.
     AllDifferent,
-    /// So many entries in each, one number a server.
+    /// The number of entries of each log.
     Lengths(Vec<u64>),
 }
 
-/// When an election is over.
+/// The end of an election.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Until {
-    /// A server knows that it has been elected.
+    /// A server has become leader.
     Elected,
-    /// All other live servers have heard of the new leader.
+    /// All remaining servers know the same leader.
     Heard,
 }
 
-/// Why an election cannot be held.
+/// Why an election is impossible, or why it failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ElectionError {
-    /// Those that are left are no majority: they can elect nobody.
+    /// The remaining servers are not a majority.
     NoMajority {
-        /// Servers left.
+        /// The number of remaining servers.
         left: u64,
-        /// Servers needed.
+        /// The number of votes of a majority.
         needed: u64,
     },
-    /// `Lengths` must have one number for each server that is left, `Behind` no more servers than
-    /// that.
+    /// [`Logs::Lengths`] must have one number per remaining server, and [`Logs::Behind`] a smaller
+    /// number than there are remaining servers.
     Logs {
-        /// Servers left.
+        /// The number of remaining servers.
         left: u64,
     },
-    /// Only servers that are left, and that have not led, can be ahead. They have no pre-vote,
-    /// which would keep them from it.
+    /// Only remaining servers besides the leader can be ahead in terms. With pre-vote no server
+    /// can.
     TermsAhead,
-    /// There is no such link.
-    NoSuchLink(u64, u64),
+    /// This link does not exist.
+    UnknownLink(u64, u64),
     /// The named range ends before it begins.
     EmptyRange(&'static str),
-    /// The servers refuse the configuration.
+    /// The configuration of the servers is invalid.
     World(WorldError),
-    /// After so many election timeouts there was no leader.
+    /// No server became leader in time.
     NoLeader {
         /// The seed of the trial.
         seed: u64,
-        /// Election timeouts.
+        /// The time, in longest election timeouts.
         timeouts: u64,
     },
-    /// A rule of Raft was broken.
+    /// An invariant of Raft was violated.
     Violation(String),
 }
 
-/// After so many of the longest timeouts an election is given up. Even timeouts that differ by 1 ms
-/// at 15 ms of latency need a tenth of it.
+/// The time after which a trial is abandoned, in longest election timeouts. Timeouts that differ by
+/// 1 ms at a latency of 15 ms need a tenth of it.
 const TIMEOUTS_MAX: u64 = 10_000;
 
 impl Election {
     /// The availability simulation of the dissertation's chapter 9: five servers in a wide area
-    /// network with 30 to 40 ms of latency, timeouts of 300 to 600 ms, no disks, identical logs.
+    /// network with 30 to 40 ms of latency, timeouts of 300 to 600 ms, no disks, and equal logs.
     #[must_use]
     pub fn wan() -> Self {
         Self {
@@ -143,18 +143,18 @@ impl Election {
         }
     }
 
-    /// Holds so many elections. The same seed gives the same times.
+    /// Runs so many elections, and returns their times. The same seed gives the same times.
     ///
     /// # Errors
     ///
-    /// [`ElectionError`], if there can be no election of this kind, or one went wrong.
+    /// [`ElectionError`] if elections of this kind are impossible, or one failed.
     pub fn run_elections(&self, trials: usize, seed: u64) -> Result<Vec<u64>, ElectionError> {
         let lengths = self.log_lengths()?;
         let mut random = SimRng::new(seed);
         (0..trials).map(|_| self.trial(&lengths, random.next())).collect()
     }
 
-    /// The same, as a distribution.
+    /// Runs so many elections, and returns the distribution of their times.
     ///
     /// # Errors
     ///
@@ -164,33 +164,11 @@ impl Election {
         Distribution::new(times).ok_or(ElectionError::NoLeader { seed, timeouts: 0 })
     }
 
-    /// How many entries each of the servers that are left has beyond those of the shortest log.
-    /// Which server has which does not matter, as all are alike otherwise.
+    /// The number of entries that each remaining server has beyond the shortest log, in descending
+    /// order. The servers are alike, so the assignment does not matter. The leader has the longest
+    /// log, and is the first remaining server if it returns.
     fn log_lengths(&self) -> Result<Vec<u64>, ElectionError> {
-        let gone = self.failed.saturating_add(u64::from(!self.leader_returns));
-        let left = self.servers.saturating_sub(gone);
-        let needed = self.servers / 2 + 1;
-        if left < needed {
-            return Err(ElectionError::NoMajority { left, needed });
-        }
-        let spans =
-            [("latency", self.latency), ("disk", self.disk), ("crash_after", self.crash_after)];
-        if let Some((name, _)) = spans.iter().find(|(_, span)| span.min > span.max) {
-            return Err(ElectionError::EmptyRange(name));
-        }
-        let ahead = self.terms_ahead.len() as u64;
-        if ahead > left - u64::from(self.leader_returns) || ahead > 0 && self.pre_vote {
-            return Err(ElectionError::TermsAhead);
-        }
-        let servers = 1..=self.servers;
-        for (from, to, span) in &self.links {
-            if from == to || !servers.contains(from) || !servers.contains(to) {
-                return Err(ElectionError::NoSuchLink(*from, *to));
-            }
-            if span.min > span.max {
-                return Err(ElectionError::EmptyRange("links"));
-            }
-        }
+        let left = self.check()?;
         let mut lengths: Vec<u64> = match &self.logs {
             Logs::Same => vec![0; left as usize],
             Logs::Behind(behind) if *behind < left => {
@@ -203,19 +181,48 @@ impl Election {
             }
             Logs::Behind(_) | Logs::Lengths(_) => return Err(ElectionError::Logs { left }),
         };
-        // The leader has the longest log, and is the first of those that are left if it returns.
         lengths.sort_unstable_by(|a, b| b.cmp(a));
         Ok(lengths)
     }
 
-    /// The servers that are left.
-    fn remaining(&self) -> std::ops::RangeInclusive<u64> {
+    /// Checks everything but the logs, and returns the number of remaining servers.
+    fn check(&self) -> Result<u64, ElectionError> {
+        let gone = self.failed.saturating_add(u64::from(!self.leader_returns));
+        let left = self.servers.saturating_sub(gone);
+        let needed = self.servers / 2 + 1;
+        if left < needed {
+            return Err(ElectionError::NoMajority { left, needed });
+        }
+        let ranges =
+            [("latency", self.latency), ("disk", self.disk), ("crash_after", self.crash_after)];
+        if let Some((name, _)) = ranges.iter().find(|(_, range)| range.min > range.max) {
+            return Err(ElectionError::EmptyRange(name));
+        }
+        let ahead = self.terms_ahead.len() as u64;
+        if ahead > left - u64::from(self.leader_returns) || ahead > 0 && self.pre_vote {
+            return Err(ElectionError::TermsAhead);
+        }
+        let servers = 1..=self.servers;
+        for (from, to, range) in &self.links {
+            if from == to || !servers.contains(from) || !servers.contains(to) {
+                return Err(ElectionError::UnknownLink(*from, *to));
+            }
+            if range.min > range.max {
+                return Err(ElectionError::EmptyRange("links"));
+            }
+        }
+        Ok(left)
+    }
+
+    /// The remaining servers.
+    pub(super) fn remaining(&self) -> RangeInclusive<u64> {
         let first = if self.leader_returns { 1 } else { 2 };
         first..=self.servers - self.failed
     }
 
+    /// Runs one election, and returns its time.
     fn trial(&self, lengths: &[u64], seed: u64) -> Result<u64, ElectionError> {
-        let mut world = self.without_a_leader(lengths, seed)?;
+        let mut world = self.world_without_leader(lengths, seed)?;
         let crashed_at = SimRng::new(!seed).sample(self.crash_after);
         let limit = self.timeout.max.saturating_mul(TIMEOUTS_MAX);
         while world.now() <= limit && world.step() {
@@ -229,102 +236,12 @@ impl Election {
         })
     }
 
-    /// A world whose leader, server 1, falls silent at time zero, when all have just heard of it.
-    /// All that it takes to get there happens in no time.
-    ///
-    /// The leader's process ends here even if it is to fail later: it would say nothing in
-    /// between, unless `crash_after` reached beyond its next heartbeat.
-    fn without_a_leader(&self, lengths: &[u64], seed: u64) -> Result<World, ElectionError> {
-        let mut world = World::new(WorldConfig {
-            nodes: self.servers,
-            seed,
-            election_timeout: self.timeout,
-            heartbeat_interval: (self.timeout.min / 2).max(1),
-            pre_vote: self.pre_vote,
-            check_quorum: self.check_quorum,
-            latency: DurationRange::new(0, 0),
-            sync_latency: DurationRange::new(0, 0),
-            // A client that is not answered does not ask again while the election lasts.
-            request_timeout: TIME_MAX,
-            record_events: false,
-            ..WorldConfig::default()
-        })
-        .map_err(ElectionError::World)?;
-        let act = |world: &mut World, action: Action| {
-            let done = world.act(&action);
-            debug_assert_eq!(done, Ok(()), "the servers are there and run");
-            world.run_until(0);
-        };
-        act(&mut world, Action::FireTimer { node: 1 });
-        for node in self.servers - self.failed + 1..=self.servers {
-            act(&mut world, Action::Crash { node });
-        }
-        let longest = lengths.iter().max().copied().unwrap_or(0);
-        for length in 1..=longest {
-            for (node, _) in self.remaining().zip(lengths).filter(|(_, has)| **has < length) {
-                act(&mut world, Action::Isolate { node });
-            }
-            let request = Request::Put { key: "x".into(), value: length.to_string() };
-            let via = Some(1);
-            act(&mut world, Action::Request { via, request });
-        }
-        self.force_candidates(&mut world);
-        act(&mut world, Action::Crash { node: 1 });
-        act(&mut world, Action::HealNetwork);
-        if self.leader_returns {
-            act(&mut world, Action::Restart { node: 1 });
-        }
-        let latency = self.latency;
-        act(
-            &mut world,
-            Action::SetNetwork {
-                latency,
-                loss_per_mille: self.loss_per_mille,
-                duplicate_per_mille: 0,
-            },
-        );
-        for (from, to, latency) in self.links.iter().copied() {
-            act(&mut world, Action::SetLatency { from, to, latency });
-        }
-        let mut random = SimRng::new(seed ^ 0xd21f7);
-        for node in 1..=self.servers {
-            let drift = random.within(0..=2 * u64::from(self.drift_ppm)) as i32;
-            let drift = drift - self.drift_ppm as i32;
-            if drift != 0 {
-                act(&mut world, Action::SetClock { node, drift });
-            }
-        }
-        for node in self.remaining() {
-            let sync = self.disk;
-            act(&mut world, Action::SetSyncLatency { node, sync_latency: sync });
-        }
-        Ok(world)
-    }
-
-    /// Lets the servers that are to be ahead stand for election where nobody hears them.
-    fn force_candidates(&self, world: &mut World) {
-        let mut act = |action| {
-            let done = world.act(&action);
-            debug_assert_eq!(done, Ok(()), "the servers are there and run");
-            world.run_until(0);
-        };
-        for (node, ahead) in self.remaining().rev().zip(self.terms_ahead.iter().rev()) {
-            if *ahead > 0 {
-                act(Action::Isolate { node });
-                (0..*ahead).for_each(|_| act(Action::FireTimer { node }));
-                // It waits for an election timeout like all others.
-                act(Action::Crash { node });
-                act(Action::Restart { node });
-            }
-        }
-    }
-
     fn is_over(&self, world: &World) -> bool {
         let mut servers = self.remaining().filter_map(|node| world.raft(node));
         match self.until {
             Until::Elected => servers.any(|server| server.role() == Role::Leader),
             Until::Heard => {
-                let mut leaders = servers.map(raft_core::Raft::leader);
+                let mut leaders = servers.map(Raft::leader);
                 let first = leaders.next().flatten();
                 first.is_some() && leaders.all(|leader| leader == first)
             }
@@ -337,21 +254,27 @@ impl fmt::Display for ElectionError {
         match self {
             Self::NoMajority { left, needed } => write!(
                 f,
-                "{left} servers are left, and {needed} votes are needed: nobody can be elected"
+                "no majority: {left} servers remain and {needed} votes are needed; let fewer servers fail"
             ),
             Self::Logs { left } => write!(
                 f,
-                "{left} servers are left: give so many log lengths, or let fewer be behind"
+                "invalid logs: {left} servers remain; give one log length for each, or let fewer be behind"
             ),
             Self::TermsAhead => f.write_str(
-                "only servers that are left, have not led and have no pre-vote can be ahead in terms",
+                "invalid terms: a server is ahead that failed, was leader or uses pre-vote; \
+                 let fewer servers be ahead, without pre-vote",
             ),
-            Self::NoSuchLink(from, to) => write!(f, "there is no link from {from} to {to}"),
-            Self::EmptyRange(name) => write!(f, "{name}: the range ends before it begins"),
+            Self::UnknownLink(from, to) => {
+                write!(f, "unknown link: {from} to {to}; use two different servers")
+            }
+            Self::EmptyRange(name) => {
+                write!(f, "invalid range: {name}; the end must not be before the beginning")
+            }
             Self::World(error) => error.fmt(f),
             Self::NoLeader { seed, timeouts } => write!(
                 f,
-                "no leader after {timeouts} election timeouts (trial seed {seed})"
+                "timed out: no leader after {timeouts} election timeouts (trial seed {seed}); \
+                 use timeouts with a larger range"
             ),
             Self::Violation(violation) => f.write_str(violation),
         }
@@ -365,7 +288,7 @@ mod tests {
     use super::*;
     use crate::experiment::closed_form;
 
-    /// The figure's row for five servers of which no other has failed, in milliseconds.
+    /// The published quantiles for five servers without other failed servers, in milliseconds.
     const PUBLISHED: [(f64, f64); 7] = [
         (0.01, 368.1),
         (0.10, 375.4),
@@ -392,7 +315,8 @@ mod tests {
         }
     }
 
-    /// Without latency nothing is split, and the first timeout decides (section 9.3).
+    /// Without latency no vote is split, and the earliest timeout determines the time (section
+    /// 9.3).
     #[test]
     fn zero_latency_election_time_is_earliest_timeout() {
         let mut election = Election::wan();
@@ -430,12 +354,15 @@ mod tests {
             election.measure(400, 3).unwrap().mean()
         };
         let plain = mean(|_| {});
-        // A candidate that is told of a later term loses, though a majority would vote for it.
+        // A candidate that receives a later term loses, although a majority would vote for it.
         assert!(mean(|election| election.terms_ahead = vec![10]) > plain * 1.05);
         assert!(mean(|election| election.terms_ahead = vec![10, 20, 30, 40]) > plain * 1.08);
         assert!(mean(|election| election.loss_per_mille = 500) > plain * 1.5);
         let drifting = mean(|election| election.drift_ppm = 500_000);
-        assert!((plain * 0.5..plain * 0.95).contains(&drifting), "the fastest clock decides");
+        assert!(
+            (plain * 0.5..plain * 0.95).contains(&drifting),
+            "the fastest clock determines the time"
+        );
         let slow_way = |election: &mut Election| {
             let others = (2..=5).flat_map(|node| [(1, node), (node, 1)]);
             let latency = DurationRange::new(200_000, 200_000);
@@ -444,7 +371,7 @@ mod tests {
         assert!(mean(slow_way) > plain * 1.02);
     }
 
-    /// Who lacks an entry that a majority has cannot win.
+    /// A server that lacks an entry of a majority cannot win.
     #[test]
     fn stale_server_is_not_elected() {
         let mut election = Election::wan();
@@ -453,7 +380,7 @@ mod tests {
         let lengths = election.log_lengths().unwrap();
         assert_eq!(lengths, [4, 4, 0, 0]);
         for seed in 0..200 {
-            let mut world = election.without_a_leader(&lengths, seed).unwrap();
+            let mut world = election.world_without_leader(&lengths, seed).unwrap();
             let length = |world: &World, node| world.raft(node).unwrap().last_log().index.0;
             assert_eq!([2, 3, 4, 5].map(|node| length(&world, node)), [5, 5, 1, 1]);
             assert!(world.raft(1).is_none());
@@ -467,31 +394,31 @@ mod tests {
 
     #[test]
     fn impossible_election_is_rejected() {
-        let refused = |change: fn(&mut Election)| {
+        let error_of = |change: fn(&mut Election)| {
             let mut election = Election::wan();
             change(&mut election);
             election.run_elections(1, 1).unwrap_err()
         };
-        let no_majority = refused(|election| election.failed = 3);
+        let no_majority = error_of(|election| election.failed = 3);
         assert_eq!(no_majority, ElectionError::NoMajority { left: 2, needed: 3 });
-        let ahead = refused(|election| election.terms_ahead = vec![1; 5]);
+        let ahead = error_of(|election| election.terms_ahead = vec![1; 5]);
         assert_eq!(ahead, ElectionError::TermsAhead);
         assert_eq!(
-            refused(|election| election.links = vec![(1, 9, DurationRange::new(0, 0))]),
-            ElectionError::NoSuchLink(1, 9)
+            error_of(|election| election.links = vec![(1, 9, DurationRange::new(0, 0))]),
+            ElectionError::UnknownLink(1, 9)
         );
         assert!(matches!(
-            refused(|election| election.failed = u64::MAX),
+            error_of(|election| election.failed = u64::MAX),
             ElectionError::NoMajority { .. }
         ));
-        let behind = refused(|election| election.logs = Logs::Behind(5));
+        let behind = error_of(|election| election.logs = Logs::Behind(5));
         assert_eq!(behind, ElectionError::Logs { left: 5 });
-        let lengths = refused(|election| election.logs = Logs::Lengths(vec![1, 2]));
+        let lengths = error_of(|election| election.logs = Logs::Lengths(vec![1, 2]));
         assert_eq!(lengths, ElectionError::Logs { left: 5 });
-        let latency = refused(|election| election.latency = DurationRange::new(2, 1));
+        let latency = error_of(|election| election.latency = DurationRange::new(2, 1));
         assert_eq!(latency, ElectionError::EmptyRange("latency"));
         assert!(matches!(
-            refused(|election| election.timeout = DurationRange::new(2, 2)),
+            error_of(|election| election.timeout = DurationRange::new(2, 2)),
             ElectionError::World(_)
         ));
     }

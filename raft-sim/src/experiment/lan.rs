@@ -1,15 +1,16 @@
 //! Figure 16 of the paper: LogCabin on a local network, for nine ranges of election timeouts.
 //!
-//! The leader fails at a moment uniform within its heartbeat interval, which is half the shortest
-//! timeout; logs differ in length, so that two of the four servers left cannot win; and the time
-//! ends when all of them have heard the new leader. How long LogCabin's disks took is not
-//! published. [`DISK`] is the one parameter that is fitted, once for all rows; see [`fit`].
+//! The time of the leader's failure is uniform within its heartbeat interval, which is half the
+//! shortest timeout. Logs differ in length, so that two of the four remaining servers cannot win.
+//! The measured time ends when all remaining servers know the new leader. The write times of
+//! LogCabin's disks are not published. [`DISK`] is the only fitted parameter, once for all rows;
+//! see [`fit`].
 
 use crate::experiment::distribution::Distribution;
 use crate::experiment::election::{Election, ElectionError, Logs, Until};
 use crate::util::rng::DurationRange;
 
-/// A line of the figure: the range of timeouts, and what was published. In milliseconds.
+/// A row of the figure: the range of timeouts and the published values, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Row {
     /// The shortest election timeout.
@@ -18,27 +19,27 @@ pub struct Row {
     pub timeout_max: u64,
     /// The shortest time without a leader.
     pub min: f64,
-    /// A tenth took less.
+    /// The 10th percentile.
     pub p10: f64,
-    /// Half took less.
+    /// The median.
     pub p50: f64,
-    /// Nine tenths took less.
+    /// The 90th percentile.
     pub p90: f64,
-    /// 99 of a hundred took less.
+    /// The 99th percentile.
     pub p99: f64,
     /// The longest time without a leader.
     pub max: f64,
-    /// On average.
+    /// The mean.
     pub mean: f64,
 }
 
-/// A line of [`ROWS`].
+/// Creates an element of [`ROWS`].
 const fn row(timeout: (u64, u64), times: [f64; 7]) -> Row {
     let [min, p10, p50, p90, p99, max, mean] = times;
     Row { timeout_min: timeout.0, timeout_max: timeout.1, min, p10, p50, p90, p99, max, mean }
 }
 
-/// The figure's lines: first those of its upper half, then those of its lower half.
+/// The rows of the figure: first those of its upper half, then those of its lower half.
 pub const ROWS: [Row; 9] = [
     row((150, 151), [86.2, 434.4, 1198.6, 3132.3, 6012.6, 8231.0, 1536.4]),
     row((150, 155), [85.3, 119.2, 287.3, 609.4, 1242.2, 2143.0, 345.1]),
@@ -51,19 +52,20 @@ pub const ROWS: [Row; 9] = [
     row((100, 200), [65.7, 85.1, 120.1, 165.5, 277.1, 335.2, 125.5]),
 ];
 
-/// How many of [`ROWS`] belong to the figure's upper half.
+/// The number of [`ROWS`] in the upper half of the figure.
 pub const UPPER: usize = 5;
 
-/// How long a disk write takes on average, in microseconds. Fitted; see [`fit`].
+/// The mean time of a disk write, in microseconds. It is fitted; see [`fit`].
 pub const DISK: u64 = 2_900;
 
-/// A write takes a time uniform within this many percent of [`DISK`]. Chosen, not fitted.
+/// The largest difference of a write time from [`DISK`], in percent. It is chosen, not fitted;
+/// times are uniform.
 const DISK_SPREAD_PERCENT: u64 = 30;
 
-/// The one-way latency on that network, in microseconds. Small beside the disk, and not fitted.
+/// The one-way latency, in microseconds. It is small compared with the disk, and not fitted.
 pub const LATENCY: DurationRange = DurationRange::new(100, 300);
 
-/// The election of one line, with disk writes of `disk` microseconds on average.
+/// The election of one row, with disk writes of `disk` microseconds on average.
 #[must_use]
 pub fn election(row: &Row, disk: u64) -> Election {
     let spread = disk * DISK_SPREAD_PERCENT / 100;
@@ -79,12 +81,12 @@ pub fn election(row: &Row, disk: u64) -> Election {
     }
 }
 
-/// How far the measured lines are from the published ones: the root mean square of the logarithms
-/// of the ratios, over the quantiles from p10 to p90 and the mean of all lines.
+/// The difference between the measured and the published rows: the root mean square of the
+/// logarithms of the ratios, over the quantiles from p10 to p90 and the mean of all rows.
 ///
 /// # Errors
 ///
-/// [`ElectionError`], if an election goes wrong.
+/// [`ElectionError`] if an election fails.
 pub fn misfit(disk: u64, trials: usize, seed: u64) -> Result<f64, ElectionError> {
     let (mut sum, mut count) = (0.0, 0.0);
     for row in &ROWS {
@@ -106,12 +108,12 @@ fn compared(row: &Row, times: &Distribution) -> [(f64, f64); 4] {
     ]
 }
 
-/// The disk, in microseconds, that fits all lines best, and how well it does. This is how
-/// [`DISK`] was found.
+/// The mean write time, in microseconds, that fits all rows best, and its [`misfit`]. [`DISK`] is a
+/// result of this function.
 ///
 /// # Errors
 ///
-/// [`ElectionError`], if an election goes wrong.
+/// [`ElectionError`] if an election fails.
 pub fn fit(trials: usize, seed: u64) -> Result<(u64, f64), ElectionError> {
     let mut best = (0, f64::INFINITY);
     for disk in (2_000..=7_000).step_by(100) {
@@ -127,9 +129,9 @@ pub fn fit(trials: usize, seed: u64) -> Result<(u64, f64), ElectionError> {
 mod tests {
     use super::*;
 
-    /// The lines keep their shape: every quantile from p10 to p90 and the mean within a fifth of
-    /// the published one, and half of them within 6 %. The line whose timeouts differ by 1 ms is a
-    /// race between disks of unknown regularity, and is only of the right order.
+    /// Every quantile from p10 to p90 and the mean are within a fifth of the published value, and
+    /// half of them within 6 %. The row whose timeouts differ by 1 ms depends on the unknown
+    /// variation of the disks, so only its order of magnitude is compared.
     #[test]
     fn lan_figure_matches_published_shape() {
         let mut ratios = Vec::new();
