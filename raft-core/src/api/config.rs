@@ -64,8 +64,8 @@ pub struct Config {
     /// The maximum size of a command, in bytes. Larger commands are rejected. Not zero. Default:
     /// 2 MiB.
     pub command_bytes_max: usize,
-    /// The maximum size of the entries of one AppendEntries message, in bytes. A message contains at
-    /// least one entry. Not zero. Default: 256 KiB.
+    /// The maximum size of the entries of one AppendEntries message, in bytes. A message contains
+    /// at least one entry. Not zero. Default: 256 KiB.
     pub append_bytes_max: usize,
     /// The maximum number of unacknowledged AppendEntries messages per follower. Not zero. Default:
     /// 256.

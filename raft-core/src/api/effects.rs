@@ -14,9 +14,9 @@ use crate::api::types::{LogId, LogIndex, NodeId};
 
 /// A buffer that [`Raft::drain`](crate::Raft::drain) fills and the caller empties.
 ///
-/// The fields are independent of each other, with one exception. Messages may be sent before, during
-/// and after the write: a message that depends on a write is not in the buffer before that write is
-/// durable. The exception is [`install`](Self::install). It comes after the
+/// The fields are independent of each other, with one exception. Messages may be sent before,
+/// during and after the write: a message that depends on a write is not in the buffer before that
+/// write is durable. The exception is [`install`](Self::install). It comes after the
 /// [`committed`](Self::committed) entries of all earlier drains, and after the
 /// [`snapshot_chunks`](Self::snapshot_chunks) of all drains including this one.
 ///
@@ -27,15 +27,15 @@ use crate::api::types::{LogId, LogIndex, NodeId};
 pub struct Effects {
     /// The changes to make durable, after all earlier writes.
     ///
-    /// The caller passes the token of the write to [`Raft::persisted`](crate::Raft::persisted) after
-    /// the sync. It must take the write before the next drain, which panics otherwise. The messages
-    /// that depend on a lost write are never sent.
+    /// The caller passes the token of the write to [`Raft::persisted`](crate::Raft::persisted)
+    /// after the sync. It must take the write before the next drain, which panics otherwise. The
+    /// messages that depend on a lost write are never sent.
     pub write: Option<Write>,
-    /// Messages to send. A lost message costs one or two heartbeat intervals. Messages to one server
-    /// should usually keep their order.
+    /// Messages to send. A lost message costs one or two heartbeat intervals. Messages to one
+    /// server should usually keep their order.
     pub messages: Vec<Outbound>,
-    /// Entries that are committed and durable on this server, in the order of the log. Each entry is
-    /// delivered once per start.
+    /// Entries that are committed and durable on this server, in the order of the log. Each entry
+    /// is delivered once per start.
     ///
     /// The state machine applies the [commands](crate::Payload::Command), in order, and ignores the
     /// other payloads. It may apply them later. Entries that it has not made durable before a crash
@@ -45,8 +45,8 @@ pub struct Effects {
     /// request to [`Raft::fetched`](crate::Raft::fetched).
     pub fetches: Vec<Fetch>,
     /// Requests for chunks of this server's snapshots. The caller passes the bytes to
-    /// [`Raft::provide_snapshot_chunk`](crate::Raft::provide_snapshot_chunk), unless the snapshot is
-    /// no longer [needed](crate::Raft::needs_snapshot).
+    /// [`Raft::provide_snapshot_chunk`](crate::Raft::provide_snapshot_chunk), unless the snapshot
+    /// is no longer [needed](crate::Raft::needs_snapshot).
     pub snapshot_chunk_requests: Vec<SnapshotChunkRequest>,
     /// Received chunks of a snapshot of the leader.
     ///
@@ -56,10 +56,10 @@ pub struct Effects {
     pub snapshot_chunks: Vec<SnapshotChunk>,
     /// The order to install a snapshot, all of whose chunks have arrived, perhaps in this drain.
     ///
-    /// The caller first applies the committed entries of earlier drains, and stores the chunks. Then
-    /// it durably replaces the state machine by the snapshot, and passes the token to
-    /// [`Raft::snapshot_installed`](crate::Raft::snapshot_installed). If the snapshot is damaged, it
-    /// calls [`Raft::snapshot_damaged`](crate::Raft::snapshot_damaged). No entries are delivered
+    /// The caller first applies the committed entries of earlier drains, and stores the chunks.
+    /// Then it durably replaces the state machine by the snapshot, and passes the token to
+    /// [`Raft::snapshot_installed`](crate::Raft::snapshot_installed). If the snapshot is damaged,
+    /// it calls [`Raft::snapshot_damaged`](crate::Raft::snapshot_damaged). No entries are delivered
     /// before. The caller must take the order before the next drain, which panics otherwise.
     pub install: Option<SnapshotInstall>,
     /// The outcomes of reads. The caller executes a read when its index is applied.

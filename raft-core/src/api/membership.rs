@@ -34,8 +34,8 @@ described_enum! {
     pub enum MembershipError: core::error::Error {
         /// There is no voter, so the cluster could decide nothing.
         NoVoters => "invalid membership: no voter; add at least one";
-        /// A majority could consist of witnesses alone. No server would then store the payloads that
-        /// this majority has committed.
+        /// A majority could consist of witnesses alone. No server would then store the payloads
+        /// that this majority has committed.
         TooManyWitnesses =>
             "invalid membership: a majority could consist of witnesses alone; add other voters or remove witnesses";
         /// A witness is not a voter.
@@ -226,8 +226,8 @@ impl Membership {
         promoted
     }
 
-    /// Returns true if each quorum needs a witness, and `witness` is the first one. This is the case
-    /// if the other voters are fewer than a majority.
+    /// Returns true if each quorum needs a witness, and `witness` is the first one. This is the
+    /// case if the other voters are fewer than a majority.
     pub(crate) fn is_decisive_witness(&self, witness: NodeId) -> bool {
         [&self.voters, &self.outgoing].into_iter().any(|half| {
             let is_witness = |voter: &&NodeId| self.is_witness(**voter);
@@ -314,8 +314,8 @@ mod tests {
 
     use super::*;
 
-    /// All pairs of voter sets among four servers, and all sets of granted votes: a joint membership
-    /// decides exactly when both halves decide.
+    /// All pairs of voter sets among four servers, and all sets of granted votes: a joint
+    /// membership decides exactly when both halves decide.
     #[test]
     fn joint_quorum_needs_both_memberships() {
         let set = |bits: u32| (0..4).filter(move |bit| bits >> bit & 1 == 1).map(NodeId);
@@ -334,8 +334,8 @@ mod tests {
         }
     }
 
-    /// Any two quorums of consecutive memberships have a server in common (§6): old and joint, joint
-    /// and new.
+    /// Any two quorums of consecutive memberships have a server in common (§6): old and joint,
+    /// joint and new.
     #[test]
     fn quorums_of_consecutive_memberships_intersect() {
         let set = |bits: u32| (0..4).filter(move |bit| bits >> bit & 1 == 1).map(NodeId);

@@ -10,9 +10,9 @@ use crate::api::types::{LogId, LogIndex, Term};
 
 /// A message between two servers.
 ///
-/// Messages may be lost, duplicated and reordered. A transport that usually keeps their order causes
-/// fewer retransmissions. It should carry [`AppendEntries`](Message::AppendEntries) in a separate
-/// channel, so that votes, heartbeats and acknowledgements never wait behind entries.
+/// Messages may be lost, duplicated and reordered. A transport that usually keeps their order
+/// causes fewer retransmissions. It should carry [`AppendEntries`](Message::AppendEntries) in a
+/// separate channel, so that votes, heartbeats and acknowledgements never wait behind entries.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Message {
     /// The request for a pre-vote, before a campaign (dissertation 9.6).

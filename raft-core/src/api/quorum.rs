@@ -72,8 +72,8 @@ mod tests {
         (1..=count).map(NodeId).collect()
     }
 
-    /// All vectors of values 0..=3 for one to five voters: a majority has reached the result, and no
-    /// majority has reached the next larger value.
+    /// All vectors of values 0..=3 for one to five voters: a majority has reached the result, and
+    /// no majority has reached the next larger value.
     #[test]
     fn majority_value_is_largest_value_of_a_majority() {
         for count in 1..=5_u32 {

@@ -206,8 +206,8 @@ impl Log {
         entries
     }
 
-    /// Records that a write up to the entry `last` is durable. Returns true if that is news. Returns
-    /// false if the entry was replaced: a later write contains its replacement.
+    /// Records that a write up to the entry `last` is durable. Returns true if that is news.
+    /// Returns false if the entry was replaced: a later write contains its replacement.
     pub(crate) fn persisted(&mut self, last: LogId) -> bool {
         self.contains(last) && self.note_durable(last.index)
     }

@@ -1,5 +1,5 @@
-//! Leader election (§5.2, §5.4.1), with pre-vote (dissertation 9.6). A server with recent contact to
-//! a leader rejects candidates (dissertation 4.2.3).
+//! Leader election (§5.2, §5.4.1), with pre-vote (dissertation 9.6). A server with recent contact
+//! to a leader rejects candidates (dissertation 4.2.3).
 
 use alloc::boxed::Box;
 

@@ -115,13 +115,13 @@ impl Raft {
         membership.is_voter(self.id()) || membership.learners().contains(&self.id())
     }
 
-    /// Input: changes the membership to `target`, by any number of servers at once (§6). Returns the
-    /// position of the first entry of the change.
+    /// Input: changes the membership to `target`, by any number of servers at once (§6). Returns
+    /// the position of the first entry of the change.
     ///
-    /// If the voters change, the leader appends a joint membership, and then `target` when the joint
-    /// membership is committed. Joining servers become voters by later changes, which the leader
-    /// makes itself. The change is complete when [`change_in_progress`](Self::change_in_progress)
-    /// returns `None`.
+    /// If the voters change, the leader appends a joint membership, and then `target` when the
+    /// joint membership is committed. Joining servers become voters by later changes, which the
+    /// leader makes itself. The change is complete when
+    /// [`change_in_progress`](Self::change_in_progress) returns `None`.
     ///
     /// To cancel the addition of a server that does not catch up, change to a membership
     /// [without](Membership::without) it. This is allowed as soon as the latest membership is

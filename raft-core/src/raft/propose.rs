@@ -50,9 +50,9 @@ described_enum! {
 impl Raft {
     /// Input: appends a command to the log of this leader.
     ///
-    /// Returns the position and term of the entry. The command is executed if the committed entry at
-    /// this index has this term. If that entry has another term, the command is not executed. Until
-    /// an entry is committed there, the outcome is unknown.
+    /// Returns the position and term of the entry. The command is executed if the committed entry
+    /// at this index has this term. If that entry has another term, the command is not executed.
+    /// Until an entry is committed there, the outcome is unknown.
     ///
     /// # Errors
     ///

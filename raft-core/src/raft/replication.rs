@@ -132,8 +132,8 @@ impl Raft {
 
     /// The last index that witnesses may receive.
     ///
-    /// A witness stores no payloads, so it cannot replicate an entry. But it rejects candidates that
-    /// lack the entry. It therefore receives only entries that are committed as soon as the
+    /// A witness stores no payloads, so it cannot replicate an entry. But it rejects candidates
+    /// that lack the entry. It therefore receives only entries that are committed as soon as the
     /// witnesses have them. It also replaces only voters that do not keep up. The others commit
     /// without it, so that committed entries are on as many disks as possible.
     fn witness_replication_limit(&self) -> LogIndex {

@@ -83,8 +83,8 @@ impl RestoredState {
         Self { boot, persistent, applied, log_cache_bytes_max, is_misordered: false }
     }
 
-    /// Adds the latest durable snapshot, and the start of the durable log. `log_start` is the latest
-    /// [`Write::log_start`](crate::Write::log_start) that was written.
+    /// Adds the latest durable snapshot, and the start of the durable log. `log_start` is the
+    /// latest [`Write::log_start`](crate::Write::log_start) that was written.
     ///
     /// Call this before the first entry is added. Otherwise [`Raft::new`] returns
     /// [`ConfigError::SnapshotAfterEntries`].
@@ -180,7 +180,8 @@ impl RestoredState {
                 *memberships =
                     MembershipHistory::from_snapshot(last.index, snapshot.membership.clone());
                 if last.term > hard_state.term {
-                    // The crash also prevented the write of that term, so no vote was granted in it.
+                    // The crash also prevented the write of that term, so no vote was granted in
+                    // it.
                     *hard_state = HardState { term: last.term, vote: None };
                 }
             }

@@ -26,10 +26,10 @@ impl Raft {
     /// the snapshot instead, so a caller should retain some entries. A leader that sends an earlier
     /// snapshot also retains the entries after that one, because the follower needs them next.
     ///
-    /// The membership must be [`membership_at`](Self::membership_at) the last entry of the snapshot.
-    /// The server stops if the snapshot includes entries that were not delivered, or has another
-    /// membership. Two kinds of snapshots are ignored: those that are not later than the previous
-    /// one, and those of a server that does not know the members yet.
+    /// The membership must be [`membership_at`](Self::membership_at) the last entry of the
+    /// snapshot. The server stops if the snapshot includes entries that were not delivered, or has
+    /// another membership. Two kinds of snapshots are ignored: those that are not later than the
+    /// previous one, and those of a server that does not know the members yet.
     ///
     /// Afterwards the caller may remove each earlier snapshot that
     /// [`needs_snapshot`](Self::needs_snapshot) does not name.

@@ -440,7 +440,7 @@ mod tests {
         let config = WorldConfig { bandwidth: 1_000, ..WorldConfig::default() };
         let mut network = Network::new(&config);
         let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
-        let mut send = |network: &mut Network| {
+        let send = |network: &mut Network| {
             network.send(1_000, 1, 2, message.clone(), &mut SimRng::new(1))[0].is_some()
         };
         assert!(send(&mut network) && send(&mut network));

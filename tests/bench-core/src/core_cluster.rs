@@ -100,8 +100,8 @@ impl CoreCluster {
     /// Drains a server that has received its messages.
     pub fn process_effects(&mut self, at: usize) {
         let wrote = self.drain(at);
-        // The acknowledgement of a follower waits for its write, so the follower is drained again. A
-        // leader needs acknowledgements to commit, so its next turn is early enough.
+        // The acknowledgement of a follower waits for its write, so the follower is drained again.
+        // A leader needs acknowledgements to commit, so its next turn is early enough.
         if wrote && self.servers[at].role() != Role::Leader {
             self.drain(at);
         }

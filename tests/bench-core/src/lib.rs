@@ -1,9 +1,10 @@
 //! A benchmark of consensus cores: three servers in memory, on one thread.
 //!
-//! A [`Cluster`] wraps one core. The leader receives a batch of commands. The servers take turns until
-//! the leader has applied the batch, and the leader receives the next batch. In its turn a server
-//! receives all waiting messages and is drained once. Each write is durable at once. Commands are
-//! really replicated: every server adds each byte to an [`Applied`], which must be equal at the end.
+//! A [`Cluster`] wraps one core. The leader receives a batch of commands. The servers take turns
+//! until the leader has applied the batch, and the leader receives the next batch. In its turn a
+//! server receives all waiting messages and is drained once. Each write is durable at once.
+//! Commands are really replicated: every server adds each byte to an [`Applied`], which must be
+//! equal at the end.
 
 pub mod allocation_counts;
 pub mod report;
@@ -121,8 +122,8 @@ impl Applied {
     }
 }
 
-/// Commands as slices of shared memory, as in a server that has read them from its clients. Commands
-/// that are close to each other differ.
+/// Commands as slices of shared memory, as in a server that has read them from its clients.
+/// Commands that are close to each other differ.
 pub struct Commands {
     pool: Vec<Bytes>,
     next: usize,

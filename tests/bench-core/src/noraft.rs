@@ -109,7 +109,8 @@ impl Noraft {
         }
     }
 
-    /// Stores the commands of new entries. Entries of the leader that are not commands get empty ones.
+    /// Stores the commands of new entries. Entries of the leader that are not commands get empty
+    /// ones.
     fn store(&mut self, at: usize, entries: &LogEntries) {
         let server = &mut self.servers[at];
         let first = entries.prev_position().index.get() + 1;

@@ -25,8 +25,8 @@ pub struct Members {
     pub heartbeat_round: Duration,
     /// The messages of a heartbeat round.
     pub heartbeat_messages: u64,
-    /// The time of an election at all servers, from the first timer until all servers have the first
-    /// entry of the leader.
+    /// The time of an election at all servers, from the first timer until all servers have the
+    /// first entry of the leader.
     pub election: Duration,
     /// The messages of an election.
     pub election_messages: u64,
@@ -48,8 +48,8 @@ pub fn bytes_of_a_server() -> usize {
     size_of::<raft_core::Raft>()
 }
 
-/// Measures a cluster with one size. It uses wall time, because reading the processor time would take
-/// longer than some of the measured steps.
+/// Measures a cluster with one size. It uses wall time, because reading the processor time would
+/// take longer than some of the measured steps.
 pub fn members(members: usize) -> Result<Members> {
     let mut acknowledgements = Vec::new();
     let mut rounds = Vec::new();

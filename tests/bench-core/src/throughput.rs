@@ -30,8 +30,8 @@ impl Throughputs {
         (least, measured.fold(0.0, f64::max))
     }
 
-    /// The ratio of raft-core to the fastest other core, and the index of that core. The ratio is the
-    /// median of the ratios within the repetitions.
+    /// The ratio of raft-core to the fastest other core, and the index of that core. The ratio is
+    /// the median of the ratios within the repetitions.
     #[must_use]
     pub fn ratio(&self, case: usize, among: Among) -> (f64, usize) {
         let others = (1..CORES.len()).filter(|other| among(&CORES[*other]));
@@ -44,7 +44,8 @@ impl Throughputs {
     }
 }
 
-/// Measures every core in every case. The cores take turns, so other load affects all of them alike.
+/// Measures every core in every case. The cores take turns, so other load affects all of them
+/// alike.
 pub fn measure(repetitions: usize) -> Result<Throughputs> {
     let mut measured = vec![vec![Vec::new(); CORES.len()]; CASES.len()];
     for (case, throughputs) in CASES.iter().zip(&mut measured) {

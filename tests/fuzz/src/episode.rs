@@ -53,8 +53,8 @@ pub fn play(seed: u64, number: u64, rules: Rules, coverage: &mut Coverage) {
     let servers = servers.collect();
     let mut episode =
         Episode { rng, servers, in_flight: Vec::new(), sent: Vec::new(), now, coverage };
-    // The share of wrong messages, in 64ths. Servers that receive only garbage make no progress, and
-    // servers that receive only correct messages meet no difficulty.
+    // The share of wrong messages, in 64ths. Servers that receive only garbage make no progress,
+    // and servers that receive only correct messages meet no difficulty.
     let wrong = episode.rng.below(64) * episode.rng.below(64) * episode.rng.below(64) / (64 * 64);
     let limit = episode.servers.iter().map(Server::memory_max);
     let limit = limit.map(|server| server + SERVER_BYTES_MAX).sum::<usize>();

@@ -2,9 +2,9 @@
 //!
 //! A few servers exchange messages over a network that loses, duplicates and reorders them. In
 //! between, the fuzzer makes other calls: changed messages, plausible messages, garbage, completed
-//! writes, old tokens, clocks that go back, damaged snapshots and wrong entries. After every call it
-//! checks the conditions that `docs/verification/fuzzing.md` lists. All assertions of raft-core are
-//! enabled.
+//! writes, old tokens, clocks that go back, damaged snapshots and wrong entries. After every call
+//! it checks the conditions that `docs/verification/fuzzing.md` lists. All assertions of raft-core
+//! are enabled.
 
 mod arbitrary;
 mod coverage;

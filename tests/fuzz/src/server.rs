@@ -1,5 +1,5 @@
-//! One server with its environment: a disk that completes writes at arbitrary times, a state machine
-//! that checks the order of entries, and pending requests.
+//! One server with its environment: a disk that completes writes at arbitrary times, a state
+//! machine that checks the order of entries, and pending requests.
 
 use bytes::Bytes;
 use raft_core::{

@@ -18,7 +18,8 @@ pub struct Bounds {
     pub logs: [&'static [u64]; SERVERS],
     /// The last term in which a server campaigns.
     pub last_term: u64,
-    /// The number of election timers that fire. Without pre-vote, `last_term` is a sufficient bound.
+    /// The number of election timers that fire. Without pre-vote, `last_term` is a sufficient
+    /// bound.
     pub timeouts: u8,
     /// The number of heartbeats, each to all followers.
     pub heartbeats: u8,
@@ -64,8 +65,8 @@ pub enum Network {
 pub enum Disk {
     /// A write is durable at once.
     Instant,
-    /// Writes become durable at any later time, in order. A crash loses any number of writes that are
-    /// not durable, from the last one on.
+    /// Writes become durable at any later time, in order. A crash loses any number of writes that
+    /// are not durable, from the last one on.
     InOrder,
     /// As [`Disk::InOrder`], but completions reach the server in any order.
     AnyOrder,

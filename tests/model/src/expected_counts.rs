@@ -31,8 +31,8 @@ impl Page {
         Ok(Self { path, text })
     }
 
-    /// The differences between the page and `rows`. If `rows` are complete, further rows of the page
-    /// are differences.
+    /// The differences between the page and `rows`. If `rows` are complete, further rows of the
+    /// page are differences.
     pub fn differences(&self, rows: &[String], are_all: bool) -> Result<Vec<String>> {
         let (_, table, _) = parts(&self.text)?;
         let known: Vec<&str> = table.lines().collect();

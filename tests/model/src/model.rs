@@ -13,7 +13,8 @@ use crate::interner::Interner;
 use crate::observation::{Fault, History, Observation, ends_change, is_command};
 use crate::server::{Input, Outcome, Server, founded};
 
-/// A model of servers within [`Bounds`]. It stores all distinct values, so each check needs its own.
+/// A model of servers within [`Bounds`]. It stores all distinct values, so each check needs its
+/// own.
 pub struct Servers {
     pub(crate) bounds: Bounds,
     servers: Interner<KnownServer>,
@@ -203,8 +204,8 @@ impl Servers {
             Message::PreVoteResponse(response) => response.campaign_term.max(response.term),
             Message::RequestVoteResponse(response) => response.term,
             Message::AppendEntriesResponse(response) => response.term,
-            // In its own term, this response only shows that the follower is alive. The model decides
-            // that nondeterministically.
+            // In its own term, this response only shows that the follower is alive. The model
+            // decides that nondeterministically.
             Message::HeartbeatResponse(response) => return response.term.0 <= durable_term,
             Message::TimeoutNow(request) => request.term,
             _ => return false,

@@ -44,7 +44,8 @@ pub enum Input {
     Heartbeat,
     /// A leader had no contact for the longest election timeout.
     Isolated,
-    /// The leader was silent for the shortest election timeout, and the election timer has not fired.
+    /// The leader was silent for the shortest election timeout, and the election timer has not
+    /// fired.
     LeaderSilent,
     Receive(NodeId, Message),
     Propose(Bytes),
