@@ -30,10 +30,10 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
     /// Give up after this many steps for a key.
-    #[arg(long, default_value_t = Limits::default().steps_max)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = Limits::default().steps_max)]
     steps: u64,
     /// Give up when the search for a key needs more memory than this.
-    #[arg(long, value_name = "MIB", default_value_t = Limits::default().bytes_max >> 20)]
+    #[arg(long, value_name = "MIB", allow_negative_numbers = true, default_value_t = Limits::default().bytes_max >> 20)]
     memory: usize,
     /// How the verdict is printed.
     #[arg(long, value_enum, default_value_t)]

@@ -1,7 +1,8 @@
 //! The commands of a client: they talk to any node over REST.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use ureq::http::StatusCode;
 
 use super::Output;
 use super::endpoints::{Access, Answer, Endpoints};
+use super::escape::escaped;
 use super::failure::ClientError;
 
 #[derive(Args)]
@@ -28,7 +30,7 @@ pub(crate) struct ClientArgs {
     output: Output,
     /// How long a node may take for its answer, in milliseconds. Longer than --request-timeout-ms
     /// of the node, or the outcome of a slow write is unknown.
-    #[arg(long, env = "RAFT_TIMEOUT_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    #[arg(long, env = "RAFT_TIMEOUT_MS", default_value_t = 10_000, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     timeout_ms: u64,
 }
 
@@ -48,7 +50,7 @@ pub(crate) struct PutArgs {
     #[arg(long)]
     file: Option<PathBuf>,
     /// Only if the key was last changed at this revision.
-    #[arg(long, conflicts_with = "if_absent", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, conflicts_with = "if_absent", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     if_revision: Option<u64>,
     /// Only if the key is not there.
     #[arg(long)]
@@ -66,10 +68,27 @@ pub(crate) struct GetArgs {
     #[arg(long)]
     stale: bool,
     /// Read the key as it was at this revision of the store.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     revision: Option<u64>,
     #[command(flatten)]
+    text: TextArgs,
+    #[command(flatten)]
     client: ClientArgs,
+}
+
+/// How bytes are printed as text.
+#[derive(Args)]
+struct TextArgs {
+    /// Print control characters unchanged on a terminal, instead of escape sequences such as
+    /// \u{1b}. Without a terminal, all bytes are printed unchanged.
+    #[arg(long)]
+    raw: bool,
+}
+
+impl TextArgs {
+    fn printable<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        if !self.raw && std::io::stdout().is_terminal() { escaped(bytes) } else { bytes.into() }
+    }
 }
 
 #[derive(Args)]
@@ -78,7 +97,7 @@ pub(crate) struct DeleteArgs {
     #[arg(value_parser = key)]
     key: String,
     /// Only if the key was last changed at this revision.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     if_revision: Option<u64>,
     #[command(flatten)]
     client: ClientArgs,
@@ -90,7 +109,7 @@ pub(crate) struct ListArgs {
     #[arg(long, default_value = "")]
     prefix: String,
     /// Not more keys than this.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Print the keys without their values.
     #[arg(long)]
@@ -99,8 +118,10 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     stale: bool,
     /// Read the keys as they were at this revision of the store.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     revision: Option<u64>,
+    #[command(flatten)]
+    text: TextArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -214,7 +235,7 @@ fn try_get(args: &GetArgs) -> Result<(), ClientError> {
             }
             print(format_args!("{found}"))
         }
-        Output::Text => write([&answer.body[..], b"\n"]),
+        Output::Text => write([&args.text.printable(&answer.body), b"\n"]),
     }
 }
 
@@ -274,8 +295,12 @@ impl ListArgs {
                 }
                 print(format_args!("{item}"))
             }
-            (Output::Text, true) => write([key, b"\n"]),
-            (Output::Text, false) => write([key, b"\t", &bytes(item, "value"), b"\n"]),
+            (Output::Text, true) => write([&self.text.printable(key), b"\n"]),
+            (Output::Text, false) => {
+                let value = bytes(item, "value");
+                let (key, value) = (self.text.printable(key), self.text.printable(&value));
+                write([&key, b"\t", &value, b"\n"])
+            }
         }
     }
 }

@@ -8,16 +8,19 @@ use raft_native::{Address, NodeConfig};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::logging::Logging;
-use super::serve::{RunningNode, StopSignal, listen, make_new_files_private, open_files, runtime};
+use super::serve::{
+    RunningNode, StopSignal, listen, make_new_files_private, open_files, runtime,
+    survive_file_size_limit,
+};
 use super::{Failure, print_line};
 
 #[derive(Args)]
 pub(crate) struct DemoArgs {
     /// How many nodes the cluster has.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9), allow_negative_numbers = true)]
     nodes: u16,
     /// The first node's port; the others follow it.
-    #[arg(long, env = "RAFT_PORT", default_value_t = 50051, value_parser = clap::value_parser!(u16).range(1..=65000))]
+    #[arg(long, env = "RAFT_PORT", default_value_t = 50051, value_parser = clap::value_parser!(u16).range(1..=65000), allow_negative_numbers = true)]
     port: u16,
 }
 
@@ -31,6 +34,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let open_files = open_files(args.nodes)?;
     let result = runtime()?.block_on(async {
         let mut stop = StopSignal::new()?;
+        survive_file_size_limit()?;
         let mut configs = Vec::new();
         for (number, port) in (1..).zip(&ports) {
             let others = ports.iter().filter(|other| *other != port);

@@ -4,6 +4,7 @@ mod check_history;
 mod client;
 mod demo;
 mod endpoints;
+mod escape;
 mod failure;
 mod logging;
 mod secret;

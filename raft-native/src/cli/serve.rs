@@ -24,7 +24,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "RAFT_NODE_ID")]
     node_id: String,
     /// The port, in UDP for the other nodes and in TCP for clients.
-    #[arg(long, env = "RAFT_PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "RAFT_PORT", value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
     port: u16,
     /// The other nodes, as HOST:PORT, separated by commas.
     #[arg(long, env = "RAFT_PEERS", value_delimiter = ',')]
@@ -70,7 +70,7 @@ pub(crate) struct ServeArgs {
     request_timeout_ms: u64,
     /// How long the node stays reachable but not ready after the signal to stop, in milliseconds,
     /// so that load balancers notice. A second signal ends this time.
-    #[arg(long, env = "RAFT_DRAIN_MS", default_value_t = 0)]
+    #[arg(long, env = "RAFT_DRAIN_MS", default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     drain_ms: u64,
 }
 
@@ -92,6 +92,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let mut logging = Logging::start(LevelFilter::INFO);
     let result = runtime()?.block_on(async {
         let mut stop = StopSignal::new()?;
+        survive_file_size_limit()?;
         let port = config.advertise.port();
         let listener = listen(&config).await?;
         let served = RunningNode::start(config, listener, &logging).await?;
@@ -219,10 +220,18 @@ pub(super) fn make_new_files_private() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
-/// The signals with which a person or a supervisor asks the process to stop.
+/// The signals that stop the process.
 pub(super) struct StopSignal {
     interrupt: Signal,
     terminate: Signal,
+}
+
+/// Replaces the default action of SIGXFSZ, which kills the process without a message. A write
+/// beyond the limit on file sizes then fails, and the node stops with the reason.
+pub(super) fn survive_file_size_limit() -> Result<(), Failure> {
+    let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    // The handler stays installed after the drop of the stream.
+    signal(kind).map(drop).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 impl StopSignal {

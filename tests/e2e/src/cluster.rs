@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -148,10 +148,12 @@ impl Cluster {
     /// What a person would type after `raft` to start this node.
     #[must_use]
     pub fn arguments(&self, node: usize) -> Vec<String> {
-        let peers: Vec<_> = (0..NODES)
-            .filter(|&other| other != node)
-            .map(|other| address(&self.port(other)))
-            .collect();
+        let others: Vec<_> = (0..NODES).filter(|&other| other != node).collect();
+        self.arguments_with_peers(node, &others)
+    }
+
+    fn arguments_with_peers(&self, node: usize, others: &[usize]) -> Vec<String> {
+        let peers: Vec<_> = others.iter().map(|&other| address(&self.port(other))).collect();
         let mut arguments: Vec<String> = [
             ("--node-id", self.name(node).to_owned()),
             ("--port", self.port(node).to_string()),
@@ -192,6 +194,19 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts a node that isn't running, with only some of the other nodes in its `--peers`.
+    ///
+    /// # Errors
+    ///
+    /// If it is running, or can't be started.
+    pub fn start_node_with_peers(&mut self, node: usize, others: &[usize]) -> Result<()> {
+        let arguments = self.arguments_with_peers(node, others);
+        let node = &mut self.nodes[node];
+        ensure!(node.process.is_none(), "{} is running", node.name);
+        node.process = Some(Process::start(&node.name, arguments, &[], &node.log)?);
+        Ok(())
+    }
+
     /// Starts a node that isn't running, with a limit on its open files.
     ///
     /// # Errors
@@ -229,6 +244,17 @@ impl Cluster {
         let node = &self.nodes[node];
         let process = node.process.as_ref();
         process.with_context(|| format!("{} isn't running", node.name))?.resident_bytes()
+    }
+
+    /// The process id of a node.
+    ///
+    /// # Errors
+    ///
+    /// If the node isn't running.
+    pub fn pid(&self, node: usize) -> Result<Pid> {
+        let node = &self.nodes[node];
+        let process = node.process.as_ref();
+        Ok(process.with_context(|| format!("{} isn't running", node.name))?.pid())
     }
 
     /// Waits for the end of a node's process and returns its status.

@@ -109,6 +109,12 @@ impl Process {
         Ok(kib * 1024)
     }
 
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// Sends a signal.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The client commands: which node they ask, what they print, and how they end.
 
 use std::fs;
+use std::io::Read as _;
 use std::net::Ipv4Addr;
 use std::process::Output;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use raft_tests::port::Port;
 use raft_tests::process;
 use raft_tests::wait::until;
 use rustix::process::Signal;
+use rustix::pty::OpenptFlags;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -287,4 +289,63 @@ async fn list_prints_all_pages_of_prefix() -> Result<()> {
     check(&nothing, 0)?;
     ensure!(nothing.stdout.is_empty(), "{nothing:?}");
     cluster.finish().await
+}
+
+/// The standard output of a command on a terminal.
+async fn on_terminal(endpoints: String, arguments: &'static [&'static str]) -> Result<String> {
+    let run = move || {
+        let terminal = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        rustix::pty::grantpt(&terminal)?;
+        rustix::pty::unlockpt(&terminal)?;
+        let name = rustix::pty::ptsname(&terminal, Vec::new())?;
+        let output = fs::File::options().read(true).write(true).open(name.to_str()?)?;
+        let mut child = std::process::Command::new(raft_tests::program::raft()?)
+            .args(arguments)
+            .args(["--endpoints", &endpoints])
+            .stdout(output)
+            .spawn()?;
+        // The command has dropped its side, so a read fails after the last byte.
+        let mut printed = Vec::new();
+        let _ = fs::File::from(terminal).read_to_end(&mut printed);
+        ensure!(child.wait()?.success(), "{}", String::from_utf8_lossy(&printed));
+        Ok(String::from_utf8_lossy(&printed).into_owned())
+    };
+    tokio::task::spawn_blocking(run).await?
+}
+
+/// A value could rewrite the terminal of an operator.
+#[tokio::test]
+async fn control_bytes_are_escaped_on_a_terminal_and_unchanged_in_a_pipe() -> Result<()> {
+    let cluster = Cluster::start(&[]).await?;
+    let endpoints = cluster.endpoints();
+    let value = "\u{1b}]0;title\u{7}";
+    check(&raft(&endpoints, &["put", "key\u{1b}[2J", value]).await?, 0)?;
+    let piped = raft(&endpoints, &["list"]).await?;
+    assert_eq!(said(&piped), format!("key\u{1b}[2J\t{value}\n"));
+    let listed = on_terminal(endpoints.clone(), &["list"]).await?;
+    assert_eq!(listed.trim_end(), "key\\u{1b}[2J\t\\u{1b}]0;title\\u{7}");
+    let got = on_terminal(endpoints.clone(), &["get", "key\u{1b}[2J"]).await?;
+    assert_eq!(got.trim_end(), "\\u{1b}]0;title\\u{7}");
+    let raw = on_terminal(endpoints, &["get", "key\u{1b}[2J", "--raw"]).await?;
+    assert_eq!(raw.trim_end(), value);
+    cluster.finish().await
+}
+
+#[tokio::test]
+async fn negative_number_is_refused_with_its_flag_and_range() -> Result<()> {
+    for arguments in [
+        ["list", "--limit", "-1"].as_slice(),
+        &["get", "key", "--revision", "-1"],
+        &["put", "key", "value", "--if-revision", "-1"],
+        &["status", "--timeout-ms", "-1"],
+        &["demo", "--nodes", "-1"],
+        &["check-history", "-", "--steps", "-1"],
+    ] {
+        let output = process::run(arguments, PATIENCE).await?;
+        check(&output, 2)?;
+        let flag = arguments[arguments.len() - 2];
+        let text = errors(&output);
+        ensure!(text.contains(flag) && text.contains("'-1'"), "{text}");
+    }
+    Ok(())
 }

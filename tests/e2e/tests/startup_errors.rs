@@ -226,6 +226,14 @@ async fn impossible_timeout_is_refused_with_its_flag() -> Result<()> {
 }
 
 #[tokio::test]
+async fn drain_time_beyond_an_hour_or_negative_is_refused() -> Result<()> {
+    for value in ["-5", "3600001", "18446744073709551616"] {
+        Plan::new()?.with("--drain-ms", value).is_refused(&["--drain-ms", value]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn too_few_open_files() -> Result<()> {
     let plan = Plan::new()?;
     let arguments = plan.arguments.iter().flat_map(|(flag, value)| [*flag, value]);
