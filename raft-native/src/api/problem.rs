@@ -1,6 +1,7 @@
 //! Errors, as problem details (RFC 9457).
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -143,8 +144,20 @@ impl Problem {
         self.outcome
     }
 
-    pub(crate) fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
+    /// The problem as a whole HTTP/1.1 response, after which the server closes the connection.
+    pub(crate) fn to_http1(&self) -> Bytes {
+        let body = serde_json::to_vec(self).unwrap_or_default();
+        let status = self.status();
+        let retry_after = match status {
+            StatusCode::SERVICE_UNAVAILABLE => "retry-after: 1\r\n",
+            _ => "",
+        };
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+             {retry_after}connection: close\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), &body].concat().into()
     }
 }
 

@@ -170,15 +170,9 @@ async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
 /// Refuses a surplus connection, and reads what the client sends until the client hangs up.
 /// Without this, the kernel would discard the refusal together with the unread request.
 async fn refuse(mut stream: TcpStream) -> io::Result<()> {
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    let detail = "overloaded: too many connections are open; close some, or try again later";
-    let body = Problem::new(status, detail).to_json();
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
-         retry-after: 1\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(&[head.as_bytes(), &body].concat()).await?;
+    let detail = "overloaded: too many connections are open; close some, or retry later";
+    let refusal = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).to_http1();
+    stream.write_all(&refusal).await?;
     stream.shutdown().await?;
     let mut unread = [0; 4096];
     while stream.read(&mut unread).await? > 0 {}

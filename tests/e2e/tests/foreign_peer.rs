@@ -11,6 +11,26 @@ const VARIABLE: &str = "RAFT_CLUSTER_SECRET";
 const OURS: &str = "8d1f0c6b5aa94e23917cf05d3be86a72440e91d8c7f35b2069ad14fe83b75c60";
 const THEIRS: &str = "17e0935c4bd2f8a66c0d7e91f3582ab4d9607f1ec83a5b240de6f9738c51ab02";
 
+/// A node that its peers do not know saw only that there is no leader.
+#[tokio::test]
+async fn node_missing_in_peers_of_others_logs_which_peers_refuse_it() -> Result<()> {
+    let mut cluster = Cluster::prepare(&[])?;
+    cluster.start_node_with_peers(0, &[1])?;
+    cluster.start_node_with_peers(1, &[0])?;
+    cluster.start_node(2)?;
+    for peer in [0, 1] {
+        let peer = format!("localhost:{}", cluster.port(peer));
+        until("the log names the peer that refuses the node", PATIENCE, async || {
+            let said = cluster.said(2);
+            let names_peer =
+                |line: &str| line.contains(&peer) && line.contains("refuses this node");
+            Ok(said.lines().any(names_peer).then_some(()))
+        })
+        .await?;
+    }
+    cluster.finish().await
+}
+
 #[tokio::test]
 async fn foreign_certificate_is_rejected() -> Result<()> {
     let mut cluster = Cluster::prepare(&[])?;

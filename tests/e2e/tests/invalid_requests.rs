@@ -521,3 +521,42 @@ async fn grpc_timeout_ends_call() -> Result<()> {
     ensure!(outcome(&answer).as_deref() == Some("unknown"), "{:?}", answer.headers);
     cluster.finish().await
 }
+
+/// N25: hyper answers a head that it cannot parse with an empty 400.
+#[tokio::test]
+async fn malformed_request_head_gets_problem_details() -> Result<()> {
+    let cluster = Cluster::start(&[]).await?;
+    let long = format!("GET / HTTP/1.1\r\nlong: {}\r\n\r\n", "x".repeat(100_000));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(200));
+    let uri = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000));
+    let served = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for (head, status) in [
+        ("garbage\r\n\r\n", 400),
+        ("\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}", 400),
+        ("GET / HTTP/9.9\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (&long, 431),
+        (&many, 431),
+        (&uri, 431),
+        // The connection has served a request before.
+        (&format!("{served}garbage\r\n\r\n"), 400),
+    ] {
+        let case = &head[..head.len().min(60)];
+        let mut stream = TcpStream::connect(("127.0.0.1", cluster.port(0))).await?;
+        // The node may hang up before it has read a long head.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await?;
+        let answer = String::from_utf8_lossy(&answer);
+        let refusal = answer.rfind(&format!("HTTP/1.1 {status} ")).map(|start| &answer[start..]);
+        let (head, body) = refusal
+            .and_then(|refusal| refusal.split_once("\r\n\r\n"))
+            .with_context(|| format!("{case:?}: {answer}"))?;
+        ensure!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{case:?}: {head}");
+        ensure!(head.contains("content-type: application/problem+json"), "{case:?}: {head}");
+        let problem: serde_json::Value = serde_json::from_str(body)?;
+        ensure!(problem["status"] == status && problem["outcome"] == "not-done", "{problem}");
+        ensure!(problem["detail"].as_str().is_some_and(|text| text.contains(';')), "{problem}");
+    }
+    cluster.finish().await
+}

@@ -87,6 +87,7 @@ async fn page_is_served_compressed_and_cached_by_content() -> Result<()> {
         let same = [("accept-encoding", accepted), ("if-none-match", tag.as_str())];
         let again = get(&mut rest, &style, &same).await?;
         assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{accepted}");
+        assert_eq!(again.header("content-length"), None);
         ensure!(again.body.is_empty(), "{accepted}");
         if served.is_some() {
             ensure!(Some(tag.as_str()) != plain.header("etag"), "{accepted}: the tag of each form");

@@ -1,30 +1,31 @@
-//! What a connection is doing, and when it has to be closed.
+//! The activity of a connection, which decides when the server closes it.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::api::connection::budget::Share;
+use crate::api::connection::budget::{Exhausted, Share};
+use crate::api::connection::parse_error::replacement;
 
-/// How long a client may keep a connection waiting.
+/// The timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    /// From the first byte of a request head to its last, and from the connection to the first
-    /// request.
+    /// The time from the first byte of a request head to its last byte, and from the connection to
+    /// the first request.
     pub(crate) head: Duration,
-    /// Between two requests.
+    /// The time between two requests.
     pub(crate) idle: Duration,
-    /// The client has to take some of an answer in this time.
+    /// The client must read [`STALL_BYTES_MIN`] of a response in this time.
     pub(crate) stall: Duration,
-    /// The client has to take one part of an answer in this time. A part is a whole value or list.
+    /// The client must read a part of a response in this time. A part is a whole value or list.
     pub(crate) part: Duration,
 }
 
@@ -39,47 +40,53 @@ impl Default for Timeouts {
     }
 }
 
-/// A client that takes less than this of an answer within [`Timeouts::stall`] does not read it.
-/// More than the acknowledgements of HTTP/2 pings, and 0.5 KiB/s.
+/// A client that reads less than this within [`Timeouts::stall`] is stalled. The number exceeds the
+/// acknowledgements of HTTP/2 pings, and is about 0.5 KiB/s.
 const STALL_BYTES_MIN: u64 = 16 * 1024;
+/// The unread responses of one connection, in bytes. A few connections cannot use up the budget of
+/// all.
+const UNSENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The activity of one connection, shared by its socket, its requests and its answers.
+/// The activity of one connection, shared by its socket, its requests and its responses.
 pub(crate) struct Activity {
     timeouts: Timeouts,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Requests that are not answered completely.
+    /// The number of requests in progress.
     exchanges: usize,
-    /// Parts of answers that are not written to the socket, oldest first.
+    /// The creation of each part of a response that is not written to the socket.
     unsent: BTreeMap<u64, Instant>,
-    /// Parts of answers so far.
+    /// The size of these parts.
+    unsent_bytes: usize,
+    /// The number of parts so far.
     parts: u64,
-    /// Bytes written to the socket.
+    /// The bytes written to the socket.
     written: u64,
+    /// The end of the latest request or response.
     idle_since: Instant,
-    /// The arrival of the first byte of a request head that is not complete.
+    /// The arrival of the first byte of an incomplete request head.
     head_since: Option<Instant>,
     has_served: bool,
     is_http2: bool,
-    /// The beginning of the present period of watching an answer, and the bytes written then.
+    /// The start of the current period of [`Timeouts::stall`], and the bytes written at that time.
     watched_since: Option<(Instant, u64)>,
 }
 
-/// A request that is not answered completely.
+/// A request in progress.
 pub(crate) struct Exchange(Arc<Activity>);
 
-/// A part of an answer that is not written to the socket. It holds its share of the budget until
-/// then, however long hyper keeps it.
+/// A part of a response that is not written to the socket. It holds its share of the budget as long
+/// as hyper buffers it.
 struct Unsent {
     bytes: Bytes,
-    /// The connection, and the number of the part.
+    /// The connection and the number of the part.
     watched: Option<(Arc<Activity>, u64)>,
     _share: Share,
 }
 
-/// What to do with a connection.
+/// The decision about a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
     CheckAt(Instant),
@@ -91,6 +98,7 @@ impl Activity {
         let state = State {
             exchanges: 0,
             unsent: BTreeMap::new(),
+            unsent_bytes: 0,
             parts: 0,
             written: 0,
             idle_since: Instant::now(),
@@ -106,7 +114,7 @@ impl Activity {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a request whose head is complete.
+    /// Records a request whose head is complete.
     pub(crate) fn begin(self: &Arc<Self>, is_http2: bool) -> Exchange {
         let mut state = self.state();
         state.exchanges += 1;
@@ -120,29 +128,43 @@ impl Activity {
         self.state().is_http2
     }
 
-    /// Returns true if no request is in progress and no answer waits.
+    /// Returns true if no request is in progress and no response is unsent.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state();
         state.exchanges == 0 && state.unsent.is_empty()
     }
 
-    /// Returns true if part of an answer waits for the client.
+    /// Returns true if part of a response is not written to the socket.
     pub(crate) fn has_unsent(&self) -> bool {
         !self.state().unsent.is_empty()
     }
 
-    /// Bytes written to the socket.
+    /// Counts a part of a response, and returns its number.
+    fn add_unsent(&self, bytes: usize) -> Result<u64, Exhausted> {
+        let mut state = self.state();
+        // A single part is always accepted: its size has limits of its own.
+        if state.unsent_bytes > 0 && state.unsent_bytes + bytes > UNSENT_BYTES_MAX {
+            return Err(Exhausted::Connection);
+        }
+        state.unsent_bytes += bytes;
+        state.parts += 1;
+        let part = state.parts;
+        state.unsent.insert(part, Instant::now());
+        Ok(part)
+    }
+
+    /// The bytes written to the socket.
     pub(crate) fn written(&self) -> u64 {
         self.state().written
     }
 
-    /// Decides whether the client has kept the connection waiting for too long.
+    /// Decides whether the client has exceeded a timeout.
     pub(crate) fn verdict(&self, now: Instant) -> Verdict {
         let Timeouts { head, idle, stall, part } = self.timeouts;
         let mut state = self.state();
         if let Some(oldest) = state.unsent.first_key_value().map(|(_, since)| *since) {
-            // Without this, a client of HTTP/2 that takes one answer, or sends pings, could leave
-            // other answers in memory forever.
+            // Without this, an HTTP/2 client that reads one response, or sends pings, could keep
+            // other responses in memory forever.
             let oldest_end = oldest + part;
             if oldest_end <= now {
                 return Verdict::Close;
@@ -160,19 +182,19 @@ impl Activity {
         }
         state.watched_since = None;
         if state.exchanges > 0 {
-            // Handlers and request bodies have limits of their own.
+            // Handlers and request bodies have timeouts of their own.
             return Verdict::CheckAt(now + head.min(stall));
         }
-        let patience = if state.has_served { idle } else { head };
-        let mut deadline = state.idle_since + patience;
-        // HTTP/2 has frames that belong to no request, such as the answers to pings.
+        let timeout = if state.has_served { idle } else { head };
+        let mut deadline = state.idle_since + timeout;
+        // HTTP/2 has frames without a request, such as the responses to pings.
         if let Some(since) = state.head_since.filter(|_| !state.is_http2) {
             deadline = deadline.min(since + head);
         }
         if deadline <= now {
             return Verdict::Close;
         }
-        // An answer that begins in the meantime has to be watched, too.
+        // A response that starts before then needs its own check.
         Verdict::CheckAt(deadline.min(now + stall))
     }
 }
@@ -191,18 +213,24 @@ impl Drop for Exchange {
     }
 }
 
-/// Binds bytes of an answer to their share of the budget, and to the connection that has to write
-/// them.
-pub(crate) fn unsent(bytes: Bytes, share: Share, activity: Option<Arc<Activity>>) -> Bytes {
-    let watched = activity.map(|activity| {
-        let mut state = activity.state();
-        let part = state.parts;
-        state.parts += 1;
-        state.unsent.insert(part, Instant::now());
-        drop(state);
-        (activity, part)
-    });
-    Bytes::from_owner(Unsent { bytes, watched, _share: share })
+/// Returns bytes of a response that count as unsent until hyper has written and dropped them.
+///
+/// # Errors
+///
+/// [`Exhausted::Connection`] if the client has not read earlier responses.
+pub(crate) fn unsent(
+    bytes: Bytes,
+    share: Share,
+    activity: Option<Arc<Activity>>,
+) -> Result<Bytes, Exhausted> {
+    let watched = match activity {
+        Some(activity) => {
+            let part = activity.add_unsent(bytes.len())?;
+            Some((activity, part))
+        }
+        None => None,
+    };
+    Ok(Bytes::from_owner(Unsent { bytes, watched, _share: share }))
 }
 
 impl AsRef<[u8]> for Unsent {
@@ -216,23 +244,26 @@ impl Drop for Unsent {
         if let Some((activity, part)) = &self.watched {
             let mut state = activity.state();
             state.unsent.remove(part);
+            state.unsent_bytes -= self.bytes.len();
             state.idle_since = Instant::now();
         }
     }
 }
 
-/// A socket that notes what is read and written.
+/// A socket that records what is read and written.
 pub(crate) struct WatchedStream {
     stream: TcpStream,
     activity: Arc<Activity>,
+    /// The rest of a response that replaces one of hyper.
+    replacement: Bytes,
 }
 
 impl WatchedStream {
     pub(crate) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
+        Self { stream, activity, replacement: Bytes::new() }
     }
 
-    fn note_written(&self, written: &Poll<io::Result<usize>>) {
+    fn record_written(&self, written: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(bytes)) = written {
             self.activity.state().written += *bytes as u64;
         }
@@ -263,9 +294,21 @@ impl AsyncWrite for WatchedStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note_written(&written);
-        written
+        if self.replacement.is_empty()
+            && let Some(replacement) = replacement(bytes)
+        {
+            self.replacement = replacement;
+        } else if self.replacement.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+            self.record_written(&written);
+            return written;
+        }
+        while !self.replacement.is_empty() {
+            let Self { stream, replacement, .. } = &mut *self;
+            let written = ready!(Pin::new(stream).poll_write(cx, replacement))?;
+            replacement.advance(written);
+        }
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_write_vectored(
@@ -273,8 +316,14 @@ impl AsyncWrite for WatchedStream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        if let Some(first) = first
+            && (!self.replacement.is_empty() || replacement(first).is_some())
+        {
+            return self.poll_write(cx, first);
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.note_written(&written);
+        self.record_written(&written);
         written
     }
 
@@ -309,7 +358,24 @@ mod tests {
 
     fn answer(activity: &Arc<Activity>) -> Bytes {
         let share = Budget::new(1).share();
-        unsent(Bytes::from_static(b"answer"), share, Some(Arc::clone(activity)))
+        unsent(Bytes::from_static(b"answer"), share, Some(Arc::clone(activity))).unwrap()
+    }
+
+    #[test]
+    fn connection_with_many_unread_responses_gets_no_more() {
+        let budget = Budget::new(1 << 30);
+        let activity = Activity::new(TIMEOUTS);
+        let respond = |bytes| {
+            let bytes = Bytes::from(vec![0; bytes]);
+            unsent(bytes, budget.share(), Some(Arc::clone(&activity)))
+        };
+        let mut unread = vec![respond(UNSENT_BYTES_MAX - 1).unwrap()];
+        unread.push(respond(1).unwrap());
+        assert_eq!(respond(1), Err(Exhausted::Connection));
+        unread.clear();
+        // A single response may exceed the limit.
+        respond(2 * UNSENT_BYTES_MAX).unwrap();
+        assert_eq!(activity.state().unsent_bytes, 0);
     }
 
     #[test]

@@ -1,24 +1,33 @@
-//! The memory that all requests and answers share.
+//! The memory that all requests and responses share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A count of the bytes of request bodies and answers that are in memory.
+/// A limit on the bytes of request bodies and responses in memory.
 pub(crate) struct Budget {
     used: AtomicUsize,
     bytes_max: usize,
 }
 
-/// A part of the budget, returned when it is dropped.
+/// A part of the budget. It is returned when it is dropped.
 pub(crate) struct Share {
     budget: Arc<Budget>,
     bytes: usize,
 }
 
-/// The budget has no room.
+/// A body or a response exceeds a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("overloaded: requests and answers fill the memory set aside for them; try again later")]
-pub(crate) struct Exhausted;
+pub(crate) enum Exhausted {
+    /// The budget of the node is used up.
+    #[error("overloaded: requests and responses fill the memory reserved for them; retry later")]
+    Node,
+    /// The client of this connection does not read its responses.
+    #[error(
+        "overloaded: too many unread responses on this connection; read them, or use another \
+         connection"
+    )]
+    Connection,
+}
 
 impl Budget {
     /// A share up to this size may use the reserve.
@@ -33,8 +42,8 @@ impl Budget {
         Share { budget: Arc::clone(self), bytes: 0 }
     }
 
-    /// Large shares leave a quarter of the budget free. Without this reserve, a few hundred large
-    /// requests that stall would keep all others out.
+    /// The limit for a share of this size. Large shares leave a quarter of the budget free. Without
+    /// this reserve, a few hundred large requests that stall would exclude all other requests.
     fn limit(&self, bytes: usize) -> usize {
         if bytes <= Self::SMALL_BYTES_MAX {
             self.bytes_max
@@ -53,7 +62,8 @@ impl Share {
         let limit = self.budget.limit(bytes);
         let grown = |used: usize| used.checked_add(more).filter(|used| *used <= limit);
         let used = &self.budget.used;
-        used.try_update(Ordering::Relaxed, Ordering::Relaxed, grown).map_err(|_| Exhausted)?;
+        used.try_update(Ordering::Relaxed, Ordering::Relaxed, grown)
+            .map_err(|_| Exhausted::Node)?;
         self.bytes = bytes;
         Ok(())
     }
@@ -76,7 +86,7 @@ mod tests {
         let budget = Budget::new(64 * KIB);
         let mut one = budget.share();
         one.grow_to(48 * KIB).unwrap();
-        assert_eq!(budget.share().grow_to(32 * KIB), Err(Exhausted));
+        assert_eq!(budget.share().grow_to(32 * KIB), Err(Exhausted::Node));
         one.grow_to(20 * KIB).unwrap();
         drop(one);
         assert_eq!(budget.used.load(Ordering::Relaxed), 0);
@@ -88,10 +98,10 @@ mod tests {
         let budget = Budget::new(64 * KIB);
         let mut large = budget.share();
         large.grow_to(48 * KIB).unwrap();
-        assert_eq!(large.grow_to(49 * KIB), Err(Exhausted));
+        assert_eq!(large.grow_to(49 * KIB), Err(Exhausted::Node));
         let mut small = budget.share();
         small.grow_to(16 * KIB).unwrap();
-        assert_eq!(small.grow_to(17 * KIB), Err(Exhausted));
-        assert_eq!(budget.share().grow_to(1), Err(Exhausted));
+        assert_eq!(small.grow_to(17 * KIB), Err(Exhausted::Node));
+        assert_eq!(budget.share().grow_to(1), Err(Exhausted::Node));
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod budget;
+mod parse_error;
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderValue, Request, Version, header};
+use axum::http::{HeaderValue, Request, StatusCode, Version, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -121,6 +122,11 @@ async fn answer(
     let exchange = Arc::new(activity.begin(is_http2));
     request.extensions_mut().insert(Arc::clone(&exchange));
     let mut response = router.oneshot(request).await?;
+    if response.status() == StatusCode::NOT_MODIFIED {
+        // axum adds the length of the empty body. The header would have to contain the length of
+        // the representation (RFC 9110, section 8.6).
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     if !is_http2 && *phase.borrow() != Phase::Serving {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -234,7 +234,7 @@ impl ResponseBody {
         let mut share = self.budget.share();
         share.grow_to(bytes.len())?;
         let activity = self.exchange.as_ref().map(|exchange| Arc::clone(exchange.activity()));
-        Ok(Frame::data(unsent(bytes, share, activity)))
+        Ok(Frame::data(unsent(bytes, share, activity)?))
     }
 }
 
