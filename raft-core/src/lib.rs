@@ -1,42 +1,42 @@
 //! The Raft consensus protocol as a pure state machine.
 //!
-//! This crate decides; it does nothing. It has no threads, no sockets, no files, no clock and no
-//! hidden randomness: inputs go in, effects come out, and the caller carries them out. The same
-//! code runs in a production node, in a deterministic simulator and in a browser tab, and on any
-//! platform the same seed and the same inputs give the same effects, bit by bit.
+//! A [`Raft`] has no I/O: inputs are method calls, and outputs are [`Effects`], which the caller
+//! executes. There are no threads, sockets, files, clocks or hidden random values. The same code
+//! runs in a production node, in a deterministic simulator and in a browser tab. The same seed and
+//! inputs give the same effects on every platform, bit by bit.
 //!
-//! Section marks (§) refer to *In Search of an Understandable Consensus Algorithm* (extended
-//! version), "dissertation" to *Consensus: Bridging Theory and Practice*, both by Diego Ongaro.
+//! Sections marked § refer to *In Search of an Understandable Consensus Algorithm* (extended
+//! version). "Dissertation" refers to *Consensus: Bridging Theory and Practice*. Both are by Diego
+//! Ongaro.
 //!
-//! # The law
+//! # Order of calls
 //!
-//! A server is a [`Raft`]. Its methods are of four kinds, to be called in this order, for ever:
+//! A server is a [`Raft`]. The caller repeats these steps forever:
 //!
-//! 1. **Inputs:** [`receive`](Raft::receive) a message, [`propose`](Raft::propose) a command, ask
-//!    for a [`read`](Raft::read), [change the membership](Raft::change_membership), [hand
-//!    over](Raft::transfer_leadership), report that a write is [`persisted`](Raft::persisted), that
-//!    entries were [`fetched`](Raft::fetched) or a snapshot was [taken](Raft::report_snapshot), let
-//!    time [`tick`](Raft::tick). Each carries the current moment. Step as many as are waiting.
-//! 2. **One [`drain`](Raft::drain)** fills the caller's [`Effects`]. What many inputs brought about
-//!    has merged: one write, one acknowledgement, few batches for each follower.
-//! 3. **Carry them out**, all of them, in any order and in parallel: the [`Write`] to the disk, the
-//!    messages to the network, the committed entries to the state machine. One effect has an order:
+//! 1. **Inputs.** Pass all waiting inputs, each with the current time: a
+//!    [message](Raft::receive), a [command](Raft::propose), a [read](Raft::read), a [membership
+//!    change](Raft::change_membership), a [leadership transfer](Raft::transfer_leadership), a
+//!    [durable write](Raft::persisted), [fetched entries](Raft::fetched), a
+//!    [snapshot](Raft::report_snapshot), or only the [time](Raft::tick).
+//! 2. **One [`drain`](Raft::drain)** into the caller's [`Effects`]. The effects of several inputs
+//!    are merged: one write, one acknowledgement, and few batches per follower.
+//! 3. **Execute all effects**, in any order and in parallel. One effect has an order:
 //!    [`install`](Effects::install) comes after the committed entries of earlier drains and after
-//!    all pieces of the snapshot.
+//!    all chunks of the snapshot.
 //! 4. **Wait** for an input or for the [`deadline`](Raft::deadline), whichever comes first.
 //!
-//! The caller owns the clock ([`Instant`] is whatever monotonic microseconds it counts), the
-//! transport (messages may be lost, repeated and reordered) and the disk.
+//! The caller owns the clock ([`Instant`] counts its monotonic microseconds), the transport
+//! (messages may be lost, duplicated and reordered) and the disk.
 //!
-//! # Durability is in the types
+//! # Durability
 //!
-//! A vote, an acknowledgement of entries and the leader's own share in a majority promise that
-//! something is on disk. The messages that make such promises are not in [`Effects`] until the
-//! caller gives back the [`Durable`] token of the [`Write`], and it gets the token only by giving
-//! up the write. Sending too early does not compile, because there is nothing to send.
+//! A vote, an acknowledgement of entries, and the leader's own share in a quorum promise that data
+//! is on disk. The messages with such promises are not in [`Effects`] before the caller returns the
+//! [`Durable`] token of the [`Write`]. The caller receives the token in exchange for the write.
+//! Sending too early does not compile, because there is no message to send.
 //!
-//! A storage error is final ([`Raft::storage_failed`]): after a failed sync nobody knows what is on
-//! the disk, so the server stops and promises nothing any more.
+//! A storage failure is final ([`Raft::storage_failed`]). After a failed sync the content of the
+//! disk is unknown, so the server stops.
 //!
 //! # A cluster in memory
 //!
@@ -48,7 +48,8 @@
 //! let mut cluster: Vec<Raft> = voters
 //!     .iter()
 //!     .map(|id| {
-//!         let fresh = RestoredState::new(1, Membership::new(voters), HardState::default(), LogIndex(0), 0);
+//!         let founders = Membership::new(voters);
+//!         let fresh = RestoredState::new(1, founders, HardState::default(), LogIndex(0), 0);
 //!         Raft::new(Config::new(*id), fresh, id.0, now)
 //!     })
 //!     .collect::<Result<_, _>>()?;
@@ -56,30 +57,30 @@
 //! let mut applied = Vec::new();
 //!
 //! while applied.len() < 3 {
-//!     // Jump to the next timer, or stay if somebody still has something to do.
+//!     // Jump to the next timer.
 //!     now = cluster.iter().filter_map(Raft::deadline).min().unwrap_or(now);
 //!     cluster.iter_mut().for_each(|server| server.tick(now));
 //!     if let Some(leader) = cluster.iter_mut().find(|server| server.role() == Role::Leader) {
 //!         leader.propose("hello".into(), now)?;
 //!     }
-//!     let mut mail = Vec::new();
+//!     let mut in_flight = Vec::new();
 //!     loop {
 //!         for server in &mut cluster {
 //!             server.drain(&mut effects);
 //!             if let Some(write) = effects.write.take() {
-//!                 // Here a real caller writes and syncs `write.hard_state()` and `write.entries()`.
+//!                 // A real caller writes and syncs the content of `write` here.
 //!                 server.persisted(write.synced(), now);
 //!                 server.drain(&mut effects);
 //!             }
-//!             mail.extend(effects.messages.drain(..).map(|sent| (server.id(), sent)));
+//!             in_flight.extend(effects.messages.drain(..).map(|sent| (server.id(), sent)));
 //!             let commands = effects.committed.iter().flatten().map(|entry| &entry.payload);
 //!             applied.extend(commands.filter(|payload| **payload != Payload::Noop).cloned());
 //!             effects.committed.clear();
 //!         }
-//!         if mail.is_empty() {
+//!         if in_flight.is_empty() {
 //!             break;
 //!         }
-//!         for (from, sent) in mail.drain(..) {
+//!         for (from, sent) in in_flight.drain(..) {
 //!             let receiver = cluster.iter_mut().find(|server| server.id() == sent.to);
 //!             receiver.expect("a member").receive(from, sent.message, now);
 //!         }
@@ -89,55 +90,60 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What is owed for each effect
+//! # Duties of the caller
 //!
-//! | in [`Effects`] | what to do | what to answer |
+//! | in [`Effects`] | duty | response |
 //! | --- | --- | --- |
-//! | `write` | write it, after all earlier writes, and sync | [`persisted`](Raft::persisted) with the token; [`set_disk_full`](Raft::set_disk_full) while there is no room for it |
-//! | `messages` | send them; some may be lost | nothing |
-//! | `committed` | feed them to the state machine, in order | nothing |
+//! | `write` | write it after all earlier writes, and sync | [`persisted`](Raft::persisted) with the token; [`set_disk_full`](Raft::set_disk_full) while the disk has no space |
+//! | `messages` | send them; some may be lost | none |
+//! | `committed` | apply them to the state machine, in order | none |
 //! | `fetches` | read entries from the durable log | [`fetched`](Raft::fetched) |
-//! | `snapshot_chunk_requests` | read a piece of a snapshot | [`provide_snapshot_chunk`](Raft::provide_snapshot_chunk) |
-//! | `snapshot_chunks` | keep them, apart from the state machine | nothing |
-//! | `install` | after `committed` and `snapshot_chunks`: make the snapshot durable, and the state machine what it says | [`snapshot_installed`](Raft::snapshot_installed) with the token, or [`snapshot_damaged`](Raft::snapshot_damaged) |
-//! | `reads` | answer the read once its index is applied | nothing |
-//! | `events` | show, count or ignore them | nothing |
+//! | `snapshot_chunk_requests` | read a chunk of a snapshot | [`provide_snapshot_chunk`](Raft::provide_snapshot_chunk) |
+//! | `snapshot_chunks` | store them outside of the state machine | none |
+//! | `install` | after `committed` and `snapshot_chunks`: make the snapshot durable, and replace the state machine by it | [`snapshot_installed`](Raft::snapshot_installed) with the token, or [`snapshot_damaged`](Raft::snapshot_damaged) |
+//! | `reads` | execute the read when its index is applied | none |
+//! | `events` | log, count or ignore them | none |
 //!
-//! A caller without snapshots never calls [`report_snapshot`](Raft::report_snapshot), and then sees
-//! none of the three effects that are about them, as long as its peers don't either.
+//! A caller without snapshots never calls [`report_snapshot`](Raft::report_snapshot). The three
+//! effects of snapshots then never occur, unless another server has snapshots.
 //!
-//! # How to embed it
+//! # Guide
 //!
-//! The [`guide`] tells it chapter by chapter: [the loop](guide::driver) with threads, in an async
-//! runtime and in a simulation; [the disk](guide::disk), and how a server starts again;
-//! [clients](guide::clients), their reads and commands, and what each error means;
-//! [messages](guide::messages) and how they travel; [members](guide::membership) and snapshots;
-//! [witnesses](guide::witnesses); [settings](guide::configuration), one by one.
-//! `raft-core/examples/three_nodes` is all of it in one program.
+//! The [`guide`] describes a node chapter by chapter:
 //!
-//! # What is bounded
+//! - the [loop](guide::driver) with threads, in an async runtime, and in a simulation;
+//! - the [disk](guide::disk) and restarts;
+//! - [clients](guide::clients): reads, commands and errors;
+//! - [messages](guide::messages) and their transport;
+//! - [membership](guide::membership) changes, snapshots and leadership transfer;
+//! - [witnesses](guide::witnesses);
+//! - the [configuration](guide::configuration), field by field.
 //!
-//! Everything that a peer or a client can make grow has a limit in [`Config`]: entries on the way
-//! to a follower, entries not committed, the part of the log that stays in memory, reads that wait.
-//! Over a limit a client gets a typed error, and a follower waits. Entries that have left memory
-//! are asked for by [`Fetch`].
+//! The example `raft-core/examples/three_nodes` is a complete program.
 //!
-//! # Where it runs
+//! # Limits
 //!
-//! Anywhere that has an allocator: no standard library is used. That is built for servers, for
-//! browsers (`wasm32-unknown-unknown`) and for bare metal (`thumbv7em-none-eabi`). A processor
-//! without compare-and-swap, such as a Cortex-M0 (`thumbv6m-none-eabi`), needs the feature
-//! `critical-section`: payloads and entries are shared by counters, which are then changed in
-//! critical sections that the final program provides (crate `critical-section`).
+//! [`Config`] limits everything that a peer or client can cause to grow: in-flight entries per
+//! follower, uncommitted entries, the log cache, and waiting reads. Above a limit, a client
+//! receives a typed error, and a follower waits. Entries that have left memory are requested with
+//! [`Fetch`].
+//!
+//! # Platforms
+//!
+//! The crate needs an allocator and no standard library. It is built for servers, for browsers
+//! (`wasm32-unknown-unknown`) and for bare metal (`thumbv7em-none-eabi`). A processor without
+//! compare-and-swap, such as a Cortex-M0 (`thumbv6m-none-eabi`), needs the feature
+//! `critical-section`. Reference counters are then changed in critical sections, which the final
+//! program provides (crate `critical-section`).
 //!
 //! Commands are [`bytes::Bytes`], and the crate is re-exported as [`bytes`]. A program without the
-//! standard library that names `bytes` itself needs
+//! standard library that depends on `bytes` itself needs
 //! `bytes = { version = "1", default-features = false }`.
 //!
-//! # Why it did that
+//! # Events
 //!
-//! With [`Config::record_events`] every decision becomes an [`Event`] that names the rule and where
-//! the rule is written.
+//! With [`Config::record_events`] every decision is an [`Event`] that names the rule and its
+//! source.
 #![no_std]
 
 extern crate alloc;

@@ -1,4 +1,4 @@
-//! Why the core did what it did: one vocabulary for the page, the node's log and the tests.
+//! Events: the decisions of a server with their reasons, for the page, logs and tests.
 
 use core::time::Duration;
 
@@ -8,263 +8,265 @@ use crate::api::types::{LogId, LogIndex, NodeId, Term};
 use crate::macros::described_enum;
 
 described_enum! {
-    /// A decision of one server. [`Display`](core::fmt::Display) continues a sentence that begins
-    /// with the server's name; [`source`](Event::reference) says where the rule is written.
+    /// A decision of one server.
+    ///
+    /// [`Display`](core::fmt::Display) continues a sentence that starts with the name of the
+    /// server. [`reference`](Event::reference) returns the source of the rule behind the decision.
     #[derive(Clone, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum Event {
-        /// It heard from no leader for an election timeout and asks around.
+        /// The election timer fired, and the server starts a pre-vote.
         BecamePreCandidate {
-            /// The term in which it would stand.
+            /// The term of the planned campaign.
             campaign_term: Term,
         } ["dissertation 9.6"] =>
-            "hears no leader and asks whether it could win an election in term {campaign_term}";
-        /// It stands for election.
+            "hears no leader and requests pre-votes for term {campaign_term}";
+        /// The server starts a campaign.
         BecameCandidate {
-            /// The term in which it stands.
+            /// The term of the campaign.
             term: Term,
-        } ["§5.2"] => "stands for election in term {term} and votes for itself";
-        /// A majority voted for it.
+        } ["§5.2"] => "becomes candidate in term {term} and votes for itself";
+        /// A quorum voted for the server.
         BecameLeader {
-            /// The term in which it leads.
+            /// The term of the leadership.
             term: Term,
-            /// The position of the first entry of its term.
+            /// The index of the first entry of this term.
             first_index: LogIndex,
         } ["§5.2"] =>
             "leads in term {term}: a majority voted for it; its first entry will be {first_index}";
-        /// It stopped leading or standing.
+        /// A leader, candidate or pre-candidate becomes a follower.
         SteppedDown {
-            /// Its term afterwards.
+            /// The term afterwards.
             term: Term,
-            /// Why.
+            /// The reason.
             reason: StepDownReason,
         } [reason.describe(|source, _| source)] => "steps down and follows in term {term}: {reason}";
-        /// It moved to a later term.
+        /// The server enters a later term.
         TermAdvanced {
-            /// The term it left.
+            /// The term before.
             from: Term,
-            /// The term it entered.
+            /// The term afterwards.
             to: Term,
-            /// The server that knew of the later term; none when it stands for election itself.
+            /// The server that has the later term; none if the server starts a campaign.
             learned_from: Option<NodeId>,
         } [if learned_from.is_some() { "§5.1" } else { "§5.2" }] =>
             if (let Some(node) = learned_from) "moves from term {from} to term {to}, learned from {node}";
-            else "moves from term {from} to term {to} to stand for election";
-        /// It recognized a leader.
+            else "moves from term {from} to term {to} for its campaign";
+        /// The server received the first message of a leader of its term.
         LeaderRecognized {
-            /// The leader's term.
+            /// The term of the leader.
             term: Term,
             /// The leader.
             leader: NodeId,
         } ["§5.2"] => "follows {leader}, the leader of term {term}";
-        /// It gives its vote; the vote leaves as soon as it is durable.
+        /// The server grants its vote. The response is sent when the vote is durable.
         VoteGranted {
             /// The term of the vote.
             term: Term,
-            /// Who gets it.
+            /// The candidate that receives the vote.
             candidate: NodeId,
-            /// Whether it is only the promise of a vote.
+            /// The request was for a pre-vote.
             pre_vote: bool,
         } [if *pre_vote { "dissertation 9.6" } else { "§5.2" }] =>
             "{} for {candidate} in term {term}", if *pre_vote { "would vote" } else { "votes" };
-        /// It denies its vote.
+        /// The server rejects a vote request.
         VoteRefused {
-            /// The term that was asked for.
+            /// The term of the request.
             term: Term,
-            /// Who asked.
+            /// The candidate.
             candidate: NodeId,
-            /// Whether only a promise was asked for.
+            /// The request was for a pre-vote.
             pre_vote: bool,
-            /// Why.
+            /// The reason.
             reason: VoteRefusal,
         } [reason.describe(|source, _| source)] =>
             "{} its vote in term {term} to {candidate}: {reason}",
                 if *pre_vote { "would refuse" } else { "refuses" };
-        /// A vote, or the promise of one, arrived and counts.
+        /// A candidate or pre-candidate counts a response.
         VoteCounted {
             /// The voter.
             voter: NodeId,
-            /// What it said.
+            /// The voter granted its vote.
             granted: bool,
-            /// Whether it was only a promise.
+            /// The response is a pre-vote.
             pre_vote: bool,
-            /// Votes in favour so far.
+            /// The number of granted votes.
             votes: usize,
-            /// Votes in favour that win.
+            /// The number of granted votes that wins.
             needed: usize,
         } [if *pre_vote { "dissertation 9.6" } else { "§5.2" }] =>
             "{} the {} of {voter}: has {votes}, needs {needed}",
                 if *granted { "receives" } else { "is refused" },
-                if *pre_vote { "promise of a vote" } else { "vote" };
-        /// It took a client's command into its log.
+                if *pre_vote { "pre-vote" } else { "vote" };
+        /// A leader appended a command of a client.
         Proposed {
-            /// Where.
+            /// The entry.
             entry: LogId,
-        } ["§5.3"] => "takes a command as entry {} of term {}", entry.index, entry.term;
-        /// It took a leader's entries into its log.
+        } ["§5.3"] => "appends a command as entry {} of term {}", entry.index, entry.term;
+        /// A follower appended entries of its leader.
         EntriesAppended {
-            /// Who sent them.
+            /// The leader.
             leader: NodeId,
-            /// The first new entry.
+            /// The index of the first new entry.
             first: LogIndex,
             /// The last new entry.
             last: LogId,
         } ["§5.3"] =>
             if (*first == last.index) "appends entry {first} from {leader}";
             else "appends entries {first} to {} from {leader}", last.index;
-        /// It removed entries that conflict with the leader's.
+        /// A follower removed entries that conflict with its leader's entries.
         EntriesTruncated {
             /// The leader.
             leader: NodeId,
-            /// The first removed position.
+            /// The first removed index.
             first: LogIndex,
-            /// The last removed position.
+            /// The last removed index.
             last: LogIndex,
         } ["§5.3"] =>
             if (first == last) "removes entry {first}, which conflicts with {leader}'s log";
             else "removes entries {first} to {last}, which conflict with {leader}'s log";
-        /// It refused a leader's entries.
+        /// The server rejected entries.
         AppendRefused {
-            /// Who sent them.
+            /// The sender.
             leader: NodeId,
-            /// Why.
+            /// The reason.
             reason: AppendRefusal,
         } [reason.describe(|source, _| source)] => "refuses entries from {leader}: {reason}";
-        /// As a leader, it moved back to find where a follower's log agrees with its own.
+        /// A leader moved back in its log, to find where a follower's log matches.
         Backtracked {
             /// The follower.
             follower: NodeId,
-            /// The next entry it will send.
+            /// The index of the next entry to send.
             next_index: LogIndex,
         } ["§5.3"] => "tries {follower} again from entry {next_index}";
-        /// As a leader, it learned how far a follower's durable log agrees with its own.
+        /// A leader learned that more of a follower's durable log matches its own.
         MatchAdvanced {
             /// The follower.
             follower: NodeId,
-            /// The last position that agrees.
+            /// The last index that matches.
             match_index: LogIndex,
         } ["§5.3"] => "knows that {follower} stores its log up to entry {match_index}";
-        /// More of the log is committed.
+        /// The commit index advanced.
         CommitAdvanced {
             /// The commit index before.
             from: LogIndex,
-            /// The commit index after.
+            /// The commit index afterwards.
             to: LogIndex,
-            /// The leader from which a follower learned that; none at the leader itself, which
+            /// The leader that sent the commit index to this follower; none on a leader, which
             /// counts the servers that store the entries.
             learned_from: Option<NodeId>,
         } [if learned_from.is_some() { "§5.3" } else { "§5.4.2" }] =>
             if (from.next() == *to) "commits entry {to}";
             else "commits entries {} to {to}", from.next();
-        /// More of its own log is durable.
+        /// More of the server's own log is durable.
         LogPersisted {
             /// The last durable entry.
             through: LogId,
         } ["Figure 2"] => "has its log on disk up to entry {}", through.index;
-        /// As a leader, it began a round of heartbeats that confirms reads.
+        /// A leader started a heartbeat round that confirms reads.
         ReadRoundStarted {
             /// The number of the round.
             round: u64,
-        } ["dissertation 6.4"] => "asks its followers, in round {round}, whether it still leads";
-        /// A read may be answered, because there was no later leader when the read arrived.
+        } ["dissertation 6.4"] => "starts heartbeat round {round} to confirm reads";
+        /// A read is confirmed: there was no later leader when it arrived.
         ReadConfirmed {
             /// The read.
             id: ReadId,
-            /// What the read must see.
+            /// The index that the read must include.
             read_index: LogIndex,
-            /// Why there was no later leader.
+            /// The proof that there was no later leader.
             reason: ReadConfirmation,
         } [reason.describe(|source, _| source)] =>
             "may answer read {} once entry {read_index} is applied: {reason}", id.0;
-        /// It put a new membership into its log, as leader.
+        /// A leader appended a membership.
         MembershipProposed {
             /// The entry.
             entry: LogId,
         } ["§6"] => "changes the membership with entry {}", entry.index;
-        /// Another membership is in force for it.
+        /// Another membership took effect on the server.
         MembershipChanged {
-            /// From now on.
+            /// The membership from now on.
             membership: Membership,
-        } ["§6"] => "now counts {membership}";
-        /// A learner has caught up with this leader's log, and becomes a voter.
+        } ["§6"] => "now has the membership {membership}";
+        /// A leader found that a learner has caught up, and makes it a voter.
         LearnerCaughtUp {
             /// The learner.
             learner: NodeId,
-        } ["dissertation 4.2.1"] => "finds that {learner} has caught up, and gives it a vote";
-        /// It is handing leadership over.
+        } ["dissertation 4.2.1"] => "finds that {learner} has caught up, and makes it a voter";
+        /// A leader starts a leadership transfer.
         TransferStarted {
-            /// To this server.
+            /// The target of the transfer.
             to: NodeId,
-        } ["dissertation 3.10"] => "hands leadership over to {to}, and takes no commands meanwhile";
-        /// The server that it wanted to hand over to did not take over in time.
+        } ["dissertation 3.10"] => "transfers its leadership to {to}, and rejects commands until then";
+        /// A leader gave up a leadership transfer whose target did not lead in time.
         TransferTimedOut {
-            /// That server.
+            /// The target of the transfer.
             to: NodeId,
-        } ["dissertation 3.10"] => "goes on leading: {to} did not take over in time";
-        /// The leader asked it to stand for election at once.
+        } ["dissertation 3.10"] => "continues to lead: the transfer to {to} timed out";
+        /// The server received the leader's request to start a campaign at once.
         TimeoutNowReceived {
             /// The leader.
             by: NodeId,
-        } ["dissertation 3.10"] => "stands at once, because {by} hands over";
-        /// A snapshot of its state machine is durable, and its log became shorter.
+        } ["dissertation 3.10"] => "starts a campaign at once: {by} transfers its leadership";
+        /// A snapshot of the server's state machine is durable, and its log is compacted.
         SnapshotTaken {
             /// The last entry that the snapshot includes.
             last: LogId,
-        } ["§7"] => "has a snapshot up to entry {}, and shortens its log", last.index;
-        /// It sends its snapshot, because the entries that the follower needs are gone.
+        } ["§7"] => "has a snapshot up to entry {}, and compacts its log", last.index;
+        /// A leader starts to send its snapshot, because the follower's next entry is compacted.
         SnapshotSent {
             /// The follower.
             to: NodeId,
             /// The last entry that the snapshot includes.
             last: LogId,
         } ["§7"] =>
-            "sends {to} its snapshot up to entry {}: its log no longer has the entries that {to} needs",
+            "sends {to} its snapshot up to entry {}: the entries that {to} needs are compacted",
                 last.index;
-        /// A snapshot begins to arrive.
+        /// The first chunk of a snapshot arrived.
         SnapshotReceiveStarted {
-            /// From this leader.
+            /// The leader.
             leader: NodeId,
-            /// The last entry that it includes.
+            /// The last entry that the snapshot includes.
             last: LogId,
         } ["§7"] => "receives {leader}'s snapshot up to entry {}", last.index;
-        /// A snapshot took the place of its state machine.
+        /// A snapshot replaced the server's state machine.
         SnapshotInstalled {
-            /// The last entry that it includes.
+            /// The last entry that the snapshot includes.
             last: LogId,
         } ["§7"] => "replaces its state by the snapshot up to entry {}", last.index;
-        /// A snapshot that arrived is damaged.
+        /// The caller reported a received snapshot as damaged.
         SnapshotDamaged {
-            /// The last entry that it should include.
+            /// The last entry of the snapshot.
             last: LogId,
         } ["our own"] => "discards a damaged snapshot up to entry {}", last.index;
-        /// Its disk has no room for more, or has room again.
+        /// The server's disk is full, or has space again.
         DiskFull {
-            /// Whether it is full.
+            /// The disk is full.
             full: bool,
         } ["our own"] =>
-            if (*full) "has no room left on its disk";
-            else "has room on its disk again";
-        /// It ignored a message that no correct server sends, or that came too late to matter.
+            if (*full) "has a full disk";
+            else "has space on its disk again";
+        /// The server ignored a message that is stale, or that no correct server sends.
         MessageIgnored {
             /// The sender.
             from: NodeId,
-            /// Why.
+            /// The reason.
             reason: IgnoreReason,
         } [reason.describe(|source, _| source)] => "ignores a message from {from}: {reason}";
-        /// It stopped for good.
+        /// The server stopped permanently.
         Stopped {
-            /// Why.
+            /// The reason.
             reason: StopReason,
-        } [reason.describe(|source, _| source)] => "stops for good: {reason}";
+        } [reason.describe(|source, _| source)] => "stops permanently: {reason}";
     }
 
-    /// Why a leader or candidate stepped down.
+    /// The reason why a leader, candidate or pre-candidate stepped down.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum StepDownReason {
         /// Another server has a later term.
         LaterTerm {
-            /// That server.
+            /// The other server.
             from: NodeId,
         } ["§5.1"] => "{from} has a later term";
         /// Another server leads in this term.
@@ -272,47 +274,47 @@ described_enum! {
             /// The leader.
             leader: NodeId,
         } ["§5.2"] => "{leader} leads";
-        /// A majority has not been heard for an election timeout.
+        /// The leader heard no quorum for the maximum election timeout.
         QuorumLost ["dissertation 6.2"] => "a majority was not heard for an election timeout";
-        /// So many refused that the election cannot be won.
-        ElectionLost ["our own"] => "so many voters refused that no majority is left";
-        /// A write to its own disk takes too long.
+        /// So many voters rejected that the campaign cannot win.
+        ElectionLost ["our own"] => "too many voters rejected for a majority";
+        /// A write to the leader's disk takes too long.
         DiskStalled ["our own"] => "its disk takes too long to write";
-        /// A membership without it is committed.
-        Removed ["dissertation 4.2.2"] => "it is no voter any more";
+        /// A membership without the leader is committed.
+        Removed ["dissertation 4.2.2"] => "it was removed from the voters";
     }
 
-    /// Why a server is sure that there was no later leader when a read arrived.
+    /// The proof that there was no later leader when a read arrived.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum ReadConfirmation {
-        /// A majority answered a round of heartbeats that began after the read arrived.
+        /// A quorum answered a heartbeat round that started after the read arrived.
         Quorum ["dissertation 6.4"] => "a majority still follows it";
         /// The leader has a lease.
         Lease ["dissertation 6.4.1"] => "it has a lease";
-        /// This server follows, and its leader confirmed the read.
+        /// The leader of this follower confirmed the read.
         Leader {
             /// The leader.
             leader: NodeId,
         } ["dissertation 6.4"] => "{leader} confirmed the read";
     }
 
-    /// Why a vote was denied.
+    /// The reason why a vote request was rejected.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum VoteRefusal {
-        /// The voter's term is later than the term of the request or, if a pre-vote is requested,
-        /// not earlier.
+        /// The voter's term is later than the term of the request. For a pre-vote, it is not
+        /// earlier.
         StaleTerm {
             /// The voter's term.
             ours: Term,
         } ["§5.1"] => "the voter is in term {ours} already";
-        /// The vote of this term is given.
+        /// The voter has voted in this term.
         AlreadyVoted {
-            /// Who has it.
+            /// The candidate that received the vote.
             candidate: NodeId,
         } ["§5.2"] => "{candidate} has it";
-        /// The candidate's log misses entries that the voter has.
+        /// The candidate's log lacks entries that the voter has.
         LogBehind {
             /// The last entry of the candidate.
             theirs: LogId,
@@ -320,132 +322,131 @@ described_enum! {
             ours: LogId,
         } ["§5.4.1"] =>
             if (theirs.term == ours.term)
-                "its log ends at entry {}, mine at entry {}", theirs.index, ours.index;
-            else "its log ends in term {}, mine in term {}", theirs.term, ours.term;
-        /// The voter hears a leader.
+                "its log ends at entry {}, the voter's at entry {}", theirs.index, ours.index;
+            else "its log ends in term {}, the voter's in term {}", theirs.term, ours.term;
+        /// The voter had recent contact to a leader.
         LeaderAlive {
-            /// That leader.
+            /// The leader.
             leader: NodeId,
-            /// How long ago it was heard.
+            /// The time since the last contact.
             heard_ago: Duration,
         } ["dissertation 4.2.3"] => "{leader} leads and was heard {} ms ago", heard_ago.as_millis();
-        /// The voter has only just started, and may have forgotten a leader with a lease.
+        /// The voter restarted recently, and a leader may hold a lease that counts on the voter.
         RecentlyRestarted ["our own"] =>
-            "I have just started, and may have forgotten a leader";
+            "the voter restarted recently, and a leader may hold a lease";
     }
 
-    /// Why entries were refused.
+    /// The reason why entries were rejected.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum AppendRefusal {
-        /// The sender's term is over.
+        /// The sender's term is earlier than the server's term.
         StaleTerm {
             /// The term of the message.
             theirs: Term,
             /// The server's term.
             ours: Term,
-        } ["§5.1"] => "they are of term {theirs}, mine is {ours}";
-        /// The entry that the message builds on is not in the log.
+        } ["§5.1"] => "they are of term {theirs}, the server is in term {ours}";
+        /// The server's log does not contain the previous entry.
         PreviousEntryMissing {
-            /// That entry.
+            /// The previous entry.
             prev_log: LogId,
-            /// The term of the log's own entry in that place, if it is that long.
+            /// The term of the server's own entry at that index, if there is one.
             ours: Option<Term>,
         } ["§5.3"] =>
-            if (let Some(ours) = ours) "they build on entry {} of term {}, mine is of term {ours}",
+            if (let Some(ours) = ours) "they follow entry {} of term {}, its own entry is of term {ours}",
                 prev_log.index, prev_log.term;
-            else "they build on entry {}, which I do not have", prev_log.index;
+            else "they follow entry {}, which it does not have", prev_log.index;
     }
 
-    /// Why a message was ignored.
+    /// The reason why a message was ignored.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum IgnoreReason {
-        /// It came from the server itself.
-        FromItself ["our own"] => "it carries my own name";
-        /// It answers a question that is no longer asked.
-        StaleResponse ["our own"] => "it answers a question that is no longer asked";
-        /// It asks this server what a leader knows, and it does not lead, or not any more.
-        NotLeader ["dissertation 6.4"] => "it asks what a leader knows, and I do not lead";
-        /// It asks what a read must see, and too many reads wait already.
-        Overloaded ["our own"] => "it asks for a read, and too many wait already";
-        /// It asks this server to lead, which has no vote.
-        NotAVoter ["dissertation 4.2.1"] => "it asks me to lead, and I have no vote";
-        /// It hands over the lead of another term than this server's.
-        WrongTerm ["§5.1"] => "it asks me to lead after a term that is not mine";
-        /// It asks this server to lead, and there is no later term to lead in.
-        LastTerm ["our own"] => "it asks me to lead, and there is no later term";
-        /// It asks this server to lead, whose disk has no room for its vote, or does not come to
-        /// write it.
-        DiskFull ["Figure 2"] => "it asks me to lead, and I cannot write down my vote";
-        /// Its entries have gaps, or terms that fall or exceed the sender's.
-        MalformedEntries ["our own"] => "its entries are not a piece of any log";
-        /// It speaks of entries that this server does not have.
-        BeyondLog ["our own"] => "it speaks of entries that I do not have";
-        /// It is no piece of the snapshot that it names, or that snapshot is impossible.
-        MalformedSnapshot ["our own"] => "it is no piece of any snapshot";
+        /// The message has the server itself as the sender.
+        FromItself ["our own"] => "it has this server as its sender";
+        /// The message is a response to a request that is no longer current.
+        StaleResponse ["our own"] => "it is a stale response";
+        /// The message requests a read index, and the server does not lead.
+        NotLeader ["dissertation 6.4"] => "it requests a read index, and this server does not lead";
+        /// The message requests a read index, and too many reads wait.
+        Overloaded ["our own"] => "it requests a read index, and too many reads wait";
+        /// The message requests a campaign, and the server is not a voter.
+        NotAVoter ["dissertation 4.2.1"] => "it requests a campaign, and this server is not a voter";
+        /// The message requests a campaign, and is of another term.
+        WrongTerm ["§5.1"] => "it requests a campaign, and is of another term";
+        /// The message requests a campaign, and there is no later term.
+        LastTerm ["our own"] => "it requests a campaign, and there is no later term";
+        /// The message requests a campaign, and the server's disk is full or stalled, so its vote
+        /// would not become durable.
+        DiskFull ["Figure 2"] => "it requests a campaign, and the disk is full or stalled";
+        /// The entries have gaps, or terms that decrease or exceed the sender's term.
+        MalformedEntries ["our own"] => "its entries are malformed";
+        /// The message acknowledges entries that the server does not have.
+        BeyondLog ["our own"] => "it acknowledges entries after the end of the log";
+        /// The message is not a chunk of the snapshot that it names, or the snapshot is invalid.
+        MalformedSnapshot ["our own"] => "its snapshot is malformed";
     }
 
-    /// Why a server stopped for good.
+    /// The reason why a server stopped permanently.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     #[non_exhaustive]
     pub enum StopReason {
-        /// Its storage failed: what it wrote may or may not be there, so it can promise nothing.
-        StorageFailed ["dissertation 3.8"] => "its storage failed, so it can promise nothing";
-        /// A leader, or a snapshot, wants to replace an entry that is committed here or that this
-        /// leader was elected with. One of the two servers lost data.
+        /// The storage failed. The content of the disk is unknown.
+        StorageFailed ["dissertation 3.8"] => "its storage failed, so the content of its disk is unknown";
+        /// A leader, or a snapshot, would replace an entry that is committed, or with which this
+        /// leader was elected. One of the two servers has lost data.
         CommittedEntryConflict {
-            /// That position.
+            /// The index of the entry.
             index: LogIndex,
         } ["§5.4.3"] =>
-            "a leader wants to replace entry {index}, which is committed: one of the two lost data";
+            "a leader would replace entry {index}, which is committed: one of the two lost data";
         /// Two servers lead in the same term.
         TwoLeaders {
             /// The term.
             term: Term,
-            /// The leader known so far.
+            /// The leader that was known.
             known: NodeId,
-            /// The other one.
+            /// The other leader.
             other: NodeId,
         } ["§5.2"] => "{known} and {other} both lead in term {term}";
-        /// The leader knows of entries that this server acknowledged and does not have: its disk
-        /// lost them, and may have lost its vote. It must not go on under this identity.
+        /// The server acknowledged entries that it no longer has. Its disk has lost them, and
+        /// perhaps a vote. It must not continue under its id.
         LogLost {
-            /// The last entry that it acknowledged.
+            /// The last index that the server acknowledged.
             acknowledged: LogIndex,
-            /// The last entry that it has.
+            /// The last index of its log.
             last: LogIndex,
         } ["dissertation 3.8"] =>
-            "it acknowledged entry {acknowledged}, and its log ends at entry {last}: the disk lost data; join again under a new identity";
-        /// The caller took a snapshot of something that was not handed out to be applied.
+            "it acknowledged entry {acknowledged}, and its log ends at entry {last}: the disk lost data; join again under a new id";
+        /// The caller reported a snapshot of entries that were not delivered.
         SnapshotNotOfThisLog {
-            /// The last entry that the snapshot is said to include.
+            /// The last entry of the snapshot.
             last: LogId,
         } ["§7"] =>
-            "a snapshot was taken up to entry {} of term {}, which was not applied here",
+            "a snapshot includes entry {} of term {}, which was not delivered to the state machine",
                 last.index, last.term;
-        /// The caller took a snapshot with another membership than the one
+        /// The caller reported a snapshot with another membership than the one
         /// [at its end](crate::Raft::membership_at).
         SnapshotMembershipMismatch {
-            /// The last entry that the snapshot includes.
+            /// The last entry of the snapshot.
             last: LogId,
         } ["§7"] =>
-            "a snapshot was taken with a wrong membership: the membership at entry {} is another",
-                last.index;
-        /// The caller gave a piece of a snapshot that is empty or longer than it was to be.
-        WrongSnapshotChunk ["our own"] => "the stored snapshot gave back a piece of the wrong size";
-        /// The durable log gave back entries other than those that were written.
+            "a snapshot has a membership other than that at its last entry {}", last.index;
+        /// The caller provided a snapshot chunk that is empty, or larger than requested.
+        WrongSnapshotChunk ["our own"] => "a chunk of the stored snapshot has the wrong size";
+        /// The caller provided entries of the durable log that are not those that were written.
         FetchedWrongEntries {
-            /// The first wrong position.
+            /// The first wrong index.
             index: LogIndex,
-        } ["our own"] => "the stored log gave back something else at entry {index}";
+        } ["our own"] => "the stored log contains a wrong entry at index {index}";
     }
 }
 
 impl Event {
-    /// Where the rule behind the decision is written: a section ("§…") or figure of the Raft paper,
-    /// or a section of Ongaro's dissertation. "our own" means that neither has the rule;
-    /// `docs/guide/protocol.md` of the repository explains it.
+    /// The source of the rule behind the decision: a section ("§…") or figure of the Raft paper, or
+    /// a section of Ongaro's dissertation. "our own" means that neither contains the rule.
+    /// `docs/guide/protocol.md` in the repository explains such rules.
     #[must_use]
     pub fn reference(&self) -> &'static str {
         self.describe(|source, _| source)
@@ -472,9 +473,9 @@ mod tests {
         assert_eq!(sources, ["dissertation 3.8", "our own"]);
     }
 
-    /// The rule of §5.4.2 binds leaders alone.
+    /// The rule of §5.4.2 applies only to leaders.
     #[test]
-    fn follower_commits_by_another_rule_than_its_leader() {
+    fn follower_commit_cites_another_rule_than_leader_commit() {
         let committed = |learned_from| {
             let (from, to) = (LogIndex(0), LogIndex(1));
             Event::CommitAdvanced { from, to, learned_from }.reference()
@@ -484,14 +485,14 @@ mod tests {
         assert_eq!(Event::SteppedDown { term, reason }.reference(), "our own");
     }
 
-    /// The words were "that term is over, mine is 1", about a pre-vote for term 1.
+    /// The text was "that term is over, mine is 1", about a pre-vote for term 1.
     #[test]
-    fn pre_vote_for_the_current_term_is_refused_in_true_words() {
+    fn refusal_of_pre_vote_for_current_term_names_voter_term() {
         let (candidate, term) = (NodeId(6), Term(1));
         let reason = VoteRefusal::StaleTerm { ours: term };
         let refused = Event::VoteRefused { term, candidate, pre_vote: true, reason };
-        let words = "would refuse its vote in term 1 to n6: the voter is in term 1 already";
-        assert_eq!(format!("{refused}"), words);
+        let text = "would refuse its vote in term 1 to n6: the voter is in term 1 already";
+        assert_eq!(format!("{refused}"), text);
     }
 
     #[test]
@@ -507,7 +508,7 @@ mod tests {
         let moved = |learned_from| {
             format!("{}", Event::TermAdvanced { from: Term(1), to: Term(2), learned_from })
         };
-        assert_eq!(moved(None), "moves from term 1 to term 2 to stand for election");
+        assert_eq!(moved(None), "moves from term 1 to term 2 for its campaign");
         assert_eq!(moved(Some(NodeId(3))), "moves from term 1 to term 2, learned from n3");
     }
 }

@@ -1,4 +1,6 @@
-//! The part of the log that is in memory, and what is known of the rest.
+//! The log: the newest entries in memory, and the terms of all entries.
+//!
+//! What concerns the entries of one server belongs here. Replication belongs in `raft/`.
 
 pub(crate) mod cache;
 
@@ -9,47 +11,51 @@ use crate::api::entry::Entry;
 use crate::api::types::{LogId, LogIndex, Term};
 use crate::log::cache::LogCache;
 
-/// A window over the durable log.
+/// The log of a server.
 ///
-/// The newest entries are held with their payloads; of all entries the terms are known, as runs of
-/// equal terms, so that logs can be compared at any position without reading the disk.
+/// The newest entries are in a cache. The terms of all entries are in memory, as runs of equal
+/// terms. Logs are therefore compared at any index without access to the disk.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Log {
-    /// The last entry that was compacted away: it is in a snapshot, and so is all before it.
+    /// The last compacted entry. A snapshot includes the entries up to it.
     start: LogId,
-    /// Whether the next write has to say where the log starts.
+    /// The next write must contain `start`.
     start_unwritten: bool,
-    /// The first position of each term that occurs, in ascending order.
+    /// The first entry of each term in the log, in ascending order.
     runs: VecDeque<LogId>,
-    /// The entries up to `last`.
+    /// The newest entries, up to `last`.
     pub(crate) cache: LogCache,
+    /// The last entry, or `start` if there is none.
     last: LogId,
-    /// Everything up to here was handed out in a write.
+    /// The last index that was drained in a write.
     written: LogIndex,
-    /// Everything up to here is durable.
+    /// The last durable index.
     durable: LogIndex,
 }
 
 impl Log {
+    /// The last entry, or the last compacted one.
     pub(crate) fn last(&self) -> LogId {
         self.last
     }
 
-    /// The entry before the first one that the log still has.
+    /// The last compacted entry.
     pub(crate) fn start(&self) -> LogId {
         self.start
     }
 
+    /// The last durable index.
     pub(crate) fn durable(&self) -> LogIndex {
         self.durable
     }
 
-    /// The first position of the window; one past the end if the window is empty.
+    /// The first index in the cache; one past the last index if the cache is empty.
     pub(crate) fn cache_start(&self) -> LogIndex {
         self.cache.first().unwrap_or(self.last.index.next())
     }
 
-    /// The term of the entry at `index`, or of the one before the first that the log has.
+    /// The term of the entry at `index`, which may be the last compacted entry. `None` if the log
+    /// does not contain it.
     pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
         if index == self.last.index {
             return Some(self.last.term);
@@ -60,14 +66,15 @@ impl Log {
         Some(self.term_run_at(index).map_or(self.start.term, |run| run.term))
     }
 
+    /// Returns true if the log contains the entry `id`, or if `id` is the last compacted entry.
     pub(crate) fn contains(&self, id: LogId) -> bool {
         self.term_at(id.index) == Some(id.term)
     }
 
-    /// The last entry that is no later than `bound`, in position and in term: if another log ends
-    /// its agreement somewhere at or before `bound`, no entry after this one can match (§5.3).
+    /// The last entry whose index and term do not exceed those of `bound`. If another log matches
+    /// nowhere after `bound`, it matches nowhere after this entry (§5.3).
     ///
-    /// `None` if that entry has been compacted away.
+    /// `None` if that entry is compacted.
     pub(crate) fn find_conflict_by_term(&self, bound: LogId) -> Option<LogId> {
         let mut index = bound.index.min(self.last.index);
         while index > self.start.index {
@@ -82,26 +89,27 @@ impl Log {
 
     /// Appends the entries of a batch after the first `skipped` ones.
     pub(crate) fn append_batch(&mut self, batch: Entries, skipped: usize) {
-        let news = match skipped {
+        let appended = match skipped {
             0 => batch,
-            // A slice would keep what is skipped in memory, too.
+            // A slice would also keep the skipped entries in memory.
             _ => batch.iter().skip(skipped).cloned().collect(),
         };
-        for entry in &news {
+        for entry in &appended {
             self.advance(entry.id);
         }
-        self.cache.push_segment(news);
+        self.cache.push_segment(appended);
     }
 
+    /// Appends an entry.
     pub(crate) fn append(&mut self, entry: Entry) {
         self.advance(entry.id);
         self.cache.push(entry);
     }
 
-    /// The log has one more entry.
+    /// Moves the end of the log to the next entry `id`.
     fn advance(&mut self, id: LogId) {
         debug_assert_eq!(id.index, self.last.index.next(), "entries are appended without gaps");
-        debug_assert!(id.term >= self.last.term, "terms in a log never fall");
+        debug_assert!(id.term >= self.last.term, "terms in a log never decrease");
         if id.term != self.last.term || self.runs.is_empty() {
             self.runs.push_back(id);
         }
@@ -123,12 +131,12 @@ impl Log {
         self.durable = self.durable.min(keep);
     }
 
-    /// The entries of the window from `from` to `through`, up to `bytes_max` but at least one if
-    /// there is one.
+    /// The cached entries from `from` to `through` whose size does not exceed `bytes_max`, and at
+    /// least one entry if there is one.
     pub(crate) fn batch(&self, from: LogIndex, through: LogIndex, bytes_max: usize) -> Entries {
-        let most = usize::try_from(through - from.previous()).unwrap_or(usize::MAX);
+        let count_max = usize::try_from(through - from.previous()).unwrap_or(usize::MAX);
         let (mut count, mut bytes) = (0, 0);
-        for entry in self.cache.iter_from(from).take(most) {
+        for entry in self.cache.iter_from(from).take(count_max) {
             bytes += entry.bytes();
             if count > 0 && bytes > bytes_max {
                 break;
@@ -138,17 +146,18 @@ impl Log {
         self.collect(from, count)
     }
 
-    /// `count` entries of the window from `from` on, which are shared if they are in one piece.
+    /// `count` cached entries from `from` on. They are shared if they are in one segment, and
+    /// copied otherwise.
     fn collect(&self, from: LogIndex, count: usize) -> Entries {
         let through = LogIndex(from.0.saturating_add((count as u64).saturating_sub(1)));
         match self.cache.segment(from, through) {
-            Some(piece) if piece.len() == count => piece,
+            Some(segment) if segment.len() == count => segment,
             _ => self.cache.iter_from(from).take(count).cloned().collect(),
         }
     }
 
-    /// Forgets the entries up to `through`, which a durable snapshot includes. Those after it stay
-    /// if the log holds this very entry, and are of no use otherwise (§7).
+    /// Compacts the log up to `through`, which a durable snapshot includes. The entries after it
+    /// stay if the log contains this entry. Otherwise they conflict with the snapshot (§7).
     pub(crate) fn compact(&mut self, through: LogId) {
         if through.index <= self.start.index {
             return;
@@ -170,27 +179,28 @@ impl Log {
         }
     }
 
-    /// Forgets everything: the log begins behind a durable snapshot that it does not lead to.
+    /// Removes all entries. The log starts after `start`, which a durable snapshot includes.
     pub(crate) fn replace(&mut self, start: LogId) {
         self.reset_to(start);
         self.start_unwritten = true;
     }
 
-    /// Where the log starts, if that is to be written.
+    /// The last compacted entry, once, if the next write must contain it.
     pub(crate) fn take_start(&mut self) -> Option<LogId> {
         core::mem::take(&mut self.start_unwritten).then_some(self.start)
     }
 
+    /// Returns true if a write of entries or of the start is due.
     pub(crate) fn has_unwritten(&self) -> bool {
         self.written < self.last.index || self.start_unwritten
     }
 
-    /// The last of the entries that were in no write so far.
+    /// The last entry that was not drained in a write; `None` if all were.
     pub(crate) fn last_unwritten(&self) -> Option<LogId> {
         (self.written < self.last.index).then_some(self.last)
     }
 
-    /// The entries that were in no write so far, for a write.
+    /// Returns the entries that were not drained in a write, for a write.
     pub(crate) fn take_unwritten(&mut self) -> Entries {
         debug_assert!(
             self.written.next() >= self.cache_start(),
@@ -199,7 +209,7 @@ impl Log {
         self.cache.seal();
         let from = self.written.next();
         let entries = match self.cache.newest() {
-            Some(piece) if piece.first == from => piece.entries.clone(),
+            Some(segment) if segment.first == from => segment.entries.clone(),
             _ => self.collect(from, (self.last.index - self.written) as usize),
         };
         self.written = self.last.index;
@@ -221,13 +231,13 @@ impl Log {
         is_news
     }
 
-    /// Forgets payloads up to `through`, in the pieces in which they came, until the window fits
-    /// into `bytes_max`.
+    /// Removes durable segments up to `through` from the cache, until the cache is not larger than
+    /// `bytes_max`.
     pub(crate) fn evict(&mut self, through: LogIndex, bytes_max: usize) {
         self.cache.evict(through.min(self.durable), bytes_max);
     }
 
-    /// The log begins behind `start`, and nothing of it is known yet.
+    /// Makes the log empty, starting after `start`.
     pub(crate) fn reset_to(&mut self, start: LogId) {
         *self = Self {
             start,
@@ -238,21 +248,21 @@ impl Log {
         };
     }
 
-    /// Takes an entry that is on disk already.
+    /// Appends an entry that is durable already.
     pub(crate) fn restore(&mut self, entry: Entry, bytes_max: usize) {
-        /// The window is that many pieces, of which the oldest is forgotten.
-        const PIECES: usize = 16;
+        /// The number of segments of a full cache. Eviction removes one of them at a time.
+        const SEGMENTS: usize = 16;
         self.append(entry);
         self.written = self.last.index;
         self.durable = self.last.index;
-        if self.cache.open_bytes() * PIECES >= bytes_max {
+        if self.cache.open_bytes() * SEGMENTS >= bytes_max {
             self.cache.seal();
         }
         self.evict(self.last.index, bytes_max);
     }
 
-    /// Where the term of the entry at `index` begins, or began before it was compacted away in
-    /// part.
+    /// The first entry in the log with the term of the entry at `index`. That entry may be
+    /// compacted.
     #[inline(always)]
     fn term_run_at(&self, index: LogIndex) -> Option<LogId> {
         if index <= self.start.index {
@@ -343,7 +353,7 @@ mod tests {
         assert_eq!(log.find_conflict_by_term(id(0, 5)), Some(LogId::default()));
     }
 
-    /// Every log of up to six entries with terms that do not fall, compacted at every place.
+    /// All logs of six entries with terms that do not decrease, compacted at each index.
     #[test]
     fn compacted_log_agrees_with_full_log() {
         for code in 0..3_u32.pow(6) {
@@ -352,19 +362,19 @@ mod tests {
             if !terms.is_sorted() {
                 continue;
             }
-            let mut whole = log(&terms);
-            whole.take_unwritten();
-            whole.persisted(whole.last());
+            let mut full = log(&terms);
+            full.take_unwritten();
+            full.persisted(full.last());
             for start in 1..=6 {
-                let mut compacted = whole.clone();
+                let mut compacted = full.clone();
                 compacted.compact(id(terms[start as usize - 1], start));
-                assert_eq!(compacted.last(), whole.last());
+                assert_eq!(compacted.last(), full.last());
                 for index in 0..=7 {
-                    let expected = whole.term_at(LogIndex(index)).filter(|_| index >= start);
+                    let expected = full.term_at(LogIndex(index)).filter(|_| index >= start);
                     assert_eq!(compacted.term_at(LogIndex(index)), expected);
                     for term in 0..=4 {
                         let bound = id(term, index);
-                        let expected = whole
+                        let expected = full
                             .find_conflict_by_term(bound)
                             .filter(|found| found.index.0 >= start);
                         assert_eq!(
@@ -406,8 +416,8 @@ mod tests {
         log.truncate(LogIndex(2));
         assert_eq!((log.last(), log.cache_start()), (id(1, 1), LogIndex(2)));
         log.append(entry(2, 2));
-        let window: Vec<_> = log.cache.iter_from(LogIndex(1)).map(|entry| entry.id).collect();
-        assert_eq!(window, [id(2, 2)]);
+        let cached: Vec<_> = log.cache.iter_from(LogIndex(1)).map(|entry| entry.id).collect();
+        assert_eq!(cached, [id(2, 2)]);
     }
 
     #[test]
@@ -421,8 +431,7 @@ mod tests {
         assert_eq!(batch(5, 99 * size), 0);
     }
 
-    /// Nobody gets there honestly, but nobody must be able to make a server panic, or lose an
-    /// entry.
+    /// No correct server reaches this index, but an incorrect one must not cause a panic.
     #[test]
     fn log_may_end_at_max_index() {
         let (before, last) = (u64::MAX - 1, LogIndex(u64::MAX));
@@ -438,7 +447,7 @@ mod tests {
         assert_eq!(log.last(), id(1, before));
     }
 
-    /// Where pointers have 32 bits, indexes have more.
+    /// On 32-bit platforms, an index may exceed `usize`.
     #[test]
     fn batch_after_usize_max_entries_is_empty() {
         let log = log(&[1, 1, 1]);
@@ -454,7 +463,7 @@ mod tests {
         let mut log = Log::default();
         log.append_batch(batch.clone(), 0);
         assert!(core::ptr::eq(&*log.take_unwritten(), &*batch));
-        // Not if there is more to write, or something of it is there already.
+        // A batch is copied if the log contains a part of it, or if there is more to write.
         let more = Entries::from_iter([entry(1, 2), entry(1, 3)]);
         log.append_batch(more, 1);
         log.append(entry(1, 4));

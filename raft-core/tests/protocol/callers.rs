@@ -74,7 +74,7 @@ fn snapshot_with_wrong_membership_stops_server() {
     cluster.raft(1).report_snapshot(wrong, index, now);
     let reason = StopReason::SnapshotMembershipMismatch { last };
     assert_eq!(cluster.raft(1).stopped(), Some(reason));
-    let text = "a snapshot was taken with a wrong membership: the membership at entry 2 is another";
+    let text = "a snapshot has a membership other than that at its last entry 2";
     assert_eq!(reason.to_string(), text);
 }
 

@@ -199,7 +199,7 @@ fn stalled_server_ignores_timeout_now() {
     let reason = cluster.ignored(2).unwrap();
     assert_eq!(reason, IgnoreReason::DiskFull);
     // Its disk has room.
-    assert_eq!(reason.to_string(), "it asks me to lead, and I cannot write down my vote");
+    assert_eq!(reason.to_string(), "it requests a campaign, and the disk is full or stalled");
     cluster.beat(1);
     cluster.deliver();
     assert_eq!((cluster.raft(1).role(), cluster.raft(1).term()), (Role::Leader, term));

@@ -94,7 +94,7 @@ async fn node_without_majority_stops_repeating_itself() -> Result<()> {
     let flags = [&flags[..], &["--heartbeat-ms", "5"]].concat();
     let mut cluster = Cluster::prepare(&flags)?;
     cluster.start_node(0)?;
-    let repeated = "asks whether it could win";
+    let repeated = "requests pre-votes";
     until("the node asks for votes", PATIENCE, async || {
         Ok(cluster.said(0).contains(repeated).then_some(()))
     })
