@@ -58,12 +58,12 @@ pub use raft_history::history;
 pub use raft_history::linearizability;
 pub use report::golden::{GOLDEN_CAMPAIGN_HASH, GOLDEN_TRACE_HASH, golden_run, hash_of_seeds};
 pub use story::{
-    EventKind, Facts, Flight, Happening, LaneChange, LaneState, LogRecord, MessageKind, Step,
-    Trigger,
+    EventKind, Facts, Flight, Group, GroupKind, Happening, LaneChange, LaneState, Link, LogRecord,
+    MessageKind, Step, Trigger,
 };
 pub use timeline::{
-    BranchError, BranchId, BranchInfo, Comparison, Condition, Ending, Parting, Progress, Run,
-    Script, ScriptError, Target, TimedAction,
+    BranchError, BranchId, BranchInfo, Comparison, Condition, Ending, Landmark, Parting, Progress,
+    Run, Script, ScriptError, Target, TimedAction,
 };
 pub use util::rng::DurationRange;
 pub use workload::kv::{Operation, OperationState};

@@ -12,15 +12,18 @@
 //!   panic is a defect; it is told on the console before the module traps.
 
 mod detail;
+mod diagram;
 mod frame;
 mod logs;
 mod verdict;
 
+use diagram::{Colors, Past, View};
 use js_sys::{Error, Float64Array};
 use raft_sim::{Action, BranchId, Run, Script, Target, TimedAction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
+use web_sys::CanvasRenderingContext2d;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &'static str = include_str!("types.d.ts");
@@ -60,6 +63,15 @@ extern "C" {
     /// `Rule[]` in types.d.ts.
     #[wasm_bindgen(typescript_type = "Rule[]")]
     pub type JsRules;
+    /// `StoryGroup[]` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "StoryGroup[]")]
+    pub type JsGroups;
+    /// `CauseLink[]` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "CauseLink[]")]
+    pub type JsLinks;
+    /// `DiagramHit` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "DiagramHit | undefined")]
+    pub type JsHit;
     /// `Branch[]` in types.d.ts.
     #[wasm_bindgen(typescript_type = "Branch[]")]
     pub type JsBranches;
@@ -81,6 +93,8 @@ extern "C" {
 #[wasm_bindgen]
 pub struct Simulation {
     run: Run,
+    past: Past,
+    colors: Option<Colors>,
 }
 
 /// The invariants of a [`Simulation`], in the order in which people meet them.
@@ -120,7 +134,7 @@ impl Simulation {
     #[wasm_bindgen(constructor)]
     pub fn new(script: &JsScript) -> Result<Simulation, Error> {
         let run = Run::new(read_script(script)?);
-        Ok(Self { run: run.map_err(js_error)? })
+        Ok(Self { run: run.map_err(js_error)?, past: Past::default(), colors: None })
     }
 
     /// The present moment.
@@ -193,18 +207,21 @@ impl Simulation {
     /// The action cannot be read, or makes no sense in this world.
     pub fn act(&mut self, action: &JsAction) -> Result<(), Error> {
         let action: Action = read("the action", action)?;
+        self.past.clear();
         self.run.act(action).map_err(js_error)
     }
 
     /// Moves to the branch without the last action before this moment. Returns false, and changes
     /// nothing, if no action is done yet.
     pub fn undo(&mut self) -> bool {
+        self.past.clear();
         self.run.undo()
     }
 
     /// Moves back to the branch and moment that the last undo left. Returns false, and changes
     /// nothing, if there is none.
     pub fn redo(&mut self) -> bool {
+        self.past.clear();
         self.run.redo()
     }
 
@@ -240,6 +257,7 @@ impl Simulation {
     /// There is no such branch.
     #[wasm_bindgen(js_name = showBranch)]
     pub fn show_branch(&mut self, id: u32, at: f64) -> Result<(), Error> {
+        self.past.clear();
         self.run.show_branch(BranchId(id), micros(at)).map_err(js_error)
     }
 
@@ -260,6 +278,7 @@ impl Simulation {
     /// There is no such branch, or no other one.
     #[wasm_bindgen(js_name = deleteBranch)]
     pub fn delete_branch(&mut self, id: u32) -> Result<(), Error> {
+        self.past.clear();
         self.run.delete_branch(BranchId(id)).map_err(js_error)
     }
 
@@ -298,6 +317,102 @@ impl Simulation {
     pub fn story_since(&self, id: f64) -> Result<JsStory, Error> {
         let records = self.run.world().story_since(id.max(0.0) as u64);
         write(&records.collect::<Vec<_>>())
+    }
+
+    /// The records with the numbers `from` to `to` (exclusive) in groups, such as one election.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    #[wasm_bindgen(js_name = storyGroups)]
+    pub fn story_groups(&self, from: f64, to: f64) -> Result<JsGroups, Error> {
+        let records = self.run.records(from.max(0.0) as u64..to.max(0.0) as u64);
+        write(&self.run.grouped(&records))
+    }
+
+    /// The step with this number at a moment, and the steps that led to it, the latest first.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    #[wasm_bindgen(js_name = causesOf)]
+    pub fn causes_of(&self, step: f64, at: f64) -> Result<JsLinks, Error> {
+        let (at, step) = (micros(at), step.max(0.0) as u64);
+        let world = self.run.world_with_story(at.saturating_sub(CAUSES_SHOWN), at);
+        write(&world.causes(step))
+    }
+
+    /// The steps to which the step with this number at a moment led, up to the present moment.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    #[wasm_bindgen(js_name = consequencesOf)]
+    pub fn consequences_of(&self, step: f64, at: f64) -> Result<JsLinks, Error> {
+        let (at, step) = (micros(at), step.max(0.0) as u64);
+        let until = at.saturating_add(CAUSES_SHOWN).min(self.run.world().now());
+        let world = self.run.world_with_story(at, until);
+        write(&world.consequences(step))
+    }
+
+    /// The space-time diagram of a window of time as numbers: see `Diagram` in types.d.ts.
+    #[wasm_bindgen(js_name = diagram)]
+    pub fn packed_diagram(&mut self, from: f64, to: f64) -> Float64Array {
+        let diagram = self.past.diagram(&self.run, micros(from), micros(to));
+        Float64Array::from(&diagram.pack()[..])
+    }
+
+    /// Sets the colours of the painted diagram: `ink`, `ink-3`, `line`, `sunken`, `surface`,
+    /// `fault`, the seven `-ink` colours of the terms from 0 on, and the font of labels.
+    ///
+    /// # Errors
+    ///
+    /// There are fewer than 14 texts.
+    #[wasm_bindgen(js_name = setDiagramColors)]
+    pub fn set_diagram_colors(&mut self, tokens: Vec<String>) -> Result<(), Error> {
+        let count = tokens.len();
+        let colors = Colors::new(tokens);
+        let missing = || Error::new(&format!("too few colours: {count}; give 14 texts"));
+        self.colors = Some(colors.ok_or_else(missing)?);
+        Ok(())
+    }
+
+    /// Paints the space-time diagram of a window of time on a canvas, in a page or in a worker. The
+    /// canvas is scaled to CSS pixels, in which `view` gives its width and height, the height above
+    /// the first lane, and the height of a lane. `selected` are numbers of messages that stand out.
+    #[wasm_bindgen(js_name = paintDiagram)]
+    pub fn paint_diagram(
+        &mut self,
+        canvas: &CanvasRenderingContext2d,
+        from: f64,
+        to: f64,
+        view: &[f64],
+        selected: &[f64],
+    ) {
+        let (Some(colors), Some(view)) = (&self.colors, view_of(from, to, view)) else {
+            return;
+        };
+        let diagram = self.past.diagram(&self.run, micros(from), micros(to));
+        diagram::paint(canvas, colors, &diagram, &view, self.run.world().now(), selected);
+    }
+
+    /// What lies at a place of the painted diagram: see `DiagramHit` in types.d.ts.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice.
+    #[wasm_bindgen(js_name = hitDiagram)]
+    pub fn hit_diagram(
+        &mut self,
+        from: f64,
+        to: f64,
+        view: &[f64],
+        x: f64,
+        y: f64,
+    ) -> Result<JsHit, Error> {
+        let diagram = self.past.diagram(&self.run, micros(from), micros(to));
+        let now = self.run.world().now();
+        write(&view_of(from, to, view).map(|view| view.hit(&diagram, now, x, y)))
     }
 
     /// Everything about a node.
@@ -391,6 +506,15 @@ impl Simulation {
 struct Impossible {
     position: usize,
     problem: String,
+}
+
+/// Causes and consequences are followed so far, in microseconds.
+const CAUSES_SHOWN: u64 = 5_000_000;
+
+/// The view of a diagram from `[width, height, top, lane]`.
+fn view_of(from: f64, to: f64, view: &[f64]) -> Option<View> {
+    let [width, height, top, lane] = *view else { return None };
+    Some(View { from, to, width, height, top, lane })
 }
 
 fn micros(time: f64) -> u64 {

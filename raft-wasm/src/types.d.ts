@@ -117,6 +117,52 @@ export interface StoryRecord {
   pre_vote?: boolean; granted?: boolean; operation?: number; invariant?: string;
 }
 
+/** Records that belong together, under one sentence. */
+export interface StoryGroup {
+  /** The number of the first record, and all numbers. */
+  id: number; records: number[];
+  /** The moment of the first record, and of the one that decided how the group ended. */
+  at: number; decided_at: number;
+  node?: number;
+  kind: "election" | "entry" | "repair" | "read" | "request" | "snapshot" | "membership" | "transfer" | "action" | "violation" | "other";
+  text: string;
+  term?: number;
+}
+
+/** A step of the world: an event at a node, with everything that the node does at once because of it. */
+export interface Step {
+  id: number; at: number; node?: number;
+  trigger: "start" | "action" | "timer" | "message" | "client-message" | "disk" | "snapshot" | "client";
+  /** The number of the message that arrives. */
+  message?: number;
+  /** The step that led to it; 0 for none. */
+  parent: number;
+}
+
+/** The way of a message between servers. */
+export interface Flight {
+  id: number; from: number; to: number; kind: string; entries: number; term: number;
+  sent_at: number; arrives_at: number; lost_at?: number;
+  /** The step that sent it. */
+  step: number;
+}
+
+/** A step in a chain of causes, with its records, and the message whose arrival it is. */
+export interface CauseLink { step: Step; records: StoryRecord[]; flight?: Flight }
+
+/**
+ * What lies at a place of a painted diagram: the moment, the node in whose lane it is, and the message or the record of a
+ * mark that is near.
+ *
+ * The packed diagram (`Simulation.diagram`) has `from`, `to`, the numbers of stretches, flights and marks, and then those:
+ * - node, from, to, process (0 runs, 1 paused, 2 down), role (as in the picture), term of each stretch of a lane;
+ * - id, from, to, kind (as in the picture), entries, term, sent at, arrives at, lost at (-1 if not lost), step of each flight;
+ * - moment, node (0 for none), kind (0 leader, 1 candidate, 2 commit, 3 fault, 4 violation), record, number (a leader's term,
+ *   the index of a commit) of each mark.
+ * Windows of more than a minute have no flights, and only the most important marks.
+ */
+export interface DiagramHit { at: number; node?: number; message?: number; record?: number }
+
 export interface LogEntry { index: number; term: number; text: string }
 
 /** A position of the logs, or a folded range of positions; both ends included. */

@@ -3,13 +3,18 @@
 //! A world keeps its latest records only, so that memory is bounded for any length of run. A
 //! [`Run`](crate::Run) plays earlier moments again when someone asks for them.
 
+mod cause;
 mod flight;
+mod group;
 mod record;
 mod step;
 
 use std::collections::VecDeque;
 
+pub use cause::Link;
 pub use flight::{Flight, LaneChange, LaneState, MessageKind};
+pub(crate) use group::group;
+pub use group::{Group, GroupKind};
 pub use record::{EventKind, Facts, Happening, LogRecord};
 pub use step::{Step, Trigger};
 

@@ -80,6 +80,16 @@ impl Checkpoints {
         found.unwrap_or((&self.list[0], 0))
     }
 
+    /// The worlds on a way, in order of time.
+    pub(super) fn on_way<'a>(
+        &'a self,
+        way: &'a Way,
+        tree: &'a Tree,
+    ) -> impl Iterator<Item = &'a World> {
+        let passes = |it: &&Checkpoint| way.passes(it, tree.depth(it.place));
+        self.list.iter().filter(passes).map(|checkpoint| &checkpoint.world)
+    }
+
     /// The number of events after which a run that continues at a checkpoint keeps the next one.
     pub(super) fn due(&self, before: &Checkpoint) -> u64 {
         before.world.events() + self.spacing

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::story::LogRecord;
+use crate::story::{Group, LogRecord, group};
 use crate::timeline::Run;
 use crate::timeline::cursor::Cursor;
 use crate::world::World;
@@ -22,6 +22,19 @@ impl Run {
         past.perform(&self.script.actions);
         past.advance(&self.script.actions, to, u64::MAX);
         Cow::Owned(past.world)
+    }
+
+    /// Groups records of this run, which are in order.
+    #[must_use]
+    pub fn grouped(&self, records: &[LogRecord]) -> Vec<Group> {
+        let (Some(first), Some(last)) = (records.first(), records.last()) else {
+            return Vec::new();
+        };
+        let world = self.world_with_story(first.at, last.at);
+        let steps: Vec<_> = world.steps().copied().collect();
+        let membership = self.world().stored_membership();
+        let voters = membership.map_or(0, |(_, membership)| membership.voters().len());
+        group(records, &steps, voters)
     }
 
     /// The records with these numbers, as far as the present moment.

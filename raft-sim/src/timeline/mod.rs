@@ -8,6 +8,7 @@ mod checkpoints;
 mod compare;
 mod cursor;
 mod history;
+mod landmarks;
 mod script;
 mod target;
 #[cfg(test)]
@@ -15,12 +16,14 @@ mod tests;
 mod tree;
 
 pub use compare::{Comparison, Ending, Parting};
+pub use landmarks::Landmark;
 pub use script::{Script, ScriptError, TimedAction};
 pub use target::{Condition, Progress, Target};
 pub use tree::{BranchError, BranchId, BranchInfo};
 
 use crate::timeline::checkpoints::{Checkpoint, Checkpoints, Way};
 use crate::timeline::cursor::Cursor;
+use crate::timeline::landmarks::Landmarks;
 use crate::timeline::tree::{START, Tree};
 use crate::world::World;
 use crate::world::action::Action;
@@ -38,6 +41,7 @@ pub struct Run {
     present: Cursor,
     tree: Tree,
     checkpoints: Checkpoints,
+    landmarks: Landmarks,
     /// The branches and moments that undo left, the latest last.
     undone: Vec<(BranchId, u64)>,
 }
@@ -65,7 +69,15 @@ impl Run {
         let checkpoints = Checkpoints::new(world.checkpoint(), most, spacing);
         let mut present = Cursor { world, done: 0 };
         present.perform(&script.actions);
-        Ok(Self { script, way, present, tree, checkpoints, undone: Vec::new() })
+        Ok(Self {
+            script,
+            way,
+            present,
+            tree,
+            checkpoints,
+            landmarks: Landmarks::default(),
+            undone: Vec::new(),
+        })
     }
 
     /// The world at this moment.
@@ -304,14 +316,23 @@ impl Run {
         let end = self.world().events().saturating_add(events_max);
         loop {
             let due = self.keep_checkpoint();
+            let first = self.world().story_length() as u64;
             let is_there = self.present.advance(&self.script.actions, time, end.min(due));
+            self.note_progress(first);
             if is_there || self.world().events() >= end {
-                let now = self.world().now();
-                let shown = self.tree.shown_mut();
-                shown.reached = shown.reached.max(now);
                 return is_there;
             }
         }
+    }
+
+    /// Notes how far the shown branch was visited, and the landmarks from a record on.
+    fn note_progress(&mut self, first: u64) {
+        let now = self.present.world.now();
+        let shown = self.tree.shown_mut();
+        for record in self.present.world.story_since(first).filter(|it| it.at > shown.reached) {
+            self.landmarks.observe(record, &self.way);
+        }
+        shown.reached = shown.reached.max(now);
     }
 
     /// Keeps a checkpoint if one is due. Returns the number of events at which the next one is due.
