@@ -31,7 +31,10 @@ async fn sigterm_of_leader_transfers_leadership() -> Result<()> {
     let after = cluster.status(successor).await?;
     ensure!(after.term == before.term + 1, "one election: {before:?}, {after:?}");
     let log = cluster.said(successor);
-    ensure!(log.contains("starts a campaign at once"), "the leader asked the successor to campaign:\n{log}");
+    ensure!(
+        log.contains("starts a campaign at once"),
+        "the leader asked the successor to campaign:\n{log}"
+    );
     Client::Rest(cluster.rest(successor)).put("key", "later").await.done()?;
     cluster.finish().await
 }

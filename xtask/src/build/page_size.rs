@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 /// The limit for the module, compressed with brotli. The page cannot start before the module is
 /// loaded: at 1 Mbit/s, a slow phone connection, these bytes take two seconds. `wasm-opt` is not
 /// used: it makes the module smaller, but the compressed module larger.
-const MODULE_BROTLI_BYTES_MAX: u64 = 256 * 1024;
+const MODULE_BROTLI_BYTES_MAX: u64 = 288 * 1024;
 /// The limit for all other files together, each compressed with brotli.
 const REST_BROTLI_BYTES_MAX: u64 = 64 * 1024;
 
