@@ -182,6 +182,9 @@ async fn unread_responses_of_one_connection_are_limited() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
     let answer = cluster.rest(0).ask(Method::PUT, "/v1/kv/large", &vec![b'v'; VALUE]).await?;
     ensure!(answer.status == StatusCode::NO_CONTENT, "{}", answer.text());
+    // The node has applied the write, so that a stale read finds the value.
+    let answer = cluster.rest(0).ask(Method::GET, "/v1/kv/large", b"").await?;
+    ensure!(answer.status == StatusCode::OK, "{}", answer.text());
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, cluster.port(0))).await?;
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(65_535).initial_connection_window_size(65_535);
