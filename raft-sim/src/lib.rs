@@ -39,6 +39,7 @@
 pub mod campaign;
 mod check;
 pub mod experiment;
+pub mod lesson;
 mod network;
 mod node;
 mod report;

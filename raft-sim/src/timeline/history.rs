@@ -9,6 +9,15 @@ use crate::timeline::cursor::Cursor;
 use crate::world::World;
 
 impl Run {
+    /// The shown branch at a moment.
+    pub(crate) fn cursor_at(&self, time: u64) -> Cursor {
+        let (checkpoint, done) = self.checkpoints.latest(&self.way, time, &self.tree);
+        let mut cursor = Cursor { world: checkpoint.world.clone(), done };
+        cursor.perform(&self.script.actions);
+        cursor.advance(&self.script.actions, time, u64::MAX);
+        cursor
+    }
+
     /// A world whose story is complete from one moment to another, at that later moment or after
     /// it. It is the present world if that serves.
     #[must_use]

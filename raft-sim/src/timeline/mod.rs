@@ -16,13 +16,13 @@ mod tests;
 mod tree;
 
 pub use compare::{Comparison, Ending, Parting};
+pub(crate) use cursor::Cursor;
 pub use landmarks::Landmark;
 pub use script::{Script, ScriptError, TimedAction};
 pub use target::{Condition, Progress, Target};
 pub use tree::{BranchError, BranchId, BranchInfo};
 
 use crate::timeline::checkpoints::{Checkpoint, Checkpoints, Way};
-use crate::timeline::cursor::Cursor;
 use crate::timeline::landmarks::Landmarks;
 use crate::timeline::tree::{START, Tree};
 use crate::world::World;
