@@ -1,27 +1,29 @@
-// One page, two sources of truth: a simulated cluster, or the one that serves this page.
+// One page, two sources: a simulated cluster, or the cluster that serves this page.
 
+import { createPanels } from "./controls/panels.js";
+import { createTheme } from "./controls/theme.js";
 import { startDashboard } from "./dashboard.js";
-import { byId, h, setText } from "./dom.js";
-import { glance } from "./views/summary.js";
+import { byId, h } from "./dom.js";
+import { clockTime } from "./model/time.js";
+import { startPlayground } from "./playground.js";
 import { createHelp, createLegend } from "./views/help.js";
 import { loading } from "./views/loading.js";
-import { createLogTable } from "./views/log-table.js";
-import { startPlayground } from "./playground.js";
 import { createRingView } from "./views/ring-view.js";
-import { termColour } from "./views/symbols.js";
-import { createEventLog } from "./views/event-log.js";
-import { createTheme } from "./controls/theme.js";
-import { clockTime } from "./model/time.js";
+import { showSummary, summarize } from "./views/summary.js";
 
+/** @import { LogStrips } from "./views/ring-labels.js" */
+/** @import { Summary } from "./views/summary.js" */
 /** @import { Selection, View } from "./model/types.js" */
 
 /** How long a notice stays, in milliseconds. */
 const TOAST_MS = 8000;
 /**
- * The sentence at the top is read aloud; it changes at most this often, in milliseconds, while the
- * same nodes lead.
+ * The summary is read aloud. It changes at most this often, in milliseconds, while the same node
+ * leads.
  */
-const GLANCE_MS = 250;
+const SUMMARY_MS = 250;
+/** With more nodes than this, rows and lanes are lower. */
+const CROWD = 6;
 
 /**
  * What both pages share.
@@ -30,27 +32,33 @@ const GLANCE_MS = 250;
 
 /** @param {boolean} live */
 function createShell(live) {
-  /** @type {(selection: Selection) => void} */
+  /** @type {(selection: Selection, at: Element) => void} */
   let select = () => {};
-  const ring = createRingView(/** @type {SVGSVGElement} */ (/** @type {unknown} */ (byId("ring", SVGElement))), (selection) => select(selection));
+  /** @type {(selection: Selection, at: Element) => void} */
+  let openMenu = () => {};
+  const ring = createRingView(/** @type {SVGSVGElement} */ (/** @type {unknown} */ (byId("ring", SVGElement))), byId("labels", HTMLElement), {
+    select: (selection, at) => select(selection, at), menu: (selection, at) => openMenu(selection, at),
+  });
   const help = createHelp(live);
   createLegend(live);
+  createPanels();
   const time = live
     ? clockTime
     : (/** @type {number} */ at) => `${(at / 1e6).toFixed(3)} s`;
-  const legend = byId("legend", HTMLElement);
-  let legendColour = "";
   let toastTimer = 0;
   let offering = false;
-  let glanceTimer = 0;
-  let latest = { leads: "", sentence: "" };
-  let announced = latest.leads;
+  let summaryTimer = 0;
+  let latest = /** @type {Summary} */ ({ leader: "", term: 0, count: 0, committed: "", broken: "" });
+  let announced = "";
+  let leads = "";
 
   const announce = () => {
-    clearTimeout(glanceTimer);
-    glanceTimer = 0;
-    announced = latest.leads;
-    setText(byId("summary", HTMLElement), latest.sentence);
+    clearTimeout(summaryTimer);
+    summaryTimer = 0;
+    leads = `${latest.leader} ${latest.term}`;
+    const text = JSON.stringify(latest);
+    if (text !== announced) showSummary(byId("summary", HTMLElement), latest);
+    announced = text;
   };
 
   const openTab = (/** @type {string} */ tab) => {
@@ -61,16 +69,18 @@ function createShell(live) {
   };
   byId("tabs", HTMLElement).addEventListener("click", (event) => {
     const button = event.target instanceof Element ? event.target.closest("button") : null;
-    if (button?.dataset.tab) openTab(button.dataset.tab);
+    if (button?.dataset.tab) openTab(document.body.dataset.tab === button.dataset.tab ? "" : button.dataset.tab);
   });
-  byId("op", HTMLSelectElement).addEventListener("change", () => {
-    byId("value-part", HTMLElement).hidden = byId("op", HTMLSelectElement).value !== "put";
+  const op = byId("op", HTMLSelectElement);
+  op.addEventListener("change", () => {
+    byId("value-part", HTMLElement).hidden = op.value !== "put" && op.value !== "cas";
+    byId("expected-part", HTMLElement).hidden = op.value !== "cas";
   });
 
   /**
+   * Shows a notice. A notice with an offer stays until another one replaces it.
    * @param {string} text
-   * @param {{ label: string, act: () => void }} [offer] A notice with an offer stays until another
-   *   one.
+   * @param {{ label: string, act: () => void }} [offer]
    */
   const toast = (text, offer) => {
     const element = byId("toast", HTMLElement);
@@ -79,37 +89,52 @@ function createShell(live) {
       offer?.act();
     };
     offering = Boolean(offer);
-    const button = offer ? h("button", { type: "button", click: accept }, offer.label) : null;
+    const button = offer ? h("button", { type: "button", class: "btn", click: accept }, offer.label) : null;
     element.replaceChildren(...(text ? [h("span", {}, text)] : []), ...(button ? [button] : []));
     clearTimeout(toastTimer);
     if (text && !offer) toastTimer = window.setTimeout(() => toast(""), TOAST_MS);
   };
 
   return {
-    story: createEventLog(byId("events-list", HTMLElement), time, live ? "This node has reported nothing yet." : "Nothing has happened yet. Let time run."),
-    logs: createLogTable(byId("logs-frame", HTMLElement), byId("log-detail", HTMLElement)),
+    time,
     help: help.open,
     loading,
+    toast,
+    openTab,
     dismiss: () => toast(""),
     /** Removes a notice that offers something which is no longer possible. */
     withdrawOffer() {
       if (offering) toast("");
     },
-    toast,
-    openTab,
-    /** @param {(selection: Selection) => void} listener */
+    /** @param {(selection: Selection, at: Element) => void} listener */
     onSelect(listener) {
       select = listener;
     },
+    /** @param {(selection: Selection, at: Element) => void} listener */
+    onMenu(listener) {
+      openMenu = listener;
+    },
+    /**
+     * Marks whether the inspector is open. The ring then gets the rest of the stage.
+     * @param {boolean} open
+     */
+    inspect(open) {
+      document.documentElement.toggleAttribute("data-inspecting", open);
+    },
+    /** @param {LogStrips} strips */
+    showStrips: (strips) => ring.showLogs(strips),
+    /** @param {(asking: number) => string} text */
+    nameRequests: (text) => ring.nameRequests(text),
+    /** @param {Selection} selection */
+    element: (selection) => ring.element(selection),
     /** @param {View} view @param {Selection | null} selection */
     draw(view, selection) {
+      document.documentElement.toggleAttribute("data-crowd", view.nodes.length > CROWD);
       ring.draw(view, selection);
-      latest = glance(view);
-      const colour = termColour(Math.max(...view.nodes.map((node) => node.term)));
-      if (colour !== legendColour) legend.style.setProperty("--shown", (legendColour = colour));
+      latest = summarize(view);
       // A new leader is named in the same picture that shows its crown.
-      if (latest.leads !== announced) announce();
-      else glanceTimer ||= window.setTimeout(announce, GLANCE_MS);
+      if (`${latest.leader} ${latest.term}` !== leads) announce();
+      else summaryTimer ||= window.setTimeout(announce, SUMMARY_MS);
     },
   };
 }
@@ -117,6 +142,7 @@ function createShell(live) {
 createTheme(byId("theme", HTMLButtonElement));
 const live = !location.pathname.includes("/playground/");
 document.documentElement.dataset.source = live ? "live" : "simulated";
+document.documentElement.toggleAttribute("data-embed", new URLSearchParams(location.search).has("embed"));
 document.title = live ? "Raft: the live cluster" : "Raft: the playground";
 byId(live ? "to-live" : "to-playground", HTMLAnchorElement).setAttribute("aria-current", "page");
 const shell = createShell(live);

@@ -1,74 +1,88 @@
 // The playground: a simulated cluster that can be broken.
 
-import { atMoment, formatAddress, presentAddress, readAddress, rememberConfig, nonDefaultConfig, writeAddress } from "./model/url-state.js";
-import { byId, setText } from "./dom.js";
-import { createInspector } from "./views/inspector.js";
-import { createShortcuts } from "./controls/shortcuts.js";
-import { changeOf } from "./model/membership.js";
-import { createRuns, isPartOf } from "./controls/runs.js";
-import { createInvariantsPanel } from "./views/invariants-panel.js";
-import { Simulated, Trap } from "./sources/simulated.js";
+import { createClientPanel } from "./controls/client-panel.js";
+import { createJudge } from "./controls/judge.js";
 import { createPlayback } from "./controls/playback.js";
+import { createRuns, isPartOf } from "./controls/runs.js";
+import { createRunsControl } from "./controls/runs-control.js";
+import { clampToNodes, createSettingsDialog } from "./controls/settings-dialog.js";
+import { createShortcuts } from "./controls/shortcuts.js";
+import { byId } from "./dom.js";
+import { changeOf } from "./model/membership.js";
+import { allChoices, devicesOf } from "./model/node-actions.js";
+import { atMoment, formatAddress, nonDefaultConfig, presentAddress, readAddress, writeAddress } from "./model/url-state.js";
+import { Simulated } from "./sources/simulated.js";
+import { createEventLog } from "./views/event-log.js";
+import { GUIDE_SCRIPT, createGuide } from "./views/guide.js";
+import { createInspector } from "./views/inspector.js";
+import { createInvariantsPanel } from "./views/invariants-panel.js";
+import { createLogTable } from "./views/log-table.js";
+import { createMenu } from "./views/menu.js";
+import { arrivedMenu, cutBoth, entryMenu, linkMenu, messageMenu, requestMenu } from "./views/menu-content.js";
+import { createOverview } from "./views/overview.js";
 import { createProgress } from "./views/progress.js";
-import { createSettingsDialog, clampToNodes } from "./controls/settings-dialog.js";
+import { createTimeDiagram, flagsOf } from "./views/time-diagram.js";
 
-/** @import { Action, ClientRequest, Script, Selection, View, Violation } from "./model/types.js" */
+/** @import { Action, LogEntry, Script, Selection, View, Violation } from "./model/types.js" */
 /** @import { Shell } from "./main.js" */
 
-/** Details are asked for at most this often while time runs, in milliseconds. */
+/** Details are requested at most this often while time runs, in milliseconds. */
 const DETAIL_MS = 120;
-/** The answers to clients are judged again after this much time of the run, in microseconds. */
-const JUDGED_EVERY = 2_000_000;
-/**
- * And this long after time has come to stand, in milliseconds. The address gets the moment then,
- * too.
- */
+/** The address holds the moment this long after time has stopped, in milliseconds. */
 const STILL_MS = 250;
-/** More impossible actions of a link than this are counted instead of being named. */
-const IMPOSSIBLE_NAMED_MAX = 3;
-/** Judging takes at most this part of the worker's time while time runs. */
-const JUDGING_SHARE = 0.1;
+/** The time before a jump is sampled with so many frames at most, and not finer, in microseconds. */
+const [PAST_FRAMES, MESSAGE_SHORTEST] = [500, 4_000];
+/** The first visit is remembered under this name. */
+const VISITED = "visited";
 
 const kilobytes = (/** @type {number} */ bytes) => Math.ceil(bytes / 1000);
 
 /** @param {Shell} shell */
 export async function startPlayground(shell) {
   const source = new Simulated({
-    began, changed, view: show, story: (part) => shell.story.tell(part), trapped: onWasmTrap, failed: shell.loading.fail,
+    began, changed, view: show, story: (part) => eventLog.add(part), trapped: (script, problem) => runsControl.onWasmTrap(script, problem), failed: shell.loading.fail,
     progress: (progress) => work.show(progress),
     loading: (received, total) => shell.loading.progress(`Loading the simulator: ${kilobytes(received)} of ${kilobytes(total)} kB`, received / total),
   });
   const work = createProgress(() => source.cancel());
-  const transport = createPlayback(source, { showError, changed: timeChanged, ended: explainEnd });
-  const runs = createRuns(open);
-  const safety = createInvariantsPanel(byId("safety", HTMLElement), select);
-  const inspector = createInspector(byId("inspector", HTMLElement), {
-    act, node: (id) => source.node(id), message: (id) => source.message(id), request: (id) => source.asking(id), rule: safety.describe,
+  const overview = createOverview(byId("overview", HTMLCanvasElement));
+  const playback = createPlayback(source, { showError, changed: timeChanged, ended: explainEnd, placed: (part, end) => overview.place(part, end) });
+  const clock = () => shell.time(view?.now ?? 0);
+  const runsControl = createRunsControl(source, {
+    after: playback.after, setPlaying: playback.setPlaying, clock, toast: shell.toast, opened: () => view && considerAddress(view),
   });
+  const runs = createRuns(open);
+  const safety = createInvariantsPanel(byId("safety", HTMLElement), (selection) => select(selection));
+  const judge = createJudge(source, playback.isPlaying, judged);
+  const eventLog = createEventLog(byId("events-list", HTMLElement), {
+    time: (at) => (at / 1e6).toFixed(3), empty: "Nothing has happened yet. Let time run.", open: ({ at }) => playback.scrub(at), changed: showFlags,
+  });
+  const logTable = createLogTable(byId("logs-frame", HTMLElement), byId("log-detail", HTMLElement), (node, index, at) => select({ kind: "entry", node, index }, at));
+  const diagram = createTimeDiagram(byId("diagram", HTMLElement), byId("lanes", HTMLCanvasElement), { time: shell.time, seek: playback.scrub });
+  const menu = createMenu(byId("menu", HTMLElement), (actions) => act(actions), () => {
+    if (selection && selection.kind !== "node" && selection.kind !== "rule") select(null);
+  });
+  const inspector = createInspector(byId("inspector", HTMLElement), {
+    actions: { act: (actions) => act(actions), node: (id) => source.node(id), rule: safety.describe, more: (id, at) => openNodeMenu(id, at) },
+    close: () => select(null),
+  });
+  const client = createClientPanel(source, (action) => act([action]));
+  shell.nameRequests(client.textOf);
+  const guide = createGuide({ setPlaying: playback.setPlaying, act: (action) => act([action]), ended: () => playback.setPlaying(true) });
   /** @type {View | null} */
   let view = null;
   /** @type {Selection | null} */
   let selection = null;
+  /** The element at which the menu of the selection stands. @type {Element | null} */
+  let anchor = null;
   let detailed = 0;
-  /** So that the details are those of the last picture, too, after which time may stand still. */
+  /** The details of the last picture are shown, too, after which time may stand still. */
   let detailTimer = 0;
-  let asked = 0;
-  /** What is judged, and when the next judgement may begin, by the clock of the page. */
-  const judged = { at: -1, run: 0, busy: false, restUntil: 0, timer: 0, accepted: false };
   let addressTimer = 0;
-  /**
-   * How the run that is about to begin was requested.
-   * @type {{ script: Script, moment?: number, push: boolean }}
-   */
-  let wanted = { script: {}, push: false };
-  /** A run begins after those that were requested before. @type {Promise<unknown>} */
-  let beginning = Promise.resolve();
-  let begins = 0;
-  /**
-   * A run begins, and goes to the moment that was requested. The address holds that moment
-   * meanwhile.
-   */
-  let opening = false;
+  /** True after a person has gone on after a broken verdict. */
+  let accepted = false;
+  /** The entries of the logs as they were shown last. @type {Map<number, LogEntry[]>} */
+  let logs = new Map();
 
   /** @param {View} next */
   function show(next) {
@@ -77,13 +91,33 @@ export async function startPlayground(shell) {
     if (!next.ended) shell.withdrawOffer();
     view = next;
     shell.draw(next, selection);
-    transport.show(next);
+    playback.show(next);
+    diagram.show(next, selection?.kind === "message" ? selection.id : 0);
+    guide.show(next);
+    client.see(next);
+    const now = document.querySelector("#events-now b");
+    if (now) now.textContent = (next.now / 1e6).toFixed(3);
     if (changed) source.violation().then(showViolation, showError);
-    considerJudging(next);
+    judge.consider(next);
     considerAddress(next);
     const time = performance.now();
-    if (time - detailed > DETAIL_MS || !transport.isPlaying()) detail();
+    if (time - detailed > DETAIL_MS || !playback.isPlaying()) detail();
     else detailTimer ||= window.setTimeout(detail, DETAIL_MS);
+  }
+
+  /** Loads the time before this moment into the diagram, after a jump. */
+  async function fillDiagram() {
+    const [from, now] = [diagram.missing(), view];
+    if (from === null || !now || playback.isPlaying()) return;
+    const past = await playback.after(() => source.past(from, Math.max(MESSAGE_SHORTEST, diagram.length() / PAST_FRAMES))).catch(() => []);
+    if (view === now && past.length) diagram.fill([...past, now]);
+  }
+
+  /** @param {import("./model/types.js").StoryRecord[]} records */
+  function showFlags(records) {
+    const flags = flagsOf(records);
+    diagram.showFlags(flags);
+    overview.showFlags(flags);
   }
 
   /** @param {Violation | undefined} violation */
@@ -92,58 +126,50 @@ export async function startPlayground(shell) {
     if (violation) select({ kind: "rule", rule: violation.invariant });
   }
 
-  /** @param {View} next */
-  function considerJudging({ now }) {
-    clearTimeout(judged.timer);
-    if (now === judged.at) return;
-    if (!transport.isPlaying()) judged.timer = window.setTimeout(judge, STILL_MS);
-    else if (Math.abs(now - judged.at) >= JUDGED_EVERY && performance.now() >= judged.restUntil) judge();
-  }
-
   /** The address holds the moment while time stands. @param {View} view */
   function considerAddress({ now }) {
     clearTimeout(addressTimer);
-    if (transport.isPlaying() || opening) return;
+    if (playback.isPlaying() || runsControl.isOpening() || guide.isOpen()) return;
     addressTimer = window.setTimeout(() => writeAddress(formatAddress(source.script, now)), STILL_MS);
   }
 
   function timeChanged() {
     if (!view) return;
-    considerJudging(view);
+    judge.consider(view);
     considerAddress(view);
-    if (transport.isPlaying()) writeAddress(formatAddress(source.script));
+    if (playback.isPlaying() && !guide.isOpen()) writeAddress(formatAddress(source.script));
   }
 
   /** A run begins, and has replaced the run before. @param {Script} script */
   function began(script) {
     const left = presentAddress() && view ? atMoment(presentAddress(), view.now) : "";
     if (left) runs.keep(left);
-    const { moment, push } = wanted;
-    rememberConfig(wanted.script);
-    writeAddress(formatAddress(script, moment), push ? left : "");
-    byId("seed", HTMLInputElement).value = String(script.config?.seed);
-    byId("nodes", HTMLSelectElement).value = String(script.config?.nodes);
-    selection = null;
+    const { moment, push } = runsControl.wanted();
+    runsControl.showSettings(script);
+    if (!guide.isOpen()) writeAddress(formatAddress(script, moment), push ? left : "");
+    select(null);
     // The first frame of the run is new in every respect, also for the lights.
     view = null;
-    asked = script.actions?.some((action) => action.do === "request") ? 1 : 0;
-    Object.assign(judged, { run: judged.run + 1, at: -1, accepted: false });
+    accepted = false;
+    judge.forget();
     safety.forget();
-    transport.begin();
-    shell.story.forget();
-    setText(byId("answer", HTMLOutputElement), "");
+    playback.begin();
+    eventLog.forget();
+    diagram.clear();
+    client.forget(script);
   }
 
   /** @param {Script} script @param {Script} before */
   function changed(script, before) {
     // Nothing was undone.
     if (isPartOf(script, before) && isPartOf(before, script)) return;
+    diagram.truncate(view?.now ?? 0);
     const left = view ? atMoment(presentAddress(), view.now) : presentAddress();
     const [had, has] = [before.actions?.length ?? 0, script.actions?.length ?? 0];
     const isUndone = isPartOf(script, before);
     const isBranch = !isPartOf(before, script) && !isUndone;
     if (isBranch || isUndone) runs.keep(left);
-    writeAddress(formatAddress(script, transport.isPlaying() ? undefined : view?.now), isBranch ? left : "");
+    if (!guide.isOpen()) writeAddress(formatAddress(script, playback.isPlaying() ? undefined : view?.now), isBranch ? left : "");
     // Apart from the action that was done or undone.
     const lost = isUndone ? had - has - 1 : had - has + 1;
     if (lost > 0) shell.toast(`A new run starts here. The run before, with ${lost === 1 ? "1 later action" : `${lost} later actions`}, is under Runs.`);
@@ -157,38 +183,23 @@ export async function startPlayground(shell) {
       shell.toast(`${name} is violated at ${(violation.at / 1e6).toFixed(3)} s, so time has stopped. Go back, undo an action, or go on: later violations do not stop time then.`, {
         label: "Go on",
         act: async () => {
-          await act({ do: "go-on" });
-          transport.setPlaying(true);
+          await act([{ do: "go-on" }]);
+          playback.setPlaying(true);
         },
       });
     }, showError);
   }
 
-  async function judge() {
-    if (judged.busy) return;
-    judged.busy = true;
-    const { run } = judged;
-    const began = performance.now();
-    try {
-      const verdict = await source.judge();
-      if (run !== judged.run) return;
-      judged.at = verdict.at;
-      safety.judge(verdict);
-      if (verdict.finding === "broken" && !judged.accepted) {
-        // Time stops once for this: the person who starts it again has seen the violation.
-        judged.accepted = true;
-        transport.setPlaying(false);
-        select({ kind: "rule", rule: verdict.violation.invariant });
-      } else if (selection?.kind === "rule") {
-        detail();
-      }
-    } catch {
-      // The run was left for another one meanwhile.
-    } finally {
-      judged.busy = false;
-      judged.restUntil = performance.now() + (performance.now() - began) / JUDGING_SHARE;
-      // Time may have come to stand while the judge was busy.
-      if (view && !transport.isPlaying()) considerJudging(view);
+  /** @param {import("./model/types.js").Verdict} verdict */
+  function judged(verdict) {
+    safety.judge(verdict);
+    if (verdict.finding === "broken" && !accepted) {
+      // Time stops once for this: the person who starts it again has seen the violation.
+      accepted = true;
+      playback.setPlaying(false);
+      select({ kind: "rule", rule: verdict.violation.invariant });
+    } else if (selection?.kind === "rule") {
+      detail();
     }
   }
 
@@ -199,25 +210,18 @@ export async function startPlayground(shell) {
     if (!view) return;
     const current = view;
     inspector.draw(current, selection);
+    if (menu.isOpen() && anchor) openMenu(anchor, false);
     try {
-      const { columns, rows } = await source.logs();
-      shell.logs.draw(current.nodes.map((node, index) => ({ node, ...(rows[index] ?? { entries: [] }) })), columns);
-      await showAnswer();
+      const leader = current.nodes.filter((node) => node.role === "leader" && node.process === "running").sort((a, b) => b.term - a.term)[0];
+      const [{ columns, rows }, detail] = await Promise.all([source.logs(), leader ? source.node(leader.id) : undefined]);
+      logs = new Map(rows.map((row, index) => [index + 1, row.entries]));
+      shell.showStrips(logs);
+      logTable.draw(current.nodes.map((node, index) => ({ node, ...(rows[index] ?? { entries: [] }) })), columns, { leader, followers: detail?.followers ?? [] });
+      await client.show();
+      await fillDiagram();
     } catch {
-      // The run was left for another one while the answer was on its way.
+      // Another run replaced the run of this request.
     }
-  }
-
-  async function showAnswer() {
-    if (!asked) return;
-    const latest = (await source.askings(1))[0];
-    if (!latest) return setText(byId("answer", HTMLOutputElement), "");
-    const { state, request } = latest;
-    const key = request.key;
-    const done = request.op === "get" ? ` = ${"found" in state ? state.found : "nothing"}` : ": done";
-    const text = state.state === "waiting" ? `${request.op} ${key}: waiting, asked n${latest.node}`
-      : state.state === "unknown" ? `${request.op} ${key}: timed out, unknown outcome` : `${request.op} ${key}${done}`;
-    setText(byId("answer", HTMLOutputElement), text);
   }
 
   /** @param {unknown} problem */
@@ -225,119 +229,81 @@ export async function startPlayground(shell) {
     shell.toast(problem instanceof Error ? problem.message : String(problem));
   }
 
-  /** @param {Script} script @param {string} problem */
-  function onWasmTrap(script, problem) {
-    transport.setPlaying(false);
-    const actions = script.actions?.length ?? 0;
-    const text = `The simulation failed with seed ${script.config?.seed} after ${actions === 1 ? "1 action" : `${actions} actions`}: ${problem}.`;
-    // A run without actions that fails would fail again.
-    if (!actions) return shell.toast(`${text} Start another run.`);
-    begin({ script: { config: { ...nonDefaultConfig(), nodes: script.config?.nodes, seed: script.config?.seed }, actions: [] }, push: true });
-    shell.toast(`${text} The run starts again without actions; the failed run is under Runs.`);
-  }
-
-  /**
-   * Begins a run. What is impossible about it is left out. Returns a sentence for each problem; if
-   * no run can begin, the run before stays.
-   * @param {typeof wanted} request
-   * @returns {Promise<string[]>}
-   */
-  function begin(request) {
-    // A long way through time of the run before would delay this one.
-    source.cancel();
-    const begun = beginning.then(async () => {
-      opening = true;
-      try {
-        return await beginNow(request);
-      } finally {
-        opening = false;
-        if (view) considerAddress(view);
-      }
-    });
-    beginning = begun.catch(() => {});
-    return begun;
-  }
-
-  /** @param {typeof wanted} request @returns {Promise<string[]>} */
-  async function beginNow(request) {
-    /** @type {string[]} */
-    const problems = [];
-    for (wanted = request; ;) {
-      try {
-        await transport.after(() => source.begin(wanted.script));
-        break;
-      } catch (problem) {
-        if (problem instanceof Trap) return problems;
-        const reason = problem instanceof Error ? problem.message : String(problem);
-        const { config = {}, actions } = wanted.script;
-        const { nodes, seed, ...settings } = config;
-        if (reason.startsWith("action ") && actions?.length) {
-          problems.push(`Ignoring the actions of the link: ${reason}.`);
-          wanted = { ...wanted, script: { config, actions: [] } };
-        } else if (Object.keys(settings).length) {
-          problems.push(`These settings are impossible (${reason}). Defaults are used.`);
-          wanted = { ...wanted, script: { config: { nodes, seed }, actions } };
-        } else {
-          return [...problems, `The run cannot start: ${reason}.`];
-        }
-      }
-    }
-    const { moment } = wanted;
-    const impossible = await source.impossibleActions();
-    for (const { position, problem } of impossible.slice(0, IMPOSSIBLE_NAMED_MAX)) {
-      problems.push(`Action ${position + 1} of the link is impossible: ${problem}; it is ignored.`);
-    }
-    const unnamed = impossible.length - IMPOSSIBLE_NAMED_MAX;
-    if (unnamed > 0) problems.push(unnamed === 1 ? "1 more action is impossible and ignored." : `${unnamed} more actions are impossible and ignored.`);
-    const plays = moment === undefined && !matchMedia("(prefers-reduced-motion: reduce)").matches;
-    transport.setPlaying(plays);
-    if (moment && !(await transport.after(() => source.seek(moment)))) problems.push(`Stopped at ${clock()}.`);
-    return problems;
-  }
-
-  /** @param {typeof wanted} request @param {string[]} [known] Problems that are known already. */
-  async function beginAndTell(request, known = []) {
-    const number = (begins += 1);
-    try {
-      const problems = [...known, ...(await begin(request))];
-      // The problems of a run that was left for another one are of no interest.
-      if (problems.length && number === begins) shell.toast(problems.join(" "));
-    } catch (problem) {
-      showError(problem);
-    }
-  }
-
-  /** @param {Action} action */
-  async function act(action) {
-    const asksLeader = action.do === "change-membership" || action.do === "transfer";
+  /** Performs actions at the present moment, one after the other. @param {Action[]} actions */
+  async function act(actions) {
+    const asksLeader = actions.some((action) => action.do === "change-membership" || action.do === "transfer");
     if (asksLeader && !view?.nodes.some((node) => node.process === "running" && node.role === "leader")) {
       return shell.toast("There is no leader; only a leader changes the membership or transfers leadership.");
     }
     try {
-      await transport.after(() => source.act(action));
+      for (const action of actions) await playback.after(() => source.act(action));
       detail();
     } catch (problem) {
       showError(problem);
     }
   }
 
-  /** @param {Selection | null} next */
-  function select(next) {
+  /** @param {Selection | null} next @param {Element} [at] */
+  function select(next, at) {
+    if (next?.kind === "client") return byId("client-panel", HTMLElement).showPopover();
     selection = next;
+    const inspects = next?.kind === "node" || next?.kind === "rule";
+    anchor = next && !inspects ? (at ?? shell.element(next) ?? null) : null;
+    if (!anchor) menu.close();
+    shell.inspect(inspects);
     if (view) shell.draw(view, selection);
-    if (next) shell.openTab("inspector");
+    if (inspects) shell.openTab("inspector");
+    else if (!next && document.body.dataset.tab === "inspector") shell.openTab("");
     // Time stops, because a message arrives within milliseconds.
-    if (next?.kind === "message") transport.setPlaying(false);
+    if (next?.kind === "message") playback.setPlaying(false);
+    if (anchor) openMenu(anchor, true);
     detail();
   }
-  shell.onSelect(select);
+
+  /** Shows the menu of the selection. @param {Element} at @param {boolean} focus */
+  async function openMenu(at, focus) {
+    const [chosen, now] = [selection, view];
+    if (!chosen || !now) return;
+    const content = await menuContent(chosen, now).catch(() => null);
+    if (content && selection === chosen && anchor === at) menu.open(content, at, focus);
+  }
+
+  /** @param {Selection} chosen @param {View} now */
+  async function menuContent(chosen, now) {
+    if (chosen.kind === "link") return linkMenu(now, chosen.a, chosen.b);
+    if (chosen.kind === "message") {
+      const detail = await source.message(chosen.id);
+      return detail ? messageMenu(detail, now) : arrivedMenu();
+    }
+    if (chosen.kind === "request") {
+      const request = await source.asking(chosen.id);
+      return request ? requestMenu(request) : null;
+    }
+    if (chosen.kind === "node") {
+      const node = now.nodes[chosen.id - 1];
+      return node ? { title: node.name, groups: allChoices(node, now, devicesOf(source.script, node.id, now.now)) } : null;
+    }
+    if (chosen.kind !== "entry") return null;
+    const [node, entry] = [now.nodes[chosen.node - 1], logs.get(chosen.node)?.find(({ index }) => index === chosen.index)];
+    return node && entry ? entryMenu(node, entry) : null;
+  }
+
+  /** Opens the menu with all actions of a node. @param {number} id @param {Element} at */
+  async function openNodeMenu(id, at) {
+    select({ kind: "node", id });
+    const content = view && (await menuContent({ kind: "node", id }, view));
+    if (content) menu.open(content, at);
+  }
+
+  shell.onSelect((next, at) => select(next, at));
+  shell.onMenu((next, at) => (next.kind === "node" ? openNodeMenu(next.id, at) : select(next, at)));
 
   /** @param {(node: View["nodes"][number]) => Action | null} choose */
   function onNode(choose) {
     if (selection?.kind !== "node") return shell.toast("Select a node first: press its number.");
     const node = view?.nodes[selection.id - 1];
     const action = node && choose(node);
-    if (action) act(action);
+    if (action) act([action]);
   }
 
   /** @param {View["nodes"][number]} node @param {"voter" | "learner" | "none"} part */
@@ -347,44 +313,38 @@ export async function startPlayground(shell) {
     return has || !view ? null : changeOf(view.nodes, node.id, part);
   }
 
-  const clock = () => `${((view?.now ?? 0) / 1e6).toFixed(3)} s`;
-
-  /** All that was asked of the simulation until now is done, and on the screen. */
+  /** Waits until all that was requested of the simulation is done, and on the screen. */
   async function settled() {
-    await transport.settled();
+    await playback.settled();
     await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-    await transport.settled();
+    await playback.settled();
   }
 
   function beginFromAddress() {
     const { script, moment, problems } = readAddress();
-    return beginAndTell({ script, moment, push: false }, problems);
+    return runsControl.begin({ script, moment, push: false }, problems);
   }
 
   /** @param {string} address */
   function open(address) {
     const { script, moment, problems } = readAddress(address);
-    beginAndTell({ script, moment, push: true }, problems);
+    runsControl.begin({ script, moment, push: true }, problems);
   }
 
   /** @param {NonNullable<Script["config"]>} config */
   function beginNew(config) {
     const seed = Number(byId("seed", HTMLInputElement).value);
-    beginAndTell({ script: { config: { ...config, seed }, actions: [] }, push: true });
+    byId("cluster", HTMLElement).hidePopover();
+    runsControl.begin({ script: { config: { ...config, seed }, actions: [] }, push: true });
   }
 
-  function request() {
-    const [op, key, value] = [byId("op", HTMLSelectElement).value, byId("key", HTMLInputElement).value, byId("value", HTMLInputElement).value];
-    asked += 1;
-    const wanted = op === "put" ? { op, key, value } : { op, key };
-    act({ do: "request", request: /** @type {ClientRequest} */ (wanted) });
+  async function startGuide() {
+    byId("cluster", HTMLElement).hidePopover();
+    guide.start();
+    await runsControl.begin({ script: GUIDE_SCRIPT, push: false, plays: true });
   }
 
   addEventListener("hashchange", beginFromAddress);
-  byId("client", HTMLFormElement).addEventListener("submit", (event) => {
-    event.preventDefault();
-    request();
-  });
   byId("setup", HTMLFormElement).addEventListener("submit", (event) => {
     event.preventDefault();
     const nodes = Number(byId("nodes", HTMLSelectElement).value);
@@ -396,24 +356,30 @@ export async function startPlayground(shell) {
   });
   createSettingsDialog(beginNew);
   byId("nodes", HTMLSelectElement).addEventListener("change", () => byId("setup", HTMLFormElement).requestSubmit());
+  byId("guide-open", HTMLButtonElement).addEventListener("click", startGuide);
   byId("share", HTMLButtonElement).addEventListener("click", async () => {
     const moment = view?.now ?? 0;
     const link = new URL(formatAddress(source.script, moment), location.href).href;
     try {
       await navigator.clipboard.writeText(link);
-      shell.toast(`The link to this run at ${(moment / 1e6).toFixed(3)} s is copied.`);
+      shell.toast(`The link to this run at ${shell.time(moment)} is copied.`);
     } catch {
       // The clipboard is not allowed: the address bar gets the moment instead.
-      transport.setPlaying(false);
+      playback.setPlaying(false);
       writeAddress(formatAddress(source.script, moment));
-      shell.toast(`The address bar holds this run at ${(moment / 1e6).toFixed(3)} s; copy it from there.`);
+      shell.toast(`The address bar holds this run at ${shell.time(moment)}; copy it from there.`);
     }
   });
   createShortcuts({
-    " ": transport.toggle, ArrowRight: transport.step, ArrowLeft: transport.back, u: transport.undo,
-    "+": () => transport.changeSpeed(1), "-": () => transport.changeSpeed(-1), "?": shell.help, Escape: () => {
+    " ": playback.toggle, ArrowRight: playback.step, ArrowLeft: playback.back, u: playback.undo,
+    "+": () => playback.changeSpeed(1), "-": () => playback.changeSpeed(-1), "?": shell.help,
+    Escape: () => {
       if (work.isShown()) return source.cancel();
+      if (guide.isOpen()) return guide.end();
       shell.dismiss();
+      document.documentElement.removeAttribute("data-lights");
+      if (menu.isOpen()) return menu.close();
+      shell.openTab("");
       select(null);
     },
     c: () => onNode((node) => (node.process === "down" ? null : { do: "crash", node: node.id })),
@@ -425,12 +391,15 @@ export async function startPlayground(shell) {
     v: () => onNode((node) => membership(node, "voter")),
     a: () => onNode((node) => membership(node, "learner")),
     d: () => onNode((node) => membership(node, "none")),
-    h: () => act({ do: "heal-network" }),
-    w: request,
+    m: () => {
+      const element = selection && shell.element(selection);
+      if (selection?.kind === "node" && element) openNodeMenu(selection.id, element);
+    },
+    h: () => act([{ do: "heal-network" }]),
+    w: client.send,
     x: () => {
       if (selection?.kind !== "link" || !view) return shell.toast("Select a link first.");
-      const { a, b } = selection;
-      inspector.cutBoth(a, b, view.cuts.has(`${a}-${b}`) && view.cuts.has(`${b}-${a}`));
+      act(cutBoth(view, selection.a, selection.b));
     },
     l: () => {
       const leader = view?.nodes.find((node) => node.process === "running" && node.role === "leader");
@@ -439,16 +408,30 @@ export async function startPlayground(shell) {
   }, (digit) => {
     if (view?.nodes[digit - 1]) select({ kind: "node", id: digit });
   });
-  // For tests and for curious people; `settled` waits until all that was asked of the simulation is
-  // on the screen.
+  // For tests and for experiments in the console. `settled` waits until all that was requested of
+  // the simulation is on the screen.
   Object.assign(window, {
     raft: {
       settled,
-      traceHash: () => source.traceHash(), seek: (/** @type {number} */ time) => transport.after(() => source.seek(time)), script: () => source.script,
-      act, undo: () => transport.undo(),
+      traceHash: () => source.traceHash(), seek: (/** @type {number} */ time) => playback.after(() => source.seek(time)), script: () => source.script,
+      act: (/** @type {Action} */ action) => act([action]), undo: () => playback.undo(),
     },
   });
   safety.build(await source.rules());
   shell.loading.ready();
-  await beginFromAddress();
+  if (isFirstVisit()) await startGuide();
+  else await beginFromAddress();
+}
+
+/** True once for each browser, if the address names no run. */
+function isFirstVisit() {
+  if (location.hash || document.documentElement.hasAttribute("data-embed")) return false;
+  try {
+    const first = localStorage.getItem(VISITED) === null;
+    localStorage.setItem(VISITED, "1");
+    return first;
+  } catch {
+    // The browser stores nothing: each visit would be the first.
+    return false;
+  }
 }

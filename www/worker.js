@@ -124,6 +124,22 @@ const methods = {
   traceHash: () => running().traceHash(),
   violation: () => running().violation(),
   rules: () => rules(),
+  /**
+   * The frames of the time before this moment, for views that show it.
+   * @param {number} from
+   * @param {number} step
+   */
+  past(from, step) {
+    const run = running();
+    const now = run.now;
+    const frames = [];
+    for (let time = Math.max(0, from); time < now; time += step) {
+      run.seek(time);
+      frames.push(run.frame());
+    }
+    run.seek(now);
+    return frames;
+  },
   judge: () => running().judgeHistory(),
   /** @param {number} id */
   node: (id) => running().node(id),

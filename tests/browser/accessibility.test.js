@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { findings } from "./support/axe.js";
 import { TIMEOUT_MS, assertNoSidewaysScroll, settled, withPage } from "./support/browser.js";
 import { useDemo } from "./support/demo.js";
+import { openLights, openPanel } from "./support/playground.js";
 
 /** @import { Page } from "playwright-core" */
 
@@ -32,6 +33,11 @@ const PLAYGROUND = [
     await page.keyboard.press("l");
     await page.locator("#inspector dl").waitFor();
   }],
+  ["menu of a node", async (page) => {
+    await page.keyboard.press("l");
+    await page.keyboard.press("m");
+    await page.locator("#menu").getByText("Disk", { exact: true }).waitFor();
+  }],
   ["crashed node", async (page) => {
     await page.keyboard.press("5");
     await page.locator("#inspector").getByRole("button", { name: "Restart" }).waitFor();
@@ -39,22 +45,30 @@ const PLAYGROUND = [
   ["link", async (page) => {
     await page.locator('[data-link="1-2"]').focus();
     await page.keyboard.press("Enter");
-    await page.locator("#inspector").getByRole("heading", { name: "n1 – n2" }).waitFor();
+    await page.locator("#menu").getByRole("heading", { name: "n1 – n2" }).waitFor();
   }],
   ["message", async (page) => {
-    await page.locator('.message[tabindex="0"]').focus();
+    await page.locator('#ring .message[tabindex="0"]').focus();
     await page.keyboard.press("Enter");
-    await page.locator("#inspector").getByText(/ → /).first().waitFor();
+    await page.locator("#menu").getByText(/ → /).first().waitFor();
   }],
   ["rule", async (page) => {
     await tab(page, "Safety");
+    await openLights(page);
     await page.locator('[data-rule="linearizability"]').click();
     await page.locator("#inspector p").nth(1).waitFor();
   }],
-  ["safety", (page) => tab(page, "Safety")],
+  ["safety", async (page) => {
+    await tab(page, "Safety");
+    await openLights(page);
+  }],
   ["logs", (page) => tab(page, "Logs")],
+  ["time", (page) => tab(page, "Time")],
   ["help", (page) => page.keyboard.press("?")],
-  ["world", async (page) => {
+  ["cluster", (page) => openPanel(page, "cluster")],
+  ["client", (page) => openPanel(page, "client-panel")],
+  ["settings", async (page) => {
+    await openPanel(page, "cluster");
     await page.locator("#settings-open").click();
     await page.locator("#settings[open]").waitFor();
   }],
@@ -68,6 +82,7 @@ const LIVE = [
     await page.locator("#inspector").getByRole("columnheader", { name: /next/i }).waitFor();
   }],
   ["logs", (page) => tab(page, "Logs")],
+  ["client", (page) => openPanel(page, "client-panel")],
   ["help", (page) => page.keyboard.press("?")],
 ];
 
@@ -80,7 +95,8 @@ async function judge(page, views, what) {
       await open(page);
       found.push(...(await findings(page, `${what}, ${name}, ${width} x ${height}`)));
       await assertNoSidewaysScroll(page);
-      await page.keyboard.press("Escape");
+      // A panel first, and then the selection.
+      for (let times = 0; times < 3; times += 1) await page.keyboard.press("Escape");
     }
   }
   assert.deepEqual(found, []);
@@ -94,11 +110,11 @@ for (const colorScheme of THEMES) {
     ]));
     await withPage(site.browser, `${site.url}/playground/#nodes=5&seed=7&do=${actions}&at=2000000`, { colorScheme }, async (page) => {
       await page.locator('[data-node="5"][data-process="down"]').waitFor();
-      for (let steps = 0; steps < 200 && (await page.locator(".message:not(.lost)").count()) < 2; steps += 1) {
+      for (let steps = 0; steps < 200 && (await page.locator("#ring .message:not(.lost)").count()) < 2; steps += 1) {
         await page.keyboard.press("ArrowRight");
         await settled(page);
       }
-      assert.ok((await page.locator(".message:not(.lost)").count()) > 0);
+      assert.ok((await page.locator("#ring .message:not(.lost)").count()) > 0);
       await judge(page, PLAYGROUND, `playground, ${colorScheme}`);
     });
   });

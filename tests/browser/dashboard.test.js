@@ -5,6 +5,7 @@ import { after, before, test } from "node:test";
 
 import { LAPTOP, PHONE, assertNoSidewaysScroll, launch, screenshot, withPage } from "./support/browser.js";
 import { Cluster } from "./support/nodes.js";
+import { openPanel } from "./support/playground.js";
 
 /** @import { Browser } from "playwright-core" */
 
@@ -45,6 +46,7 @@ test("dashboard_writes_reads_and_shows_new_leader", async () => {
     const first = await cluster.leader();
     assert.notEqual(first, watched);
     await page.locator('[data-role="leader"]').getByText(first, { exact: true }).waitFor();
+    await openPanel(page, "client-panel");
     await page.getByLabel("Allow writes").check();
     await page.locator("#op").selectOption("put");
     await page.locator("#key").fill("colour");
@@ -60,12 +62,12 @@ test("dashboard_writes_reads_and_shows_new_leader", async () => {
     assert.notEqual(second, first);
     await page.locator('[data-role="leader"]').getByText(second, { exact: true }).waitFor();
     await page.locator("#live-state").getByText("2 of 3 nodes answer").waitFor();
-    await page.locator("#events-list").getByText(/leads in term|follows .*, the leader of term/).first().waitFor();
+    await page.locator("#events-list").getByText(/wins term|follows .*, the leader of term/).first().waitFor();
 
     // The node keeps its name and what it reported. The page cannot know that the node crashed.
     const lost = page.locator('[data-process="unreachable"]');
     await lost.getByText(first, { exact: true }).waitFor();
-    await lost.getByText("unreachable", { exact: true }).waitFor();
+    await page.locator("#labels").getByText("unreachable", { exact: true }).waitFor();
     assert.match((await lost.getAttribute("aria-label")) ?? "", new RegExp(`^${first}: unreachable since \\d\\d:\\d\\d:\\d\\d$`));
     await lost.click();
     await page.locator("#inspector").getByText(/^unreachable since \d\d:\d\d:\d\d$/).waitFor();
@@ -91,13 +93,15 @@ test("live_page_writes_only_after_writes_are_allowed", async () => {
     assert.equal(await page.getByLabel("Allow writes").isChecked(), false);
     assert.equal(await page.locator("#op").inputValue(), "get");
     assert.equal(await page.locator("#op option:disabled").count(), 2, "put and delete");
-    await page.locator("#asked").getByText(/^Asks node\d$/).waitFor();
+    await page.locator("#asked").getByText(/^Requests go to node\d$/).waitFor({ state: "attached" });
     // No key writes, whatever has the focus.
     for (const key of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") await page.keyboard.press(key);
+    await openPanel(page, "client-panel");
     await page.locator("#send").click();
     await page.locator("#answer").getByText(/./).waitFor();
     assert.deepEqual(writes, []);
 
+    await openPanel(page, "client-panel");
     await page.getByLabel("Allow writes").check();
     for (const key of "wxyz") await page.keyboard.press(key);
     await page.locator("#op").selectOption("put");
@@ -106,6 +110,7 @@ test("live_page_writes_only_after_writes_are_allowed", async () => {
     await page.locator("#answer").getByText("done, revision").waitFor();
     assert.equal(writes.length, 1, writes.join());
     // Without the permission nothing but reading is left.
+    await openPanel(page, "client-panel");
     await page.getByLabel("Allow writes").uncheck();
     assert.equal(await page.locator("#op").inputValue(), "get");
     await page.reload();
@@ -144,6 +149,21 @@ test("inspector_of_live_leader_shows_next_and_match_of_followers", async () => {
   });
 });
 
+test("node_dead_before_page_opens_has_its_name", async () => {
+  const leader = await cluster.leader();
+  const lost = [...cluster.nodes.keys()].find((name) => name !== leader) ?? "";
+  const { url } = /** @type {{ url: string }} */ (cluster.nodes.get(leader));
+  await cluster.kill(lost);
+  await withPage(browser, `${url}/`, {}, async (page) => {
+    await page.locator('[data-process="unreachable"]').getByText(lost, { exact: true }).waitFor();
+    await page.locator('[data-process="unreachable"]').click();
+    await page.locator("#inspector").getByText(`${lost} has not answered since this page was opened.`).waitFor();
+    await page.locator("#inspector dt").getByText("Address").waitFor();
+  });
+  cluster.launch(lost);
+  await cluster.leader();
+});
+
 // The last test: it leaves no majority.
 test("loss_of_majority_and_of_serving_node_raises_an_alarm", async () => {
   const [[watched, node] = ["", undefined], ...others] = cluster.nodes.entries();
@@ -164,7 +184,7 @@ test("loss_of_majority_and_of_serving_node_raises_an_alarm", async () => {
     // A page that opens now knows the lost nodes by their addresses only.
     await withPage(browser, `${node?.url}/`, {}, async (late) => {
       await late.locator('[data-process="unreachable"]').first().waitFor();
-      const widths = await late.locator(".node").evaluateAll((nodes) => nodes.map((element) =>
+      const widths = await late.locator("#ring .node").evaluateAll((nodes) => nodes.map((element) =>
         [".name", ".disc"].map((part) => element.querySelector(part)?.getBoundingClientRect().width ?? 0)));
       for (const [name = 0, disc = 0] of widths) assert.ok(name <= disc, `the name is ${name} px wide, the disc ${disc} px`);
     });

@@ -13,12 +13,12 @@ const site = useDemo();
 
 /** No control works and no light is green before the engine runs. @param {Page} page */
 async function assertNothingPretends(page) {
-  for (const selector of ["#setup", "#share", "footer"]) {
+  for (const selector of ["#cluster-open", "#share", "footer"]) {
     assert.notEqual(await page.locator(selector).getAttribute("inert"), null, selector);
   }
   assert.equal(await page.locator("#play").getAttribute("aria-label"), "Run");
   assert.equal(await page.locator("#safety .holds").count(), 0);
-  assert.equal(await page.locator("#safety-glance").getAttribute("class"), "unknown");
+  assert.equal(await page.locator("#tab-light").getAttribute("class"), "unknown");
   assert.equal(await page.getByText("Nothing has happened yet").count(), 0);
   assert.doesNotMatch((await page.locator("#summary").textContent()) ?? "", /leads/);
 }
@@ -71,6 +71,7 @@ test("page_starts_where_the_browser_denies_storage", async () => {
     await page.reload();
     await page.locator('[data-role="leader"]').waitFor();
     const before = await page.locator("html").getAttribute("data-theme");
+    await page.locator("#help-open").click();
     await page.locator("#theme").click();
     assert.notEqual(await page.locator("html").getAttribute("data-theme"), before);
   });
@@ -132,7 +133,7 @@ test("long_way_through_time_is_left_for_another_run", async () => {
     await page.locator("#work").waitFor();
     await page.evaluate(() => (location.hash = "#nodes=3&seed=2"));
     await page.locator("#work").waitFor({ state: "hidden" });
-    await page.waitForFunction(() => document.querySelectorAll(".node").length === 3);
+    await page.waitForFunction(() => document.querySelectorAll("#ring .node").length === 3);
     await page.locator('[data-role="leader"]').waitFor();
   });
 });

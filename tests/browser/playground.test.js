@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { LAPTOP, PHONE, TIMEOUT_MS, assertNoSidewaysScroll, screenshot, settled, withPage } from "./support/browser.js";
 import { useDemo } from "./support/demo.js";
+import { openLights, openPanel, put } from "./support/playground.js";
 
 /** @import { Page } from "playwright-core" */
 
@@ -28,7 +29,7 @@ async function leader(page, term = 1) {
 
 /** @param {Page} page */
 async function fast(page) {
-  await page.locator("#speed").fill("0");
+  await page.locator("#speed").selectOption("0");
 }
 
 /**
@@ -64,9 +65,7 @@ test("cluster_elects_commits_and_survives_leader_crash", async () => {
   await withPage(site.browser, site.playground("nodes=5&seed=7"), {}, async (page) => {
     await fast(page);
     const first = await leader(page);
-    await page.locator("#key").fill("colour");
-    await page.locator("#value").fill("blue");
-    await page.getByRole("button", { name: "Send" }).click();
+    await put(page, "colour", "blue");
     await page.getByText("put colour: done").waitFor();
     for (let id = 1; id <= 5; id += 1) {
       await page.locator(`[data-node="${id}"]`).click();
@@ -77,7 +76,7 @@ test("cluster_elects_commits_and_survives_leader_crash", async () => {
     const second = await leader(page, first.term + 1);
     assert.notEqual(second.id, first.id);
     assert.equal(await page.locator(`[data-node="${first.id}"]`).getAttribute("data-process"), "down");
-    await page.getByText(`n${second.id} leads in term ${second.term}: a majority voted for it`).first().waitFor();
+    await page.locator("#events-list").getByText(`n${second.id} wins term ${second.term}`).first().waitFor();
     await page.getByRole("button", { name: "Restart" }).click();
     await page.locator(`[data-node="${first.id}"][data-process="running"][data-term="${second.term}"]`).waitFor();
     await page.locator("[data-keys]").getByText("blue").waitFor();
@@ -89,11 +88,10 @@ test("request_result_is_shown_after_early_pause", async () => {
   await withPage(site.browser, site.playground("nodes=3&seed=7"), {}, async (page) => {
     await leader(page);
     for (const value of ["1", "2", "3"]) {
-      await page.locator("#key").fill("x");
-      await page.locator("#value").fill(value);
-      await page.getByRole("button", { name: "Send" }).click();
-      await page.getByText(`put x = ${value} is answered: done`).waitFor();
+      await put(page, "x", value);
+      await page.locator("#events-list").getByText(`put x = ${value}: done`).waitFor();
       await page.getByRole("button", { name: "Pause", exact: true }).click();
+      await openPanel(page, "client-panel");
       await page.locator("#answer").getByText("put x: done").waitFor();
       await page.getByRole("button", { name: "Run", exact: true }).click();
     }
@@ -127,9 +125,9 @@ test("summary_names_crowned_leader_in_every_frame", async () => {
         const leaders = [...document.querySelectorAll('[data-role="leader"][data-process="running"]')];
         const terms = leaders.map((node) => Number(node.getAttribute("data-term")));
         const latest = Math.max(0, ...terms);
-        const said = document.querySelector("#summary")?.textContent ?? "";
-        const expected = latest ? `n${leaders[terms.indexOf(latest)]?.getAttribute("data-node")} leads in term ${latest};` : "No leader;";
-        if (!said.startsWith(expected)) wrong.push(`${expected} ${said}`);
+        const said = document.querySelector("#summary .leads")?.textContent ?? "";
+        const expected = latest ? `n${leaders[terms.indexOf(latest)]?.getAttribute("data-node")} leads term ${latest}` : "No leader";
+        if (said !== expected) wrong.push(`${expected} ${said}`);
         if (latest > term) return /** @type {const} */ ([pictures, wrong]);
       }
     }, first.term);
@@ -202,6 +200,7 @@ test("keyboard_performs_and_undoes_all_actions", async () => {
     await page.getByRole("dialog").getByText("crash the selected node").waitFor();
     await page.keyboard.press("Escape");
     // A key never acts while text is typed.
+    await openPanel(page, "client-panel");
     await page.locator("#key").fill("");
     await page.locator("#key").pressSequentially("cup");
     assert.equal(await page.locator('[data-process="down"]').count(), 0);
@@ -216,7 +215,7 @@ test("isolated_leader_steps_down_and_follows_after_heal", async () => {
     await page.keyboard.press("i");
     const second = await leader(page, first.term + 1);
     assert.notEqual(second.id, first.id);
-    await page.getByText(`n${first.id} steps down and follows in term`).first().waitFor();
+    await page.locator(`[data-node="${first.id}"]:not([data-role="leader"])`).waitFor();
     await page.keyboard.press("h");
     await page.locator(`[data-node="${first.id}"][data-term="${second.term}"]`).waitFor();
   });
@@ -232,6 +231,7 @@ const world = (/** @type {object} */ config) => encodeURIComponent(JSON.stringif
 
 test("checked_invariants_have_lights_and_linearizability_is_judged", async () => {
   await withPage(site.browser, site.playground(`nodes=3&seed=5&config=${world({ clients: 2 })}`), {}, async (page) => {
+    await openLights(page);
     await page.locator("#safety button").first().waitFor();
     const rules = await page.locator("#safety button").evaluateAll((lights) => lights.map((light) => light.getAttribute("data-rule")));
     for (const rule of ["election-safety", "term-and-commit-monotonic", "quiescence", "linearizability"]) assert.ok(rules.includes(rule), rule);
@@ -267,7 +267,7 @@ test("violated_invariant_stops_time_and_is_explained", async () => {
   });
   await page.goto(site.playground("nodes=3&seed=5"));
   await fast(page);
-  await page.locator('[data-rule="linearizability"].broken').waitFor();
+  await page.locator('[data-rule="linearizability"].broken').waitFor({ state: "attached" });
   await page.getByRole("button", { name: "Run", exact: true }).waitFor();
   await page.locator("#inspector").getByText("n3 answered with an old value").waitFor();
   assert.equal(await page.locator("#safety .broken").count(), 1);
@@ -279,23 +279,25 @@ test("messages_share_one_tab_stop", async () => {
     await leader(page);
     await page.keyboard.press("Space");
     await settled(page);
-    const messages = page.locator(".message");
+    const messages = page.locator("#ring .message");
     for (let steps = 0; steps < 200 && (await messages.count()) < 2; steps += 1) {
       await page.keyboard.press("ArrowRight");
       await settled(page);
     }
     for (const kind of [".node", ".link-group", ".message"]) assert.equal(await page.locator(`${kind}[tabindex="0"]`).count(), 1, kind);
-    await page.locator('.message[tabindex="0"]').focus();
+    await page.locator('#ring .message[tabindex="0"]').focus();
     const focused = () => page.evaluate(() => document.activeElement?.getAttribute("aria-label"));
     const first = await focused();
     assert.match(first ?? "", / from n\d to n\d, term \d/);
     await page.keyboard.press("ArrowDown");
     assert.notEqual(await page.evaluate(() => document.activeElement?.getAttribute("data-message")), null);
-    assert.equal(await page.locator('.message[tabindex="0"]').count(), 1);
+    assert.equal(await page.locator('#ring .message[tabindex="0"]').count(), 1);
     const name = (await focused()) ?? "";
     await page.keyboard.press("Enter");
-    await page.locator("#inspector").getByRole("heading", { name: name.split(" from ")[0] }).waitFor();
+    await page.locator("#menu").getByRole("heading", { name: name.split(" from ")[0] }).waitFor();
     await page.getByRole("button", { name: "Drop", exact: true }).waitFor();
+    await page.keyboard.press("Escape");
+    assert.equal(await focused(), name, "the focus returns from the menu");
     // When it arrives, the focus goes on to the node that has it.
     const receiver = / to n(\d)/.exec(name)?.[1];
     for (let steps = 0; steps < 200 && (await focused()) === name; steps += 1) {
@@ -321,7 +323,7 @@ test("dropped_message_stays_at_bar_of_cut_link", async () => {
       return [x + width / 2, y + height / 2];
     });
     const [[x = 0, y = 0], [fromX = 0, fromY = 0], [toX = 0, toY = 0]] = await Promise.all([
-      place(`.message.lost[aria-label*="from n${id} to n${other}"] path`), place(`[data-node="${id}"] .disc`), place(`[data-node="${other}"] .disc`)]);
+      place(`#ring .message.lost[aria-label*="from n${id} to n${other}"] .reach`), place(`[data-node="${id}"] .disc`), place(`[data-node="${other}"] .disc`)]);
     const along = ((x - fromX) * (toX - fromX) + (y - fromY) * (toY - fromY)) / ((toX - fromX) ** 2 + (toY - fromY) ** 2);
     assert.ok(Math.abs(along - 0.5) < 0.03, `at the bar, in the middle of the link, not at ${along}`);
   });
@@ -379,6 +381,7 @@ test("membership_changes_and_leadership_transfers", async () => {
 
 test("settings_dialog_starts_run_with_snapshots", async () => {
   await withPage(site.browser, site.playground("nodes=5&seed=7"), {}, async (page) => {
+    await openPanel(page, "cluster");
     await page.getByRole("button", { name: "Cluster setup…" }).click();
     await page.getByLabel("Initial members").fill("3");
     await page.getByLabel("Witnesses among them").fill("2");
@@ -393,6 +396,7 @@ test("settings_dialog_starts_run_with_snapshots", async () => {
     await stand(page, 3);
     await page.locator("#logs .snapshot").first().waitFor();
     // The world stays when the number of nodes changes, as far as it fits.
+    await openPanel(page, "cluster");
     await page.locator("#nodes").selectOption("4");
     await page.waitForFunction(() => decodeURIComponent(location.hash).includes('"founders":3') && location.hash.includes("nodes=4"));
   });
@@ -411,7 +415,7 @@ test("unknown_action_in_address_is_reported_and_run_starts", async () => {
   await withPage(site.browser, site.playground(`nodes=99&seed=1&do=${nonsense}`), {}, async (page) => {
     await page.getByText("Ignoring the actions of the link: action 1 is invalid: unknown variant `explode`.").waitFor();
     await leader(page);
-    assert.equal(await page.locator(".node").count(), 9);
+    assert.equal(await page.locator("#ring .node").count(), 9);
   });
 });
 
@@ -441,15 +445,17 @@ test("text_is_large_enough_and_not_cut_off", async () => {
           return told;
         });
         assert.deepEqual(small, [], `${nodes} nodes on ${viewport.width} px`);
-        const names = await page.locator(".node .name").evaluateAll((texts) => texts.map((text) => text.getBoundingClientRect()).map(({ left, top, right, bottom }) => ({ left, top, right, bottom })));
-        const labels = await page.locator(".node .below:not(.standing)").evaluateAll((texts) => texts.map((text) => text.getBoundingClientRect()).map(({ left, top, right, bottom }) => ({ left, top, right, bottom })));
+        const names = await page.locator("#ring .node .name").evaluateAll((texts) => texts.map((text) => text.getBoundingClientRect()).map(({ left, top, right, bottom }) => ({ left, top, right, bottom })));
+        const labels = await page.locator(".label").evaluateAll((texts) => texts.map((text) => text.getBoundingClientRect()).map(({ left, top, right, bottom }) => ({ left, top, right, bottom })));
         for (const a of names) {
           for (const b of labels) assert.ok(a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top, "no label lies on a name");
         }
-        if (viewport === PHONE) await page.getByRole("button", { name: "Safety" }).click();
+        if (viewport === PHONE) await page.locator('#tabs [data-tab="safety"]').click();
+        else await openLights(page);
         await page.locator('[data-rule="linearizability"]').waitFor();
         assert.equal(await page.locator("#safety button:visible").count(), 11);
         if (viewport === LAPTOP) {
+          await page.setViewportSize({ width: 1440, height: 900 });
           const tops = await page.locator("#safety button").evaluateAll((lights) => lights.map((light) => light.getBoundingClientRect().top));
           assert.ok(new Set(tops).size <= 2, "the lights stand in two rows at most");
         }
@@ -464,7 +470,7 @@ for (const [name, viewport] of /** @type {const} */ ([["laptop", LAPTOP], ["phon
       await withPage(site.browser, site.playground("nodes=5&seed=7"), { viewport, colorScheme }, async (page) => {
         await leader(page);
         await page.keyboard.press("w");
-        await page.locator(".message").first().waitFor();
+        await page.locator("#ring .message").first().waitFor();
         await page.keyboard.press("Space");
         await assertNoSidewaysScroll(page);
         await screenshot(page, `playground-${name}-${colorScheme}`);
@@ -476,7 +482,7 @@ for (const [name, viewport] of /** @type {const} */ ([["laptop", LAPTOP], ["phon
 
 test("reduced_motion_opens_run_paused", async () => {
   await withPage(site.browser, site.playground("nodes=3&seed=1"), { reducedMotion: "reduce" }, async (page) => {
-    await page.locator(".node").first().waitFor();
+    await page.locator("#ring .node").first().waitFor();
     await page.getByRole("button", { name: "Run", exact: true }).waitFor();
     assert.equal(await page.locator("#clock").textContent(), "0.000 s");
     await page.keyboard.press("ArrowRight");

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { withPage } from "./support/browser.js";
 import { useDemo } from "./support/demo.js";
-import { actions, clock, hash, moment, ready, shown, stand, untilActions } from "./support/playground.js";
+import { actions, clock, hash, moment, openPanel, ready, shown, stand, untilActions } from "./support/playground.js";
 import { until } from "./support/wait.js";
 
 /** @import { Page } from "playwright-core" */
@@ -40,6 +40,7 @@ test("action_in_past_keeps_previous_run", async () => {
     await untilActions(page, 2);
     assert.deepEqual(actions(page).map(({ node }) => node), [1, 3]);
     await page.getByText("The run before, with 1 later action, is under Runs.").waitFor();
+    await openPanel(page, "cluster");
     await page.getByRole("button", { name: "Runs (1)" }).click();
     await page.locator("#runs-list").getByText("2 actions, last crash n2 at 0.900 s").waitFor();
     await page.locator("#runs-list").getByRole("button", { name: "Open" }).click();
@@ -62,6 +63,7 @@ test("undo_keeps_previous_run", async () => {
     await clock(page, 0.4);
     await untilActions(page, 0);
     // The run without its last action is part of the other one, and needs no place of its own.
+    await openPanel(page, "cluster");
     await page.getByRole("button", { name: "Runs (1)" }).click();
     await page.locator("#runs-list").getByRole("button", { name: "Open" }).click();
     await untilActions(page, 2);
@@ -69,13 +71,21 @@ test("undo_keeps_previous_run", async () => {
 });
 
 for (const [name, start] of /** @type {[string, (page: Page) => Promise<unknown>][]} */ ([
-  ["node_count", (page) => page.locator("#nodes").selectOption("3")],
+  ["node_count", async (page) => {
+    await openPanel(page, "cluster");
+    await page.locator("#nodes").selectOption("3");
+  }],
   ["enter_in_seed", async (page) => {
+    await openPanel(page, "cluster");
     await page.locator("#seed").fill("43");
     await page.locator("#seed").press("Enter");
   }],
-  ["start_button", (page) => page.locator("#restart").click()],
+  ["start_button", async (page) => {
+    await openPanel(page, "cluster");
+    await page.locator("#restart").click();
+  }],
   ["settings_dialog", async (page) => {
+    await openPanel(page, "cluster");
     await page.locator("#settings-open").click();
     await page.locator("#settings-begin").click();
   }],
@@ -86,7 +96,7 @@ for (const [name, start] of /** @type {[string, (page: Page) => Promise<unknown>
       const before = (await shown(page)).hash;
       await start(page);
       await untilActions(page, 0);
-      await page.getByRole("button", { name: "Runs (1)" }).waitFor();
+      await page.locator("#runs-open").getByText("Runs (1)").waitFor({ state: "attached" });
       await page.goBack();
       await untilActions(page, 2);
       await clock(page, 1.2);
@@ -98,10 +108,11 @@ for (const [name, start] of /** @type {[string, (page: Page) => Promise<unknown>
 test("earlier_runs_survive_reload", async () => {
   await withPage(site.browser, site.playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
     await clock(page, 1.2);
+    await openPanel(page, "cluster");
     await page.locator("#restart").click();
-    await page.getByRole("button", { name: "Runs (1)" }).waitFor();
+    await page.locator("#runs-open").getByText("Runs (1)").waitFor({ state: "attached" });
     await page.reload();
-    await page.getByRole("button", { name: "Runs (1)" }).waitFor();
+    await page.locator("#runs-open").getByText("Runs (1)").waitFor({ state: "attached" });
   });
 });
 
@@ -178,7 +189,7 @@ const BROKEN = [1, 2, 3].map((node) => ({ at: 1_000_000, do: "wipe-disk", node }
 
 test("play_after_violation_offers_to_go_on", async () => {
   await withPage(site.browser, site.playground({ nodes: 3, seed: 7, at: 9_000_000, do: BROKEN }), {}, async (page) => {
-    await page.locator("#safety .broken").first().waitFor();
+    await page.locator("#safety .broken").first().waitFor({ state: "attached" });
     const stopped = (await shown(page)).clock;
     assert.ok(stopped < 9);
     await page.getByRole("button", { name: "Run", exact: true }).click();
@@ -192,7 +203,7 @@ test("play_after_violation_offers_to_go_on", async () => {
 
 test("offer_to_go_on_is_withdrawn_when_time_can_run", async () => {
   await withPage(site.browser, site.playground({ nodes: 3, seed: 7, at: 9_000_000, do: BROKEN }), {}, async (page) => {
-    await page.locator("#safety .broken").first().waitFor();
+    await page.locator("#safety .broken").first().waitFor({ state: "attached" });
     const offer = page.locator("#toast").getByRole("button", { name: "Go on" });
     for (const leave of [() => page.keyboard.press("ArrowLeft"), () => page.keyboard.press("u")]) {
       await page.evaluate(() => /** @type {any} */ (window).raft.seek(9_000_000));
@@ -253,14 +264,30 @@ test("double_click_on_crash_acts_once", async () => {
   });
 });
 
+test("second_enter_on_crash_does_not_restart", async () => {
+  await withPage(site.browser, site.playground({ nodes: 5, seed: 7 }), {}, async (page) => {
+    await stand(page, 1);
+    await page.keyboard.press("4");
+    await page.getByRole("button", { name: "Crash" }).focus();
+    await page.keyboard.press("Enter");
+    await page.locator('[data-node="4"][data-process="down"]').waitFor();
+    await page.getByRole("button", { name: "Restart", exact: true }).waitFor();
+    await page.keyboard.press("Enter");
+    await page.evaluate(() => /** @type {any} */ (window).raft.settled());
+    assert.deepEqual(actions(page).map((action) => action.do), ["crash"]);
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "inspector");
+  });
+});
+
 for (const nodes of [1, 2]) {
   test(`cluster_of_${nodes}_starts`, async () => {
     await withPage(site.browser, site.playground({ nodes, seed: 1 }), {}, async (page) => {
       await ready(page);
       assert.equal(await page.locator("#nodes").inputValue(), String(nodes));
+      await openPanel(page, "cluster");
       await page.locator("#restart").click();
       await page.locator('[data-role="leader"]').waitFor();
-      assert.equal(await page.locator(".node").count(), nodes);
+      assert.equal(await page.locator("#ring .node").count(), nodes);
     });
   });
 }
@@ -269,6 +296,7 @@ test("seed_with_twelve_digits_starts", async () => {
   await withPage(site.browser, site.playground({ nodes: 3, seed: 987_654_007_496 }), {}, async (page) => {
     await ready(page);
     await stand(page, 2);
+    await openPanel(page, "cluster");
     await page.locator("#restart").click();
     await page.waitForFunction(() => parseFloat(document.querySelector("#clock")?.textContent ?? "") < 2);
     assert.match(page.url(), /seed=987654007496/);
@@ -278,6 +306,7 @@ test("seed_with_twelve_digits_starts", async () => {
 test("fractional_seed_is_not_called_too_large", async () => {
   await withPage(site.browser, site.playground({ nodes: 3, seed: 1, at: 100_000 }), {}, async (page) => {
     await clock(page, 0.1);
+    await openPanel(page, "cluster");
     const problem = async (/** @type {string} */ text) => {
       await page.locator("#seed").fill(text);
       return await page.locator("#seed").evaluate((seed) => /** @type {HTMLInputElement} */ (seed).validationMessage);
@@ -292,9 +321,11 @@ test("refused_settings_keep_present_run", async () => {
   await withPage(site.browser, site.playground({ nodes: 3, seed: 1, at: 500_000, do: [crash(100_000, 1)] }), {}, async (page) => {
     await clock(page, 0.5);
     await page.locator("#seed").evaluate((seed) => (/** @type {HTMLInputElement} */ (seed).value = "-1"));
+    await openPanel(page, "cluster");
     await page.locator("#restart").click();
     await page.keyboard.press("Escape");
     await page.locator("#nodes").evaluate((nodes) => nodes.append(new Option("200")));
+    await openPanel(page, "cluster");
     await page.locator("#seed").fill("1");
     await page.locator("#nodes").selectOption("200");
     await page.getByText("The run cannot start: a cluster has 1 to 127 nodes, not 200.").waitFor();
@@ -321,6 +352,10 @@ for (const [address, sentence] of /** @type {[string, string][]} */ ([
   ['nodes=3&seed=1&do=[{"at":1,"do":"power-cut"},{"at":2,"do":"explode"}]', "Ignoring the actions of the link: action 2 is invalid: unknown variant `explode`."],
   ['nodes=3&seed=1&do=[{"at":2,"do":"power-cut"},{"at":1,"do":"power-cut"}]', "Ignoring the actions of the link: action 1 is earlier than the one before it."],
   ['nodes=3&seed=1&do=[{"at":1,"do":"crash","node":9}]', "Action 1 of the link is impossible: there is no node 9; it is ignored."],
+  ["nodes=3&nodes=4&seed=1", "The link has nodes twice: 3, 4; the first is used."],
+  ["nodes=3&seed=1&colour=red", "Ignoring an unknown part of the link: colour."],
+  ["%", "Ignoring an unknown part of the link: %."],
+  ['nodes=3&seed=1&config={"nodes":7}', "Ignoring nodes in the settings of the link: 7; nodes=3 is used."],
   ["nodes=3&seed=1&config=[]", "The settings of the link are invalid; defaults are used."],
   ['nodes=3&seed=1&config={"founders":9}', "These settings are impossible"],
   ['nodes=3&seed=1&config={"latency":5}', "These settings are impossible"],

@@ -1,21 +1,34 @@
-// Time: it runs, stands, goes step by step, and back.
+// Playback: time runs, stands, goes step by step, and back.
 
-import { byId, setText } from "../dom.js";
+import { byId, h, icon, setText } from "../dom.js";
 
 /** @import { View } from "../model/types.js" */
 /** @import { Simulated } from "../sources/simulated.js" */
 
-/** A picture is requested no more often than this if less motion is wanted, in milliseconds. */
+/** A frame is requested no more often than this if less motion is wanted, in milliseconds. */
 const CALM_MS = 500;
 /** After a pause of the page, time does not leap further than this, in milliseconds. */
 const LEAP_MS = 250;
+/** A step of time that takes longer than this is followed by smaller ones, in milliseconds. */
+const STEP_MS_MAX = 60;
+/** The speeds, as powers of ten of real time. */
+const SPEEDS = [-3, -2.5, -2, -1.5, -1, -0.5, 0, 0.5, 1, 2, 3, 4];
+const SPEED = -1;
 
 /**
  * @typedef {object} Listener
  * @property {(problem: unknown) => void} showError
  * @property {() => void} changed Time runs now, or stands now.
- * @property {() => void} ended Someone wants time to run, and a violation has stopped it.
+ * @property {() => void} ended Time cannot run because of a violation, and was requested to.
+ * @property {(part: number, end: number) => void} placed The moment is at this part of the run.
  */
+
+/** A speed in words. @param {number} power */
+function speedText(power) {
+  const factor = 10 ** power;
+  const rounded = (/** @type {number} */ value) => Number(value.toPrecision(1)).toLocaleString("en");
+  return factor >= 1 ? `${rounded(factor)}×` : `1/${rounded(1 / factor)}×`;
+}
 
 /**
  * @param {Simulated} source
@@ -23,7 +36,7 @@ const LEAP_MS = 250;
  */
 export function createPlayback(source, listener) {
   const play = byId("play", HTMLButtonElement);
-  const speed = byId("speed", HTMLInputElement);
+  const speed = byId("speed", HTMLSelectElement);
   const scrubber = byId("scrubber", HTMLInputElement);
   const undo = byId("undo", HTMLButtonElement);
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -32,21 +45,28 @@ export function createPlayback(source, listener) {
   let end = 0;
   let ended = false;
   let scrubbing = false;
-  /** Where the hand on the scrubber wants to go next. @type {number | null} */
+  /** The next moment that the hand on the scrubber requests. @type {number | null} */
   let wanted = null;
-  /** The seeks of the scrubber that are under way. @type {Promise<void> | null} */
+  /** The seeks of the scrubber that are not done. @type {Promise<void> | null} */
   let seeking = null;
   /** A command to the simulation waits for the commands before it. @type {Promise<unknown>} */
   let queue = Promise.resolve();
   let queued = 0;
   let last = 0;
+  /** The largest step of time, in microseconds: a fast run keeps its frame rate. */
+  let stepMax = Infinity;
 
+  speed.replaceChildren(...SPEEDS.map((power) => h("option", { value: String(power), ...(power === SPEED ? { selected: "" } : {}) }, speedText(power))));
+  speed.value = String(SPEED);
   const factor = () => 10 ** Number(speed.value);
 
   /** @param {boolean} run */
   function setPlaying(run) {
-    play.textContent = run ? "▮▮" : "▶";
-    play.setAttribute("aria-label", run ? "Pause" : "Run");
+    if (play.dataset.playing !== String(run)) {
+      play.dataset.playing = String(run);
+      play.replaceChildren(icon(run ? "pause" : "play"));
+      play.setAttribute("aria-label", run ? "Pause" : "Run");
+    }
     if (run === playing) return;
     playing = run;
     if (run) requestAnimationFrame(begin);
@@ -71,7 +91,12 @@ export function createPlayback(source, listener) {
     if (queued > 0 || (calm.matches && time - last < CALM_MS)) return;
     const passed = Math.min(time - last, calm.matches ? CALM_MS : LEAP_MS);
     last = time;
-    await guarded(() => source.advance(Math.round(now + passed * 1000 * factor())));
+    const step = Math.min(passed * 1000 * factor(), stepMax);
+    const began = performance.now();
+    await guarded(() => source.advance(Math.round(now + step)));
+    const took = performance.now() - began;
+    if (took > STEP_MS_MAX) stepMax = Math.max(1000, (step * STEP_MS_MAX) / took);
+    else if (step >= stepMax) stepMax *= 1.2;
   }
 
   /**
@@ -107,7 +132,16 @@ export function createPlayback(source, listener) {
     else still(() => source.step());
   }
 
-  /** A hand is faster than a simulation: only its latest place matters. */
+  /**
+   * Goes to a moment. Only the latest request matters: a hand is faster than a simulation.
+   * @param {number} time
+   */
+  function scrub(time) {
+    wanted = time;
+    setPlaying(false);
+    seeking ??= seekToWanted();
+  }
+
   async function seekToWanted() {
     while (wanted !== null) {
       const time = wanted;
@@ -119,36 +153,30 @@ export function createPlayback(source, listener) {
   }
 
   function place() {
-    if (!scrubbing && !seeking) scrubber.value = String(end > 0 ? now / end : 0);
-  }
-
-  function showSpeed() {
-    const value = factor();
-    setText(byId("speed-text", HTMLOutputElement), value >= 1 ? `${value.toPrecision(2)} ×` : `1/${Math.round(1 / value)}`);
+    const part = end > 0 ? now / end : 0;
+    if (!scrubbing && !seeking) scrubber.value = String(part);
+    listener.placed(part, end);
   }
 
   play.addEventListener("click", toggle);
   byId("step", HTMLButtonElement).addEventListener("click", step);
   byId("back", HTMLButtonElement).addEventListener("click", () => still(() => source.back()));
   undo.addEventListener("click", () => controls.undo());
-  speed.addEventListener("input", showSpeed);
   scrubber.addEventListener("input", () => {
-    // The value is read at once: a picture that is under way moves the thumb.
-    wanted = Math.round(Number(scrubber.value) * end);
+    // The value is read at once: a frame that is not shown yet moves the thumb.
     scrubbing = true;
-    setPlaying(false);
-    seeking ??= seekToWanted();
+    scrub(Math.round(Number(scrubber.value) * end));
   });
   scrubber.addEventListener("change", () => {
     scrubbing = false;
     place();
   });
-  showSpeed();
 
   const controls = {
     setPlaying,
+    scrub,
     isPlaying: () => playing,
-    /** All that was asked of the simulation until now is done. */
+    /** Waits until all commands so far are done. */
     async settled() {
       await seeking;
       await queue;
@@ -158,7 +186,7 @@ export function createPlayback(source, listener) {
     back: () => still(() => source.back()),
     undo: () => controls.after(() => source.undo()).catch(listener.showError),
     /**
-     * Does something at the moment that all commands so far lead to.
+     * Runs a command at the moment that all commands so far lead to.
      * @template T
      * @param {() => Promise<T>} command
      * @returns {Promise<T>}
@@ -169,10 +197,9 @@ export function createPlayback(source, listener) {
     },
     /** @param {number} steps */
     changeSpeed(steps) {
-      speed.value = String(Number(speed.value) + steps * Number(speed.step));
-      showSpeed();
+      speed.selectedIndex = Math.min(SPEEDS.length - 1, Math.max(0, speed.selectedIndex + steps));
     },
-    /** A new run has begun. */
+    /** Starts at zero with another run. */
     begin() {
       now = 0;
       end = 0;
@@ -190,5 +217,6 @@ export function createPlayback(source, listener) {
       if (ended) setPlaying(false);
     },
   };
+  setPlaying(false);
   return controls;
 }

@@ -54,7 +54,7 @@ export function decode(frame) {
   const clientMessages = Array.from({ length: clientMessageCount }, () => ({
     id: next(), asking: next(), node: next(), isAnswer: next() === 1, sentAt: next(), arrivesAt: next(),
   }));
-  return { now, nodes, cuts, messages, lost, clientMessages, actions, done, committed, violated: violation > 0, ended: violation === 1, joint: isJoint(nodes) };
+  return { now, nodes, cuts, messages, lost, clientMessages, actions, done, committed, violated: violation > 0, ended: violation === 1, joint: isJoint(nodes), hasClient: true };
 }
 
 /**

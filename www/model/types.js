@@ -86,11 +86,13 @@
  * @property {number} [committed] Entries known to be committed, whichever nodes are running.
  * @property {boolean} violated
  * @property {boolean} [ended] A violation has stopped time.
- * @property {boolean} joint Whether a change of the membership is under way.
+ * @property {boolean} joint True during a joint membership.
+ * @property {boolean} [hasClient] True if clients can send requests to this cluster.
+ * @property {number} [blamed] The node that a violation names.
  *
- * @typedef {{ kind: "node", id: number } | { kind: "link", a: number, b: number } | { kind:
- *   "message", id: number } | { kind: "request", id: number } | { kind: "rule", rule: string }}
- *   Selection
+ * @typedef {{ kind: "node", id: number } | { kind: "link", a: number, b: number }
+ *   | { kind: "message", id: number } | { kind: "request", id: number } | { kind: "client" }
+ *   | { kind: "entry", node: number, index: number } | { kind: "rule", rule: string }} Selection
  *
  * @typedef {{ reset: boolean, records: StoryRecord[] }} StoryPart
  */

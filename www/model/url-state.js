@@ -7,6 +7,8 @@ export const NODES_MAX = 9;
 const NODES = 5;
 /** A text of the address is quoted up to this length. */
 const QUOTE_MAX = 40;
+/** The parts of an address. */
+const PARTS = ["nodes", "seed", "config", "do", "at"];
 
 /**
  * Reads an address. Missing parts get defaults. Invalid parts get defaults, and a sentence in
@@ -47,6 +49,10 @@ export function readAddress(hash = location.hash) {
     problems.push(problem);
     return undefined;
   };
+  for (const name of new Set(parameters.keys())) {
+    if (!PARTS.includes(name)) problems.push(`Ignoring an unknown part of the link: ${quoted(name)}.`);
+    else if (parameters.getAll(name).length > 1) problems.push(`The link has ${name} twice: ${quoted(parameters.getAll(name).join(", "))}; the first is used.`);
+  }
   const isObject = (/** @type {unknown} */ value) => value !== null && typeof value === "object" && !Array.isArray(value);
   const wanted = whole("nodes", NODES, (text) => `The link asks for ${text || "no"} nodes; ${NODES} are used.`);
   const nodes = Math.min(NODES_MAX, Math.max(1, wanted));
@@ -56,6 +62,9 @@ export function readAddress(hash = location.hash) {
   const areActions = (/** @type {unknown} */ value) => Array.isArray(value) && value.every(isObject);
   const actions = json("do", areActions, "The actions of the link are invalid, perhaps because the link was cut off; the run starts without them.") ?? [];
   const config = json("config", isObject, "The settings of the link are invalid; defaults are used.") ?? {};
+  for (const [name, used] of /** @type {[string, number][]} */ ([["nodes", nodes], ["seed", seed]])) {
+    if (name in config && config[name] !== used) problems.push(`Ignoring ${name} in the settings of the link: ${quoted(JSON.stringify(config[name]))}; ${name}=${used} is used.`);
+  }
   const moment = whole("at", undefined, (text) => `The moment of the link is invalid: ${text || "empty"}; the run opens at its beginning.`);
   return { script: { config: { ...config, nodes, seed }, actions }, moment, problems };
 }

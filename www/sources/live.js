@@ -203,6 +203,22 @@ function numberOf(members, name) {
   return name ? members.findIndex((member) => member.status?.node_id === name) + 1 : 0;
 }
 
+/**
+ * The names of members that have never answered: another member reports the names of its followers.
+ * A name is known if one member and one name are left.
+ * @param {Member[]} members
+ * @returns {Map<Member, string>}
+ */
+function deducedNames(members) {
+  const statuses = members.map(({ status }) => status).filter(Boolean);
+  const named = new Set(statuses.map(({ node_id }) => node_id));
+  const mentioned = statuses.flatMap(({ leader, vote, followers }) => [leader, vote, ...(followers ?? []).map((/** @type {any} */ follower) => follower.node_id)]);
+  const names = [...new Set(mentioned)].filter((name) => name && !named.has(name));
+  const silent = members.filter(({ status }) => !status);
+  const [member, name] = [silent[0], names[0]];
+  return new Map(member && silent.length === 1 && names.length === 1 ? [[member, name]] : []);
+}
+
 /** @param {any} status @returns {Role} */
 function roleOf(status) {
   if (status.pre_candidate) return "pre-candidate";
@@ -214,12 +230,13 @@ function roleOf(status) {
  * @returns {View}
  */
 function toView(members) {
+  const deduced = deducedNames(members);
   /** @type {NodeView[]} */
   const nodes = members.map((member, index) => {
     const status = member.status ?? {};
     return {
       id: index + 1,
-      name: status.node_id ?? member.address,
+      name: status.node_id ?? deduced.get(member) ?? member.address,
       process: member.reachable ? "running" : "unreachable",
       seen: member.seen * 1000,
       isolated: false,

@@ -165,6 +165,18 @@ export class Simulated {
   rules() { return this.call("rules"); }
   /** @returns {Promise<Verdict>} */
   judge() { return this.call("judge"); }
+  /**
+   * The views of the time before this moment.
+   * @param {number} from
+   * @param {number} step
+   * @returns {Promise<View[]>}
+   */
+  async past(from, step) {
+    /** @type {Float64Array[]} */
+    const frames = await this.call("past", from, step);
+    return frames.map(decode);
+  }
+
   /** @returns {Promise<string>} */
   traceHash() { return this.call("traceHash"); }
 }

@@ -1,23 +1,41 @@
-// The story: what happened and why, in words, the newest first.
+// The story: what happened and why, grouped by cause, the oldest first.
 
-import { byId, h } from "../dom.js";
+import { byId, h, icon, s } from "../dom.js";
+import { groupRecords, termOf } from "../model/event-groups.js";
+import { messageShapes, messageSign, termClass } from "./symbols.js";
 
+/** @import { EventGroup } from "../model/event-groups.js" */
 /** @import { StoryPart, StoryRecord } from "../model/types.js" */
 
-const SHOWN_MAX = 300;
-const KEPT_MAX = 5000;
+const GROUPS_MAX = 200;
+/** The list is drawn at most this often while time runs, in milliseconds. */
+const REDRAW_MS = 100;
+const RECORDS_MAX = 5000;
+/** Records of a group that are shown. */
+const CHILDREN_MAX = 60;
+/** A list that is scrolled up by less than this follows new events, in pixels. */
+const NEAR_END = 40;
+/** Signs of messages by name, as kinds of raft-wasm's frames. */
+const MESSAGE_SIGNS = new Map([["vote", 2], ["entries", 4]]);
+const CHANGES = /\b(leads|commits|appends|votes for|steps down|stands for election|moves from term|follows|replaces)\b/;
 
 /**
  * @param {HTMLElement} list
- * @param {(at: number) => string} time
- * @param {string} empty Shown while there is nothing to tell.
+ * @param {object} options
+ * @param {(at: number) => string} options.time
+ * @param {string} options.empty Shown while there is nothing to show.
+ * @param {(record: StoryRecord) => void} [options.open] Goes to the moment of a record.
+ * @param {(records: StoryRecord[]) => void} options.changed Receives all records that are known.
  */
-export function createEventLog(list, time, empty) {
+export function createEventLog(list, { time, empty, open, changed }) {
   const filter = byId("events-filter", HTMLSelectElement);
   /** @type {StoryRecord[]} */
   let records = [];
   /** Before that, the page says that it loads, or why it cannot start. */
   let started = false;
+  let timer = 0;
+  /** The groups that are unfolded, by the identity of their first record. @type {Set<number>} */
+  const unfolded = new Set();
 
   /** @param {StoryRecord} record */
   function wanted(record) {
@@ -29,44 +47,100 @@ export function createEventLog(list, time, empty) {
     }
   }
 
+  /** @param {string} name */
+  function sign(name) {
+    const kind = MESSAGE_SIGNS.get(name);
+    if (kind === undefined) return icon(name);
+    return s("svg", { viewBox: "-14 -14 28 28", "aria-hidden": "true" }, ...messageShapes(messageSign(kind)));
+  }
+
   /** @param {StoryRecord} record */
-  function item(record) {
-    const source = record.source ? h("cite", {}, ` (${record.source})`) : null;
-    return h("li", { class: record.kind, "data-kind": record.kind }, h("time", {}, time(record.at)), h("span", {}, record.text, source));
+  function child(record) {
+    const changed = CHANGES.test(record.text) ? "changed" : "";
+    return h("li", { "data-kind": record.kind }, row(record, h("i", { class: changed }), termOf(record), ""));
   }
 
-  function retell() {
+  /**
+   * @param {{ id: number, at: number, text: string, source?: string }} event
+   * @param {Element} mark
+   * @param {number} term
+   * @param {string} kind
+   * @param {...Node} more
+   */
+  function row(event, mark, term, kind, ...more) {
+    const source = event.source ? h("cite", {}, ` (${event.source})`) : null;
+    const parts = [h("time", {}, time(event.at)), h("span", { class: "sign" }, mark), h("span", { class: "text" }, event.text, source), ...more];
+    return h(open ? "button" : "div", { class: `event ${term ? termClass(term) : ""} ${kind}`, ...(open ? { type: "button", "data-event": event.id } : {}) }, ...parts);
+  }
+
+  /** @param {EventGroup} group */
+  function item(group) {
+    const first = group.records[0]?.id ?? group.id;
+    const kind = `${group.yours ? "yours" : ""} ${group.kind === "violation" ? "broken" : ""}`;
+    if (group.records.length === 1) return h("li", { "data-kind": group.kind }, row(group, sign(group.sign), group.term, kind));
+    const isOpen = unfolded.has(first);
+    const count = h("span", { class: "count" }, String(group.records.length), icon("right"));
+    const head = row({ ...group, source: undefined }, sign(group.sign), group.term, kind, count);
+    head.dataset.group = String(first);
+    if (open) head.setAttribute("aria-expanded", String(isOpen));
+    const children = isOpen ? [h("ol", {}, ...group.records.slice(-CHILDREN_MAX).map(child))] : [];
+    return h("li", { class: `group ${termClass(group.term)}`, "data-kind": group.kind, ...(isOpen ? { "data-open": "" } : {}) }, head, ...children);
+  }
+
+  /** Draws soon: records arrive with each frame while time runs. */
+  function schedule() {
+    timer ||= window.setTimeout(redraw, REDRAW_MS);
+  }
+
+  function redraw() {
+    clearTimeout(timer);
+    timer = 0;
     if (!started) return;
-    const shown = records.filter(wanted).slice(-SHOWN_MAX).reverse();
-    list.replaceChildren(...(shown.length ? shown.map(item) : [h("li", { class: "empty" }, empty)]));
+    changed(records);
+    const groups = groupRecords(records.filter(wanted)).slice(-GROUPS_MAX);
+    const atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - NEAR_END;
+    const { scrollTop } = list;
+    const focused = document.activeElement instanceof HTMLElement && list.contains(document.activeElement) ? document.activeElement.dataset.event : undefined;
+    list.replaceChildren(...(groups.length ? groups.map(item) : [h("li", { class: "empty" }, empty)]));
+    list.scrollTop = atEnd ? list.scrollHeight : scrollTop;
+    if (focused) /** @type {HTMLElement | null} */ (list.querySelector(`[data-event="${focused}"]`))?.focus({ preventScroll: true });
   }
 
-  filter.addEventListener("change", retell);
+  list.addEventListener("click", ({ target }) => {
+    const element = target instanceof Element ? target.closest("[data-event]") : null;
+    if (!(element instanceof HTMLElement)) return;
+    const group = element.dataset.group;
+    if (group) {
+      const id = Number(group);
+      if (unfolded.has(id)) unfolded.delete(id);
+      else unfolded.add(id);
+      redraw();
+      return;
+    }
+    const record = records.find(({ id }) => id === Number(element.dataset.event));
+    if (record) open?.(record);
+  });
+
+  filter.addEventListener("change", redraw);
   return {
-    /** Says that there is nothing to tell yet, unless there is. */
+    /** Shows that nothing has happened yet, unless something has. */
     start() {
       started = true;
-      retell();
+      redraw();
     },
     /** @param {StoryPart} part */
-    tell(part) {
+    add(part) {
       started = true;
       records = part.reset ? part.records : records.concat(part.records);
-      if (records.length > KEPT_MAX) records = records.slice(-KEPT_MAX);
-      if (part.reset) return retell();
-      const news = part.records.filter(wanted);
-      if (!news.length) return;
-      list.querySelector(".empty")?.remove();
-      // A reader who has scrolled down is not moved.
-      const { scrollTop, scrollHeight } = list;
-      list.prepend(...news.reverse().map(item));
-      while (list.childElementCount > SHOWN_MAX) list.lastElementChild?.remove();
-      if (scrollTop > 0) list.scrollTop = scrollTop + list.scrollHeight - scrollHeight;
+      if (records.length > RECORDS_MAX) records = records.slice(-RECORDS_MAX);
+      if (part.reset) redraw();
+      else if (part.records.length) schedule();
     },
     forget() {
       started = true;
       records = [];
-      retell();
+      unfolded.clear();
+      redraw();
     },
   };
 }

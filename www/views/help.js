@@ -1,12 +1,14 @@
 // Help: the keys, and what the signs mean.
 
 import { byId, h, s } from "../dom.js";
-import { CROWN, DIAMOND, DOT, HEXAGON, PLUS, STAR, SMALL_DIAMOND, SMALL_SQUARE, SQUARE, TRIANGLE } from "./symbols.js";
+import { CROWN, droppedShapes, messageShapes, messageSign } from "./symbols.js";
+
+/** @import { MessageSign } from "./symbols.js" */
 
 const KEYS = [
-  ["space", "run or pause"], ["← →", "one event back or forward"], ["1 … 9", "select a node"], ["c", "crash the selected node"],
-  ["r", "restart it"], ["p", "pause it, or resume it"], ["i", "cut it off, or reconnect it"], ["t", "fire its election timer now"],
-  ["x", "cut or heal the selected link"], ["l", "select the leader"], ["o", "transfer leadership to the selected node"], ["v", "promote it to voter"],
+  ["space", "run or pause"], ["← →", "one event back or forward"], ["1 … 9", "select a node"], ["l", "select the leader"], ["m", "open the menu of what is selected"],
+  ["c", "crash the selected node"], ["r", "restart it"], ["p", "pause it, or resume it"], ["i", "cut it off, or reconnect it"], ["t", "fire its election timer now"],
+  ["x", "cut or heal the selected link"], ["o", "transfer leadership to the selected node"], ["v", "promote it to voter"],
   ["a", "demote it to learner"], ["d", "remove it from the cluster"], ["h", "heal the whole network"], ["w", "send the client's request"], ["u", "undo the last action"],
   ["+ −", "faster or slower"], ["↑ ↓", "the next node, link or message, where the focus is on one"], ["↵", "open what has the focus"], ["esc", "select nothing, close the notice"], ["?", "this help"],
 ];
@@ -14,63 +16,69 @@ const KEYS = [
 /** The keys that act on a live cluster. None of them writes. */
 const LIVE_KEYS = ["1 … 9", "l", "↑ ↓", "↵", "esc", "?"];
 
-/** @param {SVGElement[]} marks */
-function sign(...marks) {
-  return s("svg", { viewBox: "-16 -16 32 32", style: "--term: var(--term-1)", "aria-hidden": "true" }, ...marks);
+/**
+ * A sign on a field of this half width.
+ * @param {number} half
+ * @param {SVGElement[]} marks
+ */
+function sign(half, ...marks) {
+  return s("svg", { viewBox: `${-half} ${-half} ${2 * half} ${2 * half}`, class: "t4", "aria-hidden": "true" }, ...marks);
 }
 
-const filled = "fill: var(--shown, var(--term-1)); stroke: var(--shown, var(--term-1)); stroke-width: 2";
-const hollow = "fill: var(--panel); stroke: var(--shown, var(--term-1)); stroke-width: 2";
+/** @param {string} state @param {...SVGElement} more */
+function node(state, ...more) {
+  return sign(46, s("g", { class: `node ${state}` }, s("circle", { class: "disc", r: 30 }), s("circle", { class: "inner", r: 24 }), ...more));
+}
 
-const disc = `${hollow}; stroke-width: 3`;
-const circle = (/** @type {string} */ style, /** @type {number} */ radius = 11) => s("circle", { r: radius, style });
-const path = (/** @type {string} */ d, style = filled) => s("path", { d, style });
+/** @param {number} kind @param {Partial<MessageSign>} [change] */
+const message = (kind, change = {}) => sign(16, s("g", { class: "message" }, ...messageShapes({ ...messageSign(kind), ...change })));
 
 /** @returns {[SVGElement, string][]} */
 function signs() {
   return [
-    [sign(circle(filled), s("path", { d: CROWN, transform: "scale(0.5) translate(0 -1)", style: "fill: var(--on-term)" })), "leader"],
-    [sign(circle(disc)), "follower; the arc is its election timer"],
-    [sign(circle(`${disc}; stroke-dasharray: 4 3`)), "candidate; the dots are its votes"],
-    [sign(circle(disc, 7)), "learner: has no vote"],
-    [sign(circle(disc), circle(`${hollow}; fill: none; stroke-width: 1.5`, 6)), "witness: votes, and keeps no values"],
-    [sign(circle(`${hollow}; stroke: var(--faint); stroke-dasharray: 1 4; stroke-linecap: round`)), "not a member of the cluster"],
-    [sign(circle(`${disc}; opacity: 0.5; stroke-dasharray: 2 3`)), "unreachable: with what it reported last (live)"],
-    [sign(circle("fill: var(--line)"), path("M-6-6 6 6M6-6-6 6", "stroke: var(--fault); stroke-width: 3")), "crashed"],
-    [sign(path(DIAMOND)), "RequestVote: request for a vote"],
-    [sign(path(SMALL_DIAMOND)), "PreVote: would this node get a vote?"],
-    [sign(path(SQUARE)), "AppendEntries, with the number of entries"],
-    [sign(path(DOT)), "Heartbeat"],
-    [sign(path(HEXAGON)), "InstallSnapshot: a chunk of a snapshot"],
-    [sign(path(STAR)), "TimeoutNow: start an election now (leadership transfer)"],
-    [sign(path(PLUS)), "ReadIndex: confirm leadership for a read"],
-    [sign(path(SMALL_SQUARE, hollow)), "hollow: the response"],
-    [sign(path(SMALL_SQUARE, "fill: var(--panel); stroke: var(--fault); stroke-width: 2; stroke-dasharray: 4 2")), "a rejection"],
-    [sign(path(TRIANGLE, "fill: var(--good)")), "a client's request; hollow: the response"],
-    [sign(path(SQUARE, "fill: none; stroke: var(--fault); stroke-width: 2"), path("M-10 10 10-10", "stroke: var(--fault); stroke-width: 2")), "a dropped message, where it was dropped"],
+    [node("leader", s("path", { class: "crown", d: CROWN })), "leader"],
+    [node("follower", s("circle", { class: "track", r: 38 }), s("path", { class: "timer", d: "M0-38A38 38 0 1 1-36-12" })), "follower; the arc is the rest of its election timer"],
+    [node("candidate"), "candidate; the diamonds beside it are its votes"],
+    [node("pre-candidate"), "pre-candidate: asks whether it could win"],
+    [sign(46, s("g", { class: "node" }, s("circle", { class: "disc", r: 22 }))), "learner: has no vote"],
+    [node("witness"), "witness: votes, and keeps no values"],
+    [node("stranger"), "not a member of the cluster"],
+    [node("unreachable"), "unreachable: with its last report (live)"],
+    [node("down", s("path", { class: "cross", d: "M-27-27l9 9M27-27l-9 9M-27 27l9-9M27 27l-9-9" })), "crashed"],
+    [message(2), "RequestVote: request for a vote"],
+    [message(0), "PreVote: would this node get a vote?"],
+    [message(4), "AppendEntries, with the number of entries"],
+    [message(7), "Heartbeat"],
+    [message(9), "InstallSnapshot: a chunk of a snapshot"],
+    [message(11), "TimeoutNow: start an election now (leadership transfer)"],
+    [message(12), "ReadIndex: confirm leadership for a read"],
+    [message(5), "hollow: the response"],
+    [message(6), "a rejection"],
+    [sign(16, ...droppedShapes()), "a dropped message, where it was dropped"],
+    [sign(16, s("g", { class: "client-message" }, s("rect", { class: "body", x: -14, y: -8, width: 28, height: 16, rx: 8 }))), "a client's request; hollow: the response"],
   ];
 }
 
 /**
- * The signs that are seen most, under the ring.
+ * Shows the signs that are seen most under the ring.
  * @param {boolean} live A live cluster shows no messages.
  */
 export function createLegend(live) {
-  /** @type {[SVGElement, string][]} */
-  const most = [
-    [sign(path(DIAMOND)), "vote"], [sign(path(SQUARE)), "entries"], [sign(path(DOT)), "heartbeat"], [sign(path(HEXAGON)), "snapshot"],
-    [sign(path(SMALL_SQUARE, hollow)), "hollow: response"],
-  ];
-  const items = live ? [] : most.map(([mark, text]) => h("span", {}, mark, text));
-  byId("legend", HTMLElement).replaceChildren(...items, h("span", {}, "at a node: committed / in its log"));
+  const most = /** @type {[number, string][]} */ ([[4, "entries"], [7, "heartbeat"], [2, "vote"], [0, "pre-vote"], [5, "response"]]);
+  const items = live ? [] : most.map(([kind, text]) => h("span", {}, s("svg", { viewBox: "-14 -14 28 28", class: "t0" }, ...messageShapes(messageSign(kind))), text));
+  byId("legend", HTMLElement).replaceChildren(...items);
+  const states = [["", "committed"], ["open", "not committed"], ["volatile", "not yet on disk"], ["line", "commit line"]];
+  byId("log-key", HTMLElement).replaceChildren(...states.map(([kind, text]) => h("span", {}, h("i", { class: kind }), text ?? "")),
+    h("span", {}, "✓ applied up to here"), h("span", {}, "▲ matchIndex"), h("span", {}, "› nextIndex"));
 }
 
 /** @param {boolean} live */
 export function createHelp(live) {
   const dialog = byId("help", HTMLDialogElement);
-  byId("keys", HTMLTableElement).replaceChildren(...KEYS.filter(([key]) => !live || LIVE_KEYS.includes(key ?? "")).map(([key, text]) => h("tr", {}, h("td", {}, h("kbd", {}, key ?? "")), h("td", {}, text ?? ""))));
-  byId("signs", HTMLUListElement).replaceChildren(...signs().map(([mark, text]) => h("li", {}, mark, text)),
-    h("li", {}, "Each colour is a term; the number stands beside it."), h("li", {}, "At a node: entries committed / in its log."));
+  const keys = KEYS.filter(([key]) => !live || LIVE_KEYS.includes(key ?? ""));
+  byId("keys", HTMLTableElement).replaceChildren(...keys.map(([key, text]) => h("tr", {}, h("td", {}, h("kbd", {}, key ?? "")), h("td", {}, text ?? ""))));
+  byId("signs", HTMLUListElement).replaceChildren(...signs().map(([mark, text]) => h("li", {}, mark, h("span", {}, text))),
+    h("li", {}, sign(16, ...[1, 2, 3].map((term) => s("rect", { class: `solid t${term}`, x: -22 + 10 * term, y: -5, width: 8, height: 10 }))), h("span", {}, "each colour is a term; the number stands beside it")));
   byId("help-open", HTMLButtonElement).addEventListener("click", () => dialog.showModal());
   return { open: () => dialog.showModal() };
 }

@@ -1,6 +1,6 @@
 // The safety lights: invariants that must always hold.
 
-import { byId, h, setText, setAttributes } from "../dom.js";
+import { byId, h, setAttributes, setText } from "../dom.js";
 import { createRovingTabindex } from "../controls/roving-tabindex.js";
 
 /** @import { Rule, Selection, Verdict, Violation } from "../model/types.js" */
@@ -23,11 +23,15 @@ const DEMANDS = new Map(/** @type {[string, string][]} */ ([
   ["lease-keys-deleted-with-lease", "When a lease ends, all its keys are deleted in one revision; no key belongs to a lease that has ended, and at most 10,000 belong to one."],
 ]));
 
+const WORDS = { holds: "holds", broken: "violated", unknown: "not known" };
+
 /**
  * @param {HTMLElement} root
  * @param {(selection: Selection) => void} select
  */
 export function createInvariantsPanel(root, select) {
+  const glance = byId("safety-glance", HTMLButtonElement);
+  const tabLight = byId("tab-light", HTMLElement);
   /** @type {Map<string, HTMLElement>} */
   const lights = new Map();
   /** @type {Violation | undefined} */
@@ -55,19 +59,26 @@ export function createInvariantsPanel(root, select) {
   }
 
   function draw() {
-    let worst = checked ? "holds" : "unknown";
-    for (const [rule, light] of lights) {
+    const states = [...lights].map(([rule, light]) => {
       const [now, text] = state(rule);
-      if (now === "broken") worst = "broken";
-      setAttributes(light, { class: now, title: text, "aria-label": `${nameOf(rule)}: ${{ holds: "holds", broken: "violated", unknown: "not known" }[now]}` });
-    }
-    const glance = byId("safety-glance", HTMLElement);
-    glance.className = worst;
-    setText(glance, worst === "broken" ? ": violated" : "");
+      setAttributes(light, { class: `light ${now}`, title: text, "aria-label": `${nameOf(rule)}: ${WORDS[now]}` });
+      return /** @type {const} */ ([rule, now]);
+    });
+    const broken = states.find(([, now]) => now === "broken")?.[0];
+    const holding = states.filter(([, now]) => now === "holds").length;
+    const worst = broken ? "broken" : holding ? "holds" : "unknown";
+    const text = broken ? `${nameOf(broken)} is violated` : holding ? `${holding} of ${states.length} invariants hold` : "Nothing has been checked yet";
+    tabLight.className = worst;
+    glance.className = `simulated btn ghost ${worst}`;
+    const key = JSON.stringify(states);
+    if (glance.dataset.key === key) return;
+    glance.dataset.key = key;
+    setText(/** @type {Element} */ (glance.querySelector(".text")), text);
+    glance.querySelector(".dots")?.replaceChildren(...states.map(([, now]) => h("i", { class: now })));
   }
 
   const add = (/** @type {string} */ rule) => {
-    lights.set(rule, h("button", { type: "button", "data-rule": rule, tabindex: -1, click: () => select({ kind: "rule", rule }) }, nameOf(rule)));
+    lights.set(rule, h("button", { type: "button", class: "light", "data-rule": rule, tabindex: -1, click: () => select({ kind: "rule", rule }) }, nameOf(rule)));
   };
 
   function place() {
@@ -78,6 +89,8 @@ export function createInvariantsPanel(root, select) {
     draw();
   }
 
+  glance.addEventListener("click", () => document.documentElement.toggleAttribute("data-lights"));
+
   return {
     /** @param {Rule[]} rules */
     build(rules) {
@@ -86,7 +99,7 @@ export function createInvariantsPanel(root, select) {
       for (const { rule, checked } of rules) if (checked) add(rule);
       place();
     },
-    /** A run begins: nothing is known of it. */
+    /** Forgets what is known before a run begins. */
     forget() {
       violation = undefined;
       verdict = undefined;
@@ -105,7 +118,7 @@ export function createInvariantsPanel(root, select) {
       verdict = found;
       draw();
     },
-    /** What there is to say about a rule. @param {string} rule */
+    /** @param {string} rule */
     describe(rule) {
       const [now, text] = state(rule);
       return { name: nameOf(rule), demand: DEMANDS.get(rule) ?? "", state: now, text };

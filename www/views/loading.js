@@ -3,7 +3,7 @@
 import { byId, setText } from "../dom.js";
 
 /** Controls that do nothing before the engine runs. The document marks them `inert`. */
-const CONTROLS = ["#setup", "#share", "footer"];
+const CONTROLS = ["#cluster-open", "#share", "footer"];
 
 /** @param {"loading" | "ready" | "failed"} state */
 function show(state) {
@@ -33,7 +33,8 @@ export const loading = {
   fail(reason) {
     show("failed");
     setText(byId("loading-text", HTMLElement), `The page cannot start: ${reason}. Check that the node runs and that the network works, then reload the page.`);
-    setText(byId("summary", HTMLElement), "The page cannot start.");
+    const summary = document.querySelector("#summary p");
+    if (summary) setText(summary, "The page cannot start.");
     for (const waiting of document.querySelectorAll("[data-loading]")) setText(waiting, "The page cannot start.");
   },
 };

@@ -1,20 +1,32 @@
-// What is on its way: messages between nodes where they truly are, and a client's clientMessages.
+// Messages between nodes where they truly are, and the requests of clients.
 
-import { s, setAttributes } from "../dom.js";
-import { DIAMOND, MESSAGES, TRIANGLE, termColour } from "./symbols.js";
+import { s, setAttributes, setText } from "../dom.js";
+import { droppedShapes, messageShapes, messageSign, termClass } from "./symbols.js";
 
 /** @import { Layout } from "./ring-layout.js" */
 /** @import { ClientMessageView, MessageView, Selection, View } from "../model/types.js" */
 
-/**
- * How long a loss stays to be seen, in microseconds of the run; raft-wasm tells losses for as long.
- */
-const LOSS_SHOWN = 400_000;
-/** Each direction of a link has its own side of the line. */
+/** A dropped message stays for this time of the run, in microseconds. */
+const DROPPED_SHOWN = 120_000;
+/** A message keeps to the right of its link by this distance, in pixels. */
 const ASIDE = 8;
-/** Dropped messages lie in so many rows beside the link, this far apart. */
-const [PILE, PILE_STEP] = [4, 7];
-const CLIENT = { width: 68, height: 30 };
+/** Dropped messages of one place lie in so many rows, with this distance in pixels. */
+const [ROWS, ROW] = [4, 9];
+/** The length of a trail, in pixels. */
+const TRAIL = 26;
+/** The radius of the target of a message, in pixels. */
+const [TARGET, TARGET_TOUCH] = [16, 22];
+/** The tint of an isolated node reaches to this multiple of its radius. */
+export const ISOLATION = 2;
+const CLIENT = { width: 64, height: 28 };
+/** The ring has room for the client from this radius of the nodes on, in pixels. */
+const CLIENT_ROOM = 24;
+/** The width of a character in a pill, and the padding of a pill, in pixels. */
+const [CHARACTER, PADDING] = [8.6, 14];
+const PILL_HEIGHT = 20;
+const PILL_TEXT_MAX = 12;
+
+/** @typedef {{ element: SVGElement, trail?: SVGElement, to: number, shape?: string }} Kept */
 
 /**
  * @param {{ client: SVGElement, messages: SVGElement }} layers
@@ -22,104 +34,134 @@ const CLIENT = { width: 68, height: 30 };
  * @param {(id: number) => void} focusNode
  */
 export function createMessagesLayer(layers, selectable, focusNode) {
-  /** @type {Map<string, { element: SVGElement, to: number }>} */
+  /** @type {Map<string, Kept>} */
   const kept = new Map();
-  /**
-   * The element that had the focus before the ring was rebuilt.
-   * @type {string | undefined}
-   */
-  let focused;
+  /** The key of the element that had the focus before the ring was rebuilt. */
+  let focused = "";
+  let requestText = (/** @type {number} */ _) => "";
+  const target = matchMedia("(pointer: coarse)").matches ? TARGET_TOUCH : TARGET;
 
   /** @param {string} key @param {MessageView} message */
   function build(key, message) {
-    const sign = MESSAGES[message.kind] ?? { name: "message", path: DIAMOND, response: false };
-    const element = s("g", { class: "message", tabindex: -1, style: `--term: ${termColour(message.term)}`, role: "button", "data-message": message.id },
-      s("title"), s("circle", { class: "reach", r: 14 }), s("path", { d: sign.path }));
-    if (message.entries > 0) element.append(s("text", {}, String(message.entries)));
+    const element = s("g", { class: "message", tabindex: -1, role: "button", "data-message": message.id },
+      s("title"), s("circle", { class: "reach", r: target }), s("g", { class: "shapes" }));
+    const trail = s("line", { class: "trail" });
     selectable(element, { kind: "message", id: message.id });
-    layers.messages.append(element);
-    kept.set(key, { element, to: message.to });
-    return element;
+    layers.messages.append(trail, element);
+    const item = { element, trail, to: message.to, shape: "" };
+    kept.set(key, item);
+    return item;
   }
 
   /**
    * @param {MessageView} message
-   * @param {number | null} lostAt
+   * @param {number | null} droppedAt
    * @param {View} view
    * @param {Layout} layout
    * @param {number} selected
    * @param {Set<string>} seen
    */
-  function drawMessage(message, lostAt, view, layout, selected, seen) {
+  function drawMessage(message, droppedAt, view, layout, selected, seen) {
     const key = `message ${message.id}`;
     seen.add(key);
-    const element = kept.get(key)?.element ?? build(key, message);
-    const lost = lostAt !== null && view.now >= lostAt;
-    const sign = MESSAGES[message.kind];
-    const label = `${sign?.name ?? "Message"} from ${view.nodes[message.from - 1]?.name} to ${view.nodes[message.to - 1]?.name}, term ${message.term}${lost ? ", dropped" : ""}`;
-    const state = `message${sign?.response ? " response" : ""}${sign?.refused ? " refused" : ""}${lost ? " lost" : ""}${selected === message.id ? " selected" : ""}`;
-    if (element.getAttribute("aria-label") !== label) {
+    const item = kept.get(key) ?? build(key, message);
+    const { element, trail } = item;
+    const dropped = droppedAt !== null && view.now >= droppedAt;
+    const sign = messageSign(message.kind);
+    const shape = `${message.kind} ${dropped}`;
+    if (item.shape !== shape) {
+      item.shape = shape;
+      const label = `${sign.name} from ${view.nodes[message.from - 1]?.name} to ${view.nodes[message.to - 1]?.name}, term ${message.term}${dropped ? ", dropped" : ""}`;
       element.setAttribute("aria-label", label);
-      /** @type {Element} */ (element.firstChild).textContent = label;
+      setText(/** @type {Element} */ (element.firstChild), label);
+      const shapes = dropped ? droppedShapes() : messageShapes(sign);
+      if (message.entries > 0 && !dropped) shapes.push(s("text", {}, String(message.entries)));
+      element.querySelector(".shapes")?.replaceChildren(...shapes);
     }
-    setAttributes(element, { class: state, opacity: lost ? Math.max(0.25, 1 - (view.now - lostAt) / LOSS_SHOWN).toFixed(2) : null });
-    const then = lost ? lostAt : view.now;
+    const opacity = dropped ? Math.max(0.25, 1 - (view.now - droppedAt) / DROPPED_SHOWN).toFixed(2) : null;
+    const term = termClass(message.term);
+    setAttributes(element, { class: `message ${term}${sign.response ? " response" : ""}${dropped ? " lost" : ""}${selected === message.id ? " selected" : ""}`, opacity });
+    const then = dropped ? droppedAt : view.now;
     const fraction = (then - message.sentAt) / Math.max(1, message.until - message.sentAt);
     const [p, q] = [layout.place(message.from), layout.place(message.to)];
     const [dx, dy] = [q.x - p.x, q.y - p.y];
     const length = Math.hypot(dx, dy) || 1;
     const rim = layout.radius / length;
-    const along = rim + (1 - 2 * rim) * Math.min(1, Math.max(0, fraction));
-    // Messages that are dropped at one place lie beside each other.
-    const aside = ASIDE + (lost ? (message.id % PILE) * PILE_STEP : 0);
-    const [x, y] = [p.x + dx * along - (dy / length) * aside, p.y + dy * along + (dx / length) * aside];
+    // Messages of an isolated node are dropped at the edge of its side.
+    const edge = dropped ? (ISOLATION * layout.radius + 14) / length : 0;
+    const [first, lastPlace] = [view.nodes[message.from - 1]?.isolated ? edge : 0, view.nodes[message.to - 1]?.isolated ? 1 - edge : 1];
+    const along = Math.min(lastPlace, Math.max(first, rim + (1 - 2 * rim) * Math.min(1, Math.max(0, fraction))));
+    const aside = ASIDE + (dropped ? (message.id % ROWS) * ROW : 0);
+    const at = (/** @type {number} */ part) => ({ x: p.x + dx * part - (dy / length) * aside, y: p.y + dy * part + (dx / length) * aside });
+    const { x, y } = at(along);
     element.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
+    if (!trail) return;
+    const tail = at(Math.max(rim, along - TRAIL / length));
+    const head = at(Math.max(rim, along - 8 / length));
+    setAttributes(trail, {
+      class: `trail ${term}${dropped ? " lost" : ""}`, opacity,
+      x1: tail.x.toFixed(1), y1: tail.y.toFixed(1), x2: head.x.toFixed(1), y2: head.y.toFixed(1),
+    });
   }
 
-  /**
-   * @param {ClientMessageView} clientMessage
-   * @param {View} view
-   * @param {Layout} layout
-   * @param {Set<string>} seen
-   */
-  function drawClientMessage(clientMessage, view, layout, seen) {
-    const key = `client-message ${clientMessage.id}`;
+  /** @param {Layout} layout */
+  function drawClient(layout) {
+    if (layers.client.hasChildNodes() || layout.radius < CLIENT_ROOM) return;
+    const { x, y } = layout.centre;
+    // The keyboard reaches the client's panel by its button in the playback bar.
+    const client = s("g", { class: "client", "aria-hidden": "true", transform: `translate(${x} ${y})` },
+      s("title", {}, "Client: send a request"),
+      s("rect", { x: -CLIENT.width / 2, y: -CLIENT.height / 2, ...CLIENT, rx: CLIENT.height / 2 }), s("text", {}, "client"));
+    selectable(client, { kind: "client" });
+    layers.client.append(client);
+  }
+
+  /** @param {ClientMessageView} message @param {View} view @param {Layout} layout @param {Set<string>} seen */
+  function drawClientMessage(message, view, layout, seen) {
+    const key = `client-message ${message.id}`;
     seen.add(key);
-    let element = kept.get(key)?.element;
-    const { x: cx, y: cy } = layout.centre;
-    if (!element) {
-      const label = clientMessage.isAnswer ? `Response of n${clientMessage.node} to the client` : `Request of the client to n${clientMessage.node}`;
-      element = s("g", { class: `client-message${clientMessage.isAnswer ? " answer" : ""}`, tabindex: -1, role: "button", "aria-label": label },
-        s("title", {}, label), s("circle", { class: "reach", r: 14 }), s("path", { d: TRIANGLE }));
-      selectable(element, { kind: "request", id: clientMessage.asking });
+    const text = requestText(message.asking).slice(0, PILL_TEXT_MAX);
+    let item = kept.get(key);
+    if (!item) {
+      const label = message.isAnswer ? `Response of n${message.node} to the client` : `Request of the client to n${message.node}`;
+      const element = s("g", { class: `client-message${message.isAnswer ? " answer" : ""}`, tabindex: -1, role: "button", "aria-label": label },
+        s("title", {}, label), s("rect", { class: "body", y: -PILL_HEIGHT / 2, height: PILL_HEIGHT, rx: PILL_HEIGHT / 2 }), s("circle", { class: "reach", r: target }), s("text"));
+      selectable(element, { kind: "request", id: message.asking });
       layers.messages.append(element);
-      kept.set(key, { element, to: clientMessage.node });
+      item = { element, to: message.node, shape: "none" };
+      kept.set(key, item);
     }
-    if (!layers.client.hasChildNodes()) {
-      layers.client.append(s("rect", { class: "client-box", x: cx - CLIENT.width / 2, y: cy - CLIENT.height / 2, ...CLIENT, rx: 8 }), s("text", { class: "client-name", x: cx, y: cy }, "client"));
+    if (item.shape !== text) {
+      item.shape = text;
+      const width = Math.max(PILL_HEIGHT, text.length * CHARACTER + PADDING);
+      setAttributes(/** @type {Element} */ (item.element.querySelector(".body")), { x: -width / 2, width });
+      setText(/** @type {Element} */ (item.element.querySelector("text")), text);
     }
-    const fraction = (view.now - clientMessage.sentAt) / Math.max(1, clientMessage.arrivesAt - clientMessage.sentAt);
-    const toNode = Math.min(1, Math.max(0, clientMessage.isAnswer ? 1 - fraction : fraction));
-    const p = layout.place(clientMessage.node);
+    const fraction = (view.now - message.sentAt) / Math.max(1, message.arrivesAt - message.sentAt);
+    const toNode = Math.min(1, Math.max(0, message.isAnswer ? 1 - fraction : fraction));
+    const { x: cx, y: cy } = layout.centre;
+    const p = layout.place(message.node);
     const [dx, dy] = [p.x - cx, p.y - cy];
     const length = Math.hypot(dx, dy) || 1;
-    // From the rim of the client's box to that of the node.
-    const begin = Math.min(0.5, 34 / length);
+    const begin = Math.min(0.5, 26 / length);
     const along = begin + (1 - begin - layout.radius / length) * toNode;
-    const turn = (Math.atan2(dy, dx) * 180) / Math.PI + (clientMessage.isAnswer ? 180 : 0);
-    element.setAttribute("transform", `translate(${(cx + dx * along).toFixed(1)} ${(cy + dy * along).toFixed(1)}) rotate(${turn.toFixed(1)})`);
+    item.element.setAttribute("transform", `translate(${(cx + dx * along).toFixed(1)} ${(cy + dy * along).toFixed(1)})`);
   }
 
   return {
     /** Removes all elements before the ring is rebuilt. */
     clear() {
-      focused = [...kept].find(([, { element }]) => element === document.activeElement)?.[0];
+      focused = [...kept].find(([, { element }]) => element === document.activeElement)?.[0] ?? "";
       layers.client.replaceChildren();
       layers.messages.replaceChildren();
       kept.clear();
     },
+    /** @param {(asking: number) => string} text */
+    nameRequests(text) {
+      requestText = text;
+    },
     /**
-     * Returns whether anything came or went.
+     * Returns true if an element came or went.
      * @param {View} view
      * @param {Layout} layout
      * @param {number} selected
@@ -128,16 +170,18 @@ export function createMessagesLayer(layers, selectable, focusNode) {
       const before = kept.size;
       /** @type {Set<string>} */
       const seen = new Set();
+      if (view.hasClient) drawClient(layout);
       for (const message of view.messages) drawMessage(message, null, view, layout, selected, seen);
-      for (const message of view.lost) drawMessage(message, message.lostAt, view, layout, selected, seen);
-      for (const clientMessage of view.clientMessages) drawClientMessage(clientMessage, view, layout, seen);
+      for (const message of view.lost) if (view.now - message.lostAt <= DROPPED_SHOWN) drawMessage(message, message.lostAt, view, layout, selected, seen);
+      for (const message of view.clientMessages) drawClientMessage(message, view, layout, seen);
       if (focused) kept.get(focused)?.element.focus();
-      focused = undefined;
+      focused = "";
       let changed = kept.size !== before;
-      for (const [key, { element, to }] of kept) {
+      for (const [key, { element, trail, to }] of kept) {
         if (seen.has(key)) continue;
         const followed = element === document.activeElement;
         element.remove();
+        trail?.remove();
         kept.delete(key);
         changed = true;
         // The focus follows the message to its receiver.

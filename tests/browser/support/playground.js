@@ -36,7 +36,7 @@ export async function stand(page, seconds) {
 
 /** Waits until a run is shown. @param {Page} page */
 export async function ready(page) {
-  await page.locator(".node").first().waitFor();
+  await page.locator("#ring .node").first().waitFor();
   await page.waitForFunction(() => /** @type {any} */ (window).raft);
 }
 
@@ -63,4 +63,33 @@ export function moment(page) {
 /** Waits until the address holds so many actions. @param {Page} page @param {number} count */
 export async function untilActions(page, count) {
   await until(`${count} actions in the address`, async () => actions(page).length === count);
+}
+
+/**
+ * Opens a panel of the page by its button, unless it is open.
+ * @param {Page} page
+ * @param {"client-panel" | "cluster"} panel
+ */
+export async function openPanel(page, panel) {
+  const isOpen = await page.locator(`#${panel}`).evaluate((element) => element.matches(":popover-open"));
+  if (!isOpen) await page.locator(`[popovertarget="${panel}"]`).click();
+}
+
+/**
+ * Sends a request by the client's panel.
+ * @param {Page} page
+ * @param {string} key
+ * @param {string} value
+ */
+export async function put(page, key, value) {
+  await openPanel(page, "client-panel");
+  await page.locator("#key").fill(key);
+  await page.locator("#value").fill(value);
+  await page.getByRole("button", { name: "Send" }).click();
+}
+
+/** Shows the safety lights where they are folded. @param {Page} page */
+export async function openLights(page) {
+  const glance = page.locator("#safety-glance");
+  if ((await glance.isVisible()) && !(await page.locator("#safety").isVisible())) await glance.click();
 }
