@@ -1,5 +1,7 @@
 //! Packs the page.
 
+#[path = "build/comments.rs"]
+mod comments;
 #[path = "build/page.rs"]
 mod page;
 

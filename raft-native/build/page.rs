@@ -13,8 +13,12 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
+use crate::comments::without_comments;
+
 /// The document, which browsers revalidate on each visit.
 const INDEX: &str = "index.html";
+/// The module that only declares types: no other module loads it.
+const TYPES: &str = "model/types.js";
 /// What the page consists of; type declarations and settings of the type checker stay outside.
 const EXTENSIONS: [&str; 5] = ["html", "css", "js", "svg", "wasm"];
 /// A compressed form is kept only if it saves at least this part of the file.
@@ -96,7 +100,8 @@ fn collect(directory: &Path, prefix: &str, assets: &mut Vec<Asset>) -> io::Resul
             .iter()
             .any(|extension| Path::new(&file).extension() == Some(extension.as_ref()))
         {
-            assets.push(Asset { name, bytes: fs::read(entry.path())? });
+            let bytes = without_comments(&name, &fs::read(entry.path())?);
+            assets.push(Asset { name, bytes });
         }
     }
     Ok(())
@@ -121,7 +126,7 @@ fn with_versioned_paths(html: &[u8], names: &[String], version: &str) -> Vec<u8>
 fn with_preloads(html: &[u8], names: &[String], version: &str) -> Vec<u8> {
     let is_of_page = |name: &&String| {
         // The worker loads its own modules.
-        name.ends_with(".js") && !name.starts_with("pkg/") && *name != "worker.js"
+        name.ends_with(".js") && !name.starts_with("pkg/") && *name != "worker.js" && *name != TYPES
     };
     let mut links = String::new();
     for name in names.iter().filter(is_of_page) {

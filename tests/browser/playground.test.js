@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { LAPTOP, PHONE, TIMEOUT_MS, assertNoSidewaysScroll, screenshot, settled, withPage } from "./support/browser.js";
 import { useDemo } from "./support/demo.js";
-import { openLights, openPanel, put } from "./support/playground.js";
+import { closePanels, openLights, openPanel, put } from "./support/playground.js";
 
 /** @import { Page } from "playwright-core" */
 
@@ -66,7 +66,8 @@ test("cluster_elects_commits_and_survives_leader_crash", async () => {
     await fast(page);
     const first = await leader(page);
     await put(page, "colour", "blue");
-    await page.getByText("put colour: done").waitFor();
+    await page.locator("#answer").getByText("put colour: done").waitFor();
+    await closePanels(page);
     for (let id = 1; id <= 5; id += 1) {
       await page.locator(`[data-node="${id}"]`).click();
       await page.locator("[data-keys]").getByText("blue").waitFor();

@@ -2,7 +2,10 @@
 
 import { byId } from "../dom.js";
 
-/** @typedef {{ storyWidth?: number, logsHeight?: number, folded: string[], maximized?: string }} Arrangement */
+/**
+ * @typedef {{ storyWidth?: number, logsHeight?: number, folded: string[], maximized?: string }}
+ *   Arrangement
+ */
 
 const KEY = "panels";
 /** A step of the arrow keys, in pixels. */

@@ -15,6 +15,8 @@ export function createShortcuts(actions, digit) {
     const target = event.target;
     if (target instanceof HTMLInputElement && target.type !== "range") return;
     if (target instanceof HTMLSelectElement || document.querySelector("dialog[open]")) return;
+    // The browser closes an open panel, unless the key is handled here.
+    if (event.key === "Escape" && document.querySelector("[popover]:popover-open")) return;
     if (event.key === " " && target instanceof HTMLButtonElement) return;
     if (event.key.startsWith("Arrow") && target instanceof HTMLInputElement) return;
     if (/^[1-9]$/.test(event.key)) return digit(Number(event.key));

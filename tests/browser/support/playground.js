@@ -68,7 +68,7 @@ export async function untilActions(page, count) {
 /**
  * Opens a panel of the page by its button, unless it is open.
  * @param {Page} page
- * @param {"client-panel" | "cluster"} panel
+ * @param {"client-panel" | "cluster" | "run-to"} panel
  */
 export async function openPanel(page, panel) {
   const isOpen = await page.locator(`#${panel}`).evaluate((element) => element.matches(":popover-open"));
@@ -92,4 +92,11 @@ export async function put(page, key, value) {
 export async function openLights(page) {
   const glance = page.locator("#safety-glance");
   if ((await glance.isVisible()) && !(await page.locator("#safety").isVisible())) await glance.click();
+}
+
+/** Closes the panels that lie over the page. @param {Page} page */
+export async function closePanels(page) {
+  await page.evaluate(() => {
+    for (const panel of document.querySelectorAll("[popover]")) /** @type {HTMLElement} */ (panel).hidePopover();
+  });
 }
