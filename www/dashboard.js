@@ -47,7 +47,7 @@ export async function startDashboard(shell) {
     if (paused && view) return;
     view = next;
     shell.draw(next, selection);
-    diagram.show(next, 0);
+    diagram.show(next, []);
     members.draw(next);
     setText(byId("clock", HTMLOutputElement), clockTime(next.now));
     inspector.draw(next, selection);

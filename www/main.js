@@ -125,6 +125,8 @@ function createShell(live) {
     showStrips: (strips) => ring.showLogs(strips),
     /** @param {(asking: number) => string} text */
     nameRequests: (text) => ring.nameRequests(text),
+    /** Lights messages in the ring. @param {number[]} messages */
+    light: (messages) => ring.light(messages),
     /** @param {Selection} selection */
     element: (selection) => ring.element(selection),
     /** @param {View} view @param {Selection | null} selection */

@@ -6,9 +6,9 @@ import { createPlayback } from "./controls/playback.js";
 import { createRuns, isPartOf } from "./controls/runs.js";
 import { createRunsControl } from "./controls/runs-control.js";
 import { clampToNodes, createSettingsDialog } from "./controls/settings-dialog.js";
+import { nodeShortcuts } from "./controls/node-shortcuts.js";
 import { createShortcuts } from "./controls/shortcuts.js";
 import { byId } from "./dom.js";
-import { changeOf } from "./model/membership.js";
 import { allChoices, devicesOf } from "./model/node-actions.js";
 import { atMoment, formatAddress, nonDefaultConfig, presentAddress, readAddress, writeAddress } from "./model/url-state.js";
 import { Simulated } from "./sources/simulated.js";
@@ -22,6 +22,9 @@ import { arrivedMenu, cutBoth, entryMenu, linkMenu, messageMenu, requestMenu } f
 import { createOverview } from "./views/overview.js";
 import { createProgress } from "./views/progress.js";
 import { createTimeDiagram, flagsOf } from "./views/time-diagram.js";
+import { createBranches } from "./views/branches.js";
+import { createRunTo } from "./controls/run-to.js";
+import { withRecords } from "./model/event-groups.js";
 
 /** @import { Action, LogEntry, Script, Selection, View, Violation } from "./model/types.js" */
 /** @import { Shell } from "./main.js" */
@@ -30,8 +33,6 @@ import { createTimeDiagram, flagsOf } from "./views/time-diagram.js";
 const DETAIL_MS = 120;
 /** The address holds the moment this long after time has stopped, in milliseconds. */
 const STILL_MS = 250;
-/** The time before a jump is sampled with so many frames at most, and not finer, in microseconds. */
-const [PAST_FRAMES, MESSAGE_SHORTEST] = [500, 4_000];
 /** The first visit is remembered under this name. */
 const VISITED = "visited";
 
@@ -40,13 +41,13 @@ const kilobytes = (/** @type {number} */ bytes) => Math.ceil(bytes / 1000);
 /** @param {Shell} shell */
 export async function startPlayground(shell) {
   const source = new Simulated({
-    began, changed, view: show, story: (part) => eventLog.add(part), trapped: (script, problem) => runsControl.onWasmTrap(script, problem), failed: shell.loading.fail,
+    began, changed, view: show, story: (part) => eventLog.add(part), trapped: (script, problem) => runsControl.onWasmTrap(script, problem), restarted: attachCanvas, failed: shell.loading.fail,
     progress: (progress) => work.show(progress),
     loading: (received, total) => shell.loading.progress(`Loading the simulator: ${kilobytes(received)} of ${kilobytes(total)} kB`, received / total),
   });
   const work = createProgress(() => source.cancel());
   const overview = createOverview(byId("overview", HTMLCanvasElement));
-  const playback = createPlayback(source, { showError, changed: timeChanged, ended: explainEnd, placed: (part, end) => overview.place(part, end) });
+  const playback = createPlayback(source, { showError, changed: timeChanged, ended: explainEnd, placed, searched });
   const clock = () => shell.time(view?.now ?? 0);
   const runsControl = createRunsControl(source, {
     after: playback.after, setPlaying: playback.setPlaying, clock, toast: shell.toast, opened: () => view && considerAddress(view),
@@ -55,15 +56,27 @@ export async function startPlayground(shell) {
   const safety = createInvariantsPanel(byId("safety", HTMLElement), (selection) => select(selection));
   const judge = createJudge(source, playback.isPlaying, judged);
   const eventLog = createEventLog(byId("events-list", HTMLElement), {
-    time: (at) => (at / 1e6).toFixed(3), empty: "Nothing has happened yet. Let time run.", open: ({ at }) => playback.scrub(at), changed: showFlags,
+    time: (at) => (at / 1e6).toFixed(3), empty: "Nothing has happened yet. Let time run.", open: openRecord, changed: showFlags, group: groupRecords,
   });
   const logTable = createLogTable(byId("logs-frame", HTMLElement), byId("log-detail", HTMLElement), (node, index, at) => select({ kind: "entry", node, index }, at));
-  const diagram = createTimeDiagram(byId("diagram", HTMLElement), byId("lanes", HTMLCanvasElement), { time: shell.time, seek: playback.scrub });
+  const diagram = createTimeDiagram(byId("diagram", HTMLElement), byId("lanes", HTMLCanvasElement), {
+    time: shell.time, seek: playback.scrub,
+    back: {
+      canvas: byId("painted", HTMLCanvasElement), paint: (window) => source.paint(window), hit: (window, x, y) => source.hit(window, x, y), point: pointAt, choose: chooseAt,
+    },
+  });
+  const branches = createBranches({
+    show: (id, at) => playback.after(() => source.showBranch(id, at)).catch(showError),
+    rename: (id, name) => source.renameBranch(id, name).then(loadBranches, showError),
+    remove: (id) => source.deleteBranch(id).then(loadBranches, showError),
+    compare: (one, other) => source.compareBranches(one, other),
+  });
+  const runTo = createRunTo(playback.runTo);
   const menu = createMenu(byId("menu", HTMLElement), (actions) => act(actions), () => {
-    if (selection && selection.kind !== "node" && selection.kind !== "rule") select(null);
+    if (selection && !["node", "rule", "event"].includes(selection.kind)) select(null);
   });
   const inspector = createInspector(byId("inspector", HTMLElement), {
-    actions: { act: (actions) => act(actions), node: (id) => source.node(id), rule: safety.describe, more: (id, at) => openNodeMenu(id, at) },
+    actions: { act: (actions) => act(actions), node: (id) => source.node(id), rule: safety.describe, causality: (record) => source.causality(record.step ?? 0, record.at), go: playback.scrub, more: (id, at) => openNodeMenu(id, at) },
     close: () => select(null),
   });
   const client = createClientPanel(source, (action) => act([action]));
@@ -81,6 +94,8 @@ export async function startPlayground(shell) {
   let addressTimer = 0;
   /** True after a person has gone on after a broken verdict. */
   let accepted = false;
+  /** The messages that a pointer is at. @type {number[]} */
+  let lit = [];
   /** The entries of the logs as they were shown last. @type {Map<number, LogEntry[]>} */
   let logs = new Map();
 
@@ -92,7 +107,8 @@ export async function startPlayground(shell) {
     view = next;
     shell.draw(next, selection);
     playback.show(next);
-    diagram.show(next, selection?.kind === "message" ? selection.id : 0);
+    diagram.show(next, selection?.kind === "message" ? [selection.id] : lit);
+    runTo.show(next);
     guide.show(next);
     client.see(next);
     const now = document.querySelector("#events-now b");
@@ -105,12 +121,72 @@ export async function startPlayground(shell) {
     else detailTimer ||= window.setTimeout(detail, DETAIL_MS);
   }
 
-  /** Loads the time before this moment into the diagram, after a jump. */
-  async function fillDiagram() {
-    const [from, now] = [diagram.missing(), view];
-    if (from === null || !now || playback.isPlaying()) return;
-    const past = await playback.after(() => source.past(from, Math.max(MESSAGE_SHORTEST, diagram.length() / PAST_FRAMES))).catch(() => []);
-    if (view === now && past.length) diagram.fill([...past, now]);
+  /** Gives a new canvas to a new worker: a canvas can be given away once. */
+  function attachCanvas() {
+    const old = byId("painted", HTMLCanvasElement);
+    const canvas = /** @type {HTMLCanvasElement} */ (old.cloneNode());
+    old.replaceWith(canvas);
+    diagram.setCanvas(canvas);
+    source.attach(canvas);
+  }
+
+  /** @param {number} part @param {number} end */
+  function placed(part, end) {
+    overview.place(part, end);
+    branches.place(part * end, end);
+  }
+
+  async function loadBranches() {
+    const all = await source.branches();
+    const shown = all.find((branch) => branch.shown);
+    if (shown) {
+      playback.setEnd(shown.reached);
+      diagram.setEnd(shown.reached);
+    }
+    branches.show(all);
+  }
+
+  /** @param {"reached" | "bound" | "ended" | "cancelled"} result */
+  function searched(result) {
+    if (result === "bound") shell.toast(`Not within 10 minutes of the run: stopped at ${clock()}.`);
+    else if (result === "ended") explainEnd();
+    else if (result === "cancelled") shell.toast(`Stopped at ${clock()}.`);
+  }
+
+  /** @param {import("./model/types.js").StoryRecord[]} records */
+  async function groupRecords(records) {
+    const [first, last] = [records[0], records.at(-1)];
+    return first && last ? withRecords(await source.groups(first.id, last.id + 1), records) : [];
+  }
+
+  /**
+   * Goes to the moment of a record, and shows what led to it.
+   * @param {import("./model/types.js").StoryRecord} record
+   */
+  function openRecord(record) {
+    playback.scrub(record.at);
+    select({ kind: "event", record });
+  }
+
+  /**
+   * Lights a message in the ring and in the diagram.
+   * @param {import("./model/types.js").DiagramHit} hit
+   */
+  function pointAt({ message }) {
+    lit = message ? [message] : [];
+    shell.light(lit);
+    diagram.light(lit);
+  }
+
+  /** @param {import("./model/types.js").DiagramHit} hit */
+  function chooseAt({ message, record, at }) {
+    if (message) {
+      playback.scrub(Math.round(at));
+      select({ kind: "message", id: message }, byId("diagram", HTMLElement));
+    } else if (record !== undefined) {
+      playback.scrub(Math.round(at));
+      eventLog.reveal(record);
+    }
   }
 
   /** @param {import("./model/types.js").StoryRecord[]} records */
@@ -157,13 +233,14 @@ export async function startPlayground(shell) {
     eventLog.forget();
     diagram.clear();
     client.forget(script);
+    loadBranches().catch(showError);
   }
 
   /** @param {Script} script @param {Script} before */
   function changed(script, before) {
     // Nothing was undone.
     if (isPartOf(script, before) && isPartOf(before, script)) return;
-    diagram.truncate(view?.now ?? 0);
+    loadBranches().catch(showError);
     const left = view ? atMoment(presentAddress(), view.now) : presentAddress();
     const [had, has] = [before.actions?.length ?? 0, script.actions?.length ?? 0];
     const isUndone = isPartOf(script, before);
@@ -172,7 +249,7 @@ export async function startPlayground(shell) {
     if (!guide.isOpen()) writeAddress(formatAddress(script, playback.isPlaying() ? undefined : view?.now), isBranch ? left : "");
     // Apart from the action that was done or undone.
     const lost = isUndone ? had - has - 1 : had - has + 1;
-    if (lost > 0) shell.toast(`A new run starts here. The run before, with ${lost === 1 ? "1 later action" : `${lost} later actions`}, is under Runs.`);
+    if (lost > 0) shell.toast(`The run forks here. The branch before, with ${lost === 1 ? "1 later action" : `${lost} later actions`}, is kept.`);
   }
 
   function explainEnd() {
@@ -218,7 +295,6 @@ export async function startPlayground(shell) {
       shell.showStrips(logs);
       logTable.draw(current.nodes.map((node, index) => ({ node, ...(rows[index] ?? { entries: [] }) })), columns, { leader, followers: detail?.followers ?? [] });
       await client.show();
-      await fillDiagram();
     } catch {
       // Another run replaced the run of this request.
     }
@@ -247,7 +323,7 @@ export async function startPlayground(shell) {
   function select(next, at) {
     if (next?.kind === "client") return byId("client-panel", HTMLElement).showPopover();
     selection = next;
-    const inspects = next?.kind === "node" || next?.kind === "rule";
+    const inspects = next?.kind === "node" || next?.kind === "rule" || next?.kind === "event";
     anchor = next && !inspects ? (at ?? shell.element(next) ?? null) : null;
     if (!anchor) menu.close();
     shell.inspect(inspects);
@@ -295,23 +371,12 @@ export async function startPlayground(shell) {
     if (content) menu.open(content, at);
   }
 
+  // A click beside all signs selects nothing.
+  byId("ring", SVGElement).addEventListener("click", ({ target, currentTarget }) => {
+    if (target === currentTarget) select(null);
+  });
   shell.onSelect((next, at) => select(next, at));
   shell.onMenu((next, at) => (next.kind === "node" ? openNodeMenu(next.id, at) : select(next, at)));
-
-  /** @param {(node: View["nodes"][number]) => Action | null} choose */
-  function onNode(choose) {
-    if (selection?.kind !== "node") return shell.toast("Select a node first: press its number.");
-    const node = view?.nodes[selection.id - 1];
-    const action = node && choose(node);
-    if (action) act([action]);
-  }
-
-  /** @param {View["nodes"][number]} node @param {"voter" | "learner" | "none"} part */
-  function membership(node, part) {
-    const { voter, learner, joining } = node.memberRole;
-    const has = part === "voter" ? voter || joining : part === "learner" ? learner && !joining : !voter && !learner;
-    return has || !view ? null : changeOf(view.nodes, node.id, part);
-  }
 
   /** Waits until all that was requested of the simulation is done, and on the screen. */
   async function settled() {
@@ -371,7 +436,7 @@ export async function startPlayground(shell) {
     }
   });
   createShortcuts({
-    " ": playback.toggle, ArrowRight: playback.step, ArrowLeft: playback.back, u: playback.undo,
+    " ": playback.toggle, ArrowRight: playback.step, ArrowLeft: playback.back, u: playback.undo, U: playback.redo,
     "+": () => playback.changeSpeed(1), "-": () => playback.changeSpeed(-1), "?": shell.help,
     Escape: () => {
       if (work.isShown()) return source.cancel();
@@ -382,15 +447,7 @@ export async function startPlayground(shell) {
       shell.openTab("");
       select(null);
     },
-    c: () => onNode((node) => (node.process === "down" ? null : { do: "crash", node: node.id })),
-    r: () => onNode((node) => (node.process === "down" ? { do: "restart", node: node.id } : null)),
-    p: () => onNode((node) => (node.process === "down" ? null : { do: node.process === "paused" ? "resume" : "pause", node: node.id })),
-    i: () => onNode((node) => ({ do: node.isolated ? "reconnect" : "isolate", node: node.id })),
-    t: () => onNode((node) => (node.process === "running" ? { do: "fire-timer", node: node.id } : null)),
-    o: () => onNode((node) => ({ do: "transfer", to: node.id })),
-    v: () => onNode((node) => membership(node, "voter")),
-    a: () => onNode((node) => membership(node, "learner")),
-    d: () => onNode((node) => membership(node, "none")),
+    ...nodeShortcuts({ view: () => view, selection: () => selection, act, toast: shell.toast }),
     m: () => {
       const element = selection && shell.element(selection);
       if (selection?.kind === "node" && element) openNodeMenu(selection.id, element);
@@ -417,6 +474,7 @@ export async function startPlayground(shell) {
       act: (/** @type {Action} */ action) => act([action]), undo: () => playback.undo(),
     },
   });
+  attachCanvas();
   safety.build(await source.rules());
   shell.loading.ready();
   if (isFirstVisit()) await startGuide();

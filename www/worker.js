@@ -4,10 +4,11 @@ import init, { Simulation, rules } from "./pkg/raft_wasm.js";
 import { MODULE_BYTES } from "./pkg/module_size.js";
 import { storyLength } from "./model/decode-frame.js";
 
-/** @import { Action, Script } from "./model/types.js" */
+/** @import { Action, Script, Target } from "./model/types.js" */
+/** @import { DiagramWindow } from "./sources/simulated.js" */
 
-/** Records of the story that are told at once when the run was left for another moment. */
-const RETOLD_MAX = 2000;
+/** Records of the story that are sent at once after a jump. */
+const RETOLD_MAX = 600;
 /** A long seek is divided into slices of about this length, in milliseconds, to be cancellable. */
 const SLICE_MS = 40;
 /** The interval at which a job reports its progress, in milliseconds. */
@@ -15,6 +16,13 @@ const REPORT_MS = 150;
 /** The first slice, in microseconds of the run. */
 const SLICE_FIRST = 100_000;
 
+/** A search for a target ends after this much time of the run, in microseconds. */
+const SEARCHED_MAX = 600_000_000;
+/** Events between two looks at the messages of the page. */
+const SEARCH_EVENTS = 5_000;
+
+/** The canvas of the space-time diagram. @type {OffscreenCanvas | undefined} */
+let canvas;
 /** @type {Simulation | undefined} */
 let simulation;
 let told = 0;
@@ -77,6 +85,34 @@ async function travel(time, id) {
   return true;
 }
 
+/**
+ * Advances to a target.
+ * @param {Target} target
+ * @param {number} id The job.
+ * @returns {Promise<"reached" | "bound" | "ended" | "cancelled">}
+ */
+async function search(target, id) {
+  const run = running();
+  const from = run.now;
+  const bound = from + SEARCHED_MAX;
+  let reported = performance.now();
+  for (;;) {
+    const progress = run.runTo(target, bound, SEARCH_EVENTS);
+    if (progress !== "working") return progress;
+    if (id <= cancelled) return "cancelled";
+    if (performance.now() - reported > REPORT_MS) {
+      reported = performance.now();
+      self.postMessage({ progress: { id, now: run.now, done: (run.now - from) / SEARCHED_MAX } });
+    }
+    await messagesReceived();
+  }
+}
+
+/** @param {DiagramWindow} window */
+function viewOf({ width, height, top, lane }) {
+  return Float64Array.from([width, height, top, lane]);
+}
+
 const { port1, port2 } = new MessageChannel();
 
 /** Lets the messages in that wait, among them one that cancels this job. */
@@ -124,22 +160,47 @@ const methods = {
   traceHash: () => running().traceHash(),
   violation: () => running().violation(),
   rules: () => rules(),
-  /**
-   * The frames of the time before this moment, for views that show it.
-   * @param {number} from
-   * @param {number} step
-   */
-  past(from, step) {
-    const run = running();
-    const now = run.now;
-    const frames = [];
-    for (let time = Math.max(0, from); time < now; time += step) {
-      run.seek(time);
-      frames.push(run.frame());
-    }
-    run.seek(now);
-    return frames;
+  redo() {
+    told = -1;
+    return running().redo();
   },
+  branches() {
+    const run = running();
+    return run.branches().map((branch) => ({ ...branch, script: run.branchScript(branch.id) }));
+  },
+  /** @param {number} id @param {number} at */
+  showBranch(id, at) {
+    told = -1;
+    running().showBranch(id, at);
+  },
+  /** @param {number} id @param {string} name */
+  renameBranch: (id, name) => running().renameBranch(id, name),
+  /** @param {number} id */
+  deleteBranch: (id) => running().deleteBranch(id),
+  /** @param {number} one @param {number} other */
+  compareBranches: (one, other) => running().compareBranches(one, other),
+  /** @param {Target} target @param {number} id */
+  runTo: (target, id) => search(target, id),
+  /** @param {number} from @param {number} to */
+  groups: (from, to) => running().storyGroups(from, to),
+  /** @param {number} step @param {number} at */
+  causality: (step, at) => ({ causes: running().causesOf(step, at), consequences: running().consequencesOf(step, at) }),
+  /** @param {DiagramWindow} window */
+  paint(window) {
+    if (!canvas) return;
+    const [width, height] = [Math.round(window.width * window.ratio), Math.round(window.height * window.ratio)];
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const context = canvas.getContext("2d");
+    if (!context) return;
+    context.setTransform(window.ratio, 0, 0, window.ratio, 0, 0);
+    running().setDiagramColors(window.colors);
+    // The painter is typed for a canvas of a page; the context of a worker has the same methods.
+    running().paintDiagram(/** @type {any} */ (context), window.from, window.to, viewOf(window), Float64Array.from(window.selected));
+    // The page writes its own labels there.
+    context.clearRect(0, 0, window.width, window.top);
+  },
+  /** @param {DiagramWindow} window @param {number} x @param {number} y */
+  hit: (window, x, y) => running().hitDiagram(window.from, window.to, viewOf(window), x, y),
   judge: () => running().judgeHistory(),
   /** @param {number} id */
   node: (id) => running().node(id),
@@ -153,9 +214,9 @@ const methods = {
   impossibleActions: () => running().impossibleActions(),
 };
 
-const CHANGES = new Set(["begin", "advance", "seek", "step", "back", "act", "undo"]);
+const CHANGES = new Set(["begin", "advance", "seek", "step", "back", "act", "undo", "redo", "showBranch", "runTo"]);
 /** Those that change the script are followed by it. */
-const SCRIPT_CHANGES = new Set(["begin", "act", "undo"]);
+const SCRIPT_CHANGES = new Set(["begin", "act", "undo", "redo", "showBranch"]);
 
 function running() {
   if (!simulation) throw new Error("no run has begun");
@@ -171,10 +232,10 @@ async function perform({ id, method, args }) {
     const length = storyLength(frame);
     const reset = told < 0 || told > length;
     const from = reset ? Math.max(0, length - RETOLD_MAX) : told;
-    const records = from < length ? running().storySince(from) : [];
+    const records = from >= length ? [] : reset ? running().storyRange(from, length) : running().storySince(from);
     told = length;
     const script = SCRIPT_CHANGES.has(method) ? running().script() : undefined;
-    self.postMessage({ id, result, script, frame, story: { reset, records } }, { transfer: [frame.buffer] });
+    self.postMessage({ id, result, script, frame, canRedo: running().canRedo, story: { reset, records } }, { transfer: [frame.buffer] });
   } catch (error) {
     // A trap is a defect of the module, after which it must not be used any more.
     const trapped = error instanceof WebAssembly.RuntimeError;
@@ -184,6 +245,7 @@ async function perform({ id, method, args }) {
 
 self.addEventListener("message", ({ data }) => {
   if (data.cancel) cancelled = data.cancel;
+  else if (data.canvas) canvas = data.canvas;
   // If the module cannot be loaded, the page knows; no job is ever done then.
   else queue = queue.then(() => perform(data), () => {});
 });

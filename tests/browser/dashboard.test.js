@@ -62,7 +62,7 @@ test("dashboard_writes_reads_and_shows_new_leader", async () => {
     assert.notEqual(second, first);
     await page.locator('[data-role="leader"]').getByText(second, { exact: true }).waitFor();
     await page.locator("#live-state").getByText("2 of 3 nodes answer").waitFor();
-    await page.locator("#events-list").getByText(/wins term|follows .*, the leader of term/).first().waitFor();
+    await page.locator("#events-list").getByText(/wins term|leads in term|follows .*, the leader of term/).first().waitFor();
 
     // The node keeps its name and what it reported. The page cannot know that the node crashed.
     const lost = page.locator('[data-process="unreachable"]');

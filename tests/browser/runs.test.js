@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { findings } from "./support/axe.js";
 import { withPage } from "./support/browser.js";
 import { useDemo } from "./support/demo.js";
 import { actions, clock, hash, moment, openPanel, ready, shown, stand, untilActions } from "./support/playground.js";
@@ -39,7 +40,7 @@ test("action_in_past_keeps_previous_run", async () => {
     await page.locator('[data-node="3"][data-process="down"]').waitFor();
     await untilActions(page, 2);
     assert.deepEqual(actions(page).map(({ node }) => node), [1, 3]);
-    await page.getByText("The run before, with 1 later action, is under Runs.").waitFor();
+    await page.getByText("The branch before, with 1 later action, is kept.").waitFor();
     await openPanel(page, "cluster");
     await page.getByRole("button", { name: "Runs (1)" }).click();
     await page.locator("#runs-list").getByText("2 actions, last crash n2 at 0.900 s").waitFor();
@@ -51,6 +52,60 @@ test("action_in_past_keeps_previous_run", async () => {
     await page.goBack();
     await page.locator('[data-node="3"][data-process="down"]').waitFor();
     assert.deepEqual(actions(page).map(({ node }) => node), [1, 3]);
+  });
+});
+
+test("undo_and_redo_move_between_branches", async () => {
+  await withPage(site.browser, site.playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
+    await clock(page, 1.2);
+    const before = (await shown(page)).hash;
+    await page.keyboard.press("u");
+    await untilActions(page, 1);
+    await page.locator("#branches .band").first().waitFor();
+    await page.keyboard.press("U");
+    await untilActions(page, 2);
+    await clock(page, 1.2);
+    assert.equal((await shown(page)).hash, before);
+    assert.equal(await page.locator("#redo").isDisabled(), true);
+  });
+});
+
+test("branches_are_shown_compared_and_deleted", async () => {
+  await withPage(site.browser, site.playground({ nodes: 5, seed: 42, at: 1_200_000, do: TWO }), {}, async (page) => {
+    await clock(page, 1.2);
+    await stand(page, 0.6);
+    await page.keyboard.press("3");
+    await page.keyboard.press("c");
+    const band = page.locator("#branches .band");
+    await band.getByText("n2 crashes at 0.900 s").waitFor();
+    await band.getByRole("button", { name: "compare" }).click();
+    const dialog = page.getByRole("dialog", { name: "Branches of this run" });
+    await dialog.getByText(/^Equal up to 0\.\d{3} s, with 1 action in common\.$/).waitFor();
+    await dialog.getByRole("row", { name: /^Committed/ }).waitFor();
+    assert.deepEqual(await findings(page, "branches"), []);
+    await dialog.getByRole("button", { name: "Show" }).click();
+    await untilActions(page, 2);
+    assert.deepEqual(actions(page).map(({ node }) => node), [1, 2]);
+    await dialog.getByRole("button", { name: "Delete" }).click();
+    await dialog.getByRole("button", { name: "Delete" }).waitFor({ state: "detached" });
+    await page.keyboard.press("Escape");
+    await page.locator("#branches").waitFor({ state: "hidden" });
+  });
+});
+
+test("run_to_stops_at_election_and_at_condition", async () => {
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 7, at: 0 }), {}, async (page) => {
+    await clock(page, 0);
+    await openPanel(page, "run-to");
+    await page.getByRole("button", { name: "Next election" }).click();
+    await page.locator('#ring [data-role="leader"]').waitFor();
+    const leader = Number(await page.locator('#ring [data-role="leader"]').getAttribute("data-node"));
+    await openPanel(page, "run-to");
+    await page.locator("#run-to-node").selectOption(String((leader % 3) + 1));
+    await page.locator("#run-to-condition").selectOption("commit");
+    await page.locator("#run-to-amount").fill("1");
+    await page.locator("#run-to-form").getByRole("button", { name: "Run" }).click();
+    await page.locator(`#ring [data-node="${(leader % 3) + 1}"][aria-label*="1 of 1 entries committed"]`).waitFor();
   });
 });
 

@@ -2,7 +2,7 @@
 
 import { byId, h, icon, setText } from "../dom.js";
 
-/** @import { View } from "../model/types.js" */
+/** @import { Target, View } from "../model/types.js" */
 /** @import { Simulated } from "../sources/simulated.js" */
 
 /** A frame is requested no more often than this if less motion is wanted, in milliseconds. */
@@ -21,6 +21,8 @@ const SPEED = -1;
  * @property {() => void} changed Time runs now, or stands now.
  * @property {() => void} ended Time cannot run because of a violation, and was requested to.
  * @property {(part: number, end: number) => void} placed The moment is at this part of the run.
+ * @property {(result: "reached" | "bound" | "ended" | "cancelled") => void} searched "Run to"
+ *   ended.
  */
 
 /** A speed in words. @param {number} power */
@@ -38,7 +40,7 @@ export function createPlayback(source, listener) {
   const play = byId("play", HTMLButtonElement);
   const speed = byId("speed", HTMLSelectElement);
   const scrubber = byId("scrubber", HTMLInputElement);
-  const undo = byId("undo", HTMLButtonElement);
+  const [undo, redo] = [byId("undo", HTMLButtonElement), byId("redo", HTMLButtonElement)];
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   let playing = false;
   let now = 0;
@@ -158,10 +160,15 @@ export function createPlayback(source, listener) {
     listener.placed(part, end);
   }
 
+  // A key acts again after a choice by the mouse.
+  speed.addEventListener("change", () => {
+    if (!speed.matches(":focus-visible")) speed.blur();
+  });
   play.addEventListener("click", toggle);
   byId("step", HTMLButtonElement).addEventListener("click", step);
   byId("back", HTMLButtonElement).addEventListener("click", () => still(() => source.back()));
   undo.addEventListener("click", () => controls.undo());
+  redo.addEventListener("click", () => controls.redo());
   scrubber.addEventListener("input", () => {
     // The value is read at once: a frame that is not shown yet moves the thumb.
     scrubbing = true;
@@ -185,6 +192,14 @@ export function createPlayback(source, listener) {
     step,
     back: () => still(() => source.back()),
     undo: () => controls.after(() => source.undo()).catch(listener.showError),
+    redo: () => controls.after(() => source.redo()).catch(listener.showError),
+    /** @param {Target} target */
+    runTo: (target) => still(async () => listener.searched(await source.runTo(target))),
+    /** The length of the shown branch is known. @param {number} length */
+    setEnd(length) {
+      end = Math.max(now, length);
+      place();
+    },
     /**
      * Runs a command at the moment that all commands so far lead to.
      * @template T
@@ -214,6 +229,7 @@ export function createPlayback(source, listener) {
       place();
       scrubber.setAttribute("aria-valuetext", `${(now / 1e6).toFixed(3)} seconds`);
       undo.disabled = !view.done;
+      redo.disabled = !view.canRedo;
       if (ended) setPlaying(false);
     },
   };

@@ -3,7 +3,9 @@
 /**
  * @typedef {import("../pkg/raft_wasm.js").Action} Action
  * @typedef {import("../pkg/raft_wasm.js").Script} Script
- * @typedef {import("../pkg/raft_wasm.js").StoryRecord} StoryRecord
+ * A record of a live node has no step and no event.
+ * @typedef {import("../pkg/raft_wasm.js").StoryRecord} FullRecord
+ * @typedef {Omit<FullRecord, "step" | "event"> & Partial<FullRecord>} StoryRecord
  * The name is present where the number may be unknown.
  * @typedef {import("../pkg/raft_wasm.js").Follower & { name?: string }} Follower
  * @typedef {import("../pkg/raft_wasm.js").NodeDetail} FullDetail
@@ -19,6 +21,12 @@
  * @typedef {import("../pkg/raft_wasm.js").Violation} Violation
  * @typedef {import("../pkg/raft_wasm.js").Rule} Rule
  * @typedef {import("../pkg/raft_wasm.js").Verdict} Verdict
+ * @typedef {import("../pkg/raft_wasm.js").Branch & { script: Script }} Branch
+ * @typedef {import("../pkg/raft_wasm.js").Comparison} Comparison
+ * @typedef {import("../pkg/raft_wasm.js").Target} Target
+ * @typedef {import("../pkg/raft_wasm.js").StoryGroup} StoryGroup
+ * @typedef {import("../pkg/raft_wasm.js").CauseLink} CauseLink
+ * @typedef {import("../pkg/raft_wasm.js").DiagramHit} DiagramHit
  *
  * `unreachable` is for real nodes: one that does not answer may run all the same.
  * @typedef {"running" | "paused" | "down" | "unreachable"} Process
@@ -86,15 +94,17 @@
  * @property {number} [committed] Entries known to be committed, whichever nodes are running.
  * @property {boolean} violated
  * @property {boolean} [ended] A violation has stopped time.
+ * @property {boolean} [canRedo] True if an undo can be taken back.
  * @property {boolean} joint True during a joint membership.
  * @property {boolean} [hasClient] True if clients can send requests to this cluster.
  * @property {number} [blamed] The node that a violation names.
  *
  * @typedef {{ kind: "node", id: number } | { kind: "link", a: number, b: number }
  *   | { kind: "message", id: number } | { kind: "request", id: number } | { kind: "client" }
- *   | { kind: "entry", node: number, index: number } | { kind: "rule", rule: string }} Selection
+ *   | { kind: "entry", node: number, index: number } | { kind: "rule", rule: string }
+ *   | { kind: "event", record: StoryRecord }} Selection
  *
- * @typedef {{ reset: boolean, records: StoryRecord[] }} StoryPart
+ * @typedef {{ reset: boolean, records: StoryRecord[], groups?: StoryGroup[] }} StoryPart
  */
 
 export {};

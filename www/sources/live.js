@@ -55,7 +55,7 @@ export class Live {
     /** The name of the node that serves this page. */
     this.serving = location.host;
     this.seen = 0;
-    this.told = 0;
+    this.received = 0;
     /** @type {EventSource | undefined} */
     this.events = undefined;
     /** When it was opened, in milliseconds. */
@@ -118,9 +118,9 @@ export class Live {
     events.addEventListener("decision", (event) => {
       const record = JSON.parse(event.data);
       const { kind, text, source } = record;
-      const told = { id: this.told++, at: record.at_ms * 1000, node: this.number(record.node) || undefined, kind, text, source };
+      const shown = { id: this.received++, at: record.at_ms * 1000, node: this.number(record.node) || undefined, kind, text, source };
       // After a reconnection the node tells again what it remembers.
-      this.listener.story({ reset: first, records: [told] });
+      this.listener.story({ reset: first, records: [shown] });
       first = false;
     });
   }

@@ -3,8 +3,23 @@
 import { decode } from "../model/decode-frame.js";
 
 /**
- * @import { Action, Asking, Impossible, LogWindow, MessageDetail, NodeDetail, Script, StoryPart,
- *   Rule, Verdict, View, Violation } from "../model/types.js"
+ * @import { Action, Asking, Branch, CauseLink, Comparison, DiagramHit, Impossible, LogWindow,
+ *   MessageDetail, NodeDetail, Rule, Script, StoryGroup, StoryPart, Target, Verdict, View,
+ *   Violation } from "../model/types.js"
+ */
+
+/**
+ * A window of the space-time diagram. Sizes are in CSS pixels; `selected` are numbers of messages.
+ * @typedef {object} DiagramWindow
+ * @property {number} from In microseconds.
+ * @property {number} to
+ * @property {number} width
+ * @property {number} height
+ * @property {number} top The height above the first lane.
+ * @property {number} lane The height of a lane.
+ * @property {number} ratio Device pixels per pixel.
+ * @property {string[]} colors The tokens that raft-wasm paints with.
+ * @property {number[]} selected
  */
 
 /**
@@ -14,6 +29,7 @@ import { decode } from "../model/decode-frame.js";
  * @property {(view: View) => void} view
  * @property {(part: StoryPart) => void} story
  * @property {(script: Script, problem: string) => void} trapped
+ * @property {() => void} restarted Another worker has replaced the one that trapped.
  * @property {(received: number, total: number) => void} loading Bytes of the module.
  * @property {(problem: string) => void} failed The module cannot be loaded.
  * @property {(progress: Progress | null) => void} progress Of long work; none when it ends.
@@ -98,7 +114,7 @@ export class Simulated {
       else this.listener.changed(answer.script, before);
     }
     if (answer.story) this.listener.story(answer.story);
-    if (answer.frame) this.listener.view(decode(answer.frame));
+    if (answer.frame) this.listener.view({ ...decode(answer.frame), canRedo: answer.canRedo });
     waiting?.resolve(answer.result);
   }
 
@@ -123,6 +139,7 @@ export class Simulated {
     this.waiting.clear();
     this.showProgress(null);
     this.worker = this.startWorker();
+    this.listener.restarted();
     this.listener.trapped(this.beginning ?? this.script, problem);
   }
 
@@ -140,6 +157,19 @@ export class Simulated {
   /** @param {Action} action */
   act(action) { return this.call("act", action); }
   undo() { return this.call("undo"); }
+  redo() { return this.call("redo"); }
+  /** @returns {Promise<Branch[]>} */
+  branches() { return this.call("branches"); }
+  /** @param {number} id @param {number} at */
+  showBranch(id, at) { return this.call("showBranch", id, at); }
+  /** @param {number} id @param {string} name */
+  renameBranch(id, name) { return this.call("renameBranch", id, name); }
+  /** @param {number} id */
+  deleteBranch(id) { return this.call("deleteBranch", id); }
+  /** @param {number} one @param {number} other @returns {Promise<Comparison>} */
+  compareBranches(one, other) { return this.call("compareBranches", one, other); }
+  /** @param {Target} target @returns {Promise<"reached" | "bound" | "ended" | "cancelled">} */
+  runTo(target) { return this.call("runTo", target); }
 
   /** @param {number} time */
   advance(time) { return this.call("advance", time); }
@@ -166,16 +196,39 @@ export class Simulated {
   /** @returns {Promise<Verdict>} */
   judge() { return this.call("judge"); }
   /**
-   * The views of the time before this moment.
+   * The records with the numbers `from` to `to` (exclusive) in groups by cause.
    * @param {number} from
-   * @param {number} step
-   * @returns {Promise<View[]>}
+   * @param {number} to
+   * @returns {Promise<StoryGroup[]>}
    */
-  async past(from, step) {
-    /** @type {Float64Array[]} */
-    const frames = await this.call("past", from, step);
-    return frames.map(decode);
+  groups(from, to) { return this.call("groups", from, to); }
+
+  /**
+   * The steps that led to a step, the latest first, and the steps to which it led.
+   * @param {number} step
+   * @param {number} at
+   * @returns {Promise<{ causes: CauseLink[], consequences: CauseLink[] }>}
+   */
+  causality(step, at) { return this.call("causality", step, at); }
+
+  /**
+   * Gives the canvas of the diagram to the worker. Each worker needs a canvas of its own.
+   * @param {HTMLCanvasElement} canvas
+   */
+  attach(canvas) {
+    const offscreen = canvas.transferControlToOffscreen();
+    this.worker.postMessage({ canvas: offscreen }, [offscreen]);
   }
+
+  /** @param {DiagramWindow} window */
+  paint(window) { return this.call("paint", window); }
+  /**
+   * @param {DiagramWindow} window
+   * @param {number} x
+   * @param {number} y
+   * @returns {Promise<DiagramHit | undefined>}
+   */
+  hit(window, x, y) { return this.call("hit", window, x, y); }
 
   /** @returns {Promise<string>} */
   traceHash() { return this.call("traceHash"); }

@@ -1,7 +1,7 @@
 // The story: what happened and why, grouped by cause, the oldest first.
 
 import { byId, h, icon, s } from "../dom.js";
-import { groupRecords, termOf } from "../model/event-groups.js";
+import { single } from "../model/event-groups.js";
 import { messageShapes, messageSign, termClass } from "./symbols.js";
 
 /** @import { EventGroup } from "../model/event-groups.js" */
@@ -17,7 +17,6 @@ const CHILDREN_MAX = 60;
 const NEAR_END = 40;
 /** Signs of messages by name, as kinds of raft-wasm's frames. */
 const MESSAGE_SIGNS = new Map([["vote", 2], ["entries", 4]]);
-const CHANGES = /\b(leads|commits|appends|votes for|steps down|stands for election|moves from term|follows|replaces)\b/;
 
 /**
  * @param {HTMLElement} list
@@ -26,24 +25,31 @@ const CHANGES = /\b(leads|commits|appends|votes for|steps down|stands for electi
  * @param {string} options.empty Shown while there is nothing to show.
  * @param {(record: StoryRecord) => void} [options.open] Goes to the moment of a record.
  * @param {(records: StoryRecord[]) => void} options.changed Receives all records that are known.
+ * @param {(records: StoryRecord[]) => Promise<EventGroup[]>} [options.group] Groups records by
+ *   cause;
+ *   without it, each record is a group.
  */
-export function createEventLog(list, { time, empty, open, changed }) {
+export function createEventLog(list, { time, empty, open, changed, group: groupBy = async (records) => records.map(single) }) {
   const filter = byId("events-filter", HTMLSelectElement);
   /** @type {StoryRecord[]} */
   let records = [];
   /** Before that, the page says that it loads, or why it cannot start. */
   let started = false;
   let timer = 0;
+  let drawing = 0;
+  /** The record that is to be shown; -1 for none. */
+  let revealed = -1;
   /** The groups that are unfolded, by the identity of their first record. @type {Set<number>} */
   const unfolded = new Set();
 
-  /** @param {StoryRecord} record */
-  function wanted(record) {
+  /** @param {EventGroup} group */
+  function wanted({ kind }) {
     switch (filter.value) {
       case "": return true;
-      case "main": return record.kind !== "replication" && record.kind !== "read";
-      case "fault": return record.kind === "fault" || record.kind === "violation";
-      default: return record.kind === filter.value;
+      case "main": return !["read", "replication", "other", "repair"].includes(kind);
+      case "client": return ["client", "request", "read"].includes(kind);
+      case "fault": return ["fault", "action", "violation"].includes(kind);
+      default: return kind === filter.value;
     }
   }
 
@@ -56,8 +62,7 @@ export function createEventLog(list, { time, empty, open, changed }) {
 
   /** @param {StoryRecord} record */
   function child(record) {
-    const changed = CHANGES.test(record.text) ? "changed" : "";
-    return h("li", { "data-kind": record.kind }, row(record, h("i", { class: changed }), termOf(record), ""));
+    return h("li", { "data-kind": record.kind }, row(record, h("i", { class: record.peer ? "" : "changed" }), record.term ?? 0, ""));
   }
 
   /**
@@ -92,17 +97,27 @@ export function createEventLog(list, { time, empty, open, changed }) {
     timer ||= window.setTimeout(redraw, REDRAW_MS);
   }
 
-  function redraw() {
+  async function redraw() {
     clearTimeout(timer);
     timer = 0;
     if (!started) return;
     changed(records);
-    const groups = groupRecords(records.filter(wanted)).slice(-GROUPS_MAX);
+    const mine = (drawing += 1);
+    const all = await groupBy(records).catch(() => []);
+    // A later call has other records.
+    if (mine !== drawing) return;
+    const groups = all.filter(wanted).slice(-GROUPS_MAX);
+    const target = groups.find((group) => group.records.some(({ id }) => id === revealed));
+    if (target?.records[0]) unfolded.add(target.records[0].id);
     const atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - NEAR_END;
     const { scrollTop } = list;
     const focused = document.activeElement instanceof HTMLElement && list.contains(document.activeElement) ? document.activeElement.dataset.event : undefined;
     list.replaceChildren(...(groups.length ? groups.map(item) : [h("li", { class: "empty" }, empty)]));
     list.scrollTop = atEnd ? list.scrollHeight : scrollTop;
+    const lit = target && list.querySelector(`.group ol [data-event="${revealed}"], [data-event="${revealed}"]`);
+    lit?.classList.add("lit");
+    if (target) lit?.scrollIntoView({ block: "nearest" });
+    revealed = -1;
     if (focused) /** @type {HTMLElement | null} */ (list.querySelector(`[data-event="${focused}"]`))?.focus({ preventScroll: true });
   }
 
@@ -135,6 +150,11 @@ export function createEventLog(list, { time, empty, open, changed }) {
       if (records.length > RECORDS_MAX) records = records.slice(-RECORDS_MAX);
       if (part.reset) redraw();
       else if (part.records.length) schedule();
+    },
+    /** Unfolds the group of a record, and shows it. @param {number} id */
+    reveal(id) {
+      revealed = id;
+      redraw();
     },
     forget() {
       started = true;

@@ -26,7 +26,8 @@ const [SLOW, QUICK] = ["-1", "-0.5"];
  * @property {(view: View, memory: Memory) => string} title
  * @property {(view: View, memory: Memory) => string} text
  * @property {(view: View, memory: Memory) => boolean} until Time runs until this is true.
- * @property {(memory: Memory) => { label: string, action: Action }} [act] What Next does in this step.
+ * @property {(memory: Memory) => { label: string, action: Action }} [act] What Next does in this
+ *   step.
  * @property {string} [speed]
  */
 

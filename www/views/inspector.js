@@ -4,10 +4,12 @@ import { h, icon } from "../dom.js";
 import { changeText, memberRoleText } from "../model/membership.js";
 import { mainChoices, operatorChoices } from "../model/node-actions.js";
 import { clockTime, unreachableText } from "../model/time.js";
+import { causesContent } from "./causes.js";
 import { termClass } from "./symbols.js";
 
 /** @import { Choice } from "../model/node-actions.js" */
-/** @import { Action, NodeDetail, NodeView, Selection, View } from "../model/types.js" */
+/** @import { Action, CauseLink, NodeDetail, NodeView } from "../model/types.js" */
+/** @import { Selection, StoryRecord, View } from "../model/types.js" */
 
 /**
  * @typedef {object} RuleState
@@ -21,6 +23,9 @@ import { termClass } from "./symbols.js";
  * @property {(id: number) => Promise<NodeDetail | undefined>} node
  * @property {(rule: string) => RuleState} rule
  * @property {(id: number, at: Element) => void} more Opens the menu of a node.
+ * @property {(record: StoryRecord) => Promise<{ causes: CauseLink[], consequences: CauseLink[] }>}
+ *   causality
+ * @property {(at: number) => void} go Goes to a moment.
  */
 
 /**
@@ -126,7 +131,12 @@ export function createInspector(root, { actions, reports, close }) {
     ]]];
   }
 
-  /** @param {NodeView} node @param {NodeDetail | undefined} detail @param {View} view @returns {Part[]} */
+  /**
+   * @param {NodeView} node
+   * @param {NodeDetail | undefined} detail
+   * @param {View} view
+   * @returns {Part[]}
+   */
   function nodeParts(node, detail, view) {
     const name = (/** @type {number | undefined} */ id) => (id ? (view.nodes[id - 1]?.name ?? `n${id}`) : "–");
     const [down, unreachable] = [node.process === "down", node.process === "unreachable"];
@@ -145,7 +155,7 @@ export function createInspector(root, { actions, reports, close }) {
       [`${what} ${node.term}`, () => [head(leads && h("span", { class: termClass(node.term) }, icon("crown")), h("h2", {}, node.name), h("span", { class: "what" }, what), Boolean(actions) && moreButton(node))]],
       ...faults(node),
       ...(reported ? [/** @type {Part} */ ([reported, () => [h("p", { class: "empty" }, reported)]])] : []),
-      [JSON.stringify(facts), () => [h("dl", {}, ...facts.flatMap(([term, value]) => [h("dt", {}, term ?? ""), h("dd", {}, value ?? "")]))]],
+      [JSON.stringify(facts), () => !facts.length ? [] : [h("dl", {}, ...facts.flatMap(([term, value]) => [h("dt", {}, term ?? ""), h("dd", {}, value ?? "")]))]],
       [JSON.stringify([node.last, detail?.followers ?? null]), () => followers(detail, node.last, name)],
       ...operator(node, view),
       [JSON.stringify(detail?.membership ?? null), () => members(detail, name)],
@@ -167,6 +177,13 @@ export function createInspector(root, { actions, reports, close }) {
     /** @param {View} view @param {Selection | null} selection */
     async draw(view, selection) {
       if (selection?.kind === "rule") return showRule(selection.rule, view);
+      if (selection?.kind === "event") {
+        const { record } = selection;
+        const key = `event ${record.id}`;
+        if (!actions || subject === key) return;
+        const links = await actions.causality(record).catch(() => ({ causes: [], consequences: [] }));
+        return show(key, [[key, () => [head(h("h2", {}, "Event"), h("span", { class: "what" }, `at ${(record.at / 1e6).toFixed(3)} s`)), ...causesContent(record, links, actions.go)]]]);
+      }
       if (selection?.kind !== "node") {
         root.hidden = true;
         subject = "";

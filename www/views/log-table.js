@@ -31,8 +31,12 @@ export function createLogTable(frame, detail, open) {
   const cells = () => /** @type {HTMLElement[]} */ ([...frame.querySelectorAll("[data-cell]")]);
   const find = (/** @type {string | null} */ name) => cells().find((element) => element.dataset.cell === name);
 
+  /** True if a person points at the current cell, or has chosen it. */
+  let chosen = false;
+
   /** @param {HTMLElement} element */
   function explain(element) {
+    chosen = true;
     const before = find(current);
     before?.setAttribute("tabindex", "-1");
     before?.classList.remove("explained");
@@ -49,6 +53,12 @@ export function createLogTable(frame, detail, open) {
       if (element instanceof HTMLElement && !(event === "mouseover" && frame.contains(document.activeElement))) explain(element);
     });
   }
+  frame.addEventListener("mouseleave", () => {
+    if (frame.contains(document.activeElement)) return;
+    chosen = false;
+    find(current)?.classList.remove("explained");
+    setText(detail, "");
+  });
   for (const event of ["contextmenu", "dblclick"]) {
     frame.addEventListener(event, (happened) => {
       const element = happened.target instanceof Element ? happened.target.closest("[data-index]") : null;
@@ -112,8 +122,9 @@ export function createLogTable(frame, detail, open) {
       const again = find(current);
       const stop = again ?? cells().at(-1);
       stop?.setAttribute("tabindex", "0");
-      again?.classList.add("explained");
-      setText(detail, again?.getAttribute("aria-label") ?? (stop ? "" : EMPTY));
+      const explained = chosen ? again : undefined;
+      explained?.classList.add("explained");
+      setText(detail, explained?.getAttribute("aria-label") ?? (stop ? "" : EMPTY));
       if (!again) current = stop?.dataset.cell ?? null;
       if (focused) stop?.focus({ preventScroll: true });
     },
@@ -146,7 +157,12 @@ function commitOf(row) {
   return row && row.node.process !== "down" ? row.node.commit : 0;
 }
 
-/** @param {Row} row @param {Row | undefined} below @param {LogColumn[]} columns @param {Replication} replication */
+/**
+ * @param {Row} row
+ * @param {Row | undefined} below
+ * @param {LogColumn[]} columns
+ * @param {Replication} replication
+ */
 function tableRow(row, below, columns, { leader, followers }) {
   const { node, entries, start = node.start, last = entries.at(-1)?.index ?? start } = row;
   const byIndex = new Map(entries.map((entry) => [entry.index, entry]));
@@ -179,7 +195,12 @@ function tableRow(row, below, columns, { leader, followers }) {
     ...cells, h("td", { class: `why ${termClass(node.term)}` }, ...whyWaiting(row, leader, follower)));
 }
 
-/** The marks of the leader's next and match index. @param {Follower} follower @param {LogColumn} column @param {boolean} free */
+/**
+ * The marks of the leader's next and match index.
+ * @param {Follower} follower
+ * @param {LogColumn} column
+ * @param {boolean} free
+ */
 function replicationMarks({ next_index: next, match_index: match }, { from, to }, free) {
   const marks = [];
   if (match >= from && match <= to) {

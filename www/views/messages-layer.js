@@ -116,7 +116,12 @@ export function createMessagesLayer(layers, selectable, focusNode) {
     layers.client.append(client);
   }
 
-  /** @param {ClientMessageView} message @param {View} view @param {Layout} layout @param {Set<string>} seen */
+  /**
+   * @param {ClientMessageView} message
+   * @param {View} view
+   * @param {Layout} layout
+   * @param {Set<string>} seen
+   */
   function drawClientMessage(message, view, layout, seen) {
     const key = `client-message ${message.id}`;
     seen.add(key);
@@ -155,6 +160,10 @@ export function createMessagesLayer(layers, selectable, focusNode) {
       layers.client.replaceChildren();
       layers.messages.replaceChildren();
       kept.clear();
+    },
+    /** Lights messages. @param {number[]} ids */
+    light(ids) {
+      for (const [key, { element }] of kept) element.classList.toggle("lit", ids.some((id) => key === `message ${id}`));
     },
     /** @param {(asking: number) => string} text */
     nameRequests(text) {

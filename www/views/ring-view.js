@@ -108,7 +108,7 @@ export function createRingView(svg, labelRoot, listener) {
     kept.set(`isolation ${id}`, isolation);
     const small = r < ROOMY;
     const node = s("g", { class: "node", tabindex: -1, role: "button", transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`, "data-node": id },
-      s("circle", { class: "reach", r: Math.max(r * TIMER, 22) }),
+      s("title"), s("circle", { class: "reach", r: Math.max(r * TIMER, 22) }),
       s("circle", { class: "track", r: r * TIMER }), s("path", { class: "timer" }),
       s("circle", { class: "disc", r }), s("circle", { class: "inner", r: r - 6 }),
       s("path", { class: "hatch", d: "M-22-20L-28-10M-8-27L-28 4M6-28L-24 18M18-23L-16 24M26-13L-4 28M29 3L10 27", transform: scale }),
@@ -133,6 +133,8 @@ export function createRingView(svg, labelRoot, listener) {
       class: `node ${termClass(view.term)}${selected ? " selected" : ""}${whole.blamed === view.id ? " blamed" : ""}`,
       "aria-label": describeNode(view, memberRole),
     });
+    // A tooltip that changes with each heartbeat would flicker.
+    setText(part("reach").previousElementSibling ?? node, describeNode(view, memberRole));
     const r = layout.radius;
     const learner = view.memberRole.learner && !view.memberRole.outgoing;
     setAttributes(part("disc"), { r: r * (learner ? LEARNER_SCALE : 1) });
@@ -219,11 +221,18 @@ export function createRingView(svg, labelRoot, listener) {
       labels.showLogs(strips);
       if (shown) labels.draw(shown[0], layout);
     },
+    /** Lights messages. @param {number[]} ids */
+    light(ids) {
+      messages.light(ids);
+    },
     /** @param {(asking: number) => string} text The text of a client's request. */
     nameRequests(text) {
       messages.nameRequests(text);
     },
-    /** The element that stands for a selection; undefined if there is none. @param {Selection} selection */
+    /**
+     * The element that stands for a selection; undefined if there is none.
+     * @param {Selection} selection
+     */
     element(selection) {
       if (selection.kind === "node") return kept.get(`node ${selection.id}`);
       if (selection.kind === "link") return kept.get(`link ${selection.a}-${selection.b}`);

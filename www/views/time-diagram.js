@@ -2,20 +2,24 @@
 
 import { Timeline } from "../model/timeline.js";
 
-/** @import { StoryRecord, View } from "../model/types.js" */
+/** @import { DiagramHit, NodeView, StoryRecord, View } from "../model/types.js" */
+/** @import { DiagramWindow } from "../sources/simulated.js" */
 
 /** The length of the window, in microseconds; the present stands at this part of it. */
 const [WINDOW, PRESENT] = [2_500_000, 0.92];
 const [WINDOW_MIN, WINDOW_MAX] = [100_000, 120_000_000];
-/** Messages before the window reach into it, in microseconds. */
-const MARGIN = 100_000;
+/** The distance of the names from the left edge, in pixels. */
+const HEAD = 16;
+/** The distance of the lanes from the right edge, in pixels. */
+const MARGIN_RIGHT = 16;
+/** A pointer that moved less than this has clicked, in pixels. */
+const CLICK = 4;
 /** The height of the row of flags above the lanes, in pixels. */
 const FLAGS = 22;
 /** Steps between labels of the axis, in microseconds. */
 const TICKS = [10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1e6, 2e6, 5e6, 10e6, 20e6, 60e6, 120e6, 300e6, 600e6];
 /** The smallest distance between labels of the axis, in pixels. */
 const TICK_DISTANCE = 130;
-const RESPONSES = new Set([1, 3, 5, 6, 8, 10, 13]);
 
 /**
  * @typedef {object} Flag
@@ -43,24 +47,45 @@ export function flagsOf(records) {
 }
 
 /**
+ * The painter of lanes and messages, behind the flags.
+ * @typedef {object} Back
+ * @property {HTMLCanvasElement} canvas
+ * @property {(window: DiagramWindow) => Promise<void>} paint
+ * @property {(window: DiagramWindow, x: number, y: number) => Promise<DiagramHit | undefined>} hit
+ * @property {(hit: DiagramHit) => void} point A pointer is at this place.
+ * @property {(hit: DiagramHit) => void} choose This place was clicked.
+ */
+
+/**
  * @param {HTMLElement} root
  * @param {HTMLCanvasElement} canvas
  * @param {object} options
  * @param {(at: number) => string} options.time
  * @param {(at: number) => void} [options.seek]
  * @param {number} [options.length] The length of the window, in microseconds.
+ * @param {Back} [options.back] Paints lanes and messages; without it, the lanes are those that this
+ *   page has seen.
  * @param {number} [options.gap] Frames with a larger distance are not connected, in microseconds.
  */
-export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, gap }) {
+export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, gap = 0, back }) {
   const timeline = new Timeline(gap);
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   let now = 0;
   let end = 0;
-  let selected = 0;
+  let count = 0;
+  /** @type {NodeView[]} */
+  let heads = [];
+  /** @type {number[]} */
+  let selected = [];
+  /** True while the back is being painted, and whether it must be painted again. */
+  let [painting, stale] = [false, false];
   /** @type {Flag[]} */
   let flags = [];
   let requested = 0;
-  /** The window while a pointer moves on the diagram: it does not follow the present then. @type {number | null} */
+  /**
+   * The window while a pointer moves on the diagram: it does not follow the present then.
+   * @type {number | null}
+   */
   let held = null;
 
   const from = () => held ?? Math.max(0, now - length * PRESENT);
@@ -77,7 +102,7 @@ export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, g
     const head = token("--head-w");
     const lane = token("--lane");
     const start = from();
-    const x = (/** @type {number} */ at) => head + ((at - start) / length) * (width - head - 16);
+    const x = (/** @type {number} */ at) => head + ((at - start) / length) * (width - head - MARGIN_RIGHT);
     const y = (/** @type {number} */ node) => FLAGS + lane * (node - 0.5);
     const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
     return { width, height, head, lane, start, x, y, colour, font: parseFloat(style.fontSize), family: style.fontFamily };
@@ -92,20 +117,10 @@ export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, g
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, g.width, g.height);
-    const count = timeline.lanes.length;
     const bottom = FLAGS + g.lane * count;
-    const right = g.width - 16;
-    context.fillStyle = g.colour("--sunken");
-    context.fillRect(Math.max(g.head, g.x(now)), FLAGS, Math.max(0, right - g.x(now)), bottom - FLAGS);
+    if (back) paintBack(g, bottom);
     paintAxis(g, bottom);
-    context.save();
-    context.beginPath();
-    context.rect(g.head, FLAGS, right - g.head, bottom - FLAGS);
-    context.clip();
-    paintLanes(g);
-    paintMessages(g);
-    paintCommits(g);
-    context.restore();
+    if (!back) paintSeen(g, bottom);
     paintFlags(g);
     paintHeads(g);
     paintPresent(g, bottom);
@@ -113,10 +128,61 @@ export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, g
 
   /** @typedef {ReturnType<typeof geometry>} Geometry */
 
+  /**
+   * The window as raft-wasm paints it: it has no heads and no margin.
+   * @param {Geometry} g
+   * @param {number} bottom
+   * @returns {DiagramWindow}
+   */
+  function windowOf(g, bottom) {
+    const colors = ["--ink", "--ink-3", "--line", "--sunken", "--surface", "--fault", "--t0", "--t1", "--t2", "--t3", "--t4", "--t5", "--t6"].map(g.colour);
+    return {
+      from: g.start, to: g.start + length, width: g.width - g.head - MARGIN_RIGHT, height: bottom, top: FLAGS, lane: g.lane,
+      ratio: devicePixelRatio || 1, colors: [...colors, `${g.font}px ${g.family}`], selected,
+    };
+  }
+
+  /** @param {Geometry} g @param {number} bottom */
+  async function paintBack(g, bottom) {
+    if (!back) return;
+    // A painter that is slower than the frames paints the latest one.
+    if (painting) return void (stale = true);
+    painting = true;
+    const window = windowOf(g, bottom);
+    Object.assign(back.canvas.style, { left: `${g.head}px`, width: `${window.width}px`, height: `${bottom}px` });
+    try {
+      await back.paint(window);
+    } catch {
+      // No run has begun, or its module has failed.
+    }
+    painting = false;
+    if (stale) {
+      stale = false;
+      request();
+    }
+  }
+
+  /** Paints what this page has seen. @param {Geometry} g @param {number} bottom */
+  function paintSeen(g, bottom) {
+    const right = g.width - MARGIN_RIGHT;
+    context.fillStyle = g.colour("--sunken");
+    context.fillRect(Math.max(g.head, g.x(now)), FLAGS, Math.max(0, right - g.x(now)), bottom - FLAGS);
+    context.save();
+    context.beginPath();
+    context.rect(g.head, FLAGS, right - g.head, bottom - FLAGS);
+    context.clip();
+    paintLanes(g);
+    context.restore();
+  }
+
   /** The colour of a term, for lines. @param {Geometry} g @param {number} term */
   const termColour = (g, term) => g.colour(term > 0 ? `--t${((term - 1) % 6) + 1}` : "--t0");
 
-  /** A label of the axis, with as many digits as the step needs. @param {number} at @param {number} step */
+  /**
+   * A label of the axis, with as many digits as the step needs.
+   * @param {number} at
+   * @param {number} step
+   */
   function axisText(at, step) {
     return seek ? `${(at / 1e6).toFixed(step < 1e5 ? 2 : 1)} s` : time(at);
   }
@@ -128,8 +194,10 @@ export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, g
     context.textBaseline = "middle";
     for (let at = Math.ceil(g.start / step) * step; at <= g.start + length; at += step) {
       const x = Math.round(g.x(at)) + 0.5;
-      context.fillStyle = g.colour("--line");
-      context.fillRect(x, FLAGS, 1, bottom - FLAGS);
+      if (!back) {
+        context.fillStyle = g.colour("--line");
+        context.fillRect(x, FLAGS, 1, bottom - FLAGS);
+      }
       if (Math.abs(g.x(now) - x) < 90 || flags.some((flag) => Math.abs(g.x(flag.at) - x) < 150)) continue;
       context.fillStyle = g.colour("--ink-3");
       context.fillText(axisText(at, step), x + 4, FLAGS / 2);
@@ -153,48 +221,6 @@ export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, g
       }
     }
     context.setLineDash([]);
-  }
-
-  /** @param {Geometry} g */
-  function paintMessages(g) {
-    for (const message of timeline.messages.values()) {
-      const { id, sentAt, until, kind, term, lostAt } = message;
-      if (until < g.start || sentAt > now) continue;
-      const lost = lostAt !== undefined && lostAt <= now;
-      const last = Math.min(now, lost ? lostAt : until);
-      const part = (last - sentAt) / Math.max(1, until - sentAt);
-      const [y1, y2] = [g.y(message.from), g.y(message.to)];
-      context.strokeStyle = lost ? g.colour("--fault") : termColour(g, term);
-      context.globalAlpha = lost || id === selected ? 1 : RESPONSES.has(kind) ? 0.4 : 0.75;
-      context.lineWidth = id === selected ? 2.5 : 1.25;
-      context.setLineDash(lost ? [3, 3] : []);
-      context.beginPath();
-      context.moveTo(g.x(sentAt), y1);
-      context.lineTo(g.x(last), y1 + (y2 - y1) * part);
-      context.stroke();
-    }
-    context.setLineDash([]);
-    context.globalAlpha = 1;
-  }
-
-  /** @param {Geometry} g */
-  function paintCommits(g) {
-    for (const { at, node, term } of timeline.commits) {
-      if (at < g.start || at > now) continue;
-      dot(g.x(at), g.y(node), 4.5, termColour(g, term), g.colour("--surface"));
-    }
-  }
-
-  /** @param {number} x @param {number} y @param {number} radius @param {string} fill @param {string} edge */
-  function dot(x, y, radius, fill, edge) {
-    context.beginPath();
-    context.arc(x, y, radius + 2, 0, 2 * Math.PI);
-    context.fillStyle = edge;
-    context.fill();
-    context.beginPath();
-    context.arc(x, y, radius, 0, 2 * Math.PI);
-    context.fillStyle = fill;
-    context.fill();
   }
 
   /** @param {Geometry} g */
@@ -231,11 +257,10 @@ export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, g
   /** @param {Geometry} g */
   function paintHeads(g) {
     context.font = `600 ${g.font}px ${g.family}`;
-    for (const [index, name] of timeline.names.entries()) {
-      const span = timeline.lanes[index]?.at(-1);
-      const term = span?.term ?? 0;
-      context.fillStyle = span?.state === "leader" ? g.colour(`--t${((term - 1) % 6) + 1}-ink`) : g.colour("--ink");
-      context.fillText(name, 16, g.y(index + 1) + 1, g.head - 24);
+    for (const { id, name, role, process, term } of heads) {
+      const leads = role === "leader" && process === "running";
+      context.fillStyle = leads ? g.colour(`--t${((term - 1) % 6) + 1}-ink`) : g.colour("--ink");
+      context.fillText(name, HEAD, g.y(id) + 1, g.head - HEAD);
     }
   }
 
@@ -259,26 +284,45 @@ export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, g
   /** The moment under a pointer. @param {PointerEvent} event */
   function momentAt(event) {
     const g = geometry();
-    const part = (event.clientX - root.getBoundingClientRect().left - g.head) / (g.width - g.head - 16);
+    const part = (event.clientX - root.getBoundingClientRect().left - g.head) / (g.width - g.head - MARGIN_RIGHT);
     return Math.round(Math.min(end, Math.max(0, g.start + part * length)));
   }
 
+  /** What lies under a pointer. @param {PointerEvent} event */
+  async function hitAt(event) {
+    const g = geometry();
+    const box = root.getBoundingClientRect();
+    return back?.hit(windowOf(g, FLAGS + g.lane * count), event.clientX - box.left - g.head, event.clientY - box.top).catch(() => undefined);
+  }
+
   if (seek) {
+    let began = 0;
     root.addEventListener("pointerdown", (event) => {
       if (event.button) return;
       held = from();
+      began = event.clientX;
       root.setPointerCapture(event.pointerId);
-      seek(momentAt(event));
     });
-    root.addEventListener("pointermove", (event) => {
-      if (held !== null) seek(momentAt(event));
+    root.addEventListener("pointermove", async (event) => {
+      if (held !== null) {
+        if (Math.abs(event.clientX - began) >= CLICK) seek(momentAt(event));
+        return;
+      }
+      const hit = await hitAt(event);
+      if (hit) back?.point(hit);
     });
-    for (const over of ["pointerup", "pointercancel"]) {
-      root.addEventListener(over, () => {
-        held = null;
-        request();
-      });
-    }
+    root.addEventListener("pointerup", async (event) => {
+      const clicked = held !== null && Math.abs(event.clientX - began) < CLICK;
+      held = null;
+      request();
+      if (!clicked) return;
+      const moment = momentAt(event);
+      const hit = await hitAt(event);
+      if (hit && (hit.message || hit.record !== undefined)) back?.choose(hit);
+      else seek(moment);
+    });
+    root.addEventListener("pointercancel", () => (held = null));
+    root.addEventListener("pointerleave", () => back?.point({ at: 0 }));
   }
   root.addEventListener("wheel", (event) => {
     event.preventDefault();
@@ -289,38 +333,36 @@ export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, g
   new MutationObserver(request).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 
   return {
-    /** @param {View} view @param {number} chosen The message that is selected; 0 for none. */
+    /** @param {View} view @param {number[]} chosen The messages that stand out. */
     show(view, chosen) {
       now = view.now;
       end = Math.max(end, now);
       selected = chosen;
-      timeline.add(view);
+      count = view.nodes.length;
+      heads = view.nodes;
+      if (!back) timeline.add(view);
       root.style.setProperty("--lanes", String(view.nodes.length));
       request();
     },
-    /** The moment from which on the window shows nothing yet; none if the window is complete. */
-    missing() {
-      const start = Math.max(0, from() - MARGIN);
-      return timeline.knownFrom() > start + MARGIN ? start : null;
+    /** Replaces the canvas of the back. @param {HTMLCanvasElement} next */
+    setCanvas(next) {
+      if (back) back.canvas = next;
     },
-    length: () => length,
-    /** @param {View[]} views The views up to the present, in order of time. */
-    fill(views) {
-      timeline.replace(views);
+    /** @param {number[]} chosen The messages that stand out. */
+    light(chosen) {
+      selected = chosen;
       request();
+    },
+    /** @param {number} length The end of the shown branch. */
+    setEnd(length) {
+      end = Math.max(now, length);
     },
     /** @param {Flag[]} next */
     showFlags(next) {
       flags = next;
       request();
     },
-    /** The run has another future from this moment on. @param {number} moment */
-    truncate(moment) {
-      timeline.truncate(moment);
-      end = Math.min(end, moment);
-    },
     clear() {
-      timeline.clear();
       flags = [];
       [now, end] = [0, 0];
       request();
