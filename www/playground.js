@@ -2,6 +2,7 @@
 
 import { createClientPanel } from "./controls/client-panel.js";
 import { createJudge } from "./controls/judge.js";
+import { createPartitionDialog } from "./controls/partition-dialog.js";
 import { createPlayback } from "./controls/playback.js";
 import { createRuns, isPartOf } from "./controls/runs.js";
 import { createRunsControl } from "./controls/runs-control.js";
@@ -9,6 +10,7 @@ import { clampToNodes, createSettingsDialog } from "./controls/settings-dialog.j
 import { nodeShortcuts } from "./controls/node-shortcuts.js";
 import { createShortcuts } from "./controls/shortcuts.js";
 import { byId } from "./dom.js";
+import { clusterChoices } from "./model/cluster-actions.js";
 import { allChoices, devicesOf } from "./model/node-actions.js";
 import { atMoment, formatAddress, nonDefaultConfig, presentAddress, readAddress, writeAddress } from "./model/url-state.js";
 import { Simulated } from "./sources/simulated.js";
@@ -36,14 +38,12 @@ const STILL_MS = 250;
 /** The first visit is remembered under this name. */
 const VISITED = "visited";
 
-const kilobytes = (/** @type {number} */ bytes) => Math.ceil(bytes / 1000);
-
 /** @param {Shell} shell */
 export async function startPlayground(shell) {
   const source = new Simulated({
     began, changed, view: show, story: (part) => eventLog.add(part), trapped: (script, problem) => runsControl.onWasmTrap(script, problem), restarted: attachCanvas, failed: shell.loading.fail,
     progress: (progress) => work.show(progress),
-    loading: (received, total) => shell.loading.progress(`Loading the simulator: ${kilobytes(received)} of ${kilobytes(total)} kB`, received / total),
+    loading: (received, total) => shell.loading.progress(`Loading the simulator: ${Math.ceil(received / 1000)} of ${Math.ceil(total / 1000)} kB`, received / total),
   });
   const work = createProgress(() => source.cancel());
   const overview = createOverview(byId("overview", HTMLCanvasElement));
@@ -71,6 +71,7 @@ export async function startPlayground(shell) {
     remove: (id) => source.deleteBranch(id).then(loadBranches, showError),
     compare: (one, other) => source.compareBranches(one, other),
   });
+  const partition = createPartitionDialog((groups) => act([{ do: "partition", groups }]));
   const runTo = createRunTo(playback.runTo);
   const menu = createMenu(byId("menu", HTMLElement), (actions) => act(actions), () => {
     if (selection && !["node", "rule", "event"].includes(selection.kind)) select(null);
@@ -359,6 +360,7 @@ export async function startPlayground(shell) {
       const node = now.nodes[chosen.id - 1];
       return node ? { title: node.name, groups: allChoices(node, now, devicesOf(source.script, node.id, now.now)) } : null;
     }
+    if (chosen.kind === "cluster") return { title: "Actions on the whole cluster", groups: clusterChoices(now, source.script), more: { label: "Partition by hand…", open: () => partition.open(now) } };
     if (chosen.kind !== "entry") return null;
     const [node, entry] = [now.nodes[chosen.node - 1], logs.get(chosen.node)?.find(({ index }) => index === chosen.index)];
     return node && entry ? entryMenu(node, entry) : null;
@@ -419,6 +421,8 @@ export async function startPlayground(shell) {
     const seed = /** @type {HTMLInputElement} */ (currentTarget);
     seed.setCustomValidity(!/^[0-9]+$/.test(seed.value) || Number.isSafeInteger(Number(seed.value)) ? "" : `The largest seed is ${Number.MAX_SAFE_INTEGER}.`);
   });
+  const clusterMenu = byId("cluster-menu", HTMLButtonElement);
+  clusterMenu.addEventListener("click", () => (menu.isAt(clusterMenu) ? menu.close() : select({ kind: "cluster" }, clusterMenu)));
   createSettingsDialog(beginNew);
   byId("nodes", HTMLSelectElement).addEventListener("change", () => byId("setup", HTMLFormElement).requestSubmit());
   byId("guide-open", HTMLButtonElement).addEventListener("click", startGuide);

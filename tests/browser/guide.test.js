@@ -94,6 +94,36 @@ test("node_menu_offers_faults_of_disk_and_clock", async () => {
   });
 });
 
+test("cluster_menu_partitions_and_heals", async () => {
+  await withPage(site.browser, site.playground({ nodes: 5, seed: 7 }), { viewport: LAPTOP }, async (page) => {
+    await stand(page, 1);
+    await page.locator("#cluster-menu").click();
+    assert.deepEqual(await findings(page, "cluster menu"), []);
+    await page.getByRole("button", { name: "Leader with a minority" }).click();
+    await page.locator("#summary").getByText("12 one-way links are cut").waitFor();
+    await page.locator("#cluster-menu").click();
+    await page.getByRole("button", { name: "Heal all links" }).click();
+    await page.locator("#summary").getByText("links are cut").waitFor({ state: "detached" });
+    await page.locator("#cluster-menu").click();
+    await page.getByRole("button", { name: "Partition by hand…" }).click();
+    await page.getByLabel("n3").selectOption("C");
+    await page.getByRole("dialog", { name: "Partition" }).getByRole("button", { name: "Partition" }).click();
+    await page.locator("#summary").getByText("16 one-way links are cut").waitFor();
+  });
+});
+
+test("event_shows_what_led_to_it", async () => {
+  await withPage(site.browser, site.playground({ nodes: 3, seed: 7, at: 1_000_000 }), { viewport: LAPTOP }, async (page) => {
+    await page.locator("#events-list").getByText("wins term 1").click();
+    await page.locator("#events-list").getByText(/leads in term 1/).click();
+    await page.locator("#inspector").getByRole("heading", { name: "Because of" }).waitFor();
+    await page.locator("#inspector").getByText(/receives the vote|RequestVote/).first().waitFor();
+    assert.deepEqual(await findings(page, "causes"), []);
+    await page.locator("#inspector .chain button").first().click();
+    await page.waitForFunction(() => parseFloat(document.querySelector("#clock")?.textContent ?? "") < 1);
+  });
+});
+
 test("event_leads_to_its_moment", async () => {
   await withPage(site.browser, site.playground({ nodes: 3, seed: 7, at: 1_000_000, do: [{ at: 600_000, do: "crash", node: 2 }] }), { viewport: LAPTOP }, async (page) => {
     await page.locator("#events-list").getByText("n2 crashes").click();

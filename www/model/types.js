@@ -102,7 +102,7 @@
  * @typedef {{ kind: "node", id: number } | { kind: "link", a: number, b: number }
  *   | { kind: "message", id: number } | { kind: "request", id: number } | { kind: "client" }
  *   | { kind: "entry", node: number, index: number } | { kind: "rule", rule: string }
- *   | { kind: "event", record: StoryRecord }} Selection
+ *   | { kind: "event", record: StoryRecord } | { kind: "cluster" }} Selection
  *
  * @typedef {{ reset: boolean, records: StoryRecord[], groups?: StoryGroup[] }} StoryPart
  */

@@ -3,7 +3,7 @@
 import { byId, setText } from "../dom.js";
 
 /** Controls that do nothing before the engine runs. The document marks them `inert`. */
-const CONTROLS = ["#cluster-open", "#share", "footer"];
+const CONTROLS = ["#cluster-open", "#cluster-menu", "#share", "footer"];
 
 /** @param {"loading" | "ready" | "failed"} state */
 function show(state) {

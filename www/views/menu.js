@@ -7,8 +7,6 @@ import { h, icon } from "../dom.js";
 
 /** The distance of the menu from its sign and from the edges, in pixels. */
 const [GAP, EDGE] = [22, 8];
-/** The groups in the first column of a long menu. */
-const COLUMN = 3;
 
 /**
  * @typedef {object} MenuContent
@@ -17,6 +15,7 @@ const COLUMN = 3;
  * @property {[string, string][]} [facts]
  * @property {ChoiceGroup[]} [groups]
  * @property {string} [term] The class of the term's colours.
+ * @property {{ label: string, open: () => void }} [more] Opens a dialog.
  */
 
 /**
@@ -67,7 +66,7 @@ export function createMenu(root, act, closed) {
     anchor = null;
     shown = "";
     closed();
-    if (inside && back instanceof SVGElement && back.isConnected) back.focus();
+    if (inside && back?.isConnected && (back instanceof SVGElement || back instanceof HTMLElement)) back.focus();
   }
 
   root.addEventListener("keydown", (event) => {
@@ -100,6 +99,7 @@ export function createMenu(root, act, closed) {
       anchor = at;
       const groups = content.groups ?? [];
       const single = groups.length === 1;
+      const half = single ? 1 : Math.ceil(groups.length / 2);
       root.classList.toggle("long", groups.length > 2);
       root.setAttribute("aria-label", content.title);
       root.hidden = false;
@@ -107,10 +107,14 @@ export function createMenu(root, act, closed) {
         h("h2", { class: content.term ?? "" }, content.title),
         ...(content.note ? [h("p", {}, content.note)] : []),
         ...(content.facts?.length ? [h("dl", {}, ...content.facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]))] : []),
-        h("div", { class: "columns" }, ...[groups.slice(0, COLUMN), groups.slice(COLUMN)].filter(({ length }) => length).map((column) => h("div", {}, ...column.flatMap(({ title, choices }) => [
+        h("div", { class: "columns" }, ...[groups.slice(0, half), groups.slice(half)].filter(({ length }) => length).map((column) => h("div", {}, ...column.flatMap(({ title, choices }) => [
           ...(single ? [] : [h("h3", {}, title)]),
           h("div", { class: groups.length > 2 || choices.some(({ label }) => label.length > 16) ? "choices one" : "choices", role: "group", "aria-label": title }, ...choices.map(item)),
         ])))),
+        ...(content.more ? [h("div", { class: "choices one" }, h("button", { type: "button", "data-action": "more", click: () => {
+          close();
+          content.more?.open();
+        } }, content.more.label))] : []),
       );
       place();
       if (focus && !same) root.focus({ preventScroll: true });
