@@ -1,4 +1,4 @@
-//! Plays a scenario file and tells its story: `cargo xtask scenario --help`.
+//! Plays a scenario file and prints its events: `cargo xtask scenario --help`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,41 +7,39 @@ use clap::Parser;
 use raft_sim::Run;
 use raft_sim::scenario::{SabotagedRun, Scenario, ScenarioResult};
 
-/// Plays a scenario, tells its story, and says whether it ended as its file says.
+/// Play a scenario, print its events, and compare the outcome with the expected one.
 #[derive(Parser)]
 #[command(name = "cargo xtask scenario")]
 struct Cli {
-    /// The scenario, such as raft-sim/scenarios/chained.toml.
+    /// Scenario file, such as raft-sim/scenarios/chained.toml.
     file: PathBuf,
-    /// `plain`, `pre-vote` or `pre-vote-check-quorum`; the last that is possible by default.
+    /// `plain`, `pre-vote`, `pre-vote-check-quorum` or `check-quorum`; the last valid one by
+    /// default.
     #[arg(long)]
     variant: Option<String>,
-    /// Play it with servers that break this rule; more than one may be named.
+    /// Disable this rule of the protocol; can be repeated.
     #[arg(long, value_name = "RULE")]
     without: Vec<String>,
-    /// Tell what happens from this second on.
+    /// Print events from this second on.
     #[arg(long, default_value_t = 0.0)]
     from: f64,
-    /// Tell what happens until this second.
+    /// Print events until this second.
     #[arg(long)]
     until: Option<f64>,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match tell(&cli) {
+    match play(&cli) {
         Ok(played) => {
             println!(
                 "{}; {} changes of leader or term, {} of {} writes answered",
-                played.ending, played.changes, played.answered, played.asked
+                played.outcome, played.changes, played.answered, played.requested
             );
-            for surprise in &played.mismatches {
-                println!("surprise: {surprise}");
+            for mismatch in &played.mismatches {
+                println!("mismatch: {mismatch}");
             }
-            match played.mismatches.as_slice() {
-                [] => ExitCode::SUCCESS,
-                _ => ExitCode::FAILURE,
-            }
+            if played.mismatches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             eprintln!("{}: {error}", cli.file.display());
@@ -50,7 +48,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn tell(cli: &Cli) -> Result<ScenarioResult, Box<dyn std::error::Error>> {
+/// Prints the events of a run, and returns the result.
+fn play(cli: &Cli) -> Result<ScenarioResult, Box<dyn std::error::Error>> {
     let scenario = Scenario::parse(&std::fs::read_to_string(&cli.file)?)?;
     let possible = scenario.variants();
     let variant = match &cli.variant {
@@ -61,13 +60,13 @@ fn tell(cli: &Cli) -> Result<ScenarioResult, Box<dyn std::error::Error>> {
         let names: Vec<_> = possible.iter().map(ToString::to_string).collect();
         let name = cli.variant.as_deref().unwrap_or_default();
         let names = names.join(", ");
-        format!("there is no variant {name:?} that makes sense in its world; there are {names}")
+        format!("unknown or invalid variant: {name:?}; use one of {names}")
     })?;
-    let known = |broken: &&SabotagedRun| broken.rules == cli.without && broken.variant == *variant;
+    let is_it = |run: &&SabotagedRun| run.rules == cli.without && run.variant == *variant;
     let expected = if cli.without.is_empty() {
         scenario.expected.get(variant).copied()
     } else {
-        scenario.sabotaged.iter().find(known).map(|known| known.expected)
+        scenario.sabotaged.iter().find(is_it).map(|run| run.expected)
     };
     let script = scenario.script_without(*variant, &cli.without)?;
     let mut run = Run::new(script.clone())?;

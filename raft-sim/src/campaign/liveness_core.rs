@@ -1,132 +1,149 @@
-//! A mended quorum, while the rest stays broken for ever.
+//! The liveness phase with a core: a random quorum is healed, and the other servers stay faulty
+//! forever.
 
-use crate::campaign::{CampaignRun, heal_actions, recovery_timeout, timeout_text};
+use crate::campaign::adversary::leader;
+use crate::campaign::run::{CampaignRun, heal_actions, recovery_timeout, timeout_text};
 use crate::check::invariants::{Invariant, Violation};
 use crate::util::rng::{DurationRange, SimRng};
 use crate::world::World;
 use crate::world::action::{Action, Request};
 use crate::world::config::WorldConfig;
 
-/// What becomes of a server outside the quorum.
+/// The permanent fault of a server outside the core.
 #[derive(Clone, Copy)]
 enum OutsiderFault {
     Down,
     Isolated,
-    /// It sends, and hears nothing.
+    /// The server sends, and receives nothing.
     Deaf,
-    /// It hears, and nobody hears it.
+    /// The server receives, and its messages are lost.
     Mute,
-    /// Some of its links work in one direction only, or in none.
-    Partly,
-    /// Its disk takes up to half an election timeout for a write.
+    /// Some links of the server work in one direction only, or not at all.
+    PartlyConnected,
+    /// A write of the server takes up to half an election timeout.
     Slow,
 }
 
-/// What is written to see whether it can be.
-const KEY: &str = "mended";
+/// The key of the writes that test whether the cluster makes progress.
+const KEY: &str = crate::campaign::run::PROBE_KEY;
+/// The value of these writes.
+pub(super) const VALUE: &str = "in part";
 
-/// Mends a random quorum, breaks the others, and looks whether a write succeeds in time. None if no
-/// quorum was found that could do without the others.
+/// Heals a random quorum, keeps the other servers faulty, and checks that a write succeeds in time.
+/// Returns none if no quorum is self-sufficient.
 pub(super) fn check_liveness_core(
-    stage: &mut CampaignRun,
+    run: &mut CampaignRun,
     random: &mut SimRng,
 ) -> Option<Result<(), Violation>> {
-    for repair in heal_actions(&stage.world) {
-        stage.act(repair);
+    for action in heal_actions(&run.world) {
+        run.act(action);
     }
-    if stage.world.violation().is_some() {
+    if run.world.violation().is_some() {
         return Some(Ok(()));
     }
-    let chosen = choose_core(&stage.world, random)?;
-    let config = stage.world.config().clone();
-    let is_out = |node: u64| !chosen.contains(&node);
-    let careful =
-        config.pre_vote && config.check_quorum && !stage.world.is_majority_with_witnesses(is_out);
-    for node in (1..=config.nodes).filter(|node| is_out(*node)) {
-        for action in fault_actions(node, &config, careful, random) {
-            stage.act(action);
-        }
+    let core = choose_core(&run.world, random)?;
+    add_outsider_faults(run, &core, random);
+    let checked = wait_for_write(run, &core);
+    if checked.is_ok() {
+        // The clients get the time to receive their outstanding responses.
+        let timeout = run.world.config().request_timeout;
+        run.advance(run.world.now() + 2 * timeout);
     }
-    let began = stage.world.now();
-    let timeout = config.election_timeout.max;
-    let deadline = began + recovery_timeout(&stage.world);
-    let is_answered = |world: &World| {
-        let mut ours = world.askings().filter(|asking| asking.invoked >= began);
-        ours.any(|asking| asking.request.key() == KEY && asking.returned.is_some())
-    };
-    while stage.world.violation().is_none() && !is_answered(&stage.world) {
-        if stage.world.now() >= deadline {
-            let names: Vec<_> = chosen.iter().map(|node| format!("n{node}")).collect();
-            let text = timeout_text(&format!("{} are mended and are a quorum", names.join(", ")));
-            let (invariant, at) = (Invariant::Availability, stage.world.now());
-            return Some(Err(Violation { invariant, text, at }));
-        }
-        if stage.world.now() > began {
-            stage.turn_off_the_removed();
-        }
-        let leader = crate::campaign::adversary::leader(&stage.world).map(|(leader, _)| leader);
-        stage.act(Action::Request {
-            via: leader,
-            request: Request::Put { key: KEY.into(), value: "in part".into() },
-        });
-        stage.advance(stage.world.now() + timeout);
-    }
-    // What clients still wait for shall have its time, too.
-    stage.advance(stage.world.now() + 2 * config.request_timeout);
-    Some(Ok(()))
+    Some(checked)
 }
 
-/// A random set of servers that can do without the others.
+/// A random set of servers that can make progress without the others.
 fn choose_core(world: &World, random: &mut SimRng) -> Option<Vec<u64>> {
     let mut rest: Vec<_> = (1..=world.config().nodes).collect();
-    let mut chosen = Vec::new();
+    let mut core = Vec::new();
     while !rest.is_empty() {
-        chosen.push(rest.swap_remove(random.below(rest.len() as u64) as usize));
-        if world.is_self_sufficient(&chosen) {
-            chosen.sort_unstable();
-            return Some(chosen);
+        core.push(rest.swap_remove(random.below(rest.len() as u64) as usize));
+        if world.is_self_sufficient(&core) {
+            core.sort_unstable();
+            return Some(core);
         }
     }
     None
 }
 
-/// Without pre-vote and check-quorum together, a server that reaches others in one direction may
-/// disturb for ever; and if it needs only witnesses to commit, it may go on to give them what they
-/// cannot hand on.
+fn add_outsider_faults(run: &mut CampaignRun, core: &[u64], random: &mut SimRng) {
+    let config = run.world.config().clone();
+    let is_outside = |node: u64| !core.contains(&node);
+    // Without pre-vote and check-quorum, a server that reaches others in one direction may disrupt
+    // them forever. A server that needs only witnesses to commit may continue to send them entries
+    // that witnesses cannot replicate.
+    let is_protected =
+        config.pre_vote && config.check_quorum && !run.world.is_majority_with_witnesses(is_outside);
+    for node in (1..=config.nodes).filter(|node| is_outside(*node)) {
+        for action in fault_actions(node, &config, is_protected, random) {
+            run.act(action);
+        }
+    }
+}
+
 fn fault_actions(
     node: u64,
     config: &WorldConfig,
-    careful: bool,
+    is_protected: bool,
     random: &mut SimRng,
 ) -> Vec<Action> {
-    let broken = random.pick(match careful {
-        true => &[
+    let fault = if is_protected {
+        random.pick(&[
             OutsiderFault::Down,
             OutsiderFault::Isolated,
             OutsiderFault::Deaf,
             OutsiderFault::Mute,
-            OutsiderFault::Partly,
-            OutsiderFault::Partly,
+            OutsiderFault::PartlyConnected,
+            OutsiderFault::PartlyConnected,
             OutsiderFault::Slow,
-        ][..],
-        false => &[OutsiderFault::Down, OutsiderFault::Isolated],
-    });
+        ])
+    } else {
+        random.pick(&[OutsiderFault::Down, OutsiderFault::Isolated])
+    };
     let others = || (1..=config.nodes).filter(|other| *other != node);
     let to_it = |from| Action::CutLink { from, to: node };
     let from_it = |to| Action::CutLink { from: node, to };
-    match broken {
+    match fault {
         OutsiderFault::Down => vec![Action::Crash { node }],
         OutsiderFault::Isolated => vec![Action::Isolate { node }],
         OutsiderFault::Deaf => others().map(to_it).collect(),
         OutsiderFault::Mute => others().map(from_it).collect(),
-        OutsiderFault::Partly => others()
+        OutsiderFault::PartlyConnected => others()
             .flat_map(|other| [to_it(other), from_it(other)])
             .filter(|_| random.chance_per_mille(500))
             .collect(),
         OutsiderFault::Slow => {
             let most = config.election_timeout.min / 2;
-            let sync = DurationRange::new(most / 2, most);
-            vec![Action::SetSyncLatency { node, sync_latency: sync }]
+            let sync_latency = DurationRange::new(most / 2, most);
+            vec![Action::SetSyncLatency { node, sync_latency }]
         }
     }
+}
+
+/// Requests a write once per election timeout until one succeeds.
+fn wait_for_write(run: &mut CampaignRun, core: &[u64]) -> Result<(), Violation> {
+    let began = run.world.now();
+    let timeout = run.world.config().election_timeout.max;
+    let deadline = began + recovery_timeout(&run.world);
+    let is_answered = |world: &World| {
+        let mut ours = world.askings().filter(|operation| operation.invoked >= began);
+        ours.any(|operation| operation.request.key() == KEY && operation.returned.is_some())
+    };
+    while run.world.violation().is_none() && !is_answered(&run.world) {
+        if run.world.now() >= deadline {
+            let names: Vec<_> = core.iter().map(|node| format!("n{node}")).collect();
+            let text = timeout_text(&format!("the quorum {} is healed", names.join(", ")));
+            let (invariant, at) = (Invariant::Availability, run.world.now());
+            return Err(Violation { invariant, text, at });
+        }
+        if run.world.now() > began {
+            run.shut_down_removed();
+        }
+        run.act(Action::Request {
+            via: leader(&run.world).map(|(leader, _)| leader),
+            request: Request::Put { key: KEY.into(), value: VALUE.into() },
+        });
+        run.advance(run.world.now() + timeout);
+    }
+    Ok(())
 }

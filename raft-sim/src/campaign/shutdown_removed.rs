@@ -1,53 +1,56 @@
-//! Servers that were removed, and do not know it.
+//! Removed servers that do not know that they were removed.
 //!
-//! Nobody sends them anything any more, so they stand for election for ever. Pre-vote and
-//! check-quorum together keep them from deposing leaders; without both an operator must turn them
-//! off (§6, dissertation 4.2.3).
+//! Other servers send them nothing, so they campaign forever. Pre-vote together with check-quorum
+//! protects leaders from them. Without both, an operator must shut them down (§6, dissertation
+//! 4.2.3).
 
 use std::collections::BTreeSet;
 
-use crate::node::Node;
+use raft_core::{NodeId, Raft};
+
 use crate::world::World;
 use crate::world::action::Action;
 
-/// What an operator does about servers that were removed, if the others are not safe from them.
-pub(super) fn turn_off(world: &World) -> Vec<Action> {
+/// The actions of an operator who shuts down removed servers that would disrupt the others.
+pub(super) fn actions(world: &World) -> Vec<Action> {
     let config = world.config();
     if config.pre_vote && config.check_quorum {
         return Vec::new();
     }
-    let logs = || {
-        let running = world.nodes.iter().filter_map(Node::running);
-        running.map(|running| &running.raft)
-    };
-    let Some(committed) = logs().map(raft_core::Raft::commit_index).max() else {
+    let Some(members) = possible_members(world) else {
         return Vec::new();
     };
-    let knows = logs().find(|raft| raft.commit_index() == committed);
-    let term = knows.and_then(|raft| raft.term_at(committed));
-    // Whoever has all that is committed may be elected, and what it takes for the membership comes
-    // into force.
-    let mut members = BTreeSet::new();
-    for raft in logs().filter(|raft| raft.term_at(committed) == term) {
-        let mut in_force = committed;
-        loop {
-            members.extend(raft.membership_at(in_force).members());
-            if in_force >= raft.membership_index() {
-                break;
-            }
-            in_force = in_force.next();
-        }
-    }
-    // Servers in reserve, which were never added, stand for nothing.
-    let may_stand = |node: &u64| {
+    // Servers in reserve, which were never members, do not campaign.
+    let may_campaign = |node: &u64| {
         let raft = world.raft(*node);
         raft.is_some_and(|raft| raft.membership().is_voter(raft.id()))
     };
     (1..=config.nodes)
-        .filter(|node| !members.contains(&raft_core::NodeId(*node)))
-        .filter(may_stand)
+        .filter(|node| !members.contains(&NodeId(*node)))
+        .filter(may_campaign)
         .map(|node| Action::Crash { node })
         .collect()
+}
+
+/// The members of every membership that is in effect now or that a possible leader has in its log.
+/// A server can become leader only if it has all committed entries.
+fn possible_members(world: &World) -> Option<BTreeSet<NodeId>> {
+    let logs = || (1..=world.config().nodes).filter_map(|node| world.raft(node));
+    let committed = logs().map(Raft::commit_index).max()?;
+    let complete = logs().find(|raft| raft.commit_index() == committed);
+    let term = complete.and_then(|raft| raft.term_at(committed));
+    let mut members = BTreeSet::new();
+    for raft in logs().filter(|raft| raft.term_at(committed) == term) {
+        let mut index = committed;
+        loop {
+            members.extend(raft.membership_at(index).members());
+            if index >= raft.membership_index() {
+                break;
+            }
+            index = index.next();
+        }
+    }
+    Some(members)
 }
 
 #[cfg(test)]
@@ -57,19 +60,19 @@ mod tests {
 
     #[test]
     fn removed_server_is_shut_down_without_pre_vote() {
-        for careful in [false, true] {
+        for is_protected in [false, true] {
             let config = WorldConfig {
                 nodes: 4,
-                pre_vote: careful,
-                check_quorum: careful,
+                pre_vote: is_protected,
+                check_quorum: is_protected,
                 ..WorldConfig::default()
             };
             let mut world = World::new(config).unwrap();
             world.act(&Action::FireTimer { node: 3 }).unwrap();
             world.run_until(1_000_000);
-            // It never hears that it was removed.
+            // Server 2 never receives the entry that removes it.
             world.act(&Action::Isolate { node: 2 }).unwrap();
-            assert_eq!(turn_off(&world), []);
+            assert_eq!(actions(&world), []);
             world
                 .act(&Action::ChangeMembership {
                     voters: vec![1, 3, 4],
@@ -77,26 +80,23 @@ mod tests {
                     joining: Vec::new(),
                 })
                 .unwrap();
-            assert_eq!(turn_off(&world), [], "it is a member until all is committed");
+            assert_eq!(actions(&world), [], "server 2 is a member until the change is committed");
             world.run_until(2_000_000);
-            let expected: &[_] = match careful {
-                false => &[Action::Crash { node: 2 }],
-                true => &[],
-            };
-            assert_eq!(turn_off(&world), expected);
+            let expected: &[_] = if is_protected { &[] } else { &[Action::Crash { node: 2 }] };
+            assert_eq!(actions(&world), expected);
             expected.iter().for_each(|action| world.act(action).unwrap());
-            assert_eq!(turn_off(&world), [], "it is off");
+            assert_eq!(actions(&world), [], "server 2 is down");
         }
     }
 
-    /// Seed 6522: two servers in reserve were turned off, and could not replace those whose disks
-    /// were ruined.
+    /// Seed 6522: two servers in reserve were shut down, and could not replace servers with ruined
+    /// disks.
     #[test]
     fn reserve_server_is_not_shut_down() {
         let config =
             WorldConfig { nodes: 5, founders: Some(3), pre_vote: false, ..WorldConfig::default() };
         let mut world = World::new(config).unwrap();
         world.run_until(2_000_000);
-        assert_eq!(turn_off(&world), []);
+        assert_eq!(actions(&world), []);
     }
 }

@@ -1,28 +1,27 @@
-//! Clusters of another scale of time.
+//! Clusters with other time scales.
 //!
-//! The core has no ticks and does not know what a second is, so a cluster whose links and disks
-//! take a thousand times as long, and that waits a thousand times as long, has to work just as
-//! well: between continents, or planets. Such clusters see large numbers, and much time with few
-//! events.
+//! The core has no ticks and knows no absolute time. A cluster whose latencies, disks and timeouts
+//! are all a thousand times longer must therefore work as well. Such clusters use large numbers,
+//! and their simulated time contains few events.
 
 use crate::campaign::Campaign;
 use crate::util::rng::{DurationRange, SimRng};
 use crate::world::action::Action;
 
 impl Campaign {
-    /// The largest factor with which every cluster that is drawn still works: its times stay far
-    /// from what 64 bits hold.
+    /// The largest factor with which every generated cluster works: all times stay far below the
+    /// limit of 64 bits.
     pub const STRETCH_MAX: u64 = 1_000_000;
 
-    /// The same cluster, with all that takes time taking `factor` times as long: messages, writes,
-    /// timeouts, clients, and the time between faults. What the world's other parts do in fixed
-    /// times, such as a client that asks again because nobody leads, stays.
+    /// Returns this campaign with all durations multiplied by `factor`: messages, writes, timeouts,
+    /// clients, and the time between faults. Fixed durations of the simulator, such as the retry
+    /// delay of a client without a leader, do not change.
     #[must_use]
     pub fn stretched(mut self, factor: u64) -> Self {
-        let time = |time: &mut u64| *time = time.saturating_mul(factor);
-        let span = |span: &mut DurationRange| {
-            time(&mut span.min);
-            time(&mut span.max);
+        let scale = |time: &mut u64| *time = time.saturating_mul(factor);
+        let scale_range = |range: &mut DurationRange| {
+            scale(&mut range.min);
+            scale(&mut range.max);
         };
         let config = &mut self.script.config;
         for range in [
@@ -31,7 +30,7 @@ impl Campaign {
             &mut config.sync_latency,
             &mut config.think_time,
         ] {
-            span(range);
+            scale_range(range);
         }
         for duration in [
             &mut config.heartbeat_interval,
@@ -40,27 +39,27 @@ impl Campaign {
             &mut config.lease_ttl,
             &mut self.healed_at,
         ] {
-            time(duration);
+            scale(duration);
         }
         if factor > 1 {
-            // What waits for a narrow link is lost after a fixed time, which would be nothing here.
+            // A link with limited bandwidth loses messages that wait for a fixed time. That time
+            // would be very short here.
             config.bandwidth = 0;
         }
         for timed in &mut self.script.actions {
-            time(&mut timed.at);
+            scale(&mut timed.at);
             match &mut timed.action {
-                Action::SetSyncLatency { sync_latency: sync, .. } => span(sync),
-                Action::SetNetwork { latency, .. } | Action::SetLatency { latency, .. } => {
-                    span(latency);
-                }
+                Action::SetSyncLatency { sync_latency: latency, .. }
+                | Action::SetNetwork { latency, .. }
+                | Action::SetLatency { latency, .. } => scale_range(latency),
                 _ => {}
             }
         }
         self
     }
 
-    /// The factor by which a seed's cluster is stretched: 1 for every second seed, and for the
-    /// others a number up to `most` whose logarithm is about uniform.
+    /// The time scale of a seed: 1 for every second seed, and otherwise a number up to `most` whose
+    /// logarithm is approximately uniform.
     #[must_use]
     pub fn stretch_of(seed: u64, most: u64) -> u64 {
         let mut random = SimRng::new(seed ^ 0x57e7_c4ed);

@@ -1,58 +1,60 @@
-//! What has to come about in time when a cluster is mended.
+//! Conditions that a healed cluster must meet in time.
 
 use serde::{Deserialize, Serialize};
 
-use crate::campaign::is_complete;
+use crate::campaign::disk_faults::all_ruined_are_replaced;
 use crate::scenario::PROBE_KEY;
 use crate::workload::kv::OperationState;
 use crate::world::World;
 
-/// Something that must have come about, or availability is violated.
+/// A condition. Availability is violated if the condition does not hold in time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expectation {
-    /// The latest request that was made by hand is answered.
+    /// The latest request of the schedule is answered.
     Answer,
-    /// Servers whose disks are ruined are no members any more, and others are in their place.
+    /// Servers with ruined disks are replaced by others.
     Replacement,
-    /// There is no lease left.
+    /// No lease is left.
     Leases,
-    /// All who watch have been told of all that was written.
-    Watchers,
+    /// All watch clients have received all changes.
+    #[serde(alias = "watchers")]
+    WatchClients,
 }
 
 impl Expectation {
-    /// In the order in which a campaign awaits them.
-    const ALL: [Self; 4] = [Self::Answer, Self::Replacement, Self::Leases, Self::Watchers];
+    /// All conditions, in the order in which a campaign checks them.
+    const ALL: [Self; 4] = [Self::Answer, Self::Replacement, Self::Leases, Self::WatchClients];
 
-    /// What is missing first.
+    /// The first condition that does not hold.
     pub(super) fn first_unmet(world: &World) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| it.is_missing(world))
+        Self::ALL.into_iter().find(|it| it.is_unmet(world))
     }
 
-    pub(super) fn is_missing(self, world: &World) -> bool {
+    pub(super) fn is_unmet(self, world: &World) -> bool {
         match self {
             Self::Answer => {
                 let clients = world.config().clients;
-                let mut by_hand = world.askings().filter(|asking| asking.client > clients);
-                let latest = by_hand.rfind(|asking| asking.request.key() != PROBE_KEY);
-                latest.is_some_and(|asking| !matches!(asking.state, OperationState::Done { .. }))
+                let mut scheduled = world.askings().filter(|it| it.client > clients);
+                let latest = scheduled.rfind(|it| it.request.key() != PROBE_KEY);
+                latest.is_some_and(|it| !matches!(it.state, OperationState::Done { .. }))
             }
             Self::Replacement => {
-                world.nodes.iter().any(|node| node.disk.is_unrecoverable()) && !is_complete(world)
+                let mut nodes = (1..=world.config().nodes).filter_map(|node| world.node(node));
+                nodes.any(|node| node.disk.is_unrecoverable()) && !all_ruined_are_replaced(world)
             }
             Self::Leases => world.ledger.has_leases(),
-            Self::Watchers => !world.watchers_have_seen(world.ledger.revision()),
+            Self::WatchClients => !world.watchers_have_seen(world.ledger.revision()),
         }
     }
 
-    /// What is said if it is missing.
+    /// The text of a violation.
     pub(super) fn message(self) -> &'static str {
         match self {
-            Self::Answer => "the latest request is not answered in time",
-            Self::Replacement => "servers with ruined disks are not replaced in time",
-            Self::Leases => "a lease that nobody keeps alive is still there",
-            Self::Watchers => "a watcher is not told all in time",
+            Self::Answer => "the latest request was not answered in time",
+            Self::Replacement => "servers with ruined disks were not replaced in time",
+            Self::Leases => "a lease without keep-alives has not ended in time",
+            Self::WatchClients => "a watch client has not received all changes in time",
         }
     }
 }

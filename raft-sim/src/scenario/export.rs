@@ -1,4 +1,4 @@
-//! A run as a scenario file, so that what a campaign found can be read, played and changed.
+//! Export of a run as a scenario file, which a person can read, play and change.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,22 +9,49 @@ use toml::{Table, Value};
 use crate::check::invariants::{Invariant, Violation};
 use crate::scenario::{
     Expectation, ExpectedOutcome, ObservationWindow, SabotagedRun, Scenario, Step, Variant,
-    take_disabled_rules,
+    disabled_rules,
 };
 use crate::timeline::{Run, Script};
 use crate::world::config::WorldConfig;
 
-/// How long it is watched whether a cluster serves that did not recover, in microseconds.
-const WATCHED: f64 = 20.0;
+/// The duration of the observation of a cluster that did not recover, in seconds.
+const OBSERVED: f64 = 20.0;
 
 impl Scenario {
-    /// The scenario of a run in which a rule falls, which must fall when it is played. Where a
-    /// cluster did not recover, it says what is awaited; if that comes about, the cluster is
-    /// watched for another while. If the servers were made to break rules, it falls when they do,
-    /// and what is seen when they do not is expected, too.
+    /// The scenario of a run that violates an invariant. The same violation is expected when the
+    /// scenario is played. If the cluster did not recover, the scenario names the awaited
+    /// condition, and observes the cluster for a while if the condition holds. If rules were
+    /// disabled, the scenario has a run with these rules disabled, and a run with all rules
+    /// enabled.
     #[must_use]
     pub fn of_failure(script: &Script, violation: &Violation) -> Self {
-        let (variant, usual) = (Variant::of(&script.config), WorldConfig::default());
+        let variant = Variant::of(&script.config);
+        let is_unavailable = violation.invariant == Invariant::Availability;
+        let mut scenario = Self::without_expectations(script, violation);
+        if is_unavailable && let Ok(mut run) = Run::new(script.clone()) {
+            run.seek(violation.at);
+            scenario.awaited = Expectation::first_unmet(run.world());
+        }
+        let violates = ExpectedOutcome::Violates(violation.invariant);
+        let rules = disabled_rules::enable_all(&mut scenario.config);
+        let expected = match scenario.play(variant) {
+            Ok(played) if is_unavailable || !rules.is_empty() => played.outcome,
+            _ => violates,
+        };
+        scenario.expected.insert(variant, expected);
+        if !rules.is_empty() {
+            let mut run = SabotagedRun { rules, variant, expected: violates };
+            if is_unavailable && let Ok(played) = scenario.play_sabotaged(&run) {
+                run.expected = played.outcome;
+            }
+            scenario.sabotaged.push(run);
+        }
+        scenario
+    }
+
+    /// The scenario of a run that ends with a violation, without an expected outcome.
+    fn without_expectations(script: &Script, violation: &Violation) -> Self {
+        let usual = WorldConfig::default();
         let seconds = |micros: u64| micros as f64 / 1e6;
         let schedule = script.actions.iter().map(|timed| Step {
             at: seconds(timed.at),
@@ -33,8 +60,9 @@ impl Scenario {
             action: timed.action.clone(),
         });
         let at = seconds(violation.at);
-        let is_missing = violation.invariant == Invariant::Availability;
-        let mut scenario = Self {
+        let is_unavailable = violation.invariant == Invariant::Availability;
+        let until = if is_unavailable { at + OBSERVED } else { at };
+        Self {
             title: violation.invariant.to_string(),
             lesson: violation.to_string(),
             source: None,
@@ -46,10 +74,7 @@ impl Scenario {
                 ..script.config.clone()
             },
             schedule: schedule.collect(),
-            observe: ObservationWindow {
-                from: at,
-                until: at + if is_missing { WATCHED } else { 0.0 },
-            },
+            observe: ObservationWindow { from: at, until },
             awaited: None,
             expected: BTreeMap::new(),
             sabotaged: Vec::new(),
@@ -63,31 +88,11 @@ impl Scenario {
             stopped: Vec::new(),
             covered: Vec::new(),
             not_covered: Vec::new(),
-        };
-        if is_missing && let Ok(mut run) = Run::new(script.clone()) {
-            run.seek(violation.at);
-            scenario.awaited = Expectation::first_unmet(run.world());
         }
-        let falls = ExpectedOutcome::Violates(violation.invariant);
-        let rules = take_disabled_rules(&mut scenario.config);
-        let seen = scenario.play(variant).map(|played| played.ending);
-        let ending = match seen {
-            Ok(ending) if is_missing || !rules.is_empty() => ending,
-            _ => falls,
-        };
-        scenario.expected.insert(variant, ending);
-        if !rules.is_empty() {
-            let mut broken = SabotagedRun { rules, variant, expected: falls };
-            if is_missing && let Ok(played) = scenario.play_broken(&broken) {
-                broken.expected = played.ending;
-            }
-            scenario.sabotaged.push(broken);
-        }
-        scenario
     }
 
-    /// Its file. Of the world it says what is unusual, and of the end, what must be seen in each
-    /// variant.
+    /// The text of the file: the settings that differ from the defaults, the schedule, and the
+    /// expected outcomes.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut config = table(&self.config);
@@ -102,19 +107,19 @@ impl Scenario {
         for step in &self.schedule {
             let _ = writeln!(text, "  {},", inline(&Value::Table(table(step))));
         }
-        let watch = Value::Table(table(&self.observe));
-        let _ = writeln!(text, "]\nwatch = {}", inline(&watch));
+        let observe = Value::Table(table(&self.observe));
+        let _ = writeln!(text, "]\nobserve = {}", inline(&observe));
         if let Some(awaited) = self.awaited.and_then(|it| Value::try_from(it).ok()) {
             let _ = writeln!(text, "awaited = {}", inline(&awaited));
         }
         text.push_str("\n[expected]\n");
-        for (variant, ending) in &self.expected {
-            let ending = Value::try_from(ending).map(|ending| inline(&ending));
-            let _ = writeln!(text, "{variant} = {}", ending.unwrap_or_default());
+        for (variant, outcome) in &self.expected {
+            let outcome = Value::try_from(outcome).map(|outcome| inline(&outcome));
+            let _ = writeln!(text, "{variant} = {}", outcome.unwrap_or_default());
         }
-        for broken in &self.sabotaged {
-            text.push_str("\n[[broken]]\n");
-            for (name, value) in table(broken) {
+        for run in &self.sabotaged {
+            text.push_str("\n[[sabotaged]]\n");
+            for (name, value) in table(run) {
                 let _ = writeln!(text, "{name} = {}", inline(&value));
             }
         }
@@ -126,7 +131,7 @@ fn table(of: &impl Serialize) -> Table {
     Table::try_from(of).unwrap_or_default()
 }
 
-/// A value in one line. What comes first in an action is its moment, and then what is done.
+/// A value in one line. The first fields of an action are its time and its name.
 fn inline(value: &Value) -> String {
     match value {
         Value::Table(fields) => {
@@ -139,10 +144,10 @@ fn inline(value: &Value) -> String {
             fields.sort_by_key(|(name, _)| place(name));
             let field = |(name, value): &(&String, &Value)| format!("{name} = {}", inline(value));
             let fields: Vec<_> = fields.iter().map(field).collect();
-            match fields.is_empty() {
-                true => "{}".into(),
-                false => format!("{{ {} }}", fields.join(", ")),
+            if fields.is_empty() {
+                return "{}".into();
             }
+            format!("{{ {} }}", fields.join(", "))
         }
         Value::Array(items) => {
             let items: Vec<_> = items.iter().map(inline).collect();
@@ -177,7 +182,8 @@ mod tests {
     use super::*;
     use crate::campaign::Campaign;
 
-    /// Whatever a campaign draws and does can be written down, and gives the same run.
+    /// The configuration and the actions of any campaign run can be exported, and give the same
+    /// run.
     #[test]
     fn scripts_roundtrip_through_toml() {
         for seed in 0..12 {
@@ -196,7 +202,7 @@ mod tests {
             let mut run = Run::new(read.script(variant)).unwrap();
             run.seek(report.simulated);
             assert_eq!(run.world().trace_hash(), report.trace_hash, "seed {seed}");
-            // Nothing falls in it, and that is a surprise.
+            // The run does not violate the expected invariant.
             let played = read.play(variant).unwrap();
             assert!(!played.mismatches.is_empty());
         }

@@ -1,225 +1,169 @@
 //! Scenarios: short runs with a lesson, as files that a person can read and write.
 //!
-//! `docs/verification/scenarios.md` describes the format; `raft-sim/scenarios/` holds the library.
-//! A scenario is played in variants, which differ in two settings of the servers, and each variant
-//! has an expected [`ExpectedOutcome`]. Under the feature `sabotage` it is played with broken
-//! rules, too.
+//! `docs/verification/scenarios.md` describes the format; `raft-sim/scenarios/` contains the
+//! library. A scenario is played in variants, which differ in two settings of the servers. Each
+//! variant has an [`ExpectedOutcome`]. With the feature `sabotage`, scenarios are also played with
+//! disabled rules.
 
 mod check;
-pub(crate) mod expectation;
-pub(crate) mod export;
+mod disabled_rules;
+mod expectation;
+mod export;
+mod outcome;
 mod play;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use expectation::Expectation;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use crate::check::invariants::{Invariant, Violation};
+pub use crate::scenario::expectation::Expectation;
+pub use crate::scenario::outcome::{ExpectedOutcome, Outcome, ScenarioResult};
 use crate::timeline::{Script, ScriptError, TimedAction};
 use crate::world::World;
 use crate::world::action::{Action, Request};
 use crate::world::config::WorldConfig;
 
-/// A scenario as it stands in its file.
+/// The content of a scenario file.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// What it is called.
+    /// The title.
     pub title: String,
-    /// What can be learnt from it, in a few sentences.
+    /// The lesson, in a few sentences.
     pub lesson: String,
-    /// Where it was published.
+    /// Where the scenario was published.
     pub source: Option<String>,
-    /// The world, as far as it is unusual. `pre_vote` and `check_quorum` are the variant's.
+    /// The settings that differ from the defaults. The variant sets `pre_vote` and `check_quorum`.
     #[serde(default)]
     pub config: WorldConfig,
-    /// What is done, in order of time.
+    /// The actions, in order of time.
     pub schedule: Vec<Step>,
-    /// When the outcome is observed.
+    /// The period in which the outcome is observed.
     #[serde(alias = "watch")]
     pub observe: ObservationWindow,
-    /// What must have come about when the watch begins. If it has not, availability falls.
+    /// A condition that must hold when the observation starts. Otherwise availability is violated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaited: Option<Expectation>,
-    /// What must be seen in each variant.
+    /// The expected outcome of each variant.
     pub expected: BTreeMap<Variant, ExpectedOutcome>,
-    /// What must be seen when servers break rules.
+    /// Further runs, with disabled rules.
     #[serde(default)]
     #[serde(alias = "broken")]
     pub sabotaged: Vec<SabotagedRun>,
-    /// What keys must hold in the end, on every server that runs.
+    /// The final values of keys, on every running server.
     #[serde(default)]
     pub keys: BTreeMap<String, String>,
-    /// What the schedule's reads must find, in order; an empty text stands for nothing.
+    /// The results of the reads of the schedule, in order; an empty text is a missing key.
     #[serde(default)]
     pub reads: Vec<String>,
-    /// How often keys must have been written, on every server that runs.
+    /// The number of writes of keys, on every running server.
     #[serde(default)]
     pub writes: BTreeMap<String, i64>,
-    /// How many of the schedule's requests must have been sent more than once.
+    /// The number of requests of the schedule that were sent more than once.
     #[serde(default)]
     #[serde(alias = "asked_again")]
     pub retries: Option<usize>,
-    /// Which share of the watching client's writes must be answered within half a second.
+    /// The share of the observing client's writes that must be answered within half a second.
     #[serde(default)]
     #[serde(alias = "serves")]
     pub availability: BTreeMap<Variant, f64>,
-    /// Who must lead in the end.
+    /// The final leader.
     #[serde(default)]
     pub leader: Option<u64>,
-    /// Who must have a vote in the end, as the leader sees it.
+    /// The final voters, according to the leader.
     #[serde(default)]
     pub voters: Option<Vec<u64>>,
-    /// Who must have ended itself.
+    /// The servers that have stopped permanently.
     #[serde(default)]
     pub stopped: Vec<u64>,
-    /// Branches of the protocol that must have been taken, by their names in
-    /// [`branches`](crate::check::coverage).
+    /// Branches of the protocol that must be taken, by their names in
+    /// [`coverage`](crate::check::coverage).
     #[serde(default)]
     #[serde(alias = "taken")]
     pub covered: Vec<String>,
-    /// Branches that must not have been taken.
+    /// Branches that must not be taken.
     #[serde(default)]
     #[serde(alias = "not_taken")]
     pub not_covered: Vec<String>,
 }
 
-/// A variant in which all servers break rules.
+/// A run in which all servers have rules disabled.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SabotagedRun {
     /// The names of the rules, as in `raft-core/src/sabotage.rs`.
     pub rules: Vec<String>,
-    /// How the servers are set otherwise.
+    /// The variant of the servers.
     pub variant: Variant,
-    /// What must be seen.
+    /// The expected outcome.
     pub expected: ExpectedOutcome,
 }
 
-/// How a scenario may end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(untagged)]
-pub enum ExpectedOutcome {
-    /// All rules hold.
-    Safe(Outcome),
-    /// This one falls.
-    Violates(Invariant),
-}
-
-impl<'de> Deserialize<'de> for ExpectedOutcome {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        let all = Outcome::ALL.into_iter().map(Self::Safe);
-        let all = all.chain(Invariant::ALL.into_iter().map(Self::Violates));
-        let named: Vec<_> = all.map(|ending| (ending.name(), ending)).collect();
-        let found = named.iter().find(|(other, _)| *other == name);
-        found.map(|(_, ending)| *ending).ok_or_else(|| {
-            let names: Vec<_> = named.into_iter().map(|(name, _)| name).collect();
-            D::Error::custom(format!("there is no ending {name:?}; there are {}", names.join(", ")))
-        })
-    }
-}
-
-/// An action and its moment.
+/// An action and its time.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Step {
-    /// In seconds.
+    /// The time, in seconds.
     pub at: f64,
-    /// It is done again and again, so many seconds apart.
+    /// The interval between repetitions, in seconds; none for an action that occurs once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<f64>,
-    /// When that ends, in seconds.
+    /// The end of the repetitions, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<f64>,
-    /// What is done.
+    /// The action.
     #[serde(flatten)]
     pub action: Action,
 }
 
-/// A stretch of time, in seconds, in which the outcome is observed. In it a client writes every
-/// quarter of a second.
+/// The period in which the outcome is observed, in seconds. During this period a client writes
+/// every quarter of a second.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObservationWindow {
-    /// When it begins.
+    /// The start.
     pub from: f64,
-    /// When it ends, and the scenario with it.
+    /// The end, which is also the end of the scenario.
     pub until: f64,
 }
 
-/// How the servers are set.
+/// The settings of the servers in which a scenario is played.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
-    /// As in the paper.
+    /// Neither pre-vote nor check-quorum, as in the paper.
     Plain,
     /// With [`pre_vote`](raft_core::Config::pre_vote).
     PreVote,
     /// With [`pre_vote`](raft_core::Config::pre_vote) and
     /// [`check_quorum`](raft_core::Config::check_quorum).
     PreVoteCheckQuorum,
-    /// With [`check_quorum`](raft_core::Config::check_quorum). It is played where a file names it
-    /// only.
+    /// With [`check_quorum`](raft_core::Config::check_quorum). This variant is played only if the
+    /// file names it.
     CheckQuorum,
-}
-
-/// What was seen while it was watched.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// One leader in one term all the time, and writes are answered.
-    Stable,
-    /// There was another leader or term, but none in the last third, in which writes are answered.
-    Recovers,
-    /// Leaders or terms go on changing in the last third.
-    Restless,
-    /// No write was answered in the last third, and no leader or term was new in it.
-    Stuck,
-}
-
-/// How a variant went.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ScenarioResult {
-    /// What was seen.
-    pub ending: ExpectedOutcome,
-    /// How often there was another leader or term while it was watched.
-    pub changes: usize,
-    /// How many of the watching client's writes were answered.
-    pub answered: usize,
-    /// How many were answered within half a second.
-    pub answered_soon: usize,
-    /// How many there were.
-    pub asked: usize,
-    /// What did not come as the scenario says. Empty, if all did.
-    pub mismatches: Vec<String>,
-    /// The rule that was broken, if one was.
-    pub violation: Option<Violation>,
 }
 
 /// Why a scenario cannot be played.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ScenarioError {
-    /// The file is no scenario.
+    /// The file is not a valid scenario. The text names the place.
     Format(String),
-    /// The world or the schedule makes no sense.
+    /// The configuration or the schedule is invalid.
     Script(ScriptError),
-    /// There is no such rule that could be broken.
-    NoSuchRule(String),
+    /// There is no rule with this name, or the program was built without the feature `sabotage`.
+    UnknownRule(String),
 }
 
-/// A key that belongs to the client that watches.
+/// The key that the observing client writes.
 const PROBE_KEY: &str = "probe";
-/// Time between two of its writes, in microseconds.
+/// The time between two of its writes, in microseconds.
 const PROBE_EVERY: u64 = 250_000;
 
 impl Variant {
-    /// Those in which every scenario is played.
+    /// The variants in which every scenario is played.
     pub const ALL: [Self; 3] = [Self::Plain, Self::PreVote, Self::PreVoteCheckQuorum];
 
-    /// The one in which servers are set like that.
+    /// The variant of a configuration.
     #[must_use]
     pub fn of(config: &WorldConfig) -> Self {
         match (config.pre_vote, config.check_quorum) {
@@ -231,26 +175,13 @@ impl Variant {
     }
 }
 
-impl Outcome {
-    const ALL: [Self; 4] = [Self::Stable, Self::Recovers, Self::Restless, Self::Stuck];
-}
-
-impl ExpectedOutcome {
-    /// What a file calls it.
-    fn name(self) -> String {
-        let name = toml::Value::try_from(self).ok();
-        let name = name.and_then(|name| name.as_str().map(str::to_owned));
-        name.unwrap_or_default()
-    }
-}
-
 impl Scenario {
-    /// Reads a scenario file, which is TOML.
+    /// Parses a scenario file, which is TOML.
     ///
     /// # Errors
     ///
-    /// [`ScenarioError::Format`] says where it can't be understood, or can't be meant: what would
-    /// have no effect in any run, such as what is done to a node that there is not, is a mistake.
+    /// [`ScenarioError::Format`] names the invalid place. A step that has no effect in any run,
+    /// such as an action on a node that does not exist, is also an error.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         let scenario: Self =
             toml::from_str(text).map_err(|error| ScenarioError::Format(error.to_string()))?;
@@ -258,8 +189,8 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// The variants that make sense in its world: reads by lease need check-quorum. Those of which
-    /// the file says how they end come last.
+    /// The variants whose configuration is valid: lease reads need check-quorum. Variants with an
+    /// expected outcome are last.
     #[must_use]
     pub fn variants(&self) -> Vec<Variant> {
         let is_possible = |variant: &Variant| World::new(self.configured(*variant)).is_ok();
@@ -269,24 +200,24 @@ impl Scenario {
         all.filter(is_possible).collect()
     }
 
-    /// The run of a variant whose servers break these rules, which takes the feature `sabotage` if
-    /// there are any.
+    /// The script of a variant whose servers have these rules disabled.
     ///
     /// # Errors
     ///
-    /// [`ScenarioError::NoSuchRule`], which without the feature is any.
+    /// [`ScenarioError::UnknownRule`]. Without the feature `sabotage`, every rule is unknown.
     pub fn script_without(
         &self,
         variant: Variant,
         rules: &[String],
     ) -> Result<Script, ScenarioError> {
         let mut script = self.script(variant);
-        match rules.iter().find(|name| !break_rule(&mut script.config, name)) {
-            Some(name) => Err(ScenarioError::NoSuchRule(name.clone())),
+        match rules.iter().find(|name| !disabled_rules::disable(&mut script.config, name)) {
+            Some(name) => Err(ScenarioError::UnknownRule(name.clone())),
             None => Ok(script),
         }
     }
 
+    /// The configuration of a variant.
     fn configured(&self, variant: Variant) -> WorldConfig {
         let mut config = self.config.clone();
         config.pre_vote = matches!(variant, Variant::PreVote | Variant::PreVoteCheckQuorum);
@@ -295,7 +226,7 @@ impl Scenario {
         config
     }
 
-    /// The run of a variant: what the page needs to show it.
+    /// The script of a variant, including the writes of the observing client.
     #[must_use]
     pub fn script(&self, variant: Variant) -> Script {
         let mut actions = Vec::new();
@@ -326,56 +257,8 @@ impl Scenario {
     }
 }
 
-/// Whether there is such a rule.
-#[cfg(feature = "sabotage")]
-fn break_rule(config: &mut WorldConfig, name: &str) -> bool {
-    let rule = raft_core::Rule::ALL.iter().find(|rule| rule.name() == name);
-    config.disabled_rules =
-        rule.map_or(config.disabled_rules, |rule| config.disabled_rules.and(*rule));
-    rule.is_some()
-}
-
-#[cfg(not(feature = "sabotage"))]
-fn break_rule(_: &mut WorldConfig, _: &str) -> bool {
-    false
-}
-
-/// Lets servers keep all rules, and returns the names of those that they broke.
-#[cfg(feature = "sabotage")]
-fn take_disabled_rules(config: &mut WorldConfig) -> Vec<String> {
-    let broken = std::mem::take(&mut config.disabled_rules);
-    let all = raft_core::Rule::ALL.iter();
-    let broken = all.filter(|rule| broken.and(**rule) == broken);
-    broken.map(|rule| rule.name().to_owned()).collect()
-}
-
-#[cfg(not(feature = "sabotage"))]
-fn take_disabled_rules(_: &mut WorldConfig) -> Vec<String> {
-    Vec::new()
-}
-
 fn micros(seconds: f64) -> u64 {
     (seconds * 1e6).round() as u64
-}
-
-impl fmt::Display for ExpectedOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Safe(outcome) => outcome.fmt(f),
-            Self::Violates(invariant) => write!(f, "{invariant} falls"),
-        }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stable => "stable",
-            Self::Recovers => "recovers",
-            Self::Restless => "restless",
-            Self::Stuck => "stuck",
-        })
-    }
 }
 
 impl fmt::Display for Variant {
@@ -394,7 +277,10 @@ impl fmt::Display for ScenarioError {
         match self {
             Self::Format(problem) => f.write_str(problem),
             Self::Script(error) => error.fmt(f),
-            Self::NoSuchRule(name) => write!(f, "there is no rule {name:?} that could be broken"),
+            Self::UnknownRule(name) => write!(
+                f,
+                "unknown rule: {name:?}; use a name from raft-core/src/sabotage.rs and the feature sabotage"
+            ),
         }
     }
 }

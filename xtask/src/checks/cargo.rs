@@ -83,7 +83,7 @@ pub fn campaign(workspace: &Workspace) -> Result<Note> {
 pub fn sabotage(workspace: &Workspace) -> Result<Note> {
     run_tests(Step::cargo(
         workspace,
-        "test --package raft-sim --release --features sabotage --test library",
+        "test --package raft-sim --release --features sabotage --test scenario_library",
     )?)?;
     run_tests(Step::cargo(
         workspace,
@@ -94,7 +94,7 @@ pub fn sabotage(workspace: &Workspace) -> Result<Note> {
         "run --package raft-sim --bin sabotage --features sabotage --release -- --seeds",
     )?
     .arg(SABOTAGE_SEEDS.to_string())
-    .run_for_line(" broken rules: ")
+    .run_for_line(" disabled rules: ")
     .map(Some)
 }
 

@@ -45,8 +45,11 @@ fn core(workspace: &Workspace, args: &Arguments) -> Result<ExitCode> {
 fn sim(workspace: &Workspace, args: &Arguments) -> Result<ExitCode> {
     announce("building the WebAssembly package");
     wasm_package::build(workspace)?;
-    Step::cargo(workspace, "build --quiet --release --package raft-sim --bin bench --bin weigh")?
-        .run()?;
+    Step::cargo(
+        workspace,
+        "build --quiet --release --package raft-sim --bin bench --bin checkpoint_size",
+    )?
+    .run()?;
     Step::new(workspace, workspace.target("release/bench"))?
         .arg("--harness")
         .arg(workspace.path("tests/browser/bench-sim.js"))

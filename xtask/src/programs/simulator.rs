@@ -21,4 +21,4 @@ pub fn run(workspace: &Workspace, program: &str, args: &Arguments) -> Result<Exi
 }
 
 /// The option of `simulate` that disables a rule.
-const DISABLE_RULE: &str = "--broken";
+const DISABLE_RULE: &str = "--disable";

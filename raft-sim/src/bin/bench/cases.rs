@@ -1,19 +1,19 @@
-//! The worlds whose speed is measured.
+//! The runs of the benchmark.
 
 use raft_sim::{Script, SteadyWorkload, Timing};
 use serde::Serialize;
 
-/// A world, and how long it runs.
+/// A run of the benchmark.
 #[derive(Clone, Serialize)]
 pub struct Case {
-    /// Its row in the tables.
+    /// The name in the tables.
     pub name: String,
     pub nodes: u64,
-    /// Whether the page's story is told.
-    pub story: bool,
-    /// In microseconds.
+    /// True if the run has an event log, as the page has.
+    pub event_log: bool,
+    /// The duration, in microseconds.
     pub lasts: u64,
-    /// Where to jump back to at the end, in microseconds.
+    /// The target of the jump back at the end, in microseconds.
     pub back_to: Option<u64>,
     pub script: Script,
 }
@@ -21,7 +21,7 @@ pub struct Case {
 const SECOND: u64 = 1_000_000;
 const HOUR: u64 = 3600 * SECOND;
 
-/// All of them.
+/// All runs whose speed is measured.
 pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     for timing in [Timing::Etcd, Timing::Paper] {
@@ -33,16 +33,16 @@ pub fn all() -> Vec<Case> {
     cases
 }
 
-/// The world of five servers that checkpoints are weighed in.
-pub fn weighed(story: bool) -> Case {
-    case(5, Timing::Paper, HOUR, story)
+/// The run with five servers whose checkpoints are measured.
+pub fn with_checkpoints(event_log: bool) -> Case {
+    case(5, Timing::Paper, HOUR, event_log)
 }
 
-fn case(nodes: u64, timing: Timing, lasts: u64, story: bool) -> Case {
+fn case(nodes: u64, timing: Timing, lasts: u64, event_log: bool) -> Case {
     let service = SteadyWorkload { nodes, timing, seed: 1 };
     let mut script = service.script(lasts);
-    script.config.record_events = story;
-    let recorded = if story { ", with event log" } else { "" };
+    script.config.record_events = event_log;
+    let recorded = if event_log { ", with event log" } else { "" };
     let timeouts = match timing {
         Timing::Etcd => "etcd's timeouts",
         Timing::Paper => "the page's timeouts",
@@ -50,7 +50,7 @@ fn case(nodes: u64, timing: Timing, lasts: u64, story: bool) -> Case {
     Case {
         name: format!("{nodes} servers, {timeouts}{recorded}"),
         nodes,
-        story,
+        event_log,
         lasts,
         back_to: (lasts > HOUR).then(|| lasts - HOUR),
         script,

@@ -15,18 +15,18 @@ use clap::Parser;
 
 use crate::report::Report;
 
-/// Measures the simulator's speed, natively and in WebAssembly.
+/// Measure the speed of the simulator, natively and in WebAssembly.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench sim")]
 pub struct Cli {
-    /// How often each world is run in each place.
+    /// Number of repetitions of each run on each platform.
     #[arg(long, default_value_t = 5)]
     repetitions: usize,
-    /// Writes sim.md there as well.
+    /// Directory for the report sim.md.
     #[arg(long, value_name = "DIRECTORY")]
     write: Option<PathBuf>,
-    /// The program of Node.js that runs the page's package, here and in Chromium; without it, only
-    /// native code is measured.
+    /// Program for Node.js that runs the page's package, in Node.js and in Chromium; without it,
+    /// only native code is measured.
     #[arg(long, value_name = "FILE")]
     harness: Option<PathBuf>,
 }
@@ -34,8 +34,8 @@ pub struct Cli {
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("bench: {problem}");
+        Err(error) => {
+            eprintln!("bench: {error}");
             ExitCode::FAILURE
         }
     }
@@ -46,7 +46,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     print!("{}", report.tables());
     if let Some(directory) = &cli.write {
         fs::create_dir_all(directory)?;
-        fs::write(directory.join("sim.md"), report.page())?;
+        fs::write(directory.join("sim.md"), report.markdown())?;
         eprintln!("written: {}", directory.join("sim.md").display());
     }
     Ok(())

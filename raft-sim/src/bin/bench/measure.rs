@@ -9,18 +9,18 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::cases::Case;
 
-/// What a run of a case took, and what it was.
+/// The times of a run, and its trace hash.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
-    /// Until the end.
+    /// The time until the end.
     pub seconds: f64,
-    /// For the jump back, if there was one.
+    /// The time of the jump back, if there was one.
     pub back_seconds: f64,
-    /// The same wherever the case was run.
+    /// The hash of the trace, which is equal on all platforms.
     pub trace_hash: u64,
 }
 
-/// Runs a case natively. Returns how many events it had as well.
+/// Runs a case natively. Also returns the number of its events.
 pub fn native(case: &Case) -> Result<(Measured, u64), Box<dyn Error>> {
     let mut run = Run::new(case.script.clone())?;
     let seconds = timed(|| run.seek(case.lasts));
@@ -33,7 +33,7 @@ pub fn native(case: &Case) -> Result<(Measured, u64), Box<dyn Error>> {
     Ok((measured, events))
 }
 
-/// Events a second of a campaign of so many seeds, and simulated seconds a second.
+/// The events per second and the simulated seconds per second of a campaign with so many seeds.
 pub fn campaign(seeds: u64) -> Result<(f64, f64), Box<dyn Error>> {
     let (mut events, mut simulated, mut violated) = (0, 0, None);
     let seconds = timed(|| {
@@ -50,7 +50,7 @@ pub fn campaign(seeds: u64) -> Result<(f64, f64), Box<dyn Error>> {
     }
 }
 
-/// The time that the processor spent on this thread, which never waits.
+/// The processor time of this thread for a closure.
 fn timed(work: impl FnOnce()) -> f64 {
     let started = processor_time();
     work();
@@ -62,7 +62,7 @@ fn processor_time() -> Duration {
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// The one in the middle.
+/// The median of values; NaN if there are none.
 pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);

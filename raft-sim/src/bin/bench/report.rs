@@ -1,4 +1,4 @@
-//! Tables for people.
+//! The report of the benchmark.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -9,34 +9,35 @@ use std::process::{Command, Stdio};
 use crate::Cli;
 use crate::cases::{self, Case};
 use crate::measure::{self, Measured, median};
-use crate::wasm::{self, Place};
+use crate::wasm::{self, Platform};
 
-/// Everything that was measured.
+/// All measurements.
 pub struct Report {
     repetitions: usize,
     cases: Vec<Case>,
-    /// Events of each case.
+    /// The number of events of each case.
     events: Vec<u64>,
-    /// By place, repetition and case; native code first.
+    /// The measurements by platform, repetition and case; native code is first.
     measured: Vec<(String, Vec<Vec<Measured>>)>,
-    /// Events and simulated seconds of a campaign, a second.
+    /// Events per second and simulated seconds per second of campaigns.
     campaign: Vec<(f64, f64)>,
-    weights: Vec<(&'static str, Weight)>,
+    sizes: Vec<(&'static str, Sizes)>,
 }
 
-/// In bytes.
-struct Weight {
-    /// Of a checkpoint among others.
+/// Sizes of a world and its checkpoints, in bytes.
+struct Sizes {
+    /// The size of a checkpoint that shares data with others.
     checkpoint: u64,
-    /// What is allocated to copy the world.
+    /// The allocations of a clone of the world.
     copy: u64,
-    /// Of the world itself.
+    /// The size of the world.
     world: u64,
+    /// The number of checkpoints.
     checkpoints: u64,
 }
 
-/// What is to be reached: a place, the servers, how often as fast as real time.
-const MARKS: [(usize, u64, f64); 7] = [
+/// The targets: platform, number of servers, and speed relative to real time.
+const TARGETS: [(usize, u64, f64); 7] = [
     (0, 5, 10_000.0),
     (1, 5, 2_000.0),
     (2, 5, 2_000.0),
@@ -45,7 +46,7 @@ const MARKS: [(usize, u64, f64); 7] = [
     (1, 101, 10.0),
     (2, 101, 10.0),
 ];
-const EVENTS_MARK: f64 = 1e6;
+const EVENTS_TARGET: f64 = 1e6;
 const CAMPAIGN_SEEDS: u64 = 500;
 
 impl Report {
@@ -54,7 +55,7 @@ impl Report {
         let mut events = vec![0; cases.len()];
         let mut measured = vec![("native".to_owned(), Vec::new())];
         if cli.harness.is_some() {
-            measured.extend(Place::ALL.map(|place| (place.name().to_owned(), Vec::new())));
+            measured.extend(Platform::ALL.map(|platform| (platform.name().to_owned(), Vec::new())));
         }
         let mut campaign = Vec::new();
         for repetition in 1..=cli.repetitions.max(1) {
@@ -66,12 +67,12 @@ impl Report {
                 native.push(found);
             }
             campaign.push(measure::campaign(CAMPAIGN_SEEDS)?);
-            for (place, (name, all)) in Place::ALL.into_iter().zip(&mut measured[1..]) {
+            for (platform, (name, all)) in Platform::ALL.into_iter().zip(&mut measured[1..]) {
                 let harness = cli.harness.as_deref().unwrap_or(Path::new(""));
-                let (runtime, found) = wasm::run(harness, place, &cases)?;
+                let (runtime, found) = wasm::run(harness, platform, &cases)?;
                 for (case, (here, there)) in cases.iter().zip(native.iter().zip(&found)) {
                     if here.trace_hash != there.trace_hash {
-                        let text = format!("{}: {runtime} gives another run", case.name);
+                        let text = format!("{}: {runtime} has another trace hash", case.name);
                         return Err(text.into());
                     }
                 }
@@ -80,80 +81,82 @@ impl Report {
             }
             measured[0].1.push(native);
         }
-        let weights = [("without event log", false), ("with event log", true)];
-        let weights = weights.map(|(name, story)| Ok((name, weigh(&cases::weighed(story))?)));
+        let sizes = [("without event log", false), ("with event log", true)];
+        let sizes = sizes.map(|(name, event_log)| {
+            Ok((name, measure_sizes(&cases::with_checkpoints(event_log))?))
+        });
         Ok(Self {
             repetitions: cli.repetitions.max(1),
             cases,
             events,
             measured,
             campaign,
-            weights: weights.into_iter().collect::<Result<_, Box<dyn Error>>>()?,
+            sizes: sizes.into_iter().collect::<Result<_, Box<dyn Error>>>()?,
         })
     }
 
-    /// The page with all tables.
-    pub fn page(&self) -> String {
+    /// The report with all tables, as Markdown.
+    pub fn markdown(&self) -> String {
         let parts = [
             ("{repetitions}", self.repetitions.to_string()),
-            ("{marks}", self.marks()),
+            ("{targets}", self.targets()),
             ("{speeds}", self.speeds()),
             ("{campaign}", self.campaign()),
-            ("{weights}", self.weights()),
+            ("{sizes}", self.sizes()),
             ("{jumps}", self.jumps()),
         ];
-        let page = include_str!("page.md").to_owned();
-        parts.into_iter().fold(page, |page, (mark, text)| page.replace(mark, text.trim_end()))
+        let template = include_str!("report_template.md").to_owned();
+        parts.into_iter().fold(template, |text, (name, part)| text.replace(name, part.trim_end()))
     }
 
     /// All tables, for the terminal.
     pub fn tables(&self) -> String {
-        [self.marks(), self.speeds(), self.campaign(), self.weights(), self.jumps()].join("\n")
+        [self.targets(), self.speeds(), self.campaign(), self.sizes(), self.jumps()].join("\n")
     }
 
-    fn seconds(&self, place: usize, case: usize) -> f64 {
-        median(self.measured[place].1.iter().map(|run| run[case].seconds))
+    fn seconds(&self, platform: usize, case: usize) -> f64 {
+        median(self.measured[platform].1.iter().map(|run| run[case].seconds))
     }
 
-    /// Simulated seconds a second: the median, the least and the most.
-    fn speed(&self, place: usize, case: usize) -> (f64, f64, f64) {
+    /// Simulated seconds per second: the median, the minimum and the maximum.
+    fn speed(&self, platform: usize, case: usize) -> (f64, f64, f64) {
         let simulated = self.cases[case].lasts as f64 / 1e6;
-        let speeds = self.measured[place].1.iter().map(|run| simulated / run[case].seconds);
+        let speeds = self.measured[platform].1.iter().map(|run| simulated / run[case].seconds);
         let least = speeds.clone().fold(f64::INFINITY, f64::min);
         let most = speeds.clone().fold(0.0, f64::max);
         (median(speeds), least, most)
     }
 
-    fn marks(&self) -> String {
+    fn targets(&self) -> String {
         let mut table = String::from(
             "| target | platform and run | measured | measured ÷ target |\n|---|---|---|---|\n",
         );
         for (case, what) in self.cases.iter().enumerate() {
-            if what.nodes == 5 && !what.story {
+            if what.nodes == 5 && !what.event_log {
                 let rate = self.events[case] as f64 / self.seconds(0, case);
                 let _ = writeln!(
                     table,
                     "| 1 M events/s | native, {} | {:.2} M | {:.2} |",
                     what.name,
                     rate / 1e6,
-                    rate / EVENTS_MARK
+                    rate / EVENTS_TARGET
                 );
             }
         }
-        for (place, nodes, mark) in MARKS {
-            let Some((runtime, _)) = self.measured.get(place) else {
+        for (platform, nodes, target) in TARGETS {
+            let Some((runtime, _)) = self.measured.get(platform) else {
                 continue;
             };
             for (case, what) in self.cases.iter().enumerate() {
-                if what.nodes == nodes && !what.story {
-                    let (speed, ..) = self.speed(place, case);
+                if what.nodes == nodes && !what.event_log {
+                    let (speed, ..) = self.speed(platform, case);
                     let _ = writeln!(
                         table,
                         "| {} × real time | {runtime}, {} | {} × | {:.2} |",
-                        grouped(mark),
+                        grouped(target),
                         what.name,
                         grouped(speed),
-                        speed / mark
+                        speed / target
                     );
                 }
             }
@@ -176,9 +179,9 @@ impl Report {
                 grouped(what.lasts as f64 / 1e6),
                 grouped(self.events[case] as f64)
             );
-            for place in 0..self.measured.len() {
-                let rate = self.events[case] as f64 / self.seconds(place, case);
-                let (speed, least, most) = self.speed(place, case);
+            for platform in 0..self.measured.len() {
+                let rate = self.events[case] as f64 / self.seconds(platform, case);
+                let (speed, least, most) = self.speed(platform, case);
                 let _ = write!(
                     table,
                     " {:.2} M | {} ({}–{}) |",
@@ -203,18 +206,18 @@ impl Report {
         )
     }
 
-    fn weights(&self) -> String {
+    fn sizes(&self) -> String {
         let mut table = String::from(
             "| five servers, the page's timeouts, after an hour | size of a checkpoint (checkpoints) | allocated by a clone | size of the world |\n|---|---|---|---|\n",
         );
-        for (name, weight) in &self.weights {
+        for (name, sizes) in &self.sizes {
             let _ = writeln!(
                 table,
                 "| {name} | {} ({}) | {} | {} |",
-                kib(weight.checkpoint),
-                weight.checkpoints,
-                kib(weight.copy),
-                kib(weight.world)
+                kib(sizes.checkpoint),
+                sizes.checkpoints,
+                kib(sizes.copy),
+                kib(sizes.world)
             );
         }
         table
@@ -241,9 +244,9 @@ impl Report {
     }
 }
 
-/// Another program counts, as counting takes time.
-fn weigh(case: &Case) -> Result<Weight, Box<dyn Error>> {
-    let program = std::env::current_exe()?.with_file_name("weigh");
+/// Measures the sizes with another program, because its counting allocator is slow.
+fn measure_sizes(case: &Case) -> Result<Sizes, Box<dyn Error>> {
+    let program = std::env::current_exe()?.with_file_name("checkpoint_size");
     let mut child = Command::new(&program)
         .arg(case.lasts.to_string())
         .stdin(Stdio::piped())
@@ -256,16 +259,16 @@ fn weigh(case: &Case) -> Result<Weight, Box<dyn Error>> {
     let text = String::from_utf8(output.stdout)?;
     let numbers: Result<Vec<u64>, _> = text.split_whitespace().map(str::parse).collect();
     let [checkpoint, copy, world, checkpoints] = numbers?[..] else {
-        return Err(format!("{} says {text:?}", program.display()).into());
+        return Err(format!("invalid output of {}: {text:?}", program.display()).into());
     };
-    Ok(Weight { checkpoint, copy, world, checkpoints })
+    Ok(Sizes { checkpoint, copy, world, checkpoints })
 }
 
 fn kib(bytes: u64) -> String {
     format!("{} KiB", grouped(bytes as f64 / 1024.0))
 }
 
-/// A whole number with its thousands apart.
+/// A whole number with separators between thousands.
 fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! The same worlds in WebAssembly: the page's package, in Node.js and in Chromium.
+//! Measurements in WebAssembly: the page's package, in Node.js and in Chromium.
 
 use std::error::Error;
 use std::fs;
@@ -10,14 +10,14 @@ use serde::Deserialize;
 use crate::cases::Case;
 use crate::measure::Measured;
 
-/// Where the package runs.
+/// A platform for WebAssembly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum Platform {
     Node,
     Chromium,
 }
 
-impl Place {
+impl Platform {
     pub const ALL: [Self; 2] = [Self::Node, Self::Chromium];
 
     pub fn name(self) -> &'static str {
@@ -28,10 +28,10 @@ impl Place {
     }
 }
 
-/// What the harness says.
+/// The output of the harness.
 #[derive(Deserialize)]
-pub struct Answer {
-    /// The program and its version.
+pub struct Output {
+    /// The name and version of the runtime.
     pub runtime: String,
     runs: Vec<Line>,
 }
@@ -47,25 +47,25 @@ struct Line {
 /// Runs all cases once, after short runs that let the engine optimize.
 pub fn run(
     harness: &Path,
-    place: Place,
+    platform: Platform,
     cases: &[Case],
 ) -> Result<(String, Vec<Measured>), Box<dyn Error>> {
     let path = std::env::temp_dir().join(format!("bench-sim-{}.json", std::process::id()));
     fs::write(&path, serde_json::to_vec(cases)?)?;
     let output = Command::new("node")
         .arg(harness)
-        .arg(place.name())
+        .arg(platform.name())
         .arg(&path)
         .stderr(Stdio::inherit())
         .output();
     fs::remove_file(&path)?;
     let output = output?;
     if !output.status.success() {
-        return Err(format!("the harness failed in {}: {}", place.name(), output.status).into());
+        return Err(format!("the harness failed in {}: {}", platform.name(), output.status).into());
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout)?;
+    let answer: Output = serde_json::from_slice(&output.stdout)?;
     if answer.runs.len() != cases.len() {
-        return Err("the harness left cases out".into());
+        return Err("the harness omitted cases".into());
     }
     let measured = answer.runs.iter().map(|line| {
         Ok(Measured {

@@ -1,6 +1,6 @@
-//! Repeats published experiments with these servers: `cargo xtask experiment --help`.
+//! Repeats published experiments: `cargo xtask experiment --help`.
 
-mod questions;
+mod open_questions;
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use raft_sim::DurationRange;
 use raft_sim::experiment::{Distribution, Election, Logs, Until, lan, plot};
 use serde_json::{Map, Value, json};
 
-/// Repeats published experiments with these servers.
+/// Repeat published experiments with the servers of this repository.
 #[derive(Parser)]
 #[command(name = "cargo xtask experiment")]
 struct Cli {
@@ -24,82 +24,82 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Experiment {
-    /// How long elections take; without options, the availability simulation of the dissertation's
-    /// chapter 9.
+    /// Measure elections; without options, the availability simulation of chapter 9 of the
+    /// dissertation.
     Election(ElectionArgs),
-    /// Figure 16 of the paper: a table and a plot.
+    /// Write a table and a plot of Figure 16 of the paper.
     Lan(LanArgs),
-    /// One of four questions that the dissertation leaves open: a page with tables and a plot.
-    Question(questions::QuestionArgs),
+    /// Write a report about one of four open questions of the dissertation.
+    Question(open_questions::QuestionArgs),
 }
 
 #[derive(Args)]
 struct ElectionArgs {
-    /// Servers in the cluster.
+    /// Number of servers in the cluster.
     #[arg(long, default_value_t = 5)]
     servers: u64,
-    /// Servers that have failed before, besides the leader that fails.
+    /// Number of servers that failed earlier, besides the leader.
     #[arg(long, default_value_t = 0)]
     failed: u64,
-    /// The leader that fails stays away. Otherwise it starts again at once, without its office.
+    /// The failed leader stays down; otherwise it restarts at once as a follower.
     #[arg(long)]
     leader_stays_away: bool,
-    /// So many of the servers that are left lack the last entry of the others.
+    /// Number of remaining servers that lack the last entry.
     #[arg(long, value_name = "SERVERS", conflicts_with_all = ["log_lengths", "logs_differ"])]
     behind: Option<u64>,
-    /// Each of the servers that are left has a log of another length.
+    /// Each remaining server has a log of another length.
     #[arg(long, conflicts_with = "log_lengths")]
     logs_differ: bool,
-    /// The length of each log of the servers that are left.
+    /// Length of the log of each remaining server.
     #[arg(long, value_delimiter = ',')]
     log_lengths: Option<Vec<u64>>,
-    /// One-way latency, in milliseconds: one number, or a range.
+    /// One-way latency, in milliseconds: a number or a range.
     #[arg(long, default_value = "30-40")]
     latency: Millis,
     /// Election timeouts, in milliseconds.
     #[arg(long, default_value = "300-600")]
     timeout: Millis,
-    /// How long a write takes until it is durable, in milliseconds.
+    /// Time until a write is durable, in milliseconds.
     #[arg(long, default_value = "0")]
     disk: Millis,
-    /// How long after its last heartbeat the leader fails, in milliseconds.
+    /// Time between the last heartbeat and the failure of the leader, in milliseconds.
     #[arg(long, default_value = "0")]
     crash_after: Millis,
-    /// When an election is over.
+    /// End of an election.
     #[arg(long, value_enum, default_value_t = End::Elected)]
     until: End,
-    /// How many terms ahead of the leader's the last servers are, one number a server.
+    /// Numbers of terms by which the last servers are ahead of the leader.
     #[arg(long, value_delimiter = ',', conflicts_with = "pre_vote")]
     terms_ahead: Vec<u64>,
-    /// A link with a latency of its own: sender, receiver and milliseconds, as 1,2,150-200. Can be
-    /// given again.
+    /// Latency of one link: sender, receiver and milliseconds, such as 1,2,150-200; can be
+    /// repeated.
     #[arg(long = "link", value_name = "FROM,TO,MILLIS")]
     links: Vec<Link>,
-    /// Messages lost, in percent.
+    /// Lost messages, in percent.
     #[arg(long, default_value_t = 0.0)]
     loss: f64,
-    /// How fast or slow each server's clock is at most, in percent.
+    /// Largest error of each server's clock, in percent.
     #[arg(long, default_value_t = 0.0)]
     drift: f64,
-    /// Servers ask around before they stand for election.
+    /// Servers use pre-vote.
     #[arg(long)]
     pre_vote: bool,
-    /// Servers stay with a leader that they hear.
+    /// Servers use check-quorum.
     #[arg(long)]
     check_quorum: bool,
     #[command(flatten)]
     repeat: Repeat,
-    /// How the times are printed.
+    /// Format of the results.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
 #[derive(Args)]
 struct Repeat {
-    /// Elections to hold (a line).
+    /// Number of elections (per row).
     #[arg(long, default_value_t = 10_000)]
     trials: usize,
-    /// What all chance is drawn from.
+    /// Seed of all random values.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -108,13 +108,13 @@ struct Repeat {
 struct LanArgs {
     #[command(flatten)]
     repeat: Repeat,
-    /// The mean time of a disk write, in milliseconds, instead of the one that was fitted.
+    /// Mean time of a disk write, in milliseconds, instead of the fitted one.
     #[arg(long)]
     disk: Option<f64>,
-    /// Look for the disk that fits all lines best, and write nothing.
+    /// Search for the mean write time that fits all rows best; write no files.
     #[arg(long, conflicts_with = "disk")]
     fit: bool,
-    /// The directory that table and plot are written to.
+    /// Directory for the table and the plot.
     #[arg(long, default_value = "docs/experiments")]
     out: PathBuf,
 }
@@ -127,13 +127,13 @@ enum Format {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum End {
-    /// A server knows that it is elected.
+    /// A server has become leader.
     Elected,
-    /// All others have heard of it.
+    /// All other servers know the leader.
     Heard,
 }
 
-/// A range of milliseconds on the command line.
+/// A range of milliseconds as a value of an option.
 #[derive(Clone, Copy)]
 struct Millis(DurationRange);
 
@@ -148,12 +148,12 @@ impl FromStr for Millis {
         };
         match (micros(min), micros(max)) {
             (Some(min), Some(max)) if min <= max => Ok(Self(DurationRange::new(min, max))),
-            _ => Err("write milliseconds as 30 or 30-40".into()),
+            _ => Err("invalid milliseconds; use a form such as 30 or 30-40".into()),
         }
     }
 }
 
-/// A link on the command line.
+/// A link as a value of an option.
 #[derive(Clone, Copy)]
 struct Link(u64, u64, DurationRange);
 
@@ -162,23 +162,24 @@ impl FromStr for Link {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parts: Vec<_> = text.split(',').collect();
-        let number = |text: &str| text.parse().map_err(|_| "a server is a number".to_owned());
+        let number =
+            |text: &str| text.parse().map_err(|_| "invalid server; use a number".to_owned());
         match parts[..] {
             [from, to, latency] => {
                 let Millis(latency) = latency.parse()?;
                 Ok(Self(number(from)?, number(to)?, latency))
             }
-            _ => Err("write a link as 1,2,150-200".into()),
+            _ => Err("invalid link; use a form such as 1,2,150-200".into()),
         }
     }
 }
 
-/// A share of at most `most` percent, in so many parts of one percent.
+/// Converts a share of at most `most` percent, with so many parts per percent.
 fn parts(percent: f64, most: f64, parts: f64) -> Result<u32, String> {
     if (0.0..=most).contains(&percent) {
         Ok((percent * parts).round() as u32)
     } else {
-        Err(format!("{percent} % is not between 0 and {most} %"))
+        Err(format!("invalid share: {percent} %; use a number from 0 to {most} %"))
     }
 }
 
@@ -186,12 +187,12 @@ fn main() -> ExitCode {
     let result = match Cli::parse().experiment {
         Experiment::Election(args) => election(&args),
         Experiment::Lan(args) => local_network(&args),
-        Experiment::Question(args) => questions::answer(&args),
+        Experiment::Question(args) => open_questions::answer(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("experiment: {problem}");
+        Err(error) => {
+            eprintln!("experiment: {error}");
             ExitCode::FAILURE
         }
     }
@@ -267,7 +268,7 @@ fn local_network(args: &LanArgs) -> Result<(), Box<dyn Error>> {
     if args.fit {
         let (disk, misfit) = lan::fit(trials.min(1_000), seed)?;
         println!(
-            "a disk write of {} ms on average fits best: misfit {misfit:.3}",
+            "the best fit is a mean disk write of {} ms, with a misfit of {misfit:.3}",
             disk as f64 / 1000.0
         );
         return Ok(());
@@ -290,7 +291,7 @@ fn write(path: &Path, content: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The published figure and ours, one below the other.
+/// The published rows and the measured rows, alternating.
 fn lan_table(lines: &[(&lan::Row, Distribution)]) -> String {
     let mut table = String::from(
         "| timeouts (ms) | | min | p10 | p50 | p90 | p99 | max | mean |\n|---|---|---|---|---|---|---|---|---|\n",

@@ -1,4 +1,4 @@
-//! A seed that went wrong: kept in a file, made small, and how to see it again.
+//! Failing seeds: their files, their reduction, and the commands that replay them.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use raft_sim::scenario::{Scenario, Variant};
 use raft_sim::{Script, Violation, WorldConfig};
 use serde_json::{Map, Value, json};
 
-use super::{Cli, broken, caught, drawn};
+use super::{Cli, catch, disabled_rule, generate};
 
-/// Browsers take longer addresses than this, and terminals do not show them well.
+/// The longest address that is printed. Browsers accept longer ones, but terminals wrap them.
 const ADDRESS_MAX: usize = 16_000;
 
-/// What went wrong with a seed.
+/// The failure of a seed.
 pub(crate) enum Failure {
-    /// A rule was broken.
-    Broke(Box<Report>),
+    /// An invariant was violated.
+    Violated(Box<Report>),
     /// The simulator or a server panicked.
     Panicked { seed: u64, text: String },
 }
@@ -23,26 +23,27 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn seed(&self) -> u64 {
         match self {
-            Self::Broke(report) => report.seed,
+            Self::Violated(report) => report.seed,
             Self::Panicked { seed, .. } => *seed,
         }
     }
 
-    /// Writes the run as it was: whatever becomes of making it small, it is not lost.
+    /// Writes the run into a file before it is reduced, so that a failed reduction does not lose
+    /// it.
     pub(crate) fn keep(&self, cli: &Cli) {
-        if let Self::Broke(report) = self
+        if let Self::Violated(report) = self
             && let Some(violation) = &report.violation
-            && let Err(problem) = write(cli, report.seed, &report.script, violation)
+            && let Err(error) = write(cli, report.seed, &report.script, violation)
         {
-            println!("  {problem}");
+            println!("  {error}");
         }
     }
 
-    /// Says how to see it again, and makes it small.
+    /// Prints the command that replays the seed, and reduces the run.
     pub(crate) fn explain(&self, cli: &Cli, shrinks: bool) {
         println!("{self}");
         println!("  replay it: {}", self.command(cli));
-        if let Self::Broke(report) = self
+        if let Self::Violated(report) = self
             && let Some(violation) = &report.violation
         {
             explain(report, violation, cli, shrinks);
@@ -55,14 +56,14 @@ impl Failure {
             most => format!(" --stretch {most}"),
         };
         let seed = self.seed();
-        format!("cargo xtask simulate --seed {seed}{stretch}{}", option("broken", cli))
+        format!("cargo xtask simulate --seed {seed}{stretch}{}", option("disable", cli))
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Broke(report) => match &report.violation {
+            Self::Violated(report) => match &report.violation {
                 Some(violation) => write!(f, "seed {}: {violation}", report.seed),
                 None => write!(f, "seed {}", report.seed),
             },
@@ -71,18 +72,19 @@ impl fmt::Display for Failure {
     }
 }
 
-/// An option that names the rule that servers break, if they do.
+/// An option with the name of the disabled rule, if there is one.
 fn option(name: &str, cli: &Cli) -> String {
-    broken(cli).map_or_else(String::new, |rule| format!(" --{name} {rule}"))
+    disabled_rule(cli).map_or_else(String::new, |rule| format!(" --{name} {rule}"))
 }
 
 fn explain(report: &Report, violation: &Violation, cli: &Cli, shrinks: bool) {
-    let small = match shrinks {
-        false => None,
-        true => caught(|| drawn(report.seed, cli).shrink(report)).unwrap_or_else(|text| {
-            println!("  making it small panicked: {text}");
+    let small = if shrinks {
+        catch(|| generate(report.seed, cli).shrink(report)).unwrap_or_else(|text| {
+            println!("  the reduction panicked: {text}");
             None
-        }),
+        })
+    } else {
+        None
     };
     let (script, violation) = match small {
         None => (report.script.clone(), violation.clone()),
@@ -106,32 +108,32 @@ fn explain(report: &Report, violation: &Violation, cli: &Cli, shrinks: bool) {
             Variant::of(&script.config),
             option("without", cli)
         ),
-        Err(problem) => println!("  {problem}"),
+        Err(error) => println!("  {error}"),
     }
-    if broken(cli).is_some() {
-        // The servers of the page keep all rules.
+    if disabled_rule(cli).is_some() {
+        // The servers of the page cannot disable rules.
         return;
     }
     let address = address(&script, violation.at);
     if address.len() <= ADDRESS_MAX {
         println!("  open it: {address}");
     } else {
-        println!("  its address would have {} characters", address.len());
+        println!("  the address is too long: {} characters", address.len());
     }
 }
 
-/// Writes a failing run as a scenario, and returns where.
+/// Writes a failing run as a scenario, and returns the path.
 fn write(cli: &Cli, seed: u64, script: &Script, violation: &Violation) -> Result<String, String> {
     let path = cli.out.join(format!("{seed}.toml"));
-    let text = caught(|| Scenario::of_failure(script, violation).to_toml())
-        .map_err(|text| format!("writing it down panicked: {text}"))?;
+    let text = catch(|| Scenario::of_failure(script, violation).to_toml())
+        .map_err(|text| format!("the export panicked: {text}"))?;
     std::fs::create_dir_all(&cli.out)
         .and_then(|()| std::fs::write(&path, text))
         .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok(path.display().to_string())
 }
 
-/// The page's address that shows a run at a moment: the part after the playground's.
+/// The address of the page that shows a run at a time, relative to the node.
 fn address(script: &Script, at: u64) -> String {
     let fields = |config: &WorldConfig| match serde_json::to_value(config) {
         Ok(Value::Object(fields)) => fields,
@@ -140,8 +142,9 @@ fn address(script: &Script, at: u64) -> String {
     let usual = fields(&WorldConfig::default());
     let mut config = fields(&script.config);
     config.retain(|name, value| {
-        let apart = ["nodes", "seed", "story", "branches"].contains(&name.as_str());
-        !apart && usual.get(name) != Some(value)
+        let is_separate =
+            ["nodes", "seed", "record_events", "count_coverage"].contains(&name.as_str());
+        !is_separate && usual.get(name) != Some(value)
     });
     let actions = serde_json::to_value(&script.actions).unwrap_or_default();
     format!(
@@ -153,7 +156,7 @@ fn address(script: &Script, at: u64) -> String {
     )
 }
 
-/// JSON as it can stand in an address.
+/// JSON with percent-encoding for an address.
 fn encoded(value: &Value) -> String {
     let mut text = String::new();
     for byte in value.to_string().bytes() {

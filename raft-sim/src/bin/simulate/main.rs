@@ -1,10 +1,9 @@
-//! Runs worlds full of faults, one a seed, and says which rule was broken where:
-//! `cargo xtask simulate --help`.
+//! Runs campaigns, one world with faults per seed: `cargo xtask simulate --help`.
 
 mod failure;
+mod summary;
 #[cfg(test)]
 mod tests;
-mod totals;
 
 use std::any::Any;
 use std::io;
@@ -24,41 +23,40 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use failure::Failure;
-use totals::{COUNTED_EVERY, Totals};
+use summary::{COUNTED_EVERY, Totals};
 
-/// Runs worlds full of faults, and checks the rules of Raft after every event.
+/// Simulate clusters with faults, and check the invariants of Raft after every event.
 #[derive(Parser)]
 #[command(name = "cargo xtask simulate")]
 struct Cli {
-    /// How many worlds; 1,000, or as many as fit into --minutes.
+    /// Number of seeds; 1,000 by default, or as many as fit into --minutes.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
-    /// Begin no new world after so many minutes.
+    /// Start no new seed after so many minutes.
     #[arg(long, value_parser = minutes)]
     minutes: Option<f64>,
-    /// How many worlds at once; by default one for each processor.
+    /// Number of parallel runs; by default one per processor.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     start: u64,
-    /// Run this seed alone, and tell the end of its story.
+    /// Run only this seed, and print its latest events.
     #[arg(long, conflicts_with_all = ["seeds", "minutes", "jobs", "start"])]
     seed: Option<u64>,
-    /// Draw a scale of time, too: in every second world, all that takes time takes up to so many
-    /// times as long.
+    /// Largest time scale. In every second seed, all durations are up to so many times longer.
     #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=Campaign::STRETCH_MAX))]
     stretch: u64,
-    /// Go on after a rule was broken.
+    /// Continue after a violation.
     #[arg(long)]
     keep_going: bool,
-    /// Where failing seeds are written as small scenarios.
+    /// Directory for the scenarios of failing seeds.
     #[arg(long, value_name = "DIRECTORY", default_value = "target/failing-seeds")]
     out: PathBuf,
-    /// Let all servers break this rule of the protocol, to see what a failure looks like.
+    /// Disable this rule of the protocol in all servers, to see a failure.
     #[cfg(feature = "sabotage")]
     #[arg(long, value_name = "RULE", value_parser = rule)]
-    broken: Option<raft_core::Rule>,
+    disable: Option<raft_core::Rule>,
 }
 
 #[cfg(feature = "sabotage")]
@@ -66,25 +64,25 @@ fn rule(name: &str) -> Result<raft_core::Rule, String> {
     let all = raft_core::Rule::ALL;
     all.iter().find(|rule| rule.name() == name).copied().ok_or_else(|| {
         let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
-        format!("there is no such rule; there are {}", names.join(", "))
+        format!("unknown rule; use one of {}", names.join(", "))
     })
 }
 
-/// How long somebody may run worlds, for whom minutes are named.
+/// Parses the value of `--minutes`.
 fn minutes(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(minutes) if minutes > 0.0 && minutes <= MINUTES_MAX => Ok(minutes),
-        _ => Err(format!("it must be more than 0, and at most {MINUTES_MAX}")),
+        _ => Err(format!("invalid number of minutes; use more than 0 and at most {MINUTES_MAX}")),
     }
 }
 
 /// A year.
 const MINUTES_MAX: f64 = 525_600.0;
-/// How many records of a story are told.
-const STORY_MAX: usize = 400;
-/// How many failing seeds are kept in files and made small.
+/// The number of the latest events that are printed.
+const EVENTS_PRINTED_MAX: usize = 400;
+/// The number of failing seeds that are written into files and reduced.
 const KEPT_MAX: usize = 3;
-/// What a shell makes of a program that SIGINT ended.
+/// The exit status of a program that was ended by SIGINT.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
@@ -101,78 +99,78 @@ fn main() -> ExitCode {
     }
 }
 
-/// Becomes true with the first Ctrl-C, so that what was found so far is told. The second one ends
-/// the program.
+/// A flag that the first Ctrl-C sets, so that the campaign prints its results so far. The second
+/// Ctrl-C ends the program.
 fn interruption() -> io::Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag as it was.
+        // The order matters: at the first signal, the flag is not set yet.
         flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&interrupted))?;
         flag::register(signal, Arc::clone(&interrupted))?;
     }
     Ok(interrupted)
 }
 
-/// The rule that servers are made to break.
+/// The disabled rule.
 #[cfg(feature = "sabotage")]
-fn broken(cli: &Cli) -> Option<&'static str> {
-    cli.broken.map(raft_core::Rule::name)
+fn disabled_rule(cli: &Cli) -> Option<&'static str> {
+    cli.disable.map(raft_core::Rule::name)
 }
 
 #[cfg(not(feature = "sabotage"))]
-fn broken(_: &Cli) -> Option<&'static str> {
+fn disabled_rule(_: &Cli) -> Option<&'static str> {
     None
 }
 
-fn drawn(seed: u64, cli: &Cli) -> Campaign {
+fn generate(seed: u64, cli: &Cli) -> Campaign {
     let campaign = Campaign::new(seed).stretched(Campaign::stretch_of(seed, cli.stretch));
     #[cfg(feature = "sabotage")]
-    if let Some(rule) = cli.broken {
-        return campaign.breaking(raft_core::DisabledRules::default().and(rule));
+    if let Some(rule) = cli.disable {
+        return campaign.with_disabled_rules(raft_core::DisabledRules::default().and(rule));
     }
     campaign
 }
 
-/// Runs one seed again and tells its story.
+/// Runs one seed and prints its latest events.
 fn replay(seed: u64, cli: &Cli) -> ExitCode {
-    let run = || drawn(seed, cli).explained().run_to_the_end();
-    let (world, report) = match caught(run) {
+    let run = || generate(seed, cli).with_event_log().run_to_the_end();
+    let (world, report) = match catch(run) {
         Ok(ended) => ended,
         Err(text) => {
             println!("seed {seed}: panicked: {text}");
             return ExitCode::FAILURE;
         }
     };
-    let told = world.story_length().saturating_sub(STORY_MAX) as u64;
-    for record in world.story_since(told) {
+    let from = world.story_length().saturating_sub(EVENTS_PRINTED_MAX) as u64;
+    for record in world.story_since(from) {
         println!("{:>12.6} s  {}", record.at as f64 / 1e6, record.text());
     }
     if report.violation.is_none() {
-        println!("seed {seed}: every rule holds");
+        println!("seed {seed}: every invariant holds");
         return ExitCode::SUCCESS;
     }
-    let failure = Failure::Broke(Box::new(report));
+    let failure = Failure::Violated(Box::new(report));
     failure.keep(cli);
     failure.explain(cli, true);
     ExitCode::FAILURE
 }
 
-/// A panic in a world is a mistake in one seed, and neither ends the campaign nor leaves the others
-/// unheard. The panic itself has said where it was.
-fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+/// Runs a closure and returns the message of a panic. A panic is the failure of one seed and does
+/// not end the campaign. The panic hook has printed its place.
+fn catch<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload: Box<dyn Any + Send>| {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string);
         text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
     })
 }
 
-/// The seeds that are still to be run, for all who run them.
+/// The remaining seeds, shared by the threads.
 struct Seeds<'a> {
     next: AtomicU64,
-    /// Where they end, this one not included.
+    /// The end of the seeds, exclusive.
     end: u64,
     deadline: Option<Instant>,
-    /// Somebody has found enough.
+    /// True when a failure ends the campaign.
     enough: AtomicBool,
     interrupted: &'a AtomicBool,
 }
@@ -188,9 +186,9 @@ impl Seeds<'_> {
     }
 }
 
-/// What became of a seed, and of what else was told in its place.
+/// The end of a seed.
 enum Ended {
-    Judged(Box<Report>),
+    Checked(Box<Report>),
     Panicked { seed: u64, text: String },
 }
 
@@ -203,7 +201,11 @@ fn campaign(cli: &Cli, interrupted: &AtomicBool) -> ExitCode {
         (None, None) => most.min(1_000),
     };
     let Some(end) = cli.start.checked_add(count).filter(|_| count > 0) else {
-        eprintln!("there are no {count} seeds from {} on: the last is {}", cli.start, u64::MAX - 1);
+        eprintln!(
+            "too many seeds: {count} from {} on; the last seed is {}",
+            cli.start,
+            u64::MAX - 1
+        );
         return ExitCode::from(2);
     };
     let deadline = cli.minutes.map(|minutes| began + Duration::from_secs_f64(minutes * 60.0));
@@ -218,10 +220,11 @@ fn campaign(cli: &Cli, interrupted: &AtomicBool) -> ExitCode {
         interrupted,
     };
     let run = |seed: u64| {
-        let campaign = drawn(seed, cli);
-        match seed.is_multiple_of(COUNTED_EVERY) {
-            true => campaign.counted().run(),
-            false => campaign.run(),
+        let campaign = generate(seed, cli);
+        if seed.is_multiple_of(COUNTED_EVERY) {
+            campaign.with_coverage().run()
+        } else {
+            campaign.run()
         }
     };
     let bar = match deadline {
@@ -232,7 +235,7 @@ fn campaign(cli: &Cli, interrupted: &AtomicBool) -> ExitCode {
     conclude(&totals, cli, jobs, began, interrupted)
 }
 
-/// Says what came of it all.
+/// Prints the results, and returns the exit status.
 fn conclude(
     totals: &Totals,
     cli: &Cli,
@@ -248,15 +251,15 @@ fn conclude(
     if totals.failures.is_empty() {
         return match (totals.seeds, is_over()) {
             (0, _) => {
-                println!("no seed was run, and so nothing is known");
+                println!("no seed was run; run at least one");
                 ExitCode::FAILURE
             }
             (_, true) => {
-                println!("every rule held so far");
+                println!("every invariant held so far");
                 ExitCode::from(INTERRUPTED)
             }
             (_, false) => {
-                println!("every rule holds");
+                println!("every invariant holds");
                 ExitCode::SUCCESS
             }
         };
@@ -264,13 +267,13 @@ fn conclude(
     for failure in totals.failures.iter().take(KEPT_MAX) {
         failure.explain(cli, !is_over());
     }
-    let mut broken: Vec<_> = totals.failures.iter().map(Failure::seed).collect();
-    broken.sort_unstable();
-    println!("{} seeds broke a rule: {broken:?}", broken.len());
+    let mut failed: Vec<_> = totals.failures.iter().map(Failure::seed).collect();
+    failed.sort_unstable();
+    println!("{} seeds failed: {failed:?}", failed.len());
     ExitCode::FAILURE
 }
 
-/// What the bar counts.
+/// The unit of the progress bar.
 enum Progress {
     Seeds(u64),
     Minutes(f64),
@@ -299,8 +302,8 @@ fn run_all(
 
 fn work(seeds: &Seeds, run: &impl Fn(u64) -> Report, all: &Sender<Ended>) {
     while let Some(seed) = seeds.take() {
-        let ended = match caught(|| run(seed)) {
-            Ok(report) => Ended::Judged(Box::new(report)),
+        let ended = match catch(|| run(seed)) {
+            Ok(report) => Ended::Checked(Box::new(report)),
             Err(text) => Ended::Panicked { seed, text },
         };
         if all.send(ended).is_err() {
@@ -309,8 +312,8 @@ fn work(seeds: &Seeds, run: &impl Fn(u64) -> Report, all: &Sender<Ended>) {
     }
 }
 
-/// Adds up, and shows how far it is. Ends early when a rule is broken. An interrupted campaign
-/// takes no more seeds, and those that it has taken are added, too.
+/// Adds the results and shows the progress. Ends early at a failure. An interrupted campaign starts
+/// no more seeds, and the seeds that run are still added.
 fn collect(all: &Receiver<Ended>, cli: &Cli, progress: &Progress, began: Instant) -> Totals {
     let mut totals = Totals::default();
     let bar = ProgressBar::new(match progress {
@@ -339,7 +342,7 @@ fn collect(all: &Receiver<Ended>, cli: &Cli, progress: &Progress, began: Instant
             Progress::Minutes(_) => began.elapsed().as_secs(),
         });
         bar.set_message(format!(
-            "{} worlds, {:.2} M events/s, {:.4} years",
+            "{} seeds, {:.2} M events/s, {:.4} years",
             totals.seeds,
             rate / 1e6,
             totals.years()

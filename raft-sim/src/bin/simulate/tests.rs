@@ -1,4 +1,4 @@
-//! Campaigns that do not end as they should.
+//! Tests of campaigns that fail or are interrupted.
 
 use super::*;
 
@@ -25,28 +25,28 @@ fn run(seed: u64) -> Report {
     Campaign::new(seed).run()
 }
 
-/// A campaign of hours is not lost with one seed.
+/// A panic of one seed does not end a long campaign.
 #[test]
 fn panic_is_one_failing_seed() {
-    let nobody = AtomicBool::new(false);
+    let interrupted = AtomicBool::new(false);
     let panics = |seed| match seed {
-        2 => panic!("a server has lost its mind"),
+        2 => panic!("a server panics"),
         _ => run(seed),
     };
-    let (totals, cli) = run_until_the_end(&["--keep-going"], 5, &nobody, panics);
+    let (totals, cli) = run_until_the_end(&["--keep-going"], 5, &interrupted, panics);
     assert_eq!(totals.seeds, 5);
     assert!(totals.events > 1_000);
     let [failure] = &*totals.failures else {
-        panic!("one seed failed, and not {}", totals.failures.len());
+        panic!("expected one failure, got {}", totals.failures.len());
     };
-    assert_eq!(failure.to_string(), "seed 2: panicked: a server has lost its mind");
-    let ended = conclude(&totals, &cli, 2, Instant::now(), &nobody);
+    assert_eq!(failure.to_string(), "seed 2: panicked: a server panics");
+    let ended = conclude(&totals, &cli, 2, Instant::now(), &interrupted);
     assert_eq!(ended, ExitCode::FAILURE);
-    let (totals, _) = run_until_the_end(&[], u64::MAX, &nobody, panics);
+    let (totals, _) = run_until_the_end(&[], u64::MAX, &interrupted, panics);
     assert_eq!(totals.failures.len(), 1);
 }
 
-/// Who interrupts is told what was found so far, and does not take it for the whole.
+/// An interrupted campaign prints the results so far and has an exit status of its own.
 #[test]
 fn interrupted_campaign_fails_with_partial_totals() {
     let interrupted = AtomicBool::new(false);
@@ -58,7 +58,7 @@ fn interrupted_campaign_fails_with_partial_totals() {
         report
     };
     let (totals, cli) = run_until_the_end(&[], u64::MAX, &interrupted, interrupts);
-    // Seeds are taken in order, so that these were taken before.
+    // Seeds are started in order, so all seeds up to this one were started.
     assert!(totals.seeds > 6, "{}", totals.seeds);
     let ended = conclude(&totals, &cli, 2, Instant::now(), &interrupted);
     assert_eq!(ended, ExitCode::from(INTERRUPTED));
@@ -66,9 +66,9 @@ fn interrupted_campaign_fails_with_partial_totals() {
 
 #[test]
 fn empty_campaign_is_not_success() {
-    let nobody = AtomicBool::new(false);
+    let interrupted = AtomicBool::new(false);
     let cli = Cli::parse_from(["simulate"]);
-    let ended = conclude(&Totals::default(), &cli, 1, Instant::now(), &nobody);
+    let ended = conclude(&Totals::default(), &cli, 1, Instant::now(), &interrupted);
     assert_eq!(ended, ExitCode::FAILURE);
 }
 
@@ -85,15 +85,15 @@ fn invalid_seed_ranges_are_rejected() {
         "--stretch=0",
         "--stretch=18446744073709551615",
     ] {
-        let refused = Cli::try_parse_from(["simulate", arguments]).is_err();
-        assert!(refused, "{arguments}");
+        let is_rejected = Cli::try_parse_from(["simulate", arguments]).is_err();
+        assert!(is_rejected, "{arguments}");
     }
-    let nobody = AtomicBool::new(false);
+    let interrupted = AtomicBool::new(false);
     let too_many = ["simulate", "--start=18446744073709551615", "--seeds=2"];
-    let ended = campaign(&Cli::parse_from(too_many), &nobody);
+    let ended = campaign(&Cli::parse_from(too_many), &interrupted);
     assert_eq!(ended, ExitCode::from(2));
-    // With the last seed the numbers come to their end, and nobody begins anew.
+    // The campaign ends with the last seed and does not wrap around.
     let last = ["simulate", "--start=18446744073709551614", "--minutes=60"];
-    let ended = campaign(&Cli::parse_from(last), &nobody);
+    let ended = campaign(&Cli::parse_from(last), &interrupted);
     assert_eq!(ended, ExitCode::SUCCESS);
 }

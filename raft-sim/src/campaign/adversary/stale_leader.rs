@@ -1,81 +1,93 @@
-//! A leader that is replaced without knowing it, and asked what the others have changed since.
+//! A leader that is replaced without noticing, and receives a read afterwards.
 
 use raft_core::{Message, Role};
 
-use crate::campaign::adversary::{is_written, latency, leader, restart_briefly, running};
+use crate::campaign::adversary::{
+    Adversary, is_written, leader, restart_briefly, running, set_latency, term_of,
+};
 use crate::util::rng::{DurationRange, SimRng};
 use crate::world::World;
 use crate::world::action::{Action, Request};
 
-/// Cuts a leader off at the worst moment, and as soon as another leader has answered a write, reads
-/// at the old one. Clocks are as wrong as leases allow for.
-#[derive(Clone, Debug, Default)]
-pub(in crate::campaign) struct StaleLeader {
-    stage: Stage,
+/// Isolates a leader at the worst time, and requests a read from it as soon as another leader has
+/// acknowledged a write. Clocks are as wrong as leases permit.
+#[derive(Debug, Default)]
+pub(super) struct StaleLeader {
+    step: Step,
+    /// The time of the next attempt.
     next_at: u64,
+    /// The time at which this attempt is abandoned.
     deadline: u64,
     old: u64,
-    heir: u64,
-    way: Replacement,
+    successor: u64,
+    replacement: Replacement,
+    /// The number of writes so far.
     written: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Stage {
+enum Step {
     #[default]
-    Resting,
-    /// A follower is made to believe that there is no leader.
-    Luring,
-    /// The leader's question was heard, and the answers are on a long way.
-    Answering,
-    /// The leader is cut off, and another one is to be elected.
-    CutOff,
+    Idle,
+    /// A follower loses contact to the leader, or the leader transfers its leadership.
+    Replacing,
+    /// Followers have received a heartbeat, and their responses have a high latency.
+    Responding,
+    /// The leader is isolated, and another one is elected.
+    Isolated,
     /// A client writes at the new leader.
     Writing,
-    /// A client reads at the old one.
+    /// A client reads at the old leader.
     Reading,
 }
 
 /// How the leader is replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Replacement {
-    /// Nobody hears it.
+    /// No follower receives its messages.
     #[default]
     Isolation,
-    /// One follower does not hear it, and the others do until this one has their votes.
+    /// One follower does not receive its messages. The others do until that follower has their
+    /// votes.
     DeafFollower,
-    /// One follower does not hear it, and the others restart when this one stands.
+    /// One follower does not receive its messages, and the others restart when that follower
+    /// campaigns.
     Restart,
-    /// It is asked to hand over.
+    /// The leader is requested to transfer its leadership.
     Transfer,
-    /// The answers to its last heartbeat arrive when it is over.
-    LateAnswers,
+    /// The responses to its last heartbeat arrive after it was replaced.
+    DelayedResponses,
+}
+
+/// The key that is written and read.
+const KEY: &str = "a";
+
+impl Adversary for StaleLeader {
+    fn next_actions(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
+        let now = world.now();
+        if self.step != Step::Idle && now > self.deadline {
+            return self.abandon(world, random);
+        }
+        match self.step {
+            Step::Idle if now >= self.next_at => self.begin(world, random),
+            Step::Replacing => self.isolate(world),
+            Step::Responding => self.isolate_from_all_but_responses(world),
+            Step::Isolated => self.write(world),
+            Step::Writing => self.read(world),
+            Step::Idle | Step::Reading => Vec::new(),
+        }
+    }
 }
 
 impl StaleLeader {
-    pub(in crate::campaign) fn look(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
-        let now = world.now();
-        if self.stage != Stage::Resting && now > self.deadline {
-            return self.rest(world, random);
-        }
-        match self.stage {
-            Stage::Resting if now >= self.next_at => self.begin(world, random),
-            Stage::Resting => Vec::new(),
-            Stage::Luring => self.isolate_leader(world),
-            Stage::Answering => self.answer(world),
-            Stage::CutOff => self.write(world),
-            Stage::Writing => self.read(world),
-            Stage::Reading => Vec::new(),
-        }
-    }
-
-    fn rest(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
+    fn abandon(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
         let timeout = world.config().election_timeout.max;
-        self.stage = Stage::Resting;
+        self.step = Step::Idle;
         self.next_at = world.now() + random.within(timeout / 2..=2 * timeout);
-        vec![Action::HealNetwork, latency(world, world.config().latency)]
+        vec![Action::HealNetwork, set_latency(world, world.config().latency)]
     }
 
+    /// Selects a leader, its successor and the way of replacement.
     fn begin(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
         let Some((old, _)) = leader(world) else {
             return Vec::new();
@@ -84,109 +96,115 @@ impl StaleLeader {
         if followers.len() < 2 {
             return Vec::new();
         }
-        let heir = random.pick(&followers);
-        let ways = [
-            Replacement::Isolation,
-            Replacement::DeafFollower,
-            Replacement::Restart,
-            Replacement::Transfer,
-        ];
+        let successor = random.pick(&followers);
         let has_leases = world.config().lease_drift_ppm.is_some();
-        let way = if has_leases || random.chance_per_mille(300) {
-            random.pick(&ways)
+        let replacement = if has_leases || random.chance_per_mille(300) {
+            random.pick(&[
+                Replacement::Isolation,
+                Replacement::DeafFollower,
+                Replacement::Restart,
+                Replacement::Transfer,
+            ])
         } else {
-            Replacement::LateAnswers
+            Replacement::DelayedResponses
         };
-        (self.old, self.heir, self.way) = (old, heir, way);
-        self.stage = Stage::Luring;
+        (self.old, self.successor, self.replacement) = (old, successor, replacement);
+        self.step = Step::Replacing;
         self.deadline = world.now() + 4 * world.config().election_timeout.max;
-        let mut actions = clocks(world, old, 0);
-        actions.extend(match way {
+        let mut actions = set_clocks(world, old, 0);
+        actions.extend(match replacement {
             Replacement::Isolation => {
-                self.stage = Stage::CutOff;
+                self.step = Step::Isolated;
                 vec![Action::Isolate { node: old }]
             }
             Replacement::DeafFollower | Replacement::Restart => vec![
-                Action::CutLink { from: old, to: heir },
-                Action::CutLink { from: heir, to: old },
+                Action::CutLink { from: old, to: successor },
+                Action::CutLink { from: successor, to: old },
             ],
-            Replacement::Transfer => vec![Action::Transfer { to: heir }],
-            Replacement::LateAnswers => Vec::new(),
+            Replacement::Transfer => vec![Action::Transfer { to: successor }],
+            Replacement::DelayedResponses => Vec::new(),
         });
         actions
     }
 
-    fn isolate_leader(&mut self, world: &World) -> Vec<Action> {
-        let cut_off = Action::Isolate { node: self.old };
-        match self.way {
-            Replacement::LateAnswers => {
-                let asks = |message: &Message| matches!(message, Message::Heartbeat(_));
-                if !self.is_in_flight(world, self.old, asks) {
-                    return Vec::new();
-                }
-                self.stage = Stage::Answering;
-                let timeout = world.config().election_timeout.max;
-                // Without leases safety depends on no clock. The leader's next heartbeat is far
-                // away.
-                let mut actions = clocks(world, self.old, -900_000);
-                actions.push(latency(world, DurationRange::new(3 * timeout, 4 * timeout)));
-                actions
-            }
+    /// Isolates the leader when its successor can be elected.
+    fn isolate(&mut self, world: &World) -> Vec<Action> {
+        let isolate = Action::Isolate { node: self.old };
+        match self.replacement {
+            Replacement::DelayedResponses => self.delay_responses(world),
             Replacement::Restart | Replacement::Transfer => {
-                let heir = world.raft(self.heir);
-                if heir.is_none_or(|heir| heir.role() == Role::Follower) {
+                let successor = world.raft(self.successor);
+                if successor.is_none_or(|raft| raft.role() == Role::Follower) {
                     return Vec::new();
                 }
-                self.stage = Stage::CutOff;
-                if self.way == Replacement::Transfer {
-                    return vec![cut_off];
+                self.step = Step::Isolated;
+                let mut actions = vec![isolate];
+                if self.replacement == Replacement::Restart {
+                    let others = running(world).into_iter().filter(|node| self.is_other(*node));
+                    actions.extend(others.flat_map(restart_briefly));
                 }
-                let others =
-                    running(world).into_iter().filter(|node| ![self.old, self.heir].contains(node));
-                let mut actions = vec![cut_off];
-                actions.extend(others.flat_map(restart_briefly));
                 actions
             }
             Replacement::DeafFollower | Replacement::Isolation => {
-                let term = |node| world.raft(node).map_or(0, |raft| raft.term().0);
-                let is_over = running(world).into_iter().any(|node| {
-                    ![self.old, self.heir].contains(&node) && term(node) > term(self.old)
-                });
-                if !is_over {
+                let is_later = |node| term_of(world, node) > term_of(world, self.old);
+                let mut others = running(world).into_iter().filter(|node| self.is_other(*node));
+                if !others.any(is_later) {
                     return Vec::new();
                 }
-                self.stage = Stage::CutOff;
-                vec![cut_off]
+                self.step = Step::Isolated;
+                vec![isolate]
             }
         }
     }
 
-    /// When the answers are on their way, the network is quick again, and the leader hears nothing
-    /// but them.
-    fn answer(&mut self, world: &World) -> Vec<Action> {
-        let answers = |message: &Message| matches!(message, Message::HeartbeatResponse(_));
-        let voter = (1..=world.config().nodes).find(|node| ![self.old, self.heir].contains(node));
-        if !voter.is_some_and(|voter| self.is_in_flight(world, voter, answers)) {
+    /// Returns true for servers besides the old leader and its successor.
+    fn is_other(&self, node: u64) -> bool {
+        ![self.old, self.successor].contains(&node)
+    }
+
+    /// Raises the latency when a heartbeat is in flight.
+    fn delay_responses(&mut self, world: &World) -> Vec<Action> {
+        let is_heartbeat = |message: &Message| matches!(message, Message::Heartbeat(_));
+        if !self.is_in_flight(world, self.old, is_heartbeat) {
             return Vec::new();
         }
-        self.stage = Stage::CutOff;
-        let mut actions = vec![latency(world, world.config().latency)];
+        self.step = Step::Responding;
+        let timeout = world.config().election_timeout.max;
+        // Without leases, safety does not depend on clocks. A slow clock delays the next heartbeat
+        // of the leader.
+        let mut actions = set_clocks(world, self.old, -900_000);
+        actions.push(set_latency(world, DurationRange::new(3 * timeout, 4 * timeout)));
+        actions
+    }
+
+    /// Resets the latency when the responses are in flight. The leader then receives nothing but
+    /// these responses.
+    fn isolate_from_all_but_responses(&mut self, world: &World) -> Vec<Action> {
+        let is_response = |message: &Message| matches!(message, Message::HeartbeatResponse(_));
+        let voter = (1..=world.config().nodes).find(|node| self.is_other(*node));
+        if !voter.is_some_and(|voter| self.is_in_flight(world, voter, is_response)) {
+            return Vec::new();
+        }
+        self.step = Step::Isolated;
+        let mut actions = vec![set_latency(world, world.config().latency)];
         let others = (1..=world.config().nodes).filter(|node| *node != self.old);
         actions.extend(others.map(|to| Action::CutLink { from: self.old, to }));
-        actions.push(Action::CutLink { from: self.heir, to: self.old });
+        actions.push(Action::CutLink { from: self.successor, to: self.old });
         actions
     }
 
     fn is_in_flight(&self, world: &World, from: u64, is: impl Fn(&Message) -> bool) -> bool {
         let mut messages = world.messages();
-        messages.any(|flight| flight.from == from && flight.to != self.heir && is(&flight.message))
+        messages.any(|message| {
+            message.from == from && message.to != self.successor && is(&message.message)
+        })
     }
 
     fn write(&mut self, world: &World) -> Vec<Action> {
         let Some((new, _)) = leader(world).filter(|(new, _)| *new != self.old) else {
             return Vec::new();
         };
-        self.stage = Stage::Writing;
+        self.step = Step::Writing;
         self.written += 1;
         let request = Request::Put { key: KEY.into(), value: self.value() };
         vec![Action::Request { via: Some(new), request }]
@@ -200,21 +218,20 @@ impl StaleLeader {
         if !is_written(world, &self.value()) {
             return Vec::new();
         }
-        // The old leader is left alone until its answer is there, or those to its heartbeat.
-        self.stage = Stage::Reading;
-        if self.way != Replacement::LateAnswers {
+        // The old leader stays isolated until it has responded, or has received the delayed
+        // responses.
+        self.step = Step::Reading;
+        if self.replacement != Replacement::DelayedResponses {
             self.deadline = world.now() + 4 * world.config().latency.max + 10_000;
         }
         let request = Request::Get { key: KEY.into() };
-        let via = Some(self.old);
-        vec![Action::Request { via, request }]
+        vec![Action::Request { via: Some(self.old), request }]
     }
 }
 
-const KEY: &str = "a";
-
-/// The old leader's clock is slow, and those of the others are fast, as far as leases allow for.
-fn clocks(world: &World, old: u64, without_leases: i32) -> Vec<Action> {
+/// The clock of the old leader runs too slow, and those of the others too fast, as far as leases
+/// permit. Without leases, the clock of the old leader has the drift `without_leases`.
+fn set_clocks(world: &World, old: u64, without_leases: i32) -> Vec<Action> {
     let bound = world.config().lease_drift_ppm.map(|bound| bound as i32);
     let slow = bound.map_or(without_leases, |bound| -bound);
     let fast = bound.unwrap_or(0);

@@ -1,7 +1,7 @@
-//! Runs that do not recover, made small.
+//! Reduction of runs that do not recover.
 //!
-//! What is missing has no moment at which a run could be cut off. So only what was done until all
-//! was mended is made less, and then everything is mended, and awaited, as in the campaign.
+//! The violation has no time at which the run could be cut. Only the actions of the fault phase are
+//! reduced. Then everything is healed, and the recovery is checked as in the campaign.
 
 use crate::campaign::shrink::{Search, Shrunk};
 use crate::campaign::{Campaign, Report, shrink};
@@ -9,13 +9,13 @@ use crate::check::invariants::{Invariant, Violation};
 use crate::timeline::Script;
 use crate::world::World;
 
-/// How many runs may be tried, each of which takes as long as those who do not recover.
+/// The maximum number of runs. Each of them takes as long as a run that does not recover.
 const RUNS_MAX: u32 = 1_500;
 
 impl Campaign {
-    /// Makes a run of this campaign that broke a rule as small as it can. None if it did not, or if
-    /// servers had to be replaced and did not recover: the operator who replaces them is no part of
-    /// what could be left out.
+    /// Reduces a run of this campaign that violates an invariant. Returns none if the run violates
+    /// none. Returns none for a run that does not recover and in which servers had to be replaced:
+    /// the actions of the operator who replaces them cannot be omitted.
     #[must_use]
     pub fn shrink(&self, report: &Report) -> Option<Shrunk> {
         let violation = report.violation.as_ref()?;
@@ -24,56 +24,57 @@ impl Campaign {
         if violation.invariant != Invariant::Availability {
             return shrink(&script, violation);
         }
-        if self.replaces {
+        if self.replaces_servers {
             return None;
         }
         script.actions.retain(|timed| timed.at < self.healed_at);
-        let judge = |faults: &Script, healed_at: u64| {
-            let report = self.with(faults, healed_at)?;
-            let violation = report.violation.filter(is_missing)?;
-            self.is_kept_otherwise(faults, healed_at)
+        let oracle = |faults: &Script, healed_at: u64| {
+            let report = self.run_with(faults, healed_at)?;
+            let violation = report.violation.filter(is_unavailable)?;
+            self.recovers_otherwise(faults, healed_at)
                 .then_some(Violation { at: healed_at, ..violation })
         };
-        let mut search = Search::new(&judge, Invariant::Availability, RUNS_MAX).with_step_limit(0);
+        let search = Search::new(&oracle, Invariant::Availability, RUNS_MAX);
+        let mut search = search.with_extra_time(0);
         let (faults, ended) = search.run(&script, self.healed_at)?;
-        let small = self.with(&faults, ended.at)?;
+        let small = self.run_with(&faults, ended.at)?;
         Some(Shrunk { script: small.script, violation: small.violation?, runs: search.runs() })
     }
 
-    /// The run with these faults and no others, after which all is mended. None if there is no such
-    /// world.
-    fn with(&self, faults: &Script, healed_at: u64) -> Option<Report> {
+    /// Runs the campaign with these faults alone, and heals them at `healed_at`. Returns none if
+    /// the configuration is invalid.
+    fn run_with(&self, faults: &Script, healed_at: u64) -> Option<Report> {
         let world = World::new(faults.config.clone()).ok()?;
         let campaign = Self { script: faults.clone(), adversary: None, healed_at, ..self.clone() };
         Some(campaign.run_in(world).1)
     }
 
-    /// Whether such a world recovers as long as nothing is done to it or, if the servers break
-    /// rules, as long as they do not. In a world with timeouts shorter than its messages travel
-    /// nothing would be learnt.
-    fn is_kept_otherwise(&self, faults: &Script, healed_at: u64) -> bool {
+    /// Returns true if the configuration recovers with all rules enabled or, if none was disabled,
+    /// without faults. Otherwise the shrinker could select a configuration that never works, such
+    /// as one whose timeouts are shorter than its latencies.
+    fn recovers_otherwise(&self, faults: &Script, healed_at: u64) -> bool {
         let mut otherwise = faults.clone();
-        if !mend(&mut otherwise) {
+        if !enable_rules(&mut otherwise) {
             otherwise.actions.clear();
         }
-        let report = self.with(&otherwise, healed_at);
+        let report = self.run_with(&otherwise, healed_at);
         report.is_some_and(|report| report.violation.is_none())
     }
 }
 
-fn is_missing(violation: &Violation) -> bool {
+fn is_unavailable(violation: &Violation) -> bool {
     violation.invariant == Invariant::Availability
 }
 
-/// Lets servers keep all rules. False if they did.
+/// Enables all rules. Returns false if all were enabled.
 #[cfg(feature = "sabotage")]
-fn mend(script: &mut Script) -> bool {
-    let usual = raft_core::DisabledRules::default();
-    std::mem::replace(&mut script.config.disabled_rules, usual) != usual
+fn enable_rules(script: &mut Script) -> bool {
+    let none = raft_core::DisabledRules::default();
+    std::mem::replace(&mut script.config.disabled_rules, none) != none
 }
 
 #[cfg(not(feature = "sabotage"))]
-fn mend(_: &mut Script) -> bool {
+fn enable_rules(_: &mut Script) -> bool {
     false
 }
 
@@ -91,6 +92,6 @@ mod tests {
             text: String::new(),
             at: report.simulated,
         });
-        assert!(campaign.shrink(&report).is_none(), "nothing is missing");
+        assert!(campaign.shrink(&report).is_none(), "the run recovers");
     }
 }

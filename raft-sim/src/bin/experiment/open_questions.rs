@@ -1,4 +1,4 @@
-//! Four questions that the dissertation leaves open: a page with tables and a plot each.
+//! Four open questions of the dissertation. Each has a report with tables and a plot.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -10,44 +10,44 @@ use raft_sim::experiment::{Availability, Distribution, Election, plot};
 
 use super::{Repeat, write};
 
-/// Which question.
+/// An open question.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Question {
     /// Servers whose terms differ when the leader fails.
     Terms,
-    /// Messages that take longer one way than back, or to some servers than to others.
+    /// Messages that take longer in one direction, or to some servers.
     Latencies,
     /// Links that lose up to 70 % of all messages.
     Loss,
-    /// Clocks that are wrong by up to 90 %.
+    /// Clocks with errors of up to 90 %.
     Drift,
 }
 
 #[derive(Args)]
 pub struct QuestionArgs {
-    /// Which question.
+    /// The question.
     #[arg(value_enum)]
     question: Question,
     #[command(flatten)]
     repeat: Repeat,
-    /// Clusters that are watched for an hour each, for every cell of a table of availability.
+    /// Number of clusters that run for one hour each, per cell of a table of availability.
     #[arg(long, default_value_t = 10)]
     clusters: u64,
-    /// The directory that page and plot are written to.
+    /// Directory for the report and the plot.
     #[arg(long, default_value = "docs/experiments")]
     out: std::path::PathBuf,
 }
 
-/// A kind of election, by the name of its line.
+/// The name of a row, and its kind of election.
 type Line = (&'static str, Election);
 
-/// Answers a question anew, and writes its page.
+/// Measures a question, and writes its report.
 pub fn answer(args: &QuestionArgs) -> Result<(), Box<dyn Error>> {
     let (name, template) = match args.question {
-        Question::Terms => ("terms", include_str!("pages/terms.md")),
-        Question::Latencies => ("latencies", include_str!("pages/latencies.md")),
-        Question::Loss => ("loss", include_str!("pages/loss.md")),
-        Question::Drift => ("drift", include_str!("pages/drift.md")),
+        Question::Terms => ("terms", include_str!("templates/terms.md")),
+        Question::Latencies => ("latencies", include_str!("templates/latencies.md")),
+        Question::Loss => ("loss", include_str!("templates/loss.md")),
+        Question::Drift => ("drift", include_str!("templates/drift.md")),
     };
     let mut variants = vec![("As in the paper", lines(args.question, false))];
     if args.question != Question::Terms {
@@ -63,87 +63,89 @@ pub fn answer(args: &QuestionArgs) -> Result<(), Box<dyn Error>> {
         }
         measured.push((variant, times));
     }
-    let mut page = template.replace("{elections}", table(&measured).trim_end());
-    if page.contains("{availability}") {
-        page = page.replace("{availability}", availability(args)?.trim_end());
+    let mut report = template.replace("{elections}", table(&measured).trim_end());
+    if report.contains("{availability}") {
+        report = report.replace("{availability}", availability(args)?.trim_end());
     }
-    page = page.replace("{trials}", &trials.to_string());
-    page = page.replace("{clusters}", &args.clusters.to_string());
-    print!("{page}");
+    report = report.replace("{trials}", &trials.to_string());
+    report = report.replace("{clusters}", &args.clusters.to_string());
+    print!("{report}");
     fs::create_dir_all(&args.out)?;
-    write(&args.out.join(format!("{name}.md")), &page)?;
-    write(&args.out.join(format!("{name}.svg")), &picture(&measured))
+    write(&args.out.join(format!("{name}.md")), &report)?;
+    write(&args.out.join(format!("{name}.svg")), &plot_of(&measured))
 }
 
 fn millis(min: u64, max: u64) -> DurationRange {
     DurationRange::new(min * 1000, max * 1000)
 }
 
+/// The elections of a question, with or without pre-vote and check-quorum.
 fn lines(question: Question, stable: bool) -> Vec<Line> {
     let mut usual = Election::wan();
     usual.pre_vote = stable;
     usual.check_quorum = stable;
-    let with = |change: &dyn Fn(&mut Election)| {
-        let mut election = usual.clone();
-        change(&mut election);
-        election
-    };
     match question {
-        Question::Terms => {
-            let ahead = |terms: &[u64]| with(&|election| election.terms_ahead = terms.to_vec());
-            vec![
-                ("equal", usual.clone()),
-                ("one is 1 ahead", ahead(&[1])),
-                ("one is 10 ahead", ahead(&[10])),
-                ("two are 1 ahead", ahead(&[1, 1])),
-                ("1, 2, 3 and 4 ahead", ahead(&[1, 2, 3, 4])),
-                ("10, 20, 30, 40 ahead", ahead(&[10, 20, 30, 40])),
-            ]
-        }
-        Question::Latencies => {
-            let links = |latency: &dyn Fn(u64, u64) -> Option<DurationRange>| {
-                let pairs = (1..=5).flat_map(|from| (1..=5).map(move |to| (from, to)));
-                let links = pairs.filter(|(from, to)| from != to);
-                let links = links.filter_map(|(from, to)| Some((from, to, latency(from, to)?)));
-                let links: Vec<_> = links.collect();
-                with(&|election| election.links.clone_from(&links))
-            };
-            let far = millis(150, 200);
-            vec![
-                ("equal", usual.clone()),
-                (
-                    "slow one way",
-                    links(&|from, to| Some(if from < to { millis(5, 10) } else { millis(55, 70) })),
-                ),
-                ("slow to one server", links(&|_, to| (to == 5).then_some(far))),
-                ("slow from one server", links(&|from, _| (from == 5).then_some(far))),
-                ("one distant server", links(&|from, to| (from == 5 || to == 5).then_some(far))),
-                ("two distant servers", links(&|from, to| ((from > 3) != (to > 3)).then_some(far))),
-            ]
-        }
-        Question::Loss => {
-            let lossy = |percent: u32| with(&|election| election.loss_per_mille = 10 * percent);
-            vec![
-                ("none", usual.clone()),
-                ("10 %", lossy(10)),
-                ("30 %", lossy(30)),
-                ("50 %", lossy(50)),
-                ("70 %", lossy(70)),
-            ]
-        }
-        Question::Drift => {
-            let drifting = |percent: u32| with(&|election| election.drift_ppm = 10_000 * percent);
-            vec![
-                ("none", usual.clone()),
-                ("up to 10 %", drifting(10)),
-                ("up to 30 %", drifting(30)),
-                ("up to 50 %", drifting(50)),
-                ("up to 90 %", drifting(90)),
-            ]
-        }
+        Question::Terms => terms(&usual),
+        Question::Latencies => latencies(&usual),
+        Question::Loss => loss(&usual),
+        Question::Drift => drift(&usual),
     }
 }
 
+fn terms(usual: &Election) -> Vec<Line> {
+    let ahead = |terms: &[u64]| Election { terms_ahead: terms.to_vec(), ..usual.clone() };
+    vec![
+        ("equal", usual.clone()),
+        ("one is 1 ahead", ahead(&[1])),
+        ("one is 10 ahead", ahead(&[10])),
+        ("two are 1 ahead", ahead(&[1, 1])),
+        ("1, 2, 3 and 4 ahead", ahead(&[1, 2, 3, 4])),
+        ("10, 20, 30, 40 ahead", ahead(&[10, 20, 30, 40])),
+    ]
+}
+
+fn latencies(usual: &Election) -> Vec<Line> {
+    let links = |latency: &dyn Fn(u64, u64) -> Option<DurationRange>| {
+        let pairs = (1..=5).flat_map(|from| (1..=5).map(move |to| (from, to)));
+        let links = pairs.filter(|(from, to)| from != to);
+        let links = links.filter_map(|(from, to)| Some((from, to, latency(from, to)?)));
+        Election { links: links.collect(), ..usual.clone() }
+    };
+    let far = millis(150, 200);
+    let (fast, slow) = (millis(5, 10), millis(55, 70));
+    vec![
+        ("equal", usual.clone()),
+        ("slow one way", links(&|from, to| Some(if from < to { fast } else { slow }))),
+        ("slow to one server", links(&|_, to| (to == 5).then_some(far))),
+        ("slow from one server", links(&|from, _| (from == 5).then_some(far))),
+        ("one distant server", links(&|from, to| (from == 5 || to == 5).then_some(far))),
+        ("two distant servers", links(&|from, to| ((from > 3) != (to > 3)).then_some(far))),
+    ]
+}
+
+fn loss(usual: &Election) -> Vec<Line> {
+    let lossy = |percent: u32| Election { loss_per_mille: 10 * percent, ..usual.clone() };
+    vec![
+        ("none", usual.clone()),
+        ("10 %", lossy(10)),
+        ("30 %", lossy(30)),
+        ("50 %", lossy(50)),
+        ("70 %", lossy(70)),
+    ]
+}
+
+fn drift(usual: &Election) -> Vec<Line> {
+    let drifting = |percent: u32| Election { drift_ppm: 10_000 * percent, ..usual.clone() };
+    vec![
+        ("none", usual.clone()),
+        ("up to 10 %", drifting(10)),
+        ("up to 30 %", drifting(30)),
+        ("up to 50 %", drifting(50)),
+        ("up to 90 %", drifting(90)),
+    ]
+}
+
+/// The quantiles of all rows, by variant.
 fn table(measured: &[(&str, Vec<(&str, Distribution)>)]) -> String {
     let mut table =
         String::from("| ms | p1 | p10 | p50 | p90 | p99 | mean |\n|---|---|---|---|---|---|---|\n");
@@ -160,7 +162,7 @@ fn table(measured: &[(&str, Vec<(&str, Distribution)>)]) -> String {
     table
 }
 
-fn picture(measured: &[(&str, Vec<(&str, Distribution)>)]) -> String {
+fn plot_of(measured: &[(&str, Vec<(&str, Distribution)>)]) -> String {
     let longest = measured.iter().flat_map(|(_, lines)| lines);
     let longest = longest.map(|(_, times)| times.quantile(0.99));
     let end = if longest.fold(0.0, f64::max) > 5_000.0 { 50_000.0 } else { 5_000.0 };
@@ -182,7 +184,7 @@ fn picture(measured: &[(&str, Vec<(&str, Distribution)>)]) -> String {
     plot::draw("Time without a leader", &panels)
 }
 
-/// Shares of the time with a leader, and elections an hour, by condition and heartbeat.
+/// Shares of the time with a leader and elections per hour, by condition and heartbeat interval.
 fn availability(args: &QuestionArgs) -> Result<String, Box<dyn Error>> {
     const HOUR: u64 = 3_600_000_000;
     let heartbeats = [150, 60, 30];

@@ -1,6 +1,7 @@
-//! Prints how many bytes a checkpoint of the world takes that is given as a script on standard
-//! input, after so many microseconds: a part of `cargo xtask bench sim`, apart because it counts
-//! every allocation.
+//! Prints the size of a checkpoint of a run, whose script is read from standard input.
+//!
+//! The argument is the time of the checkpoint in microseconds. This program is a part of
+//! `cargo xtask bench sim`. It is separate because its allocator counts every allocation.
 
 use std::alloc::System;
 use std::error::Error;
@@ -13,9 +14,9 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let lasts: u64 = std::env::args().nth(1).ok_or("how many microseconds?")?.parse()?;
+    let lasts: u64 =
+        std::env::args().nth(1).ok_or("missing argument: the time in microseconds")?.parse()?;
     let script: Script = serde_json::from_reader(io::stdin())?;
-    // A world that jumps to the end keeps no checkpoints on its way but those that are asked for.
     let before = Region::new(ALLOCATOR);
     let mut run = Run::new(script.clone())?;
     run.seek(lasts);
@@ -34,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The bytes that were allocated and not freed.
 fn held(region: &Region<'_, System>) -> isize {
     let change = region.change();
     change.bytes_allocated as isize - change.bytes_deallocated as isize

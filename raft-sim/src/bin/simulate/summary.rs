@@ -1,4 +1,4 @@
-//! What all runs of a campaign did, and how that is told.
+//! The totals of a campaign.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +8,32 @@ use raft_sim::coverage::COVERAGE_POINTS;
 use super::Ended;
 use super::failure::Failure;
 
-/// Every so many worlds the branches are counted, which takes time.
+/// The coverage is counted in every so many seeds, because counting takes time.
 pub(crate) const COUNTED_EVERY: u64 = 8;
 
-/// What all runs together did.
+/// The totals of all runs.
 #[derive(Default)]
 pub(crate) struct Totals {
     pub(crate) seeds: u64,
     pub(crate) events: u64,
-    /// In microseconds, which thousands of years of overflow 64 bits.
+    /// The simulated time in microseconds. Thousands of years of it exceed 64 bits.
     pub(crate) simulated: u128,
-    /// As much of it as was not stretched.
+    /// The part of it with the time scale 1.
     pub(crate) unstretched: u128,
     pub(crate) timeouts: u64,
     pub(crate) elections: u64,
     pub(crate) answered: u64,
     pub(crate) faults: BTreeMap<&'static str, u64>,
-    pub(crate) branches: BTreeMap<&'static str, u64>,
+    pub(crate) coverage: BTreeMap<&'static str, u64>,
     pub(crate) failures: Vec<Failure>,
 }
 
 impl Totals {
-    /// Adds a seed, and returns what went wrong with it.
+    /// Adds a seed, and returns its failure.
     pub(crate) fn add(&mut self, ended: Ended, stretch: u64) -> Option<&Failure> {
         self.seeds += 1;
         let report = match ended {
-            Ended::Judged(report) => report,
+            Ended::Checked(report) => report,
             Ended::Panicked { seed, text } => {
                 self.failures.push(Failure::Panicked { seed, text });
                 return self.failures.last();
@@ -50,11 +50,11 @@ impl Totals {
         for (name, count) in &report.faults {
             *self.faults.entry(name).or_default() += count;
         }
-        for (name, count) in &report.branches {
-            *self.branches.entry(name).or_default() += count;
+        for (name, count) in &report.coverage {
+            *self.coverage.entry(name).or_default() += count;
         }
         report.violation.as_ref()?;
-        self.failures.push(Failure::Broke(report));
+        self.failures.push(Failure::Violated(report));
         self.failures.last()
     }
 
@@ -65,7 +65,7 @@ impl Totals {
     pub(crate) fn print(&self, seconds: f64, jobs: usize) {
         println!(
             "{} seeds, {} events, {} requests answered, {:.5} simulated years in {seconds:.1} s \
-             ({:.0} events/s, {:.0} x real time, {jobs} at once)",
+             ({:.0} events/s, {:.0} x real time, {jobs} jobs)",
             self.seeds,
             self.events,
             self.answered,
@@ -74,23 +74,23 @@ impl Totals {
             self.simulated as f64 / 1e6 / seconds
         );
         println!(
-            "{} leaders elected, {} of the longest election timeouts, {:.5} years in worlds whose time was not stretched",
+            "{} leaders elected, {} of the longest election timeouts, {:.5} simulated years with the time scale 1",
             self.elections,
             self.timeouts,
             years(self.unstretched)
         );
         print_histogram("faults", &self.faults);
-        if self.branches.is_empty() {
+        if self.coverage.is_empty() {
             return;
         }
         print_histogram(
             &format!("branches of the protocol (every {COUNTED_EVERY}th seed)"),
-            &self.branches,
+            &self.coverage,
         );
         let missing: Vec<_> =
-            COVERAGE_POINTS.iter().filter(|name| !self.branches.contains_key(*name)).collect();
+            COVERAGE_POINTS.iter().filter(|name| !self.coverage.contains_key(*name)).collect();
         if !missing.is_empty() {
-            println!("no seed took these branches: {missing:?}");
+            println!("branches that no seed covered: {missing:?}");
         }
     }
 }
@@ -105,7 +105,7 @@ fn print_histogram(title: &str, counts: &BTreeMap<&'static str, u64>) {
     let mut counts: Vec<_> = counts.iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     for (name, count) in counts {
-        // Logarithmic, so that what is rare can be seen beside what is not.
+        // The scale is logarithmic, so that rare faults are visible, too.
         let length = (1.0 + 24.0 * (*count as f64).ln_1p() / most.ln_1p()) as usize;
         println!("  {name:<40} {count:>10} {}", "▇".repeat(length));
     }

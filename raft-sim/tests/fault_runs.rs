@@ -1,4 +1,4 @@
-//! Short stories of faults, and how they must end.
+//! Short runs with one fault each, and the expected reaction of the cluster.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use raft_core::Role;
@@ -23,7 +23,7 @@ fn act(world: &mut World, action: Action) {
     world.act(&action).unwrap();
 }
 
-/// The nodes that run and believe to lead, the latest term last.
+/// The running nodes in the role of leader, in the order of their terms.
 fn leaders(world: &World) -> Vec<u64> {
     let nodes = 1..=world.config().nodes;
     let leads = |id: &u64| world.raft(*id).is_some_and(|raft| raft.role() == Role::Leader);
@@ -40,21 +40,21 @@ fn term(world: &World, node: u64) -> u64 {
     world.raft(node).unwrap().term().0
 }
 
-fn ask(world: &mut World, via: u64, request: Request) -> u64 {
+fn request(world: &mut World, via: u64, request: Request) -> u64 {
     act(world, Action::Request { via: Some(via), request });
     world.askings().next_back().unwrap().id
 }
 
 fn put(world: &mut World, via: u64, value: &str) -> u64 {
-    ask(world, via, Request::Put { key: "x".into(), value: value.into() })
+    request(world, via, Request::Put { key: "x".into(), value: value.into() })
 }
 
-fn asking(world: &World, id: u64) -> &Operation {
+fn operation(world: &World, id: u64) -> &Operation {
     world.asking(id).unwrap()
 }
 
 fn is_done(world: &World, id: u64) -> bool {
-    matches!(asking(world, id).state, OperationState::Done { .. })
+    matches!(operation(world, id).state, OperationState::Done { .. })
 }
 
 fn value(world: &World, node: u64) -> Option<String> {
@@ -74,7 +74,7 @@ fn five_nodes_elect_within_two_timeouts() {
     }
 }
 
-/// Entries that only a minority has vanish; acknowledged ones survive.
+/// An entry on a minority is replaced. The client repeats its request, which takes effect once.
 #[test]
 fn leader_crash_with_uncommitted_entry() {
     let mut world = world(5, |_| {});
@@ -95,8 +95,8 @@ fn leader_crash_with_uncommitted_entry() {
     act(&mut world, Action::Restart { node: first });
     pass(&mut world, 2 * SECOND);
     let entry_of = |node| world.raft(node).unwrap().term_at(length);
-    assert_eq!(entry_of(first), entry_of(second), "the log is the new leader's");
-    // The client asked again elsewhere, as clients do; what it asked for happened once.
+    assert_eq!(entry_of(first), entry_of(second), "the log equals that of the new leader");
+    // The client has repeated the request at another server.
     assert!(is_done(&world, lost));
     for node in 1..=5 {
         assert_eq!(value(&world, node).as_deref(), Some("lost"));
@@ -123,13 +123,14 @@ fn minority_serves_nothing_and_log_is_repaired() {
     assert!((1..=5).all(|node| hash(node) == hash(1)));
 }
 
-/// A node that can send and not receive hears no leader. Plain Raft lets it disturb for ever.
+/// A node that can send but not receive has no leader. In plain Raft it disrupts the others
+/// forever.
 #[test]
 fn deaf_node_disrupts_only_plain_raft() {
-    let terms = |careful: bool| {
+    let terms = |is_protected: bool| {
         let mut world = world(5, |config| {
-            config.pre_vote = careful;
-            config.check_quorum = careful;
+            config.pre_vote = is_protected;
+            config.check_quorum = is_protected;
         });
         pass(&mut world, SECOND);
         let before = term(&world, leader(&world));
@@ -145,10 +146,10 @@ fn deaf_node_disrupts_only_plain_raft() {
     assert!(terms(false) > 10);
 }
 
-/// Dissertation 9.6: a node that was away must not depose the leader when it returns.
+/// Dissertation 9.6: a node that was isolated must not depose the leader when it returns.
 #[test]
 fn returning_node_disrupts_only_without_pre_vote() {
-    let disturbed = |pre_vote: bool| {
+    let is_disrupted = |pre_vote: bool| {
         let mut world = world(3, |config| {
             config.pre_vote = pre_vote;
             config.check_quorum = false;
@@ -164,13 +165,13 @@ fn returning_node_disrupts_only_without_pre_vote() {
         let now = leader(&world);
         (now, term(&world, now)) != (first, before)
     };
-    assert!(!disturbed(true));
-    assert!(disturbed(false));
+    assert!(!is_disrupted(true));
+    assert!(is_disrupted(false));
 }
 
-/// A leader that receives and cannot send is replaced, and steps down.
+/// A leader that can receive but not send is replaced, and steps down.
 #[test]
-fn a_mute_leader_is_replaced() {
+fn mute_leader_is_replaced() {
     let mut world = world(5, |_| {});
     pass(&mut world, SECOND);
     let mute = leader(&world);
@@ -200,7 +201,7 @@ fn power_cut_loses_no_acknowledged_write() {
         }
         act(&mut world, Action::StopClients);
         pass(&mut world, 10 * SECOND);
-        let done = world.askings().filter(|asking| asking.returned.is_some()).count();
+        let done = world.askings().filter(|operation| operation.returned.is_some()).count();
         assert!(done > 100, "seed {seed}: only {done} requests were answered");
         assert_eq!(world.judge_history(1_000_000), None, "seed {seed}");
     }
@@ -212,17 +213,17 @@ fn failed_sync_stops_node_but_not_cluster() {
     pass(&mut world, SECOND);
     let failing = leader(&world);
     act(&mut world, Action::FailDisk { node: failing });
-    let asked = put(&mut world, failing, "1");
+    let write = put(&mut world, failing, "1");
     pass(&mut world, 3 * SECOND);
     let Some(ProcessView::Down { reason: Some(reason) }) = world.process(failing) else {
-        panic!("the node must have ended itself: {:?}", world.process(failing));
+        panic!("the node has not stopped: {:?}", world.process(failing));
     };
     assert!(reason.contains("storage failed"), "{reason}");
     assert_ne!(leader(&world), failing);
-    assert!(is_done(&world, asked), "its client asked another node");
+    assert!(is_done(&world, write), "the client did not use another node");
 }
 
-/// A leader that is cut off must not answer reads from its own memory.
+/// An isolated leader must not serve reads from its own state.
 #[test]
 fn stale_leader_serves_no_read() {
     let mut world = world(3, |config| config.check_quorum = false);
@@ -234,38 +235,38 @@ fn stale_leader_serves_no_read() {
     act(&mut world, Action::Isolate { node: old });
     pass(&mut world, SECOND);
     let new = leader(&world);
-    assert_eq!(leaders(&world), [old, new], "without check-quorum, both believe to lead");
+    assert_eq!(leaders(&world), [old, new], "without check-quorum, both are leaders");
     let after = put(&mut world, new, "after");
     pass(&mut world, SECOND / 2);
     assert!(is_done(&world, after));
-    let read = ask(&mut world, old, Request::Get { key: "x".into() });
+    let read = request(&mut world, old, Request::Get { key: "x".into() });
     pass(&mut world, 2 * SECOND);
-    let OperationState::Done { found, .. } = &asking(&world, read).state else {
-        panic!("the client finds the new leader");
+    let OperationState::Done { found, .. } = &operation(&world, read).state else {
+        panic!("the client did not find the new leader");
     };
     assert_eq!(found.as_deref(), Some("after"));
-    assert_ne!(asking(&world, read).node, old);
+    assert_ne!(operation(&world, read).node, old);
 }
 
-/// The leader's process stands still for longer than an election timeout, and goes on.
+/// The leader's process is paused for longer than an election timeout.
 #[test]
 fn resumed_leader_commits_nothing() {
     let mut world = world(3, |_| {});
     pass(&mut world, SECOND);
     let paused = leader(&world);
     act(&mut world, Action::Pause { node: paused });
-    let asked = put(&mut world, paused, "1");
+    let write = put(&mut world, paused, "1");
     pass(&mut world, 2 * SECOND);
     let new = leader(&world);
     assert_ne!(new, paused);
     act(&mut world, Action::Resume { node: paused });
     pass(&mut world, SECOND);
     assert_eq!(leaders(&world), [new]);
-    assert!(is_done(&world, asked));
+    assert!(is_done(&world, write));
     assert_eq!(world.judge_history(1_000_000), None);
 }
 
-/// A world does not run on the wall's clock: drift within reason changes nothing but timing.
+/// Moderate clock drift changes only the timing.
 #[test]
 fn clock_drift_keeps_invariants() {
     let mut world = world(5, |config| config.clients = 3);
