@@ -1,9 +1,10 @@
-//! What a person who looks closely is shown.
+//! Details of a node and of a message, for the inspector of the page.
 
 use raft_core::{AppendResult, LogId, Membership, Message, NodeId, Role};
 use raft_sim::{KeyView, ProcessView, World};
 use serde::Serialize;
 
+/// The state of a node. The server is absent if its process is down.
 #[derive(Serialize)]
 pub(crate) struct NodeDetail {
     id: u64,
@@ -17,6 +18,7 @@ pub(crate) struct NodeDetail {
     keys: Vec<KeyView>,
 }
 
+/// The state of a running server.
 #[derive(Serialize)]
 struct ServerDetail {
     role: &'static str,
@@ -28,12 +30,12 @@ struct ServerDetail {
     durable_index: u64,
     last_index: u64,
     last_term: u64,
-    /// The log begins after this entry, which a snapshot holds.
+    /// The last entry of the snapshot before the log.
     log_start: u64,
     membership: MembershipDetail,
 }
 
-/// Whom the server takes for members.
+/// The membership that a server considers effective.
 #[derive(Serialize)]
 struct MembershipDetail {
     voters: Vec<u64>,
@@ -43,6 +45,7 @@ struct MembershipDetail {
     witnesses: Vec<u64>,
 }
 
+/// A leader's view of a follower.
 #[derive(Serialize)]
 struct FollowerDetail {
     id: u64,
@@ -52,6 +55,7 @@ struct FollowerDetail {
     in_flight: usize,
 }
 
+/// A message with the names and values of its fields.
 #[derive(Serialize)]
 pub(crate) struct MessageDetail {
     id: u64,
@@ -64,6 +68,7 @@ pub(crate) struct MessageDetail {
     fields: Vec<(&'static str, String)>,
 }
 
+/// The details of a node; none if the node does not exist.
 pub(crate) fn node(world: &World, id: u64) -> Option<NodeDetail> {
     let process = world.process(id)?;
     let status = world.status(id);
@@ -83,25 +88,31 @@ pub(crate) fn node(world: &World, id: u64) -> Option<NodeDetail> {
                 in_flight: follower.in_flight,
             })
             .collect(),
-        server: status.zip(world.raft(id)).map(|(status, raft)| ServerDetail {
-            role: match status.role {
-                Role::Follower => "follower",
-                Role::PreCandidate => "pre-candidate",
-                Role::Candidate => "candidate",
-                Role::Leader => "leader",
-            },
-            term: status.term.0,
-            vote: status.vote.map(|node| node.0),
-            leader: status.leader.map(|node| node.0),
-            commit_index: status.commit_index.0,
-            applied_index: world.applied_index(id).unwrap_or(0),
-            durable_index: status.durable_index.0,
-            last_index: status.last_log.index.0,
-            last_term: status.last_log.term.0,
-            log_start: raft.log_start().index.0,
-            membership: membership(raft.membership()),
-        }),
+        server: server(world, id),
         keys: world.keys(id),
+    })
+}
+
+/// The details of the server of a node; none if its process is down.
+fn server(world: &World, id: u64) -> Option<ServerDetail> {
+    let (status, raft) = world.status(id).zip(world.raft(id))?;
+    Some(ServerDetail {
+        role: match status.role {
+            Role::Follower => "follower",
+            Role::PreCandidate => "pre-candidate",
+            Role::Candidate => "candidate",
+            Role::Leader => "leader",
+        },
+        term: status.term.0,
+        vote: status.vote.map(|node| node.0),
+        leader: status.leader.map(|node| node.0),
+        commit_index: status.commit_index.0,
+        applied_index: world.applied_index(id).unwrap_or(0),
+        durable_index: status.durable_index.0,
+        last_index: status.last_log.index.0,
+        last_term: status.last_log.term.0,
+        log_start: raft.log_start().index.0,
+        membership: membership(raft.membership()),
     })
 }
 
@@ -116,7 +127,7 @@ fn membership(membership: &Membership) -> MembershipDetail {
     }
 }
 
-/// A message on its way, or one that was lost lately.
+/// The details of a message that is in flight or was lost recently.
 pub(crate) fn message(world: &World, id: u64) -> Option<MessageDetail> {
     let lost = world.lost().iter().find(|lost| lost.message.id == id);
     let flight = world.message(id).or(lost.map(|lost| &lost.message))?;
@@ -133,20 +144,21 @@ pub(crate) fn message(world: &World, id: u64) -> Option<MessageDetail> {
     })
 }
 
+/// The name of a message, and its fields.
 fn message_fields(message: &Message) -> (&'static str, Vec<(&'static str, String)>) {
-    let place = |id: LogId| format!("{} of term {}", id.index, id.term);
+    let entry = |id: LogId| format!("{} of term {}", id.index, id.term);
     let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     match message {
         Message::PreVote(m) => (
             "PreVote",
-            vec![("campaign term", m.campaign_term.to_string()), ("last entry", place(m.last_log))],
+            vec![("campaign term", m.campaign_term.to_string()), ("last entry", entry(m.last_log))],
         ),
         Message::PreVoteResponse(m) => (
             "PreVote response",
             vec![("term", m.term.to_string()), ("vote granted", yes(m.granted))],
         ),
         Message::RequestVote(m) => {
-            ("RequestVote", vec![("term", m.term.to_string()), ("last entry", place(m.last_log))])
+            ("RequestVote", vec![("term", m.term.to_string()), ("last entry", entry(m.last_log))])
         }
         Message::RequestVoteResponse(m) => (
             "RequestVote response",
@@ -156,7 +168,7 @@ fn message_fields(message: &Message) -> (&'static str, Vec<(&'static str, String
             "AppendEntries",
             vec![
                 ("term", m.term.to_string()),
-                ("previous entry", place(m.prev_log)),
+                ("previous entry", entry(m.prev_log)),
                 ("entries", m.entries.len().to_string()),
                 ("leader's commit index", m.leader_commit.to_string()),
             ],
@@ -164,7 +176,7 @@ fn message_fields(message: &Message) -> (&'static str, Vec<(&'static str, String
         Message::AppendEntriesResponse(m) => {
             let result = match m.result {
                 AppendResult::Accepted { match_index } => ("stored up to", match_index.to_string()),
-                AppendResult::Rejected { prev_log, .. } => ("lacks entry", place(prev_log)),
+                AppendResult::Rejected { prev_log, .. } => ("lacks entry", entry(prev_log)),
             };
             ("AppendEntries response", vec![("term", m.term.to_string()), result])
         }
@@ -184,7 +196,7 @@ fn message_fields(message: &Message) -> (&'static str, Vec<(&'static str, String
             "InstallSnapshot",
             vec![
                 ("term", m.term.to_string()),
-                ("snapshot up to entry", place(m.snapshot.last)),
+                ("snapshot up to entry", entry(m.snapshot.last)),
                 (
                     "bytes",
                     format!(
@@ -200,7 +212,7 @@ fn message_fields(message: &Message) -> (&'static str, Vec<(&'static str, String
             "InstallSnapshot response",
             vec![
                 ("term", m.term.to_string()),
-                ("snapshot up to entry", place(m.last)),
+                ("snapshot up to entry", entry(m.last)),
                 ("bytes received", m.received.to_string()),
             ],
         ),

@@ -1,38 +1,41 @@
-//! The part of all logs that the page shows: a bounded number of columns for any length of run.
+//! The part of all logs that the page shows. The number of columns is bounded for any length of a
+//! run.
 
 use std::collections::BTreeSet;
 
 use raft_sim::{EntryView, World};
 use serde::Serialize;
 
-/// The largest number of positions that are shown, apart from those between two folded ranges.
+/// The largest number of positions that are shown, besides those between two folded ranges.
 const POSITIONS_MAX: usize = 40;
-/// The number of positions that are shown at the end of each log, however far it lags.
+/// The number of positions that are shown at the end of each log, including logs that lag.
 const TAIL: u64 = 3;
 
-/// Columns, and a row for each node.
+/// The columns, and one row per node.
 #[derive(PartialEq, Debug, Serialize)]
 pub(crate) struct LogWindow {
     columns: Vec<Column>,
     rows: Vec<LogRow>,
 }
 
-/// A position, or a folded range of positions; both ends included.
+/// A position, or a folded range of positions with both ends included.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 struct Column {
     from: u64,
     to: u64,
 }
 
+/// The log of one node.
 #[derive(PartialEq, Debug, Serialize)]
 struct LogRow {
-    /// The log begins after this position.
+    /// The position before the first entry of the log.
     start: u64,
     last: u64,
-    /// The entries at those positions that are not folded.
+    /// The entries at positions that are not folded.
     entries: Vec<EntryView>,
 }
 
+/// The part of all logs at the present moment.
 pub(crate) fn window(world: &World) -> LogWindow {
     let bounds: Vec<_> =
         (1..=world.config().nodes).map(|node| world.log_bounds(node).unwrap_or_default()).collect();
@@ -87,11 +90,10 @@ mod tests {
     use super::*;
     use raft_sim::{Action, Run, Script, TimedAction, WorldConfig};
 
-    /// The columns in short: `1…3` is folded.
+    /// The columns as text: `1…3` is a folded range.
     fn text(columns: &[Column]) -> Vec<String> {
-        let text = |Column { from, to }: &Column| match from == to {
-            true => from.to_string(),
-            false => format!("{from}…{to}"),
+        let text = |Column { from, to }: &Column| {
+            if from == to { from.to_string() } else { format!("{from}…{to}") }
         };
         columns.iter().map(text).collect()
     }

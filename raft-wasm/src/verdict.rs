@@ -1,10 +1,10 @@
-//! The rules that are checked, and the verdict on what clients were told.
+//! The invariants that are checked, and the verdict on the history of the clients.
 
 use raft_sim::linearizability::{self, Limits};
 use raft_sim::{Invariant, Violation, World};
 use serde::Serialize;
 
-/// A tenth of a second or so of a slow phone.
+/// Limits for about a tenth of a second on a slow phone.
 const LIMITS: Limits = Limits { steps_max: 200_000, bytes_max: 16 << 20 };
 
 /// An invariant: its key in a [`Violation`], its name, and whether a run of the page can violate
@@ -16,11 +16,11 @@ pub(crate) struct Rule {
     checked: bool,
 }
 
-/// What is known of a history.
+/// The verdict on a history.
 #[derive(Serialize)]
 pub(crate) struct Verdict {
     at: u64,
-    /// How many operations were judged.
+    /// The number of operations in the history.
     operations: usize,
     #[serde(flatten)]
     finding: Finding,
@@ -35,7 +35,7 @@ enum Finding {
 }
 
 /// All invariants. Those that need the end of a run, and those of watches and leases, are not
-/// `checked`: no run that begins on the page can violate them, but a scenario can.
+/// `checked`: no run that starts on the page can violate them, but a scenario can.
 pub(crate) fn rules() -> Vec<Rule> {
     let others = [
         Invariant::Availability,
@@ -48,6 +48,7 @@ pub(crate) fn rules() -> Vec<Rule> {
     Invariant::ALL.into_iter().map(rule).collect()
 }
 
+/// Checks the history of the clients up to the present moment.
 pub(crate) fn judge(world: &World) -> Verdict {
     let at = world.now();
     let finding = finding(&world.judge_within(LIMITS), at);
@@ -90,7 +91,7 @@ mod tests {
         assert_eq!(finding(&check_within(&history, LIMITS), 30), Finding::Holds);
         let history = [put("1", 0), put("2", 10), get("1", 20)];
         let Finding::Broken { violation } = finding(&check_within(&history, LIMITS), 30) else {
-            unreachable!("a stale read is no order");
+            unreachable!("a stale read is a violation");
         };
         assert_eq!(violation.invariant, Invariant::Linearizability);
         assert_eq!(violation.at, 30);

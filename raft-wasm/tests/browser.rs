@@ -1,4 +1,4 @@
-//! The package as JavaScript meets it, in a browser.
+//! The package as it is used from JavaScript, in a browser.
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use js_sys::JSON;
@@ -10,22 +10,22 @@ use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 wasm_bindgen_test_configure!(run_in_browser);
 
 fn json<T: JsCast>(text: &str) -> T {
-    JSON::parse(text).expect("a test writes valid JSON").unchecked_into()
+    JSON::parse(text).expect("the JSON of a test is valid").unchecked_into()
 }
 
 fn simulation(script: &str) -> Simulation {
-    Simulation::new(&json::<JsScript>(script)).expect("the script makes sense")
+    Simulation::new(&json::<JsScript>(script)).expect("the script is valid")
 }
 
 fn act(simulation: &mut Simulation, action: &str) {
-    simulation.act(&json::<JsAction>(action)).expect("the action makes sense");
+    simulation.act(&json::<JsAction>(action)).expect("the action is valid");
 }
 
 fn text(value: &JsValue) -> String {
-    JSON::stringify(value).map(String::from).expect("it can be written as JSON")
+    JSON::stringify(value).map(String::from).expect("the value has a JSON form")
 }
 
-/// The run that is known natively, in debug and in release, is the same here.
+/// The golden run has the same hash as natively, in debug and release builds.
 #[wasm_bindgen_test]
 fn the_golden_trace_is_that_of_native_code() {
     assert_eq!(raft_sim::golden_run(), raft_sim::GOLDEN_TRACE_HASH);
@@ -36,12 +36,12 @@ async fn two_hundred_traces_are_those_of_native_code() {
     let mut hash = 0;
     for first in (0..200).step_by(10) {
         hash = raft_sim::hash_of_seeds(hash, first..first + 10);
-        // Whoever drives the browser asks now and then how far it is.
+        // The test driver polls the browser for progress.
         let pause = js_sys::Function::new_with_args("resolve", "setTimeout(resolve)");
         let paused = js_sys::Promise::new(&mut |resolve, _| {
-            pause.call1(&JsValue::NULL, &resolve).expect("it can pause");
+            pause.call1(&JsValue::NULL, &resolve).expect("the timer starts");
         });
-        JsFuture::from(paused).await.expect("a pause ends");
+        JsFuture::from(paused).await.expect("the timer ends");
     }
     assert_eq!(hash, raft_sim::GOLDEN_CAMPAIGN_HASH, "it is {hash:#x}");
 }
@@ -57,9 +57,9 @@ fn a_cluster_elects_commits_and_survives_its_leader() {
     simulation.seek(3e6);
     let frame = simulation.frame().to_vec();
     let node = |id: usize, field: usize| frame[11 + (id - 1) * 16 + field];
-    let leader = (1..=3).find(|id| node(*id, 2) == 3.0).expect("somebody leads");
+    let leader = (1..=3).find(|id| node(*id, 2) == 3.0).expect("a leader is elected");
     for id in 1..=3 {
-        let detail = text(&simulation.node(id as f64).expect("there is such a node"));
+        let detail = text(&simulation.node(id as f64).expect("the node exists"));
         assert!(detail.contains(r#""key":"x","value":"1""#), "{detail}");
     }
     let term = node(leader, 3);
@@ -67,7 +67,7 @@ fn a_cluster_elects_commits_and_survives_its_leader() {
     simulation.seek(6e6);
     let frame = simulation.frame().to_vec();
     let later =
-        (1..=3).find(|id| frame[11 + (id - 1) * 16 + 2] == 3.0).expect("somebody leads again");
+        (1..=3).find(|id| frame[11 + (id - 1) * 16 + 2] == 3.0).expect("a leader is elected again");
     assert!(later != leader && frame[11 + (later - 1) * 16 + 3] > term);
 }
 
@@ -77,7 +77,8 @@ fn a_script_makes_the_run() {
     first.seek(1e6);
     act(&mut first, r#"{"do": "partition", "groups": [[1, 2], [3, 4, 5]]}"#);
     first.seek(4e6);
-    let mut second = Simulation::new(&first.script().expect("a script")).expect("it makes sense");
+    let mut second =
+        Simulation::new(&first.script().expect("a script")).expect("the script is valid");
     second.seek(4e6);
     assert_eq!(first.trace_hash(), second.trace_hash());
     first.seek(5e5);
