@@ -1,9 +1,10 @@
-//! Whether a follower gets what its leader has committed.
+//! The catch-up checker: a follower receives the entries that its leader has committed.
 //!
-//! While one server leads, and it and a follower run undisturbed and reach each other, the follower
-//! must come to have everything that was committed when this began, within a time that depends on
-//! how much it lacks. Without this check, a follower could wait forever for a snapshot whose
-//! transfer starts again and again, while a majority commits.
+//! Consider a period in which one server leads, and in which the leader and a follower run
+//! undisturbed and reach each other. The follower must receive everything that was committed at the
+//! start of the period, within a time that depends on the missing entries. Without this check, a
+//! follower could wait forever for a snapshot whose transfer starts again and again, while a
+//! majority commits.
 
 use raft_core::{LogIndex, Raft, Role, Term};
 
