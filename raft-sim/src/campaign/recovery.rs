@@ -1,5 +1,7 @@
 //! The liveness phase in which all faults are healed.
 
+use std::fmt;
+
 use crate::campaign::adversary;
 use crate::campaign::disk_faults::{all_ruined_are_replaced, replace_ruined};
 use crate::campaign::run::{CampaignRun, heal_actions, recovery_timeout, timeout_text};
@@ -28,19 +30,50 @@ pub(super) fn check_recovery(run: &mut CampaignRun, replaces: bool) -> Option<Vi
     for action in heal_actions(&run.world) {
         run.act(action);
     }
-    let problem = check_phases(run, replaces).err();
+    let unmet = check_conditions(run, replaces).err();
     run.world.violation().cloned().or_else(|| {
-        problem.map(|text| Violation {
+        unmet.map(|condition| Violation {
             invariant: Invariant::Availability,
-            text,
+            text: condition.to_string(),
             at: run.world.now(),
         })
     })
 }
 
-/// Waits for the conditions of a healed cluster, one after the other. The error is the condition
-/// that does not hold.
-fn check_phases(run: &mut CampaignRun, replaces: bool) -> Result<(), String> {
+/// A condition of a healed cluster that does not hold in time.
+enum Unmet {
+    /// A write succeeds.
+    Write,
+    /// Servers with ruined disks are replaced.
+    Replacement,
+    /// Leases without keep-alives end.
+    LeaseEnd,
+    /// Watch clients have received all changes.
+    Watches,
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let healed = "all faults are healed";
+        match self {
+            Self::Write => f.write_str(&timeout_text(healed)),
+            Self::Replacement => write!(
+                f,
+                "servers with ruined disks were not replaced within {TIMEOUTS_TO_REPLACE} election timeouts"
+            ),
+            Self::LeaseEnd => {
+                write!(f, "{healed}, but a lease without keep-alives has not ended")
+            }
+            Self::Watches => write!(
+                f,
+                "{healed}, but a watch client has not received all changes within {WATCH_DRAIN_TIMEOUTS} election timeouts"
+            ),
+        }
+    }
+}
+
+/// Waits for the conditions of a healed cluster, one after the other.
+fn check_conditions(run: &mut CampaignRun, replaces: bool) -> Result<(), Unmet> {
     if replaces {
         // Servers detect damage to their disks at the start.
         run.act(Action::PowerCut);
@@ -49,23 +82,22 @@ fn check_phases(run: &mut CampaignRun, replaces: bool) -> Result<(), String> {
         }
     }
     if !is_serving(run) {
-        return Err(timeout_text("all faults are healed"));
+        return Err(Unmet::Write);
     }
     if replaces {
         check_replacement(run)?;
     }
     if !leases_end(run) {
-        return Err("all faults are healed, but a lease without keep-alives has not ended".into());
+        return Err(Unmet::LeaseEnd);
     }
     let timeout = run.world.config().election_timeout.max;
     let revision = run.world.ledger.revision();
     let has_drained = |world: &World| world.watchers_have_seen(revision);
     if !run.wait_for(WATCH_DRAIN_TIMEOUTS * timeout, has_drained) {
-        return Err(format!(
-            "all faults are healed, but a watch client has not received all changes within {WATCH_DRAIN_TIMEOUTS} election timeouts"
-        ));
+        return Err(Unmet::Watches);
     }
-    // The world itself detects a follower that does not catch up in time.
+    // The world itself detects a follower that does not catch up in time. With limited bandwidth it
+    // does so until the end of the run, which this wait would extend.
     if run.world.config().bandwidth == 0 {
         run.wait_for(run.world.catch_up_time(), World::all_have_caught_up);
     }
@@ -99,7 +131,7 @@ fn is_serving(run: &mut CampaignRun) -> bool {
 
 /// Replaces servers with ruined disks, once per election timeout, and checks that the cluster
 /// serves a write afterwards.
-fn check_replacement(run: &mut CampaignRun) -> Result<(), String> {
+fn check_replacement(run: &mut CampaignRun) -> Result<(), Unmet> {
     let timeout = run.world.config().election_timeout.max;
     let deadline = run.world.now() + TIMEOUTS_TO_REPLACE * timeout;
     while !all_ruined_are_replaced(&run.world) && run.world.now() < deadline {
@@ -114,9 +146,7 @@ fn check_replacement(run: &mut CampaignRun) -> Result<(), String> {
     if all_ruined_are_replaced(&run.world) && is_serving(run) {
         return Ok(());
     }
-    Err(format!(
-        "servers with ruined disks were not replaced within {TIMEOUTS_TO_REPLACE} election timeouts"
-    ))
+    Err(Unmet::Replacement)
 }
 
 /// Returns true if leases end when no client keeps them alive and one server leads for long enough.

@@ -3,7 +3,7 @@
 mod open_questions;
 
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -133,14 +133,38 @@ enum End {
     Heard,
 }
 
+/// Why the value of an option is invalid.
+#[derive(Debug)]
+enum OptionError {
+    Millis,
+    Server,
+    Link,
+    Share { percent: f64, most: f64 },
+}
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Millis => f.write_str("invalid milliseconds; use a form such as 30 or 30-40"),
+            Self::Server => f.write_str("invalid server; use a number"),
+            Self::Link => f.write_str("invalid link; use a form such as 1,2,150-200"),
+            Self::Share { percent, most } => {
+                write!(f, "invalid share: {percent} %; use a number from 0 to {most} %")
+            }
+        }
+    }
+}
+
+impl Error for OptionError {}
+
 /// A range of milliseconds as a value of an option.
 #[derive(Clone, Copy)]
 struct Millis(DurationRange);
 
 impl FromStr for Millis {
-    type Err = String;
+    type Err = OptionError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, OptionError> {
         let (min, max) = text.split_once(['-', '–']).unwrap_or((text, text));
         let micros = |text: &str| {
             let millis: f64 = text.trim().parse().ok()?;
@@ -148,7 +172,7 @@ impl FromStr for Millis {
         };
         match (micros(min), micros(max)) {
             (Some(min), Some(max)) if min <= max => Ok(Self(DurationRange::new(min, max))),
-            _ => Err("invalid milliseconds; use a form such as 30 or 30-40".into()),
+            _ => Err(OptionError::Millis),
         }
     }
 }
@@ -158,28 +182,27 @@ impl FromStr for Millis {
 struct Link(u64, u64, DurationRange);
 
 impl FromStr for Link {
-    type Err = String;
+    type Err = OptionError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, OptionError> {
         let parts: Vec<_> = text.split(',').collect();
-        let number =
-            |text: &str| text.parse().map_err(|_| "invalid server; use a number".to_owned());
+        let number = |text: &str| text.parse().map_err(|_| OptionError::Server);
         match parts[..] {
             [from, to, latency] => {
                 let Millis(latency) = latency.parse()?;
                 Ok(Self(number(from)?, number(to)?, latency))
             }
-            _ => Err("invalid link; use a form such as 1,2,150-200".into()),
+            _ => Err(OptionError::Link),
         }
     }
 }
 
 /// Converts a share of at most `most` percent, with so many parts per percent.
-fn parts(percent: f64, most: f64, parts: f64) -> Result<u32, String> {
+fn parts(percent: f64, most: f64, parts: f64) -> Result<u32, OptionError> {
     if (0.0..=most).contains(&percent) {
         Ok((percent * parts).round() as u32)
     } else {
-        Err(format!("invalid share: {percent} %; use a number from 0 to {most} %"))
+        Err(OptionError::Share { percent, most })
     }
 }
 

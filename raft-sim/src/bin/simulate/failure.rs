@@ -1,13 +1,14 @@
 //! Failing seeds: their files, their reduction, and the commands that replay them.
 
-use std::fmt;
+use std::path::PathBuf;
+use std::{fmt, io};
 
 use raft_sim::campaign::{Report, Shrunk};
 use raft_sim::scenario::{Scenario, Variant};
 use raft_sim::{Script, Violation, WorldConfig};
 use serde_json::{Map, Value, json};
 
-use super::{Cli, catch, disabled_rule, generate};
+use super::{Cli, PanicMessage, catch, disabled_rule, generate};
 
 /// The longest address that is printed. Browsers accept longer ones, but terminals wrap them.
 const ADDRESS_MAX: usize = 16_000;
@@ -17,7 +18,7 @@ pub(crate) enum Failure {
     /// An invariant was violated.
     Violated(Box<Report>),
     /// The simulator or a server panicked.
-    Panicked { seed: u64, text: String },
+    Panicked { seed: u64, panic: PanicMessage },
 }
 
 impl Failure {
@@ -67,7 +68,7 @@ impl fmt::Display for Failure {
                 Some(violation) => write!(f, "seed {}: {violation}", report.seed),
                 None => write!(f, "seed {}", report.seed),
             },
-            Self::Panicked { seed, text } => write!(f, "seed {seed}: panicked: {text}"),
+            Self::Panicked { seed, panic } => write!(f, "seed {seed}: {panic}"),
         }
     }
 }
@@ -79,8 +80,8 @@ fn option(name: &str, cli: &Cli) -> String {
 
 fn explain(report: &Report, violation: &Violation, cli: &Cli, shrinks: bool) {
     let small = if shrinks {
-        catch(|| generate(report.seed, cli).shrink(report)).unwrap_or_else(|text| {
-            println!("  the reduction panicked: {text}");
+        catch(|| generate(report.seed, cli).shrink(report)).unwrap_or_else(|panic| {
+            println!("  the reduction {panic}");
             None
         })
     } else {
@@ -123,14 +124,38 @@ fn explain(report: &Report, violation: &Violation, cli: &Cli, shrinks: bool) {
 }
 
 /// Writes a failing run as a scenario, and returns the path.
-fn write(cli: &Cli, seed: u64, script: &Script, violation: &Violation) -> Result<String, String> {
+fn write(
+    cli: &Cli,
+    seed: u64,
+    script: &Script,
+    violation: &Violation,
+) -> Result<String, WriteError> {
     let path = cli.out.join(format!("{seed}.toml"));
     let text = catch(|| Scenario::of_failure(script, violation).to_toml())
-        .map_err(|text| format!("the export panicked: {text}"))?;
+        .map_err(WriteError::Panicked)?;
     std::fs::create_dir_all(&cli.out)
         .and_then(|()| std::fs::write(&path, text))
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        .map_err(|error| WriteError::Io(path.clone(), error))?;
     Ok(path.display().to_string())
+}
+
+/// Why the scenario of a failing run was not written.
+enum WriteError {
+    /// The export panicked.
+    Panicked(PanicMessage),
+    /// The file cannot be written.
+    Io(PathBuf, io::Error),
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(panic) => write!(f, "the export {panic}"),
+            Self::Io(path, error) => {
+                write!(f, "cannot write {}: {error}; use another --out", path.display())
+            }
+        }
+    }
 }
 
 /// The address of the page that shows a run at a time, relative to the node.

@@ -6,6 +6,7 @@ mod summary;
 mod tests;
 
 use std::any::Any;
+use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -60,21 +61,43 @@ struct Cli {
 }
 
 #[cfg(feature = "sabotage")]
-fn rule(name: &str) -> Result<raft_core::Rule, String> {
+fn rule(name: &str) -> Result<raft_core::Rule, OptionError> {
     let all = raft_core::Rule::ALL;
-    all.iter().find(|rule| rule.name() == name).copied().ok_or_else(|| {
-        let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
-        format!("unknown rule; use one of {}", names.join(", "))
-    })
+    all.iter().find(|rule| rule.name() == name).copied().ok_or(OptionError::UnknownRule)
 }
 
 /// Parses the value of `--minutes`.
-fn minutes(text: &str) -> Result<f64, String> {
+fn minutes(text: &str) -> Result<f64, OptionError> {
     match text.parse() {
         Ok(minutes) if minutes > 0.0 && minutes <= MINUTES_MAX => Ok(minutes),
-        _ => Err(format!("invalid number of minutes; use more than 0 and at most {MINUTES_MAX}")),
+        _ => Err(OptionError::Minutes),
     }
 }
+
+/// Why the value of an option is invalid.
+#[derive(Debug)]
+enum OptionError {
+    #[cfg(feature = "sabotage")]
+    UnknownRule,
+    Minutes,
+}
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            #[cfg(feature = "sabotage")]
+            Self::UnknownRule => {
+                let names: Vec<_> = raft_core::Rule::ALL.iter().map(|rule| rule.name()).collect();
+                write!(f, "unknown rule; use one of {}", names.join(", "))
+            }
+            Self::Minutes => {
+                write!(f, "invalid number of minutes; use more than 0 and at most {MINUTES_MAX}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for OptionError {}
 
 /// A year.
 const MINUTES_MAX: f64 = 525_600.0;
@@ -136,8 +159,8 @@ fn replay(seed: u64, cli: &Cli) -> ExitCode {
     let run = || generate(seed, cli).with_event_log().run_to_the_end();
     let (world, report) = match catch(run) {
         Ok(ended) => ended,
-        Err(text) => {
-            println!("seed {seed}: panicked: {text}");
+        Err(panic) => {
+            println!("seed {seed}: {panic}");
             return ExitCode::FAILURE;
         }
     };
@@ -155,12 +178,22 @@ fn replay(seed: u64, cli: &Cli) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// The message of a panic.
+struct PanicMessage(String);
+
+impl fmt::Display for PanicMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked: {}", self.0)
+    }
+}
+
 /// Runs a closure and returns the message of a panic. A panic is the failure of one seed and does
 /// not end the campaign. The panic hook has printed its place.
-fn catch<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+fn catch<T>(run: impl FnOnce() -> T) -> Result<T, PanicMessage> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload: Box<dyn Any + Send>| {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-        text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        PanicMessage(text.unwrap_or_default())
     })
 }
 
@@ -189,7 +222,7 @@ impl Seeds<'_> {
 /// The end of a seed.
 enum Ended {
     Checked(Box<Report>),
-    Panicked { seed: u64, text: String },
+    Panicked { seed: u64, panic: PanicMessage },
 }
 
 fn campaign(cli: &Cli, interrupted: &AtomicBool) -> ExitCode {
@@ -304,7 +337,7 @@ fn work(seeds: &Seeds, run: &impl Fn(u64) -> Report, all: &Sender<Ended>) {
     while let Some(seed) = seeds.take() {
         let ended = match catch(|| run(seed)) {
             Ok(report) => Ended::Checked(Box::new(report)),
-            Err(text) => Ended::Panicked { seed, text },
+            Err(panic) => Ended::Panicked { seed, panic },
         };
         if all.send(ended).is_err() {
             return;

@@ -34,8 +34,8 @@ impl Totals {
         self.seeds += 1;
         let report = match ended {
             Ended::Checked(report) => report,
-            Ended::Panicked { seed, text } => {
-                self.failures.push(Failure::Panicked { seed, text });
+            Ended::Panicked { seed, panic } => {
+                self.failures.push(Failure::Panicked { seed, panic });
                 return self.failures.last();
             }
         };
