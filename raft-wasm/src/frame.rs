@@ -1,32 +1,33 @@
-//! The picture of a moment, as numbers.
+//! The frame of one time, as numbers.
 //!
 //! | part | numbers |
 //! | --- | --- |
-//! | header | now, nodes, messages, lost messages, letters, records of the story, actions, violated (0 no, 1 yes and the run has ended, 2 yes and the run goes on), the node whose membership is shown, actions done at this moment, entries known to be committed |
-//! | each node | process (0 runs, 1 paused, 2 down), isolated, role (0 follower, 1 pre-candidate, 2 candidate, 3 leader), term, vote, leader, commit index, applied index, last index, durable index, timer armed at, timer fires at, votes, votes needed, standing, end of the snapshot that its log begins after |
-//! | each pair of nodes, by sender and then receiver | 1 if the way is cut |
+//! | header | now, nodes, messages, lost messages, client messages, records of the event log, actions, violated (0 no, 1 yes and the run has ended, 2 yes and the run goes on), the node whose membership is shown, actions applied so far, entries known to be committed |
+//! | each node | process (0 runs, 1 paused, 2 down), isolated, role (0 follower, 1 pre-candidate, 2 candidate, 3 leader), term, vote, leader, commit index, applied index, last index, durable index, timer armed at, timer fires at, votes, votes needed, role in the membership, last entry of the snapshot before its log |
+//! | each pair of nodes, by sender and then receiver | 1 if the link is cut |
 //! | each message | id, from, to, kind, entries, term, sent at, arrives at |
-//! | each lost message | the same, and when it is lost, which may lie ahead |
-//! | each letter between a client and a node | id, request, node, is an answer, sent at, arrives at |
+//! | each lost message | the same, and the time of the loss, which may be in the future |
+//! | each client message | id, request, node, is a response, sent at, arrives at |
 //!
-//! Nodes are numbered from 1, and 0 stands for none. Kinds of messages: 0 PreVote, 1 its answer, 2
-//! RequestVote, 3 its answer, 4 AppendEntries, 5 its answer accepted, 6 its answer refused, 7
-//! Heartbeat, 8 its answer, 9 InstallSnapshot, 10 its answer, 11 TimeoutNow, 12 ReadIndex, 13 its
-//! answer.
+//! Nodes are numbered from 1, and 0 is no node. Kinds of messages: 0 PreVote, 1 its response, 2
+//! RequestVote, 3 its response, 4 AppendEntries, 5 its response if accepted, 6 its response if
+//! rejected, 7 Heartbeat, 8 its response, 9 InstallSnapshot, 10 its response, 11 TimeoutNow, 12
+//! ReadIndex, 13 its response.
 //!
-//! A standing is a sum: 1 has a vote, 2 had a vote before the change that is under way and has it
-//! until its end, 4 receives the log without a vote, 8 gets a vote when it has caught up, 16 is a
-//! witness. It is what the leader's membership says or, if no server leads, that of the server
-//! whose log would win an election. If no member runs, the disks decide.
+//! The role in the membership is a sum: 1 voter, 2 voter of the outgoing membership of a joint one,
+//! 4 learner, 8 learner that becomes a voter when it has caught up, 16 witness. The shown
+//! membership is that of the leader. Without a leader it is that of the server with the most
+//! complete log, and if no member runs, that of the most complete log on a disk.
 
 use std::borrow::Cow;
 
 use raft_core::{Membership, NodeId, Role};
 use raft_sim::{InFlight, MessageKind, ProcessView, Run, World};
 
-/// Losses are shown for this long.
+/// The time for which losses are shown, in microseconds.
 const LOSS_SHOWN: u64 = 400_000;
 
+/// The frame of the present time.
 pub(crate) fn encode_frame(run: &Run) -> Vec<f64> {
     let world = run.world();
     let nodes = world.config().nodes;
@@ -77,7 +78,7 @@ pub(crate) fn encode_frame(run: &Run) -> Vec<f64> {
     frame
 }
 
-/// The membership that counts, and its node. A node that waits to be added has no membership.
+/// The shown membership, and its node. A node that was not added yet has no membership.
 fn reference_node(world: &World) -> Option<(u64, Cow<'_, Membership>)> {
     let running = (1..=world.config().nodes).filter_map(|node| Some((node, world.raft(node)?)));
     let rank = |raft: &raft_core::Raft| (raft.role() == Role::Leader).then(|| raft.term());
@@ -157,13 +158,13 @@ mod tests {
     use super::*;
     use raft_sim::{Action, Script, WorldConfig};
 
-    /// Numbers of the header and of each node.
+    /// The number of numbers of the header and of each node.
     const HEADER: usize = 11;
     const NODE: usize = 16;
 
     fn run(config: WorldConfig) -> Run {
         let script = Script { config, actions: Vec::new() };
-        Run::new(script).expect("the configuration makes sense")
+        Run::new(script).expect("the configuration is valid")
     }
 
     fn standings(run: &Run) -> Vec<u64> {
@@ -216,7 +217,7 @@ mod tests {
         run.seek(3_000_000);
         let learner =
             Action::ChangeMembership { voters: vec![1, 2], learners: vec![4], joining: vec![] };
-        run.act(learner).expect("a leader is there");
+        run.act(learner).expect("there is a leader");
         run.seek(5_000_000);
         run.act(Action::PowerCut).expect("nodes run");
         assert_eq!(standings(&run), [1, 1, 0, 4, 0], "all nodes are down");
@@ -241,12 +242,12 @@ mod tests {
         assert_eq!(standings(&run), [1, 1, 17, 0, 0]);
         let learner =
             Action::ChangeMembership { voters: vec![1, 2, 3], learners: vec![4], joining: vec![] };
-        run.act(learner).expect("a leader is there");
+        run.act(learner).expect("there is a leader");
         run.seek(2_000_000);
         assert_eq!(standings(&run), [1, 1, 17, 4, 0]);
         let swap =
             Action::ChangeMembership { voters: vec![1, 2, 4], learners: vec![], joining: vec![] };
-        run.act(swap).expect("a leader is there");
+        run.act(swap).expect("there is a leader");
         assert_eq!(standings(&run), [3, 3, 18, 1, 0], "the membership is joint");
         run.seek(3_000_000);
         assert_eq!(standings(&run), [1, 1, 0, 1, 0]);

@@ -1,15 +1,14 @@
 //! `raft-sim` as a JavaScript package: a simulated cluster of real Raft servers in a browser tab.
 //!
-//! # The law
+//! # Rules
 //!
-//! - **A [`Simulation`] is a script and a moment.** The script is what was done and when; it is all
-//!   that an address has to hold. The same script shows the same run, event by event, in every
-//!   browser and natively.
-//! - **A picture costs one typed array** ([`Simulation::frame`]), whose layout is documented in
-//!   `frame.rs` and read by `www/model/decode-frame.js`. What a person asks for in detail comes as
-//!   objects.
-//! - **Wrong input is a JavaScript error** that says what was wrong; nothing has changed then. A
-//!   panic is a defect; it is told on the console before the module traps.
+//! - **A [`Simulation`] is a script and a moment.** The script contains the actions and their
+//!   times. An address of the page needs nothing else. The same script gives the same run, event by
+//!   event, in every browser and natively.
+//! - **A frame is one typed array** ([`Simulation::frame`]). Its layout is documented in `frame.rs`
+//!   and read by `www/model/decode-frame.js`. Details are objects that are requested separately.
+//! - **Invalid input is a JavaScript error** that names the value. It changes nothing. A panic is a
+//!   bug; its message is written to the console before the module traps.
 
 mod detail;
 mod diagram;
@@ -89,7 +88,7 @@ extern "C" {
     pub type JsViolation;
 }
 
-/// A simulated cluster at a moment of its run. Times are in microseconds.
+/// A simulated cluster at one time of its run. Times are in microseconds.
 #[wasm_bindgen]
 pub struct Simulation {
     run: Run,
@@ -97,7 +96,7 @@ pub struct Simulation {
     colors: Option<Colors>,
 }
 
-/// The invariants of a [`Simulation`], in the order in which people meet them.
+/// The invariants of a [`Simulation`], in the order of the page.
 ///
 /// # Errors
 ///
@@ -116,7 +115,7 @@ pub fn hash_of_seeds(first: f64, count: f64) -> String {
     format!("{:016x}", raft_sim::hash_of_seeds(0, seeds))
 }
 
-/// Makes panics readable.
+/// Writes the messages of panics to the console.
 #[wasm_bindgen(start)]
 pub fn start() {
     std::panic::set_hook(Box::new(|panic| {
@@ -126,24 +125,24 @@ pub fn start() {
 
 #[wasm_bindgen]
 impl Simulation {
-    /// Begins a run at time zero. Whatever the script leaves out is as usual.
+    /// Starts a run at time zero. Omitted parts of the script have their defaults.
     ///
     /// # Errors
     ///
-    /// The script cannot be read, or makes no sense.
+    /// The script is invalid.
     #[wasm_bindgen(constructor)]
     pub fn new(script: &JsScript) -> Result<Simulation, Error> {
         let run = Run::new(read_script(script)?);
         Ok(Self { run: run.map_err(js_error)?, past: Past::default(), colors: None })
     }
 
-    /// The present moment.
+    /// The present time.
     #[wasm_bindgen(getter)]
     pub fn now(&self) -> f64 {
         self.run.world().now() as f64
     }
 
-    /// What makes this run.
+    /// The script of this run.
     ///
     /// # Errors
     ///
@@ -152,42 +151,42 @@ impl Simulation {
         write(self.run.script())
     }
 
-    /// The moment of the script's last action, or zero.
+    /// The time of the last action of the script; zero if there is none.
     #[wasm_bindgen(getter, js_name = lastActionAt)]
     pub fn last_action_at(&self) -> f64 {
         self.run.script().actions.last().map_or(0.0, |timed| timed.at as f64)
     }
 
-    /// Goes to a moment, forwards or backwards.
+    /// Moves to a time, forwards or backwards.
     pub fn seek(&mut self, time: f64) {
         self.run.seek(micros(time));
     }
 
-    /// Lets the next thing happen. Returns false if nothing will.
+    /// Processes the next event. Returns false if there is none.
     pub fn step(&mut self) -> bool {
         self.run.step()
     }
 
-    /// Goes back to the moment of the thing that happened last.
+    /// Moves back to the time of the latest event.
     #[wasm_bindgen(js_name = stepBack)]
     pub fn step_back(&mut self) {
         let previous = self.run.previous_moment();
         self.run.seek(previous);
     }
 
-    /// Goes some way towards a moment, with at most about so many events, so that the caller can
-    /// report progress and stop. Returns true at the end.
+    /// Moves towards a time by at most about so many events, so that the caller can report progress
+    /// and stop. Returns true at the end.
     #[wasm_bindgen(js_name = seekPart)]
     pub fn seek_part(&mut self, time: f64, events: f64) -> bool {
         self.run.seek_part(micros(time), events.max(1.0) as u64)
     }
 
-    /// Advances towards a target, at most to the moment `bound` and by about so many events. A
-    /// caller repeats this while it returns `working`.
+    /// Advances towards a target, at most to the time `bound` and by about so many events. The
+    /// caller repeats this call while it returns `working`.
     ///
     /// # Errors
     ///
-    /// The target cannot be read.
+    /// The target is invalid.
     #[wasm_bindgen(js_name = runTo)]
     pub fn run_to(
         &mut self,
@@ -199,12 +198,12 @@ impl Simulation {
         write(&self.run.run_to(&target, micros(bound), events.max(1.0) as u64))
     }
 
-    /// Does something now. If the shown branch goes on after this moment, the run forks, and the
-    /// new branch is shown.
+    /// Applies an action now. If the shown branch has later actions, the run forks, and the new
+    /// branch is shown.
     ///
     /// # Errors
     ///
-    /// The action cannot be read, or makes no sense in this world.
+    /// The action is invalid, or impossible in this world.
     pub fn act(&mut self, action: &JsAction) -> Result<(), Error> {
         let action: Action = read("the action", action)?;
         self.past.clear();
@@ -212,7 +211,7 @@ impl Simulation {
     }
 
     /// Moves to the branch without the last action before this moment. Returns false, and changes
-    /// nothing, if no action is done yet.
+    /// nothing, if no action was applied yet.
     pub fn undo(&mut self) -> bool {
         self.past.clear();
         self.run.undo()
@@ -225,7 +224,7 @@ impl Simulation {
         self.run.redo()
     }
 
-    /// Whether there is something to redo.
+    /// Returns true if there is an undone branch to return to.
     #[wasm_bindgen(getter, js_name = canRedo)]
     pub fn can_redo(&self) -> bool {
         self.run.can_redo()
@@ -244,7 +243,7 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// There is no such branch.
+    /// The branch is unknown.
     #[wasm_bindgen(js_name = branchScript)]
     pub fn branch_script(&self, id: u32) -> Result<JsScript, Error> {
         write(&self.run.branch_script(BranchId(id)).map_err(js_error)?)
@@ -254,18 +253,18 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// There is no such branch.
+    /// The branch is unknown.
     #[wasm_bindgen(js_name = showBranch)]
     pub fn show_branch(&mut self, id: u32, at: f64) -> Result<(), Error> {
         self.past.clear();
         self.run.show_branch(BranchId(id), micros(at)).map_err(js_error)
     }
 
-    /// Names a branch; an empty text takes the name away.
+    /// Names a branch; an empty text removes the name.
     ///
     /// # Errors
     ///
-    /// There is no such branch.
+    /// The branch is unknown.
     #[wasm_bindgen(js_name = renameBranch)]
     pub fn rename_branch(&mut self, id: u32, name: String) -> Result<(), Error> {
         self.run.rename_branch(BranchId(id), Some(name)).map_err(js_error)
@@ -275,7 +274,7 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// There is no such branch, or no other one.
+    /// The branch is unknown, or it is the only one.
     #[wasm_bindgen(js_name = deleteBranch)]
     pub fn delete_branch(&mut self, id: u32) -> Result<(), Error> {
         self.past.clear();
@@ -286,18 +285,19 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// There is no such branch, or both are the same.
+    /// A branch is unknown, or both are the same.
     #[wasm_bindgen(js_name = compareBranches)]
     pub fn compare_branches(&self, one: u32, other: u32) -> Result<JsComparison, Error> {
         write(&self.run.compare(BranchId(one), BranchId(other)).map_err(js_error)?)
     }
 
-    /// The picture of this moment.
+    /// The frame of the present time.
     pub fn frame(&self) -> Float64Array {
         Float64Array::from(&frame::encode_frame(&self.run)[..])
     }
 
-    /// The records with the numbers `from` to `to` (exclusive). Old ones are played again.
+    /// The records with the numbers `from` to `to` (exclusive). Earlier parts of the run are
+    /// simulated again.
     ///
     /// # Errors
     ///
@@ -307,8 +307,7 @@ impl Simulation {
         write(&self.run.records(from.max(0.0) as u64..to.max(0.0) as u64))
     }
 
-    /// The records from a number on that are kept: a jump forgets what came before. See
-    /// `storyRange`.
+    /// The kept records from a number on. A jump discards earlier records; see `storyRange`.
     ///
     /// # Errors
     ///
@@ -424,7 +423,7 @@ impl Simulation {
         write(&detail::node(self.run.world(), id as u64))
     }
 
-    /// Everything about a message on its way.
+    /// The details of a message that is in flight or was lost recently.
     ///
     /// # Errors
     ///
@@ -442,7 +441,7 @@ impl Simulation {
         write(&logs::window(self.run.world()))
     }
 
-    /// The actions of the script that no world of this configuration allows.
+    /// The actions of the script that are impossible with this configuration.
     ///
     /// # Errors
     ///
@@ -464,7 +463,7 @@ impl Simulation {
         write(&self.run.world().asking(id as u64))
     }
 
-    /// What clients asked for, the latest `limit` of it.
+    /// The latest `limit` requests of clients.
     ///
     /// # Errors
     ///
@@ -483,8 +482,8 @@ impl Simulation {
         write(&self.run.world().violation())
     }
 
-    /// Judges whether the answers that clients got so far are linearizable, with an effort that is
-    /// small enough to be spent now and then while time runs.
+    /// Checks whether the history of the clients is linearizable. The effort is limited, so that
+    /// the page can repeat the check while time passes.
     ///
     /// # Errors
     ///
@@ -494,14 +493,14 @@ impl Simulation {
         write(&verdict::judge(self.run.world()))
     }
 
-    /// A hash of everything that the servers did so far, in hexadecimal.
+    /// The hash of the trace, in hexadecimal.
     #[wasm_bindgen(js_name = traceHash)]
     pub fn trace_hash(&self) -> String {
         format!("{:016x}", self.run.world().trace_hash())
     }
 }
 
-/// An action that cannot be done, and why.
+/// An impossible action, and the reason.
 #[derive(Serialize)]
 struct Impossible {
     position: usize,
@@ -525,7 +524,7 @@ fn js_error(problem: impl std::fmt::Display) -> Error {
     Error::new(&problem.to_string())
 }
 
-/// Reads a script action by action, so that an error names the action that is invalid.
+/// Reads a script action by action, so that an error names the invalid action.
 fn read_script(value: &JsValue) -> Result<Script, Error> {
     let actions = js_sys::Reflect::get(value, &"actions".into()).unwrap_or(JsValue::UNDEFINED);
     if js_sys::Array::is_array(&actions) {
@@ -549,7 +548,7 @@ fn check_settings(value: &JsValue, script: &Script) -> Result<(), Error> {
     for entry in js_sys::Object::entries(&given).iter() {
         let entry: js_sys::Array = entry.unchecked_into();
         let (name, setting) = (entry.get(0), entry.get(1));
-        // Settings without a value are left out of `known`.
+        // `known` does not contain settings without a value.
         let is_empty = setting.is_undefined()
             || setting.is_null()
             || setting.dyn_ref::<js_sys::Array>().is_some_and(|array| array.length() == 0);
@@ -558,22 +557,24 @@ fn check_settings(value: &JsValue, script: &Script) -> Result<(), Error> {
             if raft_sim::EARLIER_SETTING_NAMES.iter().any(|(earlier, _)| *earlier == name) {
                 continue;
             }
-            return Err(Error::new(&format!("unknown setting `{name}`")));
+            return Err(Error::new(&format!(
+                "unknown setting: `{name}`; use the names of WorldConfig"
+            )));
         }
     }
     Ok(())
 }
 
 fn read<T: DeserializeOwned>(what: &str, value: &JsValue) -> Result<T, Error> {
-    // To JavaScript an array is an object, one without any of the fields, so it would pass for a
-    // script that leaves out everything.
+    // In JavaScript an array is an object without any of the fields. It would be read as a script
+    // that omits everything.
     if js_sys::Array::is_array(value) {
-        return Err(Error::new(&format!("{what} is invalid: it is an array")));
+        return Err(Error::new(&format!("{what} is invalid: it is an array; use an object")));
     }
     let read = serde_wasm_bindgen::from_value(value.clone());
     read.map_err(|problem| {
         let problem = problem.to_string();
-        // serde lists everything that is possible, which is too long for a sentence.
+        // The list of all possible values by serde is too long for a sentence.
         let problem = problem.split_once(", expected").map_or(&*problem, |(problem, _)| problem);
         let problem = problem.strip_prefix("Error: ").unwrap_or(problem);
         Error::new(&format!("{what} is invalid: {problem}"))

@@ -1,12 +1,12 @@
 /** A range of durations in microseconds, both ends included. */
 export interface Span { min: number; max: number }
 
-/** Everything that decides a world, except for what is done to it. Times are in microseconds. */
+/** The configuration of a world. Times are in microseconds. */
 export interface WorldConfig {
   nodes?: number;
   founders?: number;
   witnesses?: number[];
-  /** The terms of the entries that the nodes' logs begin with. */
+  /** The terms of the entries of the initial logs. */
   initial_logs?: number[][];
   seed?: number;
   election_timeout?: Span;
@@ -40,14 +40,14 @@ export interface WorldConfig {
   count_coverage?: boolean;
 }
 
-/** What a client asks for. */
+/** A request of a client. */
 export type ClientRequest =
   | { op: "put"; key: string; value: string }
   | { op: "get"; key: string }
   | { op: "delete"; key: string }
   | { op: "cas"; key: string; expected: string | null; value: string };
 
-/** What can be done to a world. */
+/** An action on a world. */
 export type Action =
   | { do: "crash" | "restart" | "pause" | "resume" | "fire-timer" | "fail-disk" | "isolate" | "reconnect"; node: number }
   | { do: "power-cut" | "heal-network" | "stop-clients" | "go-on" }
@@ -65,31 +65,31 @@ export type Action =
   | { do: "transfer"; to: number }
   | { do: "request"; via?: number; request: ClientRequest };
 
-/** A run: a world, and what is done to it, in order of time. */
+/** A run: a configuration, and the actions in order of time. */
 export interface Script { config?: WorldConfig; actions?: (Action & { at: number })[] }
 
 /** One branch of a run. Branches form a tree; the first has no parent. Times are in microseconds. */
 export interface Branch {
   id: number; name?: string; parent?: number;
-  /** The first moment at which it may differ from its parent, and the number of actions that both share. */
+  /** The earliest time of a difference from the parent, and the number of shared actions. */
   forked_at: number; shared: number;
-  /** The number of all its actions, and the first one after the fork. */
+  /** The number of all its actions, and the first action after the fork. */
   actions: number; first?: Action & { at: number };
-  /** The latest moment that was visited. */
+  /** The latest visited time. */
   reached: number;
   shown: boolean;
 }
 
-/** How two branches differ. The first of each pair belongs to the first branch. */
+/** The differences of two branches. The first element of each pair belongs to the first branch. */
 export interface Comparison {
   shared: number;
-  /** The first difference; absent if there is none so far. Pairs may hold nulls. */
+  /** The first difference; absent if there is none so far. Pairs may contain null. */
   parting?: { at: number; actions: ((Action & { at: number }) | null)[]; events: (StoryRecord | null)[] };
-  /** The state at the latest visited moment of each. */
+  /** The state at the latest visited time of each branch. */
   endings: { at: number; leader?: number; term: number; committed: number; violation?: Violation }[];
 }
 
-/** What to run to. */
+/** The end of a search. */
 export type Target =
   | { to: "election" | "commit" | "violation" }
   | { to: "message"; node?: number }
@@ -101,17 +101,17 @@ export type Condition =
   | { is: "leader" | "candidate" | "follower" | "down" }
   | { is: "term" | "log" | "commit" | "applied"; least: number };
 
-/** How far a search got: call again after `working`; `bound` and `ended` did not find the target. */
+/** The state of a search. Call again after `working`; after `bound` and `ended` the target was not found. */
 export type Progress = "reached" | "working" | "bound" | "ended";
 
 export type StoryKind = "election" | "replication" | "snapshot" | "commit" | "read" | "client" | "fault" | "violation";
 
-/** One thing that happened, as a sentence and as data. */
+/** A record of the event log, as a sentence and as data. */
 export interface StoryRecord {
   id: number; at: number; node?: number; kind: StoryKind; text: string; source?: string;
-  /** The step of the world in which it happened. */
+  /** The step of the world that emitted the record. */
   step: number;
-  /** The name of the event, such as "vote-refused", and its parameters as far as it has them. */
+  /** The name of the event, such as "vote-refused", and its parameters. */
   event: string;
   term?: number; peer?: number; first?: number; index?: number; votes?: number; needed?: number;
   pre_vote?: boolean; granted?: boolean; operation?: number; invariant?: string;
@@ -165,25 +165,25 @@ export interface DiagramHit { at: number; node?: number; message?: number; recor
 
 export interface LogEntry { index: number; term: number; text: string }
 
-/** A position of the logs, or a folded range of positions; both ends included. */
+/** A position of the logs, or a folded range of positions with both ends included. */
 export interface LogColumn { from: number; to: number }
 
-/** A node's log: it begins after `start`, and has the entries at those positions that are not folded. */
+/** The log of a node: the position before its first entry, and the entries that are not folded. */
 export interface LogRow { start: number; last: number; entries: LogEntry[] }
 
-/** The part of all logs that is shown. */
+/** The shown part of all logs. */
 export interface LogWindow { columns: LogColumn[]; rows: LogRow[] }
 
 export interface Follower {
   id: number; next_index: number; match_index: number; probing: boolean; in_flight: number;
 }
 
-/** Whom a server takes for members. While `outgoing` is not empty, a majority of it decides too. */
+/** The membership that a server considers effective. It is joint while `outgoing` is not empty. */
 export interface Membership {
   voters: number[]; outgoing: number[]; learners: number[]; joining: number[]; witnesses: number[];
 }
 
-/** Everything about a node. What only a running process knows is absent if there is none. */
+/** The details of a node. The state of the process is absent if the process is down. */
 export interface NodeDetail {
   id: number;
   process: "running" | "paused" | "down";
@@ -205,29 +205,29 @@ export interface NodeDetail {
   keys: { key: string; value: string; mod_revision: number }[];
 }
 
-/** Everything about a message on its way, or lost lately. */
+/** The details of a message that is in flight or was lost recently. */
 export interface MessageDetail {
   id: number; from: number; to: number; kind: string; sent_at: number; arrives_at: number; lost_at?: number;
   fields: [string, string][];
 }
 
-/** What a client asked for, and how it stands. */
+/** A request of a client, and its state. */
 export interface Asking {
   id: number; client: number; request: ClientRequest; invoked: number; returned?: number;
   state: { state: "waiting" | "unknown" } | { state: "done"; found?: string; succeeded: boolean };
   attempts: number; node: number;
 }
 
-/** A rule that does not hold. */
+/** A violated invariant. */
 export interface Violation { invariant: string; text: string; at: number }
 
 /** An invariant: its key in a violation, its name, and whether a run of the page can violate it. */
 export interface Rule { rule: string; text: string; checked: boolean }
 
-/** An action of a script that no world of this configuration allows, by position. */
+/** An action of a script that is impossible with this configuration, by position. */
 export interface Impossible { position: number; problem: string }
 
-/** Whether the answers that clients got can be explained. */
+/** The verdict on the history of the clients. */
 export type Verdict = { at: number; operations: number } & (
   | { finding: "holds" }
   | { finding: "broken"; violation: Violation }
