@@ -1,7 +1,7 @@
 //! Packs the page for embedding: each file plain, compressed with brotli and compressed with gzip.
 //!
-//! All files except `index.html` get a path that holds a hash of all of them, so that browsers may
-//! keep them forever. The modules refer to each other by relative paths, therefore one hash names
+//! The path of each file except `index.html` contains a hash of all of them, so that browsers can
+//! cache the files forever. The modules refer to each other by relative paths, so one hash is for
 //! the whole set.
 
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use crate::comments::without_comments;
 const INDEX: &str = "index.html";
 /// The module that only declares types: no other module loads it.
 const TYPES: &str = "model/types.js";
-/// What the page consists of; type declarations and settings of the type checker stay outside.
+/// The extensions of the files of the page. Type declarations and settings are not part of it.
 const EXTENSIONS: [&str; 5] = ["html", "css", "js", "svg", "wasm"];
 /// A compressed form is kept only if it saves at least this part of the file.
 const SAVING_MIN: f64 = 0.05;
@@ -36,7 +36,7 @@ struct Asset {
 ///
 /// # Errors
 ///
-/// A file cannot be read or written.
+/// [`io::Error`] if a file cannot be read or written.
 pub fn pack(www: &Path, out: &Path) -> io::Result<()> {
     let mut assets = Vec::new();
     collect(www, "", &mut assets)?;
@@ -84,7 +84,7 @@ pub fn pack(www: &Path, out: &Path) -> io::Result<()> {
     }
     code.push_str("];\n");
     fs::write(out.join("page.rs"), code)?;
-    forget_others(&packed, &current)
+    remove_others(&packed, &current)
 }
 
 fn collect(directory: &Path, prefix: &str, assets: &mut Vec<Asset>) -> io::Result<()> {
@@ -121,8 +121,8 @@ fn with_versioned_paths(html: &[u8], names: &[String], version: &str) -> Vec<u8>
     html.into_bytes()
 }
 
-/// Names the modules of the page in the document. A browser then loads them at once; otherwise it
-/// learns of each level of imports only when the level above has arrived.
+/// Adds preload links for the modules to the document. Without them, a browser loads each level of
+/// imports only after the level above.
 fn with_preloads(html: &[u8], names: &[String], version: &str) -> Vec<u8> {
     let is_of_page = |name: &&String| {
         // The worker loads its own modules.
@@ -146,7 +146,7 @@ fn keep(
 ) -> io::Result<PathBuf> {
     let path = packed.join(format!("{hash}{suffix}"));
     if !path.is_file() {
-        // A build that is interrupted must not leave half a file under the final name.
+        // An interrupted build must not leave an incomplete file with the final name.
         let unfinished = packed.join(format!("{hash}{suffix}.unfinished"));
         fs::write(&unfinished, make()?)?;
         fs::rename(&unfinished, &path)?;
@@ -155,7 +155,7 @@ fn keep(
     Ok(path)
 }
 
-fn forget_others(packed: &Path, current: &[PathBuf]) -> io::Result<()> {
+fn remove_others(packed: &Path, current: &[PathBuf]) -> io::Result<()> {
     for entry in fs::read_dir(packed)? {
         let path = entry?.path();
         if !current.contains(&path) {

@@ -1,23 +1,32 @@
-//! A Raft node: `raft-core` and `raft-kv` with a disk, a network and clients around them.
+//! A Raft node: `raft-core` and `raft-kv` with a disk, a network and clients.
 //!
-//! # The law
+//! # Rules
 //!
-//! - **One loop owns the server** (`consensus`): no locks. It takes what waits, steps the core, and
-//!   hands the effects to the disk (`consensus::disk_thread`), the peers (`peer`) and the state
-//!   machine (`consensus::apply_thread`), which work in parallel.
-//! - **Nothing is promised before it is durable.** The core enforces it; the loop has nothing to
-//!   send too early.
-//! - **A storage fault ends the node.** It says so, answers nothing any more, and exits.
-//! - **Every queue is bounded, or fed by something bounded**, and each says what happens when it is
-//!   full.
-//! - **Any node takes any request** (`Handle`): it forwards writes to the leader, and asks it how
-//!   far a read must see. An error says whether the request certainly was not carried out.
+//! - **One loop owns the server** (`consensus`), without locks. It takes all waiting inputs, steps
+//!   the core, and passes the effects to the disk thread, the peers and the apply thread, which
+//!   work in parallel.
+//! - **Nothing is sent before it is durable.** The core enforces this: the loop gets the messages
+//!   only after the write.
+//! - **A failure of the storage stops the node.** The node logs the reason, answers no more
+//!   requests, and exits.
+//! - **Every queue is bounded**, or its input is bounded. The documentation of the queue says what
+//!   happens when it is full.
+//! - **Any node accepts any request** ([`Handle`]). The node forwards writes to the leader, and
+//!   requests the read index from the leader. An error says whether the request was certainly not
+//!   carried out.
 //!
-//! # A tour
+//! # Folders
 //!
-//! [`Node::start`] reads the data directory (`storage`), makes an identity from the cluster's
-//! secret (`peer::identity`) and starts everything. [`Handle`] is what the client interfaces are
-//! made of.
+//! A folder imports only folders above it in this list.
+//!
+//! - `config`: the settings of a node, and their checks.
+//! - `storage`: the data directory.
+//! - `observe`: events, health and timings for operators.
+//! - `peer`: connections to the other nodes, and their messages (`proto/peer.proto`).
+//! - `consensus`: the loop and its threads.
+//! - `client`: [`Handle`], the operations of a node.
+//! - `node`: [`Node`], which starts and stops all parts.
+//! - `api`: REST, gRPC, metrics and the page, on top of [`Handle`].
 
 mod api;
 mod client;

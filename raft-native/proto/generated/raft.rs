@@ -9,9 +9,9 @@ pub struct PutRequest {
     pub key_bytes: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "4")]
     pub value_bytes: ::prost::alloc::vec::Vec<u8>,
-    /// Only if the key was last changed at this revision; 0 means that it must not be there.
-    /// Otherwise the call fails with FAILED_PRECONDITION; the metadata raft-mod-revision has the
-    /// revision at which the key was last changed, or 0 if the key is not there.
+    /// The revision at which the key must have been changed last, or 0 if the key must not exist.
+    /// Otherwise the call fails with FAILED_PRECONDITION. The metadata raft-mod-revision then has the
+    /// revision of the last change, or 0 if the key does not exist.
     #[prost(int64, optional, tag = "5")]
     pub if_mod_revision: ::core::option::Option<i64>,
 }
@@ -57,7 +57,7 @@ pub struct DeleteRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteResponse {
-    /// How many keys were removed: 1 or 0.
+    /// The number of removed keys: 1 or 0.
     #[prost(uint64, tag = "1")]
     pub deleted: u64,
     #[prost(int64, tag = "2")]
@@ -67,7 +67,7 @@ pub struct DeleteResponse {
 pub struct GetClusterStatusRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetClusterStatusResponse {
-    /// The name of the leader that the node that was asked knows; empty if it knows none.
+    /// The name of the leader that the responding node knows, or empty.
     #[prost(string, tag = "1")]
     pub leader: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
@@ -81,7 +81,7 @@ pub struct Member {
     pub node_id: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub address: ::prost::alloc::string::String,
-    /// leader, follower, candidate or learner; empty if the member does not answer.
+    /// leader, follower or candidate; empty if the member does not respond.
     #[prost(string, tag = "3")]
     pub role: ::prost::alloc::string::String,
     #[prost(uint64, tag = "4")]
@@ -98,9 +98,9 @@ pub struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Consistency {
-    /// The answer reflects every write that was answered before the call.
+    /// The response reflects every write that was acknowledged before the call.
     Linearizable = 0,
-    /// The answer is what the node that was asked knows; it may be old.
+    /// The response reflects the state of the node that responds, which may be old.
     Stale = 1,
 }
 impl Consistency {
@@ -151,7 +151,7 @@ pub mod key_value_service_server {
             &self,
             request: tonic::Request<super::DeleteRequest>,
         ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status>;
-        /// Every member of the cluster, as it describes itself.
+        /// Returns the status that each member of the cluster reports.
         async fn get_cluster_status(
             &self,
             request: tonic::Request<super::GetClusterStatusRequest>,
@@ -160,7 +160,7 @@ pub mod key_value_service_server {
             tonic::Status,
         >;
     }
-    /// A call that fails has the metadata raft-outcome: not-done if it certainly changed nothing, unknown
+    /// A failed call has the metadata raft-outcome: not-done if it certainly changed nothing, or unknown
     /// if it may have been carried out.
     #[derive(Debug)]
     pub struct KeyValueServiceServer<T> {

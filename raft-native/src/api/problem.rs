@@ -1,4 +1,4 @@
-//! Errors, as problem details (RFC 9457).
+//! Errors of the API as problem details (RFC 9457).
 
 use axum::Json;
 use axum::body::Bytes;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::client::RequestError;
 
-/// What went wrong, for programs and for people.
+/// An error for programs and for people.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Problem {
     #[serde(rename = "type")]
@@ -18,12 +18,13 @@ pub(crate) struct Problem {
     title: &'static str,
     status: u16,
     detail: String,
-    /// `not-done` if the request certainly changed nothing, `unknown` if it may have been done.
+    /// `not-done` if the request certainly changed nothing, or `unknown` if it may have been
+    /// carried out.
     outcome: &'static str,
 }
 
-/// The kinds of problems that a client may want to tell apart. Where the status alone says enough,
-/// the type is `about:blank`.
+/// The kinds of problems with a type of their own. The type of all other problems is `about:blank`,
+/// and their status says the kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     InvalidRequest,
@@ -58,23 +59,23 @@ impl Kind {
         Self::OutcomeUnknown,
     ];
 
-    /// The last part of the type's URI, the status, and the title.
+    /// The last part of the URI of the type, the status, and the title.
     fn parts(self) -> (&'static str, StatusCode, &'static str) {
         match self {
             Self::InvalidRequest => {
                 ("invalid-request", StatusCode::BAD_REQUEST, "The request is invalid")
             }
-            Self::KeyNotFound => ("key-not-found", StatusCode::NOT_FOUND, "The key is not there"),
+            Self::KeyNotFound => ("key-not-found", StatusCode::NOT_FOUND, "The key does not exist"),
             Self::PathNotFound => ("path-not-found", StatusCode::NOT_FOUND, "Unknown path"),
             Self::MethodNotAllowed => (
                 "method-not-allowed",
                 StatusCode::METHOD_NOT_ALLOWED,
-                "The path has no such method",
+                "The path does not allow the method",
             ),
             Self::ConditionFailed => (
                 "condition-failed",
                 StatusCode::PRECONDITION_FAILED,
-                "A condition of the request does not hold",
+                "A precondition of the request failed",
             ),
             Self::KeyTooLong => ("key-too-long", StatusCode::URI_TOO_LONG, "The key is too long"),
             Self::TooLarge => (
@@ -85,12 +86,16 @@ impl Kind {
             Self::Overloaded => {
                 ("overloaded", StatusCode::TOO_MANY_REQUESTS, "The node is overloaded")
             }
-            Self::NoLeader => ("no-leader", StatusCode::SERVICE_UNAVAILABLE, "No leader is known"),
+            Self::NoLeader => {
+                ("no-leader", StatusCode::SERVICE_UNAVAILABLE, "The node knows no leader")
+            }
             Self::Behind => ("behind", StatusCode::SERVICE_UNAVAILABLE, "The node is behind"),
             Self::Stopping => ("stopping", StatusCode::SERVICE_UNAVAILABLE, "The node is stopping"),
-            Self::StorageFailed => {
-                ("storage-failed", StatusCode::INTERNAL_SERVER_ERROR, "The store cannot be read")
-            }
+            Self::StorageFailed => (
+                "storage-failed",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The node cannot read its store",
+            ),
             Self::OutcomeUnknown => (
                 "outcome-unknown",
                 StatusCode::GATEWAY_TIMEOUT,
@@ -99,14 +104,14 @@ impl Kind {
         }
     }
 
-    /// The type's URI, relative to the node.
+    /// The URI of the type, relative to the node.
     fn uri(self) -> String {
         format!("/problems/{}", self.parts().0)
     }
 }
 
 impl Problem {
-    /// A problem of which the status says the kind.
+    /// A problem without a type of its own.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
         Self {
@@ -127,7 +132,7 @@ impl Problem {
         Self::of(Kind::InvalidRequest, detail)
     }
 
-    /// The same problem of a request that may have been carried out.
+    /// Marks a problem whose request may have been carried out.
     pub(crate) fn with_unknown_outcome(self) -> Self {
         Self { outcome: "unknown", ..self }
     }
@@ -161,10 +166,13 @@ impl Problem {
     }
 }
 
-/// Describes a kind of problem at its URI.
+/// Returns the description of a kind of problem at its URI.
 pub(crate) async fn describe(Path(name): Path<String>) -> Result<Response, Problem> {
     let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.parts().0 == name) else {
-        return Err(Problem::of(Kind::PathNotFound, format!("unknown problem type: {name:?}")));
+        return Err(Problem::of(
+            Kind::PathNotFound,
+            format!("unknown problem type: {name:?}; see the type of a problem"),
+        ));
     };
     let (_, status, title) = kind.parts();
     let described = json!({ "type": kind.uri(), "title": title, "status": status.as_u16() });

@@ -1,4 +1,4 @@
-//! The server for clients: it accepts connections, as many as there is room for.
+//! The server for clients, which accepts a limited number of connections.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -29,18 +29,17 @@ pub struct ClientServer {
     task: JoinHandle<()>,
 }
 
-/// How long requests in progress may take when the server stops.
+/// The time for the requests in progress when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
-/// After a failed accept, such as one without a free file descriptor, the next one waits this
-/// long.
+/// The pause after a failed accept, for example because of the limit of open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Surplus connections that are refused politely at a time; others are closed at once.
+/// The number of surplus connections at a time that get a response. Others are closed at once.
 const REFUSALS_MAX: usize = 32;
-/// A refused client has this long to read the refusal.
+/// A refused client has this time to read the response.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 impl ClientServer {
-    /// Binds the port, before the node starts.
+    /// Binds the port. Call this before the node starts.
     ///
     /// # Errors
     ///
@@ -53,7 +52,7 @@ impl ClientServer {
         })
     }
 
-    /// Starts to serve clients of a node.
+    /// Starts to serve the clients of a node.
     ///
     /// # Errors
     ///
@@ -67,8 +66,8 @@ impl ClientServer {
         Ok(Self { phase, task })
     }
 
-    /// Stops accepting connections. Requests are still answered, and each client is asked to close
-    /// its connection; event streams end.
+    /// Stops accepting connections and ends event streams. The server still serves requests of open
+    /// connections, and asks each client to close its connection.
     pub fn drain(&self) {
         self.phase.send_if_modified(|phase| {
             let changes = *phase == Phase::Serving;
@@ -78,14 +77,14 @@ impl ClientServer {
     }
 
     /// Stops accepting connections and requests, and returns when the requests in progress are
-    /// answered, or have had their time. Returns true if none had to be aborted.
+    /// complete or the time is over. Returns true if no request was aborted.
     pub async fn shutdown(self) -> bool {
         self.phase.send_replace(Phase::Closing);
         let abort = self.task.abort_handle();
         let has_ended = timeout(GRACE, self.task).await.is_ok();
         if !has_ended {
             warn!("requests were aborted: they were still in progress after {GRACE:?}");
-            // The connections are tasks of this task, and end with it.
+            // This also aborts the tasks of the connections.
             abort.abort();
         }
         has_ended
@@ -96,7 +95,9 @@ struct Acceptor {
     router: Router,
     protocols: auto::Builder<TokioExecutor>,
     timeouts: Timeouts,
-    places: Arc<Semaphore>,
+    /// The permits of connections.
+    permits: Arc<Semaphore>,
+    /// The permits of refusals.
     refusals: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
@@ -107,13 +108,13 @@ impl Acceptor {
             router,
             protocols: connection::protocols(),
             timeouts,
-            places: Arc::new(Semaphore::new(connections_max)),
+            permits: Arc::new(Semaphore::new(connections_max)),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             tasks: JoinSet::new(),
         }
     }
 
-    /// Accepts connections until the server ends, then waits for their end.
+    /// Accepts connections until the server stops, then waits for the end of all connections.
     async fn run(mut self, listener: TcpListener, phase: watch::Receiver<Phase>) {
         let mut ending = phase.clone();
         let (mut is_failing, mut pauses) = (false, false);
@@ -124,11 +125,11 @@ impl Acceptor {
                         is_failing = false;
                         self.admit(stream, &phase);
                     }
-                    // The client was gone before its connection was accepted.
+                    // The client has closed the connection already.
                     Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                     Err(error) => {
                         if !is_failing {
-                            warn!("connections cannot be accepted: {error}; trying again");
+                            warn!("cannot accept connections: {error}; trying again");
                         }
                         (is_failing, pauses) = (true, true);
                     }
@@ -143,11 +144,11 @@ impl Acceptor {
     }
 
     fn admit(&mut self, stream: TcpStream, phase: &watch::Receiver<Phase>) {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             let (router, protocols) = (self.router.clone(), self.protocols.clone());
             let (timeouts, phase) = (self.timeouts, phase.clone());
             self.tasks.spawn(async move {
-                let _place = place;
+                let _permit = permit;
                 connection::serve(stream, protocols, router, timeouts, phase).await;
             });
         } else if let Ok(refusal) = Arc::clone(&self.refusals).try_acquire_owned() {
@@ -161,14 +162,14 @@ impl Acceptor {
 
 async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     let (stream, _) = listener.accept().await?;
-    // Without this, the kernel keeps back the end of an answer until the client has acknowledged
-    // its beginning, which the client delays by 40 ms.
+    // Without this, the kernel delays the end of a response until the client has acknowledged its
+    // beginning, which the client delays by 40 ms.
     stream.set_nodelay(true).map_err(|_| ErrorKind::ConnectionAborted)?;
     Ok(stream)
 }
 
-/// Refuses a surplus connection, and reads what the client sends until the client hangs up.
-/// Without this, the kernel would discard the refusal together with the unread request.
+/// Refuses a surplus connection, and reads the request until the client closes the connection.
+/// Without this, the kernel would discard the response together with the unread request.
 async fn refuse(mut stream: TcpStream) -> io::Result<()> {
     let detail = "overloaded: too many connections are open; close some, or retry later";
     let refusal = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).to_http1();
@@ -189,10 +190,10 @@ mod tests {
     use super::*;
     use crate::api::limits::body_meter::{BodyMeter, meter};
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TEST_TIMEOUT: Duration = Duration::from_secs(30);
     const SHORT: Duration = Duration::from_millis(50);
     const NEVER: Duration = Duration::from_secs(3600);
-    const PATIENT: Timeouts = Timeouts { head: NEVER, idle: NEVER, stall: NEVER, part: NEVER };
+    const LONG: Timeouts = Timeouts { head: NEVER, idle: NEVER, stall: NEVER, part: NEVER };
 
     struct Server {
         address: SocketAddr,
@@ -229,9 +230,9 @@ mod tests {
             TcpStream::connect(self.address).await.unwrap()
         }
 
-        /// Asks again and again until the server has a place.
+        /// Repeats a request until the server accepts the connection.
         async fn until_served(&self) {
-            let served = timeout(PATIENCE, async {
+            let served = timeout(TEST_TIMEOUT, async {
                 loop {
                     let mut answer = [0; 12];
                     self.ask("/small").await.read_exact(&mut answer).await.unwrap();
@@ -240,7 +241,7 @@ mod tests {
                     }
                 }
             });
-            served.await.expect("a place must become free");
+            served.await.expect("a permit must become free");
         }
 
         async fn ask(&self, path: &str) -> TcpStream {
@@ -251,10 +252,10 @@ mod tests {
         }
     }
 
-    /// Everything until the server closes the connection.
+    /// All bytes until the server closes the connection.
     async fn read_all(stream: &mut TcpStream) -> String {
         let mut bytes = Vec::new();
-        let read = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+        let read = timeout(TEST_TIMEOUT, stream.read_to_end(&mut bytes)).await;
         let _ = read.expect("the server must close the connection");
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -263,7 +264,7 @@ mod tests {
         let mut text = String::new();
         let mut buffer = [0; 1024];
         while !text.ends_with(end) {
-            let count = timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
+            let count = timeout(TEST_TIMEOUT, stream.read(&mut buffer)).await.unwrap().unwrap();
             assert!(count > 0, "the connection was closed after {text:?}");
             text.push_str(&String::from_utf8_lossy(&buffer[..count]));
         }
@@ -279,14 +280,14 @@ mod tests {
 
     #[tokio::test]
     async fn surplus_connection_gets_503_and_is_closed() {
-        let server = Server::start(1, PATIENT).await;
+        let server = Server::start(1, LONG).await;
         let mut first = server.ask("/small").await;
         read_answer(&mut first, "small").await;
         let refused = read_all(&mut server.ask("/small").await).await;
         assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
         assert!(refused.contains("connection: close\r\n"), "{refused}");
         assert!(refused.contains("application/problem+json"), "{refused}");
-        // The place is free again after the first one has gone.
+        // The permit is free again after the end of the first connection.
         drop(first);
         server.until_served().await;
     }
@@ -317,7 +318,7 @@ mod tests {
 
     #[tokio::test]
     async fn draining_server_answers_and_asks_to_close() {
-        let server = Server::start(10, PATIENT).await;
+        let server = Server::start(10, LONG).await;
         let mut stream = server.ask("/small").await;
         assert!(!read_answer(&mut stream, "small").await.contains("connection: close"));
         server.server.drain();
@@ -328,7 +329,7 @@ mod tests {
 
     #[tokio::test]
     async fn idle_slow_and_unread_connections_do_not_delay_the_shutdown() {
-        let server = Server::start(10, PATIENT).await;
+        let server = Server::start(10, LONG).await;
         let mut idle = server.ask("/small").await;
         read_answer(&mut idle, "small").await;
         let mut slow = server.connect().await;
@@ -344,7 +345,7 @@ mod tests {
 
     #[tokio::test]
     async fn request_in_progress_is_answered_during_shutdown() {
-        let server = Server::start(10, PATIENT).await;
+        let server = Server::start(10, LONG).await;
         let mut stream = server.ask("/slow").await;
         server.started.notified().await;
         let (go_on, phase) = (Arc::clone(&server.go_on), server.server.phase.clone());

@@ -1,5 +1,4 @@
-//! `raft check-history`: whether what clients saw could have come from one register after the
-//! other.
+//! `raft check-history`: checks a recorded history for linearizability.
 
 use std::fs;
 use std::io::Read;
@@ -13,36 +12,34 @@ use serde_json::json;
 
 use super::{Failure, Output, print_line};
 
-/// What a judged history is told from an unread one by: see the table in
-/// docs/verification/linearizability.md.
+/// Exit statuses; see docs/verification/linearizability.md.
 const NOT_LINEARIZABLE: u8 = 1;
 const GAVE_UP: u8 = 3;
 
 #[derive(Args)]
 pub(super) struct CheckArgs {
-    /// The history; `-` reads standard input.
+    /// The history file; - reads standard input.
     file: PathBuf,
-    /// How it is written, if its first line doesn't tell.
+    /// The format of the history [default: detected from the first line].
     #[arg(long, value_enum)]
     format: Option<FormatName>,
-    /// Where the picture of a violation is written; by default a file in this directory that is
-    /// named for the history.
+    /// The file for the report of a violation [default: NAME.violation.html in this directory].
     #[arg(long, value_name = "FILE")]
-    page: Option<PathBuf>,
-    /// Give up after this many steps for a key.
+    report: Option<PathBuf>,
+    /// The largest number of search steps for one key.
     #[arg(long, allow_negative_numbers = true, default_value_t = Limits::default().steps_max)]
     steps: u64,
-    /// Give up when the search for a key needs more memory than this.
+    /// The largest memory of the search for one key, in MiB.
     #[arg(long, value_name = "MIB", allow_negative_numbers = true, default_value_t = Limits::default().bytes_max >> 20)]
     memory: usize,
-    /// How the verdict is printed.
+    /// The format of the verdict.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum FormatName {
-    /// One JSON object a line.
+    /// One JSON object on each line.
     Json,
     /// Porcupine's key-value histories.
     Porcupine,
@@ -50,8 +47,8 @@ enum FormatName {
     Jepsen,
 }
 
-/// Exits with 0 if the history is linearizable, 1 if it is not, 2 if it cannot be read, 3 if the
-/// search was given up.
+/// Returns exit status 0 if the history is linearizable, 1 if it is not, 2 if it cannot be read,
+/// and 3 if the search exceeded a limit.
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let bad = |problem: String| Failure::Usage(format!("{}: {problem}", args.file.display()));
     let text = read(&args.file).map_err(|error| bad(error.to_string()))?;
@@ -92,16 +89,16 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
         Output::Text => {
             print_line(format_args!("{verdict}"))?;
             let (judged, failed) = (history.operations.len(), history.failed);
-            print!("{judged} operations were judged");
+            print!("{judged} operations were checked");
             if failed > 0 {
-                print!("; {failed} more certainly did not happen");
+                print!("; {failed} failed operations were ignored");
             }
             if history.skipped > 0 {
-                print!("; {} lines are about something else", history.skipped);
+                print!("; {} other lines were ignored", history.skipped);
             }
             print_line("")?;
             if let Some(page) = page {
-                print_line(format_args!("drawn in {}", page.display()))?;
+                print_line(format_args!("report: {}", page.display()))?;
             }
         }
     }
@@ -117,9 +114,9 @@ fn read(file: &Path) -> std::io::Result<String> {
     fs::read_to_string(file)
 }
 
-/// A verdict is a verdict even where its picture cannot be written; but that is said.
+/// Writes the report of a violation. The error of a failed write contains the verdict.
 fn draw(args: &CheckArgs, contradiction: &Contradiction) -> Result<PathBuf, Failure> {
-    let path = args.page.clone().unwrap_or_else(|| {
+    let path = args.report.clone().unwrap_or_else(|| {
         let stem = args.file.file_stem().filter(|_| args.file != Path::new("-"));
         let stem = stem.map_or("history".into(), std::ffi::OsStr::to_string_lossy);
         PathBuf::from(format!("{stem}.violation.html"))

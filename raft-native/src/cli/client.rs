@@ -1,4 +1,4 @@
-//! The commands of a client: they talk to any node over REST.
+//! The client commands, which use the REST interface of any node.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -21,15 +21,18 @@ use super::failure::ClientError;
 
 #[derive(Args)]
 pub(crate) struct ClientArgs {
-    /// The nodes to ask, as HOST:PORT, separated by commas. The next one is asked if one is away or
-    /// knows no leader.
+    /// The nodes to use, as HOST:PORT, separated by commas.
+    ///
+    /// If a node is unreachable or knows no leader, the command uses the next one.
     #[arg(long, env = "RAFT_ENDPOINTS", value_delimiter = ',', default_value = "localhost:50051")]
     endpoints: Vec<String>,
-    /// How to print results and errors.
+    /// The format of results and errors.
     #[arg(long, env = "RAFT_OUTPUT", value_enum, default_value_t)]
     output: Output,
-    /// How long a node may take for its answer, in milliseconds. Longer than --request-timeout-ms
-    /// of the node, or the outcome of a slow write is unknown.
+    /// The longest duration of a request, in milliseconds.
+    ///
+    /// Use more than --request-timeout-ms of the node. Otherwise the outcome of a slow write is
+    /// unknown.
     #[arg(long, env = "RAFT_TIMEOUT_MS", default_value_t = 10_000, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     timeout_ms: u64,
 }
@@ -39,20 +42,20 @@ pub(crate) struct PutArgs {
     /// The key.
     #[arg(value_parser = key)]
     key: String,
-    /// The value; - reads it from the standard input.
+    /// The value; - reads it from standard input.
     #[arg(
         required_unless_present = "file",
         conflicts_with = "file",
         allow_negative_numbers = true
     )]
     value: Option<String>,
-    /// Read the value from this file.
+    /// The file that contains the value.
     #[arg(long)]
     file: Option<PathBuf>,
-    /// Only if the key was last changed at this revision.
+    /// Write only if the key was last changed at this revision.
     #[arg(long, conflicts_with = "if_absent", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     if_revision: Option<u64>,
-    /// Only if the key is not there.
+    /// Write only if the key does not exist.
     #[arg(long)]
     if_absent: bool,
     #[command(flatten)]
@@ -64,10 +67,10 @@ pub(crate) struct GetArgs {
     /// The key.
     #[arg(value_parser = key)]
     key: String,
-    /// Take what the asked node knows, which may be old.
+    /// Read the state of the node that responds, which may be old.
     #[arg(long)]
     stale: bool,
-    /// Read the key as it was at this revision of the store.
+    /// Read the key at this revision of the store [default: the current revision].
     #[arg(long, allow_negative_numbers = true)]
     revision: Option<u64>,
     #[command(flatten)]
@@ -96,7 +99,7 @@ pub(crate) struct DeleteArgs {
     /// The key.
     #[arg(value_parser = key)]
     key: String,
-    /// Only if the key was last changed at this revision.
+    /// Remove the key only if it was last changed at this revision.
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     if_revision: Option<u64>,
     #[command(flatten)]
@@ -105,19 +108,19 @@ pub(crate) struct DeleteArgs {
 
 #[derive(Args)]
 pub(crate) struct ListArgs {
-    /// Only keys that begin with this.
+    /// List only keys that begin with this prefix.
     #[arg(long, default_value = "")]
     prefix: String,
-    /// Not more keys than this.
+    /// The largest number of keys [default: no limit].
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Print the keys without their values.
     #[arg(long)]
     keys_only: bool,
-    /// Take what the asked node knows, which may be old.
+    /// Read the state of the node that responds, which may be old.
     #[arg(long)]
     stale: bool,
-    /// Read the keys as they were at this revision of the store.
+    /// Read the keys at this revision of the store [default: the current revision].
     #[arg(long, allow_negative_numbers = true)]
     revision: Option<u64>,
     #[command(flatten)]
@@ -132,18 +135,18 @@ pub(crate) struct StatusArgs {
     client: ClientArgs,
 }
 
-/// A key has at least one byte.
+/// The key of the command has no bytes.
 #[derive(Debug, thiserror::Error)]
-#[error("the key is empty; give at least one byte")]
+#[error("invalid key: it is empty; give at least one byte")]
 struct EmptyKey;
 
 fn key(text: &str) -> Result<String, EmptyKey> {
     if text.is_empty() { Err(EmptyKey) } else { Ok(text.to_owned()) }
 }
 
-/// More than a node takes, so that the node says what its limit is.
+/// The largest value that is read. It exceeds the limit of a node, so the node reports its limit.
 const VALUE_BYTES_MAX: u64 = 16 << 20;
-/// Keys that are asked for at once.
+/// The number of keys in one request of a list.
 const PAGE: u64 = 1000;
 
 pub(crate) fn put(args: &PutArgs) -> ExitCode {
@@ -185,13 +188,13 @@ fn try_put(args: &PutArgs) -> Result<(), ClientError> {
     }
 }
 
-/// The value to put: from the command line, a file, or the standard input.
+/// The value from the command line, a file, or standard input.
 fn value(args: &PutArgs) -> Result<Vec<u8>, ClientError> {
     let read = |from: &mut dyn Read, name: &Path| {
         let mut value = Vec::new();
         match from.take(VALUE_BYTES_MAX + 1).read_to_end(&mut value) {
             Ok(_) if value.len() as u64 > VALUE_BYTES_MAX => Err(ClientError::Usage(format!(
-                "the value is too large: {} has more than {VALUE_BYTES_MAX} bytes; split it",
+                "value too large: {} has more than {VALUE_BYTES_MAX} bytes; split it",
                 name.display()
             ))),
             Ok(_) => Ok(value),
@@ -210,7 +213,7 @@ fn value(args: &PutArgs) -> Result<Vec<u8>, ClientError> {
             ))),
         },
         (None, Some(value)) if value == "-" => {
-            read(&mut std::io::stdin().lock(), Path::new("the standard input"))
+            read(&mut std::io::stdin().lock(), Path::new("standard input"))
         }
         (None, value) => Ok(value.clone().unwrap_or_default().into_bytes()),
     }
@@ -305,7 +308,7 @@ impl ListArgs {
     }
 }
 
-/// A key or a value of a list: text, or in base64.
+/// The bytes of a key or a value in JSON, which is text or base64.
 fn bytes(item: &Value, name: &str) -> Vec<u8> {
     match item[name].as_str() {
         Some(text) => text.as_bytes().to_vec(),
@@ -328,8 +331,8 @@ fn try_status(args: &StatusArgs) -> Result<(), ClientError> {
     if has_leader(&cluster) {
         Ok(())
     } else {
-        let problem = "no leader is known: the cluster has no majority, or is about to elect; \
-                       start the missing nodes or try again";
+        let problem = "no leader: the cluster has no quorum or is electing; start the missing \
+                       nodes or retry";
         Err(ClientError::Unavailable(problem.into()))
     }
 }
@@ -354,7 +357,7 @@ fn print_members(cluster: &Value) -> Result<(), ClientError> {
         let number =
             |value: &Value| value.as_u64().map_or("-".to_owned(), |number| number.to_string());
         let role =
-            if node["reachable"] == true { text(&status["role"]) } else { "no answer".into() };
+            if node["reachable"] == true { text(&status["role"]) } else { "no response".into() };
         print(format_args!(
             "{:<12} {:<22} {:<10} {:>6} {:>10} {:>10}",
             text(&status["node_id"]),
@@ -391,7 +394,7 @@ fn query(stale: bool, revision: Option<u64>) -> String {
     format!("consistency={consistency}{revision}")
 }
 
-/// The answer, or what is wrong, as the node says it.
+/// Returns the response, or the error that the node reports.
 fn into_result(answer: Answer, key: &str) -> Result<Answer, ClientError> {
     match answer.status {
         status if status.is_success() => Ok(answer),
@@ -407,7 +410,7 @@ fn print(line: impl std::fmt::Display) -> Result<(), ClientError> {
     write([line.to_string().as_bytes(), b"\n"])
 }
 
-/// Prints bytes as they are. A reader that has gone away has seen enough.
+/// Prints bytes unchanged. A closed pipe is not an error: its reader has stopped reading.
 fn write<const N: usize>(parts: [&[u8]; N]) -> Result<(), ClientError> {
     match std::io::stdout().write_all(&parts.concat()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

@@ -1,4 +1,4 @@
-//! `raft demo`: a whole cluster in one process.
+//! `raft demo`: a cluster in one process.
 
 use std::process::ExitCode;
 
@@ -16,10 +16,10 @@ use super::{Failure, print_line};
 
 #[derive(Args)]
 pub(crate) struct DemoArgs {
-    /// How many nodes the cluster has.
+    /// The number of nodes.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9), allow_negative_numbers = true)]
     nodes: u16,
-    /// The first node's port; the others follow it.
+    /// The port of the first node; the other nodes use the ports after it.
     #[arg(long, env = "RAFT_PORT", default_value_t = 50051, value_parser = clap::value_parser!(u16).range(1..=65000), allow_negative_numbers = true)]
     port: u16,
 }
@@ -28,8 +28,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     make_new_files_private();
     let logging = Logging::start(LevelFilter::WARN);
     let directory = tempfile::Builder::new().prefix("raft-demo-").tempdir();
-    let directory = directory
-        .map_err(|error| Failure::Usage(format!("cannot make a temporary directory: {error}")))?;
+    let directory = directory.map_err(|error| {
+        Failure::Usage(format!("cannot make a temporary directory: {error}; check TMPDIR"))
+    })?;
     let ports: Vec<u16> = (args.port..args.port + args.nodes).collect();
     let open_files = open_files(args.nodes)?;
     let result = runtime()?.block_on(async {
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
             config.open_files = open_files;
             configs.push(config);
         }
-        // All ports before any node, so that nothing starts that cannot start whole.
+        // All ports are bound first, so that no node starts in an incomplete cluster.
         let mut listeners = Vec::new();
         for config in &configs {
             listeners.push(listen(config).await?);

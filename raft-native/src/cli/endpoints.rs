@@ -1,7 +1,8 @@
-//! The nodes that a client command may ask, and which of them is asked next.
+//! The nodes that a client command can use, and their order.
 //!
-//! A node that was stopped still takes connections, and an unanswered write must not be sent again.
-//! So each node is first asked whether it is ready, and the request goes to nodes that answer that.
+//! A process that was stopped still accepts connections, and a write without a response must not be
+//! repeated. So the command first checks the readiness of each node, and sends the request only to
+//! nodes that respond.
 
 use std::time::Duration;
 
@@ -11,59 +12,59 @@ use ureq::{Agent, Body};
 
 use super::failure::ClientError;
 
-/// The nodes to ask.
+/// The nodes that a command can use.
 pub(crate) struct Endpoints {
     agent: Agent,
     endpoints: Vec<String>,
     timeout: Duration,
 }
 
-/// Whether a request may be sent twice.
+/// The kind of a request, which decides whether it may be repeated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Access {
-    /// It may: it changes nothing.
+    /// A read may always be repeated.
     Read,
-    /// It may only if the earlier one certainly was not carried out.
+    /// A write may be repeated only if the first attempt was certainly not carried out.
     Write,
 }
 
-/// A whole answer of a node.
+/// The whole response of a node.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
 
-/// How a node answers the question whether it is ready.
+/// The readiness of a node.
 enum Readiness {
     Ready,
-    /// It answers, and knows no leader.
+    /// The node responds and is not ready.
     NotReady,
-    /// It does not answer in time.
+    /// The node does not respond in time.
     Silent,
-    /// It cannot be reached.
+    /// The node accepts no connection.
     Unreachable,
 }
 
-/// How long a node may take for a connection, and to say whether it is ready.
+/// The longest duration of a connection attempt and of a readiness check.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
 impl Endpoints {
-    /// The nodes with these addresses; each request may take this long.
+    /// The nodes with these addresses, and the timeout of a request.
     ///
     /// # Errors
     ///
-    /// If there is no address.
+    /// An address is missing or invalid.
     pub(crate) fn new(endpoints: &[String], timeout: Duration) -> Result<Self, ClientError> {
         let endpoints = endpoints.iter().map(|endpoint| endpoint.trim().to_owned());
         let endpoints: Vec<_> = endpoints.filter(|endpoint| !endpoint.is_empty()).collect();
         if endpoints.is_empty() {
-            let problem = "--endpoints is empty; name a node, such as localhost:50051";
+            let problem = "missing --endpoints; give a node, for example localhost:50051";
             return Err(ClientError::Usage(problem.into()));
         }
         if let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.contains('/')) {
-            let problem = format!("--endpoints: invalid endpoint: {endpoint:?}; give HOST:PORT");
+            let problem = format!("invalid --endpoints: {endpoint:?}; give HOST:PORT");
             return Err(ClientError::Usage(problem));
         }
         let config = Agent::config_builder()
@@ -73,13 +74,13 @@ impl Endpoints {
         Ok(Self { agent: config.build().into(), endpoints, timeout })
     }
 
-    /// Sends a request to one node after the other, until one answers it: first to those that are
-    /// ready, then to those that know no leader, then to those that are slow.
+    /// Sends a request to one node after another until a node serves it: first to ready nodes, then
+    /// to nodes that are not ready, then to slow nodes.
     ///
     /// # Errors
     ///
-    /// [`ClientError::Unavailable`] if no node could carry it out;
-    /// [`ClientError::OutcomeUnknown`] if it may have been carried out.
+    /// [`ClientError::Unavailable`] if no node could serve the request, or
+    /// [`ClientError::OutcomeUnknown`] if a node may have applied it.
     pub(crate) fn ask(
         &self,
         access: Access,
@@ -112,13 +113,13 @@ impl Endpoints {
                 return Ok(answer);
             }
         }
-        Err(ClientError::Unavailable(problem.unwrap_or_else(|| "no node was asked".into())))
+        Err(ClientError::Unavailable(problem.unwrap_or_else(|| "no node could be used".into())))
     }
 
     fn probe(&self, endpoint: &str, timeout: Duration, problem: &mut Option<String>) -> Readiness {
         let request = self.agent.get(format!("http://{endpoint}/readyz"));
         let answer = request.config().timeout_global(Some(timeout)).build().call();
-        // The body is read so that the request can go through the same connection.
+        // After the whole body, the request can use the same connection.
         let answer = answer.and_then(|mut answer| {
             answer.body_mut().read_to_vec().map(|_| answer.status().is_success())
         });
@@ -127,14 +128,17 @@ impl Endpoints {
             Ok(false) => Readiness::NotReady,
             Err(error) => {
                 let is_slow = !is_not_sent(&error);
-                // What a node has answered says more than that another one cannot be reached.
-                problem.get_or_insert_with(|| format!("{endpoint} cannot be reached: {error}"));
+                // The first problem wins: the response of a node says more than a failed
+                // connection.
+                problem.get_or_insert_with(|| {
+                    format!("cannot reach {endpoint}: {error}; check the address and the node")
+                });
                 if is_slow { Readiness::Silent } else { Readiness::Unreachable }
             }
         }
     }
 
-    /// Sends the request to one node. `None` if another node may be asked.
+    /// Sends the request to one node. Returns `None` if another node can be tried.
     fn send(
         &self,
         access: Access,
@@ -148,10 +152,10 @@ impl Endpoints {
                 return Ok(Some(answer));
             }
             Ok(answer) => (answer.problem(), answer.is_not_done()),
-            Err(error) => (format!("{endpoint} does not answer: {error}"), is_not_sent(&error)),
+            Err(error) => (format!("no response from {endpoint}: {error}"), is_not_sent(&error)),
         };
         if access == Access::Write && !is_definite {
-            let hint = "the write may have been done, or be done later, or not";
+            let hint = "the write may or may not have been applied, or may still be";
             return Err(ClientError::OutcomeUnknown(format!("{text}; {hint}")));
         }
         *problem = Some(text);
@@ -161,7 +165,7 @@ impl Endpoints {
 
 const OVERLOADED: StatusCode = StatusCode::TOO_MANY_REQUESTS;
 
-/// Returns true if no connection was made, so that nothing can have been done.
+/// Returns true if no connection was established, so the node did not get the request.
 fn is_not_sent(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
@@ -180,18 +184,18 @@ impl Answer {
         Ok(Self { status: head.status, headers: head.headers, body })
     }
 
-    /// The answer as JSON; null if it is something else.
+    /// The body as JSON, or null if the body is not JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// Returns true if this is the problem with this last part of its type.
+    /// Returns true if the body is a problem whose type ends with this name.
     pub(crate) fn is_problem(&self, name: &str) -> bool {
         let kind = &self.json()["type"];
         kind.as_str().is_some_and(|kind| kind.rsplit('/').next() == Some(name))
     }
 
-    /// What is wrong, as the node says it.
+    /// The detail of the problem, with the status.
     pub(crate) fn problem(&self) -> String {
         let problem = self.json();
         let detail = problem["detail"].as_str().unwrap_or_default();
@@ -202,7 +206,7 @@ impl Answer {
         self.json()["outcome"] == "not-done"
     }
 
-    /// A header that is a number; 0 without it.
+    /// The number in a header, or 0 without the header.
     pub(crate) fn number(&self, name: &str) -> i64 {
         let value = self.headers.get(name).and_then(|value| value.to_str().ok());
         value.and_then(|value| value.parse().ok()).unwrap_or_default()

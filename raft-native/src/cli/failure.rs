@@ -1,4 +1,4 @@
-//! Why a client command failed: in words, as JSON, and as an exit status.
+//! The errors of client commands, as text, as JSON, and as an exit status.
 
 use std::process::ExitCode;
 
@@ -9,23 +9,23 @@ use super::Output;
 /// The exit statuses of the client commands, for their help.
 pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
-  0  done
-  1  another error
+  0  success
+  1  other error
   2  invalid arguments
-  3  there is no such key
-  4  the condition does not hold; nothing was changed
-  5  no node could be reached, or no leader is known; nothing was changed
-  6  unknown: the write may have been done, or be done later, or not";
+  3  key not found
+  4  precondition failed; nothing was changed
+  5  no reachable node or no leader; nothing was changed
+  6  unknown outcome: the write may or may not have been applied, or may still be";
 
-/// Why a client command failed.
+/// The error of a client command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    /// The node, the disk or the terminal refused; trying again does not help.
+    /// The node or the terminal refused. A retry does not help.
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
     Usage(String),
-    #[error("there is no key {0:?}")]
+    #[error("key not found: {0:?}")]
     KeyNotFound(String),
     #[error("{0}")]
     ConditionFailed(String),
@@ -62,7 +62,7 @@ impl ClientError {
         if matches!(self, Self::OutcomeUnknown(_)) { "unknown" } else { "not-done" }
     }
 
-    /// Prints the error in one line of the standard error, and returns the exit status.
+    /// Prints the error as one line on standard error, and returns the exit status.
     pub(crate) fn report(&self, output: Output) -> ExitCode {
         let status = self.exit_status();
         match output {

@@ -1,4 +1,4 @@
-//! The log on the standard error. Writing a line never waits for the reader of the log.
+//! The log on standard error. Logging never waits for the reader of the log.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -18,28 +18,35 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The running log of this process.
+/// The log of this process.
 pub(super) struct Logging {
     writer: NonBlocking,
     guard: WorkerGuard,
 }
 
-/// Lines that wait for the reader. More of them are dropped and counted.
+/// The capacity of the queue of lines. When the queue is full, new lines are dropped and counted.
 const LINES_MAX: usize = 4096;
-/// The end of the process waits this long for the reader of the log.
+/// The end of the process waits at most this long for the reader of the log.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
 
 impl Logging {
+<<<<<<< HEAD
     /// Begins to log. `RAFT_LOG` sets the levels; without it, the level is `default`.
     pub(super) fn start(default: LevelFilter) -> Self {
         let configured = std::env::var("RAFT_LOG").ok().and_then(|levels| levels.parse().ok());
         let filter: Targets = configured.unwrap_or_else(|| Targets::new().with_default(default));
+=======
+    /// Starts the log. The variable `RAFT_LOG` sets the filter.
+    pub(super) fn start(default: &str) -> Self {
+        let filter =
+            EnvFilter::try_from_env("RAFT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+>>>>>>> 8996ff3 (raft-native: rewrite help texts, errors and comments in plain terms)
         let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX);
         let (writer, guard) = builder.thread_name("raft-log").finish(std::io::stderr());
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(writer.clone())
             .with_ansi(std::io::stderr().is_terminal())
-            // The formatter rejects a line that is repeated too often.
+            // The formatter returns an error for a suppressed line.
             .log_internal_errors(false)
             .event_format(Limited::new(Format::default().with_target(false)))
             .with_filter(filter);
@@ -47,12 +54,12 @@ impl Logging {
         Self { writer, guard }
     }
 
-    /// Writes a line that is not part of the log.
+    /// Writes a line without a time and a level.
     pub(super) fn print(&mut self, line: fmt::Arguments<'_>) {
         let _ = self.writer.write_all(format!("{line}\n").as_bytes());
     }
 
-    /// Returns a function that counts the dropped lines.
+    /// Returns a function that returns the number of dropped lines.
     pub(super) fn dropped_lines(&self) -> impl Fn() -> u64 + Send + Sync + use<> {
         let counter = self.writer.error_counter();
         move || counter.dropped_lines() as u64
@@ -65,7 +72,7 @@ impl Logging {
     }
 }
 
-/// Prints the last line of the process, if the reader of the standard error takes it in time.
+/// Prints the last line of the process, if the reader of standard error reads it in time.
 pub(super) fn print_last_line(line: String) {
     wait_at_most(FLUSH_TIME_MAX, move || eprintln!("{line}"));
 }
@@ -81,9 +88,10 @@ fn wait_at_most(time: Duration, work: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Formats log lines, and rejects those that repeat a kind of line too often.
+/// Formats log lines, and suppresses lines of a kind that is repeated too often.
 ///
-/// Lines are of the same kind if they differ only in numbers. A field `ip` tells kinds apart.
+/// Two lines are of the same kind if they differ only in numbers. Lines with different values of
+/// the field `ip` are of different kinds.
 struct Limited {
     format: Format<Full>,
     kinds: Mutex<Kinds>,
@@ -105,7 +113,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        // An operator who enables detailed levels wants all lines.
+        // Detailed levels are enabled on purpose, and are never suppressed.
         if *event.metadata().level() > Level::INFO {
             return self.format.format_event(context, writer, event);
         }
@@ -121,7 +129,7 @@ where
     }
 }
 
-/// The text of an event without its numbers.
+/// The kind of a line: the text of the event without numbers.
 struct Kind(String);
 
 impl Visit for Kind {
@@ -135,40 +143,40 @@ impl Visit for Kind {
     }
 }
 
-/// How often each kind of line was logged.
+/// The repetitions of each kind of line.
 #[derive(Default)]
 struct Kinds(HashMap<String, Repetition>);
 
 struct Repetition {
-    window_began: Instant,
+    window_start: Instant,
     window: Duration,
     left: u32,
     suppressed: u64,
 }
 
-/// Lines of one kind within the first window.
+/// The number of lines of one kind in the first window.
 const BURST: u32 = 10;
-/// The first window. Each window after it is twice as long, until the lines stop.
+/// The duration of the first window. Each later window is twice as long, until the lines stop.
 const WINDOW_MIN: Duration = Duration::from_secs(60);
 const WINDOW_MAX: Duration = Duration::from_secs(60 * 60);
-/// Further kinds share one limit.
+/// The number of kinds with a limit of their own. Further kinds share one limit.
 const KINDS_MAX: usize = 256;
-/// How the kind of a line with the address of a remote host names that field.
+/// The beginning of the address of a remote host in a kind.
 const IP_FIELD: &str = " ip=";
 
 impl Kinds {
-    /// Returns how many lines of the kind were suppressed before this one, or None if this line
+    /// Returns the number of suppressed lines of the kind before this line, or `None` if this line
     /// is suppressed.
     fn admit(&mut self, kind: String, now: Instant) -> Option<u64> {
-        let kind = if self.0.contains_key(&kind) { kind } else { self.place_for(kind, now) };
+        let kind = if self.0.contains_key(&kind) { kind } else { self.entry_for(kind, now) };
         let first =
-            Repetition { window_began: now, window: WINDOW_MIN, left: BURST, suppressed: 0 };
+            Repetition { window_start: now, window: WINDOW_MIN, left: BURST, suppressed: 0 };
         let repetition = self.0.entry(kind).or_insert(first);
         repetition.admit(now)
     }
 
-    /// Returns the kind under which lines of a new kind are counted.
-    fn place_for(&mut self, kind: String, now: Instant) -> String {
+    /// Returns the entry that counts a new kind.
+    fn entry_for(&mut self, kind: String, now: Instant) -> String {
         // Without a limit of their own, packets from many addresses would suppress all other lines.
         let has_ip = |kind: &str| kind.contains(IP_FIELD);
         let (is_remote, kinds_max) =
@@ -189,19 +197,19 @@ impl Kinds {
 }
 
 impl Repetition {
-    /// Returns true if no line was logged for so long that the next one is news.
+    /// Returns true if no line was logged for so long that the entry can be removed.
     fn is_old(&self, now: Instant) -> bool {
         let windows = if self.suppressed > 0 { 2 } else { 1 };
-        now.saturating_duration_since(self.window_began) >= self.window * windows
+        now.saturating_duration_since(self.window_start) >= self.window * windows
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.window_began) >= self.window
+        now.saturating_duration_since(self.window_start) >= self.window
     }
 
     fn admit(&mut self, now: Instant) -> Option<u64> {
         if self.is_over(now) {
-            self.window_began = now;
+            self.window_start = now;
             if self.suppressed > 0 {
                 self.window = (self.window * 2).min(WINDOW_MAX);
                 self.left = 1;
@@ -224,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn node_without_majority_logs_a_summary_instead_of_repeating_lines() {
+    fn repeated_lines_become_a_summary() {
         let start = Instant::now();
         let mut kinds = Kinds::default();
         let mut logged = Vec::new();
@@ -236,12 +244,12 @@ mod tests {
         assert!(logged.len() < 50, "{} lines", logged.len());
         let counted = logged.len() as u64 + logged.iter().sum::<u64>();
         assert!(counted > 2 * 82_000, "a summary counts what was suppressed: {counted}");
-        // After a quiet time the next lines are news again.
+        // After a quiet period, lines are logged again.
         let later = start + Duration::from_secs(86_400 + 3 * 3_600);
         kinds.admit("hears no leader".to_owned(), later);
         let later = later + 2 * WINDOW_MAX;
-        let news = (0..BURST).filter_map(|_| kinds.admit("hears no leader".to_owned(), later));
-        assert_eq!(news.count(), BURST as usize);
+        let logged = (0..BURST).filter_map(|_| kinds.admit("hears no leader".to_owned(), later));
+        assert_eq!(logged.count(), BURST as usize);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod secret;
 mod serve;
 
 use std::ffi::OsString;
-use std::io::{ErrorKind as ErrorKindOfIo, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use failure::{ClientError, EXIT_STATUS};
 use logging::print_last_line;
 
-/// A replicated key-value store that anybody can look into.
+/// A replicated key-value store with a dashboard.
 #[derive(Parser)]
 #[command(
     name = "raft",
@@ -36,7 +36,7 @@ struct Cli {
 enum Command {
     /// Start a node.
     Serve(serve::ServeArgs),
-    /// Start a whole cluster in this process, on a temporary directory, for a first look.
+    /// Start a cluster of nodes in this process, with temporary data.
     Demo(demo::DemoArgs),
     /// Set a key.
     #[command(after_help = EXIT_STATUS)]
@@ -50,34 +50,34 @@ enum Command {
     /// List keys in order, each with its value after a tab.
     #[command(after_help = EXIT_STATUS)]
     List(client::ListArgs),
-    /// Show the members of the cluster and how they are.
+    /// Show the members of the cluster and their state.
     #[command(after_help = EXIT_STATUS)]
     Status(client::StatusArgs),
     /// Make a cluster secret.
     Secret(secret::SecretArgs),
-    /// Judge a recorded history of operations: is it linearizable?
+    /// Check a recorded history of operations for linearizability.
     CheckHistory(check_history::CheckArgs),
 }
 
-/// How data is printed.
+/// The format of results and errors.
 #[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Output {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
-/// Why a command failed, in one line.
+/// The error of a command, in one line.
 enum Failure {
-    /// It was asked for something that makes no sense, or that cannot be had here.
+    /// The arguments are invalid, or the node cannot start with them.
     Usage(String),
-    /// It was tried, and did not succeed.
+    /// The command failed for another reason.
     Failed(String),
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command of this process.
 pub(crate) fn run() -> ExitCode {
     let cli = match Cli::try_parse_from(default_to_serve(std::env::args_os())) {
         Ok(cli) => cli,
@@ -107,28 +107,28 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Adds the command if there are only flags: they start a node.
+/// Inserts the command `serve` if the first argument is a flag.
 fn default_to_serve(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut args: Vec<_> = args.collect();
-    let of_raft_itself = ["-h", "--help", "-V", "--version"];
+    let general = ["-h", "--help", "-V", "--version"];
     let first = args.get(1).and_then(|first| first.to_str());
-    if first.is_some_and(|first| first.starts_with('-') && !of_raft_itself.contains(&first)) {
+    if first.is_some_and(|first| first.starts_with('-') && !general.contains(&first)) {
         args.insert(1, "serve".into());
     }
     args
 }
 
-/// Prints a line. A reader that has gone away has seen enough.
+/// Prints a line. A closed pipe is not an error: its reader has stopped reading.
 fn print_line(line: impl std::fmt::Display) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{line}") {
-        Err(error) if error.kind() != ErrorKindOfIo::BrokenPipe => {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Failed(format!("cannot print: {error}")))
         }
         _ => Ok(()),
     }
 }
 
-/// Help is printed whole, a mistake in one line.
+/// Prints help as a whole, and an error in one line.
 fn explain(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -151,7 +151,7 @@ fn explain(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// How a command line that cannot be parsed wants its errors.
+/// The output format that an invalid command line requests.
 fn wanted_output(args: impl Iterator<Item = OsString>) -> Output {
     let args: Vec<_> = args.collect();
     let is_given = args.iter().any(|arg| arg == "--output=json")

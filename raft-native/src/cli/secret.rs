@@ -21,7 +21,7 @@ pub(crate) struct SecretArgs {
 enum SecretCommand {
     /// Make a new cluster secret: 32 random bytes in hex.
     New {
-        /// The file to make, readable by this user alone. Without it, the secret is printed.
+        /// The new file, which only this user can read [default: print the secret].
         file: Option<PathBuf>,
     },
 }
@@ -35,7 +35,10 @@ pub(crate) fn run(args: &SecretArgs) -> Result<ExitCode, Failure> {
             let mut options = OpenOptions::new();
             let file = options.write(true).create_new(true).mode(0o600).open(path);
             file.and_then(|mut file| writeln!(file, "{}", secret.to_hex())).map_err(|error| {
-                Failure::Failed(format!("cannot make the secret file {}: {error}", path.display()))
+                Failure::Failed(format!(
+                    "cannot make the secret file {}: {error}; choose another path",
+                    path.display()
+                ))
             })?;
         }
     }

@@ -20,35 +20,40 @@ use super::logging::Logging;
 
 #[derive(Args)]
 pub(crate) struct ServeArgs {
-    /// The node's name: letters, digits, '-', '_' and '.'.
+    /// The name of the node: letters, digits, '-', '_' and '.'.
     #[arg(long, env = "RAFT_NODE_ID")]
     node_id: String,
-    /// The port, in UDP for the other nodes and in TCP for clients.
+    /// The port: UDP for the other nodes, TCP for clients.
     #[arg(long, env = "RAFT_PORT", value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
     port: u16,
-    /// The other nodes, as HOST:PORT, separated by commas.
+    /// The addresses of the other nodes, as HOST:PORT, separated by commas.
     #[arg(long, env = "RAFT_PEERS", value_delimiter = ',')]
     peers: Vec<String>,
-    /// Where the node keeps its data [default: a folder named after the node].
+    /// The directory of the data [default: a directory with the name of the node].
     #[arg(long, env = "RAFT_DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// The interface to listen at.
+    /// The IP address of the interface on which the node listens.
     #[arg(long, env = "RAFT_LISTEN", default_value = "127.0.0.1")]
     listen: IpAddr,
-    /// This node as the others name it in their --peers [default: localhost:PORT].
+    /// The address of this node in --peers of the other nodes [default: localhost:PORT].
     #[arg(long, env = "RAFT_ADVERTISE")]
     advertise: Option<String>,
-    /// Names by which clients may call this node, separated by commas, besides IP addresses,
-    /// localhost and the advertised name. Web pages from these hosts may also send requests.
+    /// Host names under which clients may address this node, separated by commas.
+    ///
+    /// IP addresses, localhost and the advertised name are always allowed. Web pages from these
+    /// hosts may also send requests.
     #[arg(long, env = "RAFT_ALLOWED_HOSTS", value_delimiter = ',')]
     allowed_hosts: Vec<String>,
-    /// A file with the cluster secret, which other users must not be able to read; needed to
-    /// listen beyond loopback. `raft secret new FILE` makes one. Of several lines, the first is
-    /// the node's own secret, and the node trusts peers with any of them.
+    /// The file with the cluster secret, which is required to listen beyond loopback.
+    ///
+    /// `raft secret new FILE` makes one. Other users must not be able to read the file. If it has
+    /// several lines, the node uses the first secret and trusts peers with any of them.
     #[arg(long, env = "RAFT_CLUSTER_SECRET_FILE", value_name = "FILE")]
     cluster_secret_file: Option<PathBuf>,
-    /// The cluster secret itself, 32 random bytes in hex or base64. Every user of the machine can
-    /// read it in the list of processes, so prefer the file or the variable.
+    /// The cluster secret: 32 random bytes in hex or base64.
+    ///
+    /// Every user of the machine can read the flag in the list of processes, so prefer the file or
+    /// the variable.
     #[arg(
         long,
         env = "RAFT_CLUSTER_SECRET",
@@ -62,24 +67,25 @@ pub(crate) struct ServeArgs {
     /// The longest election timeout, in milliseconds.
     #[arg(long, env = "RAFT_ELECTION_TIMEOUT_MAX_MS", default_value_t = 600, allow_negative_numbers = true, value_parser = timeout())]
     election_timeout_max_ms: u64,
-    /// Time between two heartbeats, in milliseconds.
+    /// The interval of heartbeats, in milliseconds.
     #[arg(long, env = "RAFT_HEARTBEAT_MS", default_value_t = 50, allow_negative_numbers = true, value_parser = timeout())]
     heartbeat_ms: u64,
-    /// How long a client's request may take, in milliseconds.
+    /// The longest duration of a client request, in milliseconds.
     #[arg(long, env = "RAFT_REQUEST_TIMEOUT_MS", default_value_t = 5000, allow_negative_numbers = true, value_parser = timeout())]
     request_timeout_ms: u64,
-    /// How long the node stays reachable but not ready after the signal to stop, in milliseconds,
-    /// so that load balancers notice. A second signal ends this time.
+    /// The time for which a stopping node serves requests but is not ready, in milliseconds.
+    ///
+    /// Load balancers stop using the node in this time. A second signal ends it.
     #[arg(long, env = "RAFT_DRAIN_MS", default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     drain_ms: u64,
 }
 
-/// A timeout in milliseconds: not nothing, and at most an hour.
+/// The parser of timeouts: 1 millisecond to 1 hour.
 fn timeout() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=3_600_000)
 }
 
-/// A node that runs, and its server for clients.
+/// A node and its server for clients.
 pub(super) struct RunningNode {
     node: Node,
     clients: ClientServer,
@@ -119,7 +125,7 @@ fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
     let peers = given
         .map(str::parse)
         .collect::<Result<Vec<Address>, _>>()
-        .map_err(|error| Failure::Usage(format!("--peers: {error}")))?;
+        .map_err(|error| Failure::Usage(format!("invalid --peers: {error}")))?;
     if peers.is_empty() {
         return Err(usage(&ConfigError::NoPeers));
     }
@@ -128,10 +134,10 @@ fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
     if let Some(advertise) = args.advertise {
         let parsed = advertise.parse();
         let advertise: Address =
-            parsed.map_err(|error| Failure::Usage(format!("--advertise: {error}")))?;
+            parsed.map_err(|error| Failure::Usage(format!("invalid --advertise: {error}")))?;
         if advertise.port() != args.port {
             let problem =
-                format!("--advertise {advertise} must have the port of --port, {}", args.port);
+                format!("invalid --advertise: {advertise}; use the port of --port, {}", args.port);
             return Err(Failure::Usage(problem));
         }
         config.advertise = advertise;
@@ -152,14 +158,14 @@ fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
     Ok(config)
 }
 
-/// Hosts are names without a port: a page of the host may come from any port.
+/// Parses host names without ports. Pages of a host can have any port.
 fn allowed_hosts(given: Vec<String>) -> Result<Vec<String>, Failure> {
     let is_wrong =
         |host: &&String| host.contains(|c: char| c.is_whitespace() || "/:*@".contains(c));
     let hosts: Vec<_> = given.iter().map(|host| host.trim().to_owned()).collect();
     match hosts.iter().find(is_wrong) {
         Some(wrong) => {
-            let problem = format!("--allowed-hosts: invalid host: {wrong:?}; give names only");
+            let problem = format!("invalid --allowed-hosts: {wrong:?}; give names without a port");
             Err(Failure::Usage(problem))
         }
         None => Ok(hosts.into_iter().filter(|host| !host.is_empty()).collect()),
@@ -184,9 +190,8 @@ impl RunningNode {
         Ok(Self { node, clients })
     }
 
-    /// Makes the node unready, waits until load balancers had the time to notice or until a
-    /// second signal, stops accepting connections, and transfers leadership to another node.
-    /// Requests of open connections are served meanwhile.
+    /// Makes the node unready, waits for the drain time or a second signal, stops accepting
+    /// connections, and transfers the leadership. The node still serves open connections.
     async fn drain(&self, time: Duration, mut stop: StopSignal) {
         self.node.handle().drain();
         let _ = tokio::time::timeout(time, stop.received()).await;
@@ -194,7 +199,7 @@ impl RunningNode {
         self.node.transfer_leadership().await;
     }
 
-    /// Answers the requests in progress, closes the connections and stops the node.
+    /// Completes the requests in progress, closes the connections and stops the node.
     pub(super) async fn shutdown(self) {
         self.clients.shutdown().await;
         self.node.shutdown().await;
@@ -212,10 +217,14 @@ pub(super) async fn listen(config: &NodeConfig) -> Result<TcpListener, Failure> 
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))
+    runtime.map_err(|error| {
+        Failure::Failed(format!(
+            "cannot start a thread: {error}; check the limits of processes and memory"
+        ))
+    })
 }
 
-/// Takes access to the files that this process makes from the group and from other users.
+/// Makes new files of this process accessible only for its user.
 pub(super) fn make_new_files_private() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
@@ -235,7 +244,7 @@ pub(super) fn survive_file_size_limit() -> Result<(), Failure> {
 }
 
 impl StopSignal {
-    /// Begins to listen for the signals.
+    /// Installs the handlers of the signals.
     pub(super) fn new() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).map_err(|error| Failure::Failed(error.to_string()));
         Ok(Self {

@@ -1,15 +1,15 @@
-//! Sessions of the node itself, under which it may send a client's write more than once.
+//! The sessions of the node, which allow it to repeat writes.
 //!
-//! A write that went to a leader which then fell silent may have been carried out or not. Under a
-//! session the node can send it again, to the next leader, and it is carried out once (dissertation
-//! 6.3). The state machine remembers a bounded number of sessions, so a node has few, and uses each
-//! for one write after the other.
+//! If a leader stops responding, the outcome of a write is unknown. In a session, the node can send
+//! the write again to the next leader, and the state machine applies it once (dissertation 6.3).
+//! The state machine stores a bounded number of sessions. So a node has few sessions, and each one
+//! has one write at a time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use raft_kv::Session;
 
-/// The sessions that are free.
+/// The pool of sessions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sessions(Arc<Mutex<Pool>>);
 
@@ -19,20 +19,20 @@ struct Pool {
     created: usize,
 }
 
-/// A session in use. It returns to the others when it is dropped.
+/// A session in use. A drop returns it to the pool.
 #[derive(Debug)]
 pub(crate) struct SessionGuard {
     session: Session,
     sessions: Sessions,
-    forgotten: bool,
+    is_discarded: bool,
 }
 
-/// Beyond this many writes at once, a write has no session.
+/// The number of sessions. With more writes at a time, a write has no session.
 const SESSIONS_MAX: usize = 512;
 
 impl Sessions {
-    /// A session that nobody uses, ready for its next write. `applied` is the last index that the
-    /// node has applied.
+    /// Returns an unused session with the number of its next write. `applied` is the index of the
+    /// last entry that the node has applied.
     pub(crate) fn checkout(&self, applied: u64) -> Option<SessionGuard> {
         let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut session = match pool.free.pop() {
@@ -44,7 +44,7 @@ impl Sessions {
             None => return None,
         };
         session.sequence += 1;
-        Some(SessionGuard { session, sessions: self.clone(), forgotten: false })
+        Some(SessionGuard { session, sessions: self.clone(), is_discarded: false })
     }
 }
 
@@ -53,16 +53,16 @@ impl SessionGuard {
         self.session
     }
 
-    /// The state machine does not remember the session any more. It is not used again.
+    /// Removes the session, because the state machine has evicted it.
     pub(crate) fn discard(mut self) {
-        self.forgotten = true;
+        self.is_discarded = true;
     }
 }
 
 impl Drop for SessionGuard {
     fn drop(&mut self) {
         let mut pool = self.sessions.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.forgotten {
+        if self.is_discarded {
             pool.created -= 1;
         } else {
             pool.free.push(self.session);
@@ -89,9 +89,9 @@ mod tests {
     #[test]
     fn discarded_session_frees_capacity() {
         let sessions = Sessions::default();
-        let lent: Vec<_> = (0..SESSIONS_MAX).map(|_| sessions.checkout(0).unwrap()).collect();
-        let old: Vec<_> = lent.iter().map(|lent| lent.session().client).collect();
-        lent.into_iter().for_each(SessionGuard::discard);
+        let guards: Vec<_> = (0..SESSIONS_MAX).map(|_| sessions.checkout(0).unwrap()).collect();
+        let old: Vec<_> = guards.iter().map(|guard| guard.session().client).collect();
+        guards.into_iter().for_each(SessionGuard::discard);
         let new = sessions.checkout(77).unwrap().session();
         assert!(!old.contains(&new.client));
         assert_eq!((new.sequence, new.since), (1, 77));
@@ -100,9 +100,9 @@ mod tests {
     #[test]
     fn session_count_is_bounded() {
         let sessions = Sessions::default();
-        let lent: Vec<_> = (0..SESSIONS_MAX).map(|_| sessions.checkout(0).unwrap()).collect();
+        let guards: Vec<_> = (0..SESSIONS_MAX).map(|_| sessions.checkout(0).unwrap()).collect();
         assert!(sessions.checkout(0).is_none());
-        drop(lent);
+        drop(guards);
         assert!(sessions.checkout(0).is_some());
     }
 }

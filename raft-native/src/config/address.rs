@@ -1,4 +1,4 @@
-//! Where a node is reached, and the number that follows from it.
+//! The address of a node, and the node id that is derived from it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,20 +6,20 @@ use std::str::FromStr;
 
 use raft_core::NodeId;
 
-/// A node's host and port, as all nodes of the cluster write it.
+/// The host and the port of a node, in the spelling that all nodes of the cluster use.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Address {
     host: String,
     port: u16,
 }
 
-/// Why something is no [`Address`].
+/// The text is not an [`Address`].
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0:?} is no address: write HOST:PORT, such as localhost:50052")]
+#[error("invalid address: {0:?}; give HOST:PORT, for example localhost:50052")]
 pub struct AddressError(String);
 
 impl Address {
-    /// The address of a host, whose name is not case-sensitive.
+    /// Makes an address. The host name is not case-sensitive.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
         Self { host: host.to_ascii_lowercase(), port }
@@ -31,13 +31,13 @@ impl Address {
         self.port
     }
 
-    /// The host's name or number.
+    /// The host name or IP address.
     #[must_use]
     pub fn host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// Whether both mean the same port of this machine, under whatever name loopback has.
+    /// Returns true if both addresses are equal, or are the same port on loopback.
     pub(crate) fn is_same_endpoint(&self, other: &Self) -> bool {
         let is_loopback = |address: &Self| {
             let host = address.host();
@@ -46,9 +46,8 @@ impl Address {
         self == other || (self.port == other.port && is_loopback(self) && is_loopback(other))
     }
 
-    /// The node's number: a hash of its address, which is the one thing that every node knows of
-    /// every other before they ever meet (see docs/decisions/0002-node-ids.md). It fits into the
-    /// integers of JavaScript.
+    /// The node id: a hash of the address, which all nodes know before they connect (see
+    /// docs/decisions/0002-node-ids.md). It fits into the integers of JavaScript.
     #[must_use]
     pub fn node_id(&self) -> NodeId {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;

@@ -1,13 +1,12 @@
-//! The limit on open files, and how it is divided.
+//! The limit of open files, and its shares.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The number of files that each part of a node may keep open.
 ///
-/// The storage engine must always be able to open its next file: without that, the node stops as
-/// if its disk had failed. So the connections of clients get a fixed share of the limit, the
-/// storage engine's cache gets another, and a quarter stays free for journals, compaction and
-/// sockets.
+/// The storage engine must always be able to open its next file. Otherwise the node stops with a
+/// failure of the disk. So connections of clients get a fixed share of the limit, the cache of the
+/// storage engine gets another one, and a quarter stays free for journals, compaction and sockets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OpenFiles {
     /// Connections of clients.
@@ -16,33 +15,33 @@ pub struct OpenFiles {
     pub storage_max: usize,
 }
 
-/// A reason why the limit on open files does not suffice.
+/// The limit of open files is too low.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the variants are")]
 pub enum OpenFilesError {
     #[error(
-        "the limit on open files is too low: {limit} for {nodes} node(s); raise it to at least \
+        "limit of open files too low: {limit} for {nodes} node(s); raise it to at least \
          {needed}, for example with ulimit -n or LimitNOFILE="
     )]
     TooLow { limit: u64, nodes: u64, needed: u64 },
 }
 
-/// A node with fewer files does not work.
+/// The smallest number of files of a node.
 const PER_NODE_MIN: u64 = 128;
-/// A connection costs about 30 KB, so this many cost about 120 MB.
+/// The largest number of connections. They use about 30 KB each, so 120 MB in total.
 const CONNECTIONS_MAX: u64 = 4096;
-/// The storage engine's own default is 900.
+/// The largest number of files in the cache, which is the default of the storage engine.
 const STORAGE_MAX: u64 = 900;
 
 impl OpenFiles {
-    /// Raises the process's limit to its hard limit, and divides it among the nodes of this
+    /// Raises the limit of the process to its hard limit, and divides it among the nodes of this
     /// process.
     ///
     /// # Errors
     ///
     /// [`OpenFilesError`] if the hard limit is too low for this many nodes.
     pub fn raise_limit(nodes: u16) -> Result<Self, OpenFilesError> {
-        // A process may have a soft limit only in name: then the present limit has to suffice.
+        // Some sandboxes forbid the change. The current limit must then suffice.
         let limits = getrlimit(Resource::Nofile);
         let raised = Rlimit { current: limits.maximum, maximum: limits.maximum };
         let limit = match setrlimit(Resource::Nofile, raised) {

@@ -16,7 +16,7 @@ use rand::TryRng;
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClusterSecret([u8; SECRET_BYTES]);
 
-/// The secrets that a node trusts. The node proves its own identity with the first one.
+/// The secrets that a node trusts. The first one is for its own certificate.
 ///
 /// Several secrets allow a rotation by rolling restarts: first every node trusts the new secret,
 /// then every node uses it, then the old secret is removed.
@@ -27,17 +27,19 @@ pub struct ClusterSecrets {
 }
 
 const SECRET_BYTES: usize = 32;
-/// 32 random bytes have fewer distinct values in less than one of 10^12 cases.
+/// The smallest number of distinct bytes. Fewer than 10^-12 of all random secrets have less.
 const DISTINCT_BYTES_MIN: usize = 16;
-/// More than any number of secrets that a rotation needs.
+/// The largest size of a secret file.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// Why there is no usable cluster secret. No text contains a secret.
+/// The reason for which a cluster secret cannot be used. No text contains a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the messages say what the variants are")]
 pub enum SecretError {
-    #[error("missing cluster secret: none is given; make one with: raft secret new FILE")]
+    #[error(
+        "missing cluster secret: the file or text has none; make one with: raft secret new FILE"
+    )]
     Missing,
     #[error(
         "invalid cluster secret: line {line} is not 32 bytes in hex or base64; \
@@ -67,12 +69,12 @@ pub enum SecretError {
          use --cluster-secret-file"
     )]
     NoDevelopmentDirectory,
-    #[error("cannot get random bytes from the operating system: {0}")]
+    #[error("cannot get random bytes from the operating system: {0}; check the random device")]
     Random(rand::rngs::SysError),
 }
 
 impl ClusterSecret {
-    /// Makes a new secret.
+    /// Makes a new random secret.
     ///
     /// # Errors
     ///
@@ -122,7 +124,7 @@ impl From<ClusterSecret> for ClusterSecrets {
 }
 
 impl ClusterSecrets {
-    /// Parses secrets, one a line. Empty lines and lines that begin with `#` are ignored.
+    /// Parses secrets, one on each line. Empty lines and lines that begin with `#` are ignored.
     ///
     /// # Errors
     ///
@@ -154,7 +156,7 @@ impl ClusterSecrets {
         Self::parse(&String::from_utf8_lossy(&bytes))
     }
 
-    /// Returns the secret of this user's own clusters on this machine, and makes it if needed.
+    /// Returns the development secret of this user, and makes it if it does not exist.
     pub(crate) fn development() -> Result<Self, SecretError> {
         let path = development_path()?;
         let failed = |error| SecretError::File { path: path.clone(), error };
@@ -170,7 +172,7 @@ impl ClusterSecrets {
         let directory = path.parent().unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
         file.write_all(secret.bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-        // The first of several nodes that start at the same time makes the file.
+        // If several nodes start at the same time, the first one makes the file.
         match file.persist_noclobber(&path) {
             Ok(_) => Ok(secret.into()),
             Err(error) if error.error.kind() == ErrorKind::AlreadyExists => {
@@ -180,19 +182,19 @@ impl ClusterSecrets {
         }
     }
 
-    /// The secret with which this node proves its identity.
+    /// The secret for the certificate of this node.
     pub(crate) fn own(&self) -> &ClusterSecret {
         &self.own
     }
 
-    /// All secrets with which a peer may prove its identity.
+    /// All secrets that the certificate of a peer may have.
     pub(crate) fn trusted(&self) -> impl Iterator<Item = &ClusterSecret> {
         std::iter::once(&self.own).chain(&self.others)
     }
 }
 
-/// Reads a file whose mode keeps other users out. Group access is allowed to a file of root,
-/// because container platforms hand secrets to a service in this way.
+/// Reads a file that other users cannot access. The group may read a file of root, because
+/// container platforms provide secrets in this way.
 fn read_private(path: &Path) -> Result<Vec<u8>, SecretError> {
     let failed = |error| SecretError::File { path: path.to_owned(), error };
     let file = File::open(path).map_err(failed)?;

@@ -1,7 +1,7 @@
-//! The decisions of this node, in words, for its log and for those who watch.
+//! The events of a node as text, for its log and for subscribers.
 //!
-//! The consensus loop only puts events into a queue. A thread formats each event once, logs it and
-//! hands it to the subscribers.
+//! The consensus loop only puts events into a queue. The event thread formats each event once, logs
+//! it and sends it to the subscribers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,41 +16,41 @@ use tracing::{Level, debug, info, warn};
 
 use crate::config::node_names::NodeNames;
 
-/// One decision.
+/// An event as JSON.
 #[derive(Debug, Serialize)]
 struct EventRecord {
-    /// Its number, from 0, since the node started.
+    /// The number of the event since the start of the node, from 0.
     id: u64,
-    /// When, in milliseconds of Unix time.
+    /// The Unix time in milliseconds.
     at_ms: u64,
-    /// The node's name.
+    /// The name of the node.
     node: String,
-    /// What it is about: `election`, `replication`, `commit`, `read` or `fault`.
+    /// The kind: `election`, `replication`, `commit`, `read`, `snapshot` or `fault`.
     kind: &'static str,
-    /// A sentence that begins with the node's name.
+    /// A sentence that begins with the name of the node.
     text: String,
-    /// Where the rule behind it is written.
+    /// The section of the paper or of the dissertation with the rule.
     source: &'static str,
 }
 
-/// A decision as it is sent to subscribers: its number, and all of it as JSON.
+/// An event as it is sent to subscribers.
 #[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) id: u64,
     pub(crate) json: String,
 }
 
-/// Which events a subscriber gets.
+/// The events that a subscriber gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Detail {
-    /// Elections and faults.
+    /// Only elections, snapshots and faults.
     #[default]
     Decisions,
-    /// Also the events of each entry and each read.
+    /// Also the routine events of each entry and each read.
     All,
 }
 
-/// The queue from the consensus loop. The thread of the journal ends when this is dropped.
+/// The sender of the queue of events. The event thread ends when it is dropped.
 pub(crate) struct Recorder {
     queue: SyncSender<Queued>,
     hub: Arc<Hub>,
@@ -61,16 +61,16 @@ struct Queued {
     at: SystemTime,
 }
 
-/// The latest decisions, and the subscribers to those to come.
+/// The latest events and the subscribers.
 #[derive(Clone)]
 pub(crate) struct EventLog(Arc<Hub>);
 
 #[derive(Default)]
 struct Hub {
     feed: Mutex<Feed>,
-    /// Subscribers to [`Detail::All`].
+    /// The number of subscribers to [`Detail::All`].
     routine_wanted: AtomicUsize,
-    /// Events that found the queue full.
+    /// The number of events that were dropped because the queue was full.
     missed: AtomicUsize,
 }
 
@@ -85,37 +85,39 @@ struct Subscriber {
     queue: mpsc::Sender<Arc<Recorded>>,
 }
 
-/// The events of one subscriber: first the latest decisions, then those to come. The stream ends
-/// if the subscriber does not keep up.
+/// The events of one subscriber: first the latest ones, then future ones. The subscription ends if
+/// the subscriber does not keep up.
 pub(crate) struct Subscription {
     recent: VecDeque<Arc<Recorded>>,
     queue: mpsc::Receiver<Arc<Recorded>>,
 }
 
-/// All places of subscribers are taken.
+/// The limit of subscribers is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("overloaded: {SUBSCRIBERS_MAX} clients read the events already; try again later")]
+#[error("overloaded: {SUBSCRIBERS_MAX} clients read the events already; retry later")]
 pub(crate) struct TooManySubscribers;
 
-/// How many decisions are remembered, without those about single entries.
+/// The number of latest events that are stored, without routine events.
 const RECENT_MAX: usize = 500;
+/// The number of subscribers at a time.
 pub(crate) const SUBSCRIBERS_MAX: usize = 8;
-/// A subscriber that is further behind is dropped.
+/// The capacity of the queue of a subscriber. When it is full, the subscription ends.
 const SUBSCRIBER_QUEUE_MAX: usize = 1024;
-/// Events that wait for the thread. More are dropped, and counted.
+/// The capacity of the queue of events. When it is full, events are dropped and counted.
 const QUEUE_MAX: usize = 4096;
 
-/// Makes a journal. The caller runs the returned function on a thread of its own.
+/// Makes an event log. The caller runs the returned function on a thread of its own.
 pub(crate) fn new(node: String, names: NodeNames) -> (Recorder, EventLog, impl FnOnce() + Send) {
     let (queue, queued) = sync_channel(QUEUE_MAX);
     let hub = Arc::<Hub>::default();
     let formatter = Formatter { node, names, next: 0, hub: Arc::clone(&hub) };
-    let journal = EventLog(Arc::clone(&hub));
-    (Recorder { queue, hub }, journal, move || formatter.run(&queued))
+    let log = EventLog(Arc::clone(&hub));
+    (Recorder { queue, hub }, log, move || formatter.run(&queued))
 }
 
 impl Recorder {
-    /// Records an event, without waiting. Routine events cost one load unless someone wants them.
+    /// Records an event without waiting. Without subscribers to [`Detail::All`], a routine event
+    /// costs one atomic load.
     pub(crate) fn record(&self, event: &Event) {
         if is_routine(kind_of(event)) && !self.wants_routine() {
             return;
@@ -181,20 +183,20 @@ impl Hub {
         }
         feed.subscribers.retain(|subscriber| {
             let is_wanted = !is_routine || subscriber.detail == Detail::All;
-            // A full queue ends the subscription: the client does not read.
+            // A full queue ends the subscription, because the client does not read.
             !is_wanted || subscriber.queue.try_send(Arc::clone(&record)).is_ok()
         });
-        self.count_wishes(&feed);
+        self.count_routine_subscribers(&feed);
     }
 
-    fn count_wishes(&self, feed: &Feed) {
+    fn count_routine_subscribers(&self, feed: &Feed) {
         let all = feed.subscribers.iter().filter(|subscriber| subscriber.detail == Detail::All);
         self.routine_wanted.store(all.count(), Ordering::Relaxed);
     }
 }
 
 impl EventLog {
-    /// Subscribes to the latest decisions and those to come.
+    /// Subscribes to the latest events and to future ones.
     ///
     /// # Errors
     ///
@@ -207,13 +209,13 @@ impl EventLog {
         }
         let (sender, queue) = mpsc::channel(SUBSCRIBER_QUEUE_MAX);
         feed.subscribers.push(Subscriber { detail, queue: sender });
-        self.0.count_wishes(&feed);
+        self.0.count_routine_subscribers(&feed);
         Ok(Subscription { recent: feed.recent.clone(), queue })
     }
 }
 
 impl Subscription {
-    /// Returns the next event, or none if the subscription has ended.
+    /// Returns the next event, or `None` if the subscription has ended.
     pub(crate) async fn next(&mut self) -> Option<Arc<Recorded>> {
         match self.recent.pop_front() {
             Some(record) => Some(record),
@@ -228,7 +230,7 @@ fn is_routine(kind: &str) -> bool {
 
 fn kind_of(event: &Event) -> &'static str {
     match event {
-        // The network is slow, or the leader busy, and nothing is wrong.
+        // A slow network or a busy leader causes these, and they are not faults.
         Event::MessageIgnored {
             reason:
                 IgnoreReason::StaleResponse
@@ -288,7 +290,7 @@ mod tests {
         count
     }
 
-    /// What a subscriber has got by now.
+    /// The events that a subscriber has received.
     fn received(subscription: &mut Subscription) -> Vec<Value> {
         let mut records: Vec<_> = subscription.recent.drain(..).collect();
         while let Ok(record) = subscription.queue.try_recv() {
@@ -298,11 +300,11 @@ mod tests {
     }
 
     #[test]
-    fn subscriber_gets_every_decision_once_and_with_the_names_of_nodes() {
-        let (recorder, journal, mut formatter, queued) = start();
+    fn subscriber_gets_each_event_once_with_node_names() {
+        let (recorder, log, mut formatter, queued) = start();
         recorder.record(&elected(1));
         publish_all(&mut formatter, &queued);
-        let mut subscription = journal.subscribe(Detail::Decisions).unwrap();
+        let mut subscription = log.subscribe(Detail::Decisions).unwrap();
         recorder.record(&elected(2));
         publish_all(&mut formatter, &queued);
         let records = received(&mut subscription);
@@ -313,12 +315,12 @@ mod tests {
     }
 
     #[test]
-    fn routine_events_are_recorded_only_if_a_subscriber_asks_for_them() {
-        let (recorder, journal, mut formatter, queued) = start();
-        let mut decisions = journal.subscribe(Detail::Decisions).unwrap();
+    fn routine_events_are_recorded_only_for_their_subscribers() {
+        let (recorder, log, mut formatter, queued) = start();
+        let mut decisions = log.subscribe(Detail::Decisions).unwrap();
         recorder.record(&routine(1));
         assert_eq!(publish_all(&mut formatter, &queued), 0);
-        let mut all = journal.subscribe(Detail::All).unwrap();
+        let mut all = log.subscribe(Detail::All).unwrap();
         recorder.record(&routine(2));
         assert_eq!(publish_all(&mut formatter, &queued), 1);
         assert_eq!(received(&mut all).len(), 1);
@@ -332,13 +334,13 @@ mod tests {
 
     #[test]
     fn subscriber_that_does_not_read_is_dropped() {
-        let (recorder, journal, mut formatter, queued) = start();
-        let mut stalled = journal.subscribe(Detail::All).unwrap();
+        let (recorder, log, mut formatter, queued) = start();
+        let mut stalled = log.subscribe(Detail::All).unwrap();
         for index in 0..=SUBSCRIBER_QUEUE_MAX as u64 {
             recorder.record(&routine(index));
         }
         publish_all(&mut formatter, &queued);
-        assert!(journal.0.feed().subscribers.is_empty());
+        assert!(log.0.feed().subscribers.is_empty());
         assert_eq!(received(&mut stalled).len(), SUBSCRIBER_QUEUE_MAX);
         assert!(stalled.queue.is_closed());
         recorder.record(&routine(0));
@@ -347,8 +349,8 @@ mod tests {
 
     #[test]
     fn surplus_subscriber_is_refused_until_another_one_leaves() {
-        let (_recorder, journal, ..) = start();
-        let subscribe = || journal.subscribe(Detail::Decisions);
+        let (_recorder, log, ..) = start();
+        let subscribe = || log.subscribe(Detail::Decisions);
         let mut subscribed: Vec<_> = (0..SUBSCRIBERS_MAX).map(|_| subscribe().unwrap()).collect();
         assert!(subscribe().is_err());
         subscribed.pop();
@@ -357,7 +359,7 @@ mod tests {
 
     #[test]
     fn events_beyond_the_queue_are_dropped_without_waiting() {
-        let (recorder, _journal, _formatter, _queued) = start();
+        let (recorder, _log, _formatter, _queued) = start();
         for term in 0..QUEUE_MAX as u64 + 3 {
             recorder.record(&elected(term));
         }
@@ -367,10 +369,10 @@ mod tests {
     #[test]
     fn thread_publishes_everything_before_it_ends() {
         let names = NodeNames::new([]);
-        let (recorder, journal, run) = new("node1".into(), names);
+        let (recorder, log, run) = new("node1".into(), names);
         (0..100).for_each(|term| recorder.record(&elected(term)));
         drop(recorder);
         run();
-        assert_eq!(journal.0.feed().recent.len(), 100);
+        assert_eq!(log.0.feed().recent.len(), 100);
     }
 }

@@ -1,44 +1,43 @@
-//! Whether this node can serve clients, as a load balancer asks.
+//! The readiness of a node, which load balancers check.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Measurements of the consensus loop and of the disk thread. A reader takes no lock.
+/// Measurements of the consensus loop and of the disk thread. Readers take no lock.
 #[derive(Debug)]
 pub(crate) struct Health {
-    began: Instant,
-    /// The last index that this node knows to be committed in the cluster.
+    /// The origin of all times below.
+    epoch: Instant,
+    /// The largest index that this node knows to be committed in the cluster.
     committed: AtomicU64,
     /// The state machine is expected to reach this index soon after `checkpoint_set`.
     checkpoint: AtomicU64,
-    /// When the checkpoint was set: milliseconds since `began`, plus 1.
+    /// The time at which the checkpoint was set: milliseconds since `epoch`, plus 1.
     checkpoint_set: AtomicU64,
-    /// When the write that the disk has not finished began: milliseconds since `began`, plus 1.
+    /// The start of the write in progress: milliseconds since `epoch`, plus 1. 0 without a write.
     disk_busy: AtomicU64,
 }
 
-/// Why a node should get no requests.
+/// The reason for which a node should get no requests.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotReady {
     /// The node knows no leader.
-    #[error(
-        "this node knows no leader: the cluster has no quorum or is electing; use another node"
-    )]
+    #[error("no leader: the cluster has no quorum or is electing; use another node")]
     NoLeader,
-    /// The state machine has not applied what is committed.
+    /// The state machine lacks committed entries.
     #[error("this node is behind by {entries} entries; use another node until it has caught up")]
     Behind {
-        /// Committed entries that the state machine lacks.
+        /// The number of committed entries that the state machine lacks.
         entries: u64,
     },
-    /// The disk has not finished a write.
-    #[error("the disk of this node does not answer: a write waits for {seconds} s; check the disk")]
+    /// The disk has not completed a write.
+    #[error("the disk of this node stalls: a write has taken {seconds} s; check the disk")]
     DiskStalled {
-        /// How long the write has taken so far.
+        /// The duration of the write so far.
         seconds: u64,
     },
-    /// The node stops.
+    /// The node is stopping.
     #[error("this node is stopping; use another node")]
     Stopping,
 }
@@ -47,14 +46,14 @@ pub enum NotReady {
 const LAG_ENTRIES_MAX: u64 = 1_000;
 /// A node that lacks an entry for longer than this is not ready.
 const LAG_TIME_MAX: Duration = Duration::from_secs(2);
-/// The disk may take this long for one write.
+/// A node whose disk takes longer for a write is not ready.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(3);
 
 impl Health {
-    pub(crate) fn new(began: Instant) -> Self {
+    pub(crate) fn new(epoch: Instant) -> Self {
         let zero = AtomicU64::default;
         Self {
-            began,
+            epoch,
             committed: zero(),
             checkpoint: zero(),
             checkpoint_set: zero(),
@@ -62,12 +61,12 @@ impl Health {
         }
     }
 
-    /// Records that the cluster has committed the log up to an index.
+    /// Records that the cluster has committed the entries up to an index.
     pub(crate) fn commit_is_known(&self, index: u64) {
         self.committed.fetch_max(index, Ordering::Relaxed);
     }
 
-    /// Records how far the state machine is. Only the consensus loop calls this.
+    /// Records the applied index. Only the consensus loop calls this.
     pub(crate) fn applied(&self, index: u64, now: Instant) {
         if index >= self.checkpoint.load(Ordering::Relaxed) {
             let committed = self.committed.load(Ordering::Relaxed);
@@ -101,13 +100,13 @@ impl Health {
     }
 
     fn stamp(&self, now: Instant) -> u64 {
-        let elapsed = now.saturating_duration_since(self.began).as_millis();
+        let elapsed = now.saturating_duration_since(self.epoch).as_millis();
         u64::try_from(elapsed).unwrap_or(u64::MAX - 1) + 1
     }
 
     fn since(&self, stamp: &AtomicU64, now: Instant) -> Option<Duration> {
         let then = stamp.load(Ordering::Relaxed).checked_sub(1)?;
-        let then = self.began + Duration::from_millis(then);
+        let then = self.epoch + Duration::from_millis(then);
         Some(now.saturating_duration_since(then))
     }
 }

@@ -1,86 +1,87 @@
-//! What a node says of itself, as JSON.
+//! The status of a node and of its cluster, as the API returns it.
 
 use raft_core::{Role, Status};
 use serde::{Deserialize, Serialize};
 
-/// A node, seen by itself.
+/// The status of a node as it reports it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodeStatus {
-    /// Its name.
+    /// The name of the node.
     pub node_id: String,
-    /// Where its peers reach it.
+    /// The address at which the other nodes reach the node.
     pub address: String,
-    /// `leader`, `follower`, `candidate` or `learner`.
+    /// The role: `leader`, `follower` or `candidate`.
     pub role: String,
-    /// True if it is a candidate that asks for pre-votes: its term is not increased yet.
+    /// True if the role is `candidate` and the node is only a pre-candidate.
     #[serde(default)]
     pub pre_candidate: bool,
-    /// Its term.
+    /// The current term.
     pub term: u64,
-    /// The name of the node that it voted for in this term.
+    /// The name of the node that got the vote of this node in the current term.
     pub vote: Option<String>,
-    /// The name of the leader that it knows.
+    /// The name of the leader that the node knows.
     pub leader: Option<String>,
-    /// The last position that it knows to be committed.
+    /// The index of the last entry that the node knows to be committed.
     pub commit_index: u64,
-    /// The last position that its state machine has applied.
+    /// The index of the last entry that the state machine has applied.
     pub applied_index: u64,
-    /// The end of its log.
+    /// The index of the last entry of the log.
     pub last_index: u64,
-    /// The term of the last entry of its log.
+    /// The term of the last entry of the log.
     pub last_term: u64,
-    /// The last position of its log that is durable.
+    /// The index of the last durable entry of the log.
     pub durable_index: u64,
-    /// The revision of its state machine.
+    /// The revision of the state machine.
     pub revision: i64,
-    /// The version of this program.
+    /// The version of the program.
     pub version: String,
-    /// What it knows of its followers, if it leads.
+    /// The progress of the followers, if the node is the leader.
     pub followers: Vec<FollowerView>,
 }
 
-/// A follower, seen by the leader.
+/// The progress of a follower as the leader knows it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FollowerView {
-    /// Its name.
+    /// The name of the follower.
     pub node_id: String,
-    /// The next entry to send.
+    /// The index of the next entry to send.
     pub next_index: u64,
-    /// The last position where its log is known to agree.
+    /// The index up to which the log of the follower is known to match.
     pub match_index: u64,
-    /// AppendEntries that are not acknowledged.
+    /// The number of AppendEntries messages in flight.
     pub in_flight: usize,
 }
 
-/// A member of the cluster, seen by the node that was asked.
+/// A member of the cluster as another node sees it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClusterMember {
-    /// Its address.
+    /// The address of the member.
     pub address: String,
-    /// Whether it answered.
+    /// True if the member has responded.
     pub reachable: bool,
-    /// What it said.
+    /// The status that the member has reported.
     pub status: Option<NodeStatus>,
 }
 
 /// An entry of the log.
 #[derive(Clone, Debug, Serialize)]
 pub struct LogEntry {
-    /// Its position.
+    /// The index of the entry.
     pub index: u64,
-    /// Its term.
+    /// The term of the entry.
     pub term: u64,
-    /// `noop`, `put`, `delete` or `txn`.
+    /// The kind of the payload: `noop`, `membership`, `put`, `delete`, `txn`, `lease-grant`,
+    /// `lease-revoke`, `withheld` or `unknown`.
     pub kind: &'static str,
-    /// The key that it is about, if there is one; bytes that are no text are replaced.
+    /// The key of the command, if it has one. Bytes that are not UTF-8 are replaced.
     pub key: Option<String>,
-    /// Its size in bytes.
+    /// The size of the command in bytes.
     pub bytes: usize,
-    /// Whether it is committed.
+    /// True if the entry is committed.
     pub committed: bool,
 }
 
-/// The name of a role. A server that only asks whether it could win counts as a candidate.
+/// The name of a role. A pre-candidate counts as a candidate.
 pub(crate) fn role_name(status: &Status) -> &'static str {
     match status.role {
         Role::Follower => "follower",

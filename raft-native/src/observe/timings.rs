@@ -1,4 +1,4 @@
-//! How long the threads of a node take for their work: histograms that the metrics show.
+//! Histograms of the durations of the work of a node.
 
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,9 @@ pub(crate) fn durations() -> Histogram {
 /// The histograms of one node. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Timings {
-    /// Writes of the log, each with its sync.
+    /// The durations of writes of the log, each with its sync.
     pub(crate) log_write: Histogram,
-    /// Batches of committed entries that the state machine applied.
+    /// The durations of applying a batch of committed entries.
     pub(crate) apply: Histogram,
 }
 
@@ -28,7 +28,7 @@ impl Default for Timings {
     }
 }
 
-/// Runs `work`, and records how long it took.
+/// Runs `work` and records its duration.
 pub(crate) fn timed<T>(histogram: &Histogram, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = work();

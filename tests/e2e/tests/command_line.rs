@@ -141,7 +141,7 @@ async fn exit_status_tells_what_happened() -> Result<()> {
         check(&output, 5).with_context(|| format!("{arguments:?}"))?;
     }
     let status = raft(&survivor, &["status"]).await?;
-    ensure!(said(&status).contains("no answer"), "{status:?}");
+    ensure!(said(&status).contains("no response"), "{status:?}");
     check(&raft(&survivor, &["get", "key", "--stale"]).await?, 0)?;
     let dead = format!("localhost:{}", cluster.port(1));
     check(&raft(&dead, &["put", "key", "value"]).await?, 5)?;

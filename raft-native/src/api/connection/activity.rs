@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_without_requests_is_closed_after_the_head_timeout() {
+    fn connection_without_requests_is_closed_after_head_timeout() {
         let activity = Activity::new(TIMEOUTS);
         let began = activity.state().idle_since;
         let expected = Verdict::CheckAt(began + seconds(10));
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_connection_is_closed_after_the_idle_timeout() {
+    fn idle_connection_is_closed_after_idle_timeout() {
         let activity = Activity::new(TIMEOUTS);
         drop(activity.begin(false));
         let idle = activity.state().idle_since;
@@ -398,19 +398,19 @@ mod tests {
     }
 
     #[test]
-    fn slow_request_head_is_closed_after_the_head_timeout() {
+    fn slow_request_head_is_closed_after_head_timeout() {
         let activity = Activity::new(TIMEOUTS);
         drop(activity.begin(false));
         let since = activity.state().idle_since + seconds(20);
         activity.state().head_since = Some(since);
         assert_eq!(activity.verdict(since + seconds(10)), Verdict::Close);
-        // Frames between two requests are no request head in HTTP/2.
+        // HTTP/2 frames between two requests are not a request head.
         activity.state().is_http2 = true;
         assert_ne!(activity.verdict(since + seconds(10)), Verdict::Close);
     }
 
     #[test]
-    fn request_in_progress_keeps_the_connection_open() {
+    fn request_in_progress_keeps_connection_open() {
         let activity = Activity::new(TIMEOUTS);
         let exchange = activity.begin(false);
         let later = Instant::now() + seconds(1000);
@@ -420,26 +420,26 @@ mod tests {
     }
 
     #[test]
-    fn unread_answer_is_closed_after_the_stall_timeout() {
+    fn unread_response_is_closed_after_stall_timeout() {
         let activity = Activity::new(TIMEOUTS);
         let _exchange = activity.begin(true);
         let _answer = answer(&activity);
         let began = Instant::now();
         assert_eq!(activity.verdict(began), Verdict::CheckAt(began + seconds(30)));
-        // Acknowledgements of pings are written, and are not the answer.
+        // Acknowledgements of pings are not part of the response.
         activity.state().written += 500;
         assert_eq!(activity.verdict(began + seconds(30)), Verdict::Close);
     }
 
     #[test]
-    fn unread_answer_beside_pings_is_closed_after_the_part_timeout() {
+    fn unread_response_beside_pings_is_closed_after_part_timeout() {
         let activity = Activity::new(TIMEOUTS);
         let _exchange = activity.begin(true);
         let _unread = answer(&activity);
         let began = Instant::now();
         let mut closed_after = None;
         for second in 0..1000 {
-            // Answers to pings, and another answer that is read.
+            // Acknowledgements of pings, and another response that is read.
             activity.state().written += STALL_BYTES_MIN;
             drop(answer(&activity));
             if activity.verdict(began + seconds(second)) == Verdict::Close {
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn slowly_read_answer_keeps_the_connection_open() {
+    fn slowly_read_response_keeps_connection_open() {
         let activity = Activity::new(TIMEOUTS);
         let exchange = activity.begin(false);
         let answer = answer(&activity);

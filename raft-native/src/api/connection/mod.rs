@@ -1,4 +1,4 @@
-//! One connection of a client: HTTP/1.1 or HTTP/2, as the client likes.
+//! A connection of a client, with HTTP/1.1 or HTTP/2.
 
 pub(crate) mod activity;
 pub(crate) mod budget;
@@ -23,32 +23,37 @@ use tower::ServiceExt;
 
 use crate::api::connection::activity::{Activity, Timeouts, Verdict, WatchedStream};
 
-/// How the server ends.
+/// The phases of a stop of the server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) enum Phase {
     #[default]
     Serving,
-    /// No connection is accepted, and each answer asks the client to close its connection.
+    /// The server accepts no connections, and each response asks the client to close its
+    /// connection.
     Draining,
-    /// No request is accepted; those in progress are answered.
+    /// The server accepts no requests, and completes the requests in progress.
     Closing,
 }
 
-/// A request head may be this long. A key of 8 KiB takes 24 KiB if it is percent-encoded.
+/// The largest request head. A percent-encoded key of 8 KiB has 24 KiB.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The number of concurrent HTTP/2 requests of a connection.
 const STREAMS_MAX: u32 = 128;
-/// Bytes that a client may send in one request, or in all, before the node has taken any.
+/// The bytes that a client may send in one HTTP/2 request before the node has read any.
 const STREAM_WINDOW: u32 = 256 * 1024;
+/// The bytes that a client may send in all HTTP/2 requests before the node has read any.
 const CONNECTION_WINDOW: u32 = 512 * 1024;
+/// The interval of HTTP/2 pings.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// A client that does not answer a ping in this time is disconnected.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a client of HTTP/2 may take to end its connection, and how long a client may take
-/// nothing of its answer, once the connection is to end.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// When the server closes a connection, an HTTP/2 client has this time to agree. A client that
+/// reads nothing of its response for this time is disconnected.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) fn protocols() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // `Activity` watches request heads: hyper's own timeout would count idle time, too.
+    // `Activity` has the timeout of request heads: the timeout of hyper also counts idle time.
     builder.http1().header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
@@ -62,8 +67,8 @@ pub(crate) fn protocols() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Serves a connection until the client closes it, keeps it waiting for too long, or the server
-/// ends.
+/// Serves a connection until the client closes it, the client exceeds a timeout, or the server
+/// stops.
 pub(crate) async fn serve(
     stream: TcpStream,
     builder: auto::Builder<TokioExecutor>,
@@ -76,19 +81,19 @@ pub(crate) async fn serve(
     let service = {
         let (activity, phase) = (Arc::clone(&activity), phase.clone());
         service_fn(move |request| {
-            answer(router.clone(), Arc::clone(&activity), phase.clone(), request)
+            respond(router.clone(), Arc::clone(&activity), phase.clone(), request)
         })
     };
     let mut connection = pin!(builder.serve_connection(io, service));
     while let Verdict::CheckAt(check_at) = activity.verdict(Instant::now()) {
         match *phase.borrow_and_update() {
             Phase::Serving => {}
-            // A client of HTTP/1.1 is asked with its next answer; one of HTTP/2 at any time.
+            // HTTP/1.1 can ask the client to close only in a response, and HTTP/2 at any time.
             Phase::Draining if !activity.is_http2() => {}
             Phase::Draining | Phase::Closing => break,
         }
         tokio::select! {
-            // An error means that the client is gone, or does not speak HTTP.
+            // An error means that the client has disconnected or sent invalid HTTP.
             _ = connection.as_mut() => return,
             () = sleep_until(check_at) => {}
             Ok(()) = phase.changed() => {}
@@ -103,7 +108,7 @@ pub(crate) async fn serve(
         let written = activity.written();
         tokio::select! {
             _ = connection.as_mut() => return,
-            () = sleep(GOODBYE) => {}
+            () = sleep(CLOSE_TIMEOUT) => {}
         }
         let is_unread = activity.has_unsent() && activity.written() == written;
         if activity.is_idle() || is_unread {
@@ -112,7 +117,8 @@ pub(crate) async fn serve(
     }
 }
 
-async fn answer(
+/// Passes a request to the router.
+async fn respond(
     router: Router,
     activity: Arc<Activity>,
     phase: watch::Receiver<Phase>,

@@ -1,4 +1,4 @@
-//! `grpc-timeout`: a call ends when the time of its client is over.
+//! The timeout of gRPC calls, which the client sends in `grpc-timeout`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tonic::Status;
 
 use crate::api::refusal::with_outcome;
 
-/// Ends a call with DEADLINE_EXCEEDED when the time in its header is over.
+/// Ends a call with DEADLINE_EXCEEDED after the time in its header.
 pub(crate) async fn enforce(request: Request, next: Next) -> Response {
     let Some(header) = request.headers().get("grpc-timeout") else {
         return next.run(request).await;
@@ -21,20 +21,21 @@ pub(crate) async fn enforce(request: Request, next: Next) -> Response {
     };
     let deadline = Instant::now() + time;
     if Instant::now() >= deadline {
-        let text = "the deadline of the call had passed before it began; give it more time";
+        let text =
+            "timed out: the deadline had passed before the call started; use a longer timeout";
         return with_outcome(Status::deadline_exceeded(text), "not-done").into_http();
     }
     match timeout_at(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let text = "the deadline of the call has passed: it may have been done, or be done \
-                        later, or not; give it more time";
+            let text = "timed out: the call may or may not have been carried out, or may still be; \
+                        use a longer timeout";
             with_outcome(Status::deadline_exceeded(text), "unknown").into_http()
         }
     }
 }
 
-/// Reads the header: up to 8 digits and a unit.
+/// Parses the header: up to 8 digits and a unit.
 fn parse(text: &str) -> Option<Duration> {
     const DIGITS_MAX: usize = 8;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

@@ -1,4 +1,4 @@
-//! The key-value store over gRPC, with reflection and health.
+//! The gRPC interface of the key-value store, with reflection and health.
 
 mod deadline;
 
@@ -39,7 +39,7 @@ struct Service {
     api: Api,
 }
 
-/// The gRPC services as routes, to stand beside all others.
+/// The routes of the gRPC services.
 pub(crate) fn routes(api: Api) -> Result<Router, ClientServerError> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -98,7 +98,9 @@ impl KeyValueService for Service {
         let command = match request.if_mod_revision {
             None => Command::new(put),
             Some(revision) if revision < 0 => {
-                return Err(invalid("if_mod_revision must not be negative"));
+                return Err(invalid(
+                    "invalid if_mod_revision: it is negative; give a revision, or 0 for a missing key",
+                ));
             }
             Some(revision) => Command::new(Txn::put_if_unchanged(put, revision)),
         };
@@ -149,7 +151,7 @@ impl KeyValueService for Service {
                 revision: done.revision,
             })),
             _ => Err(Status::data_loss(format!(
-                "the key was deleted before revision {}; the result was not kept",
+                "result not stored: the key was deleted before revision {}; read the key",
                 done.revision
             ))),
         }
@@ -187,7 +189,7 @@ impl Service {
     }
 }
 
-/// The metadata with the present revision of the key whose condition does not hold.
+/// The metadata with the revision of the key whose precondition failed.
 const MOD_REVISION: &str = "raft-mod-revision";
 
 fn condition_failed(txn: &TxnResult) -> Status {
@@ -197,10 +199,10 @@ fn condition_failed(txn: &TxnResult) -> Status {
     });
     let mod_revision = present.map_or(0, |kv| kv.mod_revision);
     let is = match mod_revision {
-        0 => "the key is not there".to_owned(),
+        0 => "the key does not exist".to_owned(),
         revision => format!("the key was last changed at revision {revision}"),
     };
-    let text = format!("the condition does not hold: {is}; nothing was changed, read it again");
+    let text = format!("precondition failed: {is}; nothing was changed, read the key again");
     let mut status = with_outcome(Status::failed_precondition(text), "not-done");
     status.metadata_mut().insert(MOD_REVISION, mod_revision.into());
     status
@@ -212,7 +214,11 @@ fn bytes(text: String, bytes: Vec<u8>) -> Bytes {
 
 fn key(text: String, binary: Vec<u8>) -> Result<Bytes, Status> {
     let key = bytes(text, binary);
-    if key.is_empty() { Err(invalid("the key is empty; give at least one byte")) } else { Ok(key) }
+    if key.is_empty() {
+        Err(invalid("invalid key: the key is empty; give at least one byte"))
+    } else {
+        Ok(key)
+    }
 }
 
 fn invalid(text: &str) -> Status {

@@ -1,4 +1,4 @@
-//! What became of a command that the cluster carried out.
+//! The result of a command that the cluster applied.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -8,13 +8,13 @@ use serde_json::json;
 use crate::api::http::kv::with_revision;
 use crate::client::RequestError;
 
-/// A command was carried out.
+/// The result of an applied command.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Done {
-    /// The revision of the store after it.
+    /// The revision of the store after the command.
     pub(crate) revision: i64,
-    /// What it returned. `None` if this is the answer to a retry and the result was too large for
-    /// the session to keep.
+    /// The result. `None` if this is the response to a retry and the result was too large for the
+    /// session.
     pub(crate) result: Option<RequestResult>,
 }
 
@@ -35,7 +35,7 @@ impl TryFrom<Outcome> for Done {
     }
 }
 
-/// The answer to a request that was carried out, and whose result was not kept.
+/// The response to a request that was applied and whose result was not stored.
 pub(crate) fn without_result(revision: i64) -> Response {
     let answer = json!({ "revision": revision, "result_kept": false });
     with_revision(Json(answer).into_response(), revision)

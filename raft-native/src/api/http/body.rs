@@ -1,4 +1,4 @@
-//! What comes with a request, and large answers.
+//! Request bodies and large responses.
 
 use axum::Json;
 use axum::body::{Body, BodyDataStream, Bytes};
@@ -13,12 +13,12 @@ use crate::api::Api;
 use crate::api::limits::body_meter::BodyError;
 use crate::api::problem::{Kind, Problem};
 
-/// What is read of a value over the limit, only to be dropped. Many clients look for an answer when
-/// they have sent everything, and a connection that is closed on what they still send takes the
-/// answer with it.
+/// The part of an oversized body that is read and discarded. Many clients read the response only
+/// after they have sent the whole body, and an early close of the connection would discard the
+/// response.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The body of a request, as far as a value may be long.
+/// A request body that is a value.
 pub(crate) struct RawBody(pub(crate) Bytes);
 
 impl FromRequest<Api> for RawBody {
@@ -30,19 +30,20 @@ impl FromRequest<Api> for RawBody {
     }
 }
 
-/// The body of a request that says more than a value.
+/// A request body in JSON.
 pub(crate) struct JsonBody(pub(crate) Bytes);
 
 impl FromRequest<Api> for JsonBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        // Base64, or text with escapes, takes more room than what it stands for.
+        // Base64, or text with escapes, is larger than the bytes that it encodes.
         let bytes_max = 2 * api.node.limits().request_bytes_max;
         read(request.into_body(), "a request", bytes_max).await.map(Self)
     }
 }
 
+/// Reads a body of limited size.
 pub(crate) async fn read(body: Body, what: &str, bytes_max: usize) -> Result<Bytes, Problem> {
     let mut chunks = body.into_data_stream();
     let mut value = BytesMut::new();
@@ -50,7 +51,7 @@ pub(crate) async fn read(body: Body, what: &str, bytes_max: usize) -> Result<Byt
         let chunk = chunk.map_err(incomplete)?;
         if value.len() + chunk.len() > bytes_max {
             discard(chunks).await;
-            let detail = format!("{what} is over the limit of {bytes_max} bytes");
+            let detail = format!("too large: {what} has more than {bytes_max} bytes; send less");
             return Err(Problem::of(Kind::TooLarge, detail));
         }
         value.extend_from_slice(&chunk);
@@ -58,14 +59,14 @@ pub(crate) async fn read(body: Body, what: &str, bytes_max: usize) -> Result<Byt
     Ok(value.freeze())
 }
 
-/// An answer in JSON that may be large: building it takes milliseconds, so it is built on a thread
-/// where that delays no other request. A gate bounds how many are built at a time.
+/// Builds a large JSON response on a thread that may block, because this takes milliseconds. A
+/// concurrency limit bounds the number of such responses at a time.
 pub(crate) async fn large_json<T: Serialize>(
     build: impl FnOnce() -> T + Send + 'static,
 ) -> Result<Response, Problem> {
     let built = tokio::task::spawn_blocking(move || Json(build()).into_response()).await;
     built.map_err(|_| {
-        let detail = "the answer cannot be built: the node is stopping; ask another one";
+        let detail = "cannot build the response: this node is stopping; use another node";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     })
 }
@@ -97,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// A body of this many chunks of a mebibyte; and how many were taken.
+    /// A body of `count` chunks of a mebibyte. `taken` counts the chunks that were read.
     fn chunks(count: usize, taken: Arc<AtomicUsize>) -> Body {
         let chunk = Bytes::from(vec![0; 1024 * 1024]);
         Body::from_stream(stream::iter(0..count).map(move |_| {

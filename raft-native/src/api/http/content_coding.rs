@@ -28,8 +28,8 @@ impl Coding {
     }
 }
 
-/// The codings that the client accepts, the one with the highest weight first. `Identity` is the
-/// last resort even for a client that refuses it: an uncompressed file serves better than an error.
+/// The codings that the client accepts, by descending weight. `Identity` is always the last one,
+/// even if the client refuses it: an uncompressed file is more useful than an error.
 pub(crate) fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     let weights = Weights::read(headers);
     let mut accepted: Vec<(Coding, u16)> = Coding::ALL
@@ -46,7 +46,7 @@ pub(crate) fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     codings
 }
 
-/// Codings and their weights in thousandths, as a client names them.
+/// The codings in the header and their weights in thousandths.
 struct Weights(Vec<(String, u16)>);
 
 impl Weights {
@@ -57,20 +57,20 @@ impl Weights {
         Self(elements.filter_map(element).collect())
     }
 
-    /// The weight of a coding. Without an own entry `*` counts; `identity` is always acceptable
-    /// unless the client excludes it.
+    /// The weight of a coding. A coding without an entry has the weight of `*`. `identity` is
+    /// acceptable unless the client excludes it.
     fn of(&self, coding: Coding) -> u16 {
         let find = |matches: &dyn Fn(&str) -> bool| {
             self.0.iter().find(|(name, _)| matches(name)).map(|&(_, weight)| weight)
         };
         find(&|name| coding.is_named(name)).or_else(|| find(&|name| name == "*")).unwrap_or(
-            // The smallest weight: any coding that the client names comes before it.
+            // The smallest weight: any coding in the header has precedence.
             u16::from(coding == Coding::Identity),
         )
     }
 }
 
-/// Reads `br`, `gzip;q=0.5` or `*; q=0`. An element that is not valid is ignored.
+/// Parses `br`, `gzip;q=0.5` or `*; q=0`. Returns `None` for an invalid element.
 fn element(text: &str) -> Option<(String, u16)> {
     let mut parts = text.split(';').map(str::trim);
     let name = parts.next().filter(|name| !name.is_empty())?;

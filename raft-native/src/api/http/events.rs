@@ -1,4 +1,4 @@
-//! The node's decisions as they are taken, as server-sent events.
+//! The events of the node as server-sent events.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::api::http::query::Parameters;
 use crate::api::problem::Problem;
 use crate::observe::event_log::Detail;
 
-/// A comment is sent after this long without an event, so that a dead connection is noticed.
+/// A comment is sent after this time without an event, so that a dead connection is detected.
 const COMMENT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Streams the latest decisions and those to come. The stream ends when the node stops, or when
-/// the client does not keep up.
+/// Streams the latest events and future ones. The stream ends when the node stops, or when the
+/// client does not keep up.
 pub(crate) async fn events(
     State(api): State<Api>,
     parameters: Result<Parameters, Problem>,

@@ -1,4 +1,4 @@
-//! Keys and values over REST.
+//! The REST interface of keys and values.
 
 use axum::Json;
 use axum::extract::State;
@@ -27,7 +27,7 @@ const MOD_REVISION: &str = "x-raft-mod-revision";
 const VERSION: &str = "x-raft-version";
 const PREFIX: &str = "/v1/kv/";
 
-/// A key and its value in JSON: as text if it is text, in base64 otherwise.
+/// A key and its value in JSON, as text or in base64.
 #[derive(Serialize)]
 pub(crate) struct Item {
     #[serde(flatten)]
@@ -41,9 +41,9 @@ pub(crate) struct Item {
 
 #[derive(Serialize)]
 struct List {
-    /// The revision at which the keys were read. The next page gives it as `revision`.
+    /// The revision at which the keys were read. Requests of further pages send it as `revision`.
     revision: i64,
-    /// Whether there are more keys; ask on with `after` set to the last one.
+    /// True if there are more keys. The next page is requested with `after` set to the last key.
     more: bool,
     kvs: Vec<Item>,
 }
@@ -91,7 +91,7 @@ pub(crate) async fn get(
             let mut response = kv.value.clone().into_response();
             let octets = HeaderValue::from_static("application/octet-stream");
             response.headers_mut().insert(header::CONTENT_TYPE, octets);
-            // A request for a range is answered with the whole value (RFC 9110, section 14.2).
+            // The response to a range request is the whole value (RFC 9110, section 14.2).
             let none = HeaderValue::from_static("none");
             response.headers_mut().insert(header::ACCEPT_RANGES, none);
             response
@@ -153,7 +153,7 @@ pub(crate) async fn delete(
             }
             Conditional::Done { revision, .. } => (revision, None),
             Conditional::ResultNotKept { revision } => return Ok(without_result(revision)),
-            // Without its conditions, the answer would be 404 too (RFC 9110, section 13.2.1).
+            // Without preconditions, the status would also be 404 (RFC 9110, section 13.2.1).
             Conditional::Failed { revision, present: None } => {
                 return Ok(with_revision(no_such_key(&key).into_response(), revision));
             }
@@ -169,7 +169,7 @@ pub(crate) async fn delete(
     Ok(with_revision(response, revision))
 }
 
-/// What became of a write that depends on the revision of its key.
+/// The result of a conditional write.
 enum Conditional {
     Done {
         revision: i64,
@@ -178,19 +178,20 @@ enum Conditional {
     ResultNotKept {
         revision: i64,
     },
-    /// A condition did not hold; nothing was changed.
+    /// A precondition failed, and nothing was changed.
     Failed {
         revision: i64,
-        /// The key as it is, without its value.
+        /// The current key without its value, if the key exists.
         present: Option<KeyValue>,
     },
 }
 
-/// Does `op` if the conditions hold for its key.
+/// Applies `op` if the preconditions hold for its key.
 ///
-/// The comparisons of a transaction must all hold, so each attempt tries one of the revisions that
-/// `If-Match` names. An attempt that fails learns the present revision, which decides about the
-/// next one. The revisions of a key only grow, so there are no more attempts than revisions named.
+/// All comparisons of a transaction must hold, so each attempt uses one of the revisions in
+/// `If-Match`. A failed attempt returns the current revision, and the next attempt uses it if it is
+/// in the list. The revisions of a key only grow, so the number of attempts is at most the length
+/// of the list.
 async fn write_if(
     api: &Api,
     key: &Bytes,
@@ -242,7 +243,7 @@ pub(crate) async fn list(
     let (prefix, after) = (parameters.bytes("prefix"), parameters.bytes("after"));
     parameters.finish()?;
     if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(Problem::bad_request(format!("limit must be 1 to {LIMIT_MAX}")));
+        return Err(Problem::bad_request(format!("invalid limit: {limit}; give 1 to {LIMIT_MAX}")));
     }
     for key in [&prefix, &after].into_iter().flatten() {
         check_length(&api, key)?;
@@ -253,7 +254,7 @@ pub(crate) async fn list(
         keys.start = keys.start.max(key_successor(&after));
     }
     if keys.end.len() > 1 && keys.start >= keys.end {
-        // Nothing can be there: only the revision is of interest.
+        // The range is empty, and only the revision is needed.
         let mut nothing = RangeRequest::new(KeyRange::key("-")).projection(Fields::Count);
         nothing.revision = at_revision;
         let revision = api.node.read(&nothing, consistency).await?.revision;
@@ -270,47 +271,47 @@ pub(crate) async fn list(
     Ok(with_revision(list.await?, revision))
 }
 
-/// The key in the path: any bytes, percent-encoded.
+/// The percent-encoded key in the path.
 fn key_of(api: &Api, uri: &Uri) -> Result<Bytes, Problem> {
     let encoded = uri.path().strip_prefix(PREFIX).unwrap_or_default();
     let key = decoded(encoded)?;
     if key.is_empty() {
-        return Err(Problem::bad_request("the key is empty; give at least one byte"));
+        return Err(Problem::bad_request("invalid key: the key is empty; give at least one byte"));
     }
     check_length(api, &key)?;
     Ok(key.into())
 }
 
-/// Refuses a key that stands in an address and is over the limit.
+/// Refuses a key in a URI that is longer than the limit.
 fn check_length(api: &Api, key: &[u8]) -> Result<(), Problem> {
     let max = api.node.limits().key_bytes_max;
     if key.len() <= max {
         return Ok(());
     }
-    let detail = format!("a key of {} bytes is over the limit of {max}; shorten it", key.len());
+    let detail = format!("key too long: {} bytes; use at most {max}", key.len());
     Err(Problem::of(Kind::KeyTooLong, detail))
 }
 
-/// The revision that a read asks for.
+/// The revision at which a read sees the store.
 fn at_revision(parameters: &mut Parameters) -> Result<Option<i64>, Problem> {
     let revision = parameters.number("revision")?.map(i64::try_from).transpose();
-    revision.map_err(|_| Problem::bad_request("revision must be a whole number below 2^63"))
+    revision.map_err(|_| Problem::bad_request("invalid revision: too large; give less than 2^63"))
 }
 
 fn no_such_key(key: &[u8]) -> Problem {
     const SHOWN_BYTES_MAX: usize = 100;
     let shown = String::from_utf8_lossy(&key[..key.len().min(SHOWN_BYTES_MAX)]);
     let rest = if key.len() > SHOWN_BYTES_MAX { "…" } else { "" };
-    Problem::of(Kind::KeyNotFound, format!("there is no such key: {shown:?}{rest}"))
+    Problem::of(Kind::KeyNotFound, format!("key not found: {shown:?}{rest}"))
 }
 
-/// The answer to a request whose condition does not hold. It describes the key as it is.
+/// The response to a request with a failed precondition. It describes the current key.
 fn condition_failed(present: Option<&KeyValue>, revision: i64) -> Response {
     let is = match present {
         Some(kv) => format!("the key was last changed at revision {}", kv.mod_revision),
-        None => "the key is not there".to_owned(),
+        None => "the key does not exist".to_owned(),
     };
-    let detail = format!("the condition does not hold: {is}; nothing was changed, read it again");
+    let detail = format!("precondition failed: {is}; nothing was changed, read the key again");
     let mut response = Problem::of(Kind::ConditionFailed, detail).into_response();
     if let Some(kv) = present {
         set_kv_headers(response.headers_mut(), kv);
@@ -323,7 +324,7 @@ fn consistency(wanted: Option<&str>) -> Result<Consistency, Problem> {
         None | Some("linearizable") => Ok(Consistency::Linearizable),
         Some("stale") => Ok(Consistency::Stale),
         Some(other) => Err(Problem::bad_request(format!(
-            "consistency can be linearizable or stale, not {other:?}"
+            "invalid consistency: {other:?}; use linearizable or stale"
         ))),
     }
 }
@@ -342,7 +343,8 @@ fn set_kv_headers(headers: &mut HeaderMap, kv: &KeyValue) {
 
 fn entity_tag(mod_revision: i64) -> HeaderValue {
     let tag = HeaderValue::try_from(format!("\"{mod_revision}\""));
-    tag.expect("a number in quotes is a legal value of a header")
+    // Digits, a minus and quotes are always valid in a header.
+    tag.expect("a number in quotes is a valid header value")
 }
 
 pub(crate) fn with_revision(mut response: Response, revision: i64) -> Response {

@@ -1,4 +1,4 @@
-//! Numbers for operators, in the Prometheus text format or as OpenMetrics.
+//! Metrics in the Prometheus text format or as OpenMetrics.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -24,7 +24,7 @@ use crate::observe::timings::{durations, observe};
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// Requests answered so far. Clones share the counters.
+/// The counters and histograms of requests. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Requests {
     http: Family<HttpLabels, Counter>,
@@ -73,11 +73,10 @@ impl Default for Requests {
     }
 }
 
-/// Methods and routes that the node does not have share a label, so that a client cannot make up
-/// new ones.
+/// The label of unknown methods and routes. Without it, a client could create any number of labels.
 const OTHER: &str = "other";
 
-/// Counts a request by its answer.
+/// Counts a request by its method, route and status.
 pub(crate) async fn count(State(api): State<Api>, request: Request, next: Next) -> Response {
     let known = ["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH"];
     let method = known.iter().find(|name| **name == request.method().as_str());
@@ -93,7 +92,7 @@ pub(crate) async fn count(State(api): State<Api>, request: Request, next: Next) 
     response
 }
 
-/// Counts a call by its code. A stream counts when it begins.
+/// Counts a gRPC call by its method and code. A stream is counted at its start.
 pub(crate) async fn count_grpc(State(api): State<Api>, request: Request, next: Next) -> Response {
     let known = [
         "/raft.KeyValueService/Put",
@@ -109,7 +108,7 @@ pub(crate) async fn count_grpc(State(api): State<Api>, request: Request, next: N
     let method = method.map_or(OTHER, |name| name.trim_start_matches('/')).to_owned();
     let start = Instant::now();
     let response = next.run(request).await;
-    // A call that fails has its code in the headers; one that succeeds, in the trailers.
+    // A failed call has its code in the headers, and a successful one in the trailers.
     let code = response.headers().get("grpc-status");
     let code = code.and_then(|code| code.to_str().ok()?.parse().ok()).unwrap_or_default();
     let labels = MethodLabels { method: method.clone() };
@@ -134,7 +133,11 @@ pub(crate) async fn metrics(
     register_requests(raft, &api.requests);
     let dropped = Counter::<u64>::default();
     dropped.inc_by(api.node.dropped_log_lines());
-    raft.register("log_lines_dropped", "Log lines that nobody read in time", dropped);
+    raft.register(
+        "log_lines_dropped",
+        "Log lines that were dropped because the log was not read in time",
+        dropped,
+    );
     let timings = api.node.timings().clone();
     raft.register(
         "log_write_duration_seconds",
@@ -148,13 +151,16 @@ pub(crate) async fn metrics(
     );
     let data_dir = api.node.config().data_dir.clone();
     if let Ok(Some(bytes)) = tokio::task::spawn_blocking(move || disk_bytes(data_dir)).await {
-        register(raft, "data_dir_bytes", "Disk space that the data directory takes", bytes);
+        register(raft, "data_dir_bytes", "Disk space of the data directory", bytes);
     }
     #[cfg(target_os = "linux")]
     crate::api::http::process_metrics::register_usage(registry.sub_registry_with_prefix("process"));
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_| {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written")
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "cannot encode the metrics; report this as a bug",
+        )
     })?;
     let format = Format::accepted(&headers);
     let text = match format {
@@ -171,12 +177,16 @@ pub(crate) async fn metrics(
 fn register_node(raft: &mut Registry, status: &NodeStatus) {
     let mut gauge = |name: &str, help: &str, value: u64| register(raft, name, help, value);
     gauge("term", "Current term", status.term);
-    gauge("is_leader", "1 if this node leads", u64::from(status.role == "leader"));
+    gauge("is_leader", "1 if this node is the leader", u64::from(status.role == "leader"));
     gauge("has_leader", "1 if this node knows a leader", u64::from(status.leader.is_some()));
-    gauge("commit_index", "Last position of the log that is committed", status.commit_index);
-    gauge("applied_index", "Last position of the log that is applied", status.applied_index);
-    gauge("last_index", "End of the log", status.last_index);
-    gauge("durable_index", "Last position of the log that is on this disk", status.durable_index);
+    gauge("commit_index", "Index of the last committed entry", status.commit_index);
+    gauge("applied_index", "Index of the last applied entry", status.applied_index);
+    gauge("last_index", "Index of the last entry of the log", status.last_index);
+    gauge(
+        "durable_index",
+        "Index of the last entry that is durable on this node",
+        status.durable_index,
+    );
     gauge("kv_revision", "Revision of the key-value store", status.revision.unsigned_abs());
 }
 
@@ -185,32 +195,32 @@ fn register_requests(raft: &mut Registry, requests: &Requests) {
     raft.register("http_requests", "HTTP requests answered", requests.http);
     raft.register(
         "http_request_duration_seconds",
-        "Time until the head of the answer to an HTTP request",
+        "Time until the head of the response to an HTTP request",
         requests.http_seconds,
     );
     raft.register("grpc_requests", "gRPC calls answered", requests.grpc);
     raft.register(
         "grpc_request_duration_seconds",
-        "Time until the head of the answer to a gRPC call",
+        "Time until the head of the response to a gRPC call",
         requests.grpc_seconds,
     );
 }
 
-/// Registers a gauge with this value.
+/// Registers a gauge with a value.
 pub(crate) fn register(registry: &mut Registry, name: &str, help: &str, value: u64) {
     let gauge = Gauge::<i64, AtomicI64>::default();
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
     registry.register(name, help, gauge);
 }
 
-/// Registers a counter with this value.
+/// Registers a counter with a value.
 pub(crate) fn register_counter(registry: &mut Registry, name: &str, help: &str, value: f64) {
     let counter = Counter::<f64, AtomicU64>::default();
     counter.inc_by(value);
     registry.register(name, help, counter);
 }
 
-/// The disk space of all files below a directory; `None` if it cannot be read.
+/// The disk space of all files in a directory, or `None` if the directory cannot be read.
 fn disk_bytes(directory: PathBuf) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
     const BLOCK_BYTES: u64 = 512;
@@ -218,7 +228,7 @@ fn disk_bytes(directory: PathBuf) -> Option<u64> {
     let mut directories = vec![directory];
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).ok()?.flatten() {
-            // Files come and go while they are counted.
+            // Files may be removed during the loop.
             let Ok(metadata) = entry.metadata() else {
                 continue;
             };

@@ -1,4 +1,4 @@
-//! The two formats of metrics, and which of them a client accepts.
+//! The formats of metrics, and their negotiation.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The format that a client prefers; the text format if it does not say.
+    /// The format that a client prefers. The default is the text format.
     pub(crate) fn accepted(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(header::ACCEPT).iter();
         let ranges = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
@@ -67,8 +67,8 @@ impl MediaRange {
     }
 }
 
-/// Rewrites OpenMetrics as the text format. There a counter is described under the name of its
-/// sample, with `_total`, and neither units nor the end are marked.
+/// Converts OpenMetrics to the text format. In the text format, the metadata of a counter has the
+/// name of its sample, with `_total`, and there are no units and no end marker.
 pub(crate) fn to_text_format(open_metrics: &str) -> String {
     let described = |line: &'_ str| -> Option<(String, String, String)> {
         let mut words = line.strip_prefix("# ")?.splitn(3, ' ').map(str::to_owned);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_are_described_by_the_names_of_their_samples() {
+    fn counters_have_metadata_with_the_names_of_their_samples() {
         let open_metrics = "# HELP a A.\n# TYPE a counter\n# UNIT a seconds\na_total 1\n\
                             # HELP b B and a.\n# TYPE b gauge\nb 2\n# EOF\n";
         let text = "# HELP a_total A.\n# TYPE a_total counter\na_total 1\n\

@@ -7,7 +7,7 @@ use raft_kv::{Compare, Operand, Relation};
 
 use crate::api::problem::Problem;
 
-/// The conditions of a request.
+/// The preconditions of a request.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Conditions {
     if_match: Option<Tags>,
@@ -17,7 +17,7 @@ pub(crate) struct Conditions {
 /// The value of one of the two headers.
 #[derive(Debug, PartialEq)]
 enum Tags {
-    /// `*`: any present key.
+    /// `*`, which matches any existing key.
     Any,
     Listed(Vec<Tag>),
 }
@@ -25,11 +25,11 @@ enum Tags {
 #[derive(Debug, PartialEq)]
 struct Tag {
     is_weak: bool,
-    /// The revision that the tag names; `None` if no key ever has this tag.
+    /// The revision in the tag, or `None` if no key can have this tag.
     revision: Option<i64>,
 }
 
-/// What a read has to answer.
+/// The decision about a read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Read {
     Proceed,
@@ -38,11 +38,11 @@ pub(crate) enum Read {
 }
 
 impl Conditions {
-    /// The conditions in the headers of a request.
+    /// Parses the preconditions in the headers of a request.
     ///
     /// # Errors
     ///
-    /// If a header is not a list of entity tags.
+    /// [`Problem`] if a header is not a list of entity tags.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         Ok(Self {
             if_match: tags(headers, &header::IF_MATCH)?,
@@ -55,8 +55,8 @@ impl Conditions {
         *self == Self::default()
     }
 
-    /// Evaluates the conditions of a read of a key that was last changed at this revision, in the
-    /// order of section 13.2.2.
+    /// Evaluates the preconditions of a read in the order of section 13.2.2. `mod_revision` is the
+    /// revision of the last change of the key.
     pub(crate) fn of_read(&self, mod_revision: i64) -> Read {
         if self.if_match.as_ref().is_some_and(|tags| !tags.match_strongly(mod_revision)) {
             Read::Failed
@@ -67,16 +67,16 @@ impl Conditions {
         }
     }
 
-    /// Returns true if a write may replace a key that was last changed at this revision.
+    /// Returns true if a write may replace a key that was last changed at `mod_revision`.
     pub(crate) fn allow_write(&self, mod_revision: i64) -> bool {
         self.of_read(mod_revision) == Read::Proceed
     }
 
-    /// A revision that `If-Match` names, if the write depends on the revision of the key.
+    /// The first revision in `If-Match`, if the write depends on the revision of the key.
     ///
     /// # Errors
     ///
-    /// `If-Match` names no revision that a key can have.
+    /// [`NeverMatches`] if `If-Match` has no revision that a key can have.
     pub(crate) fn first_expected(&self) -> Result<Option<i64>, NeverMatches> {
         match &self.if_match {
             None | Some(Tags::Any) => Ok(None),
@@ -87,8 +87,8 @@ impl Conditions {
         }
     }
 
-    /// The comparisons of a write that is done only if the key was last changed at `expected`, and
-    /// if all other conditions hold.
+    /// The comparisons of a write that requires that the key was last changed at `expected`, and
+    /// that all other preconditions hold.
     pub(crate) fn compare(&self, key: &Bytes, expected: Option<i64>) -> Vec<Compare> {
         let compare = |relation, revision| {
             Compare::key(key.clone(), relation, Operand::ModRevision(revision))

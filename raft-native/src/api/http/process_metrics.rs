@@ -1,4 +1,4 @@
-//! What the process uses, under the names that all Prometheus clients give it.
+//! The metrics of the process, under the standard names of Prometheus clients.
 
 use std::{fs, io};
 
@@ -8,7 +8,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::api::http::metrics::{register, register_counter};
 
-/// What /proc says of this process.
+/// The resource usage of this process.
 struct Usage {
     resident_bytes: u64,
     virtual_bytes: u64,
@@ -27,7 +27,7 @@ impl Usage {
         let (_, fields) = stat.rsplit_once(')').ok_or_else(invalid)?;
         let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
         let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
-        // Fields have the numbers of the manual, where the state of the process is the third.
+        // The numbers of fields are those of the manual. Field 3 is the state of the process.
         let field = |n: usize| number(fields.get(n - 3).copied()).ok_or_else(invalid);
         let system = fs::read_to_string("/proc/stat")?;
         let boot = system.lines().find_map(|line| line.strip_prefix("btime "));
@@ -43,7 +43,7 @@ impl Usage {
     }
 }
 
-/// Registers the metrics of the process; none where /proc cannot be read.
+/// Registers the metrics of the process. Without `/proc`, there are none.
 pub(crate) fn register_usage(registry: &mut Registry) {
     let Ok(usage) = Usage::read() else {
         return;

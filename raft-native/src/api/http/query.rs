@@ -1,4 +1,4 @@
-//! The parameters of an address: `?name=value&…`, where a value can be any bytes, because keys can.
+//! Query parameters: `?name=value&…`. A value can be any bytes, because a key can be.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::api::problem::Problem;
 
-/// Parameters that are yet to be taken; whoever has taken all that it knows calls
+/// The query parameters that the handler has not taken. After the last one, the handler calls
 /// [`Parameters::finish`].
 pub(crate) struct Parameters(Vec<(String, Vec<u8>)>);
 
@@ -17,40 +17,49 @@ impl Parameters {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             // A plus is a space in a query, as forms and URLSearchParams write it.
             let [name, value] = [name, value].map(|text| text.replace('+', " "));
-            let name = String::from_utf8(decoded(&name)?)
-                .map_err(|_| Problem::bad_request("the name of a parameter is no UTF-8"))?;
+            let name = String::from_utf8(decoded(&name)?).map_err(|_| {
+                Problem::bad_request("invalid parameter name: not UTF-8; encode it as UTF-8")
+            })?;
             if parameters.iter().any(|(other, _)| *other == name) {
-                return Err(Problem::bad_request(format!("{name} is there twice")));
+                return Err(Problem::bad_request(format!(
+                    "duplicate parameter: {name:?}; send it once"
+                )));
             }
             parameters.push((name, decoded(&value)?));
         }
         Ok(Self(parameters))
     }
 
-    /// A value as the bytes it is.
+    /// Takes a value as bytes.
     pub(crate) fn bytes(&mut self, name: &str) -> Option<Vec<u8>> {
         let position = self.0.iter().position(|(other, _)| other == name)?;
         Some(self.0.swap_remove(position).1)
     }
 
-    /// A value that has to be text.
+    /// Takes a value that must be UTF-8 text.
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
         let text = self.bytes(name).map(String::from_utf8).transpose();
-        text.map_err(|_| Problem::bad_request(format!("{name} is no UTF-8")))
+        text.map_err(|_| {
+            Problem::bad_request(format!("invalid parameter {name}: not UTF-8; encode it as UTF-8"))
+        })
     }
 
-    /// A value that has to be a whole number.
+    /// Takes a value that must be an unsigned integer.
     pub(crate) fn number(&mut self, name: &str) -> Result<Option<u64>, Problem> {
         let number = self.text(name)?.map(|text| text.parse()).transpose();
-        number.map_err(|_| Problem::bad_request(format!("{name} must be a whole number")))
+        number.map_err(|_| {
+            Problem::bad_request(format!(
+                "invalid parameter {name}: not a number; give an unsigned integer"
+            ))
+        })
     }
 
-    /// Nothing may be left: what is not understood is refused, not ignored.
+    /// Refuses unknown parameters, instead of ignoring them.
     pub(crate) fn finish(self) -> Result<(), Problem> {
         match self.0.first() {
             None => Ok(()),
             Some((name, _)) => {
-                Err(Problem::bad_request(format!("there is no parameter {name:?} here")))
+                Err(Problem::bad_request(format!("unknown parameter: {name:?}; remove it")))
             }
         }
     }
@@ -64,8 +73,8 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
     }
 }
 
-/// Percent-encoded bytes. A percent sign that encodes nothing is refused, so that a key has one
-/// spelling only.
+/// Decodes percent-encoded bytes. A `%` without two digits is refused, so that a key has only one
+/// spelling.
 pub(crate) fn decoded(text: &str) -> Result<Vec<u8>, Problem> {
     let follows = |rest: &str| {
         rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
@@ -73,7 +82,9 @@ pub(crate) fn decoded(text: &str) -> Result<Vec<u8>, Problem> {
     if text.split('%').skip(1).all(follows) {
         Ok(percent_decode_str(text).collect())
     } else {
-        Err(Problem::bad_request("a % must be followed by two hexadecimal digits; % itself is %25"))
+        Err(Problem::bad_request(
+            "invalid percent-encoding: a % without two hexadecimal digits; write %25 for %",
+        ))
     }
 }
 
@@ -93,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_parameters_are_refused() {
         assert!(Parameters::parse("a=1&a=2").is_err());
         assert!(Parameters::parse("a=%f").is_err());
         assert!(Parameters::parse("a=%zz").is_err());

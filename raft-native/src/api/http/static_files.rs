@@ -1,8 +1,8 @@
 //! The page: at `/` it shows this cluster, at `/playground/` a simulated one.
 //!
-//! Both addresses serve the same document. The document refers to all other files below
-//! `/assets/<version>/`, where the version is a hash of their contents: browsers keep these files
-//! forever, and ask for the document each time.
+//! Both paths serve the same document. The document refers to all other files below
+//! `/assets/<version>/`. The version is a hash of their contents, so browsers cache these files
+//! forever and revalidate only the document.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -13,13 +13,13 @@ use crate::api::http::content_coding::{self, Coding};
 use crate::api::problem::{Kind, Problem};
 use crate::api::refusal::not_found;
 
-/// A file of the page, in all forms in which it is served.
+/// A file of the page with its content codings.
 struct Asset {
     name: &'static str,
     /// A hash of the plain form.
     hash: &'static str,
     plain: &'static [u8],
-    /// Missing if the file does not become smaller.
+    /// Missing if the compressed form is not smaller.
     brotli: Option<&'static [u8]>,
     gzip: Option<&'static [u8]>,
 }
@@ -29,11 +29,11 @@ include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 const INDEX: &str = "index.html";
 
-/// Nothing but what this node serves itself may be loaded or run.
+/// The content security policy: the page may load and run only files of this node.
 const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
                       img-src 'self' data:; frame-ancestors 'self'; base-uri 'none'; form-action 'self'";
 
-/// A file of the page, or the word that there is nothing.
+/// Serves a file of the page, or status 404.
 pub(crate) async fn static_file_or_404(request: Request) -> Response {
     let path = request.uri().path();
     if path == "/playground" {
@@ -51,13 +51,13 @@ pub(crate) async fn static_file_or_404(request: Request) -> Response {
     let Some(asset) = asset else {
         if path.contains("/pkg/") {
             let detail =
-                "this program was built without the playground: build it with cargo xtask demo";
+                "no playground: this program was built without it; build with cargo xtask demo";
             return Problem::of(Kind::PathNotFound, detail).into_response();
         }
         return not_found(&request);
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let detail = format!("{} is not possible here", request.method());
+        let detail = format!("method not allowed: {}; use GET or HEAD", request.method());
         return Problem::of(Kind::MethodNotAllowed, detail).into_response();
     }
     asset.respond(request.headers())
@@ -68,7 +68,7 @@ fn find(name: &str) -> Option<&'static Asset> {
     ASSETS.get(position)
 }
 
-/// A page that was loaded before this program was replaced.
+/// The response to a page that was loaded from another version of this program.
 fn other_version(version: &str) -> Response {
     let detail = format!("unknown version of the page: {version}; reload the page");
     Problem::of(Kind::PathNotFound, detail).into_response()
@@ -77,7 +77,7 @@ fn other_version(version: &str) -> Response {
 impl Asset {
     fn respond(&self, request: &HeaderMap) -> Response {
         let (coding, bytes) = self.form(request);
-        // Each form has a tag of its own: caches compare tags byte by byte.
+        // Each content coding has a tag of its own, because caches compare tags byte by byte.
         let tag = match coding {
             Coding::Identity => format!("\"{}\"", self.hash),
             _ => format!("\"{}-{}\"", self.hash, coding.name()),
@@ -108,7 +108,7 @@ impl Asset {
         response
     }
 
-    /// The form that fits the request best.
+    /// The content coding that the client prefers, with its bytes.
     fn form(&self, request: &HeaderMap) -> (Coding, &'static [u8]) {
         let accepted = content_coding::accepted(request).into_iter();
         let mut forms = accepted.filter_map(|coding| {
@@ -123,7 +123,7 @@ impl Asset {
     }
 }
 
-/// Returns true if the client has the form with this tag (RFC 9110, section 13.1.2).
+/// Returns true if the client has the representation with this tag (RFC 9110, section 13.1.2).
 fn is_known(request: &HeaderMap, tag: &str) -> bool {
     let values = request.get_all(header::IF_NONE_MATCH).into_iter();
     let mut tags =

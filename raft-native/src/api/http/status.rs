@@ -1,4 +1,4 @@
-//! How the node and its cluster are.
+//! The status of the node and of its cluster.
 
 use axum::Json;
 use axum::extract::State;
@@ -20,10 +20,11 @@ pub(crate) struct Log {
     entries: Vec<LogEntry>,
 }
 
+/// The number of entries without the parameter `limit`.
 const LIMIT_DEFAULT: u64 = 100;
 const LIMIT_MAX: u64 = 1000;
 
-/// This node, from itself alone.
+/// The status of this node.
 pub(crate) async fn status(
     State(api): State<Api>,
     parameters: Result<Parameters, Problem>,
@@ -32,7 +33,7 @@ pub(crate) async fn status(
     Ok(Json(api.node.status().await?))
 }
 
-/// All nodes. One that doesn't answer is there, too.
+/// The status of all members, including unreachable ones.
 pub(crate) async fn cluster(
     State(api): State<Api>,
     parameters: Result<Parameters, Problem>,
@@ -41,6 +42,7 @@ pub(crate) async fn cluster(
     Ok(Json(Cluster { nodes: api.node.cluster().await }))
 }
 
+/// Entries of the log.
 pub(crate) async fn log(
     State(api): State<Api>,
     parameters: Result<Parameters, Problem>,
@@ -50,18 +52,18 @@ pub(crate) async fn log(
     let limit = parameters.number("limit")?.unwrap_or(LIMIT_DEFAULT);
     parameters.finish()?;
     if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(Problem::bad_request(format!("limit must be 1 to {LIMIT_MAX}")));
+        return Err(Problem::bad_request(format!("invalid limit: {limit}; give 1 to {LIMIT_MAX}")));
     }
     let _permit = api.concurrency.log.acquire().await?;
     Ok(Json(Log { entries: api.node.log(from, limit as usize).await? }))
 }
 
-/// The process lives.
+/// The liveness of the process.
 pub(crate) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Requests have a chance here.
+/// The readiness of the node.
 pub(crate) async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
     match api.node.readiness() {
         Ok(()) => Ok("ok\n"),

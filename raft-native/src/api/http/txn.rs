@@ -18,39 +18,39 @@ use crate::api::http::kv::{Item, with_revision};
 use crate::api::http::query::Parameters;
 use crate::api::problem::Problem;
 
-/// Reads in one transaction: their values have to be in memory together.
+/// The number of reads in one transaction. Their values are in memory at the same time.
 const GETS_MAX: usize = 32;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
-    /// All of these must hold.
+    /// The conditions, which must all hold.
     #[serde(default)]
     compare: Vec<Condition>,
-    /// What is done then.
+    /// The operations if the conditions hold.
     #[serde(default)]
     success: Vec<Operation>,
-    /// What is done otherwise.
+    /// The operations if a condition does not hold.
     #[serde(default)]
     failure: Vec<Operation>,
 }
 
-/// A condition on one property of a key.
+/// A comparison with one property of a key.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Condition {
     key: Option<String>,
     key_base64: Option<String>,
-    value: Option<Relative<String>>,
-    value_base64: Option<Relative<String>>,
-    version: Option<Relative<i64>>,
-    create_revision: Option<Relative<i64>>,
-    mod_revision: Option<Relative<i64>>,
+    value: Option<CompareTarget<String>>,
+    value_base64: Option<CompareTarget<String>>,
+    version: Option<CompareTarget<i64>>,
+    create_revision: Option<CompareTarget<i64>>,
+    mod_revision: Option<CompareTarget<i64>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Relative<T> {
+enum CompareTarget<T> {
     Equal(T),
     NotEqual(T),
     Greater(T),
@@ -65,7 +65,7 @@ enum Operation {
     Delete(Key),
 }
 
-/// A key, as text or in base64.
+/// A key as text or in base64.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Key {
@@ -85,7 +85,7 @@ struct Pair {
 #[derive(Serialize)]
 struct TxnResponse {
     revision: i64,
-    /// Whether the conditions held.
+    /// True if the conditions held.
     succeeded: bool,
     results: Vec<OpOutcome>,
 }
@@ -106,11 +106,11 @@ pub(crate) async fn execute(
     let body::JsonBody(body) = body?;
     parameters?.finish()?;
     if body.trim_ascii_start().starts_with(b"[") {
-        // It would be taken for the members without their names.
-        return Err(Problem::bad_request("no transaction: it is an object, not an array"));
+        // The parser would treat the elements as the fields in their order.
+        return Err(Problem::bad_request("invalid transaction: an array; send an object"));
     }
     let request: Request = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("no transaction: {error}")))?;
+        .map_err(|error| Problem::bad_request(format!("invalid transaction: {error}")))?;
     let txn = request.txn()?;
     let reads = |side: &[Op]| side.iter().filter(|op| matches!(op, Op::Range(_))).count();
     let cost = 1 + reads(&txn.success).max(reads(&txn.failure));
@@ -120,7 +120,7 @@ pub(crate) async fn execute(
     let txn = match done.result {
         Some(RequestResult::Txn(txn)) => txn,
         Some(_) => {
-            let detail = "a transaction was answered with something else";
+            let detail = "internal error: unexpected result type; report this as a bug";
             let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail);
             return Err(problem.with_unknown_outcome());
         }
@@ -131,7 +131,7 @@ pub(crate) async fn execute(
         succeeded: txn.succeeded,
         results: txn.results.into_iter().map(OpOutcome::from).collect(),
     });
-    // The transaction is done, whatever becomes of its answer.
+    // The transaction is applied, even if its response cannot be built.
     let answer = answer.await.map_err(Problem::with_unknown_outcome)?;
     Ok(with_revision(answer, revision))
 }
@@ -142,7 +142,7 @@ impl Request {
             let gets = side.iter().filter(|operation| matches!(operation, Operation::Get(_)));
             if gets.count() > GETS_MAX {
                 return Err(Problem::bad_request(format!(
-                    "a transaction can read {GETS_MAX} keys, not more"
+                    "too many gets in a transaction; use at most {GETS_MAX}"
                 )));
             }
         }
@@ -177,13 +177,14 @@ impl Condition {
                 Ok(Compare::key(key, relation, operand))
             }
             _ => Err(Problem::bad_request(
-                "a condition compares one of value, value_base64, version, create_revision and mod_revision",
+                "invalid condition; give exactly one of value, value_base64, version, \
+                 create_revision and mod_revision",
             )),
         }
     }
 }
 
-impl<T> Relative<T> {
+impl<T> CompareTarget<T> {
     fn operand(
         self,
         operand: impl FnOnce(T) -> Result<Operand, Problem>,
@@ -233,11 +234,15 @@ fn bytes(text: Option<String>, base64: Option<String>, what: &str) -> Result<Vec
     match (text, base64) {
         (Some(text), None) => Ok(text.into_bytes()),
         (None, Some(base64)) => decoded(&base64, &format!("{what}_base64")),
-        _ => Err(Problem::bad_request(format!("give {what} or {what}_base64, one of the two"))),
+        _ => Err(Problem::bad_request(format!(
+            "invalid {what}; give exactly one of {what} and {what}_base64"
+        ))),
     }
 }
 
 fn decoded(base64: &str, what: &str) -> Result<Vec<u8>, Problem> {
-    let wrong = |error| Problem::bad_request(format!("{what} is no base64: {error}"));
+    let wrong = |error| {
+        Problem::bad_request(format!("invalid base64 in {what}: {error}; fix the encoding"))
+    };
     BASE64_STANDARD.decode(base64).map_err(wrong)
 }

@@ -1,4 +1,4 @@
-//! The memory and the time that request bodies and answers may take.
+//! Limits on the memory of request bodies and responses, and on the time of request bodies.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -25,30 +25,30 @@ use crate::api::connection::budget::{Budget, Exhausted, Share};
 use crate::api::problem::Problem;
 use crate::api::refusal::{is_grpc, refusal, with_outcome};
 
-/// Bodies and answers that may be in memory.
+/// The budget of all bodies and responses in memory.
 const BYTES_MAX: usize = 256 * 1024 * 1024;
-/// No handler keeps more of a body than this; see `body::JsonBody`.
+/// No handler stores more of a body than this; see `body::JsonBody`.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// What the bodies of all requests share.
+/// The limits that all requests share.
 #[derive(Clone)]
 pub(crate) struct BodyMeter {
     budget: Arc<Budget>,
     phase: watch::Receiver<Phase>,
-    /// Between two parts of a body.
+    /// The longest time between two parts of a body.
     progress_timeout: Duration,
-    /// For the whole body.
+    /// The longest time of a whole body.
     body_timeout: Duration,
 }
 
-/// Why a request body ended early. The request was not carried out.
+/// The reason for which a request body ended early. The request was not carried out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
     #[error("timed out: the rest of the request body did not arrive; send the request again")]
     TimedOut,
-    #[error("this node is stopping: ask another one")]
+    #[error("this node is stopping; use another node")]
     Stopping,
 }
 
@@ -60,7 +60,7 @@ impl BodyError {
         }
     }
 
-    /// Finds the reason in an error of a body.
+    /// The reason in an error of a body, if the error has one.
     pub(crate) fn find(error: Error) -> Option<Self> {
         error.into_inner().downcast_ref().copied()
     }
@@ -92,7 +92,7 @@ impl BodyMeter {
     }
 }
 
-/// Counts a request's body and answer, and limits the time that the body may take.
+/// Counts the body and the response of a request, and limits the time of the body.
 pub(crate) async fn meter(
     State(meter): State<BodyMeter>,
     request: Request,
@@ -101,7 +101,7 @@ pub(crate) async fn meter(
     let is_grpc = is_grpc(request.headers());
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
-    // The handler has what it read of the body in memory until there is an answer.
+    // The handler has the body in memory until there is a response.
     let share = Arc::new(Mutex::new(meter.budget.share()));
     let request = request.map(|body| {
         Body::new(RequestBody {
@@ -120,7 +120,7 @@ pub(crate) async fn meter(
     let mut body = ResponseBody { first: None, body, budget: meter.budget, exchange, is_grpc };
     match body.take_first() {
         Ok(()) => Response::from_parts(head, Body::new(body)),
-        // Only the answer is refused: a write may be done.
+        // Only the response is refused: a write may have been applied.
         Err(exhausted) => {
             let problem = Problem::from(BodyError::from(exhausted));
             refuse(if is_read { problem } else { problem.with_unknown_outcome() })
@@ -128,7 +128,7 @@ pub(crate) async fn meter(
     }
 }
 
-/// A request body that is counted, and that ends early if the client sends nothing.
+/// A request body that is counted, and that ends early if the client stalls.
 struct RequestBody {
     body: Body,
     meter: BodyMeter,
@@ -136,7 +136,7 @@ struct RequestBody {
     is_grpc: bool,
     bytes: usize,
     waiting: Option<Waiting>,
-    /// For the whole body.
+    /// The deadline of the whole body.
     deadline: Instant,
 }
 
@@ -153,7 +153,7 @@ impl RequestBody {
         share.grow_to(self.bytes.min(BODY_BYTES_MAX))
     }
 
-    /// Returns the reason to end the body while its next part has not arrived.
+    /// Returns the reason for an early end, while the next part of the body has not arrived.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
         let BodyMeter { phase, progress_timeout, .. } = &self.meter;
         let waiting = self.waiting.get_or_insert_with(|| {
@@ -206,9 +206,9 @@ impl HttpBody for RequestBody {
     }
 }
 
-/// The body of an answer whose parts are counted until they are written to the socket.
+/// The body of a response whose parts are counted until they are written to the socket.
 struct ResponseBody {
-    /// A part that was taken from the body before its head was sent.
+    /// A part that was read before the head was sent.
     first: Option<Frame<Bytes>>,
     body: Body,
     budget: Arc<Budget>,
@@ -217,8 +217,8 @@ struct ResponseBody {
 }
 
 impl ResponseBody {
-    /// Takes the first part, if there is one already, so that an answer that does not fit into the
-    /// budget can still be replaced by a refusal.
+    /// Reads the first part if it is available. A response that exceeds the budget can then still
+    /// be replaced by a refusal.
     fn take_first(&mut self) -> Result<(), Exhausted> {
         if let Some(Some(Ok(frame))) = pin!(self.body.frame()).now_or_never() {
             self.first = Some(self.count(frame)?);

@@ -1,4 +1,4 @@
-//! What the API refuses or limits before a handler runs, for REST and gRPC alike.
+//! The checks and limits that REST and gRPC requests pass before a handler runs.
 
 pub(crate) mod body_meter;
 pub(crate) mod concurrency;

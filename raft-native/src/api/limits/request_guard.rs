@@ -1,9 +1,9 @@
 //! Protection of the node from pages of other origins.
 //!
-//! A browser sends requests for whatever page it shows, and any page may name this node's address.
-//! So a request is refused if its `Host` is a name that could lead here by DNS rebinding, if its
-//! `Origin` is another one, or if the browser says that another site caused it. A request that
-//! changes something must also have a media type for which browsers ask first.
+//! Any web page can make a browser send requests to this node. So the node refuses a request if
+//! its `Host` could lead here by DNS rebinding, if its `Origin` is foreign, or if the browser says
+//! that another site caused it. A request with a body must also have a content type that browsers
+//! do not send to other origins without a preflight.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::api::problem::Problem;
 use crate::api::refusal::{is_grpc, refusal, unknown_grpc_method};
 use crate::config::NodeConfig;
 
-/// The names by which clients may call this node, besides IP addresses and `localhost`.
+/// The host names under which clients may address this node, besides IP addresses and `localhost`.
 #[derive(Clone)]
 pub(crate) struct RequestGuard(Arc<Names>);
 
 struct Names {
     advertised: String,
-    /// From `--allowed-hosts`. Pages that were loaded from these may also send requests.
+    /// The names in `--allowed-hosts`. Pages from these hosts may also send requests.
     allowed: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ impl RequestGuard {
         self.check_site(request, host.as_ref())
     }
 
-    /// Checks every place where a request can say whom it is for.
+    /// Checks every host in the request: the `Host` header and the authority of the URI.
     fn check_host(&self, request: &Request) -> Result<Option<Authority>, Problem> {
         let mut hosts = request.headers().get_all(header::HOST).iter();
         let (first, second) = (hosts.next(), hosts.next());
@@ -64,14 +64,14 @@ impl RequestGuard {
             }
         }
         let host = request.uri().authority().cloned().or(named);
-        // Browsers always send one.
+        // Browsers always send a host.
         if host.is_none() && request.version() > Version::HTTP_10 {
             return Err(Problem::bad_request("missing Host header; send one"));
         }
         Ok(host)
     }
 
-    /// Checks what a browser says about the page that caused the request.
+    /// Checks the origin of the page that caused the request, which browsers send.
     fn check_site(&self, request: &Request, host: Option<&Authority>) -> Result<(), Problem> {
         let headers = request.headers();
         let mut origins = headers.get_all(header::ORIGIN).iter().peekable();
@@ -127,7 +127,7 @@ impl RequestGuard {
     }
 }
 
-/// Refuses requests that pages of other origins cause, and keeps those from reading answers.
+/// Refuses requests of pages of other origins, and prevents these pages from reading responses.
 pub(crate) async fn guard(
     State(guard): State<RequestGuard>,
     request: Request,
@@ -144,7 +144,7 @@ pub(crate) async fn guard(
     response
 }
 
-/// Accepts JSON only. A browser sends other media types for any page without asking first.
+/// Accepts only JSON. Browsers send some other content types for any page without a preflight.
 pub(crate) async fn json_only(request: Request, next: Next) -> Response {
     let content_type = field(request.headers(), "content-type");
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
@@ -156,7 +156,7 @@ pub(crate) async fn json_only(request: Request, next: Next) -> Response {
     unsupported(content_type, "one content type, application/json")
 }
 
-/// Accepts gRPC only, for the same reason.
+/// Accepts only gRPC, for the same reason as [`json_only`].
 pub(crate) async fn grpc_only(request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         let detail = format!("method not allowed: {}; use POST", request.method());
@@ -170,8 +170,8 @@ pub(crate) async fn grpc_only(request: Request, next: Next) -> Response {
     unsupported(field(request.headers(), "content-type"), "one content type, application/grpc")
 }
 
-/// Completes refusals of the gRPC library, which has its own for unknown methods and for messages
-/// that it cannot decode. The service did not see these calls.
+/// Adds message and outcome to refusals of the gRPC library, for unknown methods and for messages
+/// that the library cannot decode. The service did not see these calls.
 fn completed(mut response: Response, path: &str) -> Response {
     const OUTCOME: HeaderName = HeaderName::from_static("raft-outcome");
     let headers = response.headers_mut();
@@ -196,7 +196,7 @@ fn unsupported(content_type: &str, wanted: &str) -> Response {
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response()
 }
 
-/// Returns true for a link on another site that leads to one of this node's pages.
+/// Returns true for a link on another site that leads to a page of this node.
 fn is_page_navigation(request: &Request) -> bool {
     let headers = request.headers();
     request.method() == Method::GET
@@ -208,11 +208,13 @@ fn is_page_navigation(request: &Request) -> bool {
 fn authority(value: &HeaderValue) -> Result<Authority, Problem> {
     let parsed = value.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
     let parsed = parsed.filter(|host| !host.host().is_empty());
-    parsed.ok_or_else(|| Problem::bad_request(format!("invalid Host header: {value:?}; fix it")))
+    parsed.ok_or_else(|| {
+        Problem::bad_request(format!("invalid Host header: {value:?}; send HOST:PORT"))
+    })
 }
 
-/// Returns false if the authority contains more than a host and a port. The parser takes
-/// `[::1].evil.example` for the host `[::1]`.
+/// Returns false if the authority contains more than a host and a port. The parser treats
+/// `[::1].evil.example` as the host `[::1]`.
 fn is_host_and_port(authority: &Authority) -> bool {
     let rest = authority.as_str().strip_prefix(authority.host());
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
@@ -222,7 +224,7 @@ fn field<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// A host as it is compared: without case, and without the dot that ends an absolute name.
+/// The normal form of a host: lower case, without the dot at the end of an absolute name.
 fn normal(host: &str) -> String {
     let host = host.trim();
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
@@ -323,7 +325,7 @@ mod tests {
         let own = ("origin", "http://localhost:50051");
         let two = [("host", "localhost:50051"), own, ("origin", "http://evil.example")];
         assert_eq!(status("PUT", "/v1/kv/k", &two), 403);
-        // Reads, too, and preflights.
+        // Reads and preflights are also refused.
         let foreign = [("host", "localhost"), ("origin", "http://evil.example")];
         for method in ["GET", "HEAD", "OPTIONS", "POST", "DELETE"] {
             assert_eq!(status(method, "/v1/kv/k", &foreign), 403, "{method}");
