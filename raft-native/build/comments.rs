@@ -21,7 +21,7 @@ pub fn without_comments(name: &str, bytes: &[u8]) -> Vec<u8> {
                 kept.push_str(rest);
                 kept.push('\n');
             }
-        } else if !line.is_empty() && !(line.starts_with("//") && name.ends_with(".js")) {
+        } else if !(line.is_empty() || line.starts_with("//") && name.ends_with(".js")) {
             kept.push_str(line);
             kept.push('\n');
         }

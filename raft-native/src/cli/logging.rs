@@ -30,17 +30,10 @@ const LINES_MAX: usize = 4096;
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
 
 impl Logging {
-<<<<<<< HEAD
-    /// Begins to log. `RAFT_LOG` sets the levels; without it, the level is `default`.
+    /// Starts the log. The variable `RAFT_LOG` sets the levels. The default is `default`.
     pub(super) fn start(default: LevelFilter) -> Self {
         let configured = std::env::var("RAFT_LOG").ok().and_then(|levels| levels.parse().ok());
         let filter: Targets = configured.unwrap_or_else(|| Targets::new().with_default(default));
-=======
-    /// Starts the log. The variable `RAFT_LOG` sets the filter.
-    pub(super) fn start(default: &str) -> Self {
-        let filter =
-            EnvFilter::try_from_env("RAFT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
->>>>>>> 8996ff3 (raft-native: rewrite help texts, errors and comments in plain terms)
         let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX);
         let (writer, guard) = builder.thread_name("raft-log").finish(std::io::stderr());
         let layer = tracing_subscriber::fmt::layer()

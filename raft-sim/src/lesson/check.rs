@@ -70,10 +70,11 @@ pub enum Check {
         /// The last index.
         last: u64,
     },
-    /// A client sent one request at least twice, the log has it twice, and its key was written once.
+    /// A client sent one request at least twice, the log has it twice, and its key was written
+    /// once.
     TwiceInLog,
-    /// A replaced leader was asked for a key after later writes, and did not answer an old value for
-    /// `lasts`.
+    /// A replaced leader was asked for a key after later writes, and did not answer an old value
+    /// for `lasts`.
     NoStaleRead {
         /// How long.
         lasts: u64,

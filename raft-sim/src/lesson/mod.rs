@@ -1,9 +1,9 @@
 //! Lessons: a course that is played in the simulator.
 //!
-//! A lesson is a file in `raft-sim/lessons/`. It has a run up to a moment t0, a question, tasks with
-//! a [`Check`], and an experiment with a disabled rule. The engine decides from states, events and
-//! actions whether a task is done, never from texts. The page reads the lessons as data, and needs
-//! [`Check`] alone from this crate.
+//! A lesson is a file in `raft-sim/lessons/`. It has a run up to a moment t0, a question, tasks
+//! with a [`Check`], and an experiment with a disabled rule. The engine decides from states, events
+//! and actions whether a task is done, never from texts. The page reads the lessons as data, and
+//! needs [`Check`] alone from this crate.
 
 mod check;
 #[cfg(feature = "scenarios")]
