@@ -8,12 +8,12 @@
 use crate::api::config::Config;
 
 macro_rules! rules {
-    ($($(#[$doc:meta])* $rule:ident: $source:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $rule:ident: $source:literal,)*) => {
         /// A rule of the protocol.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         #[cfg_attr(not(feature = "sabotage"), allow(dead_code, unreachable_pub))]
         pub enum Rule {
-            $($(#[$doc])* $rule,)*
+            $($(#[doc = $doc])* $rule,)*
         }
 
         #[cfg(feature = "sabotage")]
@@ -26,6 +26,14 @@ macro_rules! rules {
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$rule => stringify!($rule),)*
+                }
+            }
+
+            /// The rule in a sentence.
+            #[must_use]
+            pub fn description(self) -> &'static str {
+                match self {
+                    $(Self::$rule => concat!($($doc),*).trim_ascii(),)*
                 }
             }
 

@@ -74,3 +74,4 @@ pub use world::action::{Action, Request};
 pub use world::apply_action::ActionError;
 pub use world::config::{EARLIER_SETTING_NAMES, NODES_MAX, WorldConfig, WorldError};
 pub use world::view::{ClientMessageView, EntryView, KeyView, ProcessView};
+pub use world::why_not::{NoEffect, WhyNot};

@@ -13,11 +13,14 @@
 mod detail;
 mod diagram;
 mod frame;
+#[cfg(all(feature = "sabotage", feature = "campaigns"))]
+mod lab;
 mod logs;
 mod verdict;
 
 use diagram::{Colors, Past, View};
 use js_sys::{Error, Float64Array};
+use raft_sim::lesson::Check;
 use raft_sim::{Action, BranchId, Run, Script, Target, TimedAction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -68,6 +71,12 @@ extern "C" {
     /// `CauseLink[]` in types.d.ts.
     #[wasm_bindgen(typescript_type = "CauseLink[]")]
     pub type JsLinks;
+    /// A sentence or null for each action.
+    #[wasm_bindgen(typescript_type = "(string | null)[]")]
+    pub type JsWhyNots;
+    /// `Check` in types.d.ts.
+    #[wasm_bindgen(typescript_type = "Check")]
+    pub type JsCheck;
     /// `DiagramHit` in types.d.ts.
     #[wasm_bindgen(typescript_type = "DiagramHit | undefined")]
     pub type JsHit;
@@ -208,6 +217,21 @@ impl Simulation {
         let action: Action = read("the action", action)?;
         self.past.clear();
         self.run.act(action).map_err(js_error)
+    }
+
+    /// For each of these actions, why it makes no sense now; nothing if it does.
+    ///
+    /// # Errors
+    ///
+    /// An action cannot be read.
+    #[wasm_bindgen(js_name = possibleActions)]
+    pub fn possible_actions(&mut self, actions: Vec<JsAction>) -> Result<JsWhyNots, Error> {
+        let mut answers = Vec::new();
+        for action in &actions {
+            let action: Action = read("the action", action)?;
+            answers.push(self.run.why_not(&action).map(|why| why.to_string()));
+        }
+        write(&answers)
     }
 
     /// Moves to the branch without the last action before this moment. Returns false, and changes
@@ -463,7 +487,19 @@ impl Simulation {
         write(&self.run.world().asking(id as u64))
     }
 
-    /// The latest `limit` requests of clients.
+    /// Whether the task of a lesson is done at this moment of the shown branch: its condition came
+    /// about since `t0`, and no invariant is violated.
+    ///
+    /// # Errors
+    ///
+    /// The check cannot be read.
+    #[wasm_bindgen(js_name = checkTask)]
+    pub fn check_task(&self, check: &JsCheck, t0: f64) -> Result<bool, Error> {
+        let check: Check = read("the check", check)?;
+        Ok(self.run.check(&check, micros(t0)))
+    }
+
+    /// What clients asked for, the latest `limit` of it.
     ///
     /// # Errors
     ///

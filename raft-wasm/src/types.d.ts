@@ -38,6 +38,8 @@ export interface WorldConfig {
   request_timeout?: number;
   record_events?: boolean;
   count_coverage?: boolean;
+  /** Rules that servers do not follow; only in the module with `sabotage`. */
+  disabled_rules?: string[];
 }
 
 /** A request of a client. */
@@ -60,7 +62,11 @@ export type Action =
   | { do: "partition"; groups: number[][] }
   | { do: "set-network"; latency: Span; loss_per_mille: number; duplicate_per_mille: number }
   | { do: "set-latency"; from: number; to: number; latency: Span }
-  | { do: "drop-message" | "duplicate-message"; message: number }
+  | { do: "drop-message" | "duplicate-message" | "deliver-message"; message: number }
+  | { do: "delay-message"; message: number; by: number }
+  | { do: "hold-messages" | "release-messages" | "align-timers" | "spread-timers" }
+  | { do: "set-loss"; from: number; to: number; loss_per_mille: number }
+  | { do: "take-snapshot"; node: number }
   | { do: "change-membership"; voters: number[]; learners?: number[]; joining?: number[] }
   | { do: "transfer"; to: number }
   | { do: "request"; via?: number; request: ClientRequest };
@@ -218,7 +224,46 @@ export interface Asking {
   attempts: number; node: number;
 }
 
-/** A violated invariant. */
+/** A rule of the core that the module of the lab can disable (`coreRules`). */
+export interface CoreRule { name: string; text: string; source: string }
+
+/** A run that violates an invariant (`trySeed`, `shrinkScript`). */
+export interface Found { seed: number; script: Script; violation: Violation }
+
+/** The condition of a task of a lesson: an object of course/lessons.js, with the name of the condition and its parameters. */
+export interface Check { check: string; [parameter: string]: unknown }
+
+/** The course: the default export of course/lessons.js in the package. Times are in microseconds. */
+export interface Course { lessons: Lesson[]; guide: Guide; quiz: { pass: number; must: number[]; question: Question[] } }
+
+/** A question; `right` are the positions of the right answers. */
+export interface Question { question: string; options: string[]; right: number[]; explanation: string }
+
+export interface Lesson {
+  id: string; number: number; title: string; source: string; short_course: boolean;
+  goal: string; opening: string; takeaway: string; story: string | null;
+  /** The run of the question, which is asked at `predict.at`, and whose answer is seen at `predict.until`. */
+  script: Script; t0: number; predict: Question & { at: number; until: number };
+  /** Each task begins at its `t0`. The check of an `untouched` task is true after some waiting. */
+  tasks: { text: string; hint: string; check: Check; untouched: boolean; script: Script; t0: number; solution: Script }[];
+  /** Scripts with `rules` need the module with `sabotage`. */
+  breaks: { text: string; rules: string[]; invariant: string | null; script: Script; until: number }[];
+}
+
+/** The guided first minute. A step first runs to its target and waits, in seconds; then its sentence is shown. */
+export interface Guide {
+  config: WorldConfig;
+  step: { text: string; points_at: string; run_to?: Target; wait: number; action?: "crash-leader" | "restart-crashed" }[];
+}
+
+/** A scenario: the default export of course/scenarios.js in the package is a list of them. */
+export interface Scenario {
+  id: string; title: string; lesson: string; source: string | null; from: number; until: number;
+  variants: { variant: string; expected: string | null; script: Script }[];
+  sabotaged: { variant: string; rules: string[]; expected: string; script: Script }[];
+}
+
+/** A rule that does not hold. */
 export interface Violation { invariant: string; text: string; at: number }
 
 /** An invariant: its key in a violation, its name, and whether a run of the page can violate it. */

@@ -102,21 +102,21 @@ fn steps_go_forward_and_back() {
 }
 
 #[wasm_bindgen_test]
-fn what_makes_no_sense_is_an_error_with_words() {
+fn invalid_input_is_an_error_that_names_it() {
     let problem = |script: &str| match Simulation::new(&json::<JsScript>(script)) {
-        Ok(_) => panic!("{script} was taken"),
+        Ok(_) => panic!("{script} was accepted"),
         Err(problem) => String::from(problem.message()),
     };
     assert!(problem(r#"{"config": {"nodes": 0}}"#).contains("nodes"));
     assert!(problem(r#"{"config": {"nodes": "many"}}"#).contains("is invalid"));
-    assert!(problem(r#"{"config": {"colour": 1}}"#).contains("unknown setting `colour`"));
+    assert!(problem(r#"{"config": {"colour": 1}}"#).contains("unknown setting: `colour`"));
     let action = r#"{"actions": [{"at": 1, "do": "power-cut"}, {"at": 2, "do": "explode"}]}"#;
     assert_eq!(problem(action), "action 2 is invalid: unknown variant `explode`");
     assert!(problem("[1]").contains("is invalid"));
     let mut simulation = simulation("{}");
     let error = |simulation: &mut Simulation, action: &str| {
         let refused = simulation.act(&json::<JsAction>(action));
-        String::from(refused.expect_err("it makes no sense").message())
+        String::from(refused.expect_err("the script is invalid").message())
     };
     assert!(error(&mut simulation, r#"{"do": "crash", "node": 99}"#).contains("no node 99"));
     assert!(error(&mut simulation, r#"{"do": "explode"}"#).contains("is invalid"));

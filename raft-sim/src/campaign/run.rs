@@ -112,8 +112,17 @@ fn fault_name(action: &Action) -> &'static str {
         Action::Isolate { .. } => "isolate",
         Action::Partition { .. } => "partition",
         Action::HealLink { .. } | Action::Reconnect { .. } | Action::HealNetwork => "heal",
-        Action::SetNetwork { .. } | Action::SetLatency { .. } => "network",
-        Action::DropMessage { .. } | Action::DuplicateMessage { .. } => "message",
+        Action::SetNetwork { .. }
+        | Action::SetLatency { .. }
+        | Action::SetLoss { .. }
+        | Action::HoldMessages
+        | Action::ReleaseMessages => "network",
+        Action::AlignTimers | Action::SpreadTimers => "timers",
+        Action::TakeSnapshot { .. } => "snapshot",
+        Action::DropMessage { .. }
+        | Action::DuplicateMessage { .. }
+        | Action::DeliverMessage { .. }
+        | Action::DelayMessage { .. } => "message",
         Action::ChangeMembership { .. } => "membership",
         Action::Transfer { .. } => "transfer",
         Action::Request { .. } | Action::StopClients => "client",

@@ -120,7 +120,7 @@ impl World {
 
     /// The leader of the latest term, if its disk and its clock permit a guarantee.
     fn steady_leader(&self) -> Option<&Node> {
-        if self.network.loss_per_mille > LOSS_PER_MILLE_MAX {
+        if self.network.loss_max() > LOSS_PER_MILLE_MAX || self.network.holds() {
             return None;
         }
         let leads = |node: &&Node| awake(node).is_some_and(|raft| raft.role() == Role::Leader);
@@ -180,8 +180,7 @@ impl World {
     fn step_time(&self, round: u64) -> u64 {
         // The leader sends a message again after two heartbeats if the message or its response was
         // lost.
-        let resent =
-            2 * self.config.heartbeat_interval * 2 * u64::from(self.network.loss_per_mille);
+        let resent = 2 * self.config.heartbeat_interval * 2 * u64::from(self.network.loss_max());
         round + resent / 1_000
     }
 }

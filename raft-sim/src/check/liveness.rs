@@ -162,6 +162,7 @@ impl World {
             | Action::HealNetwork
             | Action::SetNetwork { .. }
             | Action::SetLatency { .. }
+            | Action::SetLoss { .. }
             | Action::DuplicateMessage { .. }
             | Action::Request { .. }
             | Action::StopClients
@@ -176,7 +177,8 @@ impl World {
             | Action::WipeDisk { node }
             | Action::DestroyDisk { node }
             | Action::CorruptEntry { node, .. }
-            | Action::MisdirectWrite { node, .. } => self.disturbance_of(*node),
+            | Action::MisdirectWrite { node, .. }
+            | Action::TakeSnapshot { node } => self.disturbance_of(*node),
             // Only a leader does anything then.
             Action::ChangeMembership { .. } | Action::Transfer { .. } => {
                 match self.nodes.iter().any(leads) {
@@ -190,7 +192,13 @@ impl World {
             | Action::FillDisk { .. }
             | Action::FreeDisk { .. }
             | Action::PowerCut
-            | Action::DropMessage { .. } => Disturbance::Everybody,
+            | Action::DropMessage { .. }
+            | Action::DeliverMessage { .. }
+            | Action::DelayMessage { .. }
+            | Action::HoldMessages
+            | Action::ReleaseMessages
+            | Action::AlignTimers
+            | Action::SpreadTimers => Disturbance::Everybody,
         }
     }
 
@@ -241,7 +249,8 @@ impl World {
             .iter()
             .map(|node| Some(&node.running().filter(|it| it.paused.is_none())?.raft))
             .collect();
-        let promised = self.network.loss_per_mille <= LOSS_PER_MILLE_MAX
+        let promised = self.network.loss_max() <= LOSS_PER_MILLE_MAX
+            && !self.network.holds()
             && self.nodes.iter().all(|node| node.running().is_none() || self.is_fit(node));
         let syncs = self.nodes.iter().map(|node| node.sync.max);
         let sync = syncs.max().unwrap_or_default();

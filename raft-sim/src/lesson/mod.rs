@@ -2,14 +2,15 @@
 //!
 //! A lesson is a file in `raft-sim/lessons/`. It has a run up to a moment t0, a question, tasks
 //! with a [`Check`], and an experiment with a disabled rule. The engine decides from states, events
-//! and actions whether a task is done, never from texts. The page reads the lessons as data, and
-//! needs [`Check`] alone from this crate.
+//! and actions whether a task is done, never from texts. The program `course` writes them as data
+//! for the page, which needs [`Check`] alone from this crate.
 
 mod check;
 #[cfg(feature = "scenarios")]
 mod file;
 mod play;
-#[cfg(all(test, feature = "scenarios"))]
+#[cfg(feature = "scenarios")]
+#[cfg(test)]
 mod tests;
 
 pub use check::Check;

@@ -1,8 +1,6 @@
 //! Each lesson is played: its checks are true on the solutions and false on the untouched runs, and
 //! its experiments break what they say.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
 use super::*;
 use crate::check::invariants::Invariant;
 use crate::timeline::{Run, Script};

@@ -56,6 +56,10 @@ pub(crate) struct Network {
     shape: LatencyDistribution,
     /// Of links that are not like the others.
     latencies: BTreeMap<(u64, u64), DurationRange>,
+    /// Further losses on some links, of a thousand.
+    losses: BTreeMap<(u64, u64), u32>,
+    /// Whether messages are held back.
+    holds: bool,
     /// Bytes a second on each way; zero is as many as there are.
     bandwidth: u64,
     /// Until when each way is busy with what was sent before.
@@ -111,6 +115,11 @@ impl InFlightMessages {
         self.places.get(place)?.as_ref()
     }
 
+    fn get_mut(&mut self, id: u64) -> Option<&mut InFlight> {
+        let place = usize::try_from(id.checked_sub(self.first)?).ok()?;
+        self.places.get_mut(place)?.as_mut()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &InFlight> {
         self.places.iter().flatten()
     }
@@ -120,6 +129,8 @@ impl InFlightMessages {
 const HEADER_BYTES: usize = 60;
 /// A link keeps what waits to be sent for this long, in microseconds, and loses what comes then.
 const QUEUE_MAX: u64 = 100_000;
+/// The arrival of a message that is held back: later than any run.
+pub(crate) const HELD: u64 = 8_000_000_000_000_000;
 /// How many losses are remembered.
 const LOST_MAX: usize = 64;
 
@@ -129,6 +140,8 @@ impl Network {
             latency: config.latency,
             shape: config.latency_shape,
             latencies: BTreeMap::new(),
+            losses: BTreeMap::new(),
+            holds: false,
             bandwidth: config.bandwidth,
             busy_until: BTreeMap::new(),
             overflowed_at: BTreeMap::new(),
@@ -165,7 +178,8 @@ impl Network {
     ) -> [Option<(u64, u64)>; 2] {
         self.sent += 1;
         let twice = random.chance_per_mille(self.duplicate_per_mille);
-        let by_chance = random.chance_per_mille(self.loss_per_mille);
+        let by_chance = random.chance_per_mille(self.loss_per_mille)
+            || self.losses.get(&(from, to)).is_some_and(|loss| random.chance_per_mille(*loss));
         let copy = twice.then(|| message.clone());
         [Some(message), copy]
             .map(|message| self.send_one(now, from, to, message?, by_chance, random))
@@ -189,6 +203,9 @@ impl Network {
             let latest = &mut self.latest[way as usize];
             arrives_at = arrives_at.max(*latest);
             *latest = arrives_at;
+        }
+        if self.holds {
+            arrives_at = HELD;
         }
         let id = self.next_id;
         self.next_id += 1;
@@ -251,6 +268,67 @@ impl Network {
         let at = flight.arrives_at;
         self.note_loss(flight, at);
         None
+    }
+
+    /// Whether a message arrives at this moment, and was not moved to another.
+    pub(crate) fn is_due(&self, id: u64, now: u64) -> bool {
+        self.in_flight.get(id).is_some_and(|flight| flight.arrives_at <= now)
+    }
+
+    /// Moves the arrival of a message. Returns false if it is not in flight.
+    pub(crate) fn reschedule(&mut self, id: u64, arrives_at: u64) -> bool {
+        let flight = self.in_flight.get_mut(id);
+        flight.is_some_and(|flight| {
+            flight.arrives_at = arrives_at;
+            true
+        })
+    }
+
+    /// Holds all messages back, those in flight included. Returns their numbers.
+    pub(crate) fn hold(&mut self) -> Vec<u64> {
+        self.holds = true;
+        let held: Vec<_> = self.in_flight.iter().map(|flight| flight.id).collect();
+        for id in &held {
+            self.reschedule(*id, HELD);
+        }
+        held
+    }
+
+    /// Holds messages back no more. Returns those that leave, with their new arrivals.
+    pub(crate) fn release(&mut self, now: u64, random: &mut SimRng) -> Vec<(u64, u64)> {
+        self.holds = false;
+        let held = self.in_flight.iter().filter(|flight| flight.arrives_at == HELD);
+        let held: Vec<_> = held.map(|flight| (flight.id, flight.from, flight.to)).collect();
+        let mut released: Vec<(u64, u64)> = Vec::new();
+        let mut latest: Vec<((u64, u64), u64)> = Vec::new();
+        for (id, from, to) in held {
+            let arrives_at = now + random.sample(self.latency_of(from, to));
+            // Held messages of one way do not overtake each other.
+            let before = latest.iter().rfind(|(way, _)| *way == (from, to));
+            let arrives_at = before.map_or(arrives_at, |(_, before)| arrives_at.max(*before));
+            latest.push(((from, to), arrives_at));
+            self.reschedule(id, arrives_at);
+            released.push((id, arrives_at));
+        }
+        released
+    }
+
+    /// Whether messages are held back.
+    pub(crate) fn holds(&self) -> bool {
+        self.holds
+    }
+
+    /// Sets the further losses of a link.
+    pub(crate) fn set_loss(&mut self, from: u64, to: u64, loss_per_mille: u32) {
+        match loss_per_mille {
+            0 => self.losses.remove(&(from, to)),
+            _ => self.losses.insert((from, to), loss_per_mille),
+        };
+    }
+
+    /// The largest share of messages that a link loses, about, of a thousand.
+    pub(crate) fn loss_max(&self) -> u32 {
+        self.loss_per_mille + self.losses.values().max().copied().unwrap_or(0)
     }
 
     pub(crate) fn drop_message(&mut self, id: u64, now: u64) -> Option<InFlight> {

@@ -6,25 +6,49 @@ use raft_kv::Kv;
 
 use crate::node::kv_store::SharedStore;
 use crate::node::{Installing, Running};
+use crate::world::apply_action::ActionError;
 use crate::world::trace::TraceHash;
 use crate::world::{Event, World, note};
 
 impl World {
     /// Lets a node take a snapshot, if it has applied enough since the last one.
     pub(crate) fn compact(&mut self, id: u64) {
-        let (every, retain) = (self.config.snapshot_every, self.config.snapshot_retain);
+        match self.config.snapshot_every {
+            0 => {}
+            every => {
+                self.compact_after(id, every);
+            }
+        }
+    }
+
+    /// Lets a node take a snapshot by hand.
+    pub(crate) fn take_snapshot(&mut self, id: u64) -> Result<(), ActionError> {
+        if self.require_node(id)?.awake_mut().is_none() {
+            return Err(ActionError::NotRunning(id));
+        }
+        if !self.compact_after(id, 1) {
+            return Err(ActionError::NothingToSnapshot(id));
+        }
+        self.settle(id);
+        Ok(())
+    }
+
+    /// Lets a node take a snapshot, if it has applied so much since the last one. Returns whether
+    /// it did.
+    fn compact_after(&mut self, id: u64, every: u64) -> bool {
+        let retain = self.config.snapshot_retain;
         let Some(node) = self.nodes.get_mut(id as usize - 1) else {
-            return;
+            return false;
         };
         let last = node.disk.snapshot.as_ref().map(|(snapshot, _)| snapshot.last.index);
         let last = last.unwrap_or_default();
         let Some(running) = node.running() else {
-            return;
+            return false;
         };
         // A witness applies nothing, and has what is committed.
         let applied = running.raft.delivered_index();
-        if every == 0 || applied - last < every || node.disk.full {
-            return;
+        if applied - last < every || node.disk.full {
+            return false;
         }
         let data = if self.config.witnesses.contains(&id) {
             Bytes::new()
@@ -32,7 +56,7 @@ impl World {
             encode(running.kv.store())
         };
         let Some(term) = running.raft.term_at(applied) else {
-            return;
+            return false;
         };
         let snapshot = Snapshot {
             last: raft_core::LogId::new(term, applied),
@@ -48,6 +72,7 @@ impl World {
             running.raft.report_snapshot(snapshot, retain_after, now);
             running.keep_sent_snapshots(earlier);
         });
+        true
     }
 
     pub(crate) fn provide_chunk(&mut self, id: u64, read: SnapshotChunkRequest) {

@@ -1,7 +1,5 @@
 //! The story in paragraphs: records that belong together, under one sentence each.
 
-use std::collections::BTreeMap;
-
 use raft_core::Event;
 use serde::Serialize;
 
@@ -84,8 +82,8 @@ pub fn group(records: &[LogRecord], steps: &[Step], voters: usize) -> Vec<Group>
         steps,
         voters,
         groups: Vec::new(),
-        open: BTreeMap::new(),
-        campaigns: BTreeMap::new(),
+        open: Lookup::default(),
+        campaigns: Lookup::default(),
         no_ops: Vec::new(),
     };
     for record in records {
@@ -103,11 +101,41 @@ struct Grouping<'a> {
     voters: usize,
     groups: Vec<Draft>,
     /// The latest group of a key.
-    open: BTreeMap<Key, usize>,
+    open: Lookup<Key, usize>,
     /// The term in which a node stands.
-    campaigns: BTreeMap<u64, u64>,
+    campaigns: Lookup<u64, u64>,
     /// The first entry of each leader, which is a no-op.
     no_ops: Vec<u64>,
+}
+
+/// A map from few keys, as a sorted list: an ordered map of the standard library takes 10 kB of the
+/// page's module for each pair of types.
+struct Lookup<K, V> {
+    pairs: Vec<(K, V)>,
+}
+
+impl<K, V> Default for Lookup<K, V> {
+    fn default() -> Self {
+        Self { pairs: Vec::new() }
+    }
+}
+
+impl<K: Ord + Copy, V: Copy> Lookup<K, V> {
+    fn get(&self, key: &K) -> Option<&V> {
+        let place = self.pairs.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+        Some(&self.pairs[place].1)
+    }
+
+    /// Returns the value before.
+    fn insert(&mut self, key: K, value: V) -> Option<V> {
+        match self.pairs.binary_search_by(|(other, _)| other.cmp(&key)) {
+            Ok(place) => Some(std::mem::replace(&mut self.pairs[place].1, value)),
+            Err(place) => {
+                self.pairs.insert(place, (key, value));
+                None
+            }
+        }
+    }
 }
 
 /// A group as it grows.
@@ -187,7 +215,7 @@ impl Grouping<'_> {
         let step = find(self.steps, step)?;
         matches!(step.trigger, Trigger::ClientMessage { .. }).then_some(())?;
         // The client sent it in the step in which it was recorded to ask, at the first attempt.
-        self.open.iter().find_map(|(key, position)| match key {
+        self.open.pairs.iter().find_map(|(key, position)| match key {
             Key::Operation(operation) => {
                 self.groups[*position].asked_in(step.parent).then_some(*operation)
             }

@@ -135,6 +135,14 @@ impl Story {
         }
     }
 
+    /// The arrival of a message is moved.
+    pub(crate) fn moved(&mut self, message: u64, arrives_at: u64) {
+        let position = self.flights.partition_point(|flight| flight.id < message);
+        if let Some(flight) = self.flights.get_mut(position).filter(|it| it.id == message) {
+            flight.arrives_at = arrives_at;
+        }
+    }
+
     /// The state of a node is this now.
     pub(crate) fn lane(&mut self, at: u64, node: u64, state: LaneState) {
         if self.enabled {

@@ -28,6 +28,7 @@ use crate::timeline::tree::{START, Tree};
 use crate::world::World;
 use crate::world::action::Action;
 use crate::world::apply_action::ActionError;
+use crate::world::why_not::WhyNot;
 
 /// A world with a past that can be visited, and a tree of branches.
 ///
@@ -186,6 +187,11 @@ impl Run {
         self.follow(id);
         self.present.done += 1;
         Ok(())
+    }
+
+    /// The reason why an action makes no sense now; none if it does.
+    pub fn why_not(&mut self, action: &Action) -> Option<WhyNot> {
+        self.present.world.why_not(action)
     }
 
     /// Moves to the branch without the last action before this moment, at the moment of that

@@ -164,6 +164,44 @@ pub enum Action {
         /// Which message.
         message: u64,
     },
+    /// A message in flight or held back arrives now.
+    DeliverMessage {
+        /// Which message.
+        message: u64,
+    },
+    /// A message in flight arrives later.
+    DelayMessage {
+        /// Which message.
+        message: u64,
+        /// In microseconds.
+        by: u64,
+    },
+    /// All messages between servers are held back, those in flight included, until they are
+    /// delivered by hand or released.
+    HoldMessages,
+    /// Messages are held back no more. Those that were held back leave now.
+    ReleaseMessages,
+    /// Messages from one node to another are lost, so many of a thousand, in addition to those that
+    /// the network loses.
+    SetLoss {
+        /// The sender.
+        from: u64,
+        /// The receiver.
+        to: u64,
+        /// Of a thousand.
+        loss_per_mille: u32,
+    },
+    /// The clocks of all servers that wait for a leader jump forward, so that their election timers
+    /// fire at the moment of the earliest one.
+    AlignTimers,
+    /// The clocks of all servers that wait for a leader jump forward, so that their election timers
+    /// fire one after the other, at equal distances.
+    SpreadTimers,
+    /// The node takes a snapshot of everything that is applied.
+    TakeSnapshot {
+        /// Which node.
+        node: u64,
+    },
     /// The leader is asked to change the membership. If there is none, or it refuses, nothing
     /// happens.
     ChangeMembership {
@@ -231,6 +269,7 @@ impl Action {
             | Self::MisdirectWrite { node, .. }
             | Self::FillDisk { node }
             | Self::FreeDisk { node }
+            | Self::TakeSnapshot { node }
             | Self::SetClock { node, .. }
             | Self::Isolate { node }
             | Self::Reconnect { node }
@@ -241,6 +280,11 @@ impl Action {
             }
             Self::JumpClock { node, by } => known(node).and_then(|()| in_time(*by)),
             Self::CutLink { from, to } | Self::HealLink { from, to } => link(from, to),
+            Self::SetLoss { from, to, loss_per_mille } => match *loss_per_mille > PER_MILLE {
+                true => Err(ActionError::MoreThanAll),
+                false => link(from, to),
+            },
+            Self::DelayMessage { by, .. } => in_time(*by),
             Self::SetLatency { from, to, latency } => link(from, to).and_then(|()| range(latency)),
             Self::Partition { groups } => groups.iter().flatten().try_for_each(known),
             Self::ChangeMembership { voters, learners, joining } => {
@@ -257,6 +301,11 @@ impl Action {
             | Self::HealNetwork
             | Self::DropMessage { .. }
             | Self::DuplicateMessage { .. }
+            | Self::DeliverMessage { .. }
+            | Self::HoldMessages
+            | Self::ReleaseMessages
+            | Self::AlignTimers
+            | Self::SpreadTimers
             | Self::StopClients
             | Self::GoOn => Ok(()),
         }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use raft_core::{NodeId, Role};
 
+use crate::network::HELD;
 use crate::node::Node;
 use crate::story::{EventKind, Trigger};
 use crate::util::units::{duration, parts_per_million, per_mille, range};
@@ -33,6 +34,8 @@ pub enum ActionError {
     NotRunning(u64),
     /// The node runs already.
     Running(u64),
+    /// There is nothing new to take a snapshot of, or no room for it on the node's disk.
+    NothingToSnapshot(u64),
     /// An invariant is violated, and the world has ended.
     Ended,
     /// No invariant is violated, so the world has not ended.
@@ -122,6 +125,11 @@ impl World {
                 }
                 Ok(())
             }
+            Action::AlignTimers | Action::SpreadTimers => {
+                self.arrange_timers(*action == Action::SpreadTimers);
+                Ok(())
+            }
+            Action::TakeSnapshot { node } => self.take_snapshot(*node),
             Action::Transfer { to } => {
                 self.log_cluster(format!("A leadership transfer to n{to} is requested"));
                 self.request_from_leaders(|raft, now| {
@@ -208,6 +216,31 @@ impl World {
                     flight.from, flight.to
                 ));
             }
+            Action::DeliverMessage { message } => self.deliver(*message, self.now)?,
+            Action::DelayMessage { message, by } => {
+                let flight = self.network.in_flight.get(*message);
+                let flight = flight.filter(|flight| flight.arrives_at != HELD);
+                let flight = flight.ok_or(ActionError::NoSuchMessage(*message))?;
+                self.deliver(*message, flight.arrives_at + by)?;
+            }
+            Action::HoldMessages => {
+                for message in self.network.hold() {
+                    self.story.moved(message, HELD);
+                }
+                self.log_cluster("All messages between servers are held back".into());
+            }
+            Action::ReleaseMessages => {
+                for (message, at) in self.network.release(self.now, &mut self.random) {
+                    self.story.moved(message, at);
+                    self.schedule(at, Event::MessageArrives(message));
+                }
+                self.log_cluster("Messages are held back no more".into());
+            }
+            Action::SetLoss { from, to, loss_per_mille } => {
+                self.network.set_loss(*from, *to, *loss_per_mille);
+                let share = per_mille(*loss_per_mille);
+                self.log_cluster(format!("{share} of the messages from n{from} to n{to} are lost"));
+            }
             Action::DuplicateMessage { message } => {
                 let copy = self.network.duplicate_message(*message, self.now, &mut self.random);
                 let (at, copy) = copy.ok_or(ActionError::NoSuchMessage(*message))?;
@@ -218,6 +251,54 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Moves the arrival of a message.
+    fn deliver(&mut self, message: u64, at: u64) -> Result<(), ActionError> {
+        let flight = self.network.in_flight.get(message);
+        let (from, to) = flight
+            .map(|flight| (flight.from, flight.to))
+            .ok_or(ActionError::NoSuchMessage(message))?;
+        self.network.reschedule(message, at);
+        self.story.moved(message, at);
+        self.schedule(at, Event::MessageArrives(message));
+        self.log_cluster(match at == self.now {
+            true => format!("A message from n{from} to n{to} is delivered by hand"),
+            false => format!("A message from n{from} to n{to} is delayed"),
+        });
+        Ok(())
+    }
+
+    /// Lets the election timers fire together, at the moment of the earliest, or at equal distances
+    /// after it. Clocks jump forward only, so no timer fires later than it would have.
+    fn arrange_timers(&mut self, apart: bool) {
+        let mut timers: Vec<_> = (1..=self.config.nodes)
+            .filter(|node| {
+                self.node(*node).and_then(Node::running).is_some_and(|it| it.paused.is_none())
+            })
+            .filter_map(|node| Some((self.election_timer(node)?.1, node)))
+            .collect();
+        timers.sort_unstable();
+        let Some((first, _)) = timers.first().copied() else {
+            return;
+        };
+        let distances =
+            (1..).zip(timers.iter().skip(1)).map(|(place, (at, _))| (at - first) / place);
+        let distance = if apart { distances.min().unwrap_or(0) } else { 0 };
+        for (place, (at, node)) in (0..).zip(timers) {
+            let by = at.saturating_sub(first + place * distance);
+            let now = self.now;
+            if let Some(it) = self.node_mut(node).filter(|_| by > 0) {
+                let then = raft_core::Instant(it.clock.read(now).0.saturating_add(by));
+                it.clock.jump_to(now, then);
+                self.promises.clock_jumped(by);
+                self.set_timer(node);
+            }
+        }
+        self.log_cluster(match apart {
+            true => "The election timers are spread".into(),
+            false => "The election timers are aligned".into(),
+        });
     }
 
     /// Asks every server that leads, or believes so, and tells why it refuses.
@@ -327,6 +408,9 @@ impl fmt::Display for ActionError {
             Self::MoreThanAll => write!(f, "there are {PER_MILLE} of a thousand at most"),
             Self::NotRunning(node) => write!(f, "n{node} is not running"),
             Self::Running(node) => write!(f, "n{node} is running already"),
+            Self::NothingToSnapshot(node) => {
+                write!(f, "n{node} has applied nothing since its snapshot, or its disk is full")
+            }
             Self::Ended => f.write_str(
                 "an invariant is violated and time has stopped; go back in time, or go on",
             ),

@@ -53,9 +53,9 @@ pub struct WorldConfig {
     /// See [`raft_core::Config::snapshot_chunk_bytes_max`].
     #[serde(alias = "snapshot_piece_bytes_max")]
     pub snapshot_chunk_bytes_max: usize,
-    /// Rules of the protocol that the servers break.
+    /// Rules of the protocol that the servers do not follow, by their names.
     #[cfg(feature = "sabotage")]
-    #[serde(skip)]
+    #[serde(with = "rule_names", skip_serializing_if = "rule_names::is_none")]
     pub disabled_rules: raft_core::DisabledRules,
     /// How long a message travels.
     pub latency: DurationRange,
@@ -103,6 +103,37 @@ pub struct WorldConfig {
     /// Whether to count which branches of the protocol were taken.
     #[serde(alias = "branches")]
     pub count_coverage: bool,
+}
+
+/// Disabled rules as a list of their names.
+#[cfg(feature = "sabotage")]
+mod rule_names {
+    use raft_core::{DisabledRules, Rule};
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn is_none(rules: &DisabledRules) -> bool {
+        *rules == DisabledRules::default()
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        rules: &DisabledRules,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let disabled = Rule::ALL.iter().filter(|rule| rules.and(**rule) == *rules);
+        serializer.collect_seq(disabled.map(|rule| rule.name()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<DisabledRules, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        names.iter().try_fold(DisabledRules::default(), |disabled, name| {
+            let rule = Rule::ALL.iter().find(|rule| rule.name() == name);
+            let rule = rule.ok_or_else(|| D::Error::custom(format!("unknown rule: {name}")))?;
+            Ok(disabled.and(*rule))
+        })
+    }
 }
 
 /// Why a [`WorldConfig`] was refused.

@@ -3,9 +3,12 @@
 pub(crate) mod action;
 pub(crate) mod apply_action;
 pub(crate) mod config;
+#[cfg(test)]
+mod hand_tests;
 pub(crate) mod queue;
 pub(crate) mod trace;
 pub(crate) mod view;
+pub(crate) mod why_not;
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -299,6 +302,8 @@ impl World {
 
     fn process_event(&mut self, happening: Event) {
         match happening {
+            // A message that was dropped or moved does not arrive now.
+            Event::MessageArrives(id) if !self.network.is_due(id, self.now) => {}
             Event::MessageArrives(id) => match self.network.arrive(id) {
                 Some(flight) => {
                     self.arrive(flight.to, Arrival::Message(flight.from, flight.message));

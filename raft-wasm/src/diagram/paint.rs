@@ -99,10 +99,8 @@ impl Painter<'_> {
         self.canvas.begin_path();
         self.canvas.set_stroke_style_str(&self.colors.line);
         self.canvas.set_line_width(1.0);
-        let first = (self.view.from / spacing).ceil() as i64;
-        let last = (self.view.to / spacing).floor() as i64;
-        for tick in first..=last {
-            let x = self.view.x(tick as f64 * spacing).round() + 0.5;
+        for at in ticks(self.view, spacing) {
+            let x = self.view.x(at as f64).round() + 0.5;
             self.line([x, self.view.top, x, self.view.height]);
         }
         self.canvas.stroke();
@@ -222,10 +220,9 @@ impl Painter<'_> {
             }
         }
         let spacing = tick_spacing(self.view.to - self.view.from, self.view.width);
-        let first = (self.view.from / spacing).ceil() as i64;
-        for tick in first..=(self.view.to / spacing).floor() as i64 {
-            let at = tick as f64 * spacing;
-            self.label(&mut labels, &seconds(at, spacing), self.view.x(at), &self.colors.faint);
+        for at in ticks(self.view, spacing) {
+            let x = self.view.x(at as f64);
+            self.label(&mut labels, &seconds(at, spacing), x, &self.colors.faint);
         }
     }
 
@@ -291,17 +288,30 @@ impl Labels {
 }
 
 /// The distance of two ticks in microseconds: one, two or five of a power of ten.
-fn tick_spacing(window: f64, width: f64) -> f64 {
-    let least = (window / width.max(1.0) * 120.0).max(1.0);
-    let power = 10_f64.powf(least.log10().floor());
-    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= least);
-    factor.unwrap_or(10.0) * power
+fn tick_spacing(window: f64, width: f64) -> u64 {
+    let least = (window / width.max(1.0) * 120.0).max(1.0) as u64;
+    let mut power = 1_u64;
+    while power.saturating_mul(10) <= least {
+        power = power.saturating_mul(10);
+    }
+    let factor = [1, 2, 5].into_iter().find(|factor| factor * power >= least);
+    factor.unwrap_or(10) * power
+}
+
+/// The moments of the ticks in a view.
+fn ticks(view: &View, spacing: u64) -> impl Iterator<Item = u64> + use<> {
+    let first = (view.from.max(0.0) as u64).div_ceil(spacing);
+    (first..=view.to as u64 / spacing).map(move |tick| tick * spacing)
 }
 
 /// A moment in seconds, with as many digits as the distance of two ticks needs.
-fn seconds(at: f64, spacing: f64) -> String {
-    let digits = (6.0 - spacing.log10().floor()).clamp(0.0, 6.0) as usize;
-    format!("{:.digits$} s", at / 1e6)
+fn seconds(at: u64, spacing: u64) -> String {
+    let digits = 6_usize.saturating_sub(spacing.max(1).ilog10() as usize);
+    let (whole, rest) = (at / 1_000_000, format!("{:06}", at % 1_000_000));
+    match &rest[..digits] {
+        "" => format!("{whole} s"),
+        part => format!("{whole}.{part} s"),
+    }
 }
 
 #[cfg(test)]
@@ -311,10 +321,10 @@ mod tests {
     #[test]
     fn ticks_are_far_enough_apart_and_readable() {
         let spacing = tick_spacing(2_400_000.0, 1_200.0);
-        assert_eq!(spacing, 500_000.0);
-        assert_eq!(seconds(1_500_000.0, spacing), "1.5 s");
-        assert_eq!(seconds(0.0, tick_spacing(3_600e6, 1_000.0)), "0 s");
-        assert_eq!(seconds(100.0, 50.0), "0.00010 s");
+        assert_eq!(spacing, 500_000);
+        assert_eq!(seconds(1_500_000, spacing), "1.5 s");
+        assert_eq!(seconds(0, tick_spacing(3_600e6, 1_000.0)), "0 s");
+        assert_eq!(seconds(100, 50), "0.00010 s");
     }
 
     #[test]

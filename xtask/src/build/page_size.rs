@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use self::comments::without_comments;
-use super::wasm_package::{MODULE, files};
+use super::wasm_package::{COURSE, LAB, MODULE, files};
 use crate::workspace::Workspace;
 
 // The node removes the same comments when it embeds the page.
@@ -82,7 +82,12 @@ fn kib(bytes: u64) -> String {
 /// Measures the files that the node embeds. The node compresses them in the same way.
 fn sizes(www: &Path) -> Result<Sizes> {
     let mut sizes = Sizes { module: Size::default(), rest: Size::default() };
+    let later = [LAB, COURSE].map(|part| Path::new("pkg").join(part));
     for name in files(www)? {
+        // A visitor loads these when the lab or a lesson is opened.
+        if later.iter().any(|part| Path::new(&name).starts_with(part)) {
+            continue;
+        }
         let path = www.join(&name);
         let is_module = path.ends_with(MODULE);
         let is_loaded = is_module

@@ -18,6 +18,11 @@ pub const MODULE: &str = "raft_wasm_bg.wasm";
 /// file does not learn the size from the headers, so it could not show progress without this file.
 const MODULE_SIZE: &str = "module_size.js";
 
+/// The directory of the package with the module that can disable rules.
+pub const LAB: &str = "lab";
+/// The directory of the package with the lessons and the scenarios.
+pub const COURSE: &str = "course";
+
 /// Builds the package. Afterwards `www/pkg` contains the package and no other file.
 pub fn build(workspace: &Workspace) -> Result<()> {
     let started = Instant::now();
@@ -25,6 +30,14 @@ pub fn build(workspace: &Workspace) -> Result<()> {
     let staged = workspace.target("package");
     bind(workspace, &[], &staged)?;
     write_module_size(&staged)?;
+    // The lab, and lessons that disable rules, load a module of their own.
+    let lab = workspace.target("package-lab");
+    bind(workspace, &["--features", "sabotage,campaigns"], &lab)?;
+    write_module_size(&lab)?;
+    publish(&lab, &staged.join(LAB))?;
+    Step::cargo(workspace, "run --package raft-sim --bin course --")?
+        .arg(staged.join(COURSE))
+        .run()?;
     publish(&staged, &workspace.path("www/pkg"))?;
     eprintln!("    built the page in {}", elapsed(started.elapsed()));
     Ok(())

@@ -129,6 +129,7 @@ impl Numbering {
             | Action::MisdirectWrite { node, .. }
             | Action::FillDisk { node }
             | Action::FreeDisk { node }
+            | Action::TakeSnapshot { node }
             | Action::SetSyncLatency { node, .. }
             | Action::SetClock { node, .. }
             | Action::JumpClock { node, .. }
@@ -137,7 +138,8 @@ impl Numbering {
             | Action::Transfer { to: node } => self.renumber(node),
             Action::CutLink { from, to }
             | Action::HealLink { from, to }
-            | Action::SetLatency { from, to, .. } => self.renumber(from) && self.renumber(to),
+            | Action::SetLatency { from, to, .. }
+            | Action::SetLoss { from, to, .. } => self.renumber(from) && self.renumber(to),
             Action::Partition { groups } => {
                 groups.iter_mut().for_each(|group| self.renumber_all(group));
                 true
@@ -157,6 +159,12 @@ impl Numbering {
             | Action::SetNetwork { .. }
             | Action::DropMessage { .. }
             | Action::DuplicateMessage { .. }
+            | Action::DeliverMessage { .. }
+            | Action::DelayMessage { .. }
+            | Action::HoldMessages
+            | Action::ReleaseMessages
+            | Action::AlignTimers
+            | Action::SpreadTimers
             | Action::StopClients
             | Action::GoOn => true,
         }
