@@ -1,5 +1,6 @@
 // One page, two sources: a simulated cluster, or the cluster that serves this page.
 
+import { createLinking } from "./controls/linking.js";
 import { createPanels } from "./controls/panels.js";
 import { createTheme } from "./controls/theme.js";
 import { startDashboard } from "./dashboard.js";
@@ -42,6 +43,7 @@ function createShell(live) {
   const help = createHelp(live);
   createLegend(live);
   createPanels();
+  createLinking();
   const time = live
     ? clockTime
     : (/** @type {number} */ at) => `${(at / 1e6).toFixed(3)} s`;

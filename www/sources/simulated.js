@@ -216,6 +216,8 @@ export class Simulated {
    * @param {HTMLCanvasElement} canvas
    */
   attach(canvas) {
+    // A browser without such canvases shows no lanes.
+    if (!("transferControlToOffscreen" in canvas)) return;
     const offscreen = canvas.transferControlToOffscreen();
     this.worker.postMessage({ canvas: offscreen }, [offscreen]);
   }

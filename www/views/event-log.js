@@ -9,8 +9,8 @@ import { messageShapes, messageSign, termClass } from "./symbols.js";
 
 const GROUPS_MAX = 200;
 /** The list is drawn at most this often while time runs, in milliseconds. */
-const REDRAW_MS = 100;
-const RECORDS_MAX = 5000;
+const REDRAW_MS = 200;
+const RECORDS_MAX = 1200;
 /** Records of a group that are shown. */
 const CHILDREN_MAX = 60;
 /** A list that is scrolled up by less than this follows new events, in pixels. */
@@ -26,8 +26,7 @@ const MESSAGE_SIGNS = new Map([["vote", 2], ["entries", 4]]);
  * @param {(record: StoryRecord) => void} [options.open] Goes to the moment of a record.
  * @param {(records: StoryRecord[]) => void} options.changed Receives all records that are known.
  * @param {(records: StoryRecord[]) => Promise<EventGroup[]>} [options.group] Groups records by
- *   cause;
- *   without it, each record is a group.
+ *   cause; without it, each record is a group.
  */
 export function createEventLog(list, { time, empty, open, changed, group: groupBy = async (records) => records.map(single) }) {
   const filter = byId("events-filter", HTMLSelectElement);
@@ -136,6 +135,12 @@ export function createEventLog(list, { time, empty, open, changed, group: groupB
     if (record) open?.(record);
   });
 
+  // A list that was hidden shows its end.
+  let width = 0;
+  new ResizeObserver(() => {
+    if (!width) list.scrollTop = list.scrollHeight;
+    width = list.clientWidth;
+  }).observe(list);
   filter.addEventListener("change", redraw);
   return {
     /** Shows that nothing has happened yet, unless something has. */

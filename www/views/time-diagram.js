@@ -20,6 +20,8 @@ const FLAGS = 22;
 const TICKS = [10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1e6, 2e6, 5e6, 10e6, 20e6, 60e6, 120e6, 300e6, 600e6];
 /** The smallest distance between labels of the axis, in pixels. */
 const TICK_DISTANCE = 130;
+/** The room that a label of the axis takes, in pixels. */
+const LABEL_WIDTH = 52;
 
 /**
  * @typedef {object} Flag
@@ -199,6 +201,7 @@ export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, g
         context.fillRect(x, FLAGS, 1, bottom - FLAGS);
       }
       if (Math.abs(g.x(now) - x) < 90 || flags.some((flag) => Math.abs(g.x(flag.at) - x) < 150)) continue;
+      if (x + LABEL_WIDTH > g.width) continue;
       context.fillStyle = g.colour("--ink-3");
       context.fillText(axisText(at, step), x + 4, FLAGS / 2);
     }
