@@ -139,11 +139,10 @@ export async function startPlayground(shell) {
 
   async function loadBranches() {
     const all = await source.branches();
-    const shown = all.find((branch) => branch.shown);
-    if (shown) {
-      playback.setEnd(shown.reached);
-      diagram.setEnd(shown.reached);
-    }
+    // All branches share one axis.
+    const end = Math.max(0, ...all.map(({ reached }) => reached));
+    playback.setEnd(end);
+    diagram.setEnd(end);
     branches.show(all);
   }
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { findings } from "./support/axe.js";
-import { TIMEOUT_MS, assertNoSidewaysScroll, settled, withPage } from "./support/browser.js";
+import { TIMEOUT_MS, assertBarsFit, assertNoSidewaysScroll, settled, withPage } from "./support/browser.js";
 import { useDemo } from "./support/demo.js";
 import { openLights, openPanel } from "./support/playground.js";
 
@@ -95,6 +95,7 @@ async function judge(page, views, what) {
       await open(page);
       found.push(...(await findings(page, `${what}, ${name}, ${width} x ${height}`)));
       await assertNoSidewaysScroll(page);
+      await assertBarsFit(page);
       // A panel first, and then the selection.
       for (let times = 0; times < 3; times += 1) await page.keyboard.press("Escape");
     }

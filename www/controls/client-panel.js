@@ -1,7 +1,7 @@
 // The client's panel: a form for requests, and the latest requests with their results.
 
 import { byId, h, setText } from "../dom.js";
-import { requestText, resultText } from "../views/menu-content.js";
+import { requestText, resultText } from "../model/request-text.js";
 
 /** @import { Action, Asking, ClientRequest, Script, View } from "../model/types.js" */
 /** @import { Simulated } from "../sources/simulated.js" */

@@ -47,6 +47,8 @@ export function createBranches({ show, rename, remove, compare }) {
   let end = 1;
   let now = 0;
   let drawn = "";
+  /** Counts the lists of branches. */
+  let version = 0;
 
   const shown = () => branches.find((branch) => branch.shown);
 
@@ -63,7 +65,7 @@ export function createBranches({ show, rename, remove, compare }) {
   function draw() {
     const present = shown();
     const others = present ? partings(branches, present.id).slice(0, BANDS_MAX) : [];
-    const key = JSON.stringify([branches, Math.round(end / 1e4)]);
+    const key = `${version} ${Math.round(end / 1e4)}`;
     if (key === drawn) return;
     drawn = key;
     row.hidden = branches.length < 2;
@@ -104,16 +106,18 @@ export function createBranches({ show, rename, remove, compare }) {
     /** @param {Branch[]} next */
     show(next) {
       branches = next;
+      version += 1;
       draw();
     },
-    /** @param {number} moment @param {number} length The length of the run. */
+    /**
+     * @param {number} moment
+     * @param {number} length The length of the time axis.
+     */
     place(moment, length) {
       now = moment;
-      end = Math.max(1, length, ...branches.map(({ reached }) => reached));
+      end = Math.max(1, length);
       draw();
     },
-    /** The length of the longest branch. */
-    end: () => Math.max(0, ...branches.map(({ reached }) => reached)),
   };
 }
 

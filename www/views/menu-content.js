@@ -1,6 +1,7 @@
 // What the menus of links, messages, requests and entries contain.
 
-import { termClass, messageSign } from "./symbols.js";
+import { resultText } from "../model/request-text.js";
+import { messageSign, termClass } from "./symbols.js";
 
 /** @import { Choice } from "../model/node-actions.js" */
 /** @import { Action, Asking, LogEntry, MessageDetail, NodeView, View } from "../model/types.js" */
@@ -61,20 +62,6 @@ export function messageMenu(detail, view) {
 /** The menu of a message that is gone. @returns {MenuContent} */
 export function arrivedMenu() {
   return { title: "Message", note: "This message has arrived. Go back in time to see it in flight." };
-}
-
-/** A request in a few words. @param {Asking["request"]} request */
-export function requestText(request) {
-  return request.op === "put" ? `${request.key}=${request.value}` : request.op === "cas" ? `${request.key}→${request.value}` : `${request.op === "get" ? "?" : "✕"}${request.key}`;
-}
-
-/** The result of a request in a few words. @param {Asking} asking */
-export function resultText({ request, state }) {
-  if (state.state === "waiting") return "waits for a response";
-  if (state.state === "unknown") return "timed out, unknown outcome";
-  if (!("succeeded" in state)) return "";
-  if (request.op === "get") return `found ${state.found ?? "nothing"}`;
-  return state.succeeded ? "done" : "not done: another value was found";
 }
 
 /** @param {Asking} asking @returns {MenuContent} */

@@ -103,6 +103,19 @@ export async function assertNoSidewaysScroll(page) {
 }
 
 /**
+ * The bars at the top and at the bottom show all of their controls.
+ * @param {Page} page
+ */
+export async function assertBarsFit(page) {
+  const cut = await page.evaluate(() => [...document.querySelectorAll(".top :is(a, button), #playback :is(button, select, output)")]
+    .filter((control) => control.checkVisibility() && !control.closest("#safety"))
+    .map((control) => ({ name: control.id || control.textContent, box: control.getBoundingClientRect() }))
+    .filter(({ box }) => box.width > 1 && (box.left < 0 || box.right > innerWidth + 1 || box.bottom > innerHeight + 1))
+    .map(({ name, box }) => `${name} ends at ${Math.round(box.right)} x ${Math.round(box.bottom)}`));
+  assert.deepEqual(cut, []);
+}
+
+/**
  * Waits until all that was asked of the simulation is done and on the screen.
  * @param {Page} page
  */
