@@ -82,7 +82,7 @@ export async function startPlayground(shell) {
   });
   const client = createClientPanel(source, (action) => act([action]));
   shell.nameRequests(client.textOf);
-  const guide = createGuide({ setPlaying: playback.setPlaying, act: (action) => act([action]), ended: () => playback.setPlaying(true) });
+  const guide = createGuide({ setPlaying: playback.setPlaying, act: (action) => act([action]), ended: () => playback.setPlaying(true), breakIt: () => byId("cluster-menu", HTMLButtonElement).click() });
   /** @type {View | null} */
   let view = null;
   /** @type {Selection | null} */

@@ -101,8 +101,9 @@ const STEPS = /** @type {Step[]} */ ([
  * @param {(run: boolean) => void} options.setPlaying
  * @param {(action: Action) => Promise<void>} options.act
  * @param {() => void} options.ended The guide is over.
+ * @param {() => void} options.breakIt Opens the actions on the whole cluster.
  */
-export function createGuide({ setPlaying, act, ended }) {
+export function createGuide({ setPlaying, act, ended, breakIt }) {
   const root = byId("guide", HTMLElement);
   const speed = byId("speed", HTMLSelectElement);
   let at = -1;
@@ -163,8 +164,16 @@ export function createGuide({ setPlaying, act, ended }) {
     root.replaceChildren(
       h("div", { class: "guide-progress", "aria-hidden": "true" }, h("span", {}, `${at + 1} of ${STEPS.length}`), ...STEPS.map((_, index) => h("i", { class: index <= at ? "done" : "" }))),
       h("h2", {}, ...title.split(/(?<=[.?]) /).map((sentence) => h("span", {}, `${sentence} `))), h("p", { role: "status" }, text), h("div", { class: "guide-buttons" }, main, ...(isLast() ? [] : [leave])),
+      ...(isLast() ? [doors()] : []),
     );
     if (focused || document.activeElement === document.body) main.focus();
+  }
+
+  /** The ways on from the guide. */
+  function doors() {
+    const door = (/** @type {string} */ title, /** @type {string} */ text, /** @type {() => void} */ open) =>
+      h("button", { type: "button", click: () => { end(); open(); } }, h("b", {}, title), text);
+    return h("div", { class: "doors" }, door("Play", "crash, cut, delay", () => {}), door("Break it", "part the network, cut the power", breakIt));
   }
 
   return {
