@@ -106,7 +106,7 @@ test("cluster_menu_partitions_and_heals", async () => {
     await page.locator("#summary").getByText("links are cut").waitFor({ state: "detached" });
     await page.locator("#cluster-menu").click();
     await page.getByRole("button", { name: "Partition by hand…" }).click();
-    await page.getByLabel("n3").selectOption("C");
+    await page.locator("#partition").getByLabel("n3").selectOption("C");
     await page.getByRole("dialog", { name: "Partition" }).getByRole("button", { name: "Partition" }).click();
     await page.locator("#summary").getByText("16 one-way links are cut").waitFor();
   });

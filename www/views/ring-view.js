@@ -108,7 +108,7 @@ export function createRingView(svg, labelRoot, listener) {
     kept.set(`isolation ${id}`, isolation);
     const small = r < ROOMY;
     const node = s("g", { class: "node", tabindex: -1, role: "button", transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`, "data-node": id },
-      s("title"), s("circle", { class: "reach", r: Math.max(r * TIMER, 22) }),
+      s("title"), s("circle", { class: "reach", r: Math.max(r * TIMER + 2, 22) }),
       s("circle", { class: "track", r: r * TIMER }), s("path", { class: "timer" }),
       s("circle", { class: "disc", r }), s("circle", { class: "inner", r: r - 6 }),
       s("path", { class: "hatch", d: "M-22-20L-28-10M-8-27L-28 4M6-28L-24 18M18-23L-16 24M26-13L-4 28M29 3L10 27", transform: scale }),
