@@ -91,7 +91,7 @@ test("request_result_is_shown_after_early_pause", async () => {
     for (const value of ["1", "2", "3"]) {
       await put(page, "x", value);
       // The group of the entry has the response among its records.
-      await page.locator("#events-list").getByText(`put x = ${value}`).first().click();
+      await page.locator("#events-list").getByText(new RegExp(`commits entry \\d+, put x = ${value}`)).click();
       await page.locator("#events-list").getByText(`put x = ${value} is answered: done`).waitFor();
       await page.getByRole("button", { name: "Pause", exact: true }).click();
       await openPanel(page, "client-panel");
