@@ -1,4 +1,4 @@
-//! What a client may ask the state machine to do, as it stands in the log.
+//! The commands in the log.
 
 use alloc::vec::Vec;
 
@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use crate::range::{Fields, KeyRange, RangeRequest};
 
-/// A command: a request, and the session that makes a retry of it apply once.
+/// A request of a client, and the session by which a retry is recognized.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Command {
-    /// Without a session, a command that reaches the log twice is applied twice.
+    /// The session. Without a session, a command that the log contains twice is executed twice.
     pub session: Option<Session>,
-    /// What to do.
+    /// The request.
     pub request: Request,
 }
 
@@ -21,7 +21,7 @@ impl Command {
         Self { session: None, request: request.into() }
     }
 
-    /// The same command under a session.
+    /// Adds a session.
     #[must_use]
     pub fn with_session(mut self, session: Session) -> Self {
         self.session = Some(session);
@@ -29,41 +29,42 @@ impl Command {
     }
 }
 
-/// Names one command of one client, so that it is applied once however often it is sent
-/// (dissertation, 6.3). A client has one command in flight per session, and sends its next one with
-/// a higher sequence.
+/// The identity of one command of one client, so that the command is executed once (dissertation
+/// 6.3). A client has one command in flight per session. Its next command has a higher sequence
+/// number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Session {
-    /// The client's session, an identifier that nobody else uses: random, or assigned.
+    /// The id of the session, which must be unique: random, or assigned.
     pub client: u128,
-    /// The command's number; a retry has the same one, a new command a higher one.
+    /// The number of the command. A retry has the same number, and a new command a higher one.
     pub sequence: u64,
-    /// A log index that was applied somewhere before the session's first command was sent; the same
-    /// in every command of the session, retries included. A node that makes up a session takes
-    /// its own applied index; a client takes one that a node told it. It is how the state machine
-    /// tells a session that it has never seen from one that it has forgotten. 0 is always true, but
-    /// a new session that says so is refused with
-    /// [`SessionUnknown`](crate::Outcome::SessionUnknown) once any session had to be forgotten.
+    /// A log index that a node had applied before the first command of the session was sent. It is
+    /// the same in all commands of the session, including retries.
+    ///
+    /// A node that creates a session uses its own applied index, and a client uses one that a node
+    /// returned. The state machine distinguishes new sessions from evicted ones by this index. 0 is
+    /// always correct. But once a session was evicted, a new session with 0 is rejected with
+    /// [`SessionUnknown`](crate::Outcome::SessionUnknown).
     pub since: u64,
 }
 
-/// What a command asks for.
+/// The request of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
     /// Set a key.
     Put(Put),
-    /// Remove keys.
+    /// Delete keys.
     Delete(Delete),
-    /// Compare, then do one thing or the other, atomically.
+    /// Compare keys, and execute one of two lists of operations, atomically.
     Txn(Txn),
-    /// Begin a lease.
+    /// Grant a lease.
     Grant(Grant),
     /// End a lease.
     Revoke(Revoke),
 }
 
 impl Request {
-    /// Returns true if the response can hold keys and values.
+    /// Returns true if the response can contain keys and values.
     pub(crate) fn returns_pairs(&self) -> bool {
         let returns = |op: &Op| match op {
             Op::Put(put) => put.prev_kv,
@@ -82,30 +83,30 @@ impl Request {
 /// Sets a key to a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Put {
-    /// The key; not empty.
+    /// The key. Not empty.
     pub key: Bytes,
-    /// The value; may be empty.
+    /// The value. It may be empty.
     pub value: Bytes,
-    /// Whether to return what the key held before.
+    /// Return the previous pair.
     pub prev_kv: bool,
-    /// The lease that the key hangs on from then on; 0 means none, also if it hung on one before.
+    /// The lease to which the key is attached; 0 for none. An earlier lease is replaced.
     pub lease: i64,
 }
 
 impl Put {
-    /// Sets `key` to `value`.
+    /// A put of `value` without a lease.
     pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
         Self { key: key.into(), value: value.into(), prev_kv: false, lease: 0 }
     }
 
-    /// Also returns what the key held before.
+    /// Requests the previous pair.
     #[must_use]
     pub fn returning_previous(mut self) -> Self {
         self.prev_kv = true;
         self
     }
 
-    /// Hangs the key on a lease: it goes when the lease does.
+    /// Attaches the key to a lease. The key is deleted when the lease ends.
     #[must_use]
     pub fn with_lease(mut self, lease: i64) -> Self {
         self.lease = lease;
@@ -113,23 +114,23 @@ impl Put {
     }
 }
 
-/// Removes every key of a range.
+/// Deletes all keys of a range.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Delete {
-    /// Which keys.
+    /// The keys to delete.
     pub keys: KeyRange,
-    /// Whether to return what was removed.
+    /// Return the deleted pairs.
     pub prev_kv: bool,
 }
 
 impl Delete {
-    /// Removes `keys`.
+    /// A delete of `keys`.
     #[must_use]
     pub fn new(keys: KeyRange) -> Self {
         Self { keys, prev_kv: false }
     }
 
-    /// Also returns what was removed.
+    /// Requests the deleted pairs.
     #[must_use]
     pub fn returning_previous(mut self) -> Self {
         self.prev_kv = true;
@@ -137,22 +138,24 @@ impl Delete {
     }
 }
 
-/// If every comparison holds, does `success`, otherwise `failure`; in order, each operation seeing
-/// those before it. All changes together make one revision. No key may be changed twice.
+/// A transaction: executes `success` if all comparisons hold, and otherwise `failure`.
+///
+/// The operations are executed in order, and each sees the changes of the earlier ones. All changes
+/// make one revision. A transaction must not change a key twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Txn {
-    /// All of these must hold; none at all always does.
+    /// The comparisons. An empty list holds.
     pub compare: Vec<Compare>,
-    /// What to do if they do.
+    /// The operations if all comparisons hold.
     pub success: Vec<Op>,
-    /// What to do otherwise.
+    /// The operations otherwise.
     pub failure: Vec<Op>,
 }
 
 impl Txn {
-    /// Puts `put` only if its key was last changed at `mod_revision`, 0 meaning that the key is not
-    /// there: compare-and-set. Otherwise reads the key without its value, so that the caller learns
-    /// its present revision. The result is small enough for a session to keep.
+    /// A compare-and-set: executes `put` only if the key was last changed at `mod_revision`; 0
+    /// means that the key does not exist. Otherwise it reads the revisions of the key without its
+    /// value. A session can always store the result.
     #[must_use]
     pub fn put_if_unchanged(put: Put, mod_revision: i64) -> Self {
         let keys = KeyRange::key(put.key.clone());
@@ -173,32 +176,32 @@ impl Txn {
 pub enum Op {
     /// Set a key.
     Put(Put),
-    /// Remove keys.
+    /// Delete keys.
     Delete(Delete),
     /// Read keys.
     Range(RangeRequest),
 }
 
-/// A condition that must hold for every key of a range. A range without keys is compared as one
-/// key whose numbers are all 0; a comparison of values then fails, since there is no value.
+/// A condition on all keys of a range. A range without keys is compared as one key whose numbers
+/// are all 0. A comparison of values then fails.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Compare {
-    /// The keys that must satisfy it.
+    /// The keys to compare.
     pub keys: KeyRange,
-    /// How what is stored must relate to the operand.
+    /// The required relation of the stored value to the operand.
     pub relation: Relation,
-    /// What is compared, and with what.
+    /// The compared field, and the value to compare it with.
     pub operand: Operand,
 }
 
 impl Compare {
-    /// A condition on a single key.
+    /// A condition on one key.
     pub fn key(key: impl Into<Bytes>, relation: Relation, operand: Operand) -> Self {
         Self { keys: KeyRange::key(key), relation, operand }
     }
 }
 
-/// How the stored side, on the left, relates to the operand, on the right.
+/// The relation of the stored value, on the left, to the operand, on the right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Relation {
     /// `=`
@@ -211,57 +214,57 @@ pub enum Relation {
     Less,
 }
 
-/// What a [`Compare`] looks at, with the value to compare it with.
+/// The field that a [`Compare`] compares, with the value to compare it with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Operand {
-    /// The key's version.
+    /// The version of the key.
     Version(i64),
-    /// The key's creation revision.
+    /// The creation revision of the key.
     CreateRevision(i64),
-    /// The key's last revision.
+    /// The revision of the last change of the key.
     ModRevision(i64),
-    /// The key's value, in byte order.
+    /// The value of the key, in byte order.
     Value(Bytes),
-    /// The lease that the key hangs on.
+    /// The lease to which the key is attached.
     Lease(i64),
 }
 
-/// Begins a lease.
+/// Grants a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
-    /// A number that no other lease has, or 0 for one that is chosen when the grant is applied: the
-    /// index of its entry or, if that is taken, the next one that was never chosen.
+    /// The id of the lease, which no other lease has. With 0, the state machine chooses the index
+    /// of the entry or, if that id is used, the next id that it never chose before.
     pub id: i64,
-    /// How many seconds the lease lives without being kept alive: 1 to
-    /// [`LEASE_TTL_MAX`](crate::LEASE_TTL_MAX).
+    /// The time to live in seconds: 1 to [`LEASE_TTL_MAX`](crate::LEASE_TTL_MAX).
     pub ttl: i64,
 }
 
-/// Ends a lease, and removes all keys that hang on it: all of them in one revision.
+/// Ends a lease, and deletes all keys attached to it in one revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Revoke {
-    /// Which one.
+    /// The id of the lease.
     pub id: i64,
-    /// Who found that its time is over; `None` if a client wants it to end.
+    /// The evidence that the lease has expired; `None` for a request of a client.
     pub expiry: Option<Expiry>,
 }
 
 impl Revoke {
-    /// Ends the lease, whatever its time.
+    /// A revocation by a client, regardless of the remaining time.
     #[must_use]
     pub fn new(id: i64) -> Self {
         Self { id, expiry: None }
     }
 }
 
-/// What a leader knew when it found that a lease has expired. The revocation is refused if it
-/// reaches the log in another term, in which somebody else keeps the time, or if the lease is
-/// another one of the same number.
+/// The evidence of a leader that a lease has expired.
+///
+/// The revocation is rejected if its entry has another term, because another leader then measures
+/// the time. It is also rejected if the lease is a later one with the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Expiry {
-    /// The term in which the lease expired by its leader's clock.
+    /// The term of the leader whose clock measured the time.
     pub term: u64,
-    /// See [`Lease::granted_at`](crate::Lease::granted_at).
+    /// The grant of the expired lease. See [`Lease::granted_at`](crate::Lease::granted_at).
     pub granted_at: u64,
 }
 

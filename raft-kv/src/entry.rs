@@ -1,30 +1,30 @@
-//! Committed log entries as the state machine takes them.
+//! Committed log entries.
 
 use bytes::Bytes;
 
-/// The place of an entry in the log.
+/// The position of an entry in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
     /// The term in which the entry was appended.
     pub term: u64,
-    /// The entry's index; the first entry has index 1.
+    /// The index of the entry. The first entry has index 1.
     pub index: u64,
 }
 
 /// A committed entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
-    /// Its place in the log.
+    /// The position of the entry.
     pub id: EntryId,
-    /// What it carries for the state machine.
+    /// The content of the entry.
     pub payload: Payload,
 }
 
-/// What an entry carries.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Payload {
-    /// Nothing for the state machine: a new leader's first entry, or a change of membership. It
-    /// advances the applied index.
+    /// No command: the first entry of a leader, or a membership. The entry only advances the
+    /// applied index.
     Noop,
     /// An encoded [`Command`](crate::Command).
     Command(Bytes),

@@ -1,109 +1,111 @@
-//! Failures that are not outcomes: they stop the state machine or the call, and leave no trace in
-//! it.
+//! Errors that are not outcomes. They do not change the replicated state.
 
-/// The store failed, or holds what this crate did not write. A node that sees this stops.
+/// A failure or damage of the store, after which the node must stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreFault<E> {
-    /// The store's own error.
+    /// An error of the store.
     #[error("the store failed: {0}")]
     Store(#[source] E),
-    /// A record does not decode, or contradicts another one.
-    #[error("the store is damaged: {0}")]
+    /// A record cannot be decoded, or contradicts another record.
+    #[error("the store is damaged: {0}; restore the node from a snapshot or its peers")]
     Damaged(&'static str),
 }
 
-/// Why a store could not be opened.
+/// The reason why a store could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError<E> {
-    /// Reading it failed.
+    /// Reading failed.
     #[error(transparent)]
     Fault(#[from] StoreFault<E>),
-    /// The store was written by a later version of this crate. Use that version.
-    #[error("the store has format {found}; this program knows formats up to {supported}")]
+    /// A later version of this crate has written the store. Use that version.
+    #[error("unknown store format: {found}; this version supports up to {supported}, upgrade it")]
     UnknownFormat {
-        /// The format found.
+        /// The format of the store.
         found: u32,
-        /// The latest format known here.
+        /// The latest format that this version supports.
         supported: u32,
     },
-    /// The store is not empty, but holds no state machine.
-    #[error("the store is not empty and was not written by this state machine")]
+    /// The store contains data of another program.
+    #[error("invalid store: it contains other data; choose an empty store")]
     Foreign,
 }
 
-/// Why a read was not answered.
+/// The reason why a read failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError<E> {
     /// Reading the store failed.
     #[error(transparent)]
     Fault(#[from] StoreFault<E>),
-    /// The revision is not there yet. On a follower it may come; wait, or ask another node.
-    #[error("revision {requested} is in the future: the store is at revision {current}")]
+    /// The revision is in the future. A follower may reach it later; retry, or read at another
+    /// node.
+    #[error("unknown revision: {requested}; the latest revision is {current}")]
     FutureRevision {
-        /// The revision asked for.
+        /// The requested revision.
         requested: i64,
         /// The revision of the state machine.
         current: i64,
     },
-    /// History begins at revision 1.
-    #[error("revision {requested} does not exist: history begins at revision 1")]
+    /// The revision is below 1, the first revision.
+    #[error("invalid revision: {requested}; the first revision is 1")]
     RevisionNotPositive {
-        /// The revision asked for.
+        /// The requested revision.
         requested: i64,
     },
     /// A key or an end of the range is longer than [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX).
-    #[error("a key is longer than {} bytes", crate::KEY_BYTES_MAX)]
+    #[error("key is too long: the limit is {} bytes", crate::KEY_BYTES_MAX)]
     KeyTooLong,
 }
 
-/// Why entries were not applied. None of a batch is applied when one of these is returned.
+/// The reason why no entry of a batch was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError<E> {
     /// The store failed. The node must stop.
     #[error(transparent)]
     Fault(#[from] StoreFault<E>),
-    /// An earlier commit failed, and what reached the disk is unknown. Open the store again.
-    #[error("an earlier commit failed; the store must be opened again")]
+    /// An earlier commit failed, and the content of the disk is unknown. Open the store again.
+    #[error("an earlier commit failed; open the store again")]
     Stopped,
     /// Entries between the last applied one and this one are missing.
-    #[error("entry {index} does not follow entry {applied}")]
+    #[error("missing entries: entry {index} follows entry {applied}; deliver all entries in order")]
     Gap {
-        /// The index offered.
+        /// The index of the entry.
         index: u64,
-        /// The last index applied.
+        /// The last applied index.
         applied: u64,
     },
-    /// The entry's index was already applied. This is not skipped silently: if the log was lost and
-    /// the state kept, it may be a different entry. A driver hands out what follows
+    /// An entry with this index was applied. It may have been a different entry, if the log was
+    /// lost and the state was not. A driver delivers the entries after
     /// [`Kv::applied`](crate::Kv::applied).
-    #[error("entry {index} was already applied: the state machine is at entry {applied}")]
+    #[error("duplicate entry: {index}; entries up to {applied} are applied")]
     AlreadyApplied {
-        /// The index offered.
+        /// The index of the entry.
         index: u64,
-        /// The last index applied.
+        /// The last applied index.
         applied: u64,
     },
-    /// Terms never fall along a log, so this entry and the state are from different logs.
-    #[error("entry {index} has term {term}, below term {applied} of the entry before it")]
+    /// The term of the entry is earlier than that of the last applied entry. Terms never decrease
+    /// in a log, so entry and state are from different logs.
+    #[error("invalid term of entry {index}: {term}; the previous entry has term {applied}")]
     TermWentBack {
-        /// The index offered.
+        /// The index of the entry.
         index: u64,
-        /// Its term.
+        /// The term of the entry.
         term: u64,
         /// The term of the last applied entry.
         applied: u64,
     },
-    /// The command was proposed by a later version of this crate. Going on would diverge from the
-    /// replicas that understand it, so the node must stop and be upgraded.
+    /// A later version of this crate proposed the command. The node must stop and be upgraded;
+    /// otherwise it would diverge from other replicas.
     #[error(
-        "entry {index} holds a command of version {found}; this program knows up to {supported}"
+        "unknown command version in entry {index}: {found}; this version supports up to \
+         {supported}, upgrade it"
     )]
     UnknownCommand {
-        /// The entry's index.
+        /// The index of the entry.
         index: u64,
-        /// The command's version.
+        /// The version of the command.
         found: u32,
-        /// The latest version known here.
+        /// The latest version that this version of the crate supports.
         supported: u32,
     },
 }

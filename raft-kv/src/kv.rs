@@ -17,24 +17,27 @@ use crate::store::layout;
 use crate::store::{Batch, Store};
 use crate::wire::StateRecord;
 
-/// The replicated state machine over a store. See the crate's documentation.
+/// The replicated state machine on a store. See the [crate documentation](crate).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kv<S> {
+    /// The store with all replicated data.
     store: S,
-    /// The counters as they stand in the store, which is asked for them only on opening.
+    /// The counters in the store, which are read only when the store is opened.
     state: StateRecord,
-    /// Whether a commit failed, so that the store may hold more than `state` says.
+    /// A commit failed, so the store may contain more than `state`. No entry is applied any more.
     stopped: bool,
-    /// [`SESSIONS_MAX`], [`LEASES_MAX`], [`LEASE_KEYS_MAX`] and [`ANSWER_BYTES_MAX`], except in
-    /// tests of what happens beyond them.
+    /// [`SESSIONS_MAX`], [`LEASES_MAX`], [`LEASE_KEYS_MAX`] and [`ANSWER_BYTES_MAX`]. Tests use
+    /// smaller limits.
     capacity: Capacity,
 }
 
 impl<S: Store> Kv<S> {
-    /// Opens a state machine, or begins a new one in an empty store. Writes nothing.
+    /// Opens the state machine in a store. An empty store is a new state machine. This writes
+    /// nothing.
     ///
     /// # Errors
-    /// The store cannot be read, is damaged, has a later format or belongs to something else.
+    /// [`OpenError`] if the store cannot be read, is damaged, has a later format, or contains other
+    /// data.
     pub fn open(store: S) -> Result<Self, OpenError<S::Error>> {
         let capacity = Capacity {
             sessions: SESSIONS_MAX,
@@ -55,37 +58,35 @@ impl<S: Store> Kv<S> {
         &mut self.store
     }
 
-    /// Applies one committed entry: its effects and the applied index are one commit.
+    /// Applies one committed entry. Its changes and the applied index are one commit.
     ///
     /// # Errors
-    /// The entry is not applied. After [`ApplyError::Fault`] the node must stop.
+    /// [`ApplyError`] if the entry was not applied. After [`ApplyError::Fault`] the node must stop.
     pub fn apply(&mut self, entry: Entry) -> Result<Outcome, ApplyError<S::Error>> {
-        let mut transition = self.begin()?;
-        let outcome = transition.apply(entry)?;
-        let (state, batch) = transition.finish();
+        let mut batch = self.begin()?;
+        let outcome = batch.apply(entry)?;
+        let (state, batch) = batch.finish();
         self.commit(state, batch)?;
         Ok(outcome)
     }
 
-    /// Applies committed entries in order, each seeing the effects of those before it, in one
-    /// commit. There is one outcome for each entry, in order. How many entries to take at once is
-    /// up to the caller; their effects are in memory until the commit.
+    /// Applies committed entries in one commit, and returns their outcomes in the same order. Each
+    /// entry sees the changes of the earlier ones. The changes are in memory until the commit, so
+    /// the caller should limit the number of entries.
     ///
     /// # Errors
-    /// None of the entries is applied. After [`ApplyError::Fault`] the node must stop.
+    /// [`ApplyError`] if no entry was applied. After [`ApplyError::Fault`] the node must stop.
     pub fn apply_batch(
         &mut self,
         entries: impl IntoIterator<Item = Entry>,
     ) -> Result<Vec<Outcome>, ApplyError<S::Error>> {
-        let mut transition = self.begin()?;
-        let outcomes = entries
-            .into_iter()
-            .map(|entry| transition.apply(entry))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut batch = self.begin()?;
+        let outcomes =
+            entries.into_iter().map(|entry| batch.apply(entry)).collect::<Result<Vec<_>, _>>()?;
         if outcomes.is_empty() {
             return Ok(outcomes);
         }
-        let (state, batch) = transition.finish();
+        let (state, batch) = batch.finish();
         self.commit(state, batch)?;
         Ok(outcomes)
     }
@@ -94,12 +95,12 @@ impl<S: Store> Kv<S> {
         if self.stopped {
             return Err(ApplyError::Stopped);
         }
-        let mut transition = BatchApply::new(&self.store, self.state, self.capacity);
+        let mut batch = BatchApply::new(&self.store, self.state, self.capacity);
         if self.state.applied_index == 0 {
             let key = Bytes::from_static(layout::FORMAT_KEY);
-            transition.overlay.put(key, format_record(1));
+            batch.overlay.put(key, format_record(1));
         }
-        Ok(transition)
+        Ok(batch)
     }
 
     fn commit(&mut self, state: StateRecord, batch: Batch) -> Result<(), StoreFault<S::Error>> {
@@ -115,19 +116,19 @@ impl<S: Store> Kv<S> {
         }
     }
 
-    /// The state machine as readers see it.
+    /// A view for reads.
     pub fn view(&self) -> View<&S> {
         View::new(&self.store, self.state)
     }
 
-    /// See [`View::revision`].
+    /// The store-wide revision; see [`View::revision`].
     #[must_use]
     pub fn revision(&self) -> i64 {
         self.view().revision()
     }
 
-    /// The last entry applied, as durable as the store; index and term 0 if there is none. After a
-    /// restart the log hands out what follows it.
+    /// The last applied entry; index and term 0 if there is none. After a restart, entries are
+    /// delivered from the next one on.
     #[must_use]
     pub fn applied(&self) -> EntryId {
         self.view().applied()
@@ -139,16 +140,16 @@ impl<S: Store> Kv<S> {
         self.applied().index
     }
 
-    /// See [`View::fingerprint`].
+    /// A hash of the visible state; see [`View::fingerprint`].
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.view().fingerprint()
     }
 
-    /// See [`View::get`].
+    /// Reads one key; see [`View::get`].
     ///
     /// # Errors
-    /// The revision is not there, the key is impossibly long, or the store failed.
+    /// [`ReadError`] if the revision does not exist, the key is too long, or the store failed.
     pub fn get(
         &self,
         key: &[u8],
@@ -157,36 +158,36 @@ impl<S: Store> Kv<S> {
         self.view().get(key, at_revision)
     }
 
-    /// See [`View::range`].
+    /// Reads a range of keys; see [`View::range`].
     ///
     /// # Errors
-    /// The revision is not there, a key is impossibly long, or the store failed.
+    /// [`ReadError`] if the revision does not exist, a key is too long, or the store failed.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError<S::Error>> {
         self.view().range(request)
     }
 
-    /// See [`View::changes`].
+    /// Reads the changes of a range of keys; see [`View::changes`].
     ///
     /// # Errors
-    /// The revision is not there, a key is impossibly long, or the store failed.
+    /// [`ReadError`] if the revision does not exist, a key is too long, or the store failed.
     pub fn changes(&self, request: &ChangesRequest) -> Result<Changes, ReadError<S::Error>> {
         self.view().changes(request)
     }
 
-    /// See [`View::audit`].
+    /// Checks the whole store; see [`View::audit`].
     ///
     /// # Errors
-    /// The store contradicts itself or failed.
+    /// [`StoreFault`] if the store is damaged or failed.
     pub fn audit(&self) -> Result<(), StoreFault<S::Error>> {
         self.view().audit()
     }
 
-    /// The store, for taking a snapshot of it.
+    /// The store, for snapshots.
     pub fn store(&self) -> &S {
         &self.store
     }
 
-    /// Gives the store back.
+    /// Returns the store.
     pub fn into_store(self) -> S {
         self.store
     }

@@ -1,4 +1,4 @@
-//! The leader's clock for leases.
+//! The clock of a leader for leases.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -11,96 +11,102 @@ use crate::outcome::{Outcome, RequestResult};
 use crate::read::view::View;
 use crate::store::ReadStore;
 
-/// Decides when leases are over: a value that a leader has for one term, and nobody else.
+/// The remaining times of all leases, measured by the leader of one term.
 ///
-/// Every `now` is a reading of the same monotonic clock, from whatever origin. What is decided here
-/// takes effect when it has gone through the log.
+/// Each `now` is a reading of the same monotonic clock, from any origin. An expired lease ends when
+/// its [`Revoke`] is applied.
 ///
-/// The lessor's time never goes back: a reading that is earlier than a previous one counts as the
-/// previous one. Without this, a reading that another thread took earlier could revive a lease that
+/// The time of the lessor never decreases: an earlier reading is treated as the latest one. Without
+/// this, a reading that another thread took earlier could revive a lease that
 /// [`expired`](Lessor::expired) has returned, or shorten a lease that was kept alive.
 ///
-/// # What a client is promised
+/// # Guarantee for clients
 ///
-/// A lease lives for its time to live, by the leader's clock, since the client first sent the
-/// request to grant it or the latest request to keep it alive that was answered. It may live
-/// longer, as after a change of leaders, and never shorter: while leaders change more often than
-/// that, it never ends. A client that counts from the *answer* counts too much. Clocks that are
-/// wrong by a share are wrong about leases by the same share.
+/// A lease lives at least for its time to live by the leader's clock. The time starts when the
+/// client sends the grant, or the latest renewal that was answered. A client that counts from the
+/// *response* counts too long. A lease may live longer, for example after a change of the leader.
+/// If leaders change more often than the time to live, it never ends. An error of the clock's rate
+/// is the same error of the lease.
 ///
-/// # The order of calls
+/// # Order of calls
 ///
-/// 1. On becoming leader, once in each term: [`Lessor::new`] from a view of the state machine.
-///    Every lease has all of its time again. A second lessor in the same term could renew a lease
-///    whose revocation the first one proposed.
-/// 2. Each outcome after that view goes to [`observe`](Self::observe), in order.
-/// 3. At [`deadline`](Self::deadline): propose what [`expired`](Self::expired) returns, in this
-///    term.
-/// 4. On stepping down, or when the term changes: drop it. A revocation that is still on its way to
-///    the log then is refused by the state machine, since it names its term.
+/// 1. Once per term, a new leader calls [`Lessor::new`] with a view of the state machine. Each
+///    lease starts with its full time. A second lessor in the same term could renew a lease whose
+///    revocation the first one proposed.
+/// 2. The leader passes each later outcome to [`observe`](Self::observe), in order.
+/// 3. At each [`deadline`](Self::deadline), the leader proposes the result of
+///    [`expired`](Self::expired) in its term.
+/// 4. The leader drops the lessor when its term ends. The state machine rejects a revocation of an
+///    earlier term.
 ///
-/// # Keeping a lease alive
+/// # Renewal
 ///
-/// A leader that has been replaced without knowing it must not answer: the next one may have ended
-/// the lease already. So when a request to keep a lease alive arrives,
+/// A replaced leader must not answer a renewal, because the next leader may have ended the lease.
+/// The leader therefore executes these steps for each renewal:
 ///
-/// 1. begin a linearizable read (a quorum round, or the leader's own lease) *after* it arrived;
-/// 2. when that is confirmed, wait until everything up to its read index is applied and observed;
-/// 3. then [`renew`](Self::renew), if this is still the same term, and answer.
+/// 1. Start a linearizable read (a heartbeat round, or the leader's lease) *after* the request
+///    arrived.
+/// 2. When the read is confirmed, apply and observe everything up to its read index.
+/// 3. Call [`renew`](Self::renew), if the term is still the same, and respond.
 ///
-/// That is safe. A majority still followed this leader after the request had arrived, so whoever
-/// leads next was elected later than that, and gives the lease all of its time from then on. No
-/// earlier leader can have ended it: what it put into the log that still counts is before the read
-/// index, so it would have been observed. And this leader has not: `renew` refuses a lease whose
-/// time is over, and `expired` returns no other. In another order it is not safe: a round that
-/// began before the request arrived says nothing of the time since, in which the next leader may
-/// have been elected and may have ended the lease.
+/// This is safe. A majority followed this leader after the request had arrived. The next leader is
+/// elected later, and starts the lease with its full time. An earlier leader cannot have ended the
+/// lease: its entries are before the read index, so they are observed. This leader has not ended
+/// the lease either: `renew` rejects expired leases, and `expired` returns only these.
+///
+/// Another order is not safe. A heartbeat round that started before the request arrived proves
+/// nothing about the time since then. In that time, the next leader may have ended the lease.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lessor {
+    /// The term of the leader.
     term: u64,
+    /// The time after which an unsuccessful revocation is repeated.
     retry_after: Duration,
     /// The latest clock reading.
     now: Duration,
     /// The index of the latest entry whose outcome the lessor knows.
     observed: u64,
+    /// All leases by their ids.
     leases: BTreeMap<i64, TrackedLease>,
-    /// When something is to be done about each lease.
+    /// The time of the next revocation of each lease, and its id.
     due: BTreeSet<(Duration, i64)>,
 }
 
+/// A lease and its times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct TrackedLease {
     lease: Lease,
-    /// When its time is over.
+    /// The time at which the lease expires.
     ends: Duration,
-    /// When it is to be revoked, for the first time or again.
+    /// The time of the next revocation.
     due: Duration,
 }
 
-/// Why a lease was not kept alive.
+/// The reason why a lease was not renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum RenewError {
-    /// There is no such lease, or not any more.
-    #[error("there is no lease {id}")]
+    /// The lease does not exist, or has ended.
+    #[error("unknown lease: {id}; grant a new lease")]
     NotFound {
-        /// The lease asked for.
+        /// The requested lease.
         id: i64,
     },
-    /// Its time is over, and it is about to be revoked. Its keys may still be there for a moment.
-    #[error("the time of lease {id} is over")]
+    /// The lease has expired, and is about to end. Its keys may still exist for a short time.
+    #[error("expired lease: {id}; grant a new lease")]
     Expired {
-        /// The lease asked for.
+        /// The requested lease.
         id: i64,
     },
 }
 
 impl Lessor {
-    /// Begins to keep the time of all leases, each with all of its time. A revocation that has had
-    /// no effect for `retry_after` is asked for again: the time in which a proposal is usually
-    /// applied, times a few.
+    /// A lessor for the leases of a view, each with its full time.
+    ///
+    /// [`expired`](Self::expired) returns a revocation again if it has had no effect for
+    /// `retry_after`. Use several times the usual duration of a proposal.
     ///
     /// # Errors
-    /// The store failed or is damaged.
+    /// [`StoreFault`] if the store failed or is damaged.
     pub fn new<R: ReadStore>(
         view: &View<R>,
         term: u64,
@@ -121,14 +127,14 @@ impl Lessor {
         Ok(lessor)
     }
 
-    /// The term in which this is the leader's.
+    /// The term of the leader.
     #[must_use]
     pub fn term(&self) -> u64 {
         self.term
     }
 
-    /// An entry was applied, with this outcome. An outcome that repeats what an earlier entry did
-    /// changes nothing, nor does the outcome of an entry that the lessor knows already.
+    /// Updates the leases after an entry was applied. A repeated outcome of an earlier command
+    /// changes nothing. Neither does the outcome of an entry that the lessor knows already.
     pub fn observe(&mut self, index: u64, outcome: &Outcome, now: Duration) {
         self.advance(now);
         // Without this, a grant that is observed twice would revive its lease.
@@ -145,7 +151,7 @@ impl Lessor {
             }
             RequestResult::Revoke(revoke) => {
                 let id = revoke.lease.id;
-                if self.held(id).map(|held| held.lease) == Some(revoke.lease) {
+                if self.tracked(id).map(|tracked| tracked.lease) == Some(revoke.lease) {
                     self.untrack(id);
                 }
             }
@@ -153,34 +159,34 @@ impl Lessor {
         }
     }
 
-    /// Gives a lease all of its time again. See [`Lessor`] for what must have been done before.
+    /// Restarts the time of a lease. [`Lessor`] lists the steps that must precede this call.
     ///
     /// # Errors
-    /// [`RenewError`]; the client must take the lease for lost.
+    /// [`RenewError`] if the lease is lost for its client.
     pub fn renew(&mut self, id: i64, now: Duration) -> Result<Lease, RenewError> {
         self.advance(now);
-        let held = self.held(id).ok_or(RenewError::NotFound { id })?;
-        if held.ends <= self.now {
+        let tracked = self.tracked(id).ok_or(RenewError::NotFound { id })?;
+        if tracked.ends <= self.now {
             return Err(RenewError::Expired { id });
         }
-        self.track(held.lease);
-        Ok(held.lease)
+        self.track(tracked.lease);
+        Ok(tracked.lease)
     }
 
-    /// How much time a lease has left; none if there is no such lease.
+    /// The remaining time of a lease; `None` if the lease does not exist.
     #[must_use]
     pub fn remaining(&self, id: i64, now: Duration) -> Option<Duration> {
-        Some(self.held(id)?.ends.saturating_sub(self.now.max(now)))
+        Some(self.tracked(id)?.ends.saturating_sub(self.now.max(now)))
     }
 
-    /// When [`expired`](Self::expired) has something to say next.
+    /// The time at which [`expired`](Self::expired) returns the next lease.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Leases whose time is over, at most so many: what the leader is to propose, in this term.
-    /// Each is returned once, and again when it is still there after a while.
+    /// The revocations of up to `max` expired leases, which the leader proposes in its term. A
+    /// lease is returned again if it still exists after the retry time.
     pub fn expired(&mut self, now: Duration, max: usize) -> Vec<Revoke> {
         self.advance(now);
         let due = self.due.iter().take_while(|(due, _)| *due <= self.now);
@@ -189,37 +195,38 @@ impl Lessor {
         let revoke = |(due, id)| {
             self.due.remove(&(due, id));
             self.due.insert((again, id));
-            let held = self.leases.get_mut(&id)?;
-            held.due = again;
+            let tracked = self.leases.get_mut(&id)?;
+            tracked.due = again;
             Some(Revoke {
                 id,
-                expiry: Some(Expiry { term: self.term, granted_at: held.lease.granted_at }),
+                expiry: Some(Expiry { term: self.term, granted_at: tracked.lease.granted_at }),
             })
         };
         due.into_iter().filter_map(revoke).collect()
     }
 
+    /// Advances the time to `now`, unless `now` is earlier.
     fn advance(&mut self, now: Duration) {
         self.now = self.now.max(now);
     }
 
-    fn held(&self, id: i64) -> Option<TrackedLease> {
+    fn tracked(&self, id: i64) -> Option<TrackedLease> {
         self.leases.get(&id).copied()
     }
 
-    /// Gives a lease all of its time from the latest clock reading on.
+    /// Starts the full time of a lease at the latest clock reading.
     fn track(&mut self, lease: Lease) {
         self.untrack(lease.id);
         let time_to_live = Duration::from_secs(lease.ttl.max(0).cast_unsigned());
         let ends = self.now.saturating_add(time_to_live);
         self.due.insert((ends, lease.id));
-        let held = TrackedLease { lease, ends, due: ends };
-        self.leases.insert(lease.id, held);
+        let tracked = TrackedLease { lease, ends, due: ends };
+        self.leases.insert(lease.id, tracked);
     }
 
     fn untrack(&mut self, id: i64) {
-        if let Some(held) = self.leases.remove(&id) {
-            self.due.remove(&(held.due, id));
+        if let Some(tracked) = self.leases.remove(&id) {
+            self.due.remove(&(tracked.due, id));
         }
     }
 }

@@ -1,38 +1,36 @@
-//! The replicated key-value state machine: what a Raft log means to its clients.
+//! A replicated key-value state machine with the data model of etcd.
 //!
-//! # The law
+//! # Guarantees
 //!
-//! - **Deterministic.** The state is a function of the entries applied, and nothing else: no clock,
-//!   no randomness, no configuration, no I/O but the store's. Replicas that applied the same
-//!   entries have the same [fingerprint](View::fingerprint), and their entries had the same
-//!   [`Outcome`]s.
-//! - **Applied once.** Entries are applied in index order without gaps. The applied index is
-//!   written in the same atomic batch as the effects, so after a crash the state machine knows
-//!   exactly which entries it has: the log goes on after [`Kv::applied`]. An entry offered again is
-//!   a typed error, never applied twice.
-//! - **Carried out once.** A [`Command`] with a [`Session`] is carried out once, even if a client's
-//!   retries put it into the log several times.
-//! - **etcd's data model.** An empty state machine is at revision 1. Each command that changes
-//!   something adds one revision, however many keys it touches. Every key knows the revision of its
-//!   creation and of its last change, and its version. Reads at older revisions see what was there.
-//! - **A lease ends in the log.** A key may hang on a lease. When its [`Revoke`] is applied, all
-//!   its keys go in one revision, on every replica at the same place. That its time is over is
-//!   found by the leader, whose [`Lessor`] is the only thing here that is told the time. No more
-//!   than [`LEASE_KEYS_MAX`] keys hang on a lease, so the entry that ends it is bounded.
-//! - **History can be followed.** What watches a range of keys is told every change once, in the
-//!   order of revisions, and can go on at any replica: [`View::changes`].
-//! - **Nothing in the log can break it.** A malformed command is refused by every replica alike,
-//!   with an outcome, and the applied index advances. Only two things stop it: a store that fails,
-//!   and a command from a later version, which it cannot carry out as others do. Both are typed
-//!   errors.
+//! - **Deterministic.** The state is a function of the applied entries. There is no clock, no
+//!   random value, no configuration, and no I/O except that of the store. Replicas that applied the
+//!   same entries have the same [fingerprint](View::fingerprint) and the same [`Outcome`]s.
+//! - **Entries are applied once.** Entries are applied in the order of their indexes, without gaps.
+//!   The applied index is in the same atomic batch as the changes. After a crash, the log therefore
+//!   continues after [`Kv::applied`]. A repeated entry is a typed error.
+//! - **Commands are executed once.** A [`Command`] with a [`Session`] is executed once, even if
+//!   retries of the client put it into the log several times.
+//! - **Revisions as in etcd.** An empty state machine has revision 1. Each command with a change
+//!   adds one revision, regardless of the number of keys. Each key has a creation revision, a
+//!   revision of its last change, and a version. Reads at older revisions return the keys at that
+//!   revision.
+//! - **Leases end by log entries.** A key can be attached to a lease. When a [`Revoke`] is applied,
+//!   all keys of the lease are deleted in one revision. The [`Lessor`] of the leader detects
+//!   expired leases; it is the only component with a time. At most [`LEASE_KEYS_MAX`] keys are
+//!   attached to a lease, so the work of that entry is limited.
+//! - **Watches are complete.** [`View::changes`] returns each change of a range of keys once, in
+//!   the order of revisions. A watcher can continue at any replica.
+//! - **No entry breaks the state machine.** All replicas reject a malformed command alike, with an
+//!   outcome. Only a failed store, or a command of a later version, stops the state machine. Both
+//!   are typed errors.
 //!
-//! # The order of calls
+//! # Order of calls
 //!
-//! The proposer builds a [`Command`], calls [`Command::validate`], and proposes what
-//! [`Command::encode`] returns. When the entry is committed, every node hands it to [`Kv::apply`]
-//! or, with others, to [`Kv::apply_batch`]; the proposer answers its client with the [`Outcome`].
-//! Reads go to [`Kv::get`] and [`Kv::range`], or on another thread to a [`View`] of a snapshot of
-//! the store; whether a read is linearizable is the business of whoever calls it.
+//! The proposer builds a [`Command`], calls [`Command::validate`], and proposes the bytes of
+//! [`Command::encode`]. When the entry is committed, every node calls [`Kv::apply`] or
+//! [`Kv::apply_batch`]. The proposer returns the [`Outcome`] to its client. Reads use [`Kv::get`]
+//! and [`Kv::range`], or on another thread a [`View`] of a snapshot of the store. The caller
+//! decides whether a read is linearizable.
 //!
 //! ```
 //! use raft_kv::{Command, Entry, Kv, Limits, MemoryStore, Outcome, Put, Txn};
@@ -48,7 +46,7 @@
 //! kv.apply(Entry::command(2, 1, put.encode()))?;
 //! assert_eq!(kv.revision(), 2);
 //!
-//! // Compare-and-set: only if nobody changed the key since revision 2.
+//! // Compare-and-set: only if the key did not change after revision 2.
 //! let cas = Command::new(Txn::put_if_unchanged(Put::new("greeting", "good day"), 2));
 //! let outcome = kv.apply(Entry::command(3, 1, cas.encode()))?;
 //! assert!(matches!(outcome, Outcome::Done(_)));

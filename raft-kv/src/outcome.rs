@@ -1,4 +1,4 @@
-//! What became of an entry.
+//! The outcomes of entries.
 
 use alloc::vec::Vec;
 
@@ -6,171 +6,171 @@ use crate::apply::lease::Lease;
 use crate::range::{KeyValue, RangeResponse};
 use crate::validate::Malformed;
 
-/// What applying an entry came to. Every replica arrives at the same outcome.
+/// The outcome of an entry. It is the same on every replica.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The entry carried no command.
+    /// The entry contains no command.
     Noop,
-    /// The command was carried out: by this entry or, if its session had already seen it, by the
-    /// earlier one whose response this is.
+    /// The command was executed, by this entry or by an earlier entry with the same session and
+    /// sequence number. The response is that of the execution.
     Done(Response),
-    /// The command was carried out by an earlier entry, whose response was too large to be kept.
+    /// An earlier entry executed the command, and its response was too large to be stored.
     AlreadyDone {
-        /// The revision at which it was carried out.
+        /// The revision of the state machine after the execution.
         revision: i64,
     },
-    /// A later command of the same session was already carried out. Whether this one was is no
-    /// longer known; it did nothing now.
+    /// A later command of the same session was executed. This entry did nothing, and it is unknown
+    /// whether an earlier entry executed the command.
     SessionStale {
-        /// The session's latest sequence.
+        /// The latest sequence number of the session.
         latest: u64,
     },
-    /// The session may have been forgotten, so the command may already have been carried out; it
-    /// did nothing now. A client that has never sent this command makes up a new identifier and
-    /// tries again with this `since`; one that has must take the earlier attempt's fate as unknown.
+    /// The session may have been evicted, so an earlier entry may have executed the command. This
+    /// entry did nothing.
+    ///
+    /// A client that sends this command for the first time retries with a new session and this
+    /// `since`. Otherwise the outcome of the earlier attempt is unknown.
     SessionUnknown {
-        /// The value for [`Session::since`](crate::Session::since) that a new session needs at
-        /// least.
+        /// The smallest [`Session::since`](crate::Session::since) of a new session.
         since: u64,
     },
-    /// The command was refused and changed nothing.
+    /// The command was rejected and changed nothing.
     Rejected(Rejection),
 }
 
-/// Why a command in the log was refused. A proposer that calls
-/// [`Command::validate`](crate::Command::validate) never sees [`Rejection::Malformed`].
+/// The reason why a command in the log was rejected. A command that passed
+/// [`Command::validate`](crate::Command::validate) is never [malformed](Rejection::Malformed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Rejection {
-    /// The command cannot be carried out by anyone.
+    /// The command is malformed.
     #[error("malformed command: {0}")]
     Malformed(Malformed),
-    /// A range operation asked for a revision that is not there yet.
-    #[error("revision {requested} is in the future: the store is at revision {current}")]
+    /// A range operation requested a future revision.
+    #[error("unknown revision: {requested}; the latest revision is {current}")]
     FutureRevision {
-        /// The revision asked for.
+        /// The requested revision.
         requested: i64,
         /// The revision of the state machine.
         current: i64,
     },
-    /// There is no such lease: it was never granted, was revoked, or has expired.
-    #[error("there is no lease {id}")]
+    /// The lease does not exist: it was never granted, or has ended.
+    #[error("unknown lease: {id}; grant a new lease")]
     LeaseNotFound {
-        /// The lease asked for.
+        /// The requested lease.
         id: i64,
     },
-    /// There is a lease of this number already.
-    #[error("there is a lease {id} already")]
+    /// A lease with this id exists.
+    #[error("duplicate lease: {id}; choose another id, or 0")]
     LeaseExists {
-        /// The number.
+        /// The requested id.
         id: i64,
     },
-    /// The lease has not expired, though a leader thought so: see [`Expiry`](crate::Expiry).
-    #[error("lease {id} was found to be over in another term, or is another one since")]
+    /// The evidence for the expiry of the lease is not current; see [`Expiry`](crate::Expiry).
+    #[error("lease is not expired: {id}; the evidence is from another term or an earlier lease")]
     LeaseNotExpired {
         /// The lease.
         id: i64,
     },
-    /// There are [`LEASES_MAX`](crate::LEASES_MAX) leases.
-    #[error("there are {max} leases, which is as many as may be")]
+    /// The number of leases has reached [`LEASES_MAX`](crate::LEASES_MAX).
+    #[error("too many leases: the limit is {max}; revoke leases that are not needed")]
     TooManyLeases {
-        /// How many there may be.
+        /// The maximum number of leases.
         max: u64,
     },
-    /// More than [`LEASE_KEYS_MAX`](crate::LEASE_KEYS_MAX) keys would hang on the lease. Be granted
-    /// another one, and hang the next keys on that.
-    #[error("no more than {max} keys may hang on lease {lease}: be granted another one for more")]
+    /// More than [`LEASE_KEYS_MAX`](crate::LEASE_KEYS_MAX) keys would be attached to the lease. The
+    /// client may attach further keys to another lease.
+    #[error("too many keys on lease {lease}: the limit is {max}; attach keys to another lease")]
     TooManyKeys {
         /// The lease.
         lease: i64,
-        /// How many keys may hang on it.
+        /// The maximum number of keys.
         max: u64,
     },
-    /// The pairs that the request returns are more than
-    /// [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX).
-    #[error("the answer is too large: more than {max} bytes; read fewer keys at once")]
+    /// The returned pairs exceed [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX).
+    #[error("response is too large: more than {max} bytes; read fewer keys at once")]
     AnswerTooLarge {
         /// The limit in bytes.
         max: u64,
     },
 }
 
-/// The largest answer of a request: the keys and values that it returns, with up to 64 bytes more
-/// for each pair. A larger answer could not travel from the leader to the node that was asked. The
-/// same on every replica, so not configurable.
+/// The maximum size of a response, in bytes: the returned keys and values, and 64 bytes for each
+/// pair. It fits into a message between nodes. All replicas must have the same limit, so it is not
+/// configurable.
 pub const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// The response to a command that was carried out.
+/// The response to an executed command.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Response {
     /// The revision of the state machine after the command.
     pub revision: i64,
-    /// What it returned.
+    /// The result of the request.
     pub result: RequestResult,
 }
 
-/// What a request returned.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RequestResult {
-    /// Of a put.
+    /// The result of a put.
     Put(PutResult),
-    /// Of a delete.
+    /// The result of a delete.
     Delete(DeleteResult),
-    /// Of a transaction.
+    /// The result of a transaction.
     Txn(TxnResult),
-    /// Of a grant.
+    /// The result of a grant.
     Grant(GrantResult),
-    /// Of a revocation.
+    /// The result of a revocation.
     Revoke(RevokeResult),
 }
 
-/// What a put returned.
+/// The result of a put.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PutResult {
-    /// What the key held before, if that was asked for and the key was there.
+    /// The previous pair, if it was requested and the key existed.
     pub prev_kv: Option<KeyValue>,
 }
 
-/// What a delete returned.
+/// The result of a delete.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DeleteResult {
-    /// How many keys were removed.
+    /// The number of deleted keys.
     pub deleted: u64,
-    /// What was removed, in key order, if that was asked for.
+    /// The deleted pairs in the order of their keys, if they were requested.
     pub prev_kvs: Vec<KeyValue>,
 }
 
-/// What a transaction returned.
+/// The result of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TxnResult {
-    /// Whether all comparisons held.
+    /// All comparisons held.
     pub succeeded: bool,
-    /// What the operations of the chosen side returned, in their order.
+    /// The results of the executed operations, in their order.
     pub results: Vec<OpResult>,
 }
 
-/// What one operation of a transaction returned.
+/// The result of one operation of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OpResult {
-    /// Of a put.
+    /// The result of a put.
     Put(PutResult),
-    /// Of a delete.
+    /// The result of a delete.
     Delete(DeleteResult),
-    /// Of a range read. Its `revision` counts changes that the transaction has already made.
+    /// The result of a range read. Its `revision` includes the earlier changes of the transaction.
     Range(RangeResponse),
 }
 
-/// What a grant returned. The lease may be over already if it is a retry that is answered.
+/// The result of a grant. In the response to a retry, the lease may have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GrantResult {
     /// The lease.
     pub lease: Lease,
 }
 
-/// What a revocation returned.
+/// The result of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RevokeResult {
     /// The lease that ended.
     pub lease: Lease,
-    /// How many keys went with it.
+    /// The number of deleted keys.
     pub deleted: u64,
 }

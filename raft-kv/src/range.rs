@@ -1,4 +1,4 @@
-//! Sets of keys, and reads over them.
+//! Ranges of keys, and reads of them.
 
 use alloc::vec::Vec;
 
@@ -6,20 +6,20 @@ use bytes::Bytes;
 
 use crate::store::Order;
 
-/// A key with its value and its place in history. The fields are those of etcd's `KeyValue`.
+/// A key with its value and its revisions. The fields are those of etcd's `KeyValue`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyValue {
     /// The key.
     pub key: Bytes,
-    /// The value; empty where only keys were asked for.
+    /// The value; empty if only keys were requested.
     pub value: Bytes,
-    /// The revision at which the key came to be, since it was last absent.
+    /// The revision at which the key was created, after it did not exist.
     pub create_revision: i64,
     /// The revision of the last change.
     pub mod_revision: i64,
-    /// The number of changes since the key came to be; 1 after the first put.
+    /// The number of puts since the creation; 1 after the first put.
     pub version: i64,
-    /// The lease that the key hangs on; 0 means none.
+    /// The lease to which the key is attached; 0 for none.
     pub lease: i64,
 }
 
@@ -27,37 +27,37 @@ pub struct KeyValue {
 const PAIR_OVERHEAD_BYTES: u64 = 64;
 
 impl KeyValue {
-    /// What the pair contributes to the size of an answer.
+    /// The size of the pair in a response, in bytes.
     pub(crate) fn answer_bytes(&self) -> u64 {
         self.key.len() as u64 + self.value.len() as u64 + PAIR_OVERHEAD_BYTES
     }
 }
 
-/// A set of keys in etcd's notation: `start` alone when `end` is empty, every key from `start` on
-/// when `end` is the single byte 0, otherwise `start..end`.
+/// A range of keys in etcd's notation. An empty `end` means only `start`. An `end` of a single byte
+/// 0 means all keys from `start` on. Otherwise the range is `start..end`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyRange {
     /// The first key.
     pub start: Bytes,
-    /// See [`KeyRange`].
+    /// The end of the range, exclusive; see [`KeyRange`] for two special values.
     pub end: Bytes,
 }
 
 const FROM_START: &[u8] = &[0];
 
-/// Where a [`KeyRange`] stops.
+/// The end of a [`KeyRange`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End<'a> {
-    /// The range is its start alone.
+    /// The range contains only its start.
     Single,
     /// The range has no end.
     Open,
-    /// The range stops before this key.
+    /// The range ends before this key.
     Before(&'a [u8]),
 }
 
 impl KeyRange {
-    /// One key.
+    /// The range of one key.
     pub fn key(key: impl Into<Bytes>) -> Self {
         Self { start: key.into(), end: Bytes::new() }
     }
@@ -68,19 +68,19 @@ impl KeyRange {
         Self { start: start.into(), end: end.into() }
     }
 
-    /// Every key from `start` on.
+    /// All keys from `start` on.
     pub fn from_key(start: impl Into<Bytes>) -> Self {
         Self { start: start.into(), end: Bytes::from_static(FROM_START) }
     }
 
-    /// Every key that begins with `prefix`; an empty prefix is every key.
+    /// All keys that start with `prefix`. With an empty prefix, all keys.
     pub fn prefix(prefix: impl Into<Bytes>) -> Self {
         let start = prefix.into();
         if start.is_empty() {
             return Self::all();
         }
-        // The least key after all that begin with the prefix: the prefix without its trailing 0xff
-        // bytes, its last byte raised by one. A prefix of 0xff alone has no such key.
+        // The smallest key after all keys with the prefix: the prefix without its trailing 0xff
+        // bytes, with the last byte incremented. A prefix of 0xff bytes has no such key.
         let mut end: Vec<u8> = start.to_vec();
         while let Some(last) = end.pop() {
             if last < u8::MAX {
@@ -91,13 +91,13 @@ impl KeyRange {
         Self::from_key(start)
     }
 
-    /// Every key.
+    /// All keys.
     #[must_use]
     pub fn all() -> Self {
         Self::from_key(Bytes::from_static(FROM_START))
     }
 
-    /// Whether `key` is in the range.
+    /// Returns true if `key` is in the range.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
         match self.stop() {
@@ -107,6 +107,7 @@ impl KeyRange {
         }
     }
 
+    /// The end of the range.
     pub(crate) fn stop(&self) -> End<'_> {
         match &self.end[..] {
             [] => End::Single,
@@ -116,47 +117,47 @@ impl KeyRange {
     }
 }
 
-/// What a range read returns of each key.
+/// The fields of each key that a range read returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fields {
     /// Keys and values.
     #[default]
     KeyValues,
-    /// Keys with their revisions, values left empty.
+    /// Keys with their revisions, and empty values.
     Keys,
     /// No keys, only their number.
     Count,
 }
 
-/// How far a range read counts.
+/// The keys that a range read counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CountMode {
-    /// Every key in the range, whatever the limit, as etcd does. Costs a scan of the whole range.
+    /// All keys in the range, regardless of the limit, as in etcd. This scans the whole range.
     #[default]
     WholeRange,
-    /// Only what is returned. What a caller that pages through a large range wants.
+    /// Only the returned keys, for callers that read a large range in pages.
     Returned,
 }
 
-/// A read of a set of keys.
+/// A read of a range of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RangeRequest {
-    /// Which keys.
+    /// The keys to read.
     pub keys: KeyRange,
-    /// The revision to read at; `None` is the latest.
+    /// The revision to read at; `None` for the latest.
     pub revision: Option<i64>,
-    /// The greatest number of keys to return; `None` is all.
+    /// The maximum number of keys to return; `None` for all.
     pub limit: Option<u64>,
-    /// The order of the keys returned; with a limit, which end of the range they are from.
+    /// The order of the returned keys. With a limit, it determines the end of the range to read.
     pub order: Order,
-    /// What to return of each key.
+    /// The fields to return.
     pub projection: Fields,
-    /// What [`RangeResponse::count`] covers.
+    /// The keys that [`RangeResponse::count`] includes.
     pub counting: CountMode,
 }
 
 impl RangeRequest {
-    /// Everything in `keys`, latest revision, ascending.
+    /// A read of all pairs of `keys` at the latest revision, in ascending order.
     #[must_use]
     pub fn new(keys: KeyRange) -> Self {
         Self {
@@ -169,35 +170,35 @@ impl RangeRequest {
         }
     }
 
-    /// The same read at an older revision.
+    /// Sets the revision to read at.
     #[must_use]
     pub fn at_revision(mut self, revision: i64) -> Self {
         self.revision = Some(revision);
         self
     }
 
-    /// The same read, returning at most `limit` keys.
+    /// Sets the maximum number of keys to return.
     #[must_use]
     pub fn limit(mut self, limit: u64) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// The same read in another order.
+    /// Sets the order of the returned keys.
     #[must_use]
     pub fn order(mut self, order: Order) -> Self {
         self.order = order;
         self
     }
 
-    /// The same read, returning something else of each key.
+    /// Sets the fields to return.
     #[must_use]
     pub fn projection(mut self, projection: Fields) -> Self {
         self.projection = projection;
         self
     }
 
-    /// The same read, counting differently.
+    /// Sets the keys to count.
     #[must_use]
     pub fn counting(mut self, counting: CountMode) -> Self {
         self.counting = counting;
@@ -205,15 +206,15 @@ impl RangeRequest {
     }
 }
 
-/// The answer to a [`RangeRequest`].
+/// The response to a [`RangeRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RangeResponse {
-    /// The keys found, in the order asked for.
+    /// The pairs, in the requested order.
     pub kvs: Vec<KeyValue>,
-    /// Whether the limit held back further keys.
+    /// The range contains more keys than the limit.
     pub more: bool,
-    /// The number of keys in the range, or of those returned: see [`CountMode`].
+    /// The number of keys in the range, or of returned keys; see [`CountMode`].
     pub count: u64,
-    /// The revision of the state machine when it answered, not the one asked for.
+    /// The latest revision of the state machine at the time of the read.
     pub revision: i64,
 }

@@ -1,10 +1,9 @@
-//! What a command must satisfy: structure, which every replica checks, and limits, which only the
-//! proposer checks.
+//! The validation of commands: their structure, and configured limits.
 //!
-//! Limits are configuration. If replicas checked them while applying, two replicas with different
-//! settings would decide differently about the same entry and diverge; so they are checked before a
-//! command is proposed, and only there. The structure is checked again on apply, because a log that
-//! holds a bad command must neither stop the cluster nor break the key layout.
+//! Only the proposer checks the limits, because they are configuration. Replicas with different
+//! limits would decide differently about an entry and diverge. Every replica checks the structure
+//! when it applies an entry, because a malformed command in the log must not stop the cluster or
+//! damage the store.
 
 use alloc::collections::BTreeSet;
 use core::ops::Bound;
@@ -15,26 +14,28 @@ use crate::apply::lease::LEASE_TTL_MAX;
 use crate::command::{Command, Op, Operand, Request};
 use crate::range::{End, KeyRange};
 
-/// The longest key that the stored layout has room for: an escaped key is up to twice as long, and
-/// with prefix and revision must stay below 64 KiB, the key limit of common embedded stores. Part
-/// of the format, so it never changes with configuration.
+/// The maximum length of a key, in bytes. It is part of the format, so it is not configurable.
+///
+/// An escaped key is up to twice as long. With prefix and revision it must be shorter than 64 KiB,
+/// the limit of common embedded stores.
 pub const KEY_BYTES_MAX: usize = 32_000;
 
-/// Limits on what may be proposed. See [`Command::validate`].
+/// The limits of proposed commands. See [`Command::validate`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// The longest key. Never effective above [`KEY_BYTES_MAX`].
+    /// The maximum length of a key, in bytes. Values above [`KEY_BYTES_MAX`] have no effect.
     pub key_bytes_max: usize,
-    /// The longest value.
+    /// The maximum length of a value, in bytes.
     pub value_bytes_max: usize,
-    /// The most comparisons of a transaction, and the most operations of each of its two sides.
+    /// The maximum number of comparisons of a transaction, and of operations of each side.
     pub txn_ops_max: usize,
-    /// The largest encoded command.
+    /// The maximum size of an encoded command, in bytes.
     pub request_bytes_max: usize,
 }
 
 impl Default for Limits {
-    /// etcd's limits on transactions and requests; keys up to 8 KiB.
+    /// The limits of etcd on transactions and requests, keys of up to 8 KiB, and values of up to 1
+    /// MiB.
     fn default() -> Self {
         Self {
             key_bytes_max: 8 * 1024,
@@ -45,75 +46,75 @@ impl Default for Limits {
     }
 }
 
-/// Why a command makes no sense to any replica.
+/// The reason why no replica can execute a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Malformed {
     /// The bytes are not a command.
-    #[error("the bytes are not an encoded command")]
+    #[error("invalid bytes: they are not an encoded command")]
     Undecodable,
     /// A key is empty.
-    #[error("a key must not be empty")]
+    #[error("invalid key: it is empty; choose a key of at least one byte")]
     EmptyKey,
     /// A key is longer than [`KEY_BYTES_MAX`].
-    #[error("a key is longer than {KEY_BYTES_MAX} bytes")]
+    #[error("key is too long: the limit is {KEY_BYTES_MAX} bytes")]
     KeyTooLong,
-    /// A transaction changes a key twice on one side: two puts, or a put and a delete.
-    #[error("a transaction may change a key only once")]
+    /// One side of a transaction changes a key twice: two puts, or a put and a delete.
+    #[error("duplicate key in a transaction; change each key only once")]
     DuplicateKey,
-    /// A read names a revision below 1; history begins at revision 1.
-    #[error("a revision is at least 1")]
+    /// A read at a revision below 1, the first revision.
+    #[error("invalid revision: it must be at least 1")]
     RevisionNotPositive,
-    /// A lease would live for less than a second, or for longer than [`LEASE_TTL_MAX`].
-    #[error("a lease lives for 1 to {LEASE_TTL_MAX} seconds")]
+    /// The time to live of a lease is less than 1 s, or more than [`LEASE_TTL_MAX`].
+    #[error("invalid time to live: it must be from 1 to {LEASE_TTL_MAX} seconds")]
     LeaseTtlOutOfRange,
 }
 
-/// Why a command must not be proposed.
+/// The reason why a command must not be proposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ValidateError {
-    /// No replica could carry it out.
+    /// No replica can execute the command.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// A key is over the limit.
-    #[error("a key of {bytes} bytes is over the limit of {max}")]
+    /// A key exceeds the limit.
+    #[error("key is too long: {bytes} bytes; the limit is {max} bytes")]
     KeyTooLong {
-        /// The key's length.
+        /// The length of the key.
         bytes: usize,
-        /// [`Limits::key_bytes_max`].
+        /// The limit, [`Limits::key_bytes_max`].
         max: usize,
     },
-    /// A value is over the limit.
-    #[error("a value of {bytes} bytes is over the limit of {max}")]
+    /// A value exceeds the limit.
+    #[error("value is too long: {bytes} bytes; the limit is {max} bytes")]
     ValueTooLong {
-        /// The value's length.
+        /// The length of the value.
         bytes: usize,
-        /// [`Limits::value_bytes_max`].
+        /// The limit, [`Limits::value_bytes_max`].
         max: usize,
     },
     /// A transaction has too many comparisons, or too many operations on one side.
-    #[error("a transaction of {ops} operations is over the limit of {max}")]
+    #[error("transaction is too large: {ops} operations; the limit is {max} operations")]
     TooManyOps {
-        /// How many there are.
+        /// The number of comparisons or operations.
         ops: usize,
-        /// [`Limits::txn_ops_max`].
+        /// The limit, [`Limits::txn_ops_max`].
         max: usize,
     },
-    /// The encoded command is over the limit.
-    #[error("a request of {bytes} bytes is over the limit of {max}")]
+    /// The encoded command exceeds the limit.
+    #[error("request is too large: {bytes} bytes; the limit is {max} bytes")]
     RequestTooLarge {
-        /// The encoded length.
+        /// The encoded size.
         bytes: usize,
-        /// [`Limits::request_bytes_max`].
+        /// The limit, [`Limits::request_bytes_max`].
         max: usize,
     },
 }
 
 impl Command {
-    /// Checks structure and limits. Call it before proposing: what passes is never answered with
-    /// [`Rejection::Malformed`](crate::Rejection::Malformed).
+    /// Checks structure and limits, before the command is proposed. A command that passes is never
+    /// rejected with [`Rejection::Malformed`](crate::Rejection::Malformed).
     ///
     /// # Errors
-    /// The first violation found.
+    /// [`ValidateError`] with the first violation.
     pub fn validate(&self, limits: &Limits) -> Result<(), ValidateError> {
         check_structure(&self.request)?;
         if let Request::Txn(txn) = &self.request {
@@ -147,7 +148,7 @@ impl Command {
     }
 }
 
-/// Everything that must hold for a request to be carried out; a function of the request alone.
+/// Checks the structure of a request, which depends on the request alone.
 pub(crate) fn check_structure(request: &Request) -> Result<(), Malformed> {
     match request {
         Request::Put(put) => check_key(&put.key),
@@ -185,7 +186,8 @@ fn check_side(ops: &[Op]) -> Result<(), Malformed> {
             }
         }
     }
-    // Whatever their order, as in etcd: two deletes may overlap, but a put may not meet a delete.
+    // As in etcd, two deletes may overlap. A put must not be in the range of a delete, in any
+    // order.
     for op in ops {
         if let Op::Delete(delete) = op
             && touches(&puts, &delete.keys)
@@ -196,6 +198,7 @@ fn check_side(ops: &[Op]) -> Result<(), Malformed> {
     Ok(())
 }
 
+/// Returns true if the range contains one of the keys.
 fn touches(puts: &BTreeSet<&[u8]>, keys: &KeyRange) -> bool {
     let start: &[u8] = &keys.start;
     let end = match keys.stop() {
@@ -226,11 +229,13 @@ fn check_length(key: &[u8]) -> Result<(), Malformed> {
     Ok(())
 }
 
+/// The kind of a byte string in a request.
 enum ByteKind {
     Key,
     Value,
 }
 
+/// Calls `visit` for each key and value of a request.
 fn visit_bytes(request: &Request, visit: &mut impl FnMut(ByteKind, &Bytes)) {
     let range = |keys: &KeyRange, visit: &mut dyn FnMut(ByteKind, &Bytes)| {
         visit(ByteKind::Key, &keys.start);

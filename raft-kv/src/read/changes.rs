@@ -1,8 +1,7 @@
-//! Following what happens to keys: what a watch is told.
+//! The changes of keys, for watches.
 //!
-//! History stands in the store in the order of revisions, so whoever watches needs no state here
-//! but the revision that comes next. It can go on at any replica, from that revision on: all have
-//! the same history.
+//! The store contains the history in the order of revisions. A watcher only needs the next revision
+//! as its state. All replicas have the same history, so a watcher can continue at any replica.
 
 use alloc::vec::Vec;
 
@@ -13,29 +12,31 @@ use crate::store::layout::{self, Revision};
 use crate::store::{Order, ReadStore};
 use crate::wire;
 
-/// Asks for the changes of a range of keys.
+/// A request for the changes of a range of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChangesRequest {
-    /// Which keys.
+    /// The keys to watch.
     pub keys: KeyRange,
-    /// The first revision to look at.
+    /// The first revision to read.
     pub from_revision: i64,
-    /// Whether to return with each change what the key held before.
+    /// Return the previous pair with each change.
     pub prev_kv: bool,
-    /// After so many changes, of these keys or others, the answer ends with the revision at hand.
+    /// The number of changes, of these or other keys, after which the response ends with the
+    /// current revision.
     pub changes_max: usize,
-    /// After so many bytes of keys and values, the answer ends with the revision at hand.
+    /// The size of keys and values, in bytes, after which the response ends with the current
+    /// revision.
     pub bytes_max: usize,
 }
 
 impl ChangesRequest {
-    /// The changes of `keys` from a revision on: about a thousand of them, or a megabyte.
+    /// A request for the changes of `keys` from a revision on: up to 1,024 changes, or 1 MiB.
     #[must_use]
     pub fn new(keys: KeyRange, from_revision: i64) -> Self {
         Self { keys, from_revision, prev_kv: false, changes_max: 1024, bytes_max: 1 << 20 }
     }
 
-    /// Also returns what keys held before.
+    /// Requests the previous pairs.
     #[must_use]
     pub fn returning_previous(mut self) -> Self {
         self.prev_kv = true;
@@ -43,51 +44,51 @@ impl ChangesRequest {
     }
 }
 
-/// Changes in the order in which they happened. All changes that one revision made to the range are
-/// together, in the order in which its command made them; a revision that did not touch the range
-/// is not there.
+/// A batch of changes of a range of keys, in the order of revisions. Each revision is complete,
+/// with its changes in the order of execution. Revisions without a change of the range are omitted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Changes {
-    /// The revisions that changed something in the range.
+    /// The revisions that changed the range.
     pub revisions: Vec<RevisionChanges>,
-    /// The first revision that was not looked at: where to go on. All before it is known.
+    /// The first revision that was not read, at which the watcher continues.
     pub next_revision: i64,
-    /// The revision of the state machine. If `next_revision` is beyond it, there is no more for
-    /// now.
+    /// The latest revision of the state machine. If `next_revision` is later, there are no more
+    /// changes.
     pub revision: i64,
 }
 
-/// What one revision did to a range of keys.
+/// The changes of one revision to a range of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RevisionChanges {
     /// The revision.
     pub revision: i64,
-    /// What it changed; never empty, and no key twice.
+    /// The changes. Not empty, and at most one per key.
     pub events: Vec<Event>,
 }
 
-/// One change of one key.
+/// A change of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Event {
-    /// What became of the key.
+    /// The kind of the change.
     pub kind: EventKind,
-    /// The key as it is since then. Of one that was deleted, only `key` and `mod_revision` are set.
+    /// The pair after the change. After a delete, only `key` and `mod_revision` are set.
     pub kv: KeyValue,
-    /// What the key held before, if that was asked for and it was there.
+    /// The previous pair, if it was requested and the key existed.
     pub prev_kv: Option<KeyValue>,
 }
 
-/// What became of a key.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {
-    /// It was set.
+    /// The key was set.
     Put,
-    /// It was removed, by whoever deleted it or because its lease ended.
+    /// The key was deleted, by a command or because its lease ended.
     Delete,
 }
 
 type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
 
+/// Reads a batch of changes. `current` is the latest revision.
 pub(crate) fn changes<R: ReadStore>(
     store: &R,
     request: &ChangesRequest,
@@ -98,20 +99,20 @@ pub(crate) fn changes<R: ReadStore>(
         next_revision: current.saturating_add(1),
         revision: current,
     };
-    let (mut looked_at, mut bytes, mut before) = (0, 0, None);
+    let (mut changes, mut bytes, mut before) = (0, 0, None);
     let from = layout::history_key(Revision::first_of(request.from_revision));
     let (_, to) = layout::history();
     for entry in store.scan(&from, &to, Order::Ascending) {
         let (key, record) = entry.map_err(StoreFault::Store)?;
         let Revision { main, .. } = layout::history_revision(&key)
-            .ok_or(StoreFault::Damaged("a key of history is no revision"))?;
-        let is_enough = looked_at >= request.changes_max || bytes >= request.bytes_max;
+            .ok_or(StoreFault::Damaged("a key in the history is not a revision"))?;
+        let is_enough = changes >= request.changes_max || bytes >= request.bytes_max;
         if is_enough && before.is_some_and(|before| before != main) {
             found.next_revision = main;
             break;
         }
-        (looked_at, before) = (looked_at + 1, Some(main));
-        let kv: wire::KeyValue = read::decode(record, "a record of history does not decode")?;
+        (changes, before) = (changes + 1, Some(main));
+        let kv: wire::KeyValue = read::decode(record, "a record in the history cannot be decoded")?;
         if !request.keys.contains(&kv.key) {
             continue;
         }
@@ -130,20 +131,16 @@ pub(crate) fn changes<R: ReadStore>(
 
 impl Event {
     fn read<R: ReadStore>(store: &R, kv: KeyValue, prev_kv: bool) -> Result<Self, R> {
-        let kind = match kv.version {
-            0 => EventKind::Delete,
-            _ => EventKind::Put,
+        let kind = if kv.version == 0 { EventKind::Delete } else { EventKind::Put };
+        let existed = kind == EventKind::Delete || kv.version > 1;
+        // A revision changes a key at most once, so the previous pair is that of the revision
+        // before.
+        let prev_kv = if prev_kv && existed {
+            read::at_revision(store, &kv.key, kv.mod_revision.saturating_sub(1))?
+        } else {
+            None
         };
-        // A revision changes no key twice.
-        let was_there = prev_kv && (kind == EventKind::Delete || kv.version > 1);
-        Ok(Self {
-            prev_kv: match was_there {
-                true => read::at_revision(store, &kv.key, kv.mod_revision.saturating_sub(1))?,
-                false => None,
-            },
-            kind,
-            kv,
-        })
+        Ok(Self { kind, kv, prev_kv })
     }
 
     fn bytes(&self) -> usize {

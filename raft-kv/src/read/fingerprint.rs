@@ -1,12 +1,12 @@
-//! A hash of the visible state that is kept up to date as the state changes.
+//! An incremental hash of the visible state.
 //!
-//! The digest is the sum, modulo 2^64, of a hash of each pair in history, in the sessions and in
-//! the leases. A sum does not depend on order, so a pair is added when it is written and subtracted
-//! when it goes, and the digest never needs a scan. The other tables follow from these.
+//! The digest is the sum, modulo 2^64, of the hashes of all pairs in history, sessions and leases.
+//! A sum does not depend on the order, so a pair is added when it is written and subtracted when it
+//! is removed. The digest never needs a scan. These tables determine the other tables.
 
 use crate::wire::StateRecord;
 
-/// Odd, with no visible pattern: 2^64 divided by the golden ratio.
+/// An odd multiplier without a visible pattern: 2^64 divided by the golden ratio.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 fn absorb(hash: u64, word: u64) -> u64 {
@@ -24,7 +24,7 @@ fn absorb_bytes(hash: u64, bytes: &[u8]) -> u64 {
     absorb(hash, u64::from_le_bytes(last))
 }
 
-/// Spreads every bit over the whole word, so that sums of hashes do not cancel by structure.
+/// Distributes each bit over the whole word, so that sums of similar hashes do not cancel out.
 fn finalize(mut hash: u64) -> u64 {
     hash ^= hash >> 32;
     hash = hash.wrapping_mul(MULTIPLIER);
@@ -33,18 +33,18 @@ fn finalize(mut hash: u64) -> u64 {
     hash ^ (hash >> 32)
 }
 
-/// The part of a pair in the digest.
+/// The hash of a pair in the digest.
 pub(crate) fn pair_fingerprint(key: &[u8], value: &[u8]) -> u64 {
     finalize(absorb_bytes(absorb_bytes(0, key), value))
 }
 
-/// The fingerprint of a state: its digest with the counters that clients can observe. The applied
-/// index is not among them.
+/// The fingerprint of a state: its digest and the counters that clients can observe. The applied
+/// index is not included.
 pub(crate) fn state_fingerprint(state: &StateRecord) -> u64 {
     let words =
         [state.revision.cast_unsigned(), state.sessions, state.session_horizon, state.digest];
     let hash = words.into_iter().fold(0, absorb);
-    // Where no lease was ever heard of, it is what it was before there were any.
+    // Without leases, the fingerprint is that of versions that did not support leases.
     let leases = match (state.leases, state.lease_assigned.cast_unsigned()) {
         (0, 0) => hash,
         (leases, assigned) => absorb(absorb(hash, leases), assigned),

@@ -1,4 +1,4 @@
-//! Reading keys, now and at a past revision, from anything that reads like a store.
+//! Reads of keys, at the latest and at earlier revisions, from any [`ReadStore`].
 
 pub(crate) mod audit;
 pub(crate) mod changes;
@@ -20,7 +20,7 @@ use crate::wire::{self, VersionRecord};
 
 type Result<T, R> = core::result::Result<T, StoreFault<<R as ReadStore>::Error>>;
 
-/// Decodes a record of the store.
+/// Decodes a record of the store. `what` describes the damage if that fails.
 pub(crate) fn decode<M: Message + Default, E>(
     bytes: Bytes,
     what: &'static str,
@@ -29,15 +29,15 @@ pub(crate) fn decode<M: Message + Default, E>(
 }
 
 fn decode_kv<E>(bytes: Bytes) -> core::result::Result<KeyValue, StoreFault<E>> {
-    decode::<wire::KeyValue, E>(bytes, "a key-value record does not decode").map(Into::into)
+    decode::<wire::KeyValue, E>(bytes, "a key-value record cannot be decoded").map(Into::into)
 }
 
-/// The newest record of a key, unless it is absent.
+/// The latest record of a key; `None` if the key does not exist.
 pub(crate) fn latest<R: ReadStore>(store: &R, key: &[u8]) -> Result<Option<KeyValue>, R> {
     store.get(&layout::current_key(key)).map_err(StoreFault::Store)?.map(decode_kv).transpose()
 }
 
-/// The record of a key as of a past revision, unless it was absent.
+/// The record of a key at an earlier revision; `None` if the key did not exist.
 pub(crate) fn at_revision<R: ReadStore>(
     store: &R,
     key: &[u8],
@@ -53,7 +53,7 @@ pub(crate) fn at_revision<R: ReadStore>(
     }
 }
 
-/// Visits the newest records of a range in key order, until the visitor breaks off.
+/// Visits the latest records of a range in the order of keys, until the visitor breaks.
 pub(crate) fn visit_latest<R: ReadStore>(
     store: &R,
     keys: &KeyRange,
@@ -75,7 +75,7 @@ pub(crate) fn visit_latest<R: ReadStore>(
     Ok(())
 }
 
-/// How many pairs the store has in a span.
+/// The number of pairs with keys in `from..to`.
 pub(crate) fn count<R: ReadStore>(store: &R, from: &[u8], to: &[u8]) -> Result<u64, R> {
     let mut count = 0;
     for entry in store.scan(from, to, Order::Ascending) {
@@ -85,8 +85,8 @@ pub(crate) fn count<R: ReadStore>(store: &R, from: &[u8], to: &[u8]) -> Result<u
     Ok(count)
 }
 
-/// Answers a range request at a past revision, or at the latest if `revision` is `None`; whether
-/// that revision may be read has been checked. `shown` is the revision to report.
+/// Reads a range at an earlier revision, or at the latest if `revision` is `None`. The caller has
+/// checked the revision. `shown` is the revision in the response.
 pub(crate) fn range<R: ReadStore>(
     store: &R,
     request: &RangeRequest,
@@ -96,8 +96,8 @@ pub(crate) fn range<R: ReadStore>(
     range_within(store, request, revision, shown, u64::MAX).map(|(response, _)| response)
 }
 
-/// The same as [`range`], with the size of the answer. The read stops at the pair with which the
-/// answer exceeds `bytes_max`, so that its memory is bounded; the answer is then incomplete.
+/// Reads a range like [`range`], and returns the size of the response in bytes. The read stops at
+/// the pair with which the response exceeds `bytes_max`. The response is then incomplete.
 pub(crate) fn range_within<R: ReadStore>(
     store: &R,
     request: &RangeRequest,
@@ -136,8 +136,8 @@ pub(crate) fn range_within<R: ReadStore>(
     Ok((answer.response, answer.bytes))
 }
 
-/// Walks the versions of all keys of the range. Of each key it takes the newest version that is not
-/// too new: the last one when walking upwards, the first one when walking downwards.
+/// Scans the versions of all keys of a range. For each key it takes the latest version up to the
+/// revision: the last one of an ascending scan, and the first one of a descending scan.
 fn past_range<R: ReadStore>(
     store: &R,
     revision: i64,
@@ -172,9 +172,9 @@ fn past_range<R: ReadStore>(
     Ok(())
 }
 
-/// An entry of the table of versions.
+/// A pair of the table of versions.
 struct Version {
-    /// What stands for the user key; equal for the versions of one key.
+    /// The escaped user key, which is equal for all versions of a key.
     key: Bytes,
     revision: Revision,
     removed: bool,
@@ -186,8 +186,8 @@ impl Version {
     ) -> Result<Self, R> {
         let (key, record) = entry.map_err(StoreFault::Store)?;
         let (key, revision) = layout::split_version_key(&key)
-            .ok_or(StoreFault::Damaged("a key of the versions is too short"))?;
-        let record: VersionRecord = decode(record, "a version does not decode")?;
+            .ok_or(StoreFault::Damaged("a key in the table of versions is too short"))?;
+        let record: VersionRecord = decode(record, "a version cannot be decoded")?;
         Ok(Self { key, revision, removed: record.removed })
     }
 
@@ -198,12 +198,12 @@ impl Version {
         let record = store
             .get(&layout::history_key(self.revision))
             .map_err(StoreFault::Store)?
-            .ok_or(StoreFault::Damaged("a version has no record in history"))?;
+            .ok_or(StoreFault::Damaged("a version has no record in the history"))?;
         decode_kv(record).map(Some)
     }
 }
 
-/// A range response under construction.
+/// A collector of the pairs of a range response.
 struct RangeCollector<'r> {
     request: &'r RangeRequest,
     response: RangeResponse,
@@ -212,7 +212,7 @@ struct RangeCollector<'r> {
 }
 
 impl RangeCollector<'_> {
-    /// Takes the next key in order; `load` is called only if it is to be returned.
+    /// Adds the next key in order. `load` is called only if the key is returned.
     fn offer<R: ReadStore>(
         &mut self,
         load: impl FnOnce() -> Result<KeyValue, R>,
@@ -255,7 +255,9 @@ impl RangeCollector<'_> {
             return Ok(ControlFlow::Continue(()));
         }
         self.offer::<R>(|| {
-            version.load(store)?.ok_or(StoreFault::Damaged("a version has no record in history"))
+            version
+                .load(store)?
+                .ok_or(StoreFault::Damaged("a version has no record in the history"))
         })
     }
 }

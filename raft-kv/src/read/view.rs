@@ -1,4 +1,4 @@
-//! The state machine as a reader sees it.
+//! Read access to the state machine.
 
 use alloc::vec::Vec;
 
@@ -17,11 +17,13 @@ use crate::store::{Order, ReadStore};
 use crate::validate::KEY_BYTES_MAX;
 use crate::wire::{FORMAT_VERSION, FormatRecord, StateRecord};
 
-/// The revision of a state machine to which nothing has happened.
+/// The revision of an empty state machine.
 const FIRST_REVISION: i64 = 1;
 
-/// A consistent view of the state machine between two batches: of [`Kv`](crate::Kv) itself, or of a
-/// snapshot of its store, which other threads can read while entries are applied.
+/// A consistent view of the state machine between two batches.
+///
+/// A view reads [`Kv`](crate::Kv) itself, or a snapshot of its store. Other threads can read a
+/// snapshot while entries are applied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct View<R> {
     store: R,
@@ -29,10 +31,11 @@ pub struct View<R> {
 }
 
 impl<R: ReadStore> View<R> {
-    /// Reads the counters from a store or a snapshot of one.
+    /// Opens a view of a store or of a snapshot, and reads its counters.
     ///
     /// # Errors
-    /// The store cannot be read, is damaged, has a later format or belongs to something else.
+    /// [`OpenError`] if the store cannot be read, is damaged, has a later format, or contains other
+    /// data.
     pub fn open(store: R) -> Result<Self, OpenError<R::Error>> {
         let get = |key| store.get(key).map_err(StoreFault::Store);
         let Some(format) = get(layout::FORMAT_KEY)? else {
@@ -51,13 +54,13 @@ impl<R: ReadStore> View<R> {
             });
         }
         if format.version == 0 {
-            return Err(StoreFault::Damaged("the format record names no format").into());
+            return Err(StoreFault::Damaged("the format record has no format").into());
         }
         let state =
             get(layout::STATE_KEY)?.ok_or(StoreFault::Damaged("the counters are missing"))?;
         let state: StateRecord = read::decode(state, "the counters do not decode")?;
         if state.revision < FIRST_REVISION {
-            return Err(StoreFault::Damaged("the revision is below the first one").into());
+            return Err(StoreFault::Damaged("the revision is below 1").into());
         }
         Ok(Self { store, state })
     }
@@ -70,31 +73,32 @@ impl<R: ReadStore> View<R> {
         (self.store, self.state)
     }
 
-    /// The store-wide revision: 1 when empty, one more with each command that changed something.
+    /// The store-wide revision: 1 for an empty store, incremented by each command with a change.
     #[must_use]
     pub fn revision(&self) -> i64 {
         self.state.revision
     }
 
-    /// The last entry whose effects are in this view; index and term 0 if there is none.
+    /// The last applied entry in this view; index and term 0 if there is none.
     #[must_use]
     pub fn applied(&self) -> EntryId {
         EntryId { index: self.state.applied_index, term: self.state.applied_term }
     }
 
-    /// A hash of everything that clients can observe: all changes ever made, all sessions and all
-    /// leases. Two replicas that have applied the same entries have the same fingerprint, on every
-    /// platform. It is kept up to date as entries are applied and costs nothing to ask for. It is a
-    /// checksum against divergence, not against an adversary.
+    /// A hash of all data that clients can observe: all changes, sessions and leases. Replicas that
+    /// have applied the same entries have the same fingerprint, on every platform.
+    ///
+    /// The fingerprint is computed incrementally, so reading it costs nothing. It detects
+    /// divergence, and does not protect against an adversary.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         fingerprint::state_fingerprint(&self.state)
     }
 
-    /// Reads one key, at the latest revision or an older one.
+    /// Reads one key, at the latest or an earlier revision.
     ///
     /// # Errors
-    /// The revision is not there, the key is impossibly long, or the store failed.
+    /// [`ReadError`] if the revision does not exist, the key is too long, or the store failed.
     pub fn get(
         &self,
         key: &[u8],
@@ -110,7 +114,7 @@ impl<R: ReadStore> View<R> {
     /// Reads a range of keys.
     ///
     /// # Errors
-    /// The revision is not there, a key is impossibly long, or the store failed.
+    /// [`ReadError`] if the revision does not exist, a key is too long, or the store failed.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError<R::Error>> {
         let KeyRange { start, end } = &request.keys;
         check_length(start)?;
@@ -119,36 +123,36 @@ impl<R: ReadStore> View<R> {
         Ok(read::range(&self.store, request, past, self.revision())?)
     }
 
-    /// A lease.
+    /// The lease with this id.
     ///
     /// # Errors
-    /// The store failed or is damaged.
+    /// [`StoreFault`] if the store failed or is damaged.
     pub fn lease(&self, id: i64) -> Result<Option<Lease>, StoreFault<R::Error>> {
         Ok(lease::get(&self.store, id)?.map(|stored| stored.lease))
     }
 
-    /// All leases, in the order of their numbers.
+    /// All leases in ascending order of their ids.
     ///
     /// # Errors
-    /// The store failed or is damaged.
+    /// [`StoreFault`] if the store failed or is damaged.
     pub fn leases(&self) -> Result<Vec<Lease>, StoreFault<R::Error>> {
         lease::all(&self.store)
     }
 
-    /// The first keys that hang on a lease, in order; none if there is no such lease.
+    /// The first `limit` keys attached to a lease, in ascending order. Empty if the lease does not
+    /// exist.
     ///
     /// # Errors
-    /// The store failed or is damaged.
+    /// [`StoreFault`] if the store failed or is damaged.
     pub fn lease_keys(&self, id: i64, limit: usize) -> Result<Vec<Bytes>, StoreFault<R::Error>> {
         lease::keys_of(&self.store, id, limit)
     }
 
-    /// The changes of a range of keys from a revision on, in order: what whoever watches these keys
-    /// has to be told next. See [`Changes`].
+    /// Reads the next batch of changes of a range of keys, for a watcher. See [`Changes`].
     ///
     /// # Errors
-    /// The revision is below 1, or beyond the one after the latest; a key is impossibly long; or
-    /// the store failed.
+    /// [`ReadError`] if the revision is below 1 or more than one after the latest, a key is too
+    /// long, or the store failed.
     pub fn changes(&self, request: &ChangesRequest) -> Result<Changes, ReadError<R::Error>> {
         let KeyRange { start, end } = &request.keys;
         check_length(start)?;
@@ -163,17 +167,16 @@ impl<R: ReadStore> View<R> {
         Ok(changes::changes(&self.store, request, current)?)
     }
 
-    /// Reads the whole store and checks that its tables agree with each other, with the counters
-    /// and with the fingerprint. Takes as long as the store is large: for tests, for the simulator,
-    /// and for a node that has reason to doubt its disk.
+    /// Reads the whole store, and checks its tables against each other, the counters and the
+    /// fingerprint. It is meant for tests, for the simulator, and for nodes after a disk failure.
     ///
     /// # Errors
-    /// [`StoreFault::Damaged`] with the first contradiction found, or the store's own error.
+    /// [`StoreFault::Damaged`] with the first contradiction, or the error of the store.
     pub fn audit(&self) -> Result<(), StoreFault<R::Error>> {
         audit::audit(&self.store, &self.state)
     }
 
-    /// The past revision to read at, or `None` for the latest, which has tables of its own.
+    /// The earlier revision to read at; `None` for the latest, which has separate tables.
     fn past(&self, requested: Option<i64>) -> Result<Option<i64>, ReadError<R::Error>> {
         let current = self.revision();
         match requested {
@@ -196,7 +199,7 @@ fn check_length<E>(key: &[u8]) -> Result<(), ReadError<E>> {
     Ok(())
 }
 
-/// The record that says which format a store has.
+/// The record with the format of a store.
 pub(crate) fn format_record(version: u32) -> Bytes {
     use prost::Message;
     FormatRecord { version }.encode_to_vec().into()

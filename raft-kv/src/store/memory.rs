@@ -1,4 +1,4 @@
-//! A store in memory, for simulation and tests.
+//! A store in memory, for the simulator and for tests.
 
 use alloc::collections::BTreeMap;
 use core::convert::Infallible;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::store::{Batch, Order, ReadStore, Store, Write, range_of, with_order};
 
-/// An ordered byte store in memory. A clone is a snapshot: keys and values are shared, not copied.
+/// A store in memory. A clone is a snapshot, which shares keys and values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MemoryStore {
     pairs: BTreeMap<Bytes, Bytes>,
@@ -20,7 +20,8 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// Every pair in key order: what a snapshot of the state machine consists of.
+    /// All pairs in ascending order of keys. They are the content of a snapshot of the state
+    /// machine.
     pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
         self.pairs.iter()
     }

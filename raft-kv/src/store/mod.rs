@@ -1,5 +1,7 @@
-//! What the state machine needs from storage: an ordered map from bytes to bytes, with atomic
-//! batches.
+//! The interface to the storage: an ordered map of byte strings with atomic batches.
+//!
+//! Stores, and the layout of tables in them, belong here. The meaning of the tables belongs in
+//! `apply/` and `read/`.
 
 pub(crate) mod layout;
 pub(crate) mod memory;
@@ -13,24 +15,24 @@ use bytes::Bytes;
 /// The direction of a scan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// From the lowest key up.
+    /// From the smallest key to the largest.
     #[default]
     Ascending,
-    /// From the highest key down.
+    /// From the largest key to the smallest.
     Descending,
 }
 
-/// The reading half of a store. A snapshot of a store implements this alone, and then serves reads
-/// through [`View`](crate::View) while the store itself goes on changing.
+/// The read access to a store. A snapshot of a store implements only this trait, and serves reads
+/// through [`View`](crate::View) while the store changes.
 pub trait ReadStore {
-    /// What can go wrong in the store itself. The state machine never interprets it.
+    /// The error of the store. The state machine does not interpret it.
     type Error: core::error::Error + 'static;
 
-    /// The value stored at exactly `key`.
+    /// The value of `key`; `None` if the key does not exist.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Self::Error>;
 
-    /// The pairs whose keys lie in `from..to`, in byte order of the keys or its reverse. Nothing
-    /// when `from >= to`. Lazy: dropping the iterator early costs nothing for what was not read.
+    /// The pairs with keys in `from..to`, in ascending or descending byte order of the keys. Empty
+    /// if `from >= to`. The iterator reads lazily.
     fn scan(
         &self,
         from: &[u8],
@@ -39,15 +41,16 @@ pub trait ReadStore {
     ) -> impl Iterator<Item = Result<(Bytes, Bytes), Self::Error>>;
 }
 
-/// An ordered byte store that can apply a batch atomically.
+/// A store that can commit a batch atomically.
 pub trait Store: ReadStore {
-    /// Applies all writes of `batch` or none of them, also across a crash. Batches become durable
-    /// in the order in which they were committed. Whether this call already waits for the disk is
-    /// the implementor's choice: the applied index travels inside the batch, so a batch that a
-    /// crash loses is rebuilt from the log.
+    /// Commits all writes of `batch` or none, even if the process crashes. Batches become durable
+    /// in the order of their commits.
+    ///
+    /// The call may return before the batch is durable. The batch contains the applied index, so a
+    /// batch that is lost in a crash is repeated from the log.
     ///
     /// # Errors
-    /// After an error the state on disk is unknown; [`Kv`](crate::Kv) then refuses further entries
+    /// After an error the content of the disk is unknown. [`Kv`](crate::Kv) applies no more entries
     /// until it is opened again.
     fn commit(&mut self, batch: Batch) -> Result<(), Self::Error>;
 }
@@ -69,49 +72,50 @@ impl<R: ReadStore> ReadStore for &R {
     }
 }
 
-/// One change to one key of a store.
+/// A change of one key of a store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Write {
     /// Set the value.
     Put(Bytes),
-    /// Remove the key; removing what is not there is no error.
+    /// Delete the key, which need not exist.
     Delete,
 }
 
-/// Writes that belong together: at most one per key, in key order.
+/// The writes of one commit, at most one per key, in the order of keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Batch {
     writes: BTreeMap<Bytes, Write>,
 }
 
 impl Batch {
-    /// Sets `key` to `value`; replaces an earlier write to the same key.
+    /// Adds a put. It replaces an earlier write of the same key.
     pub fn put(&mut self, key: Bytes, value: Bytes) {
         self.writes.insert(key, Write::Put(value));
     }
 
-    /// Removes `key`; replaces an earlier write to the same key.
+    /// Adds a delete. It replaces an earlier write of the same key.
     pub fn delete(&mut self, key: Bytes) {
         self.writes.insert(key, Write::Delete);
     }
 
-    /// The number of keys written.
+    /// The number of writes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.writes.len()
     }
 
-    /// Whether nothing is written.
+    /// Returns true if there are no writes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
 
+    /// The write of `key`, if there is one.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Write> {
         self.writes.get(key)
     }
 
-    /// Replaces the write to `key`, or removes it with `None`; returns the write that was there.
+    /// Replaces the write of `key`, or removes it with `None`. Returns the previous write.
     pub(crate) fn set(&mut self, key: Bytes, write: Option<Write>) -> Option<Write> {
         match write {
             Some(write) => self.writes.insert(key, write),
@@ -119,6 +123,7 @@ impl Batch {
         }
     }
 
+    /// The writes of keys in `from..to`.
     pub(crate) fn scan<'a>(
         &'a self,
         from: &[u8],
@@ -133,13 +138,14 @@ impl IntoIterator for Batch {
     type Item = (Bytes, Write);
     type IntoIter = btree_map::IntoIter<Bytes, Write>;
 
-    /// The writes in key order.
+    /// The writes in ascending order of keys.
     fn into_iter(self) -> Self::IntoIter {
         self.writes.into_iter()
     }
 }
 
-/// The part of `map` in `from..to`; `BTreeMap::range` panics on an inverted range, this does not.
+/// The pairs of `map` with keys in `from..to`. Unlike `BTreeMap::range`, it does not panic on an
+/// inverted range.
 pub(crate) fn range_of<'a, V>(
     map: &'a BTreeMap<Bytes, V>,
     from: &[u8],
@@ -149,13 +155,12 @@ pub(crate) fn range_of<'a, V>(
     map.range::<[u8], _>((core::ops::Bound::Included(from), core::ops::Bound::Excluded(to)))
 }
 
-/// Walks a double-ended iterator from the end that `order` names: what an implementor of
-/// [`ReadStore::scan`] usually needs.
+/// Iterates in the given order, for implementations of [`ReadStore::scan`].
 pub fn with_order<I: DoubleEndedIterator>(inner: I, order: Order) -> Ordered<I> {
     Ordered { inner, order }
 }
 
-/// See [`with_order`].
+/// The iterator of [`with_order`].
 #[derive(Clone, Debug)]
 pub struct Ordered<I> {
     inner: I,

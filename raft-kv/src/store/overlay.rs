@@ -1,7 +1,7 @@
-//! A store as it will be once a batch under construction is committed.
+//! A store together with the uncommitted writes of a batch.
 //!
-//! Entries that are applied together read through this, so that each sees the effects of those
-//! before it although the store is written only once.
+//! The entries of a batch read through the overlay, so each sees the changes of the earlier ones.
+//! The store is written only once.
 
 use core::cmp::Ordering;
 use core::iter::Peekable;
@@ -12,23 +12,28 @@ use bytes::Bytes;
 
 use crate::store::{Batch, Order, ReadStore, Write};
 
+/// A store with uncommitted writes.
 pub(crate) struct Overlay<'a, R> {
+    /// The store without the writes.
     base: &'a R,
+    /// The uncommitted writes.
     batch: Batch,
-    /// The pending writes that were replaced since the savepoint, oldest first; `None` without a
-    /// savepoint.
+    /// The writes that were replaced since the savepoint, oldest first; `None` without a savepoint.
     replaced: Option<Vec<(Bytes, Option<Write>)>>,
 }
 
 impl<'a, R: ReadStore> Overlay<'a, R> {
+    /// An overlay without writes.
     pub(crate) fn new(base: &'a R) -> Self {
         Self { base, batch: Batch::default(), replaced: None }
     }
 
+    /// Sets `key` to `value`.
     pub(crate) fn put(&mut self, key: Bytes, value: Bytes) {
         self.write(key, Write::Put(value));
     }
 
+    /// Deletes `key`.
     pub(crate) fn delete(&mut self, key: Bytes) {
         self.write(key, Write::Delete);
     }
@@ -45,7 +50,7 @@ impl<'a, R: ReadStore> Overlay<'a, R> {
         self.replaced = Some(Vec::new());
     }
 
-    /// Forgets the savepoint and keeps the writes since then.
+    /// Removes the savepoint and keeps the writes since then.
     pub(crate) fn release_savepoint(&mut self) {
         self.replaced = None;
     }
@@ -57,6 +62,7 @@ impl<'a, R: ReadStore> Overlay<'a, R> {
         }
     }
 
+    /// Returns the writes.
     pub(crate) fn into_batch(self) -> Batch {
         self.batch
     }
@@ -87,7 +93,8 @@ impl<R: ReadStore> ReadStore for Overlay<'_, R> {
     }
 }
 
-/// Two scans in the same order; a pending write hides what the base holds at its key.
+/// The merge of two scans in the same order. A pending write hides the pair of the base with its
+/// key.
 struct Merge<B: Iterator, P: Iterator> {
     base: Peekable<B>,
     pending: Peekable<P>,
@@ -104,7 +111,7 @@ where
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let first = match (self.base.peek(), self.pending.peek()) {
-                // An error of the base is passed on at once.
+                // An error of the base is returned immediately.
                 (Some(Err(_)), _) | (_, None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
                 (Some(Ok((base, _))), Some((pending, _))) => match self.order {

@@ -1,4 +1,4 @@
-//! The limit on the pairs that a request returns.
+//! The limit of the size of a response.
 
 use alloc::vec::Vec;
 
@@ -9,7 +9,7 @@ use crate::{
     Request, RequestResult, Session, Txn,
 };
 
-/// Two pairs with 36 bytes of key and value each, and their overhead.
+/// The size of two pairs with 36 bytes of key and value each.
 const MAX: u64 = 200;
 const VALUE: &str = "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv";
 
@@ -39,7 +39,7 @@ fn assert_too_large(log: &mut Log, request: impl Into<Request>) {
 }
 
 #[test]
-fn answer_over_limit_is_refused_and_changes_nothing() {
+fn response_over_limit_is_rejected_without_changes() {
     let mut log = three_keys();
     let put = || Op::Put(Put::new("d", VALUE));
     let delete = || Op::Delete(Delete::new(KeyRange::key("a")));
@@ -55,7 +55,7 @@ fn answer_over_limit_is_refused_and_changes_nothing() {
 #[test]
 fn answer_at_limit_is_returned() {
     let mut log = three_keys();
-    // The operations before a read decide how much it returns.
+    // The size of a read depends on the earlier operations.
     let ops = [
         Op::Put(Put::new("a", "short")),
         Op::Delete(Delete::new(KeyRange::key("b"))),
@@ -99,9 +99,9 @@ fn retry_of_refused_request_is_refused_although_answer_fits_now() {
     assert_eq!(log.apply(&command), refused);
 }
 
-/// Replicas without the limit carried such commands out, so every replica must.
+/// Replicas without the limit executed such commands, so every replica must execute them.
 #[test]
-fn answer_of_version_3_has_no_limit() {
+fn response_of_version_3_has_no_limit() {
     for version in [1, 3] {
         let mut log = three_keys();
         let mut bytes = Command::new(txn([read(KeyRange::all())])).encode().to_vec();

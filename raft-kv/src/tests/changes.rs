@@ -1,4 +1,4 @@
-//! Following what happens to keys.
+//! Changes of keys, for watches.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -23,10 +23,10 @@ fn log() -> Log {
     log
 }
 
-/// Revision, kind, key and value of an event.
+/// The revision, kind, key and value of an event.
 type Row = (i64, EventKind, Vec<u8>, Vec<u8>);
 
-/// Each event, and where to go on.
+/// All events, and the next revision.
 fn told(log: &Log, request: &ChangesRequest) -> (Vec<Row>, i64) {
     let found = log.kv.changes(request).unwrap();
     assert_eq!(found.revision, log.kv.revision());
@@ -79,7 +79,7 @@ fn batch_ends_at_revision_boundary() {
         pieces.push(told(&log, &request).1);
     }
     assert_eq!(pieces, [3, 3, 4, 5, 5]);
-    // What does not belong to the range is looked at, too.
+    // Changes outside of the range count, too.
     let mut request = ChangesRequest::new(KeyRange::key("nothing"), 2);
     request.changes_max = 2;
     assert_eq!(told(&log, &request), (vec![], 4));

@@ -1,4 +1,4 @@
-//! Bytes and back.
+//! Encoding and decoding.
 
 use alloc::vec::Vec;
 
@@ -54,7 +54,7 @@ proptest! {
 
     #[test]
     fn store_range_matches_key_range(keys in keys(), key in key()) {
-        let within = |(from, to): layout::Span, key: &Bytes| from <= *key && *key < to;
+        let within = |(from, to): layout::StoreRange, key: &Bytes| from <= *key && *key < to;
         let contained = keys.contains(&key);
         let current = layout::current_key(&key);
         prop_assert_eq!(within(layout::current_range(&keys), &current), contained);
@@ -110,9 +110,9 @@ fn decoding_copies_no_values() {
     assert!(bytes.as_ptr_range().contains(&put.value.as_ptr()));
 }
 
-/// What is in a log today is read by every later release: these bytes must never change meaning.
+/// Later releases must decode existing logs, so these bytes must never change their meaning.
 #[test]
-fn the_bytes_of_a_put_are_fixed() {
+fn encoding_of_put_is_fixed() {
     let bytes = b"\x08\x01\x1a\x06\x0a\x01a\x12\x01b";
     let put = Command::new(Put::new("a", "b"));
     assert_eq!(Command::decode(Bytes::from_static(bytes)), Ok(put.clone()));
@@ -126,7 +126,7 @@ fn the_bytes_of_a_put_are_fixed() {
 }
 
 #[test]
-fn the_bytes_of_leases_in_the_log_are_fixed() {
+fn encoding_of_lease_commands_is_fixed() {
     let expiry = Some(Expiry { term: 3, granted_at: 4 });
     let cases: [(&[u8], Command); 4] = [
         (b"\x08\x02\x32\x04\x08\x07\x10\x3c", Command::new(Grant { id: 7, ttl: 60 })),
@@ -146,8 +146,8 @@ fn the_bytes_of_leases_in_the_log_are_fixed() {
     }
 }
 
-/// A replica that knows version 1 alone must stop at what it cannot carry out, not pass over it;
-/// and it must not stop at what it can.
+/// A replica that supports only version 1 must stop at commands of later versions, and only at
+/// these.
 #[test]
 fn command_uses_minimal_version() {
     let version = |request: Request| Command::new(request).encode()[..2].to_vec();
@@ -177,8 +177,7 @@ fn command_uses_minimal_version() {
             bytes[1] = version;
             Command::decode(bytes.into())
         };
-        // Under the name of version 1 it is nothing: nobody ever wrote it. In version 2 the bound
-        // on puts was unknown.
+        // Version 1 cannot express the command, so it is invalid. Version 2 has no limit of keys.
         assert_eq!(named(1), Err(DecodeError::Undecodable));
         assert_eq!(named(2), Ok(Command::new(request.clone())));
     }

@@ -1,5 +1,4 @@
-//! What operations cost, in reads and writes of the store: the part of performance that does not
-//! depend on the machine.
+//! The reads and writes of operations in the store. These numbers are equal on all machines.
 
 use core::cell::Cell;
 use core::convert::Infallible;
@@ -46,7 +45,7 @@ impl Store for Metered {
     }
 }
 
-/// Reads, steps of scans, writes and commits since the last call.
+/// Returns the reads, scan steps, writes and commits since the previous call.
 fn spent(kv: &mut Kv<Metered>) -> (usize, usize, usize, usize) {
     let store = kv.store_mut_for_tests();
     (
@@ -76,10 +75,10 @@ fn filled() -> Kv<Metered> {
 }
 
 #[test]
-fn a_put_is_one_read_and_three_writes_and_a_batch_one_commit() {
+fn put_costs_one_read_and_three_writes() {
     let mut kv = filled();
     kv.apply_batch((201..=210).map(|index| put(index, index, false))).unwrap();
-    // And one write for the counters.
+    // One more write is that of the counters.
     assert_eq!(spent(&mut kv), (10, 0, 31, 1));
 }
 
@@ -97,7 +96,7 @@ fn latest_read_costs_one_store_read_and_past_two() {
     let mut kv = filled();
     assert!(kv.get(b"key050", None).unwrap().is_some());
     assert_eq!(spent(&mut kv), (1, 0, 0, 0));
-    // However many versions the key has.
+    // The cost does not depend on the number of versions.
     assert_eq!(kv.get(b"key050", Some(60)).unwrap().unwrap().version, 1);
     assert_eq!(spent(&mut kv), (1, 1, 0, 0));
 }
@@ -120,16 +119,16 @@ fn costs_of_leases_and_watches() {
         kv.apply(entry).unwrap();
         spent(kv)
     };
-    // The lease and the counters; and the format, the first time.
+    // The lease, the counters and, for the first lease, the format.
     let grant = Grant { id: 7, ttl: 1 };
     assert_eq!(apply(&mut kv, 201, grant.into()), (1, 0, 3, 1));
     let leased = |key| Request::Put(Put::new(key, "v").with_lease(7));
-    // It hangs on the lease, and the lease counts it.
+    // The key is attached to the lease, which counts it.
     assert_eq!(apply(&mut kv, 202, leased("key001")), (3, 0, 1 + 3 + 2, 1));
-    // It hangs on the same lease already.
+    // The key is attached to the same lease already.
     assert_eq!(apply(&mut kv, 203, leased("key001")), (2, 0, 1 + 3, 1));
     apply(&mut kv, 204, leased("key002"));
-    // The lease, twice; and for each of two keys a step, a read, and a write more than those of a
+    // The lease twice, and for each of two keys a step, a read and one write more than for a
     // delete.
     let revoke = Revoke::new(7);
     assert_eq!(apply(&mut kv, 205, revoke.into()), (4, 2, 1 + 1 + 8, 1));

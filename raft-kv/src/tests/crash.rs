@@ -1,4 +1,4 @@
-//! A store that fails.
+//! Failures of the store.
 
 use core::cell::Cell;
 use core::fmt;
@@ -22,7 +22,8 @@ impl fmt::Display for DiskError {
 
 impl core::error::Error for DiskError {}
 
-/// A store that commits what it says it did not, and whose reads fail after a number of them.
+/// A store that reports failed commits although they succeeded, and whose reads fail after a number
+/// of reads.
 struct Failing {
     inner: MemoryStore,
     commits_fail: bool,
@@ -83,7 +84,7 @@ fn failed_commit_blocks_apply_until_reopen() {
     kv.store_mut_for_tests().commits_fail = false;
     assert_eq!(kv.apply(put(2)), Err(ApplyError::Stopped));
     assert_eq!(kv.apply_batch(vec![put(2)]), Err(ApplyError::Stopped));
-    // The commit did reach the disk: had the entry been applied again, its version would be 3.
+    // The commit was written. If the entry were applied again, the version would be 3.
     let mut kv = Kv::open(Failing::new(kv.into_store().inner)).unwrap();
     assert_eq!(kv.applied_index(), 2);
     kv.apply(put(3)).unwrap();
@@ -96,7 +97,7 @@ fn failed_read_applies_nothing_and_is_retryable() {
     kv.apply(put(1)).unwrap();
     kv.store_mut_for_tests().reads_left = Cell::new(1);
     let fault = ApplyError::Fault(StoreFault::Store(DiskError));
-    // The second entry finds the key in the batch; the third reads another one.
+    // The second entry reads the key from the batch, and the third reads another key.
     let other = Entry::command(3, 1, Command::new(Put::new("b", "v")).encode());
     assert_eq!(kv.apply_batch([put(2), other.clone()]), Err(fault));
     assert_eq!((kv.applied_index(), kv.revision()), (1, 2));
@@ -106,16 +107,16 @@ fn failed_read_applies_nothing_and_is_retryable() {
     assert_eq!(kv.get(b"a", None).unwrap().unwrap().version, 2);
 }
 
-/// The lease is gone and its keys are gone, or neither is: wherever the revocation fails.
+/// A revocation that fails at any read deletes the lease and all its keys, or nothing.
 #[test]
 fn failed_revoke_is_atomic() {
     let command =
         |index, request: Request| Entry::command(index, 1, Command::new(request).encode());
     let grant = command(1, Grant { id: 7, ttl: 1 }.into());
-    let hang = |index, key| command(index, Put::new(key, "v").with_lease(7).into());
+    let attach = |index, key| command(index, Put::new(key, "v").with_lease(7).into());
     let revoke = || command(4, Revoke::new(7).into());
     let mut kv = Kv::open(Failing::new(MemoryStore::new())).unwrap();
-    kv.apply_batch([grant, hang(2, "a"), hang(3, "b")]).unwrap();
+    kv.apply_batch([grant, attach(2, "a"), attach(3, "b")]).unwrap();
     let mut reads = 0;
     loop {
         kv.store_mut_for_tests().reads_left = Cell::new(reads);
@@ -127,7 +128,7 @@ fn failed_revoke_is_atomic() {
         assert_eq!(kv.view().lease_keys(7, 9).unwrap(), ["a", "b"]);
         reads += 1;
     }
-    // The lease, twice, its two keys and what they hold.
+    // The lease twice, its two keys, and their pairs.
     assert_eq!(reads, 6);
     kv.store_mut_for_tests().reads_left = Cell::new(u32::MAX);
     kv.audit().unwrap();

@@ -1,4 +1,4 @@
-//! Revisions, and reads of the past.
+//! Revisions, and reads at earlier revisions.
 
 use alloc::vec::Vec;
 
@@ -13,7 +13,7 @@ fn row(key: &str, value: &str, create: i64, modified: i64, version: i64) -> Row 
 }
 
 #[test]
-fn the_empty_store_is_at_revision_1_and_the_first_put_at_2() {
+fn first_put_has_revision_2() {
     let mut log = Log::new();
     assert_eq!(log.kv.revision(), 1);
     assert_eq!(log.run(Put::new("a", "1")).revision, 2);
@@ -172,17 +172,17 @@ fn fingerprint_depends_on_state_not_batching() {
 }
 
 #[test]
-fn the_fingerprint_is_the_same_on_every_platform_and_in_every_release() {
+fn fingerprint_is_fixed() {
     let mut log = Log::new();
     log.run(Put::new("a", "a value longer than eight bytes"));
     log.run(Delete::new(KeyRange::key("a")));
-    // A change of this number means that replicas of two releases would seem to diverge.
+    // If this number changes, replicas of two releases seem to diverge.
     assert_eq!(log.kv.fingerprint(), 1_083_574_971_160_183_187);
 }
 
-/// What is on disk today is read by every later release: these bytes must never change meaning.
+/// Later releases must read existing stores, so these bytes must never change their meaning.
 #[test]
-fn the_bytes_of_a_store_are_fixed() {
+fn encoding_of_store_is_fixed() {
     let mut log = Log::new();
     let session = crate::Session { client: 7, sequence: 3, since: 0 };
     log.apply(&crate::Command::new(Put::new("k\0", "v")).with_session(session));
@@ -230,6 +230,6 @@ fn audit_detects_lost_or_changed_records() {
             Ok(kv) => kv.audit().is_err(),
             Err(_) => true,
         };
-        assert!(found, "nobody missed {key:?}");
+        assert!(found, "damage not found: {key:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Leases, and the keys that hang on them.
+//! Leases, and the keys attached to them.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -108,7 +108,7 @@ fn put_with_missing_lease_is_rejected() {
     };
     let ops = |lease| vec![Op::Put(Put::new("a", "1")), Op::Put(attach("b", lease))];
     assert_eq!(refused(&mut log, txn(ops(2), vec![])), missing);
-    // The side that is not taken does not matter.
+    // The side that is not executed does not matter.
     assert_eq!(log.run(txn(ops(1), ops(2))).revision, 2);
     assert_eq!(refused(&mut log, txn(vec![], ops(2))), missing);
     assert_eq!(keys(&log, 1), ["b"]);
@@ -138,7 +138,7 @@ fn lease_id_is_unique() {
     assert_eq!(grant(&mut log, -3).granted_at, 4);
 }
 
-/// Whoever still keeps an earlier lease alive must not keep a later one alive by mistake.
+/// The holder of an earlier lease must not renew a later lease with the same id.
 #[test]
 fn allocated_lease_id_is_never_reused() {
     let mut log = Log::new();
@@ -188,8 +188,8 @@ fn lease_count_is_bounded() {
     grant(&mut log, 0);
 }
 
-/// A leader may find that a lease is over, and be replaced before that is in the log; or the lease
-/// is gone by then, and there is another one of the same number.
+/// A leader may be replaced after it found an expired lease. Or the lease has ended, and a later
+/// one has the same id.
 #[test]
 fn expiry_is_valid_only_in_its_term_for_its_lease() {
     let mut log = Log::new();
@@ -235,8 +235,7 @@ fn fingerprint_covers_leases() {
     assert_eq!(fingerprints.len(), 4);
 }
 
-/// An older program can take back a store that knows nothing of leases, and must not open another
-/// one.
+/// An older version can open a store without leases, and must not open any other store.
 #[test]
 fn first_lease_upgrades_format() {
     let format = |log: &Log| {
@@ -247,7 +246,7 @@ fn first_lease_upgrades_format() {
     let mut log = Log::new();
     log.run(Put::new("a", "v"));
     assert_eq!(format(&log), &b"\x08\x01"[..]);
-    // A refusal may stand in a session from then on.
+    // A session may contain the rejection from now on.
     refused(&mut log, Revoke::new(1));
     assert_eq!(format(&log), &b"\x08\x04"[..]);
     let mut at_once = Kv::open(MemoryStore::new()).unwrap();
@@ -267,9 +266,9 @@ fn first_lease_upgrades_format() {
     );
 }
 
-/// What is on disk today is read by every later release: these bytes must never change meaning.
+/// Later releases must read existing stores, so these bytes must never change their meaning.
 #[test]
-fn the_bytes_of_a_store_with_leases_are_fixed() {
+fn encoding_of_store_with_leases_is_fixed() {
     let mut log = Log::new();
     grant(&mut log, 0);
     grant(&mut log, -2);
@@ -291,7 +290,7 @@ fn the_bytes_of_a_store_with_leases_are_fixed() {
             r"Q\x7f\xff\xff\xff\xff\xff\xff\xfek: ".into(),
         ]
     );
-    // A change of this number means that replicas of two releases would seem to diverge.
+    // If this number changes, replicas of two releases seem to diverge.
     assert_eq!(log.kv.fingerprint(), 11_594_964_549_121_619_944);
 }
 
@@ -312,7 +311,7 @@ fn audit_covers_every_lease_record() {
     for lost in 0..pairs.len() {
         let mut fewer = pairs.clone();
         let (key, _) = fewer.remove(lost);
-        assert!(is_found(fewer), "nobody missed {key:?}");
+        assert!(is_found(fewer), "damage not found: {key:?}");
     }
     for wrong in [&b"Q\x80\0\0\0\0\0\0\x02a"[..], b"Q\x80\0\0\0\0\0\0\x03a"] {
         let mut more = pairs.clone();

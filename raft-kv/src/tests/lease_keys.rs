@@ -1,4 +1,4 @@
-//! How many keys may hang on a lease, and how many do.
+//! The number of keys per lease, and its limit.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -20,7 +20,7 @@ use crate::{
 
 const TWO: Capacity = Capacity { sessions: 9, leases: 9, lease_keys: 2, answer_bytes: 1 << 20 };
 
-/// Leases 7 and 8, on which two keys may hang each.
+/// Leases 7 and 8, with a limit of two keys each.
 fn two_leases() -> Log {
     let mut log = Log { kv: Kv::open_with(MemoryStore::new(), TWO).unwrap() };
     log.run(Grant { id: 7, ttl: 10 });
@@ -40,16 +40,15 @@ fn delete(keys: KeyRange) -> Op {
     Op::Delete(Delete::new(keys))
 }
 
-/// That a request is refused because it would hang too many keys on a lease, and that it changes
-/// nothing.
-fn assert_crowded(log: &mut Log, lease: i64, request: impl Into<Request>) {
+/// Asserts that a request is rejected with too many keys for a lease, and changes nothing.
+fn assert_too_many_keys(log: &mut Log, lease: i64, request: impl Into<Request>) {
     let (before, all) = (log.kv.fingerprint(), log.all(None));
     let outcome = log.apply(&Command::new(request));
-    let is_crowded = |it: &Outcome| match it {
+    let is_rejected = |it: &Outcome| match it {
         Outcome::Rejected(Rejection::TooManyKeys { lease: crowded, .. }) => *crowded == lease,
         _ => false,
     };
-    assert!(is_crowded(&outcome), "{outcome:?}");
+    assert!(is_rejected(&outcome), "{outcome:?}");
     assert_eq!((log.kv.fingerprint(), log.all(None)), (before, all));
 }
 
@@ -57,7 +56,7 @@ fn keys(log: &Log, lease: i64) -> Vec<Bytes> {
     log.kv.view().lease_keys(lease, 100).unwrap()
 }
 
-/// How many keys hang on each lease, as the store says.
+/// The number of keys of each lease in the store.
 fn counted(log: &Log) -> Vec<Option<u8>> {
     { log.kv.store().iter() }
         .filter(|(key, _)| key[0] == b'P')
@@ -74,19 +73,19 @@ fn lease_key_limit_is_enforced() {
     log.run(attach("a", 7));
     log.run(attach("b", 7));
     assert_eq!(counted(&log), [Some(2), Some(0)]);
-    assert_crowded(&mut log, 7, attach("c", 7));
-    // What hangs there may be written again, and there is another lease.
+    assert_too_many_keys(&mut log, 7, attach("c", 7));
+    // Attached keys may be written again, and there is another lease.
     log.run(attach("a", 7));
     log.run(attach("c", 8));
-    assert_crowded(&mut log, 7, attach("c", 7));
+    assert_too_many_keys(&mut log, 7, attach("c", 7));
     assert_eq!(counted(&log), [Some(2), Some(1)]);
-    // A key that goes, or moves, or hangs on nothing any more, makes room.
+    // A key that is deleted, moved or detached no longer counts.
     log.run(Delete::new(KeyRange::key("a")));
     log.run(attach("c", 7));
-    assert_crowded(&mut log, 7, attach("d", 7));
+    assert_too_many_keys(&mut log, 7, attach("d", 7));
     log.run(attach("c", 8));
     log.run(attach("d", 7));
-    assert_crowded(&mut log, 7, attach("e", 7));
+    assert_too_many_keys(&mut log, 7, attach("e", 7));
     log.run(Put::new("d", "v"));
     log.run(attach("e", 7));
     assert_eq!((keys(&log, 7), keys(&log, 8)), (vec!["b".into(), "e".into()], vec!["c".into()]));
@@ -102,28 +101,28 @@ fn txn_over_lease_key_limit_has_no_effect() {
     let mut log = two_leases();
     log.run(attach("a", 7));
     let more = [attach("b", 7), attach("free", 0), attach("c", 7)].map(Op::Put);
-    assert_crowded(&mut log, 7, txn(more.clone()));
-    // Deletes come first or last: it is the same.
+    assert_too_many_keys(&mut log, 7, txn(more.clone()));
+    // The order of deletes and puts does not matter.
     let mut deletes = vec![delete(KeyRange::key("a"))];
     deletes.extend(more.clone());
     log.run(txn(deletes));
     assert_eq!(keys(&log, 7), ["b", "c"]);
     let mut deletes = [attach("d", 7), attach("e", 7)].map(Op::Put).to_vec();
     deletes.push(delete(KeyRange::between("b", "d")));
-    // Two deletes that meet take a key off once.
+    // Two overlapping deletes detach a key once.
     deletes.push(delete(KeyRange::key("c")));
     log.run(txn(deletes));
     assert_eq!(keys(&log, 7), ["d", "e"]);
     let meet = [delete(KeyRange::key("d")), delete(KeyRange::key("d"))];
-    assert_crowded(
+    assert_too_many_keys(
         &mut log,
         7,
         txn(meet.into_iter().chain([attach("f", 7), attach("g", 7)].map(Op::Put))),
     );
-    // What is deleted elsewhere makes no room here.
+    // Deletes of keys of other leases do not count.
     let elsewhere = [delete(KeyRange::key("free")), Op::Put(attach("f", 7))];
-    assert_crowded(&mut log, 7, txn(elsewhere));
-    // The side that is not taken does not matter.
+    assert_too_many_keys(&mut log, 7, txn(elsewhere));
+    // The side that is not executed does not matter.
     let other_side = Txn { failure: more.to_vec(), ..Txn::default() };
     log.run(other_side);
 }
@@ -132,14 +131,14 @@ fn txn_over_lease_key_limit_has_no_effect() {
 fn full_leases_can_exchange_keys_in_one_transaction() {
     let mut log = two_leases();
     log.run(txn([attach("a", 7), attach("b", 7), attach("c", 8), attach("d", 8)].map(Op::Put)));
-    assert_crowded(&mut log, 8, txn([attach("a", 8), attach("b", 7)].map(Op::Put)));
+    assert_too_many_keys(&mut log, 8, txn([attach("a", 8), attach("b", 7)].map(Op::Put)));
     log.run(txn([attach("a", 8), attach("c", 7), attach("d", 8)].map(Op::Put)));
     assert_eq!(keys(&log, 7), ["b", "c"]);
     assert_eq!(keys(&log, 8), ["a", "d"]);
     assert_eq!(counted(&log), [Some(2), Some(2)]);
-    // Of several leases the first by its number is named.
+    // The rejection names the lease with the smallest id.
     let both = [attach("e", 8), attach("f", 7)].map(Op::Put);
-    assert_crowded(&mut log, 7, txn(both));
+    assert_too_many_keys(&mut log, 7, txn(both));
 }
 
 #[test]
@@ -154,7 +153,7 @@ fn retry_of_rejected_put_stays_rejected() {
     assert_eq!(log.apply(&command), refused);
 }
 
-/// Entries of one batch see what those before them left.
+/// Entries of a batch see the changes of the earlier ones.
 #[test]
 fn batch_counts_like_single_entries() {
     let mut log = two_leases();
@@ -172,21 +171,21 @@ fn full_lease_is_deleted_in_one_entry() {
     log.run(Grant { id: 7, ttl: 10 });
     let put = |number: u64| Op::Put(Put::new(std::format!("{number}"), "").with_lease(7));
     let all = (1..=LEASE_KEYS_MAX).map(put);
-    assert_crowded(&mut log, 7, txn(all.clone().chain([put(0)])));
+    assert_too_many_keys(&mut log, 7, txn(all.clone().chain([put(0)])));
     log.run(txn(all));
-    assert_crowded(&mut log, 7, attach("one more", 7));
+    assert_too_many_keys(&mut log, 7, attach("one more", 7));
     log.run(Revoke::new(7));
     assert_eq!(log.all(None), []);
 }
 
-/// A command as a program of version 2 put it into the log.
+/// A command as version 2 encoded it.
 fn of_version_2(log: &Log, request: impl Into<Request>) -> Entry {
     let mut bytes = Command::new(request).encode().to_vec();
     bytes[1] = 2;
     Entry::command(log.kv.applied_index() + 1, 1, bytes)
 }
 
-/// What was carried out without a bound by replicas that knew none is carried out by all.
+/// Commands of versions without the limit are executed without it on all replicas.
 #[test]
 fn version_2_put_has_no_key_limit() {
     let mut log = two_leases();
@@ -196,18 +195,18 @@ fn version_2_put_has_no_key_limit() {
         log.kv.audit().unwrap();
     }
     assert_eq!(counted(&log), [Some(4), Some(0)]);
-    // From then on, whatever adds none may be done, and nothing else.
-    assert_crowded(&mut log, 7, attach("e", 7));
+    // From now on, only requests that add no keys are executed.
+    assert_too_many_keys(&mut log, 7, attach("e", 7));
     log.run(attach("a", 7));
     log.run(txn([delete(KeyRange::key("b")), Op::Put(attach("e", 7))]));
     log.run(txn([delete(KeyRange::between("c", "e")), Op::Put(attach("f", 7))]));
     assert_eq!(keys(&log, 7), ["a", "e", "f"]);
-    assert_crowded(&mut log, 7, attach("g", 7));
+    assert_too_many_keys(&mut log, 7, attach("g", 7));
     log.run(Revoke::new(7));
     assert_eq!(log.all(None), []);
 }
 
-/// The store as a program would have left it that knew format 2.
+/// The store as a version with format 2 would have written it.
 fn in_format_2(store: &MemoryStore) -> MemoryStore {
     let pairs = store.iter().map(|(key, value)| {
         let value = match &key[..] {
@@ -234,8 +233,8 @@ fn format(store: &MemoryStore) -> u8 {
     record[1]
 }
 
-/// What is on disk today is read by every later release. In this store are a lease that was chosen,
-/// and lease -2 with a key.
+/// Later releases must read existing stores. This store contains a lease with a chosen id, and
+/// lease -2 with a key.
 #[test]
 fn a_store_of_format_2_is_read() {
     let record = b"\n\x01k\x10\x02\x18\x02 \x01*\x01v0\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01";
@@ -255,7 +254,7 @@ fn a_store_of_format_2_is_read() {
     assert_eq!(log.kv.fingerprint(), 11_594_964_549_121_619_944);
     assert_eq!(keys(&log, -2), ["k"]);
     assert_eq!(counted(&log), [None, None]);
-    // Whatever knew no leases leaves the format alone, and what it takes off a lease.
+    // Commands of version 1 do not change the format, even if they detach a key.
     log.run(Delete::new(KeyRange::key("k")));
     assert_eq!((counted(&log), format(log.kv.store())), (vec![None, None], 2));
     log.run(attach("k", -2));
@@ -265,8 +264,8 @@ fn a_store_of_format_2_is_read() {
     assert_eq!(counted(&log), []);
 }
 
-/// Its keys are counted when more are to hang on it for the first time, and that is remembered even
-/// if they must not.
+/// The keys of a legacy lease are counted by the first request that attaches keys, even if it is
+/// rejected. The count is stored.
 #[test]
 fn legacy_lease_is_counted_once() {
     let mut log = two_leases();
@@ -281,9 +280,9 @@ fn legacy_lease_is_counted_once() {
     let entry = of_version_2(&old, attach("d", 7));
     old.kv.apply(entry.clone()).unwrap();
     log.kv.apply(entry).unwrap();
-    assert_eq!(counted(&old), [None, None], "nobody had to know");
-    assert_crowded(&mut old, 7, attach("e", 7));
-    assert_crowded(&mut log, 7, attach("e", 7));
+    assert_eq!(counted(&old), [None, None], "no request needed the number");
+    assert_too_many_keys(&mut old, 7, attach("e", 7));
+    assert_too_many_keys(&mut log, 7, attach("e", 7));
     assert_eq!(counted(&old), [Some(4), None]);
     old.run(attach("a", 8));
     log.run(attach("a", 8));
@@ -292,7 +291,7 @@ fn legacy_lease_is_counted_once() {
 }
 
 proptest! {
-    /// A replica that has been upgraded does what one does that counted from the beginning.
+    /// An upgraded replica behaves like one that counted from the start.
     #[test]
     fn store_without_counts_behaves_alike(
         before in vec(step(), 0..30), after in vec(step(), 0..30),
@@ -310,7 +309,7 @@ proptest! {
             prop_assert_eq!(old.fingerprint(), counts.fingerprint());
             old.audit().unwrap();
         }
-        // What is counted is counted right; what is not has not been asked for.
+        // Each known number is correct, and the others were never needed.
         prop_assert_eq!(in_format_2(old.store()), in_format_2(counts.store()));
     }
 }

@@ -1,4 +1,4 @@
-//! The leader's clock.
+//! The clock of a leader for leases.
 
 use core::time::Duration;
 
@@ -17,7 +17,7 @@ fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A leader of a term, with its state machine.
+/// A leader with its state machine and lessor.
 struct Leader {
     log: Log,
     lessor: Lessor,
@@ -69,7 +69,7 @@ fn lease_expires_without_keep_alive() {
     let over = leader.lessor.expired(s(110), 100);
     let over: [Revoke; 1] = over.try_into().unwrap();
     assert_eq!(over[0].id, 1);
-    // From its time on, whether somebody has found it or not.
+    // From its end on, whether `expired` has returned it or not.
     assert_eq!(leader.lessor.renew(1, s(110)), Err(RenewError::Expired { id: 1 }));
     leader.apply(&Command::new(over[0]), s(111));
     assert_eq!(leader.log.all(None), []);
@@ -98,7 +98,7 @@ fn new_leader_extends_all_leases() {
     let mut new = Leader::of(old.log, 2, s(9));
     assert_eq!(new.lessor.remaining(1, s(9)), Some(s(10)));
     assert_eq!(new.expired(s(18)), [0; 0]);
-    // What the old leader finds is not what the new one finds.
+    // The revocation of the old leader is rejected in the new term.
     let late = old.lessor.expired(s(10), 1)[0];
     let outcome = new.apply(&Command::new(late), s(18));
     assert!(matches!(outcome, Outcome::Rejected(_)));
@@ -112,13 +112,13 @@ fn duplicate_outcome_is_ignored() {
     let session = |sequence| Session { client: 1, sequence, since: 0 };
     let grant = Command::new(Grant { id: 7, ttl: 5 }).with_session(session(1));
     leader.apply(&grant, s(0));
-    // A retry does not keep it alive.
+    // A retry does not renew the lease.
     leader.apply(&grant, s(3));
     assert_eq!(leader.lessor.deadline(), Some(s(5)));
     let revoke = Command::new(Revoke::new(7)).with_session(session(2));
     leader.apply(&revoke, s(4));
     leader.grant(7, 5, s(4));
-    // Nor does one that ended an earlier lease of this number end this one.
+    // The revocation of an earlier lease with this id does not end this one.
     leader.apply(&revoke, s(4));
     assert_eq!(leader.lessor.remaining(7, s(4)), Some(s(5)));
 }
@@ -170,7 +170,7 @@ fn outcome_observed_twice_does_not_revive_lease() {
     assert_eq!(leader.lessor.deadline(), None);
 }
 
-/// A call on a leader's lessor, with a clock reading in seconds.
+/// A call of a lessor, with a clock reading in seconds.
 #[derive(Clone, Copy, Debug)]
 enum Call {
     Grant(i64, i64),
@@ -192,12 +192,12 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 proptest! {
-    /// Calls come in any order, with readings that go back and forth.
+    /// Calls in any order, with readings that increase and decrease.
     #[test]
     fn expired_lease_is_never_renewed(calls in vec((call(), 0..20_u64), 0..60)) {
         let mut leader = Leader::new();
         let mut expired = Vec::new();
-        // For each lease, the earliest moment at which it may end.
+        // For each lease, the earliest time at which it may end.
         let mut promised = BTreeMap::new();
         let mut latest = s(0);
         let mut outcomes = Vec::new();

@@ -1,4 +1,4 @@
-//! What the log may hand out, and what a store may contain.
+//! The order of entries, and the content of stores.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -19,7 +19,7 @@ fn put(index: u64, term: u64) -> Entry {
 }
 
 #[test]
-fn entries_without_commands_advance_the_applied_index_alone() {
+fn entries_without_commands_only_advance_applied_index() {
     let mut kv = Kv::open(MemoryStore::new()).unwrap();
     assert_eq!(kv.applied(), EntryId::default());
     assert_eq!(kv.apply(Entry::noop(1, 3)).unwrap(), Outcome::Noop);
@@ -46,7 +46,7 @@ fn non_consecutive_entry_is_rejected() {
         assert_eq!(kv.apply(entry.clone()), Err(refusal.clone()));
         assert_eq!(kv, before);
     }
-    // Of a batch, nothing is applied.
+    // No entry of the batch is applied.
     let gap = ApplyError::Gap { index: 5, applied: 3 };
     assert_eq!(kv.apply_batch([put(3, 2), put(5, 2)]), Err(gap));
     assert_eq!(kv, before);
@@ -67,7 +67,7 @@ fn malformed_command_is_rejected_and_apply_continues() {
 }
 
 #[test]
-fn a_command_of_a_later_version_stops_the_state_machine() {
+fn command_of_later_version_stops_state_machine() {
     let mut kv = Kv::open(MemoryStore::new()).unwrap();
     // Field 1, the version, as 5.
     let mut later = vec![0x08, 5];
@@ -127,5 +127,5 @@ fn newer_format_or_foreign_store_is_rejected() {
         let damaged = matches!(format(version), Err(OpenError::Fault(StoreFault::Damaged(_))));
         assert!(damaged, "format {version} without counters was opened");
     }
-    assert_eq!(Kv::open(store(b"somebody's", Bytes::new())).unwrap_err(), OpenError::Foreign);
+    assert_eq!(Kv::open(store(b"foreign", Bytes::new())).unwrap_err(), OpenError::Foreign);
 }

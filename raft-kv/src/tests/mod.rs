@@ -19,10 +19,10 @@ use alloc::vec::Vec;
 
 use crate::{Command, Entry, Kv, MemoryStore, Outcome, Request, RequestResult, Response};
 
-/// Key, value, creation, last change, version.
+/// A pair: key, value, creation revision, last revision, version.
 type Row = (Vec<u8>, Vec<u8>, i64, i64, i64);
 
-/// A state machine that is fed one command after the other.
+/// A state machine with methods to apply commands.
 struct Log {
     kv: Kv<MemoryStore>,
 }
@@ -46,7 +46,7 @@ impl Log {
         }
     }
 
-    /// Everything present at a revision.
+    /// All pairs at a revision.
     fn all(&self, revision: Option<i64>) -> Vec<Row> {
         let mut request = crate::RangeRequest::new(crate::KeyRange::all());
         request.revision = revision;

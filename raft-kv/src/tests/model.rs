@@ -1,4 +1,4 @@
-//! The state machine as one would write it without thinking of cost: every revision a whole map.
+//! The reference model of the state machine: each revision is a complete map.
 
 use alloc::collections::BTreeMap;
 use alloc::vec;
@@ -19,17 +19,17 @@ type State = BTreeMap<Bytes, KeyValue>;
 pub(super) struct Model {
     /// The state at each revision, from 1 on.
     revisions: Vec<State>,
-    /// Sequence, outcome and last use of each session.
+    /// The sequence number, outcome and last use of each session.
     sessions: BTreeMap<u128, (u64, Outcome, u64)>,
     horizon: u64,
     sessions_max: usize,
-    /// Time to live and granting entry of each lease.
+    /// The time to live and the entry of the grant of each lease.
     leases: BTreeMap<i64, (i64, u64)>,
     leases_max: usize,
     lease_keys_max: usize,
-    /// The greatest number that was chosen for a lease.
+    /// The largest chosen lease id.
     chosen: i64,
-    /// Every command of a session that was ever carried out.
+    /// All executed commands of sessions.
     carried_out: Vec<(u128, u64)>,
 }
 
@@ -56,7 +56,7 @@ impl Model {
         &self.revisions[revision as usize - 1]
     }
 
-    /// Every entry has term 1.
+    /// All entries have term 1.
     pub(super) fn apply(&mut self, index: u64, command: &Command) -> Outcome {
         if let Request::Grant(grant) = &command.request
             && (grant.ttl < 1 || grant.ttl > 9_000_000_000)
@@ -168,7 +168,7 @@ impl Model {
             });
         }
         let crowded = { self.leases.keys() }
-            .find(|lease| hanging(&state, **lease).count() > self.lease_keys_max);
+            .find(|lease| attached(&state, **lease).count() > self.lease_keys_max);
         if let Some(lease) = crowded {
             let max = self.lease_keys_max as u64;
             return Outcome::Rejected(Rejection::TooManyKeys { lease: *lease, max });
@@ -245,10 +245,10 @@ impl Model {
     }
 
     pub(super) fn lease_keys(&self, id: i64) -> Vec<Bytes> {
-        hanging(self.at(self.revision()), id).cloned().collect()
+        attached(self.at(self.revision()), id).cloned().collect()
     }
 
-    /// What changed in a range from a revision on, key by key: the differences of the whole maps.
+    /// The changes of a range from a revision on: the differences of the complete maps.
     pub(super) fn changes(&self, keys: &KeyRange, from: i64) -> Vec<RevisionChanges> {
         let revisions = (from.max(2)..=self.revision()).map(|revision| {
             let (before, after) = (self.at(revision - 1), self.at(revision));
@@ -290,12 +290,12 @@ impl Model {
     }
 }
 
-/// The keys that hang on a lease.
-fn hanging(state: &State, lease: i64) -> impl Iterator<Item = &Bytes> {
+/// The keys attached to a lease.
+fn attached(state: &State, lease: i64) -> impl Iterator<Item = &Bytes> {
     state.values().filter(move |kv| kv.lease == lease).map(|kv| &kv.key)
 }
 
-/// Not `KeyRange::contains`, which is under test itself.
+/// This does not use `KeyRange::contains`, which is under test.
 fn within(keys: &KeyRange, key: &Bytes) -> bool {
     if keys.end.is_empty() {
         return *key == keys.start;

@@ -1,4 +1,4 @@
-//! The state machine against the model, through random batches and crashes.
+//! Comparison with the reference model, with random batches and crashes.
 
 use alloc::vec::Vec;
 
@@ -20,7 +20,7 @@ fn open(store: MemoryStore) -> Kv<MemoryStore> {
     Kv::open_with(store, CAPACITY).unwrap()
 }
 
-/// The log that the steps describe, and what the model makes of it.
+/// The log of the steps, and the outcomes of the model.
 pub(super) fn run_model(steps: &[Step]) -> (Model, Vec<Entry>, Vec<Outcome>) {
     let mut model = Model::new(CAPACITY);
     let mut commands: Vec<Command> = Vec::new();
@@ -63,7 +63,7 @@ pub(super) fn run_model(steps: &[Step]) -> (Model, Vec<Entry>, Vec<Outcome>) {
     (model, entries, outcomes)
 }
 
-/// The model does not know in which order a command made its changes.
+/// The model does not contain the order of the changes of a command.
 fn sort(changes: &mut RevisionChanges) {
     { &mut changes.events }.sort_by(|one, other| one.kv.key.cmp(&other.kv.key));
 }
@@ -72,7 +72,7 @@ proptest! {
     #[test]
     fn agrees_with_the_model_through_batches_and_crashes(
         steps in vec(step(), 1..60),
-        // How many entries are applied together, and whether the batch is lost in a crash.
+        // The number of entries in a batch, and whether a crash loses the batch.
         batches in vec((1..7_usize, prop::bool::weighted(0.2)), 1..20),
         reads in vec(range(), 1..12),
         read_key in key(),
@@ -90,8 +90,8 @@ proptest! {
             let before = kv.store().clone();
             let applied = kv.apply_batch(entries[from..to].iter().cloned()).unwrap();
             prop_assert_eq!(&applied, &outcomes[from..to]);
-            // A crash loses the batch or not; either way, what follows `applied` comes again. A
-            // single entry is never lost, so that the run ends.
+            // Entries after `applied` are delivered again after a crash. A batch of one entry is
+            // never lost, so that the run ends.
             kv = open(if crash && length > 1 { before } else { kv.into_store() });
             if crash && length > 1 {
                 prop_assert_eq!(kv.applied_index() as usize, from);
@@ -101,20 +101,20 @@ proptest! {
         kv.audit().unwrap();
         prop_assert_eq!(kv.revision(), model.revision());
 
-        // The same log in one batch gives the same store, to the byte.
+        // The same log in one batch results in the same store, byte by byte.
         let mut at_once = open(MemoryStore::new());
         at_once.apply_batch(entries).unwrap();
         prop_assert_eq!(at_once.fingerprint(), kv.fingerprint());
         prop_assert_eq!(at_once.store(), kv.store());
 
         prop_assert_eq!(kv.view().leases().unwrap(), model.leases());
-        let hanging = kv.view().lease_keys(read_lease, usize::MAX).unwrap();
-        prop_assert_eq!(hanging, match read_lease {
+        let attached = kv.view().lease_keys(read_lease, usize::MAX).unwrap();
+        prop_assert_eq!(attached, match read_lease {
             0 => Vec::new(),
             lease => model.lease_keys(lease),
         });
 
-        // A watch, in pieces, each at another replica.
+        // A watch in batches, each at another replica.
         let (watched, mut from, changes_max, bytes_max) = watched;
         from = from.min(model.revision() + 1);
         let mut expected = model.changes(&watched, from);

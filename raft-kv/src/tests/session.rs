@@ -1,4 +1,4 @@
-//! A command of a session is carried out once.
+//! Commands of sessions, which are executed once.
 
 use alloc::vec;
 
@@ -40,7 +40,7 @@ fn retry_repeats_failed_comparison() {
     let cas = Txn::put_if_unchanged(Put::new("a", "1"), 2);
     let cas = Command::new(cas).with_session(Session { client: 1, sequence: 1, since: 0 });
     let refused = log.apply(&cas);
-    // It would hold now.
+    // The comparison would hold now.
     log.run(Put::new("a", "0"));
     assert_eq!(log.apply(&cas), refused);
     assert_eq!(log.kv.revision(), 2);
@@ -90,7 +90,7 @@ fn evicted_session_rejects_retry() {
     let mut log = bounded(2);
     assert!(is_done(&log.apply(&command(1, 1, 0))));
     assert!(is_done(&log.apply(&command(2, 1, 0))));
-    // A retry is a use: now 2 is the one that was not used for longest.
+    // A retry is a use, so session 2 is now the least recently used.
     log.apply(&command(1, 1, 0));
     assert!(is_done(&log.apply(&command(3, 1, 0))));
     let unknown = Outcome::SessionUnknown { since: 2 };
@@ -98,7 +98,7 @@ fn evicted_session_rejects_retry() {
     assert_eq!(log.apply(&command(2, 1, 0)), unknown);
     assert_eq!(log.apply(&command(2, 2, 0)), unknown);
     assert_eq!(log.kv.revision(), before);
-    // Those still known go on.
+    // The sessions that are not evicted continue.
     assert!(is_done(&log.apply(&command(1, 2, 0))));
     assert!(is_done(&log.apply(&command(3, 2, 0))));
 }
@@ -113,7 +113,7 @@ fn session_since_guards_evicted_sessions() {
     };
     assert_eq!(since, 1);
     assert!(is_done(&log.apply(&command(4, 1, since))));
-    // The refused attempts left nothing behind, and 4 pushed out 2, which was used at index 2.
+    // The rejected attempts changed nothing. Session 4 evicted session 2, last used at index 2.
     assert_eq!(log.apply(&command(2, 1, 0)), Outcome::SessionUnknown { since: 2 });
     assert!(is_done(&log.apply(&command(4, 1, since))));
 }

@@ -1,4 +1,4 @@
-//! Random commands over few keys, so that they meet.
+//! Random commands with few keys, so that they affect each other.
 
 use alloc::vec::Vec;
 
@@ -13,7 +13,7 @@ use crate::{
     RangeRequest, Relation, Request, Revoke, Session, Txn,
 };
 
-/// Among them those whose order an encoding could get wrong.
+/// Some keys whose order a wrong encoding would change.
 const KEYS: [&[u8]; 10] =
     [b"\0", b"\0\0", b"a", b"a\0", b"a\0\xff", b"a\x01", b"aa", b"b", b"\xff", b"\xff\xff"];
 
@@ -25,12 +25,12 @@ fn value() -> impl Strategy<Value = Bytes> {
     select(&["", "x", "y"][..]).prop_map(|value| Bytes::from_static(value.as_bytes()))
 }
 
-/// Leases with these numbers come and go; low positive ones may also be chosen.
+/// The ids of leases. Small positive ids may also be chosen by the state machine.
 pub(super) fn lease() -> impl Strategy<Value = i64> {
     prop_oneof![4 => -1..4_i64, 1 => 4..20_i64, 1 => select(&[i64::MIN, i64::MAX][..])]
 }
 
-fn hangs_on() -> impl Strategy<Value = i64> {
+fn lease_id() -> impl Strategy<Value = i64> {
     prop_oneof![3 => Just(0), 2 => lease()]
 }
 
@@ -44,7 +44,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// Leases are granted by early entries, and every entry has term 1.
+    /// Early entries grant leases, and all entries have term 1.
     fn expiry()(term in prop_oneof![4 => Just(1_u64), 1 => 0..3_u64], granted_at in 1..20_u64) -> Expiry {
         Expiry { term, granted_at }
     }
@@ -68,7 +68,7 @@ pub(super) fn keys() -> impl Strategy<Value = KeyRange> {
 
 prop_compose! {
     fn put()(
-        key in key(), value in value(), prev_kv in any::<bool>(), lease in hangs_on(),
+        key in key(), value in value(), prev_kv in any::<bool>(), lease in lease_id(),
     ) -> Put {
         Put { key, value, prev_kv, lease }
     }
@@ -141,13 +141,13 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
     (option::of(session()), request()).prop_map(|(session, request)| Command { session, request })
 }
 
-/// What a log can hold.
+/// A step of a log.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Command(Command),
-    /// The command of an earlier entry again, counted from the beginning.
+    /// A repetition of the command of an earlier entry, counted from the start.
     Retry(usize),
-    /// A command in a session that begins now, the given number of entries ago.
+    /// A command of a new session, whose `since` is this number of entries ago.
     Begin(u64, Request),
     Noop,
     Garbage(Vec<u8>),

@@ -19,7 +19,7 @@ fn comparisons_compare() {
     log.run(Put::new("other", "x"));
     log.run(Put::new("a", "m"));
     log.run(Put::new("a", "m"));
-    // The key a: created at 3, changed at 4, version 2.
+    // Key a has creation revision 3, last revision 4 and version 2.
     let create_revision: fn(i64) -> Operand = Operand::CreateRevision;
     for (operand, stored) in
         [(create_revision, 3), (Operand::ModRevision, 4), (Operand::Version, 2)]
@@ -105,7 +105,7 @@ fn txn_is_one_revision_and_ops_see_earlier_ops() {
 }
 
 #[test]
-fn a_transaction_that_changes_nothing_adds_no_revision() {
+fn txn_without_changes_adds_no_revision() {
     let mut log = Log::new();
     log.run(Put::new("a", "1"));
     let response = log.run(Txn {
@@ -154,7 +154,7 @@ fn key_changed_twice_in_txn_is_rejected() {
         }
     }
     assert_eq!(log.kv.revision(), 2);
-    // Deletes may overlap, and the two sides are apart from each other.
+    // Deletes may overlap, and the two sides are independent.
     log.run(Txn {
         compare: vec![],
         success: vec![delete(KeyRange::all()), delete(KeyRange::key("a"))],

@@ -1,4 +1,4 @@
-//! What may be proposed.
+//! The validation of commands.
 
 use alloc::vec;
 
@@ -16,7 +16,7 @@ fn check(request: impl Into<crate::Request>) -> Result<(), ValidateError> {
 }
 
 #[test]
-fn keys_and_values_up_to_the_limit_pass() {
+fn keys_and_values_at_limit_are_accepted() {
     assert_eq!(check(Put::new("four", "12345678")), Ok(()));
     let key = ValidateError::KeyTooLong { bytes: 5, max: 4 };
     assert_eq!(check(Put::new("fives", "1")), Err(key));
@@ -38,7 +38,7 @@ fn keys_and_values_up_to_the_limit_pass() {
 }
 
 #[test]
-fn a_transaction_has_a_limit_on_each_of_its_parts() {
+fn each_part_of_transaction_is_limited() {
     let op = || Op::Range(RangeRequest::new(KeyRange::key("a")));
     let compare = || Compare::key("a", Relation::Equal, Operand::Version(0));
     let two = Txn { compare: vec![], success: vec![op(), op()], failure: vec![op(), op()] };
@@ -55,7 +55,7 @@ fn a_transaction_has_a_limit_on_each_of_its_parts() {
 }
 
 #[test]
-fn a_request_has_a_limit_as_a_whole() {
+fn request_size_is_limited() {
     let txn = Txn {
         success: vec![Op::Put(Put::new("aaaa", "12345678")), Op::Put(Put::new("bbbb", "12345678"))],
         ..Txn::default()
@@ -113,7 +113,7 @@ fn limits_do_not_apply_to_log_entries() {
 }
 
 #[test]
-fn the_longest_key_fits_the_key_limit_of_embedded_stores() {
+fn longest_key_fits_embedded_stores() {
     let zeros = vec![0; KEY_BYTES_MAX];
     let mut kv = Kv::open(MemoryStore::new()).unwrap();
     let command = Command::new(Put::new(zeros, ""));

@@ -1,4 +1,4 @@
-//! Commands as they stand in the log.
+//! The encoding of commands in the log.
 
 use alloc::vec::Vec;
 
@@ -11,236 +11,56 @@ use crate::command::{
 };
 use crate::range::{CountMode, Fields, KeyRange, RangeRequest};
 use crate::store::Order;
+use crate::wire::messages::{
+    CommandMessage, CompareMessage, CountingMessage, DeleteMessage, ExpiryMessage, GrantMessage,
+    KeyRangeMessage, OpKind, OpMessage, OperandMessage, OrderMessage, ProjectionMessage,
+    PutMessage, RangeMessage, RelationMessage, RequestMessage, RevokeMessage, SessionMessage,
+    TxnMessage,
+};
 
-/// The command language of this version of the crate. Version 2 added leases; since version 3 only
-/// so many keys hang on one; since version 4 an answer is only so large.
+/// The latest version of commands. Version 2 added leases, version 3 the limit of keys per lease,
+/// and version 4 the limit of the size of responses.
 pub(crate) const COMMAND_VERSION: u32 = 4;
 const LEASES_SINCE: u32 = 2;
-/// Puts that hang keys on a lease are bound by [`LEASE_KEYS_MAX`](crate::LEASE_KEYS_MAX) from this
-/// version on. What an earlier one put into the log was carried out without that bound, and must be
-/// by every replica.
+/// The first version with [`LEASE_KEYS_MAX`](crate::LEASE_KEYS_MAX). Every replica must execute
+/// earlier versions without that limit.
 pub(crate) const KEYS_BOUND_SINCE: u32 = 3;
-/// Answers are bound by [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX) from this version on. Every
-/// replica must carry out commands of earlier versions without that bound.
+/// The first version with [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX). Every replica must execute
+/// earlier versions without that limit.
 pub(crate) const ANSWER_BOUND_SINCE: u32 = 4;
 
-/// Why bytes are not a command.
+/// The reason why bytes could not be decoded as a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// They are not an encoded command.
-    #[error("the bytes are not an encoded command")]
+    /// The bytes are not an encoded command.
+    #[error("invalid bytes: they are not an encoded command")]
     Undecodable,
-    /// They are a command of a later version of this crate.
-    #[error("a command of version {found}; this program knows up to {COMMAND_VERSION}")]
+    /// The bytes are a command of a later version of this crate.
+    #[error(
+        "unknown command version: {found}; this version supports up to {COMMAND_VERSION}, upgrade it"
+    )]
     UnknownVersion {
-        /// The command's version.
+        /// The version of the command.
         found: u32,
     },
 }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct CommandMessage {
-    #[prost(uint32, tag = "1")]
-    version: u32,
-    #[prost(message, optional, tag = "2")]
-    session: Option<SessionMessage>,
-    #[prost(oneof = "RequestMessage", tags = "3, 4, 5, 6, 7")]
-    request: Option<RequestMessage>,
-}
-
-#[derive(Clone, PartialEq, prost::Oneof)]
-enum RequestMessage {
-    #[prost(message, tag = "3")]
-    Put(PutMessage),
-    #[prost(message, tag = "4")]
-    Delete(DeleteMessage),
-    #[prost(message, tag = "5")]
-    Txn(TxnMessage),
-    #[prost(message, tag = "6")]
-    Grant(GrantMessage),
-    #[prost(message, tag = "7")]
-    Revoke(RevokeMessage),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-struct SessionMessage {
-    #[prost(fixed64, tag = "1")]
-    client_high: u64,
-    #[prost(fixed64, tag = "2")]
-    client_low: u64,
-    #[prost(uint64, tag = "3")]
-    sequence: u64,
-    #[prost(uint64, tag = "4")]
-    since: u64,
-}
-
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-struct KeyRangeMessage {
-    #[prost(bytes = "bytes", tag = "1")]
-    start: Bytes,
-    #[prost(bytes = "bytes", tag = "2")]
-    end: Bytes,
-}
-
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-struct PutMessage {
-    #[prost(bytes = "bytes", tag = "1")]
-    key: Bytes,
-    #[prost(bytes = "bytes", tag = "2")]
-    value: Bytes,
-    #[prost(bool, tag = "3")]
-    prev_kv: bool,
-    /// Since version 2.
-    #[prost(int64, tag = "4")]
-    lease: i64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-struct GrantMessage {
-    #[prost(int64, tag = "1")]
-    id: i64,
-    #[prost(int64, tag = "2")]
-    ttl: i64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-struct RevokeMessage {
-    #[prost(int64, tag = "1")]
-    id: i64,
-    #[prost(message, optional, tag = "2")]
-    expiry: Option<ExpiryMessage>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-struct ExpiryMessage {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(uint64, tag = "2")]
-    granted_at: u64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct DeleteMessage {
-    #[prost(message, optional, tag = "1")]
-    keys: Option<KeyRangeMessage>,
-    #[prost(bool, tag = "2")]
-    prev_kv: bool,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct RangeMessage {
-    #[prost(message, optional, tag = "1")]
-    keys: Option<KeyRangeMessage>,
-    #[prost(int64, optional, tag = "2")]
-    revision: Option<i64>,
-    #[prost(uint64, optional, tag = "3")]
-    limit: Option<u64>,
-    #[prost(enumeration = "OrderMessage", tag = "4")]
-    order: i32,
-    #[prost(enumeration = "ProjectionMessage", tag = "5")]
-    projection: i32,
-    #[prost(enumeration = "CountingMessage", tag = "6")]
-    counting: i32,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct TxnMessage {
-    #[prost(message, repeated, tag = "1")]
-    compare: Vec<CompareMessage>,
-    #[prost(message, repeated, tag = "2")]
-    success: Vec<OpMessage>,
-    #[prost(message, repeated, tag = "3")]
-    failure: Vec<OpMessage>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct OpMessage {
-    #[prost(oneof = "OpKind", tags = "1, 2, 3")]
-    kind: Option<OpKind>,
-}
-
-#[derive(Clone, PartialEq, prost::Oneof)]
-enum OpKind {
-    #[prost(message, tag = "1")]
-    Put(PutMessage),
-    #[prost(message, tag = "2")]
-    Delete(DeleteMessage),
-    #[prost(message, tag = "3")]
-    Range(RangeMessage),
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct CompareMessage {
-    #[prost(message, optional, tag = "1")]
-    keys: Option<KeyRangeMessage>,
-    #[prost(enumeration = "RelationMessage", tag = "2")]
-    relation: i32,
-    #[prost(oneof = "OperandMessage", tags = "3, 4, 5, 6, 7")]
-    operand: Option<OperandMessage>,
-}
-
-#[derive(Clone, PartialEq, Eq, prost::Oneof)]
-enum OperandMessage {
-    #[prost(int64, tag = "3")]
-    Version(i64),
-    #[prost(int64, tag = "4")]
-    CreateRevision(i64),
-    #[prost(int64, tag = "5")]
-    ModRevision(i64),
-    #[prost(bytes = "bytes", tag = "6")]
-    Value(Bytes),
-    /// Since version 2.
-    #[prost(int64, tag = "7")]
-    Lease(i64),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-enum OrderMessage {
-    Ascending = 0,
-    Descending = 1,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-enum ProjectionMessage {
-    KeyValues = 0,
-    Keys = 1,
-    Count = 2,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-enum CountingMessage {
-    WholeRange = 0,
-    Returned = 1,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-enum RelationMessage {
-    Equal = 0,
-    NotEqual = 1,
-    Greater = 2,
-    Less = 3,
-}
-
 impl Command {
-    /// The bytes to propose.
+    /// Encodes the command for a proposal.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         self.to_message().encode_to_vec().into()
     }
 
-    /// Reads a command back. Keys and values are slices of `bytes`, not copies.
+    /// Decodes a command. Keys and values are slices of `bytes`.
     ///
     /// # Errors
-    /// The bytes are no command, or one from a later version.
+    /// [`DecodeError`] if the bytes are not a command, or one of a later version.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         Self::decode_versioned(bytes).map(|(command, _)| command)
     }
 
-    /// A command, and the version that it was proposed in.
+    /// Decodes a command, and returns the version with which it was encoded.
     pub(crate) fn decode_versioned(bytes: Bytes) -> Result<(Self, u32), DecodeError> {
         let message = CommandMessage::decode(bytes).map_err(|_| DecodeError::Undecodable)?;
         if message.version > COMMAND_VERSION {
@@ -248,41 +68,40 @@ impl Command {
         }
         let version = message.version;
         Self::from_message(message)
-            // What a replica that knows nothing later would read otherwise is nothing that this
-            // crate wrote.
+            // This crate never encodes a command with a version that cannot express it.
             .filter(|command| command.expressible_since() <= version)
             .map(|command| (command, version))
             .ok_or(DecodeError::Undecodable)
     }
 
-    /// The version that the command is written with: the earliest that says all of it and bounds
-    /// it.
+    /// The version with which the command is encoded: the earliest that can express it and has its
+    /// limits.
     pub(crate) fn version(&self) -> u32 {
         if self.request.returns_pairs() {
             ANSWER_BOUND_SINCE
-        } else if self.hangs_keys() {
+        } else if self.attaches_keys() {
             KEYS_BOUND_SINCE
         } else {
             self.expressible_since()
         }
     }
 
-    /// The earliest version that says all of it.
+    /// The earliest version that can express the command.
     fn expressible_since(&self) -> u32 {
         let compares = |compare: &Compare| matches!(compare.operand, Operand::Lease(_));
         match &self.request {
             Request::Txn(txn) if txn.compare.iter().any(compares) => LEASES_SINCE,
             Request::Grant(_) | Request::Revoke(_) => LEASES_SINCE,
-            _ if self.hangs_keys() => LEASES_SINCE,
+            _ if self.attaches_keys() => LEASES_SINCE,
             Request::Put(_) | Request::Delete(_) | Request::Txn(_) => 1,
         }
     }
 
-    fn hangs_keys(&self) -> bool {
-        let hangs = |op: &Op| matches!(op, Op::Put(put) if put.lease != 0);
+    fn attaches_keys(&self) -> bool {
+        let attaches = |op: &Op| matches!(op, Op::Put(put) if put.lease != 0);
         match &self.request {
             Request::Put(put) => put.lease != 0,
-            Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(hangs),
+            Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(attaches),
             Request::Delete(_) | Request::Grant(_) | Request::Revoke(_) => false,
         }
     }
@@ -323,7 +142,7 @@ impl Command {
     }
 
     fn from_message(message: CommandMessage) -> Option<Self> {
-        // Version 0 is what a message without a version reads as: not ours.
+        // A message without a version is decoded with version 0, which is not valid.
         if message.version == 0 {
             return None;
         }

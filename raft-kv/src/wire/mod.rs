@@ -1,14 +1,15 @@
-//! Every byte format of the crate: commands in the log, records in the store, outcomes in sessions.
+//! The byte formats: commands in the log, records in the store, outcomes in sessions.
 //!
-//! Protocol Buffers, because fields can be added. What a reader does with a field it does not know
-//! differs, though: in a record or an outcome it may be ignored; in a command it must not be, since
-//! replicas that ignore it would diverge from those that don't. So a change to the meaning of
-//! commands raises [`COMMAND_VERSION`], and a replica stops at a command with a higher version than
-//! its own. A command is written with the earliest version that says all of it, so that replicas of
-//! two releases work together until somebody uses what only one of them knows. A change to the
-//! layout or the records that an older program must not ignore raises [`FORMAT_VERSION`].
+//! All formats are Protocol Buffers, so fields can be added. A reader may ignore unknown fields of
+//! a record or an outcome. It must not ignore unknown fields of a command, because it would diverge
+//! from other replicas. A change of the meaning of commands therefore increments
+//! [`COMMAND_VERSION`], and a replica stops at a command with a later version. A command is written
+//! with the earliest version that can express it. Replicas of two releases therefore work together
+//! until a client uses a new feature. A change of the layout, or of a record that older versions
+//! must not ignore, increments [`FORMAT_VERSION`].
 
 mod command;
+mod messages;
 mod outcome;
 mod record;
 
@@ -26,8 +27,8 @@ use bytes::Bytes;
 
 use crate::range;
 
-/// A key-value record; the numbers of the fields are those of etcd's `mvccpb.KeyValue`. In
-/// history, `version` 0 says that the key was removed.
+/// A key-value record. The numbers of the fields are those of etcd's `mvccpb.KeyValue`. In the
+/// history, `version` 0 means that the key was deleted.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct KeyValue {
     #[prost(bytes = "bytes", tag = "1")]

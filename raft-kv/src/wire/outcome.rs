@@ -1,4 +1,4 @@
-//! Outcomes as sessions keep them, and as nodes may pass them on.
+//! The encoding of outcomes in sessions and between nodes.
 
 use alloc::vec::Vec;
 
@@ -14,9 +14,9 @@ use crate::outcome::{
 use crate::range::RangeResponse;
 use crate::validate::Malformed;
 
-/// The bytes are not an encoded outcome, or one from a later version of this crate.
+/// The error of bytes that are not an encoded outcome, or one of a later version of this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the bytes are not an encoded outcome")]
+#[error("invalid bytes: they are not an encoded outcome")]
 pub struct OutcomeDecodeError;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -176,16 +176,16 @@ enum OpKind {
 }
 
 impl Outcome {
-    /// The outcome as bytes, to be passed between nodes.
+    /// Encodes the outcome.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         OutcomeMessage::from(self).encode_to_vec().into()
     }
 
-    /// Reads an outcome back. Keys and values are slices of `bytes`, not copies.
+    /// Decodes an outcome. Keys and values are slices of `bytes`.
     ///
     /// # Errors
-    /// The bytes are no outcome that this version knows.
+    /// [`OutcomeDecodeError`] if this version cannot decode the bytes.
     pub fn decode(bytes: Bytes) -> Result<Self, OutcomeDecodeError> {
         OutcomeMessage::decode(bytes).ok().and_then(OutcomeMessage::read).ok_or(OutcomeDecodeError)
     }
