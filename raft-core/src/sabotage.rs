@@ -137,7 +137,7 @@ rules! {
     /// A running snapshot transfer continues when there is a later snapshot.
     RunningTransferFinishes: "our own",
     /// Chunks of different snapshots are not combined.
-    PiecesOfOneSnapshot: "§7",
+    ChunksOfOneSnapshot: "§7",
     /// A log that lacks the last entry of an installed snapshot is replaced.
     SnapshotReplacesConflict: "§7",
 }

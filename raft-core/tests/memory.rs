@@ -1,5 +1,4 @@
-//! What a leader holds in memory stays within what its configuration says, whatever becomes of its
-//! followers.
+//! The memory of a leader stays within its configured limits, regardless of its followers.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::alloc::System;
@@ -16,17 +15,17 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// The memory is that of the process, so one test at a time.
+/// The memory of the whole process is measured, so one test runs at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 const COMMAND_BYTES: usize = 1000;
 const UNCOMMITTED_MAX: usize = 4 << 20;
 const IN_FLIGHT_MAX: usize = 1 << 20;
 const WINDOW_MAX: usize = 2 << 20;
-/// For what grows by doubling, and for everything that is small.
+/// The allowance for vectors that grow by doubling, and for small allocations.
 const SLACK: usize = 1 << 20;
 
-/// The leader of three servers, of which server 2 answers when it is told to.
+/// The leader of three servers. Server 2 responds on request.
 struct Leader {
     raft: Raft,
     effects: Effects,
@@ -62,7 +61,7 @@ impl Leader {
         self.raft.receive(NodeId(2), message, Instant(0));
     }
 
-    /// Everything is written at once; messages are lost, and what is committed is applied.
+    /// Writes are durable immediately, messages are lost, and committed entries are applied.
     fn carry_out(&mut self) {
         self.raft.drain(&mut self.effects);
         if let Some(token) = self.effects.write.take().map(Write::synced) {
@@ -104,7 +103,7 @@ fn isolated_leader_memory_is_bounded() {
     assert!(refused > 0);
     let held = held(&region);
     assert!(held <= UNCOMMITTED_MAX + SLACK, "{held} bytes");
-    // The bound is used, too.
+    // The limit is reached.
     assert!(held >= UNCOMMITTED_MAX / 2, "{held} bytes");
 }
 

@@ -1,15 +1,15 @@
-//! A log on disk: one file, to which each write is appended as one record, and synced.
+//! A journal on disk: one file, to which each write is appended as one record, and synced.
 //!
-//! A record is a head and its contents: what changed of the hard state, and entries that replace
-//! the log from the first of them on. The head has the length and a checksum of the contents, and a
-//! checksum of itself and of its place in the file: so a wrong length is noticed, and what comes
-//! later can be found without it.
+//! A record consists of a head and its content: the changed hard state, and entries that replace
+//! the log from the first of them on. The head contains the length and a checksum of the content.
+//! It also contains a checksum of itself and of its position in the file. A wrong length is
+//! therefore detected, and later records can be found without it.
 //!
-//! Only the last record can be torn by a loss of power, because the next one begins when it is
-//! synced; a torn one was never acknowledged, and is cut off. (With one sync for several writes, a
-//! batch of them would have to be one record.) A record that cannot be read and has another one
-//! behind it is damaged, and that is an error. What happens to the last record after its sync looks
-//! as if it had been torn: no file by itself can tell the two apart.
+//! A power failure can tear only the last record, because the next one starts after its sync. A
+//! torn record was never acknowledged, and is cut off. With one sync for several writes, they would
+//! have to be one record. A record that cannot be read and is followed by another one is damaged,
+//! which is an error. Damage of the last record after its sync looks like a torn record: a single
+//! file cannot distinguish them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write as _};
@@ -18,24 +18,23 @@ use std::path::Path;
 use bytes::{Buf, BufMut, Bytes};
 use raft_core::{Entry, HardState, LogId, LogIndex, Membership, NodeId, Payload, Term, Write};
 
-/// Length of the contents, their checksum, and that of the head.
+/// The size of a head: the length of the content, its checksum, and the checksum of the head.
 const HEAD: usize = 4 + 8 + 8;
 
 pub struct Journal {
     file: File,
-    /// Where the next record begins.
+    /// The position of the next record.
     end: u64,
-    /// The log as the file has it, for [`Journal::read`]; one with a large log would read the file
-    /// instead.
+    /// The log in the file, for [`Journal::read`]. A journal of a large log would read the file.
     log: Vec<Entry>,
 }
 
 impl Journal {
-    /// Opens a journal, or begins one; what it holds.
+    /// Opens or creates a journal, and returns its content.
     pub fn open(path: &Path) -> io::Result<(Self, HardState, Vec<Entry>)> {
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
-        // The file's name must survive, too.
+        // The name of the file must survive a power failure.
         let directory = path.parent().filter(|parent| *parent != Path::new(""));
         File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
         let mut bytes = Vec::new();
@@ -49,7 +48,7 @@ impl Journal {
             hard_state = changed.unwrap_or(hard_state);
             replace(&mut log, entries);
         }
-        // What follows is torn. It goes for good before anything is written behind it.
+        // The rest is torn. It is removed durably before the next record is written.
         let end = valid as u64;
         file.set_len(end)?;
         file.seek(io::SeekFrom::Start(end))?;
@@ -58,11 +57,11 @@ impl Journal {
         Ok((journal, hard_state, log))
     }
 
-    /// Makes a write durable. After an error nobody knows what is on the disk, and this journal
+    /// Makes a write durable. After an error the content of the disk is unknown, and this journal
     /// must not be used again.
     pub fn write(&mut self, write: &Write) -> io::Result<()> {
         if write.log_start().is_some() {
-            return Err(io::Error::other("without snapshots, a log begins at its beginning"));
+            return Err(io::Error::other("unsupported log start: this journal has no snapshots"));
         }
         let mut body = Vec::new();
         put_hard_state(&mut body, write.hard_state());
@@ -78,7 +77,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Entries of the log, at least one, and no more than fit.
+    /// At least one entry of the log, and as many as fit.
     pub fn read(
         &self,
         from: LogIndex,
@@ -96,7 +95,7 @@ impl Journal {
     }
 }
 
-/// New entries take the place of what is there from the first of them on.
+/// Replaces the entries of the log from the first new entry on.
 fn replace(log: &mut Vec<Entry>, entries: Vec<Entry>) {
     if let Some(first) = entries.first() {
         log.truncate(first.id.index.previous().0 as usize);
@@ -104,7 +103,7 @@ fn replace(log: &mut Vec<Entry>, entries: Vec<Entry>) {
     log.extend(entries);
 }
 
-/// A record of these contents, which begins at `place`.
+/// A record with this content, which starts at `place`.
 fn record_of(body: &[u8], place: u64) -> io::Result<Vec<u8>> {
     let mut record = Vec::with_capacity(HEAD + body.len());
     record.put_u32_le(u32::try_from(body.len()).map_err(io::Error::other)?);
@@ -115,9 +114,9 @@ fn record_of(body: &[u8], place: u64) -> io::Result<Vec<u8>> {
     Ok(record)
 }
 
-/// The contents of the record at `place`, or none if it was not written whole.
+/// The content of the record at `place`; `None` if it is torn.
 fn record_at(file: &Bytes, place: usize) -> io::Result<Option<Bytes>> {
-    // With a record behind it, it was synced once, so it was whole.
+    // A record that is followed by another one was synced, so it was complete.
     let torn = || match (place + 1..file.len()).any(|later| head_at(file, later).is_some()) {
         false => Ok(None),
         true => Err(damaged()),
@@ -132,7 +131,7 @@ fn record_at(file: &Bytes, place: usize) -> io::Result<Option<Bytes>> {
     Ok(Some(rest.slice(..length)))
 }
 
-/// The length and the checksum of the contents of the record at `place`, if one begins there.
+/// The length and the checksum of the content of the record at `place`, if a record starts there.
 fn head_at(file: &[u8], place: usize) -> Option<(usize, u64)> {
     let (mut head, mut of_head) = file.get(place..)?.get(..HEAD)?.split_at(HEAD - 8);
     if checksum_of_head(head, place as u64) != of_head.get_u64_le() {
@@ -141,7 +140,7 @@ fn head_at(file: &[u8], place: usize) -> Option<(usize, u64)> {
     Some((head.get_u32_le() as usize, head.get_u64_le()))
 }
 
-/// A head counts in its place only: what a command happens to contain is none.
+/// The checksum of a head includes its position, so the bytes of a command are never a head.
 fn checksum_of_head(head: &[u8], place: u64) -> u64 {
     checksum(&[head, &place.to_le_bytes()].concat())
 }
@@ -149,11 +148,11 @@ fn checksum_of_head(head: &[u8], place: u64) -> u64 {
 fn damaged() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        "the journal is damaged: this server must not start with what is left of it",
+        "the journal is damaged; add this server again under a new id",
     )
 }
 
-/// FNV-1a; a real journal would use a CRC.
+/// The FNV-1a hash. A real journal would use a CRC.
 fn checksum(bytes: &[u8]) -> u64 {
     let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
@@ -261,7 +260,7 @@ mod tests {
         Ok(log.iter().map(|entry| entry.id.term.0).collect())
     }
 
-    /// Three records, and where each of them begins.
+    /// Three records, and the start of each.
     fn records() -> (Vec<u8>, [usize; 3]) {
         let mut bytes = Vec::new();
         let contents = [(1, 1, &["a", "b"][..]), (2, 3, &[]), (3, 2, &["c"])];
@@ -273,7 +272,7 @@ mod tests {
         (bytes, starts)
     }
 
-    /// Every length to which a loss of power can cut the file.
+    /// All lengths to which a power failure can cut the file.
     #[test]
     fn torn_record_is_truncated() {
         let path = path("torn");
@@ -284,7 +283,7 @@ mod tests {
             assert_eq!((state.term, terms(&path).unwrap()), (Term(2), vec![1, 1]));
             assert_eq!(std::fs::metadata(&path).unwrap().len(), last as u64);
         }
-        // A file may have grown before its contents came, and be zeros there.
+        // A file may have grown before its content was written, and contain zeros there.
         std::fs::write(&path, [&whole[..last], &[0; 4096]].concat()).unwrap();
         assert_eq!(terms(&path).unwrap(), [1, 1]);
         std::fs::write(&path, &whole).unwrap();
@@ -293,7 +292,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
     }
 
-    /// Every bit that can be wrong. In the last record it looks as if that had been torn.
+    /// All single-bit errors. An error in the last record looks like a torn record.
     #[test]
     fn corruption_before_last_record_is_an_error() {
         let path = path("damaged");
@@ -305,16 +304,16 @@ mod tests {
             match terms(&path) {
                 Ok(terms) => assert!(
                     byte >= last && terms == [1, 1],
-                    "bit {bit} of byte {byte}: {terms:?} is left"
+                    "bit {bit} of byte {byte}: {terms:?} remains"
                 ),
                 Err(_) => {
                     assert!(byte < last, "bit {bit} of byte {byte} is an error");
-                    // It is as it was, for somebody to look at.
+                    // The file is unchanged, for analysis.
                     assert_eq!(std::fs::read(&path).unwrap(), bytes);
                 }
             }
         }
-        // Nor does it help that the last record is torn, too, as long as its head is there.
+        // The damage is also detected if the last record is torn, as long as its head is complete.
         for byte in 0..last {
             let mut bytes = whole[..last + HEAD].to_vec();
             bytes[byte] ^= 1;

@@ -1,10 +1,10 @@
 //! Three nodes in one process, each with a thread and a journal on disk. The leader is stopped, the
-//! others go on, and it comes back from its journal:
+//! other nodes continue, and the stopped node restarts from its journal:
 //! `cargo run -p raft-core --example three_nodes`.
 //!
-//! `node.rs` is the driver, the part that everybody who embeds `raft-core` writes; `journal.rs` is
-//! the disk. There are no snapshots, so journals grow for ever, and messages travel through
-//! channels, where a real node has a network.
+//! `node.rs` is the driver, which every user of `raft-core` writes. `journal.rs` is the disk. There
+//! are no snapshots, so journals grow forever. Messages are sent through channels; a real node has
+//! a network.
 
 mod journal;
 mod node;
@@ -20,7 +20,8 @@ use raft_core::NodeId;
 use node::{Answer, Handle, Input, Network};
 
 const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
-/// How long anything may take. A test machine may be busy; on a quiet one it takes a second or two.
+/// The timeout of each step. A test machine may be busy; on an idle one a step takes a second or
+/// two.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -50,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     same.then_some(()).ok_or_else(|| "commands were lost or repeated".into())
 }
 
-/// Has commands carried out, one after the other; who led at the last one.
+/// Executes commands one after the other. Returns the leader of the last one.
 fn write(network: &Network, commands: &[&'static str]) -> Result<NodeId, Box<dyn Error>> {
     let mut leader = NODES[0];
     for command in commands {
@@ -59,18 +60,18 @@ fn write(network: &Network, commands: &[&'static str]) -> Result<NodeId, Box<dyn
             let asked = NODES[attempt % NODES.len()];
             match ask(network, asked, |answer| Input::Propose(command.clone(), answer))? {
                 Answer::Done(_) => Ok(Some(asked)),
-                // It was certainly not carried out, so it can be asked for again.
+                // The command was certainly not executed, so it can be proposed again.
                 Answer::Refused | Answer::Lost => Ok(None),
-                // It may have been carried out. A client that asks again needs a session in the
+                // The command may have been executed. A client that retries needs a session in the
                 // state machine.
-                Answer::Unknown => Err("nobody knows what became of a command".into()),
+                Answer::Unknown => Err("the outcome of a command is unknown".into()),
             }
         })?;
     }
     Ok(leader)
 }
 
-/// What a node's state machine holds, as of now or later.
+/// The state of a node at the time of the call or later.
 fn read(network: &Network, id: NodeId) -> Result<Vec<String>, Box<dyn Error>> {
     until(|_| match ask(network, id, Input::Read)? {
         Answer::Done(state) => Ok(Some(state)),
@@ -89,12 +90,12 @@ fn ask(
     }
     match answer.recv_timeout(PATIENCE) {
         Ok(answer) => Ok(answer),
-        // The node ended with the question.
+        // The node stopped before it responded.
         Err(_) => Ok(Answer::Unknown),
     }
 }
 
-/// Tries again until there is an answer, a little later each time.
+/// Retries until there is a result, with increasing delays.
 fn until<T>(
     mut attempt: impl FnMut(usize) -> Result<Option<T>, Box<dyn Error>>,
 ) -> Result<T, Box<dyn Error>> {
@@ -108,7 +109,7 @@ fn until<T>(
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Err("it takes too long".into())
+    Err("timed out".into())
 }
 
 fn stop(node: Handle, network: &Network) -> Result<(), Box<dyn Error>> {
@@ -117,7 +118,7 @@ fn stop(node: Handle, network: &Network) -> Result<(), Box<dyn Error>> {
     Ok(ended.map_err(|_| "a node panicked")??)
 }
 
-/// A directory for the journals, removed at the end.
+/// A directory for the journals, which is removed at the end.
 struct Scratch(PathBuf);
 
 impl Scratch {

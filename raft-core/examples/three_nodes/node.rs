@@ -1,4 +1,4 @@
-//! The driver: one thread that owns the server, and does what it says.
+//! The driver: a thread that owns the server and executes its effects.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -16,7 +16,7 @@ use raft_core::{
 
 use crate::journal::Journal;
 
-/// What can happen to a node.
+/// An input of a node.
 pub enum Input {
     Message(NodeId, Message),
     Propose(Bytes, Sender<Answer>),
@@ -24,24 +24,24 @@ pub enum Input {
     Stop,
 }
 
-/// What a client is told.
+/// The response to a client.
 pub enum Answer {
-    /// It is done; this is the state afterwards.
+    /// The request was executed. Contains the state afterwards.
     Done(Vec<String>),
-    /// Nothing was begun.
+    /// Nothing was started.
     Refused,
-    /// Something else was committed in the command's place.
+    /// Another entry was committed at the index of the command.
     Lost,
-    /// It may have been done, or may still be.
+    /// The outcome is unknown: the command may have been executed, or may be executed later.
     Unknown,
 }
 
-/// Where each node takes its inputs.
+/// The input queues of all nodes.
 #[derive(Clone, Default)]
 pub struct Network(Arc<Mutex<HashMap<NodeId, Sender<Input>>>>);
 
 impl Network {
-    /// Whether there is anybody to send it to. Messages to nobody are lost, as on any network.
+    /// Returns true if the receiver runs. Other messages are lost, as on any network.
     pub fn send(&self, to: NodeId, input: Input) -> bool {
         let inboxes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let inbox = inboxes.get(&to);
@@ -49,7 +49,7 @@ impl Network {
     }
 }
 
-/// A node that runs.
+/// A running node.
 pub struct Handle {
     pub id: NodeId,
     pub thread: JoinHandle<io::Result<()>>,
@@ -68,11 +68,11 @@ pub fn start(
     config.election_timeout_max = Duration::from_millis(600);
     config.heartbeat_interval = Duration::from_millis(30);
 
-    // Never the same at two starts, so the time of day will do; and another one for each node, so
-    // it seeds the election timeouts, too.
+    // The time of day differs between two starts. With the number of the node, it is also a seed of
+    // the election timeouts.
     let boot = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let boot = boot.map_or(0, |time| time.as_nanos() as u64);
-    // The state machine lives in memory, so it begins at 0, and is handed everything again.
+    // The state machine is in memory, so it starts at 0 and receives all entries again.
     let applied = LogIndex(0);
     let founders = Membership::new(founders.iter().copied());
     let window = config.log_cache_bytes_max;
@@ -102,31 +102,30 @@ pub fn start(
     Ok(Handle { id, thread })
 }
 
-/// Inputs that are taken before their effects are carried out. They may come as fast as they are
-/// taken: without a limit the server would never get to write or send anything.
+/// The maximum number of inputs before their effects are executed. Without a limit, the server
+/// would neither write nor send while inputs arrive quickly.
 const STEPS_MAX: usize = 1024;
 
 struct Node {
     raft: Raft,
     journal: Journal,
     network: Network,
-    /// The origin of the node's clock.
+    /// The origin of the clock of the node.
     began: std::time::Instant,
     state: Vec<String>,
     applied: LogIndex,
-    /// Who waits for a command, by the index and term at which it was proposed. Several can wait
-    /// for one index: an entry that was replaced here may still be committed by a server that has
-    /// kept it.
+    /// The clients of commands, by the index and term of the proposal. Several clients can wait for
+    /// one index: another server may still commit an entry that was replaced here.
     proposals: BTreeMap<(LogIndex, Term), Sender<Answer>>,
-    /// Who waits for a read to be confirmed.
+    /// The clients of reads that are not confirmed.
     reads: HashMap<ReadId, Sender<Answer>>,
-    /// Who waits for an index to be applied.
+    /// The clients of confirmed reads, by the index that must be applied.
     confirmed: Vec<(LogIndex, Sender<Answer>)>,
 }
 
 impl Node {
     fn run(mut self, inputs: &Receiver<Input>) -> io::Result<()> {
-        // Filled and emptied again and again.
+        // The buffer is reused.
         let mut effects = Effects::default();
         loop {
             let deadline = self.raft.deadline();
@@ -136,7 +135,7 @@ impl Node {
                 Ok(input) => self.step(input),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            // What else waits shares a write and messages with it.
+            // The other waiting inputs share a write and messages with the first one.
             for input in inputs.try_iter().take(STEPS_MAX) {
                 if let Input::Stop = input {
                     return Ok(());
@@ -154,8 +153,8 @@ impl Node {
     }
 
     fn step(&mut self, input: Input) {
-        // After the input was taken: a moment from before it arrived would let leases last too
-        // long.
+        // The clock is read after the input was received. With an earlier time, leases would last
+        // too long.
         let now = self.now();
         match input {
             Input::Message(from, message) => self.raft.receive(from, message, now),
@@ -175,8 +174,8 @@ impl Node {
         }
     }
 
-    /// Does all that the server wants. A write that is on disk lets it want more, so it is asked
-    /// until it wants nothing.
+    /// Executes effects until there are none. A durable write has effects, so there are several
+    /// drains.
     fn carry_out(&mut self, effects: &mut Effects) -> io::Result<()> {
         loop {
             self.raft.drain(effects);
@@ -186,8 +185,7 @@ impl Node {
             if effects.is_empty() {
                 return Ok(());
             }
-            // All of them, by name: one that comes with a later version does not compile until
-            // somebody carries it out.
+            // By name: an effect of a later version does not compile before it is executed here.
             let Effects {
                 write,
                 messages,
@@ -195,7 +193,7 @@ impl Node {
                 fetches,
                 reads,
                 events,
-                // Nobody here takes snapshots.
+                // This node takes no snapshots.
                 snapshot_chunk_requests: _,
                 snapshot_chunks: _,
                 install: _,
@@ -221,8 +219,7 @@ impl Node {
                 let now = self.now();
                 match written {
                     Ok(()) => self.raft.persisted(write.synced(), now),
-                    // Nobody knows what is on the disk. The server promises nothing any more, and
-                    // says why.
+                    // The content of the disk is unknown. The server stops with a reason.
                     Err(_) => self.raft.storage_failed(now),
                 }
             }
@@ -235,8 +232,7 @@ impl Node {
             if let Payload::Command(command) = &entry.payload {
                 self.state.push(String::from_utf8_lossy(command).into_owned());
             }
-            // Only now it is certain what stands at this index, for ever: this entry, and no other
-            // one.
+            // Only now it is certain that this entry is at this index.
             let later = self.proposals.split_off(&(entry.id.index.next(), Term(0)));
             for ((_, term), client) in std::mem::replace(&mut self.proposals, later) {
                 let is_same = term == entry.id.term;
@@ -258,7 +254,7 @@ impl Node {
         }
     }
 
-    /// Answers the reads that see all they must see.
+    /// Responds to the reads whose index is applied.
     fn answer_reads(&mut self) {
         let applied = self.applied;
         for (_, client) in self.confirmed.extract_if(.., |(index, _)| *index <= applied) {
@@ -267,7 +263,7 @@ impl Node {
     }
 }
 
-/// A client that does not wait any more is no concern of ours.
+/// Sends a response. A client that no longer waits is ignored.
 fn tell(client: Option<Sender<Answer>>, answer: Answer) {
     if let Some(client) = client {
         let _ = client.send(answer);

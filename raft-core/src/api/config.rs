@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::api::membership::MembershipError;
-use crate::api::types::NodeId;
+use crate::api::types::{LogIndex, NodeId};
 use crate::macros::{described_enum, ensure};
 use crate::sabotage::Rule;
 
@@ -120,6 +120,9 @@ described_enum! {
         /// are missing between them.
         SnapshotDoesNotFit =>
             "invalid stored state: entries are missing after the snapshot; restore snapshot, log and applied index from the same time";
+        /// The end of the log or snapshot has an index that no correct server reaches.
+        IndexTooLarge(index: LogIndex) =>
+            "invalid stored state: index {index} is too large; restore the server or add it again under a new id";
         /// The last entry of the log has a later term than the hard state.
         LogNewerThanTerm =>
             "invalid stored state: the log has a later term than the hard state; restore both from the same time";
@@ -228,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn lease_is_shorter_than_the_promise_by_the_drift_of_both_clocks() {
+    fn lease_is_shorter_by_drift_of_both_clocks() {
         let mut config = Config::new(NodeId(1));
         assert_eq!(config.lease_length(), None);
         config.lease_drift_ppm = Some(0);

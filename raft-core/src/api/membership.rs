@@ -367,7 +367,7 @@ mod tests {
 
     /// E12: a removal by hand took eight lines, and the short way dropped the learners.
     #[test]
-    fn removal_of_one_server_keeps_the_others() {
+    fn removal_of_one_server_keeps_others() {
         let nodes = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
         let before = Membership::new(nodes(&[1, 2, 3]))
             .with_learners(nodes(&[4]))

@@ -75,7 +75,7 @@ mod tests {
     /// All vectors of values 0..=3 for one to five voters: a majority has reached the result, and
     /// no majority has reached the next larger value.
     #[test]
-    fn majority_value_is_largest_value_of_a_majority() {
+    fn majority_value_is_largest_value_of_majority() {
         for count in 1..=5_u32 {
             let voters = voters(u64::from(count));
             for code in 0..4_u32.pow(count) {

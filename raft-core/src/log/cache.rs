@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn segment_is_a_part_of_one_sealed_segment() {
+    fn segment_is_part_of_one_sealed_segment() {
         let mut cache = cache();
         let part = |cache: &LogCache, from, through| {
             let segment = cache.segment(LogIndex(from), LogIndex(through))?;

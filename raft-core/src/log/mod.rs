@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn terms_are_known_outside_the_cache() {
+    fn terms_are_known_outside_cache() {
         let mut log = log(&[1, 1, 2, 4, 4, 4]);
         log.take_unwritten();
         assert!(log.persisted(id(4, 6)));

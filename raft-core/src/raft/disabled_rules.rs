@@ -14,7 +14,7 @@ use crate::state::votes::Votes;
 impl Raft {
     /// Passes disabled rules on to the components of the state that apply them.
     pub(super) fn disable_component_rules(&mut self) {
-        self.incoming.mixes_snapshots = !self.config.enforces(Rule::PiecesOfOneSnapshot);
+        self.incoming.mixes_snapshots = !self.config.enforces(Rule::ChunksOfOneSnapshot);
     }
 
     /// A victory with half of the votes ([`Rule::MajorityElects`]), or with repeated votes of the

@@ -152,7 +152,7 @@ impl RestoredState {
             return Ok(());
         }
         let found = entry.id;
-        let is_next = found.index == last.index.next();
+        let is_next = found.index == last.index.next() && found.index <= LogIndex::LAST;
         let is_no_older = found.term >= last.term && found.term.0 > 0;
         ensure!(is_next && is_no_older, RestoreError::Gap { last, found });
         if let Payload::Membership(membership) = &entry.payload {
@@ -167,6 +167,9 @@ impl RestoredState {
     fn reconcile(&mut self) -> Result<(), ConfigError> {
         ensure!(!self.is_misordered, ConfigError::SnapshotAfterEntries);
         let Persistent { hard_state, log, memberships, snapshot } = &mut self.persistent;
+        let snapshot_index = snapshot.as_ref().map_or(LogIndex(0), |snapshot| snapshot.last.index);
+        let largest = log.last().index.max(snapshot_index);
+        ensure!(largest <= LogIndex::LAST, ConfigError::IndexTooLarge(largest));
         let founders = memberships.latest().1;
         if *founders != Membership::default() {
             founders.validate().map_err(ConfigError::Membership)?;

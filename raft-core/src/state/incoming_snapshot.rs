@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_current_token_finishes_an_installation() {
+    fn only_current_token_finishes_installation() {
         let mut incoming = IncomingSnapshot::default();
         incoming.accept(snapshot(1, 2), 0, bytes(2));
         let last = snapshot(1, 2).last;

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn truncation_reverts_memberships_but_the_first() {
+    fn truncation_reverts_memberships_except_first() {
         let after = |from| {
             let mut history = history();
             history.truncate(LogIndex(from));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn compaction_keeps_the_membership_in_effect() {
+    fn compaction_keeps_membership_in_effect() {
         for (through, first) in [(3, 1), (4, 2), (7, 2), (8, 3), (9, 3)] {
             let mut history = history();
             history.compact(LogIndex(through));

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn stall_clock_runs_from_the_oldest_write() {
+    fn stall_clock_starts_with_oldest_write() {
         let (mut writes, [first, _]) = two_writes();
         assert_eq!(writes.oldest(), Some(Instant(10)));
         writes.report(&first);

@@ -1,4 +1,4 @@
-//! A disk in memory, as a driver keeps one: shared by the protocol tests and the transcripts.
+//! A disk in memory, shared by the protocol tests and the transcripts.
 
 use bytes::Bytes;
 use raft_core::{
@@ -6,19 +6,19 @@ use raft_core::{
     Write,
 };
 
-/// What of a server survives a crash.
+/// The data of a server that survives a crash.
 #[derive(Clone, Default)]
 pub struct Disk {
     pub hard_state: HardState,
     pub log_start: LogId,
     pub log: Vec<Entry>,
-    /// The latest snapshot, which is the commands that were applied, one a line.
+    /// The latest snapshot: the applied commands, one per line.
     pub snapshot: Option<(Snapshot, Bytes)>,
     starts: u64,
 }
 
-/// A write on its way to the disk. The token is taken at once, because what is under test is the
-/// core: it must not believe in the write before it gets the token.
+/// A pending write. Its token is taken immediately, because the tests check that the core does not
+/// treat the write as durable before it receives the token.
 pub struct Pending {
     pub hard_state: Option<HardState>,
     pub log_start: Option<LogId>,
@@ -27,7 +27,7 @@ pub struct Pending {
 }
 
 impl Disk {
-    /// What the server starts from.
+    /// The durable state for a start.
     pub fn start(
         &mut self,
         founders: &Membership,
@@ -47,7 +47,7 @@ impl Disk {
         Ok(restored)
     }
 
-    /// The commands that the snapshot consists of.
+    /// The commands in the snapshot.
     pub fn commands(&self) -> Vec<String> {
         let data = self.snapshot.as_ref().map(|(_, data)| data);
         let text = data.map(|data| String::from_utf8_lossy(data));

@@ -1,4 +1,4 @@
-//! A cluster in memory whose messages and writes move only when a test says so.
+//! A cluster in memory, in which a test delivers messages and completes writes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -16,19 +16,19 @@ pub struct Server {
     pub raft: Raft,
     pub disk: Disk,
     founders: Membership,
-    /// Writes that were handed out and not synced.
+    /// The pending writes.
     pub writes: VecDeque<Pending>,
     pub applied: Vec<Entry>,
-    /// The commands that made the state what it is.
+    /// The applied commands.
     pub state: Vec<String>,
-    /// A snapshot as far as it has arrived.
+    /// The received part of a snapshot.
     pub arriving: Vec<u8>,
-    /// A snapshot that is not installed yet, if that is up to the test.
+    /// A snapshot that the test has to install.
     pub install: Option<SnapshotInstall>,
     pub fetches: Vec<Fetch>,
-    /// Reads of a snapshot that are not answered yet, if that is up to the test.
+    /// Requests for snapshot chunks that the test has to answer.
     pub snapshot_reads: Vec<SnapshotChunkRequest>,
-    /// Earlier snapshots that are still being sent.
+    /// Earlier snapshots under transfer.
     pub kept: Vec<(Snapshot, Bytes)>,
     pub reads: Vec<ReadOutcome>,
     pub events: Vec<Event>,
@@ -36,16 +36,16 @@ pub struct Server {
 
 pub struct Cluster {
     pub servers: BTreeMap<u64, Server>,
-    /// Messages on the way: sender, receiver, message.
+    /// The in-flight messages: sender, receiver, message.
     pub mail: Vec<(u64, u64, Message)>,
     pub now: Instant,
-    /// Whether writes are synced as soon as they are handed out.
+    /// Syncs writes as soon as they are drained.
     pub sync: bool,
-    /// The servers whose disks have no room.
+    /// The servers with full disks.
     pub full: BTreeSet<u64>,
-    /// Whether snapshots are installed as soon as they have arrived.
+    /// Installs snapshots as soon as they have arrived.
     pub install: bool,
-    /// Whether snapshots are read as soon as they are asked for.
+    /// Answers requests for snapshot chunks immediately.
     pub read_snapshots: bool,
     configure: fn(&mut Config),
 }
@@ -74,8 +74,8 @@ impl Cluster {
         cluster
     }
 
-    /// A cluster whose servers have these logs, given as the terms of their entries, and the
-    /// term of the last entry of any of them.
+    /// A cluster whose servers have these logs, given as the terms of their entries. Their term is
+    /// the largest of these.
     pub fn with_logs(logs: &[&[u64]], configure: fn(&mut Config)) -> Self {
         let mut cluster = Self::configured(logs.len() as u64, configure);
         let term = logs.iter().flat_map(|log| log.iter()).max();
@@ -121,7 +121,7 @@ impl Cluster {
         Raft::new(config, restored, id, self.now).unwrap()
     }
 
-    /// The server loses its memory and what it had not synced, and starts again.
+    /// Removes the memory of the server and its pending writes, and restarts it.
     pub fn crash_and_restart(&mut self, id: u64) {
         let mut server = self.servers.remove(&id).unwrap();
         server.raft = self.start(id, &server.founders, &mut server.disk);
@@ -143,7 +143,7 @@ impl Cluster {
         self.servers.get_mut(&id).unwrap()
     }
 
-    /// Drains every server once.
+    /// Drains each server once.
     pub fn drain(&mut self) {
         let (now, sync, install) = (self.now, self.sync, self.install);
         let read_snapshots = self.read_snapshots;
@@ -183,8 +183,8 @@ impl Cluster {
         }
     }
 
-    /// Delivers what is on the way, and what that brings about, for as long as `allow` lets a
-    /// message through. The others are lost.
+    /// Delivers the in-flight messages that `allow` accepts, and those that they cause. The others
+    /// are lost.
     pub fn deliver_where(&mut self, allow: impl Fn(u64, u64, &Message) -> bool) {
         self.drain();
         while !self.mail.is_empty() {
@@ -211,8 +211,8 @@ impl Cluster {
         self.raft(to).receive(NodeId(from), message, now);
     }
 
-    /// Takes the messages on the way from one server to another.
-    /// Why a server ignored the last message that it ignored.
+    /// Removes and returns the in-flight messages of a link.
+    /// The reason of the last ignored message of a server.
     pub fn ignored(&mut self, id: u64) -> Option<IgnoreReason> {
         self.drain();
         self.server(id).events.iter().rev().find_map(|event| match event {
@@ -232,14 +232,14 @@ impl Cluster {
         self.now = self.now + duration;
     }
 
-    /// Lets the election timer of a server fire, and no other.
+    /// Fires the election timer of one server.
     pub fn time_out(&mut self, id: u64) {
         let deadline = self.raft(id).deadline().unwrap().max(self.now);
         self.now = deadline;
         self.raft(id).tick(deadline);
     }
 
-    /// Makes a server the leader, with the votes of all.
+    /// Elects a server with all votes.
     pub fn elect(&mut self, id: u64) {
         self.time_out(id);
         self.deliver();
@@ -274,7 +274,7 @@ impl Cluster {
         self.raft(id).read(mode, now).unwrap()
     }
 
-    /// The server takes a snapshot of all that it has applied, and keeps so many entries.
+    /// Takes a snapshot of the applied state, and retains `keep` entries.
     pub fn take_snapshot(&mut self, id: u64, retain: u64) {
         let now = self.now;
         let server = self.server(id);
@@ -294,7 +294,7 @@ impl Cluster {
         self.drain();
     }
 
-    /// Beats and delivers among these servers until nothing changes any more.
+    /// Lets heartbeat intervals pass, and delivers between these servers until nothing changes.
     pub fn settle_among(&mut self, leader: u64, island: &[u64]) {
         for _ in 0..6 {
             self.beat(leader);
@@ -302,7 +302,7 @@ impl Cluster {
         }
     }
 
-    /// Beats and delivers until nothing changes any more.
+    /// Lets heartbeat intervals pass, and delivers messages until nothing changes.
     pub fn settle(&mut self, leader: u64) {
         for _ in 0..6 {
             self.beat(leader);
@@ -311,7 +311,7 @@ impl Cluster {
     }
 }
 
-/// The rule that all servers are to break: a test that still passes does not guard it.
+/// The rule that all servers do not enforce. A test that still passes does not guard it.
 #[cfg(feature = "sabotage")]
 fn broken_rule() -> Option<raft_core::Rule> {
     let name = std::env::var("RAFT_BROKEN_RULE").ok()?;
@@ -320,7 +320,7 @@ fn broken_rule() -> Option<raft_core::Rule> {
 }
 
 impl Server {
-    /// Syncs all writes.
+    /// Syncs all pending writes.
     pub fn sync(&mut self, now: Instant) {
         while let Some(pending) = self.writes.pop_front() {
             let token = pending.token.clone();
@@ -338,7 +338,7 @@ impl Server {
         }
     }
 
-    /// Answers all reads of the snapshot.
+    /// Answers all requests for chunks of the snapshot.
     pub fn read_snapshots(&mut self, now: Instant) {
         for read in self.snapshot_reads.drain(..) {
             let stored = self.disk.snapshot.iter().chain(&self.kept);
@@ -350,7 +350,7 @@ impl Server {
         }
     }
 
-    /// Installs the snapshot that has arrived, if there is one.
+    /// Installs the received snapshot, if there is one.
     pub fn install(&mut self, now: Instant) {
         if let Some(install) = self.install.take() {
             let data = std::mem::take(&mut self.arriving);

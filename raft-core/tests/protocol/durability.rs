@@ -1,4 +1,4 @@
-//! Tokens that come late, out of order or from another life; storage that fails.
+//! Tokens that are stale, out of order or of another boot, and storage failures.
 
 use crate::cluster::{Cluster, entry};
 use raft_core::{
@@ -57,8 +57,7 @@ fn token_from_earlier_boot_is_ignored() {
     assert_eq!(cluster.raft(1).role(), Role::Candidate, "the vote of this boot is not durable");
 }
 
-/// The entries of a write come back with its token, to be applied. Not if they were replaced since,
-/// however many there are.
+/// The entries of a token are delivered, unless they were replaced in the meantime.
 #[test]
 fn persisted_entries_apply_only_if_in_log() {
     let mut cluster = Cluster::new(3);
@@ -82,8 +81,8 @@ fn persisted_entries_apply_only_if_in_log() {
     assert_eq!(cluster.server(2).applied, [first, replacement]);
 }
 
-/// While entries that left memory are asked for, those that come back with a token wait: otherwise
-/// nobody would wait for the answer, and nothing more would ever be asked for.
+/// While a fetch is in flight, the entries of a token are not delivered. Otherwise the result of
+/// the fetch would be stale, and no further fetch would follow.
 #[test]
 fn persisted_entries_do_not_overtake_fetch() {
     let (members, now) = (Membership::new([1, 2, 3].map(NodeId)), Instant(1));
@@ -112,8 +111,7 @@ fn persisted_entries_do_not_overtake_fetch() {
             raft.fetched(fetch, entries.collect(), now);
         }
     };
-    // A snapshot that is being installed keeps what is committed from being handed out, and turns
-    // out damaged.
+    // No entries are delivered during the installation of a snapshot, which is damaged.
     let begin_to_install = |raft: &mut Raft, leader, term| {
         let last = LogId::new(Term(term), LogIndex(10));
         let snapshot = Snapshot { last, membership: members.clone(), identity: 1, size: 1 };
@@ -216,7 +214,7 @@ fn storage_failure_stops_output() {
 
 #[test]
 #[should_panic(expected = "the write of the previous drain was not taken")]
-fn a_write_cannot_be_overwritten_by_the_next_drain() {
+fn drain_with_untaken_write_panics() {
     let mut cluster = Cluster::new(1);
     let mut effects = Effects::default();
     cluster.time_out(1);
@@ -224,8 +222,8 @@ fn a_write_cannot_be_overwritten_by_the_next_drain() {
     cluster.raft(1).drain(&mut effects);
 }
 
-/// A leader's entry is replaced by another leader's and comes back with a third one, before the
-/// disk has come to any of it. The first write says nothing about what the last one is to bring.
+/// An entry is replaced by a second leader, and appended again by a third one, while all writes are
+/// pending. The first write does not make the last entry durable.
 #[test]
 fn write_of_truncated_then_reappended_entry_is_not_durable() {
     let mut cluster = Cluster::new(5);
@@ -254,7 +252,7 @@ fn write_of_truncated_then_reappended_entry_is_not_durable() {
         cluster.drain();
     }
     cluster.mail.clear();
-    // The disk does all but the last write.
+    // The disk completes all writes except the last one.
     let server = cluster.server(5);
     let last = server.writes.pop_back().unwrap();
     server.sync(now);

@@ -30,7 +30,7 @@ fn single_server_elects_itself_after_vote_sync() {
     let now = cluster.now;
     cluster.server(1).sync(now);
     assert_eq!(cluster.raft(1).role(), Role::Leader);
-    // Its own entry is not committed before it is durable (etcd #14370).
+    // The leader's own entry is not committed before it is durable (etcd #14370).
     cluster.drain();
     assert_eq!(cluster.raft(1).commit_index(), LogIndex(0));
     cluster.server(1).sync(now);
@@ -47,7 +47,7 @@ fn minority_cannot_elect() {
 }
 
 #[test]
-fn one_vote_a_term() {
+fn server_grants_one_vote_per_term() {
     let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
     cluster.time_out(1);
     cluster.time_out(2);
@@ -72,7 +72,7 @@ fn one_vote_a_term() {
 }
 
 #[test]
-fn a_vote_survives_a_crash() {
+fn vote_survives_crash() {
     let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
     cluster.time_out(1);
     cluster.deliver_where(|_, to, _| to == 3);
@@ -126,7 +126,7 @@ fn most_complete_log_wins() {
     assert_eq!(cluster.terms(2), [1, 1, 2, 3]);
 }
 
-/// A leader that sees votes of an earlier term must not count them (openraft PR 1220).
+/// A leader must not count votes of an earlier term (openraft PR 1220).
 #[test]
 fn stale_vote_is_not_counted() {
     let mut cluster = Cluster::configured(3, |config| config.pre_vote = false);
@@ -174,9 +174,9 @@ fn isolated_server_does_not_disrupt_on_return() {
     assert_eq!(cluster.raft(3).leader(), Some(NodeId(1)));
 }
 
-/// A server may learn of a later term otherwise than from a request for its vote. Its answers to
-/// the leader keep the leader's lease, so it must not vote before that is over (found by the
-/// campaign: a lease read missed a write).
+/// A server may learn of a later term without a vote request. Its responses extend the leader's
+/// lease, so it must not vote before the lease ends. Found by the campaign: a lease read missed a
+/// write.
 #[test]
 fn leader_contact_blocks_vote_in_learned_term() {
     let mut cluster = Cluster::new(3);
@@ -201,8 +201,8 @@ fn leader_contact_blocks_vote_in_learned_term() {
     assert!(granted(&mut cluster));
 }
 
-/// Without pre-vote, a server in a later term and with a shorter log must be heard: its refusal
-/// carries the term over (etcd #8501).
+/// Without pre-vote, the rejection of a server in a later term with a shorter log spreads that term
+/// (etcd #8501).
 #[test]
 fn higher_term_with_shorter_log_does_not_block_elections() {
     let mut cluster = Cluster::with_logs(&[&[1, 1], &[1, 1], &[1]], |_| {});
@@ -240,7 +240,7 @@ fn leader_contact_blocks_votes() {
 }
 
 #[test]
-fn a_leader_without_a_quorum_steps_down() {
+fn leader_without_quorum_steps_down() {
     let mut cluster = Cluster::new(5);
     cluster.elect(1);
     for _ in 0..19 {
@@ -291,7 +291,7 @@ fn election_timer_resets_on_leader_contact_and_vote() {
 }
 
 #[test]
-fn granting_a_vote_ends_pre_candidacy() {
+fn granted_vote_ends_pre_vote() {
     let mut cluster = Cluster::new(3);
     cluster.pass(TIMEOUT_MIN * 2);
     let later = PreVoteResponse { term: Term(1), campaign_term: Term(1), granted: false };

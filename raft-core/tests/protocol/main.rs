@@ -1,26 +1,26 @@
-//! The protocol's rules, each as a short story: who times out, which message arrives, what each
-//! server then believes.
+//! Protocol tests: the rules case by case, with the messages that arrive and the state of each
+//! server afterwards.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod answers;
-mod bounds;
-mod callers;
+mod api_misuse;
 mod cluster;
 #[path = "../disk/mod.rs"]
 mod disk;
+mod disk_full;
 mod durability;
 mod elections;
-mod elsewhere;
-mod late;
+mod known_bugs;
 mod membership;
+mod memory_bounds;
 mod reads;
 mod replay;
 mod replication;
-mod room;
 mod snapshot_transfer;
 mod snapshots;
+mod stale_responses;
+mod stale_tokens;
 mod status;
 mod transfer;
-mod unreachable;
+mod unreachable_members;
 mod witnesses;

@@ -22,7 +22,7 @@ fn change(cluster: &mut Cluster, leader: u64, target: Membership) -> Result<LogI
     cluster.raft(leader).change_membership(target, now)
 }
 
-/// A cluster of the servers 1 to `size` that 1 leads, and servers that wait to be added.
+/// A cluster of the servers 1 to `size` with leader 1, and servers that can be added.
 fn led(size: u64, waiting: &[u64]) -> Cluster {
     let mut cluster = Cluster::new(size);
     for id in waiting {
@@ -72,7 +72,7 @@ fn all_servers_are_replaced_at_once() {
     assert_eq!(cluster.commands(leader), ["a", "b"]);
 }
 
-/// etcd #11284, #12359: what takes effect only when it is applied leaves room for two leaders.
+/// etcd #11284, #12359: a membership that takes effect only when it is applied allows two leaders.
 #[test]
 fn change_takes_effect_on_append() {
     let mut cluster = led(3, &[4, 5]);
@@ -85,7 +85,7 @@ fn change_takes_effect_on_append() {
     assert!(cluster.raft(2).commit_index() < cluster.raft(2).last_log().index);
 }
 
-/// Neither half decides alone.
+/// Neither of the two majorities decides alone.
 #[test]
 fn joint_commit_needs_both_quorums() {
     let mut cluster = led(3, &[4, 5, 6]);
@@ -109,7 +109,7 @@ fn joint_commit_needs_both_quorums() {
 fn joint_election_needs_both_quorums() {
     let mut cluster = led(3, &[4, 5, 6]);
     change(&mut cluster, 1, voters(&[4, 5, 6])).unwrap();
-    // Everybody knows of it, and nobody that it is committed.
+    // All servers have the change, and none knows that it is committed.
     let is_ack = |message: &Message| matches!(message, Message::AppendEntriesResponse(r) if r.result == accepted(3));
     for _ in 0..3 {
         cluster.deliver_where(|_, _, message| !is_ack(message));
@@ -142,12 +142,12 @@ fn truncated_change_is_reverted() {
     assert_eq!(*cluster.raft(1).membership(), voters(&[1, 2, 3]));
 }
 
-/// camunda #60086, etcd #12136: the next leader goes on with the change, once.
+/// camunda #60086, etcd #12136: the next leader completes the change, once.
 #[test]
 fn new_leader_finishes_pending_change() {
     let mut cluster = led(3, &[4, 5]);
     let joint = change(&mut cluster, 1, voters(&[1, 4, 5])).unwrap();
-    // The joint membership reaches everybody, and nobody knows that it is committed.
+    // All servers have the joint membership, and none knows that it is committed.
     cluster.deliver_where(|_, _, message| !matches!(message, Message::AppendEntriesResponse(_)));
     for _ in 0..2 {
         cluster.beat(1);
@@ -189,8 +189,8 @@ fn joint_membership_is_left_when_committed() {
     assert!(!cluster.raft(1).membership().is_joint());
 }
 
-/// The bug of single-server changes that was found in 2015: two leaders each begin a change that
-/// the other does not know of.
+/// The bug of single-server changes from 2015: two leaders each start a change that the other does
+/// not know.
 #[test]
 fn change_needs_commit_in_own_term() {
     let mut cluster = led(4, &[5]);
@@ -205,7 +205,7 @@ fn change_needs_commit_in_own_term() {
 }
 
 #[test]
-fn rejected_changes_have_a_reason() {
+fn rejected_changes_have_reasons() {
     let mut cluster = led(3, &[4]);
     let leader = Some(NodeId(1));
     assert_eq!(change(&mut cluster, 2, voters(&[1])), Err(ChangeError::NotLeader { leader }));
@@ -226,7 +226,7 @@ fn rejected_changes_have_a_reason() {
 fn removed_leader_steps_down_and_is_not_counted() {
     let mut cluster = led(3, &[]);
     change(&mut cluster, 1, voters(&[2, 3])).unwrap();
-    // Until it may leave the joint membership, all is well.
+    // The leader may not leave the joint membership yet.
     cluster.deliver_where(|from, to, _| from != 3 && to != 3);
     cluster.beat(1);
     cluster.deliver_where(|from, to, _| from != 3 && to != 3);
@@ -244,7 +244,7 @@ fn is_command(message: &Message) -> bool {
     matches!(message, Message::AppendEntries(append) if append.entries.iter().any(carries))
 }
 
-/// A leader whose removal is in flight, and which takes a command after it.
+/// A leader whose removal is in progress, and which appends a command after it.
 fn leaving() -> Cluster {
     let mut cluster = led(3, &[]);
     change(&mut cluster, 1, voters(&[2, 3])).unwrap();
@@ -259,9 +259,9 @@ fn leaving() -> Cluster {
     cluster
 }
 
-/// E4: TimeoutNow overtook entries, and the target lost the election for the lack of them.
+/// E4: TimeoutNow overtook entries, and the target lost the election because it lacked them.
 #[test]
-fn removed_leader_transfers_only_to_a_server_with_its_last_entry() {
+fn removed_leader_transfers_to_server_with_last_entry() {
     let mut cluster = leaving();
     for _ in 0..3 {
         cluster.beat(1);
@@ -298,7 +298,7 @@ fn removed_leader_steps_down_if_no_server_catches_up() {
     assert_eq!(cluster.raft(1).role(), Role::Follower);
 }
 
-/// E1: the change seemed to be over, and the next step of a replacement removed another voter.
+/// E1: the change seemed complete, and the next step of a replacement removed another voter.
 #[test]
 fn change_is_in_progress_until_joining_servers_are_voters() {
     let mut cluster = led(3, &[]);
@@ -312,7 +312,7 @@ fn change_is_in_progress_until_joining_servers_are_voters() {
     for id in 1..=3 {
         assert_eq!(cluster.raft(id).change_in_progress(), waits);
     }
-    // Server 4 is started, and gets its vote.
+    // Server 4 starts, and becomes a voter.
     cluster.add(4, Membership::default());
     let mut stages = Vec::new();
     for _ in 0..40 {
@@ -326,7 +326,7 @@ fn change_is_in_progress_until_joining_servers_are_voters() {
     assert!(stages.iter().any(|stage| matches!(stage, Some(ChangeStage::Joint { .. }))));
     assert_eq!(stages.last(), Some(&None));
     assert!(cluster.raft(1).membership().voters().contains(&NodeId(4)));
-    // Giving up a server that does not come.
+    // The addition of a server that does not start is cancelled.
     let current = cluster.raft(1).membership().clone();
     change(&mut cluster, 1, current.clone().with_auto_promoted(nodes(&[5]))).unwrap();
     cluster.settle_among(1, &[1, 2, 3, 4]);
@@ -338,7 +338,7 @@ fn change_is_in_progress_until_joining_servers_are_voters() {
     assert_eq!(cluster.raft(1).change_in_progress(), None);
 }
 
-/// E1: after a change of leader, the change seemed to be over, although it was lost.
+/// E1: after a change of the leader, the change seemed complete although it was lost.
 #[test]
 fn lost_change_is_not_in_progress_and_adds_no_voter() {
     let mut cluster = led(3, &[]);
@@ -359,7 +359,7 @@ fn lost_change_is_not_in_progress_and_adds_no_voter() {
 
 /// E13: clients of a removed leader waited for an election without end.
 #[test]
-fn removed_server_says_that_it_is_not_a_member() {
+fn removed_server_rejects_reads_as_non_member() {
     let mut cluster = led(3, &[4]);
     assert!(cluster.raft(1).is_member() && !cluster.raft(4).is_member());
     change(&mut cluster, 1, voters(&[2, 3]).with_learners(nodes(&[4]))).unwrap();
@@ -374,7 +374,7 @@ fn removed_server_says_that_it_is_not_a_member() {
     assert_eq!(read, Err(ReadError::NotAMember));
 }
 
-/// Servers that are not in the membership any more do not disturb those that are.
+/// Removed servers do not interrupt the members.
 #[test]
 fn removed_server_does_not_disrupt() {
     let mut cluster = led(4, &[]);
@@ -408,7 +408,7 @@ fn learners_replicate_but_do_not_vote() {
     assert!(cluster.raft(1).commit_index() < proposed.index);
 }
 
-/// A membership that makes it a voter may be in the candidate's log and not in its own.
+/// The candidate's log may contain a membership with this server as a voter that its own log lacks.
 #[test]
 fn learner_grants_vote_to_candidate_that_counts_it() {
     let mut cluster = led(3, &[4]);
@@ -441,7 +441,7 @@ fn caught_up_learner_is_promoted() {
     cluster.settle(1);
     let target = voters(&[1, 2, 3]).with_auto_promoted(nodes(&[4]));
     change(&mut cluster, 1, target).unwrap();
-    // As long as it is too slow, it stays a learner.
+    // A learner that is too slow stays a learner.
     for _ in 0..20 {
         cluster.propose(1, "y");
         cluster.pass(Duration::from_millis(100));
@@ -455,7 +455,7 @@ fn caught_up_learner_is_promoted() {
     assert_eq!(*cluster.raft(4).membership(), voters(&[1, 2, 3, 4]));
 }
 
-/// It had caught up once, when it was to stay a learner.
+/// The learner had caught up earlier, when it was not joining.
 #[test]
 fn dead_learner_is_not_promoted_for_past_progress() {
     let mut cluster = led(3, &[4]);
@@ -474,7 +474,7 @@ fn dead_learner_is_not_promoted_for_past_progress() {
         cluster.deliver_among(&[1, 2, 3]);
     }
     assert!(!cluster.raft(1).membership().is_voter(NodeId(4)));
-    // It answers, and has not caught up: its disk is slow.
+    // The learner responds, and has not caught up because its disk is slow.
     cluster.full.insert(4);
     cluster.settle(1);
     assert!(!cluster.raft(1).membership().is_voter(NodeId(4)));
@@ -491,7 +491,7 @@ fn dead_caught_up_learner_is_not_promoted() {
     let mut cluster = led(3, &[4]);
     let target = voters(&[1, 2, 3]).with_auto_promoted(nodes(&[4]));
     change(&mut cluster, 1, target).unwrap();
-    // As long as leadership is being handed over, no change begins.
+    // No change starts during a leadership transfer.
     let now = cluster.now;
     cluster.raft(1).transfer_leadership(Some(NodeId(3)), now).unwrap();
     for _ in 0..5 {
@@ -509,7 +509,7 @@ fn dead_caught_up_learner_is_not_promoted() {
     assert_eq!(*cluster.raft(4).membership(), voters(&[1, 2, 3, 4]));
 }
 
-/// The only voter that will be left lacks the change, and cannot win against those that have it.
+/// The only remaining voter lacks the change, and cannot win against the servers that have it.
 #[test]
 fn outgoing_voter_may_lead_until_commit() {
     let mut cluster = led(5, &[]);
@@ -558,9 +558,9 @@ fn invalid_membership_entry_is_rejected() {
     assert_eq!(*cluster.raft(2).membership(), voters(&[1, 2, 3]));
 }
 
-/// A server that joined and took a snapshot while it caught up, before the entry that added it: it
-/// does not know who founded the cluster, so the snapshot has no members. When it leads, nobody
-/// takes that snapshot from it.
+/// A joining server took a snapshot before it had the entry that added it. It does not know the
+/// founders, so the snapshot has no members. When this server leads, no follower accepts the
+/// snapshot.
 #[test]
 fn server_without_membership_takes_no_snapshot() {
     let mut cluster = Cluster::configured(3, |config| config.append_bytes_max = 60);

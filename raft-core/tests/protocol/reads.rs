@@ -15,7 +15,7 @@ fn read_needs_round_started_after_it() {
     cluster.elect(1);
     cluster.propose(1, "a");
     cluster.deliver();
-    // A round is under way when the read arrives.
+    // A heartbeat round is in flight when the read arrives.
     cluster.beat(1);
     cluster.drain();
     let now = cluster.now;
@@ -37,7 +37,7 @@ fn read_needs_round_started_after_it() {
 }
 
 #[test]
-fn queued_reads_share_a_round() {
+fn queued_reads_share_round() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let now = cluster.now;
@@ -50,7 +50,7 @@ fn queued_reads_share_a_round() {
     assert_eq!(cluster.server(1).reads.len(), 10);
 }
 
-/// A new leader may not know what is committed before it has committed an entry of its own
+/// A new leader does not know the commit index before it has committed an entry of its own term
 /// (etcd #7331).
 #[test]
 fn reads_wait_for_first_commit_of_term() {
@@ -107,7 +107,7 @@ fn forged_round_ack_confirms_nothing() {
     assert!(cluster.server(1).reads.is_empty());
 }
 
-/// It is no answer that came too late.
+/// The message is not a stale response.
 #[test]
 fn rejected_read_index_is_ignored_with_reason() {
     let mut cluster = Cluster::configured(3, |config| config.reads_max = 1);
@@ -125,7 +125,7 @@ fn rejected_read_index_is_ignored_with_reason() {
 }
 
 #[test]
-fn rejected_reads_have_a_reason() {
+fn rejected_reads_have_reasons() {
     let mut cluster = Cluster::configured(3, |config| config.reads_max = 2);
     let now = cluster.now;
     assert_eq!(cluster.raft(1).read(ReadMode::Quorum, now), Err(ReadError::NoLeader));
@@ -170,7 +170,7 @@ fn lost_read_index_is_resent() {
     assert!(matches!(outcome(&mut cluster, 2, id), Some(ReadOutcome::Ready { .. })));
 }
 
-/// An answer to a question from before a restart is too old for what is asked now.
+/// A response to a request from before a restart is too old for the current reads.
 #[test]
 fn restart_voids_outstanding_read_index() {
     let mut cluster = Cluster::new(3);
@@ -207,7 +207,7 @@ fn new_leader_aborts_forwarded_reads() {
     assert_eq!(outcome(&mut cluster, 2, id), Some(ReadOutcome::Aborted { id }));
 }
 
-/// A server that cannot stand for election gives up its leader all the same.
+/// A server that cannot campaign also forgets its leader.
 #[test]
 fn unelectable_server_aborts_reads_on_leader_loss() {
     let learns = |cluster: &mut Cluster| {
@@ -248,7 +248,7 @@ fn unelectable_server_aborts_reads_on_leader_loss() {
         let now = cluster.now;
         let again = cluster.raft(id).read(ReadMode::Quorum, now);
         assert_eq!(again, Err(ReadError::NoLeader));
-        // Once there is a leader again, it is followed as before.
+        // The server follows the next leader.
         cluster.beat(1);
         cluster.deliver();
         while cluster.raft(1).role() != Role::Leader {
@@ -267,7 +267,7 @@ fn with_leases(config: &mut Config) {
     config.lease_drift_ppm = Some(100_000);
 }
 
-/// A cluster with leases whose servers have run for a while.
+/// A cluster with leases whose servers started long ago.
 fn leased(size: u64) -> Cluster {
     let mut cluster = Cluster::configured(size, with_leases);
     cluster.pass(TIMEOUT_MIN);
@@ -289,7 +289,7 @@ fn lease_read_needs_no_round() {
     assert_eq!(outcome(&mut cluster, 1, id), None, "who asks for more gets more");
 }
 
-/// With clocks that may be wrong by a tenth, 9/11 of the promised second remain.
+/// With a drift of 10 %, 9/11 of the promised second remain.
 #[test]
 fn lease_is_shortened_by_twice_the_drift() {
     for (millis, is_answered) in [(817, true), (820, false)] {
@@ -301,8 +301,8 @@ fn lease_is_shortened_by_twice_the_drift() {
     }
 }
 
-/// It may have asked somebody to depose it, and that may happen at any time (openraft #1747).
-/// Each read begins a round, and hundreds of them are on the way at any moment.
+/// The leader has sent TimeoutNow, so the target may win at any time (openraft #1747).
+/// Each read starts a round, and hundreds of rounds are in flight.
 #[test]
 fn quorum_reads_do_not_block_lease_renewal() {
     let mut cluster = leased(3);
@@ -352,7 +352,7 @@ fn transferring_leader_forfeits_lease() {
     assert!(matches!(outcome(&mut cluster, 1, id), Some(ReadOutcome::Ready { .. })));
 }
 
-/// A server that restarts has forgotten the leader that it heard, and the leader's lease.
+/// A restarted server has forgotten its contact to the leader, and the leader's lease.
 #[test]
 fn restarted_server_withholds_votes() {
     let mut cluster = leased(3);
@@ -369,7 +369,7 @@ fn restarted_server_withholds_votes() {
     assert_eq!(cluster.server(3).disk.hard_state.vote, Some(NodeId(2)));
 }
 
-/// A server that learns of a later term still heard its leader only just now.
+/// A server that learns of a later term still has recent contact to its leader.
 #[test]
 fn higher_term_does_not_end_vote_promise() {
     let mut cluster = leased(3);
@@ -384,7 +384,7 @@ fn higher_term_does_not_end_vote_promise() {
     assert_eq!(cluster.server(3).disk.hard_state.vote, None);
 }
 
-/// The lease answers a later question, and must not answer the earlier one with it.
+/// The lease confirms a later request, which must not confirm the earlier one.
 #[test]
 fn forwarded_quorum_read_needs_round() {
     let mut cluster = Cluster::configured(3, |config| config.lease_drift_ppm = Some(1000));
@@ -396,7 +396,7 @@ fn forwarded_quorum_read_needs_round() {
     cluster.drain();
     cluster.take_mail(2, 1);
     cluster.read(2, ReadMode::Lease);
-    // Nobody confirms that the leader leads.
+    // No follower confirms the leader.
     cluster.deliver_where(|_, _, message| {
         !matches!(message, Message::Heartbeat(_) | Message::HeartbeatResponse(_))
     });
@@ -405,7 +405,7 @@ fn forwarded_quorum_read_needs_round() {
     assert!(!cluster.server(2).reads.iter().any(is_it));
     cluster.settle(1);
     assert!(cluster.server(2).reads.iter().any(is_it));
-    // What waits no more binds no later read.
+    // Aborted reads have no influence on later reads.
     cluster.server(2).reads.clear();
     cluster.read(2, ReadMode::Lease);
     cluster.deliver_where(|_, _, message| !matches!(message, Message::HeartbeatResponse(_)));

@@ -1,4 +1,4 @@
-//! A start from a journal to which each write was appended as it was.
+//! Starts from a journal that contains each write as a record.
 
 use crate::cluster::entry;
 use raft_core::{
@@ -27,9 +27,9 @@ fn terms(raft: &Raft) -> Vec<u64> {
     positions.filter_map(|index| raft.term_at(LogIndex(index))).map(|term| term.0).collect()
 }
 
-/// E16: the first journal with a conflict in it was refused as damaged.
+/// E16: a journal with a conflict was rejected as damaged.
 #[test]
-fn journal_with_replaced_entries_can_be_replayed() {
+fn journal_with_replaced_entries_is_replayed() {
     let mut restored = restored(0);
     let change = Membership::new([NodeId(1), NodeId(2)]);
     let payload = Payload::Membership(Box::new(change));
@@ -50,7 +50,7 @@ fn journal_with_replaced_entries_can_be_replayed() {
 }
 
 #[test]
-fn journal_with_a_moved_beginning_can_be_replayed() {
+fn journal_with_moved_log_start_is_replayed() {
     let last = LogId::new(Term(3), LogIndex(5));
     let snapshot = Snapshot { last, membership: members(), identity: 1, size: 1 };
     // The snapshot replaced a log that conflicted with it.
@@ -70,7 +70,7 @@ fn journal_with_a_moved_beginning_can_be_replayed() {
     assert_eq!((raft.log_start(), terms(&raft)), (last, vec![3, 3]));
 }
 
-/// E16: the server took the membership of an entry that an installed snapshot had replaced.
+/// E16: the membership of an entry that an installed snapshot had replaced took effect.
 #[test]
 fn membership_of_replaced_log_is_not_restored() {
     let last = LogId::new(Term(3), LogIndex(5));
@@ -91,7 +91,7 @@ fn membership_of_replaced_log_is_not_restored() {
     }
 }
 
-/// The log that leads to a snapshot stays, and so do its memberships.
+/// A log that contains the last entry of the snapshot stays, with its memberships.
 #[test]
 fn membership_after_compaction_is_restored() {
     let last = LogId::new(Term(1), LogIndex(5));
@@ -107,7 +107,7 @@ fn membership_after_compaction_is_restored() {
 }
 
 #[test]
-fn journal_with_a_gap_is_refused() {
+fn journal_with_gap_is_rejected() {
     let mut gap = restored(0);
     gap.replay(term(1), None, [entry(1, 1)]).unwrap();
     assert!(gap.replay(None, None, [entry(1, 3)]).is_err());

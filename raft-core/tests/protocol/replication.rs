@@ -35,7 +35,7 @@ fn command_is_applied_in_order_on_all_servers() {
 }
 
 #[test]
-fn queued_commands_share_a_write_and_a_message() {
+fn queued_commands_share_write_and_message() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.sync = false;
@@ -68,11 +68,11 @@ fn commit_counts_only_durable_copies() {
     cluster.deliver();
     let now = cluster.now;
     assert!(cluster.raft(1).commit_index() < proposed.index);
-    // On one follower's disk and in everybody's memory: not a majority.
+    // On the disk of one follower, and in the memory of all servers: not a majority.
     cluster.server(2).sync(now);
     cluster.deliver();
     assert!(cluster.raft(1).commit_index() < proposed.index);
-    // Committed on the disks of two followers, but not handed out where it is not durable.
+    // Committed on the disks of two followers, and not delivered where it is not durable.
     cluster.server(3).sync(now);
     cluster.deliver();
     assert_eq!(cluster.raft(1).commit_index(), proposed.index);
@@ -90,7 +90,7 @@ fn old_term_entry_commits_only_with_current_term_entry() {
         config.append_bytes_max = 1;
     });
     cluster.time_out(1);
-    // Everything but entries of the leader's own term gets through, and nothing to server 5.
+    // All messages except entries of the leader's own term are delivered, and none to server 5.
     let is_own_term = |message: &Message| match message {
         Message::AppendEntries(append) => append.entries.iter().any(|e| e.id.term == Term(4)),
         _ => false,
@@ -113,7 +113,7 @@ fn old_term_entry_commits_only_with_current_term_entry() {
     assert_eq!(cluster.raft(1).commit_index(), LogIndex(3));
 }
 
-/// Figure 7: whatever the followers' logs look like, they become the leader's.
+/// Figure 7: all logs of followers become equal to the leader's log.
 #[test]
 fn every_log_of_figure_7_is_repaired() {
     let mut cluster = Cluster::with_logs(
@@ -156,7 +156,7 @@ fn backtracking_skips_terms() {
     assert_eq!(cluster.terms(2), cluster.terms(1));
 }
 
-/// A late AppendEntries that matches must not remove what came after it.
+/// A delayed AppendEntries that matches must not remove later entries.
 #[test]
 fn stale_append_truncates_nothing() {
     let mut cluster = Cluster::new(3);
@@ -173,8 +173,8 @@ fn stale_append_truncates_nothing() {
     assert_eq!(cluster.terms(2), before);
 }
 
-/// An answer that says no more than what the request built on makes the leader send the request's
-/// entries anew, while they are being written.
+/// An acknowledgement of only the previous entry would make the leader send the entries again while
+/// they are written.
 #[test]
 fn repair_entries_are_sent_once() {
     let mut cluster = Cluster::with_logs(&[&[1, 1, 2, 2], &[1], &[1, 1]], |_| {});
@@ -238,8 +238,7 @@ fn duplicated_and_reordered_messages_are_harmless() {
     }
 }
 
-/// A server that comes back with less than it acknowledged has lost its vote as well, perhaps
-/// (etcd #21178).
+/// A server that restarts without acknowledged entries may also have lost its vote (etcd #21178).
 #[test]
 fn server_with_lost_acknowledged_log_stops() {
     let mut cluster = Cluster::new(3);
@@ -259,8 +258,8 @@ fn server_with_lost_acknowledged_log_stops() {
     assert_eq!(cluster.commands(3), ["a", "b"]);
 }
 
-/// What it has on its disk reaches its state machine when it hears that it is committed, although
-/// nothing new comes with that.
+/// Durable entries are delivered when the server learns that they are committed, even without new
+/// entries.
 #[test]
 fn heartbeat_commits_restored_entries() {
     let mut cluster = Cluster::new(3);
@@ -314,7 +313,7 @@ fn overwriting_committed_entry_stops_server() {
 }
 
 #[test]
-fn proposals_are_refused_with_a_reason() {
+fn rejected_proposals_have_reasons() {
     let mut cluster = Cluster::configured(3, |config| {
         config.command_bytes_max = 1000;
         config.uncommitted_bytes_max = 3000;
@@ -420,7 +419,7 @@ fn wrong_fetched_entries_stop_server() {
     assert_eq!(cluster.raft(1).stopped(), Some(reason));
 }
 
-/// A follower's refusal is contact, too (redpanda PR 30817).
+/// A rejection of a follower is contact, too (redpanda PR 30817).
 #[test]
 fn rejected_append_counts_as_leader_contact() {
     let mut cluster = Cluster::new(3);
@@ -441,7 +440,7 @@ fn rejected_append_counts_as_leader_contact() {
     );
 }
 
-/// What it acknowledged to this server's earlier leadership may have been replaced since.
+/// Entries acknowledged in an earlier leadership of this server may have been replaced.
 #[test]
 fn ack_from_earlier_term_is_ignored() {
     let mut cluster = Cluster::new(3);

@@ -37,9 +37,9 @@ fn received(cluster: &mut Cluster) -> (LogId, u64) {
     (snapshot.last, snapshot.received)
 }
 
-/// F3: a transfer that began again with each snapshot of the leader never ended.
+/// F3: a transfer that restarted with each snapshot of the leader never ended.
 #[test]
-fn snapshot_taken_during_a_transfer_does_not_restart_it() {
+fn snapshot_during_transfer_does_not_restart_it() {
     let mut cluster = one_behind(in_small_pieces);
     let mut commands = Vec::from(ABC.map(String::from));
     for _ in 0..20 {
@@ -54,9 +54,9 @@ fn snapshot_taken_during_a_transfer_does_not_restart_it() {
     assert_eq!(cluster.commands(3), commands);
 }
 
-/// F3: a snapshot that is complete only when the log has moved on brings nothing.
+/// F3: a snapshot is useless if the log after it is compacted before the transfer ends.
 #[test]
-fn log_is_retained_from_the_end_of_a_snapshot_under_transfer() {
+fn log_after_snapshot_under_transfer_is_retained() {
     let mut cluster = one_behind(in_small_pieces);
     exchange(&mut cluster, 4, |_, _, _| true);
     let (last, some) = received(&mut cluster);
@@ -75,16 +75,16 @@ fn log_is_retained_from_the_end_of_a_snapshot_under_transfer() {
     }
     assert_eq!(later, 0, "entries do");
     assert_eq!(cluster.commands(3), ["a", "b", "c", "d"]);
-    // Nothing pins the log any more.
+    // No transfer retains the log.
     cluster.propose(1, "e");
     cluster.settle(1);
     cluster.take_snapshot(1, 0);
     assert_eq!(cluster.raft(1).log_start(), cluster.raft(1).last_log());
 }
 
-/// Otherwise a dead follower would keep an old snapshot, and the log after it, for ever.
+/// Otherwise a dead follower would retain an old snapshot, and the log after it, forever.
 #[test]
-fn stalled_transfer_gives_way_to_a_later_snapshot() {
+fn later_snapshot_replaces_stalled_transfer() {
     let mut cluster = one_behind(in_small_pieces);
     exchange(&mut cluster, 4, |_, _, _| true);
     let (first, _) = received(&mut cluster);
@@ -100,7 +100,8 @@ fn stalled_transfer_gives_way_to_a_later_snapshot() {
     assert_eq!(cluster.commands(3), ["a", "b", "c", "d"]);
 }
 
-/// F3: a piece that took longer than an election timeout made each later snapshot begin again.
+/// F3: a chunk that took longer than an election timeout made each later snapshot restart the
+/// transfer.
 #[test]
 fn transfer_over_slow_link_is_not_restarted() {
     let mut cluster = one_behind(in_small_pieces);
@@ -108,7 +109,7 @@ fn transfer_over_slow_link_is_not_restarted() {
     for _ in 0..20 {
         cluster.propose(1, "d");
         commands.push("d".into());
-        // The pieces arrive after 3 s, and all other messages at once.
+        // The chunks arrive after 3 s, and all other messages immediately.
         let mut pieces = Vec::new();
         for _ in 0..150 {
             cluster.pass(Duration::from_millis(20));
@@ -134,7 +135,7 @@ fn transfer_over_slow_link_is_not_restarted() {
     assert_eq!(cluster.commands(3), commands);
 }
 
-/// Otherwise a follower that answers, and takes no piece, would keep an old snapshot for ever.
+/// Otherwise a follower that responds and accepts no chunk would retain an old snapshot forever.
 #[test]
 fn transfer_without_progress_gives_way_at_last() {
     let mut cluster = one_behind(in_small_pieces);
@@ -175,7 +176,7 @@ fn snapshots_under_transfer_are_needed_until_they_have_arrived() {
     assert!(!cluster.raft(2).needs_snapshot(&latest), "it is another server's");
 }
 
-/// E5: 256 KiB were read and sent again and again, for a server that is off.
+/// E5: 256 KiB were read and sent repeatedly for a stopped server.
 #[test]
 fn dead_follower_is_probed_with_empty_chunks() {
     let mut cluster = one_behind(|_| {});
@@ -187,13 +188,13 @@ fn dead_follower_is_probed_with_empty_chunks() {
         cluster.deliver_among(&[1, 2]);
     }
     assert!(!sent.is_empty() && sent.iter().all(|bytes| *bytes == 0), "{sent:?}");
-    // It answers, and gets the rest at once.
+    // The follower responds, and receives the remaining chunks.
     cluster.settle(1);
     assert_eq!(cluster.commands(3), ABC);
 }
 
 #[test]
-fn follower_that_dies_during_a_transfer_is_probed_and_resumes() {
+fn follower_that_restarts_during_transfer_resumes() {
     let mut cluster = one_behind(in_small_pieces);
     exchange(&mut cluster, 6, |_, _, _| true);
     let (_, some) = received(&mut cluster);
@@ -214,9 +215,9 @@ fn follower_that_dies_during_a_transfer_is_probed_and_resumes() {
     assert_eq!(cluster.commands(3), ABC);
 }
 
-/// E6: each report caused another message, so that reporting cost more than it spared.
+/// E6: each report caused another message, so reports cost more than they saved.
 #[test]
-fn reports_of_an_unreachable_follower_cause_no_messages() {
+fn unreachable_reports_cause_no_messages() {
     let sent = |reports: bool, mut cluster: Cluster| {
         let mut sent = 0;
         for _ in 0..20 {
@@ -247,9 +248,9 @@ fn reports_of_an_unreachable_follower_cause_no_messages() {
     }
 }
 
-/// The two servers cannot both be right, and one of them has lost data.
+/// The two servers contradict each other, so one of them has lost data.
 #[test]
-fn snapshot_that_contradicts_a_committed_entry_stops_the_server() {
+fn snapshot_that_contradicts_committed_entry_stops_server() {
     for (term, index, conflict) in [(2, 4, 4), (2, 2, 2), (2, 1, 1), (1, 9, 4)] {
         let mut cluster = Cluster::new(3);
         cluster.elect(1);
@@ -279,7 +280,7 @@ fn snapshot_that_contradicts_a_committed_entry_stops_the_server() {
 }
 
 #[test]
-fn empty_snapshot_that_replaces_a_partial_one_begins_again() {
+fn empty_snapshot_replaces_partial_snapshot() {
     let mut cluster = Cluster::new(3);
     for message in [piece(at(5), 1, 4, 0, b"ab"), piece(at(6), 2, 0, 0, b"")] {
         cluster.hand_over(1, 2, message);

@@ -9,7 +9,7 @@ use raft_core::{
 
 pub const ABC: [&str; 3] = ["a", "b", "c"];
 
-/// Server 3 has missed everything, and the leader's log has lost it.
+/// Server 3 lacks all entries, and the leader's log is compacted.
 pub fn one_behind(configure: fn(&mut raft_core::Config)) -> Cluster {
     let mut cluster = Cluster::configured(3, configure);
     cluster.time_out(1);
@@ -77,7 +77,7 @@ fn snapshot_chunks_are_sent_in_order() {
     assert_eq!(cluster.commands(3), ABC);
 }
 
-/// ClickHouse and others begin again from nothing.
+/// ClickHouse and others restart the transfer from the beginning.
 #[test]
 fn only_lost_chunk_is_resent() {
     let mut cluster = one_behind(in_small_pieces);
@@ -108,7 +108,7 @@ fn slow_chunk_read_is_requested_once() {
     cluster.settle(1);
     let reads = cluster.server(1).snapshot_reads.clone();
     assert_eq!(reads.len(), 1, "{reads:?}");
-    // The transfer stalls, and the next snapshot takes its place.
+    // The transfer stalls, and the next snapshot replaces it.
     for _ in 0..25 {
         cluster.beat(1);
         cluster.deliver_among(&[1, 2]);
@@ -120,7 +120,8 @@ fn slow_chunk_read_is_requested_once() {
     let mut reads = std::mem::take(&mut cluster.server(1).snapshot_reads);
     assert_eq!(reads.len(), 2, "{reads:?}");
     assert_eq!((reads[1].offset, reads[1].snapshot.last), (0, at(5)));
-    // The late answer comes to nothing. The other has a whole interval, and is lost.
+    // The stale response is ignored. The current chunk is in flight for a whole interval, and is
+    // lost.
     let now = cluster.now;
     cluster.raft(1).provide_snapshot_chunk(reads.remove(0), "a".into(), now);
     let latest = reads.remove(0);
@@ -170,9 +171,9 @@ fn snapshot_is_acked_after_install() {
     assert_eq!(match_index(&mut cluster), LogIndex(4));
 }
 
-/// Until the state machine is replaced it must not be fed (openraft #2116).
+/// No entries are delivered until the snapshot replaces the state machine (openraft #2116).
 #[test]
-fn nothing_is_applied_while_a_snapshot_is_installed() {
+fn entries_are_not_delivered_during_installation() {
     let mut cluster = one_behind(|_| {});
     cluster.install = false;
     cluster.settle(1);
@@ -256,7 +257,7 @@ fn malformed_chunks_are_ignored() {
     assert_eq!(cluster.commands(2), ["abcd"]);
 }
 
-/// An old snapshot must not take away what was acknowledged since.
+/// An old snapshot must not remove entries that were acknowledged later.
 #[test]
 fn stale_snapshot_is_ignored() {
     let mut cluster = Cluster::new(3);
@@ -273,7 +274,7 @@ fn stale_snapshot_is_ignored() {
     assert_eq!(cluster.raft(2).log_start(), LogId::default());
 }
 
-/// The log goes on behind the snapshot if it holds the snapshot's last entry.
+/// The entries after the snapshot stay if the log contains the last entry of the snapshot.
 #[test]
 fn snapshot_keeps_matching_suffix() {
     let mut cluster = Cluster::with_logs(&[&[1, 1, 1], &[1, 1, 1], &[]], |_| {});
@@ -298,7 +299,7 @@ fn snapshot_replaces_conflicting_log() {
     assert!(cluster.server(2).disk.log.is_empty());
 }
 
-/// What is committed while a snapshot is installed must not be lost with the log that it replaces.
+/// Entries that are committed during the installation must not be removed with the log.
 #[test]
 fn snapshot_conflicting_with_committed_entry_stops_server() {
     let mut cluster = Cluster::with_logs(&[&[1, 1], &[1, 1], &[]], |_| {});
@@ -326,7 +327,7 @@ fn snapshot_conflicting_with_committed_entry_stops_server() {
     assert_eq!(cluster.raft(2).last_log(), at(2));
 }
 
-/// Whoever is elected has all that is committed, so one of the two is wrong.
+/// An elected leader has all committed entries, so one of the two servers has lost data.
 #[test]
 fn leader_lacking_its_snapshots_last_entry_stops() {
     let mut cluster = Cluster::new(3);
@@ -343,7 +344,7 @@ fn leader_lacking_its_snapshots_last_entry_stops() {
     assert_eq!(cluster.raft(2).stopped(), Some(reason));
 }
 
-/// openraft #1808: with a membership that only its own log had, it would count other majorities.
+/// openraft #1808: with a membership that only its own log had, the server would use wrong quorums.
 #[test]
 fn snapshot_carries_membership() {
     let mut cluster = Cluster::new(3);
@@ -359,7 +360,7 @@ fn snapshot_carries_membership() {
     assert_eq!(*cluster.raft(2).membership(), membership);
 }
 
-/// The previous entry is committed, or it would not be gone; it is no conflict.
+/// The previous entry is compacted, so it is committed and cannot conflict.
 #[test]
 fn append_after_compacted_prefix_is_accepted() {
     let mut cluster = Cluster::new(3);
@@ -414,7 +415,7 @@ fn append_into_compacted_prefix_stops_server() {
 #[test]
 fn crash_between_snapshot_and_log_recovers() {
     let mut cluster = one_behind(|_| {});
-    // The snapshot is durable, and what it means for the log is not.
+    // The snapshot is durable, and the new start of the log is not.
     cluster.sync = false;
     cluster.settle(1);
     assert!(cluster.server(3).disk.snapshot.is_some());
@@ -440,7 +441,7 @@ fn crash_between_snapshot_and_term_recovers() {
     assert_eq!(cluster.server(2).disk.hard_state.term, Term(0));
     assert_eq!(cluster.raft(2).term(), Term(1));
     assert_eq!(cluster.raft(2).commit_index(), LogIndex(5));
-    // What it knows of the term by that is durable before anything is promised in it.
+    // The term is durable before any promise in it.
     cluster.sync = true;
     cluster.drain();
     assert_eq!(cluster.server(2).disk.hard_state.term, Term(1));
@@ -462,8 +463,8 @@ fn caught_up_follower_leaves_snapshot_mode() {
     assert!(sent.iter().any(|message| matches!(message, Message::AppendEntries(_))), "{sent:?}");
 }
 
-/// Found by the campaign: messages overtook each other, and the leader did not see that its log
-/// would do.
+/// Found by the campaign: messages were reordered, and the leader did not see that its log was
+/// sufficient.
 #[test]
 fn caught_up_follower_gets_no_more_chunks() {
     let mut cluster = Cluster::configured(3, in_small_pieces);

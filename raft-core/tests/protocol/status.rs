@@ -1,4 +1,4 @@
-//! What a leader tells of its followers.
+//! The status of followers.
 
 use crate::cluster::Cluster;
 use raft_core::{FollowerStatus, LogIndex, Membership, Message, NodeId};
@@ -9,7 +9,7 @@ fn known(cluster: &mut Cluster, id: u64) -> FollowerStatus {
     known.next().unwrap()
 }
 
-/// Server 1 leads, and server 3 has nothing of what was proposed.
+/// Server 1 leads, and server 3 has none of the proposed entries.
 fn one_behind(configure: fn(&mut raft_core::Config)) -> Cluster {
     let mut cluster = Cluster::configured(3, configure);
     cluster.time_out(1);

@@ -27,9 +27,9 @@ fn leader_transfers_immediately() {
     assert_eq!(cluster.raft(1).leader(), Some(NodeId(3)));
 }
 
-/// E14: a caller had to choose, and knew less than the leader.
+/// E14: the caller had to choose the target, and knows less than the leader.
 #[test]
-fn leader_chooses_the_target_if_the_caller_does_not() {
+fn leader_chooses_target_if_caller_does_not() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);
@@ -132,7 +132,7 @@ fn transfer_target_must_be_voter() {
     assert_eq!(transfer(&mut cluster, 1, 3), Err(TransferError::Transferring { to }));
 }
 
-/// A server with a handicap leads only if the others do not.
+/// A server with a handicap leads only if no other server does.
 #[test]
 fn handicap_delays_election_deadline() {
     let mut cluster = Cluster::configured(3, |config| {
@@ -145,7 +145,7 @@ fn handicap_delays_election_deadline() {
     assert!(deadlines[0].0 >= 2_000_000);
 }
 
-/// hashicorp/raft #683: a leader whose disk hangs keeps the others from electing one that works.
+/// hashicorp/raft #683: a leader with a stalled disk prevents the election of another leader.
 #[test]
 fn stalled_leader_steps_down() {
     let mut cluster = Cluster::new(3);
@@ -161,7 +161,7 @@ fn stalled_leader_steps_down() {
         }
     }
     assert_eq!(cluster.raft(1).role(), Role::Follower);
-    // Nor does it stand before the disk has answered.
+    // The server does not campaign before its disk responds.
     cluster.time_out(1);
     assert_eq!(cluster.raft(1).role(), Role::Follower);
     let now = cluster.now;
@@ -170,7 +170,7 @@ fn stalled_leader_steps_down() {
     assert_ne!(cluster.raft(1).role(), Role::Follower);
 }
 
-/// There is no later term, so it would vote twice in this one.
+/// There is no later term, so the server would vote twice in this one.
 #[test]
 fn max_term_blocks_campaigns() {
     let mut cluster = Cluster::new(3);
@@ -198,7 +198,7 @@ fn stalled_server_ignores_timeout_now() {
     cluster.hand_over(1, 2, Message::TimeoutNow(TimeoutNow { term }));
     let reason = cluster.ignored(2).unwrap();
     assert_eq!(reason, IgnoreReason::DiskFull);
-    // Its disk has room.
+    // The disk is not full.
     assert_eq!(reason.to_string(), "it requests a campaign, and the disk is full or stalled");
     cluster.beat(1);
     cluster.deliver();

@@ -7,7 +7,7 @@ fn voters(ids: &[u64]) -> Membership {
     Membership::new(ids.iter().copied().map(NodeId))
 }
 
-/// Server 1 leads; of three the last one is a witness, of five the last two.
+/// Server 1 leads. The last one of three servers is a witness, or the last two of five.
 fn led(size: u64) -> Cluster {
     let configure: fn(&mut Config) = match size {
         3 => |config| config.witness = config.id == NodeId(3),
@@ -24,7 +24,7 @@ fn led(size: u64) -> Cluster {
     cluster
 }
 
-/// The others have been away for so long that they don't keep up.
+/// The others have been down for so long that they do not keep up.
 fn without(cluster: &mut Cluster, leader: u64, island: &[u64]) {
     for _ in 0..15 {
         cluster.beat(leader);
@@ -32,8 +32,8 @@ fn without(cluster: &mut Cluster, leader: u64, island: &[u64]) {
     }
 }
 
-/// Whether one of these is elected in the end.
-fn somebody_leads(cluster: &mut Cluster, island: &[u64]) -> bool {
+/// Returns true if one of these servers is elected.
+fn one_is_elected(cluster: &mut Cluster, island: &[u64]) -> bool {
     for id in island.repeat(20) {
         cluster.pass(2 * TIMEOUT_MIN);
         if cluster.raft(id).deadline().is_some() {
@@ -61,7 +61,7 @@ fn witness_votes_without_payloads() {
     let entry = cluster.server(3).disk.log.last().unwrap();
     assert_eq!((entry.id, &entry.payload), (proposed, &Payload::Stripped));
     assert!(cluster.server(3).applied.is_empty());
-    // The server that lacks the entry cannot win; the one that has it can.
+    // The server that lacks the entry cannot win, and the one that has it can.
     assert_eq!(cluster.raft(3).status().election_timer, None);
     cluster.pass(TIMEOUT_MIN);
     cluster.time_out(2);
@@ -95,7 +95,7 @@ fn non_witness_rejects_stripped_entries() {
     assert_eq!(cluster.raft(2).last_log(), LogId::default());
 }
 
-/// It could never hand it on, and nobody who lacks it would get its vote.
+/// A witness cannot replicate the entry, and rejects candidates that lack it.
 #[test]
 fn witness_never_holds_only_copy() {
     let mut cluster = led(3);
@@ -110,8 +110,7 @@ fn witness_never_holds_only_copy() {
     assert_eq!(cluster.raft(3).last_log().index, LogIndex(2));
 }
 
-/// It would deny its vote to the others, who are a majority only with it and can do without the
-/// entry.
+/// The witness would reject the others, which need its vote and do not need the entry.
 #[test]
 fn witness_gets_no_unneeded_entry() {
     let founders = voters(&[1, 2, 3, 4, 5]).with_witnesses([NodeId(5)]);
@@ -128,18 +127,18 @@ fn witness_gets_no_unneeded_entry() {
         cluster.deliver_among(&[1, 5]);
     }
     assert_eq!(cluster.raft(5).last_log(), agreed);
-    // Server 1 is gone, and so is 4.
+    // Servers 1 and 4 are down.
     cluster.pass(TIMEOUT_MIN * 2);
     cluster.time_out(2);
     cluster.deliver_among(&[2, 3, 5]);
     assert_eq!(cluster.raft(2).role(), Role::Leader);
-    // With one of the others, the witness completes a majority.
+    // The witness completes a majority with one of the others.
     cluster.propose(2, "together");
     without(&mut cluster, 2, &[2, 3, 5]);
     assert_eq!(cluster.commands(3), ["together"]);
 }
 
-/// Server 5 of five is the witness, and servers keep little in memory.
+/// Server 5 of five is the witness, and the log caches are small.
 fn led_with_small_window() -> Cluster {
     let mut cluster = Cluster::configured(0, |config| {
         config.witness = config.id == NodeId(5);
@@ -152,7 +151,7 @@ fn led_with_small_window() -> Cluster {
     cluster
 }
 
-/// Found by the campaign: a new leader fetched entries that the witness lacks but may not have yet.
+/// Found by the campaign: a new leader fetched entries that the witness must not have yet.
 #[test]
 fn witness_fetch_excludes_forbidden_entries() {
     let mut cluster = led_with_small_window();
@@ -178,7 +177,7 @@ fn witness_fetch_excludes_forbidden_entries() {
     assert_eq!((fetch.from, fetch.through), (LogIndex(2), LogIndex(4)));
 }
 
-/// All are well, the witness is a little quicker than the other, and the leader dies.
+/// All servers run, the witness is slightly faster than the other follower, and the leader crashes.
 #[test]
 fn any_one_of_three_may_fail() {
     let mut cluster = led(3);
@@ -186,7 +185,7 @@ fn any_one_of_three_may_fail() {
     let is_append = |message: &Message| matches!(message, Message::AppendEntries(_));
     cluster.deliver_where(|_, to, message| to == 3 && is_append(message));
     cluster.mail.clear();
-    assert!(somebody_leads(&mut cluster, &[2, 3]));
+    assert!(one_is_elected(&mut cluster, &[2, 3]));
 }
 
 #[test]
@@ -195,21 +194,21 @@ fn any_one_of_five_may_fail() {
     cluster.propose(1, "a");
     cluster.deliver_where(|from, to, _| (from == 1 && to >= 4) || (to == 1 && from >= 4));
     cluster.mail.clear();
-    assert!(somebody_leads(&mut cluster, &[2, 3, 4, 5]));
+    assert!(one_is_elected(&mut cluster, &[2, 3, 4, 5]));
 }
 
-/// The other witness stands in for nobody who is well.
+/// The other witness replaces no voter that keeps up.
 #[test]
-fn a_witness_and_a_leader_of_five_may_fail() {
+fn witness_and_leader_of_five_may_fail() {
     let mut cluster = led(5);
     without(&mut cluster, 1, &[1, 2, 3, 4]);
     cluster.propose(1, "a");
     cluster.deliver_where(|from, to, _| from == 1 && to == 4);
     cluster.mail.clear();
-    assert!(somebody_leads(&mut cluster, &[2, 3, 4]));
+    assert!(one_is_elected(&mut cluster, &[2, 3, 4]));
 }
 
-/// Of two servers, one of which is a witness, the one with data is no majority.
+/// One data-bearing server and a witness: the server alone is not a majority.
 #[test]
 fn witness_completes_quorum() {
     let mut cluster = Cluster::configured(0, |config| config.witness = config.id == NodeId(2));
@@ -222,7 +221,7 @@ fn witness_completes_quorum() {
     assert!(cluster.raft(1).commit_index() >= proposed.index);
 }
 
-/// It answers heartbeats, and has no room for what it is sent.
+/// The follower answers heartbeats, and its disk is full.
 #[test]
 fn witness_replaces_full_disk() {
     let mut cluster = led(3);
@@ -234,7 +233,7 @@ fn witness_replaces_full_disk() {
     assert!(cluster.raft(1).commit_index() >= proposed.index);
 }
 
-/// A leader under load dies at any moment, and messages arrive in any order.
+/// A leader under load crashes at any time, and messages arrive in any order.
 #[test]
 fn leader_crash_never_blocks_remaining_quorum() {
     let mut state = 88_172_645_463_325_252_u64;
@@ -259,7 +258,7 @@ fn leader_crash_never_blocks_remaining_quorum() {
             cluster.drain();
         }
         cluster.mail.retain(|(from, to, _)| *from != 1 && *to != 1);
-        assert!(somebody_leads(&mut cluster, &[2, 3]));
+        assert!(one_is_elected(&mut cluster, &[2, 3]));
     }
 }
 

@@ -1,18 +1,18 @@
-//! What a transcript can say to the world.
+//! The commands of transcripts.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::{Config, Membership, NodeId, ReadMode};
 
-use crate::words;
-use crate::world::{Letter, World};
+use crate::cluster::{Cluster, InFlight};
+use crate::format;
 
-/// More messages than this in answer to one command, and they will never end.
+/// The maximum number of messages after one command. More messages are an endless loop.
 const DELIVERIES_MAX: usize = 10_000;
 
-impl World {
-    /// Carries one command out. An error says why it cannot be, or why an expectation fails.
+impl Cluster {
+    /// Executes one command. The error describes an invalid command, or a failed expectation.
     pub fn command(&mut self, text: &str) -> Result<(), String> {
         if let Some(rest) = text.strip_prefix("quietly ") {
             self.is_quiet = true;
@@ -54,9 +54,9 @@ impl World {
             }
             ["cluster", ref rest @ ..] => self.found(membership(rest)?),
             ["add", id] => self.add(server(id)?, Membership::default()),
-            ["furnish", id, "term", term, ref terms @ ..] => {
+            ["with-log", id, "term", term, ref terms @ ..] => {
                 let terms: Result<Vec<_>, _> = terms.iter().map(|term| number(term)).collect();
-                self.furnish(server(id)?, &terms?, number(term)?)
+                self.with_log(server(id)?, &terms?, number(term)?)
             }
 
             ["time-out", id] => {
@@ -64,8 +64,8 @@ impl World {
                 self.now = self.deadline(id)?;
                 self.elapse(id)
             }
-            ["hasty", "time-out", id] => {
-                // Its clock runs ahead, so nobody else's time passes.
+            ["forced", "time-out", id] => {
+                // Only the clock of this server advances.
                 let id = server(id)?;
                 let deadline = self.deadline(id)?;
                 self.raft_mut(id)?.tick(deadline);
@@ -83,7 +83,7 @@ impl World {
             ["deliver", "among", ref ids @ ..] => {
                 let ids: Result<Vec<_>, _> = ids.iter().map(|id| server(id)).collect();
                 let ids = ids?;
-                self.deliver(|letter| ids.contains(&letter.from) && ids.contains(&letter.to))
+                self.deliver(|message| ids.contains(&message.from) && ids.contains(&message.to))
             }
             ["deliver", "first", link, ref kinds @ ..] => {
                 let chosen = choice(link, kinds)?;
@@ -149,9 +149,9 @@ impl World {
             }
             ["read", id] => self.read(server(id)?, ReadMode::Quorum),
             ["read", id, "by", "lease"] => self.read(server(id)?, ReadMode::Lease),
-            ["transfer", id, "to", heir] => {
-                let (id, heir) = (server(id)?, NodeId(server(heir)?));
-                let transferred = self.raft_mut(id)?.transfer_leadership(Some(heir), now);
+            ["transfer", id, "to", target] => {
+                let (id, target) = (server(id)?, NodeId(server(target)?));
+                let transferred = self.raft_mut(id)?.transfer_leadership(Some(target), now);
                 transferred.map_err(|error| format!("n{id}: {error}"))?;
                 self.drain(id)
             }
@@ -195,7 +195,7 @@ impl World {
         Ok(())
     }
 
-    /// All timers that are due in this time fire, at their moments.
+    /// Lets time pass, and fires each timer at its deadline.
     fn pass_time(&mut self, time: Duration, delivers: bool) -> Result<(), String> {
         let end = self.now + time;
         loop {
@@ -216,7 +216,7 @@ impl World {
         Ok(())
     }
 
-    /// A server's timer fires, and all messages arrive: it leads.
+    /// Fires a server's timer and delivers all messages. The server then leads.
     fn elect(&mut self, id: u64) -> Result<(), String> {
         self.now = self.deadline(id)?;
         self.elapse(id)?;
@@ -224,8 +224,8 @@ impl World {
         self.expect(&["leader", &format!("n{id}")])
     }
 
-    /// Delivers what is chosen, and what that brings about, until nothing of it is on the way.
-    fn deliver(&mut self, chosen: impl Fn(&Letter) -> bool) -> Result<(), String> {
+    /// Delivers the selected messages, and those that they cause, until none is in flight.
+    fn deliver(&mut self, chosen: impl Fn(&InFlight) -> bool) -> Result<(), String> {
         for _ in 0..DELIVERIES_MAX {
             if !self.deliver_one(&chosen)? {
                 return Ok(());
@@ -234,10 +234,10 @@ impl World {
         Err("the messages never end".into())
     }
 
-    /// Delivers what is on the way on a link, and nothing that it brings about.
+    /// Delivers the in-flight messages of a link, and not those that they cause.
     fn deliver_now(&mut self, link: &str, kinds: &[&str]) -> Result<(), String> {
         let chosen = choice(link, kinds)?;
-        let count = self.mail.iter().filter(|letter| chosen(letter)).count();
+        let count = self.mail.iter().filter(|message| chosen(message)).count();
         if count == 0 {
             return Err("there is nothing to deliver".into());
         }
@@ -247,8 +247,8 @@ impl World {
         Ok(())
     }
 
-    /// Cuts a link: `n1>n2` one way, `n1-n2` both, `n1` all of a server's. What is on the way there
-    /// is lost.
+    /// Cuts links: `n1>n2` in one direction, `n1-n2` in both, `n1` all links of a server. In-flight
+    /// messages are lost.
     fn cut(&mut self, link: &str) -> Result<(), String> {
         let pairs: Vec<_> = if let Some((from, to)) = link.split_once('>') {
             vec![(server(from)?, server(to)?)]
@@ -262,11 +262,11 @@ impl World {
         };
         self.cuts.extend(pairs);
         let cuts = self.cuts.clone();
-        self.lose(|letter| cuts.contains(&(letter.from, letter.to)));
+        self.lose(|message| cuts.contains(&(message.from, message.to)));
         Ok(())
     }
 
-    /// The n-th of the writes that wait, from 1, reaches the disk.
+    /// Completes the n-th pending write, counted from 1.
     fn sync_nth(&mut self, id: u64, nth: u64) -> Result<(), String> {
         let position = nth.checked_sub(1).ok_or("writes are counted from 1")?;
         if !self.sync(id, position as usize)? {
@@ -291,16 +291,16 @@ impl World {
                 continue;
             };
             let status = raft.status();
-            lines.push(words::status(&status, &self.terms(*id)?));
+            lines.push(format::status(&status, &self.terms(*id)?));
             for follower in &status.followers {
-                lines.push(words::follower(&status, follower));
+                lines.push(format::follower(&status, follower));
             }
         }
         lines.into_iter().for_each(|line| self.say(line));
         Ok(())
     }
 
-    /// The terms of the entries in a server's log that were not compacted.
+    /// The terms of the entries in a server's log.
     pub fn terms(&self, id: u64) -> Result<Vec<u64>, String> {
         let raft = self.raft(id)?;
         let indexes = raft.log_start().index.0 + 1..=raft.last_log().index.0;
@@ -309,7 +309,7 @@ impl World {
     }
 }
 
-/// Words are separated by spaces, except in quotes; a quoted word keeps its opening quote.
+/// Splits a command at spaces outside of quotes. A quoted word keeps its opening quote.
 fn split(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     for (position, part) in text.split('"').enumerate() {
@@ -335,19 +335,20 @@ pub fn server(word: &str) -> Result<u64, String> {
     number(digits)
 }
 
-/// Which messages are meant: `n1>n2`, `n1>`, `>n2` or `>`, and of which kinds, if not of any.
-pub fn choice(link: &str, kinds: &[&str]) -> Result<impl Fn(&Letter) -> bool + use<>, String> {
+/// Parses a selection of messages: `n1>n2`, `n1>`, `>n2` or `>`, and optional kinds.
+pub fn choice(link: &str, kinds: &[&str]) -> Result<impl Fn(&InFlight) -> bool + use<>, String> {
     let (from, to) = link.split_once('>').ok_or("a link is like n1>n2")?;
     let end = |word: &str| Some(word).filter(|word| !word.is_empty()).map(server).transpose();
     let (from, to) = (end(from)?, end(to)?);
-    if let Some(kind) = kinds.iter().find(|kind| !words::KINDS.contains(kind)) {
+    if let Some(kind) = kinds.iter().find(|kind| !format::KINDS.contains(kind)) {
         return Err(format!("`{kind}` is no kind of message"));
     }
     let kinds: Vec<_> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
-    Ok(move |letter: &Letter| {
-        from.is_none_or(|from| from == letter.from)
-            && to.is_none_or(|to| to == letter.to)
-            && (kinds.is_empty() || kinds.iter().any(|kind| *kind == words::kind(&letter.message)))
+    Ok(move |message: &InFlight| {
+        from.is_none_or(|from| from == message.from)
+            && to.is_none_or(|to| to == message.to)
+            && (kinds.is_empty()
+                || kinds.iter().any(|kind| *kind == format::kind(&message.message)))
     })
 }
 
@@ -356,7 +357,7 @@ fn duration(word: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(number(millis)?))
 }
 
-/// `voters n1 n2 learners n3 joining n4 witnesses n2`.
+/// Parses a membership: `voters n1 n2 learners n3 joining n4 witnesses n2`.
 pub fn membership(words: &[&str]) -> Result<Membership, String> {
     let mut parts: [(&str, Vec<NodeId>); 4] =
         ["voters", "learners", "joining", "witnesses"].map(|part| (part, Vec::new()));

@@ -1,11 +1,11 @@
-//! What a transcript says must be so, in words that no rewriting changes.
+//! The expectations of transcripts, which an update never changes.
 
 use raft_core::{FollowerStatus, NodeId, ReadOutcome, Role};
 
+use crate::cluster::Cluster;
 use crate::commands::{choice, membership, number, server};
-use crate::world::World;
 
-impl World {
+impl Cluster {
     pub fn expect(&self, words: &[&str]) -> Result<(), String> {
         match words {
             ["leader", id] => self.expect_leader(server(id)?),
@@ -16,16 +16,16 @@ impl World {
                     None => Ok(()),
                 }
             }
-            ["on", "the", "way", link, kinds @ ..] => {
+            ["in", "flight", link, kinds @ ..] => {
                 let chosen = choice(link, kinds)?;
                 let found = self.mail.iter().any(chosen);
-                same(found, true, "whether it is on the way")
+                same(found, true, "whether it is in flight")
             }
-            ["nothing", "on", "the", "way"] => same(self.mail.len(), 0, "messages on the way"),
-            ["nothing", "on", "the", "way", link, kinds @ ..] => {
+            ["nothing", "in", "flight"] => same(self.mail.len(), 0, "messages in flight"),
+            ["nothing", "in", "flight", link, kinds @ ..] => {
                 let chosen = choice(link, kinds)?;
                 let found = self.mail.iter().filter(|letter| chosen(letter));
-                same(found.count(), 0, "messages on the way")
+                same(found.count(), 0, "messages in flight")
             }
             ["all", rest @ ..] => {
                 let mut ids = self.running().map(raft_core::Raft::id);
@@ -37,7 +37,7 @@ impl World {
         .map_err(|why| format!("expected `{}`, but {why}", words.join(" ")))
     }
 
-    /// The leader of the latest term, and of no server's later term.
+    /// The leader of the latest term.
     fn expect_leader(&self, id: u64) -> Result<(), String> {
         let leader = self.raft(id)?;
         same(leader.role(), Role::Leader, "the role")?;
@@ -58,7 +58,7 @@ impl World {
         let of = |found: Result<(), String>| found.map_err(|why| format!("n{id}: {why}"));
         of(match words {
             ["leads"] => same(status.role, Role::Leader, "the role"),
-            ["follows", "nobody"] => {
+            ["follows", "none"] => {
                 same(status.role, Role::Follower, "the role")?;
                 same(status.leader, None, "the leader")
             }
@@ -68,10 +68,10 @@ impl World {
                 same(status.leader, leader, "the leader")
             }
             ["is", "a", "follower"] => same(status.role, Role::Follower, "the role"),
-            ["asks", "around"] => same(status.role, Role::PreCandidate, "the role"),
-            ["stands"] => same(status.role, Role::Candidate, "the role"),
+            ["is", "a", "pre-candidate"] => same(status.role, Role::PreCandidate, "the role"),
+            ["is", "a", "candidate"] => same(status.role, Role::Candidate, "the role"),
             ["term", term] => same(status.term.0, number(term)?, "the term"),
-            ["voted", "for", "nobody"] => same(status.vote, None, "the vote"),
+            ["voted", "for", "none"] => same(status.vote, None, "the vote"),
             ["voted", "for", candidate] => {
                 let candidate = NodeId(crate::commands::server(candidate)?);
                 same(status.vote, Some(candidate), "the vote")
@@ -111,7 +111,7 @@ impl World {
             ["read", read, "waits"] => {
                 same(server.reads.contains_key(&number(read)?), false, "whether it ended")
             }
-            ["read", read, "is", "given", "up"] => match server.reads.get(&number(read)?) {
+            ["read", read, "is", "aborted"] => match server.reads.get(&number(read)?) {
                 Some(ReadOutcome::Aborted { .. }) => Ok(()),
                 other => Err(format!("of that read there is {other:?}")),
             },
@@ -136,15 +136,13 @@ impl World {
 
 fn expect_known(follower: &FollowerStatus, words: &[&str]) -> Result<(), String> {
     match words {
-        ["equal", "up", "to", index] => {
-            same(follower.match_index.0, number(index)?, "up to where it is equal")
-        }
+        ["match", index] => same(follower.match_index.0, number(index)?, "up to where it is equal"),
         ["next", index] => same(follower.next_index.0, number(index)?, "the next entry"),
-        ["on", "the", "way", count] => {
-            same(follower.in_flight as u64, number(count)?, "the messages on the way")
+        ["in", "flight", count] => {
+            same(follower.in_flight as u64, number(count)?, "the messages in flight")
         }
-        ["streams"] => same(follower.probing, false, "whether it searches"),
-        ["searches"] => same(follower.probing, true, "whether it searches"),
+        ["replicates"] => same(follower.probing, false, "whether it probes"),
+        ["probes"] => same(follower.probing, true, "whether it probes"),
         _ => Err("it is no expectation".into()),
     }
 }

@@ -1,27 +1,26 @@
-//! Plays the transcripts in `paper/`, `interaction/` and `ours/`: each is a file of commands, and
-//! below each command stands what it must bring about. The format, and which behaviours there are,
-//! is told in `docs/verification/transcripts.md`.
+//! Plays the transcripts in `paper/`, `interaction/` and `additional/`. Each is a file of commands,
+//! with the resulting trace below each command. `docs/verification/transcripts.md` describes the
+//! format and lists the behaviours.
 //!
-//! `RAFT_REWRITE=1 cargo test -p raft-core --test transcripts` writes the traces anew. What a
-//! transcript expects in so many words (`expect …`, `refused …`) must hold then, too, so a new
-//! trace cannot turn a behaviour round unseen.
+//! `RAFT_REWRITE=1 cargo test -p raft-core --test transcripts` updates the traces. It never updates
+//! expectations (`expect …`, `refused …`), so a new trace cannot reverse a behaviour unnoticed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod cluster;
 mod commands;
 #[path = "../disk/mod.rs"]
 mod disk;
 mod expectations;
+mod format;
+mod parse;
 mod sample;
-mod transcript;
-mod words;
-mod world;
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use transcript::{Failure, Transcript};
+use parse::{Failure, Transcript};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts")
@@ -31,10 +30,10 @@ fn documentation() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/verification/transcripts.md")
 }
 
-/// The files of all transcripts, below this directory, in order.
+/// The files of all transcripts, sorted.
 fn files() -> Vec<PathBuf> {
     let in_part = |part: &str| fs::read_dir(directory().join(part)).unwrap();
-    let mut files: Vec<_> = ["paper", "interaction", "ours"]
+    let mut files: Vec<_> = ["paper", "interaction", "additional"]
         .into_iter()
         .flat_map(in_part)
         .map(|file| file.unwrap().path())
@@ -65,7 +64,7 @@ fn transcripts_match_recorded_traces() {
         } else if played != text && rewrite {
             fs::write(&file, played).unwrap();
         } else if played != text {
-            let difference = transcript::first_difference(&text, &played);
+            let difference = parse::first_difference(&text, &played);
             writeln!(failures, "{}:{difference}", name(&file)).unwrap();
         }
     }
@@ -75,7 +74,7 @@ fn transcripts_match_recorded_traces() {
     );
 }
 
-/// A transcript that nobody can find explains nothing, and a behaviour without one is a promise.
+/// The documentation lists each transcript, and each listed transcript exists.
 #[test]
 fn documentation_lists_every_transcript() {
     let text = fs::read_to_string(documentation()).unwrap();
@@ -90,8 +89,7 @@ fn documentation_lists_every_transcript() {
     }
 }
 
-/// What the transcripts are worth: with a rule broken, expectations of some must fail. The
-/// documentation has the list.
+/// With a rule disabled, expectations of some transcripts fail. The documentation lists them.
 #[cfg(feature = "sabotage")]
 #[test]
 fn documentation_lists_detected_disabled_rules() {
@@ -102,7 +100,7 @@ fn documentation_lists_detected_disabled_rules() {
     let texts: Vec<_> = files()
         .iter()
         .map(|file| (name(file), fs::read_to_string(file).unwrap()))
-        // Those that only draw timeouts obey no rule that can be broken.
+        // Transcripts that only sample timeouts depend on no rule.
         .filter(|(_, text)| text.contains("\ncluster "))
         .map(|(name, text)| match play(&text, None) {
             Ok((played, _)) => (name, played),
@@ -113,7 +111,7 @@ fn documentation_lists_detected_disabled_rules() {
         "| disabled rule | an expectation fails in | only the trace differs in |\n| --- | --- | --- |\n",
     );
     let mut noticed = 0;
-    // What falls may panic, as it should; the many words about it belong nowhere.
+    // Disabled rules may cause panics, whose messages are not printed.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     for rule in Rule::ALL {

@@ -1,18 +1,18 @@
-//! Election timeouts by the thousand, because one says nothing about chance.
+//! Samples of thousands of election timeouts, for their distribution.
 
 use raft_core::{Membership, NodeId};
 
-use crate::world::World;
+use crate::cluster::Cluster;
 
-/// Parts of the range of timeouts that are counted apart.
+/// The number of parts of the range of timeouts that are counted separately.
 const PARTS: usize = 10;
-/// Two timeouts that are this close together may split the vote, in milliseconds.
+/// The distance of two timeouts that may split the vote, in milliseconds.
 const CLOSE: u64 = 5;
 
-impl World {
-    /// Founds so many clusters of this size, whose servers have seeds of their own, and looks at a
-    /// timeout of each server, as a follower or as a candidate. They are expected to be drawn
-    /// evenly from their range, or to be apart from each other in all but few clusters.
+impl Cluster {
+    /// Starts clusters of this size with different seeds, and samples a timeout of each server, as
+    /// a follower or as a candidate. The timeouts must be distributed evenly in their range, or be
+    /// far apart in most clusters.
     pub fn expect_timeouts(
         &mut self,
         of: &str,
@@ -63,27 +63,27 @@ impl World {
         Ok(())
     }
 
-    /// The timeouts of a new cluster's servers, in milliseconds: of followers that just started, or
-    /// of candidates whom nobody answered.
+    /// The timeouts of the servers of a new cluster, in milliseconds: of followers after their
+    /// start, or of candidates without any response.
     fn timeouts(&self, of: &str, first: u64, size: u64) -> Result<Vec<u64>, String> {
-        let mut world = World::new(None);
-        world.template = self.template.clone();
+        let mut cluster = Cluster::new(None);
+        cluster.template = self.template.clone();
         let ids: Vec<_> = (first + 1..=first + size).collect();
         let founders = Membership::new(ids.iter().map(|id| NodeId(*id)));
         let mut timeouts = Vec::new();
         for id in ids {
-            world.add(id, founders.clone())?;
+            cluster.add(id, founders.clone())?;
             if of == "candidates" {
                 for _ in 0..2 {
-                    world.now = world.deadline(id)?;
-                    world.elapse(id)?;
+                    cluster.now = cluster.deadline(id)?;
+                    cluster.elapse(id)?;
                 }
-                let stands = format!("n{id}");
-                world.expect(&[&stands, "stands"])?;
+                let id = format!("n{id}");
+                cluster.expect(&[&id, "is", "a", "candidate"])?;
             } else if of != "followers" {
                 return Err("samples are of followers or of candidates".into());
             }
-            let timer = world.raft(id)?.status().election_timer;
+            let timer = cluster.raft(id)?.status().election_timer;
             let timer = timer.ok_or("a server has no timer")?;
             let timeout = timer.deadline.saturating_since(timer.started);
             timeouts.push(timeout.as_millis() as u64);

@@ -1,4 +1,4 @@
-//! Changes to servers that nobody can reach, and what the guide says about them.
+//! Membership changes to unreachable servers, and their repair as described in the guide.
 
 use crate::cluster::{Cluster, TIMEOUT_MIN};
 use raft_core::{ChangeError, LogId, Membership, NodeId, Role};
@@ -19,7 +19,7 @@ fn led() -> Cluster {
     cluster
 }
 
-/// Beats, and delivers between the servers that there are.
+/// Lets heartbeat intervals pass, and delivers between the running servers.
 fn settle(cluster: &mut Cluster, leader: u64, there: &[u64]) {
     for _ in 0..6 {
         cluster.beat(leader);
@@ -27,7 +27,7 @@ fn settle(cluster: &mut Cluster, leader: u64, there: &[u64]) {
     }
 }
 
-/// Servers 7 and 8 are a slip of the finger.
+/// Servers 7 and 8 are wrong ids.
 #[test]
 fn change_to_unreachable_members_completes_when_they_start() {
     let (founders, mut cluster) = ([1, 2, 3], led());
@@ -37,7 +37,7 @@ fn change_to_unreachable_members_completes_when_they_start() {
     settle(&mut cluster, 1, &founders);
     assert_eq!(cluster.raft(1).commit_index(), committed);
     assert_eq!(change(&mut cluster, voters(&[1, 2, 3])), Err(ChangeError::ChangeInProgress));
-    // The leader gives up, and nobody can be elected.
+    // The leader steps down, and no server can be elected.
     cluster.pass(4 * TIMEOUT_MIN);
     let now = cluster.now;
     cluster.raft(1).tick(now);
@@ -46,7 +46,7 @@ fn change_to_unreachable_members_completes_when_they_start() {
         cluster.deliver_among(&founders);
     }
     assert!(founders.iter().all(|id| cluster.raft(*id).role() != Role::Leader));
-    // One of them is enough for a majority of the new voters.
+    // One of them completes a majority of the new voters.
     let there = [1, 2, 3, 7];
     cluster.add(7, Membership::default());
     cluster.pass(2 * TIMEOUT_MIN);
@@ -69,8 +69,8 @@ fn unreachable_joining_learner_is_harmless() {
     settle(&mut cluster, 1, &founders);
     assert_eq!(cluster.commands(2), ["a"]);
     assert!(!cluster.raft(1).membership().is_voter(NodeId(7)));
-    let mended = change(&mut cluster, voters(&founders)).unwrap();
+    let corrected = change(&mut cluster, voters(&founders)).unwrap();
     settle(&mut cluster, 1, &founders);
-    assert!(cluster.raft(1).commit_index() >= mended.index);
+    assert!(cluster.raft(1).commit_index() >= corrected.index);
     assert_eq!(*cluster.raft(2).membership(), voters(&founders));
 }

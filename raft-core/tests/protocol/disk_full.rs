@@ -1,4 +1,4 @@
-//! A disk without room: what waits for it, and who leads in the meantime.
+//! Full disks: waiting writes, and the transfer of leadership.
 
 use crate::cluster::Cluster;
 use raft_core::{
@@ -6,7 +6,7 @@ use raft_core::{
     ReadOutcome, Role,
 };
 
-/// The disk of a server gets full: nothing that it is handed is written any more.
+/// Makes the disks of these servers full: their writes stay pending.
 fn fill(cluster: &mut Cluster, full: &[u64]) {
     cluster.full = full.iter().copied().collect();
     let now = cluster.now;
@@ -40,7 +40,7 @@ fn full_leader_transfers() {
     beats(&mut cluster, 1, 2);
     let leaders: Vec<_> = (1..=3).filter(|id| cluster.raft(*id).role() == Role::Leader).collect();
     assert!(leaders == [2] || leaders == [3], "{leaders:?}");
-    // Its disk gets room, and it has what it missed.
+    // The disk has space again, and the server catches up.
     let entry = propose(&mut cluster, leaders[0]).unwrap();
     cluster.deliver();
     assert!(cluster.raft(1).durable_index() < entry.index);
@@ -50,7 +50,7 @@ fn full_leader_transfers() {
     assert_eq!(cluster.commands(1), ["x"]);
 }
 
-/// All have everything, so any of them would do, but one of them does not take over.
+/// All followers have the whole log, and one of them does not take over the leadership.
 #[test]
 fn full_leader_changes_unresponsive_target() {
     for (dead, deaf) in [(2, 0), (3, 0), (4, 0), (5, 0), (0, 2), (0, 3), (0, 4), (0, 5)] {
@@ -71,7 +71,7 @@ fn full_leader_changes_unresponsive_target() {
     }
 }
 
-/// Whoever else stood could not be elected, and would only depose the one who can serve reads.
+/// Another candidate could not be elected, and would only depose the leader that serves reads.
 #[test]
 fn full_leader_stays_without_quorum() {
     for full in [&[1, 2][..], &[1, 2, 3]] {

@@ -1,4 +1,4 @@
-//! What a caller or a peer gets wrong is refused or ends the server, before it does harm.
+//! Mistakes of callers and peers: they are rejected, or stop the server.
 
 use crate::cluster::{Cluster, entry};
 use bytes::Bytes;
@@ -28,7 +28,7 @@ fn install(snapshot: Snapshot) -> Message {
     }))
 }
 
-/// Nine entries on a disk, of which none is in memory.
+/// Nine entries on disk, none of which is in memory.
 fn restored() -> RestoredState {
     let hard_state = HardState { term: Term(1), vote: None };
     let mut restored = RestoredState::new(2, voters(), hard_state, LogIndex(0), 1);
@@ -78,7 +78,7 @@ fn snapshot_with_wrong_membership_stops_server() {
     assert_eq!(reason.to_string(), text);
 }
 
-/// After it there would be no position for an entry.
+/// There would be no valid index after the snapshot.
 #[test]
 fn snapshot_at_max_index_is_ignored() {
     for (term, index) in [(1, u64::MAX), (0, 7)] {
@@ -94,7 +94,7 @@ fn snapshot_at_max_index_is_ignored() {
     }
 }
 
-/// The answer to a question from before a snapshot was installed finds nothing where the log was.
+/// The result of a fetch from before the installation of a snapshot finds no entries.
 #[test]
 fn stale_empty_fetch_result_is_dropped() {
     let heartbeat = |prev_index, commit_index| {
@@ -151,7 +151,7 @@ fn run(raft: &mut Raft, now: Instant) -> Vec<Entries> {
     committed
 }
 
-/// A peer's snapshot ends at the last position that is taken for one; then the server leads.
+/// The snapshot of a peer ends at the largest valid index, and the server then leads.
 #[test]
 fn log_at_max_index_does_not_panic() {
     for window in [0, 1 << 20] {
@@ -186,6 +186,29 @@ fn log_at_max_index_does_not_panic() {
     }
 }
 
+/// Damaged data may contain any index, and arithmetic on indexes must not overflow.
+#[test]
+fn stored_index_beyond_limit_is_rejected() {
+    let me = NodeId(1);
+    let restored = |index: u64| {
+        let last = LogId::new(Term(1), LogIndex(index));
+        let membership = Membership::new([me]);
+        let snapshot = Snapshot { last, membership: membership.clone(), identity: 1, size: 0 };
+        let hard_state = HardState { term: Term(1), vote: None };
+        RestoredState::new(1, membership, hard_state, last.index, 0).with_snapshot(snapshot, last)
+    };
+    let start = |restored| Raft::new(Config::new(me), restored, 7, Instant(0)).map(|_| ());
+    let limit = u64::MAX / 2;
+    assert_eq!(start(restored(limit)), Ok(()));
+    for index in [limit + 1, u64::MAX] {
+        let error = ConfigError::IndexTooLarge(LogIndex(index));
+        assert_eq!(start(restored(index)), Err(error));
+    }
+    let id = LogId::new(Term(1), LogIndex(limit + 1));
+    let pushed = restored(limit).push(Entry { id, payload: Payload::Noop });
+    assert!(matches!(pushed, Err(RestoreError::Gap { found, .. }) if found == id));
+}
+
 #[test]
 fn huge_timeouts_do_not_panic() {
     let mut config = Config::new(NodeId(1));
@@ -202,7 +225,7 @@ fn huge_timeouts_do_not_panic() {
     let _ = Raft::new(config, fresh, 7, Instant(0));
 }
 
-/// What a slice holds of the batch that it came with is in memory, too.
+/// A slice keeps the whole batch in memory.
 #[test]
 fn duplicate_entries_are_stored_once() {
     let mut config = Config::new(NodeId(2));
@@ -250,7 +273,7 @@ fn duplicate_entries_are_stored_once() {
     assert!(held <= 10 * (64 << 10), "{held} bytes are held for a window of {}", 64 << 10);
 }
 
-/// Of another entry at that place the write is on its way.
+/// The write of another entry at that index is pending.
 #[test]
 fn unrequested_fetch_results_are_dropped() {
     let mut cluster = Cluster::with_logs(&[&[1, 1, 1], &[1, 1, 1, 1, 1], &[1, 1, 1]], |config| {

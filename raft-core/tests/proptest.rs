@@ -1,4 +1,4 @@
-//! Whatever arrives, in whatever order: no panic, no unbounded growth, and the same for the same.
+//! Arbitrary inputs in any order: no panic, no unbounded growth, and deterministic effects.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -14,7 +14,7 @@ use raft_core::{
     Snapshot, SnapshotChunkRequest, SnapshotInstall, Term, TimeoutNow,
 };
 
-/// Small numbers, so that they meet; and the largest, which must not overflow.
+/// Small numbers, so that they coincide, and the largest number, which must not overflow.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![20 => 0..6_u64, 1 => Just(u64::MAX), 1 => Just(u64::MAX - 1)]
 }
@@ -23,7 +23,7 @@ fn log_id() -> impl Strategy<Value = LogId> {
     (number(), number()).prop_map(|(term, index)| LogId::new(Term(term), LogIndex(index)))
 }
 
-/// Any membership at all, sensible or not.
+/// Any membership, valid or not.
 fn membership() -> impl Strategy<Value = Membership> {
     let nodes = || prop::collection::vec((0..6_u64).prop_map(NodeId), 0..4);
     (nodes(), nodes(), nodes(), nodes(), nodes()).prop_map(
@@ -200,7 +200,7 @@ impl Driver {
         config.reads_max = 8;
         config.lease_drift_ppm = Some(1000);
         config.snapshot_chunk_bytes_max = 2;
-        // Fewer than three voters can have no witness among them.
+        // Of fewer than three voters, none can be a witness.
         config.witness = witness && size > 2;
         let witnesses = config.witness.then_some(config.id);
         let membership = Membership::new((1..=size).map(NodeId)).with_witnesses(witnesses);
@@ -231,7 +231,8 @@ impl Driver {
             Step::Change(target) => drop(self.raft.change_membership(target, now)),
             Step::Transfer(to) => drop(self.raft.transfer_leadership(Some(NodeId(to)), now)),
             Step::Unreachable(peer) => self.raft.report_unreachable(NodeId(peer), now),
-            // Only what was applied: anything else is a defect of the caller, and stops the server.
+            // Only applied entries: any other snapshot is a mistake of the caller, and stops the
+            // server.
             Step::Compact { last, retain } => {
                 let last = LogIndex(last).min(self.applied);
                 if let Some(term) = self.raft.term_at(last)
@@ -319,7 +320,7 @@ proptest! {
     }
 }
 
-/// A peer that floods a server which doesn't drain cannot make its memory grow.
+/// A peer that floods a server without drains cannot cause unbounded growth.
 #[test]
 fn undrained_read_outcomes_are_bounded() {
     let mut driver = Driver::new(3, false);

@@ -1,14 +1,14 @@
-//! The format: a head in words, then commands, each followed by its indented trace.
+//! The format of transcripts: a head, and commands, each followed by its indented trace.
 
-use crate::world::{BrokenRule, World};
+use crate::cluster::{BrokenRule, Cluster};
 
-/// One file, taken apart.
+/// A parsed transcript.
 pub struct Transcript<'a> {
     lines: Vec<Line<'a>>,
 }
 
 enum Line<'a> {
-    /// A comment, the head, or an empty line.
+    /// A comment, a line of the head, or an empty line.
     Words(&'a str),
     Command {
         number: usize,
@@ -16,13 +16,13 @@ enum Line<'a> {
     },
 }
 
-/// Why a transcript doesn't hold, and in which line, from 1.
+/// The failure of a transcript, and its line, counted from 1.
 pub struct Failure {
     pub line: usize,
     pub why: String,
 }
 
-/// What the head must say, one paragraph each.
+/// The required paragraphs of the head.
 const HEAD: [&str; 3] = ["# Seen: ", "# Why: ", "# Source: "];
 
 impl<'a> Transcript<'a> {
@@ -42,10 +42,9 @@ impl<'a> Transcript<'a> {
         Ok(Self { lines: lines.collect() })
     }
 
-    /// Carries the commands out. Returns the transcript with the traces that they brought about,
-    /// and the first command that failed.
+    /// Executes the commands. Returns the transcript with the new traces, and the first failure.
     pub fn play(&self, broken: BrokenRule) -> (String, Option<Failure>) {
-        let mut world = World::new(broken);
+        let mut cluster = Cluster::new(broken);
         let mut played = String::new();
         let mut expectations = 0;
         for line in &self.lines {
@@ -56,11 +55,11 @@ impl<'a> Transcript<'a> {
                 continue;
             };
             expectations += usize::from(text.starts_with("expect") || text.starts_with("refused"));
-            if let Err(why) = world.command(text) {
+            if let Err(why) = cluster.command(text) {
                 let line = *number;
                 return (played, Some(Failure { line, why }));
             }
-            for trace in world.take_trace() {
+            for trace in cluster.take_trace() {
                 played.push_str("  ");
                 played.push_str(&trace);
                 played.push('\n');
@@ -72,7 +71,7 @@ impl<'a> Transcript<'a> {
     }
 }
 
-/// Where two texts part, with a few lines before.
+/// The first difference of two texts, with some lines before it.
 pub fn first_difference(expected: &str, played: &str) -> String {
     let common = expected.lines().zip(played.lines());
     let same = common.take_while(|(left, right)| left == right).count();

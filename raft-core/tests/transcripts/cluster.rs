@@ -1,4 +1,4 @@
-//! Servers whose messages, disks and timers move only when a transcript says so.
+//! A cluster whose messages, disks and timers are controlled by a transcript.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -10,66 +10,66 @@ use raft_core::{
 };
 
 use crate::disk::{Disk, Pending};
-use crate::words;
+use crate::format;
 
-/// The rule of the protocol that all servers break, if any.
+/// The rule that no server enforces, if any.
 #[cfg(feature = "sabotage")]
 pub type BrokenRule = Option<raft_core::Rule>;
-/// Without the feature there is no such rule.
+/// Without the feature no rule can be disabled.
 #[cfg(not(feature = "sabotage"))]
 pub type BrokenRule = Option<std::convert::Infallible>;
 
-pub struct World {
+pub struct Cluster {
     pub servers: BTreeMap<u64, Server>,
-    /// Messages on the way, in the order in which they were sent.
-    pub mail: Vec<Letter>,
-    /// Links that carry nothing, as pairs of sender and receiver.
+    /// The in-flight messages, in the order in which they were sent.
+    pub mail: Vec<InFlight>,
+    /// The cut links, as pairs of sender and receiver.
     pub cuts: BTreeSet<(u64, u64)>,
     pub now: Instant,
-    /// What all servers are configured with.
+    /// The configuration of all servers.
     pub template: Config,
     pub founders: Membership,
     broken: BrokenRule,
     trace: Vec<String>,
-    /// Whether nothing is traced at the moment.
+    /// Commands are not traced at the moment.
     pub is_quiet: bool,
 }
 
 #[derive(Clone)]
-pub struct Letter {
+pub struct InFlight {
     pub from: u64,
     pub to: u64,
     pub message: Message,
 }
 
 pub struct Server {
-    /// None while it is down.
+    /// `None` while the server is down.
     pub raft: Option<Raft>,
     disk: Disk,
     founders: Membership,
-    /// Writes that were handed out and are not on the disk.
+    /// The pending writes.
     pub writes: VecDeque<Waiting>,
-    /// Whether writes wait until the transcript lets them through.
+    /// Writes stay pending until a command completes them.
     pub is_slow: bool,
-    /// The state machine: the commands that were applied.
+    /// The state machine: the applied commands.
     pub applied: Vec<String>,
     arriving: Vec<u8>,
-    /// Earlier snapshots that the server is still sending.
+    /// Earlier snapshots under transfer.
     sent_snapshots: Vec<(Snapshot, Bytes)>,
     install: Option<SnapshotInstall>,
-    /// Whether a snapshot that has arrived waits until the transcript says that it is installed.
+    /// A received snapshot waits until a command installs it.
     pub holds_snapshots: bool,
     pub reads: BTreeMap<u64, ReadOutcome>,
 }
 
-/// A write on its way to the disk, in words.
+/// A pending write, with its text.
 pub struct Waiting {
     pending: Pending,
     is_synced: bool,
     what: String,
 }
 
-impl World {
+impl Cluster {
     pub fn new(broken: BrokenRule) -> Self {
         let mut template = Config::new(NodeId(0));
         template.record_events = true;
@@ -115,13 +115,13 @@ impl World {
         raft.ok_or(format!("n{id} is down"))
     }
 
-    /// The servers that are not down.
+    /// The running servers.
     pub fn running(&self) -> impl Iterator<Item = &Raft> {
         let rafts = self.servers.values().map(|server| server.raft.as_ref());
         rafts.flatten()
     }
 
-    /// A server that has never run.
+    /// A server before its first start.
     pub fn add(&mut self, id: u64, founders: Membership) -> Result<(), String> {
         let server = Server {
             raft: None,
@@ -140,8 +140,8 @@ impl World {
         self.start(id)
     }
 
-    /// Writes a log to a server's disk, and starts it with that.
-    pub fn furnish(&mut self, id: u64, terms: &[u64], term: u64) -> Result<(), String> {
+    /// Writes a log to the disk of a server, and starts the server.
+    pub fn with_log(&mut self, id: u64, terms: &[u64], term: u64) -> Result<(), String> {
         self.crash(id)?;
         let server = self.server_mut(id)?;
         let entries = (1..).zip(terms).map(|(index, term)| Entry {
@@ -153,7 +153,7 @@ impl World {
         self.start(id)
     }
 
-    /// The server loses its memory, and what is not on its disk.
+    /// Removes the memory of the server, and its pending writes.
     pub fn crash(&mut self, id: u64) -> Result<(), String> {
         self.raft(id)?;
         let server = self.server_mut(id)?;
@@ -195,8 +195,8 @@ impl World {
         debug_assert!(self.broken.is_none());
     }
 
-    /// Carries out what a server wants, until it wants nothing more. With a slow disk, it still
-    /// waits for that.
+    /// Executes the effects of a server until there are none. With a slow disk, its writes stay
+    /// pending.
     pub fn drain(&mut self, id: u64) -> Result<(), String> {
         loop {
             let now = self.now;
@@ -209,7 +209,7 @@ impl World {
                 self.say(format!("n{id} {event}"));
             }
             let write = effects.write.take().map(|write| Waiting {
-                what: words::write(&write),
+                what: format::write(&write),
                 pending: Pending::from(write),
                 is_synced: false,
             });
@@ -261,11 +261,11 @@ impl World {
         Ok(())
     }
 
-    /// Puts messages on the way, and says so once for the same message to several servers.
+    /// Sends messages. The trace shows the same message to several servers once.
     fn post(&mut self, from: u64, messages: impl Iterator<Item = (u64, Message)>) {
         let mut said: Vec<(String, String, &str)> = Vec::new();
         for (to, message) in messages {
-            let words = words::message(&message);
+            let words = format::message(&message);
             let is_cut = self.cuts.contains(&(from, to)) || !self.servers.contains_key(&to);
             let fate = if is_cut { " (lost)" } else { "" };
             match said.last_mut() {
@@ -275,7 +275,7 @@ impl World {
                 _ => said.push((format!("n{to}"), words, fate)),
             }
             if fate.is_empty() {
-                self.mail.push(Letter { from, to, message });
+                self.mail.push(InFlight { from, to, message });
             }
         }
         for (receivers, words, fate) in said {
@@ -283,25 +283,25 @@ impl World {
         }
     }
 
-    /// Loses what is on the way, if it is chosen.
-    pub fn lose(&mut self, chosen: impl Fn(&Letter) -> bool) -> usize {
+    /// Loses the selected in-flight messages.
+    pub fn lose(&mut self, chosen: impl Fn(&InFlight) -> bool) -> usize {
         let (lost, kept): (Vec<_>, Vec<_>) = self.mail.drain(..).partition(chosen);
         self.mail = kept;
-        for Letter { from, to, message } in &lost {
-            self.say(format!("lost: n{from} → n{to}: {}", words::message(message)));
+        for InFlight { from, to, message } in &lost {
+            self.say(format!("lost: n{from} → n{to}: {}", format::message(message)));
         }
         lost.len()
     }
 
-    /// Hands the first of the chosen messages over; whether there was one.
-    pub fn deliver_one(&mut self, chosen: impl Fn(&Letter) -> bool) -> Result<bool, String> {
+    /// Delivers the first of the selected messages. Returns true if there was one.
+    pub fn deliver_one(&mut self, chosen: impl Fn(&InFlight) -> bool) -> Result<bool, String> {
         let Some(position) = self.mail.iter().position(chosen) else {
             return Ok(false);
         };
-        let Letter { from, to, message } = self.mail.remove(position);
+        let InFlight { from, to, message } = self.mail.remove(position);
         let now = self.now;
         if self.server(to)?.raft.is_none() {
-            let words = words::message(&message);
+            let words = format::message(&message);
             self.say(format!("lost, for n{to} is down: n{from} → n{to}: {words}"));
             return Ok(true);
         }
@@ -310,15 +310,15 @@ impl World {
         Ok(true)
     }
 
-    /// Time reaches a server.
+    /// Advances the time of a server.
     pub fn elapse(&mut self, id: u64) -> Result<(), String> {
         let now = self.now;
         self.raft_mut(id)?.tick(now);
         self.drain(id)
     }
 
-    /// One of the writes of a server that wait is reported as durable; whether there was one. After
-    /// a crash there is what was written before the first one that was not.
+    /// Reports one of the pending writes of a server as durable. Returns true if there was one.
+    /// After a crash, the disk contains the writes before the first pending one.
     pub fn sync(&mut self, id: u64, position: usize) -> Result<bool, String> {
         let now = self.now;
         let server = self.server_mut(id)?;
@@ -350,7 +350,7 @@ impl World {
                 commands.push(String::from_utf8_lossy(command).into_owned());
             }
         }
-        let shown: Vec<_> = commands.iter().map(|c| words::text(c.as_bytes())).collect();
+        let shown: Vec<_> = commands.iter().map(|c| format::text(c.as_bytes())).collect();
         let colon = if shown.is_empty() { "" } else { ": " };
         self.say(format!("n{id} applies {range}{colon}{}", shown.join(" ")));
         self.server_mut(id)?.applied.extend(commands);
@@ -368,7 +368,7 @@ impl World {
         Ok(())
     }
 
-    /// The server makes a snapshot of what it has applied, and keeps this many entries of its log.
+    /// Takes a snapshot of the applied state, and retains this number of log entries.
     pub fn take_snapshot(&mut self, id: u64, keep: u64) -> Result<(), String> {
         let now = self.now;
         let server = self.server_mut(id)?;
@@ -390,7 +390,7 @@ impl World {
         self.drain(id)
     }
 
-    /// The moment at which a server's timer fires, no earlier than now.
+    /// The time at which a server's timer fires, not earlier than now.
     pub fn deadline(&self, id: u64) -> Result<Instant, String> {
         let deadline = self.raft(id)?.deadline();
         let deadline = deadline.ok_or(format!("n{id} has no timer"))?;
@@ -403,7 +403,7 @@ impl World {
 }
 
 impl Server {
-    /// Installs the snapshot that has arrived, if there is one; whether there was.
+    /// Installs the received snapshot. Returns true if there was one.
     pub fn install_snapshot(&mut self, now: Instant) -> Result<bool, String> {
         let (Some(install), Some(raft)) = (self.install.take(), &mut self.raft) else {
             return Ok(false);

@@ -1,11 +1,11 @@
-//! Messages, entries and states in words, for the traces.
+//! The texts of messages, entries and states in traces.
 
 use raft_core::{
     AppendEntries, AppendResult, Entry, FollowerStatus, InstallSnapshot, LogId, Message, Payload,
     Role, Status, Write,
 };
 
-/// The names of messages in commands.
+/// The name of a message in commands.
 pub fn kind(message: &Message) -> &'static str {
     match message {
         Message::PreVote(_) => "pre-vote",
@@ -24,7 +24,7 @@ pub fn kind(message: &Message) -> &'static str {
     }
 }
 
-/// All of them, to find a misspelt one.
+/// All kinds of messages, to find a misspelled one.
 pub const KINDS: [&str; 13] = [
     "pre-vote",
     "pre-vote-answer",
@@ -41,114 +41,106 @@ pub const KINDS: [&str; 13] = [
     "read-answer",
 ];
 
+/// A message as one line: its name, and its fields.
 pub fn message(message: &Message) -> String {
     match message {
         Message::PreVote(request) => format!(
-            "would you vote for me in term {}? my log ends with {}",
+            "PreVote for term {}, last log {}",
             request.campaign_term,
             position(request.last_log)
         ),
         Message::PreVoteResponse(response) => format!(
-            "{}, in term {} I would{}; I am in term {}",
-            if response.granted { "yes" } else { "no" },
+            "PreVote {} for term {}, term {}",
+            if response.granted { "granted" } else { "rejected" },
             response.campaign_term,
-            if response.granted { "" } else { " not" },
             response.term
         ),
         Message::RequestVote(request) => format!(
-            "vote for me in term {}; my log ends with {}{}",
+            "RequestVote in term {}, last log {}{}",
             request.term,
             position(request.last_log),
-            if request.transfer { "; the leader told me to stand" } else { "" }
+            if request.transfer { ", by transfer" } else { "" }
         ),
-        Message::RequestVoteResponse(response) if response.granted => {
-            format!("you have my vote in term {}", response.term)
-        }
-        Message::RequestVoteResponse(response) => {
-            format!("you do not have my vote; I am in term {}", response.term)
-        }
+        Message::RequestVoteResponse(response) => format!(
+            "RequestVote {}, term {}",
+            if response.granted { "granted" } else { "rejected" },
+            response.term
+        ),
         Message::AppendEntries(request) => append(request),
         Message::AppendEntriesResponse(response) => match response.result {
             AppendResult::Accepted { match_index } => {
-                format!("in term {} my log is yours up to {match_index}, on disk", response.term)
+                format!("AppendEntries accepted up to {match_index}, term {}", response.term)
             }
             AppendResult::Rejected { prev_log, .. } if prev_log == LogId::default() => {
-                format!("no, it is term {}", response.term)
+                format!("AppendEntries rejected, term {}", response.term)
             }
             AppendResult::Rejected { prev_log, hint } => format!(
-                "no, in term {} I lack {}; look no later than {}",
-                response.term,
+                "AppendEntries rejected after {}, hint {}, term {}",
                 position(prev_log),
-                position(hint)
+                position(hint),
+                response.term
             ),
         },
         Message::Heartbeat(request) => format!(
-            "I lead in term {}, round {}; committed {}",
+            "Heartbeat in term {}, round {}, committed {}",
             request.term, request.round, request.commit_index
         ),
-        Message::HeartbeatResponse(response) if response.round == 0 => {
-            format!("it is term {}", response.term)
-        }
         Message::HeartbeatResponse(response) => {
-            format!("I heard round {}, in term {}", response.round, response.term)
+            format!("Heartbeat answered, round {}, term {}", response.round, response.term)
         }
         Message::InstallSnapshot(request) => snapshot(request),
         Message::InstallSnapshotResponse(response) => format!(
-            "in term {} I have {} bytes of the snapshot up to {}",
-            response.term,
+            "InstallSnapshot up to {}: {} bytes received, term {}",
+            position(response.last),
             response.received,
-            position(response.last)
+            response.term
         ),
-        Message::TimeoutNow(request) => {
-            format!("stand for election at once, in the place of me, term {}", request.term)
-        }
+        Message::TimeoutNow(request) => format!("TimeoutNow in term {}", request.term),
         Message::ReadIndex(request) => format!(
-            "how far must a read see? question {}, in term {}{}",
+            "ReadIndex request {} in term {}{}",
             request.batch,
             request.term,
-            if request.lease { ", a lease will do" } else { "" }
+            if request.lease { ", lease allowed" } else { "" }
         ),
         Message::ReadIndexResponse(response) => format!(
-            "as far as {}, to question {}, in term {}",
+            "ReadIndex {} for request {}, term {}",
             response.read_index, response.batch, response.term
         ),
     }
 }
 
 fn append(request: &AppendEntries) -> String {
-    let what = if request.entries.is_empty() {
-        "do you have".to_owned()
+    let content = if request.entries.is_empty() {
+        "no entries".to_owned()
     } else {
-        format!("append {} after", entries(&request.entries))
+        entries(&request.entries)
     };
     format!(
-        "{what} {}{} term {}, committed {}",
-        position(request.prev_log),
-        if request.entries.is_empty() { "?" } else { ";" },
+        "AppendEntries in term {}: {content} after {}, committed {}",
         request.term,
+        position(request.prev_log),
         request.leader_commit
     )
 }
 
 fn snapshot(request: &InstallSnapshot) -> String {
-    let (begin, size) = (request.offset, request.snapshot.size);
+    let (start, size) = (request.offset, request.snapshot.size);
+    let last = position(request.snapshot.last);
     if request.data.is_empty() && size > 0 {
-        let last = position(request.snapshot.last);
         return format!(
-            "how many of the {size} bytes of the snapshot up to {last} do you have? term {}",
+            "InstallSnapshot up to {last} in term {}: probe, {size} bytes in total",
             request.term
         );
     }
     format!(
-        "snapshot up to {} in term {}, with {}: bytes {begin} to {} of {size}",
-        position(request.snapshot.last),
+        "InstallSnapshot up to {last} in term {}: {}; bytes {start} to {} of {size}",
         request.term,
         request.snapshot.membership,
-        begin + request.data.len() as u64
+        start + request.data.len() as u64
     )
 }
 
-/// A place in the log: its index and, in brackets, its term.
+/// A position in the log: the index, and the term in brackets.
 pub fn position(id: LogId) -> String {
     if id.index.0 == 0 {
         return "nothing".into();
@@ -157,16 +149,16 @@ pub fn position(id: LogId) -> String {
 }
 
 pub fn entries(entries: &[Entry]) -> String {
-    let words = entries.iter().map(|entry| {
+    let parts = entries.iter().map(|entry| {
         let place = position(entry.id);
         match &entry.payload {
             Payload::Noop => format!("{place} empty"),
             Payload::Command(command) => format!("{place} {}", text(command)),
             Payload::Membership(membership) => format!("{place} {{{membership}}}"),
-            Payload::Stripped => format!("{place} withheld"),
+            Payload::Stripped => format!("{place} stripped"),
         }
     });
-    words.collect::<Vec<_>>().join(", ")
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 pub fn text(command: &[u8]) -> String {
@@ -182,7 +174,7 @@ pub fn write(write: &Write) -> String {
         });
     }
     if let Some(start) = write.log_start() {
-        parts.push(format!("its log begins after {}", position(start)));
+        parts.push(format!("log starts after {}", position(start)));
     }
     if !write.entries().is_empty() {
         parts.push(format!("log {}", entries(write.entries())));
@@ -195,9 +187,9 @@ pub fn status(status: &Status, terms: &[u64]) -> String {
         (_, _) if status.stopped.is_some() => "has stopped".to_owned(),
         (Role::Leader, _) => "leads".to_owned(),
         (Role::Follower, Some(leader)) => format!("follows {leader}"),
-        (Role::Follower, None) => "follows nobody".to_owned(),
-        (Role::PreCandidate, _) => "asks around".to_owned(),
-        (Role::Candidate, _) => "stands".to_owned(),
+        (Role::Follower, None) => "follows none".to_owned(),
+        (Role::PreCandidate, _) => "pre-candidate".to_owned(),
+        (Role::Candidate, _) => "candidate".to_owned(),
     };
     let terms: Vec<_> = terms.iter().map(u64::to_string).collect();
     format!(
@@ -213,10 +205,10 @@ pub fn status(status: &Status, terms: &[u64]) -> String {
 
 pub fn follower(leader: &Status, follower: &FollowerStatus) -> String {
     format!(
-        "  {} knows of {}: {} up to {}, next {}, {} on the way",
+        "  {} knows of {}: {} up to {}, next {}, {} in flight",
         leader.id,
         follower.id,
-        if follower.probing { "searches, equal" } else { "streams, equal" },
+        if follower.probing { "probing, match" } else { "replicating, match" },
         follower.match_index,
         follower.next_index,
         follower.in_flight

@@ -1,7 +1,6 @@
-//! What a commit costs, in allocations, their bytes and messages: counts, which are the same on
-//! every machine.
+//! The allocations and messages per commit. These numbers are equal on all machines.
 //!
-//! Times are measured by `cargo xtask bench core`.
+//! `cargo xtask bench core` measures times.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::alloc::System;
@@ -17,13 +16,13 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const BATCHES: u64 = 1000;
-/// What the test's own threads may allocate meanwhile.
+/// The number of allocations that the threads of the test may add.
 const SLACK: u64 = 10;
 const SLACK_BYTES: u64 = 4096;
-/// A batch is counted by its owners, in two words.
+/// The size of the reference counters of a batch.
 const BATCH_BYTES: u64 = 16;
 
-/// Three servers in memory whose writes are durable at once. The first one leads.
+/// Three servers in memory whose writes are durable immediately. The first one leads.
 struct Cluster {
     servers: Vec<Raft>,
     inboxes: [Vec<(NodeId, Message)>; 3],
@@ -37,7 +36,7 @@ impl Cluster {
         let voters = [1, 2, 3].map(NodeId);
         let server = |id: NodeId| {
             let mut config = Config::new(id);
-            // So that the window is full soon, and what it costs to move it is counted, too.
+            // A small log cache is full soon, so that the cost of eviction is included.
             config.log_cache_bytes_max = 16 << 10;
             let membership = Membership::new(voters);
             let (hard_state, window) = (HardState::default(), config.log_cache_bytes_max);
@@ -60,7 +59,7 @@ impl Cluster {
         cluster
     }
 
-    /// Every server takes all that waits for it, and is drained before and after its write.
+    /// Each server receives all waiting messages, and is drained before and after its write.
     fn turn(&mut self) {
         for at in 0..self.servers.len() {
             for (from, message) in self.inboxes[at].drain(..) {
@@ -97,7 +96,7 @@ impl Cluster {
     }
 }
 
-/// One test, because the allocations are those of the whole process.
+/// One test only, because the allocations of the whole process are counted.
 #[test]
 fn batch_costs_one_allocation_and_four_messages() {
     for in_flight in [1, 64] {

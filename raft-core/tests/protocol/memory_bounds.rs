@@ -1,5 +1,4 @@
-//! What a server holds in memory stays within its bounds, whatever its state machine and its disk
-//! are busy with.
+//! The memory of a server is bounded, even if its state machine or its disk lags.
 
 use bytes::Bytes;
 use raft_core::{
@@ -12,7 +11,7 @@ use crate::cluster::Cluster;
 
 const WINDOW_MAX: usize = 64 << 10;
 const BYTES: usize = 1024;
-/// Entries leave in the batches in which they came, or were restored.
+/// Entries leave memory in the batches in which they came or were restored.
 const SLACK: usize = WINDOW_MAX / 8;
 
 fn big(index: u64) -> Entry {
@@ -26,7 +25,7 @@ fn held(raft: &Raft) -> usize {
     raft.entries(LogIndex(0)).map(Entry::bytes).sum()
 }
 
-/// Server 2 of three, which starts with so many entries on its disk, and none of them applied.
+/// Server 2 of three, which starts with `stored` entries on its disk, none of which is applied.
 fn follower(stored: u64) -> Raft {
     let mut config = Config::new(NodeId(2));
     config.log_cache_bytes_max = WINDOW_MAX;
@@ -39,7 +38,7 @@ fn follower(stored: u64) -> Raft {
     Raft::new(config, restored, 1, Instant(0)).unwrap()
 }
 
-/// The leader's next entry, with which everything before it is committed. It is written at once.
+/// Appends the leader's next entry, which commits all earlier ones, and writes it.
 fn append(raft: &mut Raft, effects: &mut Effects, index: u64) {
     let now = Instant(index * 100);
     let prev_term = Term(u64::from(index > 1));
@@ -57,7 +56,7 @@ fn append(raft: &mut Raft, effects: &mut Effects, index: u64) {
     effects.messages.clear();
 }
 
-/// Answers what the state machine lacks, and goes on until it lacks nothing. What it got.
+/// Answers fetches until the state machine has all entries. Returns the delivered indexes.
 fn catch_up(raft: &mut Raft, effects: &mut Effects, mut fetches: Vec<Fetch>) -> Vec<u64> {
     let mut applied = Vec::new();
     loop {
@@ -130,7 +129,7 @@ fn installing_snapshot_is_bounded() {
     }
 }
 
-/// The followers commit without the leader's disk, which has to come along all the same.
+/// The followers commit without the leader's disk, which must not fall behind without limit.
 #[test]
 fn proposals_are_bounded_by_leader_disk() {
     let mut cluster = Cluster::configured(3, |config| {
@@ -155,7 +154,7 @@ fn proposals_are_bounded_by_leader_disk() {
         let raft = cluster.raft(1);
         assert_eq!(raft.commit_index(), raft.last_log().index);
         assert!(held(raft) <= 2 * WINDOW_MAX + SLACK, "{} bytes", held(raft));
-        // The bound is used, each time.
+        // The limit is reached each time.
         assert!((50..=64).contains(&taken), "{taken} commands");
         cluster.full.clear();
         let now = cluster.now;

@@ -1,11 +1,11 @@
-//! Answers and tokens that belong to another question, or to another life of the server. These
-//! rules have no switch (docs/verification/mutation-testing.md), so each of them has a test that
-//! fails without it.
+//! Responses and tokens of earlier requests and earlier boots. These rules cannot be disabled
+//! (docs/verification/mutation-testing.md), so each has a test that fails without it.
 
 use crate::cluster::Cluster;
 use raft_core::{LogIndex, Message, NodeId, ReadId, ReadIndexResponse, ReadMode, ReadOutcome};
 
-/// Delivers everything but the leader's answer to a question of server 2, and returns that.
+/// Delivers all messages except the leader's response to a ReadIndex of server 2, which is
+/// returned.
 fn answer(cluster: &mut Cluster) -> ReadIndexResponse {
     let kept = std::cell::RefCell::new(None);
     cluster.deliver_where(|_, _, message| match message {
@@ -28,7 +28,7 @@ fn ready(cluster: &mut Cluster) -> Vec<ReadId> {
     reads.filter_map(ready).collect()
 }
 
-/// The leader committed something between the two questions.
+/// The leader committed an entry between the two requests.
 #[test]
 fn response_serves_only_its_batch() {
     let mut cluster = Cluster::new(3);
@@ -64,7 +64,7 @@ fn unrequested_read_response_is_ignored() {
     assert_eq!(ready(&mut cluster), [read]);
 }
 
-/// The snapshot that was installed before the restart was forgotten with it.
+/// The restart removed the snapshot that was being installed.
 #[test]
 fn install_token_from_earlier_boot_is_ignored() {
     let mut cluster = Cluster::new(3);

@@ -1,5 +1,5 @@
-//! Bugs that other implementations had, as far as no other test is about the same rule:
-//! docs/verification/bugs.md lists all of them.
+//! Bugs of other implementations for which no other test exists. docs/verification/bugs.md lists
+//! all of them.
 
 use crate::cluster::{Cluster, TIMEOUT_MIN, entry};
 use raft_core::{
@@ -7,7 +7,7 @@ use raft_core::{
     RequestVoteResponse, Role, Term, TransferError,
 };
 
-/// openraft PR 1220: what carries a later term deposes, whatever else it says.
+/// openraft PR 1220: a message of a later term deposes a candidate, regardless of its content.
 #[test]
 fn grant_from_later_term_is_not_counted() {
     let mut cluster = Cluster::new(3);
@@ -22,14 +22,15 @@ fn grant_from_later_term_is_not_counted() {
     assert_eq!(cluster.raft(1).term(), Term(7));
 }
 
-/// openraft #2080: a majority that has moved on elects, however often the old leader is heard.
+/// openraft #2080: a majority in a later term elects, although the old leader still sends
+/// heartbeats.
 #[test]
 fn stale_heartbeat_does_not_delay_election() {
     let mut cluster = Cluster::new(5);
     cluster.elect(1);
     cluster.settle(1);
     cluster.pass(2 * TIMEOUT_MIN);
-    // Its term is over for the others, and it does not know.
+    // The others are in a later term, which the old leader does not know.
     for id in 2..=5 {
         let later = PreVoteResponse { term: Term(4), campaign_term: Term(4), granted: false };
         cluster.hand_over(id % 5 + 1, id, Message::PreVoteResponse(later));
@@ -47,7 +48,7 @@ fn stale_heartbeat_does_not_delay_election() {
     assert_eq!(cluster.raft(3).role(), Role::Leader);
 }
 
-/// etcd and others: promises of votes still arrive when the election is over.
+/// etcd and others: pre-votes arrive after the election.
 #[test]
 fn stale_pre_vote_grant_is_ignored_by_leader() {
     let mut cluster = Cluster::new(3);
@@ -60,7 +61,7 @@ fn stale_pre_vote_grant_is_ignored_by_leader() {
     }
 }
 
-/// The own vote of an earlier term becomes durable when another one is under way.
+/// The server's own vote of an earlier term becomes durable during the next campaign.
 #[test]
 fn own_vote_counts_only_in_its_term() {
     let mut cluster = Cluster::configured(1, |config| config.pre_vote = false);
@@ -80,7 +81,7 @@ fn own_vote_counts_only_in_its_term() {
     assert_eq!(cluster.raft(1).role(), Role::Leader);
 }
 
-/// Term, vote and entries that belong together are one write: no crash leaves half of it.
+/// A new term and its first entries are one write, so a crash leaves both or none.
 #[test]
 fn term_and_first_entries_are_one_write() {
     let mut cluster = Cluster::new(3);
@@ -99,9 +100,9 @@ fn term_and_first_entries_are_one_write() {
     assert_eq!(write.entries.last().map(|entry| entry.id.term), Some(Term(3)));
 }
 
-/// A transfer is not for a server that is about to lose its vote.
+/// A server that is about to lose its vote cannot be the target of a transfer.
 #[test]
-fn demoted_server_is_no_transfer_target() {
+fn demoted_server_is_not_a_transfer_target() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);

@@ -1,5 +1,5 @@
-//! Answers that are late: to an earlier leadership or candidacy of the same server, or to what a
-//! disk has lost since.
+//! Stale responses: to an earlier leadership or campaign of the same server, or from a server whose
+//! disk has lost entries.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use raft_core::{
     AppendEntriesResponse, AppendResult, Event, HeartbeatResponse, LogId, Message, ReadMode, Role,
 };
 
-/// Server 1 leads, loses its leadership and leads again. The messages to 2 that these choose are on
-/// their way all the time.
+/// Server 1 leads, loses its leadership and leads again. The selected messages to server 2 stay in
+/// flight.
 fn leads_again(cluster: &mut Cluster, late: impl Fn(&Message) -> bool) -> Vec<Message> {
     let mut on_the_way = Vec::new();
     for _ in 0..40 {
@@ -26,7 +26,7 @@ fn leads_again(cluster: &mut Cluster, late: impl Fn(&Message) -> bool) -> Vec<Me
     cluster.pass(Duration::from_secs(3));
     let now = cluster.now;
     cluster.raft(1).tick(now);
-    assert_ne!(cluster.raft(1).role(), Role::Leader, "nobody was heard");
+    assert_ne!(cluster.raft(1).role(), Role::Leader, "no follower was heard");
     cluster.pass(TIMEOUT_MIN * 2);
     cluster.elect(1);
     cluster.deliver();
@@ -34,7 +34,8 @@ fn leads_again(cluster: &mut Cluster, late: impl Fn(&Message) -> bool) -> Vec<Me
     on_the_way
 }
 
-/// Rounds begin anew in each term, so the number alone would confirm reads of the later leadership.
+/// Round numbers restart in each term. The number alone would confirm reads of the later
+/// leadership.
 #[test]
 fn round_ack_from_earlier_term_confirms_no_read() {
     let mut cluster = Cluster::new(3);
@@ -48,10 +49,10 @@ fn round_ack_from_earlier_term_confirms_no_read() {
     let answers = cluster.take_mail(2, 1);
     let term = cluster.raft(1).term();
     let says_the_term = |answer: &Message| matches!(answer, Message::HeartbeatResponse(HeartbeatResponse { term: theirs, round: 0 }) if *theirs == term);
-    // One answer is to the leadership that is.
+    // One response is to the current leadership.
     assert!(answers.iter().filter(|answer| says_the_term(answer)).count() > 20);
     cluster.settle(1);
-    // Nobody else is heard any more when a client reads.
+    // No other server is heard when a client reads.
     cluster.server(1).reads.clear();
     cluster.read(1, ReadMode::Quorum);
     cluster.deliver_among(&[1]);
@@ -62,7 +63,7 @@ fn round_ack_from_earlier_term_confirms_no_read() {
     assert_eq!(cluster.server(1).reads, []);
 }
 
-/// What is refused is the term. The follower has all there is.
+/// The follower rejects the term. It has the whole log.
 #[test]
 fn rejection_from_earlier_term_is_ignored() {
     let mut cluster = Cluster::new(3);
@@ -104,7 +105,7 @@ fn refusal_from_earlier_campaign_does_not_hide_grant() {
         cluster.mail.clear();
         cluster.pass(TIMEOUT_MIN * 2);
     }
-    // The later one arrives first: it is granted, and the earlier one refused in the same term.
+    // The later request arrives first and is granted. The earlier one is rejected in the same term.
     for request in requests.into_iter().rev().flatten() {
         cluster.hand_over(1, 2, request);
     }
@@ -115,14 +116,14 @@ fn refusal_from_earlier_campaign_does_not_hide_grant() {
     assert_eq!(cluster.raft(1).role(), Role::Leader);
 }
 
-/// Nothing can be done for it before what it lacks is committed, and then it stops.
+/// The follower stops when the entries that it lacks are committed. Probes before that are useless.
 #[test]
 fn follower_with_lost_log_is_probed_only_at_heartbeats() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.settle(1);
-    // 3 acknowledges an entry that is not committed, because the leader's disk is slow and 2 hears
-    // nothing.
+    // Server 3 acknowledges an entry that is not committed: the leader's disk is slow, and server 2
+    // receives nothing.
     cluster.sync = false;
     cluster.propose(1, "a");
     cluster.drain();
