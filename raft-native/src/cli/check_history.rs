@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Failure, Output, print_line};
 
-/// Exit statuses; see docs/verification/linearizability.md.
+/// Exit statuses; see docs/guide/check-history.md.
 const NOT_LINEARIZABLE: u8 = 1;
 const GAVE_UP: u8 = 3;
 

@@ -194,7 +194,7 @@ impl StableStore for Stable {
         _: u64,
         _: &Bytes,
     ) -> Result<u64, Self::Error> {
-        Err("nobody falls behind")
+        Err("no follower falls behind")
     }
 
     fn take_staged_snapshot(&mut self, _: &SnapshotMeta<u64>) -> Option<Bytes> {

@@ -6,8 +6,8 @@
 //! position where two logs agree. Roles, terms, logs and commit indexes must then be equal
 //! ([`compare`]).
 //!
-//! Two known differences are removed. raft 0.7.0 does not respond to messages of an earlier term,
-//! unless it checks quorums, so these responses of raft-core are dropped. Candidates and voters of
+//! Two known differences are removed. Without check-quorum, raft 0.7.0 does not respond to
+//! messages of an earlier term. These responses of raft-core are dropped. Candidates and voters of
 //! raft 0.7.0 send their commit index, so that field is removed.
 //!
 //! [`quorum_math`] compares quorums, votes and membership changes.

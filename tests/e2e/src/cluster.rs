@@ -1,4 +1,4 @@
-//! Three processes that form a cluster, and what may befall them.
+//! A cluster of three processes, and faults for its nodes.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -12,26 +12,25 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::grpc::Grpc;
+use crate::http::HttpClient;
 use crate::port::Port;
 use crate::process::Process;
-use crate::rest::Rest;
 use crate::wait::until;
 
-/// How many nodes a cluster of these tests has.
+/// The number of nodes of a cluster.
 pub const NODES: usize = 3;
 
-/// How long a test waits for a condition. Only something broken takes as long, however busy the
-/// machine is.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// The longest time to wait for a condition. It is long enough for a busy machine.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The flag that says how long a node tries to serve a request.
+/// The flag that limits the time of a request.
 const REQUEST_TIMEOUT: &str = "--request-timeout-ms";
 
-/// How much of a failed test's logs is printed, from the end of each.
+/// The number of lines at the end of each log that a failed test prints.
 const LOG_LINES_SHOWN: usize = 120;
 
-/// A cluster of three processes. When it is dropped they are killed; unless [`Cluster::finish`] was
-/// called, their logs are printed.
+/// A cluster of three processes. Dropping it kills them, and prints their logs unless
+/// [`Cluster::finish`] was called.
 pub struct Cluster {
     nodes: Vec<Node>,
     flags: Vec<String>,
@@ -39,7 +38,7 @@ pub struct Cluster {
     finished: bool,
 }
 
-/// One place in the cluster: what stays when its process goes.
+/// A node of the cluster: its process, and the data that survives the process.
 struct Node {
     name: String,
     port: Port,
@@ -48,32 +47,31 @@ struct Node {
     process: Option<Process>,
 }
 
-/// What a node says of itself.
+/// The status that a node reports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status {
-    /// Its name.
+    /// The name of the node.
     pub node_id: String,
     /// `leader`, `follower`, `candidate` or `learner`.
     pub role: String,
-    /// Its term.
+    /// The term.
     pub term: u64,
-    /// Whom it takes for the leader.
+    /// The name of the leader, if the node knows one.
     pub leader: Option<String>,
-    /// The last index it knows to be committed.
+    /// The commit index.
     pub commit_index: u64,
-    /// The last index its state machine has applied.
+    /// The last applied index.
     pub applied_index: u64,
-    /// The last index of its log.
+    /// The last index of the log.
     pub last_index: u64,
 }
 
 impl Cluster {
-    /// Starts the nodes, with these flags besides those that make a cluster, and waits until they
-    /// agree on a leader.
+    /// Starts all nodes with additional flags, and waits until they agree on a leader.
     ///
     /// # Errors
     ///
-    /// If they don't.
+    /// Returns an error if a node cannot start, or if the nodes do not agree in time.
     pub async fn start(flags: &[&str]) -> Result<Self> {
         let mut cluster = Self::prepare(flags)?;
         for node in 0..NODES {
@@ -83,13 +81,14 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Ports, names and directories; no process yet.
+    /// Prepares ports, names and directories without starting a process.
     ///
     /// # Errors
     ///
-    /// If these can't be had.
+    /// Returns an error if no ports or no directory are available.
     pub fn prepare(flags: &[&str]) -> Result<Self> {
-        let directory = TempDir::with_prefix("raft-tests-").context("no temporary directory")?;
+        let directory =
+            TempDir::with_prefix("raft-tests-").context("cannot create a temporary directory")?;
         let node = |number: usize| -> Result<Node> {
             let name = format!("node{number}");
             Ok(Node {
@@ -108,7 +107,7 @@ impl Cluster {
         })
     }
 
-    /// A directory that is removed with the cluster.
+    /// The temporary directory of the cluster. It is removed with the cluster.
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -132,20 +131,20 @@ impl Cluster {
         self.nodes[node].port.number()
     }
 
-    /// All nodes' ports.
+    /// The ports of all nodes.
     #[must_use]
     pub fn ports(&self) -> Vec<u16> {
         (0..NODES).map(|node| self.port(node)).collect()
     }
 
-    /// What the command line calls `--endpoints`: all nodes.
+    /// The value of `--endpoints` with all nodes.
     #[must_use]
     pub fn endpoints(&self) -> String {
         let endpoints: Vec<_> = self.ports().iter().map(address).collect();
         endpoints.join(",")
     }
 
-    /// What a person would type after `raft` to start this node.
+    /// The arguments of `raft` that start a node.
     #[must_use]
     pub fn arguments(&self, node: usize) -> Vec<String> {
         let others: Vec<_> = (0..NODES).filter(|&other| other != node).collect();
@@ -163,29 +162,29 @@ impl Cluster {
         .into_iter()
         .flat_map(|(flag, value)| [flag.to_owned(), value])
         .collect();
-        // On a busy machine a leader may be late with its heartbeats, and another one be elected.
+        // On a busy machine, late heartbeats can cause an election, and a request takes longer.
         if !self.flags.iter().any(|flag| flag == REQUEST_TIMEOUT) {
-            let timeout_ms = PATIENCE.as_millis() / 2;
+            let timeout_ms = TIMEOUT.as_millis() / 2;
             arguments.extend([REQUEST_TIMEOUT.to_owned(), timeout_ms.to_string()]);
         }
         arguments.extend(self.flags.iter().cloned());
         arguments
     }
 
-    /// Starts a node that isn't running.
+    /// Starts a node.
     ///
     /// # Errors
     ///
-    /// If it is running, or can't be started.
+    /// Returns an error if the node is running or cannot be started.
     pub fn start_node(&mut self, node: usize) -> Result<()> {
         self.start_node_with(node, &[])
     }
 
-    /// Starts a node that isn't running, with these variables in its environment.
+    /// Starts a node with additional environment variables.
     ///
     /// # Errors
     ///
-    /// If it is running, or can't be started.
+    /// Returns an error if the node is running or cannot be started.
     pub fn start_node_with(&mut self, node: usize, variables: &[(&str, &OsStr)]) -> Result<()> {
         let arguments = self.arguments(node);
         let node = &mut self.nodes[node];
@@ -207,11 +206,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts a node that isn't running, with a limit on its open files.
+    /// Starts a node with a limit on its open files.
     ///
     /// # Errors
     ///
-    /// If it is running, or can't be started.
+    /// Returns an error if the node is running or cannot be started.
     pub fn start_node_limited(&mut self, node: usize, files_max: u32) -> Result<()> {
         let arguments = self.arguments(node);
         let node = &mut self.nodes[node];
@@ -221,11 +220,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts a node whose standard error is a pipe that nobody reads.
+    /// Starts a node whose standard error is a pipe without a reader.
     ///
     /// # Errors
     ///
-    /// If the node is running, or cannot be started.
+    /// Returns an error if the node is running or cannot be started.
     pub fn start_node_unread(&mut self, node: usize, variables: &[(&str, &OsStr)]) -> Result<()> {
         let arguments = self.arguments(node);
         let node = &mut self.nodes[node];
@@ -235,15 +234,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// The memory of a node that is in RAM, in bytes.
+    /// The resident memory of a node in bytes.
     ///
     /// # Errors
     ///
-    /// If the node isn't running.
+    /// Returns an error if the node is not running.
     pub fn resident_bytes(&self, node: usize) -> Result<u64> {
         let node = &self.nodes[node];
         let process = node.process.as_ref();
-        process.with_context(|| format!("{} isn't running", node.name))?.resident_bytes()
+        process.with_context(|| format!("{} is not running", node.name))?.resident_bytes()
     }
 
     /// The process id of a node.
@@ -257,40 +256,40 @@ impl Cluster {
         Ok(process.with_context(|| format!("{} isn't running", node.name))?.pid())
     }
 
-    /// Waits for the end of a node's process and returns its status.
+    /// Waits until a node ends, and returns its exit status.
     ///
     /// # Errors
     ///
-    /// If the node is not running, or does not end.
+    /// Returns an error if the node is not running, or does not end in time.
     pub async fn ended(&mut self, node: usize) -> Result<ExitStatus> {
         let node = &mut self.nodes[node];
         let process = node.process.take();
-        process.with_context(|| format!("{} is not running", node.name))?.ended(PATIENCE).await
+        process.with_context(|| format!("{} is not running", node.name))?.ended(TIMEOUT).await
     }
 
-    /// `kill -9`.
+    /// Kills a node with SIGKILL.
     ///
     /// # Errors
     ///
-    /// If the node isn't running, or had ended by itself.
+    /// Returns an error if the node is not running, or has ended before.
     pub async fn kill(&mut self, node: usize) -> Result<()> {
         let node = &mut self.nodes[node];
         let process = node.process.take();
-        process.with_context(|| format!("{} isn't running", node.name))?.kill().await
+        process.with_context(|| format!("{} is not running", node.name))?.kill().await
     }
 
-    /// `kill -9` of all nodes at once.
+    /// Kills all nodes at once with SIGKILL.
     ///
     /// # Errors
     ///
-    /// If one of them had ended by itself.
+    /// Returns an error if a node has ended before.
     pub async fn kill_all(&mut self) -> Result<()> {
         for node in 0..NODES {
             self.signal(node, Signal::KILL)?;
         }
         for node in &mut self.nodes {
             if let Some(mut process) = node.process.take() {
-                process.ended(PATIENCE).await?;
+                process.ended(TIMEOUT).await?;
             }
         }
         Ok(())
@@ -300,51 +299,51 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the node isn't running.
+    /// Returns an error if the node is not running.
     pub fn signal(&self, node: usize, signal: Signal) -> Result<()> {
         let node = &self.nodes[node];
         let process = node.process.as_ref();
-        process.with_context(|| format!("{} isn't running", node.name))?.signal(signal)
+        process.with_context(|| format!("{} is not running", node.name))?.signal(signal)
     }
 
     /// An HTTP client of a node.
     #[must_use]
-    pub fn rest(&self, node: usize) -> Rest {
-        Rest::new(self.port(node), PATIENCE)
+    pub fn http(&self, node: usize) -> HttpClient {
+        HttpClient::new(self.port(node), TIMEOUT)
     }
 
     /// A gRPC client of a node.
     ///
     /// # Errors
     ///
-    /// If the node does not answer.
+    /// Returns an error if the node does not respond.
     pub async fn grpc(&self, node: usize) -> Result<Grpc> {
-        Grpc::connect(self.port(node), PATIENCE).await
+        Grpc::connect(self.port(node), TIMEOUT).await
     }
 
-    /// What a node says of itself.
+    /// The status of a node.
     ///
     /// # Errors
     ///
-    /// If it does not answer, or answers something else.
+    /// Returns an error if the node does not respond with a status.
     pub async fn status(&self, node: usize) -> Result<Status> {
         let answer = self
-            .rest(node)
+            .http(node)
             .json("/v1/status")
             .await
-            .with_context(|| format!("no status of {}", self.name(node)))?;
-        Status::from_json(&answer).with_context(|| format!("this is no status: {answer}"))
+            .with_context(|| format!("cannot read the status of {}", self.name(node)))?;
+        Status::from_json(&answer).with_context(|| format!("invalid status: {answer}"))
     }
 
-    /// Waits until all nodes that run agree on the leader and its term, and says which it is.
+    /// Waits until all running nodes agree on the leader and its term. Returns the leader.
     ///
     /// # Errors
     ///
-    /// If that takes too long, or a node has ended.
+    /// Returns an error if the nodes do not agree in time, or a node has ended.
     pub async fn leader(&mut self) -> Result<usize> {
         self.check_running()?;
         let this = &*self;
-        let agreed = until("all nodes agree on a leader", PATIENCE, async || {
+        let agreed = until("all nodes agree on a leader", TIMEOUT, async || {
             let mut said = BTreeSet::new();
             let mut leads = None;
             for node in (0..NODES).filter(|&node| this.nodes[node].process.is_some()) {
@@ -369,13 +368,13 @@ impl Cluster {
         }
     }
 
-    /// Waits until all nodes have applied the same, and the same as what the leader has in its log.
+    /// Waits until all nodes have applied all entries of the log. Returns the last index.
     ///
     /// # Errors
     ///
-    /// If that takes too long.
+    /// Returns an error if this takes too long.
     pub async fn settled(&self) -> Result<u64> {
-        until("all nodes have applied all", PATIENCE, async || {
+        until("all nodes have applied all", TIMEOUT, async || {
             let mut indexes = BTreeSet::new();
             for node in 0..NODES {
                 let status = self.status(node).await?;
@@ -386,11 +385,11 @@ impl Cluster {
         .await
     }
 
-    /// Fails if a process that was started has ended.
+    /// Checks that all started processes are running.
     ///
     /// # Errors
     ///
-    /// If so; with what it said last.
+    /// Returns an error with the last output of a process that has ended.
     pub fn check_running(&mut self) -> Result<()> {
         self.nodes
             .iter_mut()
@@ -398,30 +397,30 @@ impl Cluster {
             .try_for_each(Process::check_running)
     }
 
-    /// What a node has said, on both outputs, since the test began.
+    /// The standard output and standard error of a node since the start of the test.
     #[must_use]
-    pub fn said(&self, node: usize) -> String {
+    pub fn output(&self, node: usize) -> String {
         std::fs::read(&self.nodes[node].log)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
     }
 
-    /// The end of a test: all nodes that run are asked to stop (SIGTERM), and must, with success.
+    /// Ends the test: stops all nodes like [`Cluster::stop`], and does not print their logs.
     ///
     /// # Errors
     ///
-    /// If one of them doesn't.
+    /// Returns an error if a node does not end with success in time.
     pub async fn finish(mut self) -> Result<()> {
         self.stop().await?;
         self.finished = true;
         Ok(())
     }
 
-    /// Asks all nodes that run to stop (SIGTERM), and waits until they have, with success.
+    /// Sends SIGTERM to all running nodes, and waits until they end with success.
     ///
     /// # Errors
     ///
-    /// If one of them doesn't.
+    /// Returns an error if a node does not end with success in time.
     pub async fn stop(&mut self) -> Result<()> {
         self.check_running()?;
         for node in &self.nodes {
@@ -431,9 +430,9 @@ impl Cluster {
         }
         for node in &mut self.nodes {
             if let Some(mut process) = node.process.take() {
-                let status = process.ended(PATIENCE).await?;
+                let status = process.ended(TIMEOUT).await?;
                 if !status.success() {
-                    bail!("{} was asked to stop, and ended with {status}", node.name);
+                    bail!("{} ended on SIGTERM with {status}", node.name);
                 }
             }
         }
@@ -452,7 +451,7 @@ impl Drop for Cluster {
             let lines: Vec<&str> = said.lines().collect();
             let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
             eprintln!(
-                "--- {} on port {} said, in the end:\n{}",
+                "--- end of the output of {} on port {}:\n{}",
                 node.name,
                 node.port.number(),
                 shown.join("\n")

@@ -1,5 +1,5 @@
-//! A gRPC client that knows only what the server's reflection tells it, like grpcurl: methods are
-//! found by name, messages are built from JSON.
+//! A gRPC client that uses the reflection of the server, like grpcurl. It finds methods by name and
+//! builds messages from JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,25 +30,25 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// Connects to the node with this port and asks what it offers. Each call gets an answer within
-    /// `patience`, or fails.
+    /// Connects to a node, and reads the descriptions of its services. Each call must end within
+    /// `timeout`.
     ///
     /// # Errors
     ///
-    /// If it does not answer, or what it says of its services is incomplete.
-    pub async fn connect(port: u16, patience: Duration) -> Result<Self> {
+    /// Returns an error if the node does not respond, or if the descriptions are incomplete.
+    pub async fn connect(port: u16, timeout: Duration) -> Result<Self> {
         let channel = Endpoint::from_shared(format!("http://127.0.0.1:{port}"))
-            .context("no address")?
-            .connect_timeout(patience)
-            .timeout(patience)
+            .context("invalid address")?
+            .connect_timeout(timeout)
+            .timeout(timeout)
             .connect()
             .await
             .with_context(|| format!("no gRPC on port {port}"))?;
         let services = services(&channel).await?;
         let mut files = BTreeMap::new();
         for service in &services {
-            let question = MessageRequest::FileContainingSymbol(service.clone());
-            fetch_files(&channel, question, &mut files).await?;
+            let request = MessageRequest::FileContainingSymbol(service.clone());
+            fetch_files(&channel, request, &mut files).await?;
         }
         let mut pool = DescriptorPool::new();
         pool.add_file_descriptor_protos(files.into_values())
@@ -62,37 +62,37 @@ impl Grpc {
         &self.services
     }
 
-    /// Calls a method like `raft.KeyValueService/Put`; its request and response are written as
-    /// JSON.
+    /// Calls a method such as `raft.KeyValueService/Put` with request and response as JSON.
     ///
     /// # Errors
     ///
-    /// The outer error is for calls that can't be made: no such method, no such field. The inner
-    /// one is what the server answered, or that it did not.
+    /// The outer error means that the call cannot be made, for example because the method is
+    /// unknown. The inner error is the status of the response, or of a missing response.
     pub async fn call(&self, method: &str, request: Value) -> Result<Result<Value, Status>> {
         let method = self.method(method)?;
         let message = DynamicMessage::deserialize(method.input(), request)
-            .with_context(|| format!("no request for {}", method.full_name()))?;
+            .with_context(|| format!("invalid request for {}", method.full_name()))?;
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         let output = method.output();
         match self.call_raw(&path, message.encode_to_vec().into()).await? {
             Ok(bytes) => {
                 let message = DynamicMessage::decode(output, bytes)
-                    .with_context(|| format!("{path} answers another message"))?;
-                let json = serde_json::to_value(message).context("a response that is no JSON")?;
+                    .with_context(|| format!("{path} returned another message"))?;
+                let json =
+                    serde_json::to_value(message).context("cannot convert a response to JSON")?;
                 Ok(Ok(json))
             }
             Err(status) => Ok(Err(status)),
         }
     }
 
-    /// Calls whatever has this path with whatever bytes, and answers the bytes that come back.
+    /// Calls a path with arbitrary bytes, and returns the bytes of the response.
     ///
     /// # Errors
     ///
-    /// As [`Grpc::call`].
+    /// Returns the errors of [`Grpc::call`].
     pub async fn call_raw(&self, path: &str, request: Bytes) -> Result<Result<Bytes, Status>> {
-        let path = PathAndQuery::try_from(path).context("no path")?;
+        let path = PathAndQuery::try_from(path).context("invalid path")?;
         let mut caller = Caller::new(self.channel.clone());
         if let Err(error) = caller.ready().await {
             return Ok(Err(Status::unavailable(format!("not connected: {error}"))));
@@ -102,13 +102,14 @@ impl Grpc {
     }
 
     fn method(&self, name: &str) -> Result<MethodDescriptor> {
-        let (service, method) = name.split_once('/').context("no method name")?;
+        let (service, method) =
+            name.split_once('/').context("invalid method name; expected SERVICE/METHOD")?;
         self.pool
             .get_service_by_name(service)
-            .with_context(|| format!("reflection knows no service {service}"))?
+            .with_context(|| format!("unknown service: {service}"))?
             .methods()
             .find(|candidate| candidate.name() == method)
-            .with_context(|| format!("reflection knows no method {name}"))
+            .with_context(|| format!("unknown method: {name}"))
     }
 }
 
@@ -117,28 +118,29 @@ async fn services(channel: &Channel) -> Result<Vec<String>> {
         MessageResponse::ListServicesResponse(list) => {
             Ok(list.service.into_iter().map(|entry| entry.name).collect())
         }
-        other => bail!("no list of services: {other:?}"),
+        other => bail!("unexpected list of services: {other:?}"),
     }
 }
 
-/// The files of a symbol and all that they import.
+/// Reads the files of a symbol and all files that they import.
 async fn fetch_files(
     channel: &Channel,
-    question: MessageRequest,
+    first: MessageRequest,
     files: &mut BTreeMap<String, FileDescriptorProto>,
 ) -> Result<()> {
-    let mut questions = vec![question];
-    let mut asked = BTreeSet::new();
-    while let Some(question) = questions.pop() {
-        let response = match reflect(channel, question.clone()).await? {
+    let mut requests = vec![first];
+    let mut requested = BTreeSet::new();
+    while let Some(request) = requests.pop() {
+        let response = match reflect(channel, request.clone()).await? {
             MessageResponse::FileDescriptorResponse(response) => response,
-            other => bail!("no file for {question:?}: {other:?}"),
+            other => bail!("unexpected response to {request:?}: {other:?}"),
         };
         for bytes in response.file_descriptor_proto {
-            let file = FileDescriptorProto::decode(bytes.as_slice()).context("no file")?;
+            let file =
+                FileDescriptorProto::decode(bytes.as_slice()).context("invalid file descriptor")?;
             for import in &file.dependency {
-                if !files.contains_key(import) && asked.insert(import.clone()) {
-                    questions.push(MessageRequest::FileByFilename(import.clone()));
+                if !files.contains_key(import) && requested.insert(import.clone()) {
+                    requests.push(MessageRequest::FileByFilename(import.clone()));
                 }
             }
             files.insert(file.name().to_owned(), file);
@@ -147,22 +149,22 @@ async fn fetch_files(
     Ok(())
 }
 
-async fn reflect(channel: &Channel, question: MessageRequest) -> Result<MessageResponse> {
-    let request = ServerReflectionRequest { host: String::new(), message_request: Some(question) };
-    let mut answers = ServerReflectionClient::new(channel.clone())
+async fn reflect(channel: &Channel, request: MessageRequest) -> Result<MessageResponse> {
+    let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+    let mut responses = ServerReflectionClient::new(channel.clone())
         .server_reflection_info(tokio_stream::iter([request]))
         .await
-        .context("no reflection")?
+        .context("the server does not support reflection")?
         .into_inner();
-    answers
+    responses
         .message()
         .await
-        .context("reflection fails")?
-        .and_then(|answer| answer.message_response)
-        .context("reflection says nothing")
+        .context("reflection failed")?
+        .and_then(|response| response.message_response)
+        .context("reflection returned no response")
 }
 
-/// Messages as the bytes they are.
+/// A codec that transfers messages as bytes.
 struct Raw;
 
 impl Codec for Raw {

@@ -1,39 +1,39 @@
-//! The record of what clients saw, and its judgement.
+//! A record of the operations of clients, and its check for linearizability.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use raft_sim::linearizability::{Call, HistoryOperation, Verdict, check};
+use raft_history::linearizability::{Call, HistoryOperation, Verdict, check};
 
-/// The search for an order takes about two steps an operation when there is little to choose from.
-/// This many are only taken by a history that is full of unanswered writes to one key.
+/// The largest number of steps of the checker. A search takes about two steps per operation. Only a
+/// history with many unanswered writes to one key takes this many steps.
 const STEPS_MAX: u64 = 50_000_000;
 
-/// A record that many clients write at once.
+/// A record of operations. Many clients write to it at the same time.
 #[derive(Debug)]
 pub struct History {
     started: Instant,
     operations: Mutex<Vec<HistoryOperation>>,
 }
 
-/// How often something happened that makes a history worth judging.
+/// The numbers of operations by kind and outcome.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Counts {
-    /// Answered writes.
+    /// Acknowledged writes.
     pub puts: usize,
-    /// Answered removals.
+    /// Acknowledged deletes.
     pub deletes: usize,
     /// Reads that found a value.
     pub found: usize,
-    /// Reads that found none.
+    /// Reads that found no value.
     pub absent: usize,
-    /// Conditional writes that took place.
+    /// Conditional writes whose condition held.
     pub swapped: usize,
-    /// Conditional writes that found something else.
+    /// Conditional writes whose condition did not hold.
     pub refused: usize,
-    /// Writes of all kinds that were not answered.
+    /// Writes of all kinds without a response.
     pub unknown: usize,
 }
 
@@ -44,7 +44,7 @@ impl Default for History {
 }
 
 impl History {
-    /// Now, on the record's clock, in microseconds.
+    /// The time on the clock of the record, in microseconds.
     #[must_use]
     pub fn now(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
@@ -55,7 +55,7 @@ impl History {
         self.with(|operations| operations.push(operation));
     }
 
-    /// How many operations were answered so far.
+    /// The number of operations with a response.
     #[must_use]
     pub fn answered(&self) -> usize {
         self.with(|operations| {
@@ -64,7 +64,7 @@ impl History {
         })
     }
 
-    /// When the first write was acknowledged of those that were sent at `since` or later.
+    /// The time of the first acknowledgement of a write that was sent at `since` or later.
     #[must_use]
     pub fn first_write_since(&self, since: u64) -> Option<u64> {
         self.with(|operations| {
@@ -76,40 +76,40 @@ impl History {
         })
     }
 
-    /// All that was recorded so far.
+    /// All recorded operations.
     #[must_use]
     pub fn operations(&self) -> Vec<HistoryOperation> {
         self.with(|operations| operations.clone())
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Vec<HistoryOperation>) -> T) -> T {
-        // A client that panicked while it wrote has at most left its own operation out.
+        // A client that panicked during a write has at most omitted its own operation.
         act(&mut self.operations.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Fails unless some order of these operations explains every answer.
+/// Checks that operations are linearizable.
 ///
 /// # Errors
 ///
-/// If there is none, or none was found with a reasonable effort.
-pub fn judge(operations: &[HistoryOperation]) -> Result<()> {
+/// Returns an error if they are not, or if the check reached its limits.
+pub fn check_linearizable(operations: &[HistoryOperation]) -> Result<()> {
     match verdict(operations) {
         Verdict::Linearizable => Ok(()),
         verdict => bail!("{verdict}"),
     }
 }
 
-/// Fails unless a history with an answer that cannot be is called what it is.
+/// Checks that an injected wrong response is detected.
 ///
 /// # Errors
 ///
-/// If it is not, or if there was no place to plant the answer.
-pub fn check_caught(planted: Option<Vec<HistoryOperation>>) -> Result<()> {
-    let planted = planted.context("there is no place to plant a wrong answer")?;
-    match verdict(&planted) {
+/// Returns an error if it is not detected, or if no response could be injected.
+pub fn check_detected(changed: Option<Vec<HistoryOperation>>) -> Result<()> {
+    let history = changed.context("the history has no place for a wrong response")?;
+    match verdict(&history) {
         Verdict::Violation { .. } => Ok(()),
-        verdict => bail!("a planted wrong answer is not caught: {verdict}"),
+        verdict => bail!("an injected wrong response is not detected: {verdict}"),
     }
 }
 
@@ -117,7 +117,7 @@ fn verdict(operations: &[HistoryOperation]) -> Verdict {
     check(operations, STEPS_MAX)
 }
 
-/// Counts what makes a history worth judging.
+/// Counts operations by kind and outcome.
 #[must_use]
 pub fn count(operations: &[HistoryOperation]) -> Counts {
     let mut counts = Counts::default();
@@ -143,25 +143,25 @@ pub fn count(operations: &[HistoryOperation]) -> Counts {
 }
 
 impl Counts {
-    /// Fails if there is too little of any kind for a verdict to mean something.
+    /// Checks that a history contains enough operations of each kind for a meaningful verdict.
     ///
     /// # Errors
     ///
-    /// If so.
+    /// Returns an error if a kind has fewer operations than `least`.
     pub fn check_each_at_least(self, least: usize) -> Result<()> {
         let Self { puts, deletes, found, absent, swapped, refused, unknown: _ } = self;
         ensure!(
             [puts, deletes, found, absent, swapped, refused]
                 .into_iter()
                 .all(|count| count >= least),
-            "fewer than {least} of some kind: {self:?}"
+            "fewer than {least} operations of a kind: {self:?}"
         );
         Ok(())
     }
 }
 
-/// The last value of each key that was written once, with an answer, and never touched otherwise:
-/// it must be there.
+/// The values of the keys that were written exactly once, with an acknowledgement. Each of them
+/// must exist.
 #[must_use]
 pub fn written_once(operations: &[HistoryOperation]) -> BTreeMap<&str, &str> {
     let mut writes: HashMap<&str, Vec<&HistoryOperation>> = HashMap::new();
@@ -181,11 +181,11 @@ pub fn written_once(operations: &[HistoryOperation]) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-/// Plants a stale read: one that finds a value of which it is certain that it was overwritten
-/// before. None if this history offers no place for one.
+/// Injects a stale read: a read that returns a value that was certainly overwritten before. Returns
+/// `None` if the history has no place for such a read.
 #[must_use]
 pub fn with_stale_read(operations: &[HistoryOperation]) -> Option<Vec<HistoryOperation>> {
-    operations.iter().enumerate().find_map(|(place, read)| {
+    operations.iter().enumerate().find_map(|(index, read)| {
         let Call::Get { found: Some(_) } = read.call else {
             return None;
         };
@@ -199,22 +199,22 @@ pub fn with_stale_read(operations: &[HistoryOperation]) -> Option<Vec<HistoryOpe
             Call::Put { value } if write.returned < Some(last.invoked) => Some(value.clone()),
             _ => None,
         })?;
-        let mut planted = operations.to_vec();
-        planted[place].call = Call::Get { found: Some(stale) };
-        Some(planted)
+        let mut changed = operations.to_vec();
+        changed[index].call = Call::Get { found: Some(stale) };
+        Some(changed)
     })
 }
 
-/// Plants a lost write: the last read of a key that was written once finds nothing.
+/// Injects a lost write: the last read of a key that was written once finds no value.
 #[must_use]
 pub fn with_lost_write(operations: &[HistoryOperation]) -> Option<Vec<HistoryOperation>> {
     let kept = written_once(operations);
-    let place = operations.iter().rposition(|read| {
+    let index = operations.iter().rposition(|read| {
         matches!(read.call, Call::Get { found: Some(_) }) && kept.contains_key(read.key.as_str())
     })?;
-    let mut planted = operations.to_vec();
-    planted[place].call = Call::Get { found: None };
-    Some(planted)
+    let mut changed = operations.to_vec();
+    changed[index].call = Call::Get { found: None };
+    Some(changed)
 }
 
 fn is_write(call: &Call) -> bool {
@@ -241,7 +241,7 @@ mod tests {
         Call::Get { found: found.map(str::to_owned) }
     }
 
-    /// Two writes of one key, one of another, one that nobody answered, and reads.
+    /// Writes to three keys, one of them without a response, and reads.
     fn example() -> Vec<HistoryOperation> {
         vec![
             operation("a", put("1"), 0, Some(1)),
@@ -257,16 +257,16 @@ mod tests {
     #[test]
     fn injected_violation_is_found() {
         let example = example();
-        judge(&example).unwrap();
+        check_linearizable(&example).unwrap();
         let stale = with_stale_read(&example).unwrap();
         assert_eq!(stale[2].call, get(Some("1")));
-        assert!(judge(&stale).is_err());
-        check_caught(Some(stale)).unwrap();
+        assert!(check_linearizable(&stale).is_err());
+        check_detected(Some(stale)).unwrap();
         let lost = with_lost_write(&example).unwrap();
         assert_eq!(lost[4].call, get(None));
-        check_caught(Some(lost)).unwrap();
-        assert!(check_caught(Some(example)).is_err());
-        assert!(check_caught(None).is_err());
+        check_detected(Some(lost)).unwrap();
+        assert!(check_detected(Some(example)).is_err());
+        assert!(check_detected(None).is_err());
     }
 
     #[test]

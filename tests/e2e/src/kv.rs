@@ -1,4 +1,4 @@
-//! What a client of the store can do, over REST or gRPC, and the three ways it can come out.
+//! The operations of a client over REST or gRPC, and their three outcomes.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use crate::grpc::Grpc;
-use crate::rest::{Answer, Rest, Unanswered, escaped, request};
+use crate::http::{HttpClient, RequestError, Response, escaped, request};
 
-/// How many entries are asked for at once.
+/// The number of keys of one page of a list.
 const PAGE: usize = 1_000;
 
-/// How an operation came out.
+/// The outcome of an operation.
 #[derive(Debug)]
 pub enum Outcome<T> {
-    /// It took effect, and this is the answer.
+    /// The operation took effect; this is the response.
     Done(T),
-    /// It certainly did not take effect, and never will.
+    /// The operation certainly did not take effect, and never will.
     NotDone(anyhow::Error),
-    /// It may have taken effect, or may do so later.
+    /// The operation may have taken effect, or may do so later.
     Unknown(anyhow::Error),
 }
 
@@ -38,7 +38,7 @@ pub struct Versioned {
 /// A client of one node.
 pub enum Client {
     /// Over HTTP.
-    Rest(Rest),
+    Http(HttpClient),
     /// Over gRPC.
     Grpc(Grpc),
 }
@@ -47,8 +47,8 @@ impl Client {
     /// Reads a key, linearizably.
     pub async fn get(&mut self, key: &str) -> Outcome<Option<Versioned>> {
         match self {
-            Self::Rest(rest) => {
-                let answer = rest_send(rest, Method::GET, key, b"", None).await;
+            Self::Http(http) => {
+                let answer = rest_send(http, Method::GET, key, b"", None).await;
                 answer.then(|answer| match answer.status {
                     StatusCode::OK => read(&answer).map(Some),
                     StatusCode::NOT_FOUND => Ok(None),
@@ -65,8 +65,8 @@ impl Client {
     /// Sets a key.
     pub async fn put(&mut self, key: &str, value: &str) -> Outcome<()> {
         match self {
-            Self::Rest(rest) => {
-                let answer = rest_send(rest, Method::PUT, key, value.as_bytes(), None).await;
+            Self::Http(http) => {
+                let answer = rest_send(http, Method::PUT, key, value.as_bytes(), None).await;
                 answer.then(|answer| success(&answer))
             }
             Self::Grpc(grpc) => {
@@ -76,11 +76,11 @@ impl Client {
         }
     }
 
-    /// Removes a key; one that isn't there is as good.
+    /// Deletes a key. A missing key is also a success.
     pub async fn delete(&mut self, key: &str) -> Outcome<()> {
         match self {
-            Self::Rest(rest) => {
-                let answer = rest_send(rest, Method::DELETE, key, b"", None).await;
+            Self::Http(http) => {
+                let answer = rest_send(http, Method::DELETE, key, b"", None).await;
                 answer.then(|answer| match answer.status {
                     StatusCode::NOT_FOUND => Ok(()),
                     _ => success(&answer),
@@ -93,7 +93,7 @@ impl Client {
         }
     }
 
-    /// Sets a key if it was last changed at this revision; says whether it was.
+    /// Sets a key if it was last changed at this revision. Returns true if the key was set.
     pub async fn put_if_unchanged(
         &mut self,
         key: &str,
@@ -101,9 +101,9 @@ impl Client {
         revision: u64,
     ) -> Outcome<bool> {
         match self {
-            Self::Rest(rest) => {
+            Self::Http(http) => {
                 let answer =
-                    rest_send(rest, Method::PUT, key, value.as_bytes(), Some(revision)).await;
+                    rest_send(http, Method::PUT, key, value.as_bytes(), Some(revision)).await;
                 answer.then(|answer| match answer.status {
                     StatusCode::PRECONDITION_FAILED => Ok(false),
                     _ => success(&answer).map(|()| true),
@@ -123,7 +123,7 @@ impl Client {
 }
 
 impl<T> Outcome<T> {
-    /// Reads the answer; one that can't be read leaves it unknown what happened.
+    /// Parses the response. With an invalid response, the outcome is unknown.
     fn then<U>(self, read: impl FnOnce(T) -> anyhow::Result<U>) -> Outcome<U> {
         match self {
             Self::Done(answer) => match read(answer) {
@@ -135,16 +135,16 @@ impl<T> Outcome<T> {
         }
     }
 
-    /// The answer.
+    /// The response.
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// Returns an error for the other outcomes.
     pub fn done(self) -> anyhow::Result<T> {
         match self {
             Self::Done(answer) => Ok(answer),
-            Self::NotDone(error) => Err(error.context("it was not done")),
-            Self::Unknown(error) => Err(error.context("it may have been done or not")),
+            Self::NotDone(error) => Err(error.context("the operation was not executed")),
+            Self::Unknown(error) => Err(error.context("the outcome of the operation is unknown")),
         }
     }
 }
@@ -153,19 +153,22 @@ impl<T> Outcome<T> {
 ///
 /// # Errors
 ///
-/// If a page is not answered, or holds something else.
-pub async fn entries(rest: &mut Rest, prefix: &str) -> anyhow::Result<BTreeMap<String, String>> {
+/// Returns an error if the response to a page is missing or invalid.
+pub async fn entries(
+    http: &mut HttpClient,
+    prefix: &str,
+) -> anyhow::Result<BTreeMap<String, String>> {
     let mut entries = BTreeMap::new();
     let prefix = escaped(prefix.as_bytes());
     let mut after = String::new();
     loop {
         let path = format!("/v1/kv?prefix={prefix}&limit={PAGE}{after}");
-        let page = rest.json(&path).await?;
+        let page = http.json(&path).await?;
         let items = page["kvs"].as_array();
-        let items = items.ok_or_else(|| anyhow!("no keys in {page}"))?;
+        let items = items.ok_or_else(|| anyhow!("missing keys in {page}"))?;
         for item in items {
             let (Some(key), Some(value)) = (item["key"].as_str(), item["value"].as_str()) else {
-                anyhow::bail!("no key and value in {item}");
+                anyhow::bail!("missing key or value in {item}");
             };
             after = format!("&after={}", escaped(key.as_bytes()));
             entries.insert(key.to_owned(), value.to_owned());
@@ -177,12 +180,12 @@ pub async fn entries(rest: &mut Rest, prefix: &str) -> anyhow::Result<BTreeMap<S
 }
 
 async fn rest_send(
-    rest: &mut Rest,
+    http: &mut HttpClient,
     method: Method,
     key: &str,
     body: &[u8],
     revision: Option<u64>,
-) -> Outcome<Answer> {
+) -> Outcome<Response> {
     let path = format!("/v1/kv/{}", escaped(key.as_bytes()));
     let mut request: Request<Full<Bytes>> = match request(method, &path, body) {
         Ok(request) => request,
@@ -194,18 +197,18 @@ async fn rest_send(
             Err(error) => return Outcome::NotDone(anyhow!("no revision: {error}")),
         }
     }
-    match rest.send(request).await {
+    match http.send(request).await {
         Ok(answer) if was_not_done(&answer) => Outcome::NotDone(unexpected(&answer)),
         Ok(answer) if answer.status.is_server_error() => Outcome::Unknown(unexpected(&answer)),
         Ok(answer) => Outcome::Done(answer),
-        Err(Unanswered::NotSent(error)) => Outcome::NotDone(error),
-        Err(Unanswered::Lost(error)) => Outcome::Unknown(error),
+        Err(RequestError::NotSent(error)) => Outcome::NotDone(error),
+        Err(RequestError::Lost(error)) => Outcome::Unknown(error),
     }
 }
 
-/// Whether the node itself says that the request was not carried out. That a key is missing or a
-/// condition does not hold is a result.
-fn was_not_done(answer: &Answer) -> bool {
+/// Returns true if the node reports that it did not execute the request. A missing key and a failed
+/// condition are results.
+fn was_not_done(answer: &Response) -> bool {
     let is_result = answer.status == StatusCode::PRECONDITION_FAILED
         || answer.problem_type() == Some("/problems/key-not-found".to_owned());
     !answer.status.is_success()
@@ -213,7 +216,7 @@ fn was_not_done(answer: &Answer) -> bool {
         && answer.json().is_ok_and(|problem| problem["outcome"] == "not-done")
 }
 
-fn read(answer: &Answer) -> anyhow::Result<Versioned> {
+fn read(answer: &Response) -> anyhow::Result<Versioned> {
     let revision = answer.header("x-raft-mod-revision").and_then(|revision| revision.parse().ok());
     Ok(Versioned {
         value: answer.text(),
@@ -221,11 +224,11 @@ fn read(answer: &Answer) -> anyhow::Result<Versioned> {
     })
 }
 
-fn success(answer: &Answer) -> anyhow::Result<()> {
+fn success(answer: &Response) -> anyhow::Result<()> {
     if answer.status.is_success() { Ok(()) } else { Err(unexpected(answer)) }
 }
 
-fn unexpected(answer: &Answer) -> anyhow::Error {
+fn unexpected(answer: &Response) -> anyhow::Error {
     anyhow!("{}: {}", answer.status, answer.text())
 }
 
@@ -238,8 +241,8 @@ async fn grpc_call(grpc: &mut Grpc, method: &str, request: Value) -> Outcome<Val
     }
 }
 
-/// What these codes mean by themselves. All others may stand for a request that was carried out:
-/// tonic says UNAVAILABLE, too, when a connection is lost.
+/// Returns true if a status code shows that the request was not executed. Other codes do not show
+/// this: tonic also uses UNAVAILABLE for a lost connection.
 fn is_definite(status: &Status) -> bool {
     matches!(
         status.code(),
@@ -258,7 +261,7 @@ fn found(answer: &Value) -> anyhow::Result<Option<Versioned>> {
     if answer["found"] != Value::Bool(true) {
         return Ok(None);
     }
-    // JSON has no integers of 64 bits: protobuf writes them as strings there.
+    // In JSON, protobuf represents 64-bit integers as strings.
     let revision = answer["modRevision"].as_str().and_then(|revision| revision.parse().ok());
     Ok(Some(Versioned {
         value: answer["value"].as_str().unwrap_or_default().to_owned(),

@@ -1,4 +1,4 @@
-//! Ports that nobody else has, and that nobody else will get while a node is down.
+//! Ports that stay reserved while a node is down.
 
 use std::collections::hash_map::RandomState;
 use std::env;
@@ -9,33 +9,34 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// Below the range from which systems hand out ports by themselves: a port from there could be
-/// taken by an outgoing connection, just while its node is being restarted.
+/// These ports are below the range of outgoing connections. A port in that range could be used by
+/// such a connection during the restart of a node.
 const RANGE: std::ops::Range<u16> = 12_000..20_000;
 
-/// A port that is free in TCP and UDP, reserved among these tests for as long as this lives.
+/// A port that is free in TCP and UDP. It is reserved among all tests until the value is dropped.
 pub struct Port {
     number: u16,
-    /// Locked: other processes that test at the same time pass it by.
+    /// A locked file. Other test processes do not use this port.
     _reservation: File,
 }
 
 impl Port {
-    /// Reserves one.
+    /// Reserves a port.
     ///
     /// # Errors
     ///
-    /// If there is none left, or the reservations can't be written down.
+    /// Returns an error if no port is free, or if the reservation cannot be written.
     pub fn reserve() -> Result<Self> {
         let [port] = Self::reserve_row()?;
         Ok(port)
     }
 
-    /// Reserves several whose numbers follow each other.
+    /// Reserves consecutive ports.
     ///
     /// # Errors
     ///
-    /// If there is no such row, or the reservations can't be written down.
+    /// Returns an error if there are no consecutive free ports, or if a reservation cannot be
+    /// written.
     pub fn reserve_row<const N: usize>() -> Result<[Self; N]> {
         let directory = env::temp_dir().join("raft-tests-ports");
         fs::create_dir_all(&directory)
@@ -67,7 +68,7 @@ impl Port {
         Ok(is_ours.then_some(Self { number, _reservation: reservation }))
     }
 
-    /// Its number.
+    /// The number of the port.
     #[must_use]
     pub fn number(&self) -> u16 {
         self.number

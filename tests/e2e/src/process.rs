@@ -1,4 +1,4 @@
-//! One process of the program under test.
+//! One process of the `raft` binary.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,10 +12,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::cluster::PATIENCE;
+use crate::cluster::TIMEOUT;
 use crate::program;
 
-/// A process that was started and is to be ended.
+/// A running process. Dropping it kills the process.
 pub struct Process {
     name: String,
     child: Child,
@@ -24,12 +24,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `raft` with these arguments and variables. What it says, on both outputs, is appended
-    /// to the log.
+    /// Starts `raft` with arguments and environment variables. Its standard output and standard
+    /// error are appended to the log.
     ///
     /// # Errors
     ///
-    /// If it can't be started.
+    /// Returns an error if the process cannot be started.
     pub fn start(
         name: &str,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
@@ -39,11 +39,11 @@ impl Process {
         Self::spawn(raft()?, name, arguments, variables, log, false)
     }
 
-    /// Starts `raft` in the same way, with a limit on its open files.
+    /// Starts `raft` like [`Process::start`], with a limit on its open files.
     ///
     /// # Errors
     ///
-    /// If it cannot be started.
+    /// Returns an error if the process cannot be started.
     pub fn start_limited(
         name: &str,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
@@ -53,11 +53,11 @@ impl Process {
         Self::spawn(limited(files_max)?, name, arguments, &[], log, false)
     }
 
-    /// Starts `raft` like [`Process::start`], with a pipe as standard error that nothing reads.
+    /// Starts `raft` like [`Process::start`], with a pipe without a reader as standard error.
     ///
     /// # Errors
     ///
-    /// If the process cannot be started.
+    /// Returns an error if the process cannot be started.
     pub fn start_unread(
         name: &str,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
@@ -95,11 +95,11 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, pid, log: log.to_owned() })
     }
 
-    /// The memory of the process that is in RAM, in bytes.
+    /// The resident memory of the process in bytes.
     ///
     /// # Errors
     ///
-    /// If the process has ended.
+    /// Returns an error if the process has ended.
     pub fn resident_bytes(&self) -> Result<u64> {
         let path = format!("/proc/{}/status", self.pid.as_raw_nonzero());
         let status = std::fs::read_to_string(&path).with_context(|| format!("no {path}"))?;
@@ -119,22 +119,22 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// If the process has ended.
+    /// Returns an error if the process has ended.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        // Not after it was waited for: the id may be somebody else's by then.
+        // After the process has been waited for, its id can belong to another process.
         ensure!(self.child.id().is_some(), "{} has ended", self.name);
         kill_process(self.pid, signal)
             .with_context(|| format!("cannot send {signal:?} to {}", self.name))
     }
 
-    /// `kill -9`, and waits until the process is gone.
+    /// Kills the process with SIGKILL, and waits until it has ended.
     ///
     /// # Errors
     ///
-    /// If it had ended already: then it was not this that ended it.
+    /// Returns an error if the process had ended before.
     pub async fn kill(mut self) -> Result<()> {
         self.signal(Signal::KILL)?;
-        let status = self.ended(PATIENCE).await?;
+        let status = self.ended(TIMEOUT).await?;
         ensure!(
             status.code().is_none(),
             "{} ended by itself, with {status}, before it was killed",
@@ -143,11 +143,11 @@ impl Process {
         Ok(())
     }
 
-    /// The status with which it ended.
+    /// Waits for the end of the process, and returns its exit status.
     ///
     /// # Errors
     ///
-    /// If it is still running after that long.
+    /// Returns an error if the process does not end in time.
     pub async fn ended(&mut self, within: Duration) -> Result<ExitStatus> {
         timeout(within, self.child.wait())
             .await
@@ -155,21 +155,21 @@ impl Process {
             .with_context(|| format!("cannot wait for {}", self.name))
     }
 
-    /// Fails if it has ended, with what it said last.
+    /// Checks that the process is running.
     ///
     /// # Errors
     ///
-    /// If it has ended.
+    /// Returns an error with the last output of the process if it has ended.
     pub fn check_running(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait().context("cannot look at a process")? {
-            bail!("{} ended with {status}:\n{}", self.name, self.said());
+            bail!("{} ended with {status}:\n{}", self.name, self.output());
         }
         Ok(())
     }
 
-    /// All that it and its predecessors with the same log said.
+    /// The output of this process and of earlier processes with the same log.
     #[must_use]
-    pub fn said(&self) -> String {
+    pub fn output(&self) -> String {
         std::fs::read(&self.log)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_else(|error| format!("(no log: {error})"))
@@ -178,8 +178,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A stopped process (SIGSTOP) dies of this, too. Its files are removed next, so it has to
-        // be gone.
+        // SIGKILL also ends a process that was stopped with SIGSTOP. Its files are removed next, so
+        // this waits until the process has ended.
         if self.child.start_kill().is_err() {
             return;
         }
@@ -191,11 +191,11 @@ impl Drop for Process {
     }
 }
 
-/// Runs `raft` with these arguments to its end.
+/// Runs `raft` with arguments until it ends.
 ///
 /// # Errors
 ///
-/// If it has not ended in time; it is killed then.
+/// Returns an error if the process does not end in time. It is then killed.
 pub async fn run(
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     within: Duration,
@@ -203,11 +203,11 @@ pub async fn run(
     run_with_input(arguments, b"", within).await
 }
 
-/// Runs `raft` with these arguments to its end, with this on its standard input.
+/// Runs `raft` like [`run`], with a text as standard input.
 ///
 /// # Errors
 ///
-/// As [`run`].
+/// Returns the errors of [`run`].
 pub async fn run_with_input(
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     input: &[u8],
@@ -216,11 +216,11 @@ pub async fn run_with_input(
     finish(raft()?, arguments, input, within).await
 }
 
-/// Runs `raft` to its end, as [`run`] does, with a limit on its open files.
+/// Runs `raft` like [`run`], with a limit on its open files.
 ///
 /// # Errors
 ///
-/// As [`run`].
+/// Returns the errors of [`run`].
 pub async fn run_limited(
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     files_max: u32,
@@ -265,7 +265,7 @@ fn raft() -> Result<Command> {
 
 fn clean(mut command: Command) -> Command {
     command.stdin(Stdio::null()).kill_on_drop(true);
-    // Whoever runs the tests may have a cluster of their own.
+    // The user who runs the tests may have set variables for another cluster.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("RAFT_") {
             command.env_remove(&name);

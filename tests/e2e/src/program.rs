@@ -1,4 +1,4 @@
-//! The program under test.
+//! The path of the `raft` binary.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-/// The `raft` binary: `RAFT_BIN` if that is set, otherwise built by cargo in the profile of these
-/// tests.
+/// The path of the `raft` binary. It is the value of `RAFT_BIN`. Without that variable, cargo
+/// builds the binary in the profile of the tests.
 ///
 /// # Errors
 ///
-/// If it can't be built.
+/// Returns an error if the binary cannot be built.
 pub fn raft() -> Result<&'static Path> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     PROGRAM
@@ -29,12 +29,12 @@ pub fn raft() -> Result<&'static Path> {
 
 fn given(path: PathBuf) -> Result<PathBuf> {
     if !path.is_file() {
-        bail!("RAFT_BIN is {}, and there is no such file", path.display());
+        bail!("missing file: RAFT_BIN={}", path.display());
     }
     path.canonicalize().with_context(|| format!("cannot resolve RAFT_BIN={}", path.display()))
 }
 
-/// Cargo itself keeps test programs that run at once from building at once.
+/// Builds the binary. Cargo locks the target directory, so parallel tests do not build in parallel.
 fn build() -> Result<PathBuf> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
@@ -44,8 +44,8 @@ fn build() -> Result<PathBuf> {
         .args(["--profile", &profile()?])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
         .stderr(Stdio::inherit());
-    // `cargo test` describes this package in these. Build scripts that watch them (ring's does)
-    // would run anew, and with them half of the tree.
+    // `cargo test` sets these variables to describe this package. Some build scripts, such as that
+    // of ring, depend on them, so half of the dependencies would be compiled again.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -64,7 +64,8 @@ fn build() -> Result<PathBuf> {
         .context("cargo built raft, but doesn't say where it is")
 }
 
-/// This program is `target/<profile>/deps/<name>`; the dev profile's directory is `debug`.
+/// The profile of this test. Its program is `target/<profile>/deps/<name>`, and the directory of
+/// the dev profile is `debug`.
 fn profile() -> Result<String> {
     let this = env::current_exe().context("cannot tell where this program is")?;
     let directory = this

@@ -1,35 +1,36 @@
-//! Waiting for something to become true.
+//! Waits for conditions.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Between two looks. It bounds how late something is noticed, never whether it is.
+/// The time between two checks of a condition. It only affects how fast a change is noticed.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Asks until the answer is something, and fails after the deadline with the last thing that was in
-/// the way.
+/// Calls `check` until it returns a value.
 ///
 /// # Errors
 ///
-/// If there was no answer in time; what `look` failed with is part of the message.
+/// Returns an error if there is no value in time. The message contains the last error of `check`.
 pub async fn until<T>(
     what: &str,
     within: Duration,
-    mut look: impl AsyncFnMut() -> Result<Option<T>>,
+    mut check: impl AsyncFnMut() -> Result<Option<T>>,
 ) -> Result<T> {
     let start = Instant::now();
     loop {
-        let obstacle = match tokio::time::timeout(within, look()).await {
+        let obstacle = match tokio::time::timeout(within, check()).await {
             Ok(Ok(Some(found))) => return Ok(found),
             Ok(Ok(None)) => None,
             Ok(Err(error)) => Some(format!("{error:#}")),
-            Err(_) => Some("no answer to the last look".to_owned()),
+            Err(_) => Some("the last check did not end".to_owned()),
         };
         if start.elapsed() > within {
             match obstacle {
-                None => bail!("not within {within:?}: {what}"),
-                Some(obstacle) => bail!("not within {within:?}: {what} (last: {obstacle})"),
+                None => bail!("timed out after {within:?}: {what}"),
+                Some(obstacle) => {
+                    bail!("timed out after {within:?}: {what} (last error: {obstacle})")
+                }
             }
         }
         tokio::time::sleep(INTERVAL).await;

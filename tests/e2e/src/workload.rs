@@ -1,14 +1,13 @@
-//! Many clients at once, whose every answer is recorded.
+//! A workload of parallel clients. All operations are recorded.
 //!
-//! Some contend for few keys with all operations there are: that is what the judgement of a history
-//! needs. Others write each key once: of those it can be said of every single one whether it is
-//! still there.
+//! Some clients use all operations on few keys, as a check for linearizability requires. Other
+//! clients write each key once, so that each acknowledged write can be checked by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use raft_sim::linearizability::{Call, HistoryOperation};
+use raft_history::linearizability::{Call, HistoryOperation};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use tokio::sync::watch;
@@ -16,23 +15,25 @@ use tokio::task::JoinSet;
 
 use crate::grpc::Grpc;
 use crate::history::History;
+use crate::http::HttpClient;
 use crate::kv::{Client, Outcome, Versioned};
-use crate::rest::Rest;
 use crate::wait::until;
 
-/// Few, so that operations on one key overlap; enough that the unanswered ones spread out.
+/// The number of contended keys. It is small, so that operations on one key are concurrent.
 const CONTENDED_KEYS: u32 = 8;
+/// The number of clients of contended keys.
 const CONTENDERS: u64 = 6;
+/// The number of clients that write each key once.
 const WRITERS: u64 = 4;
-/// A client gives up on an answer after this long, and asks another node. Longer than an election:
-/// most requests that meet one are answered by the new leader.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// A client stays with a node for about this many answers, so that none is spared for long.
+/// The timeout of a request. The client then uses another node. It is longer than an election, so
+/// most requests during an election receive a response of the new leader.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// The average number of responses after which a client changes to another node.
 const STAY: u32 = 50;
-/// Before a client that was refused asks again.
+/// The pause of a client after a rejected request.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Clients at work. When dropped they stop at once.
+/// Running clients. Dropping the value stops them at once.
 pub struct Workload {
     history: Arc<History>,
     stop: watch::Sender<bool>,
@@ -40,8 +41,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Sets clients to work on the nodes with these ports. `seed` decides who does what, though not
-    /// when.
+    /// Starts clients of the nodes with these ports. `seed` determines the operations, not their
+    /// times.
     #[must_use]
     pub fn start(ports: &[u16], seed: u64) -> Self {
         let history = Arc::new(History::default());
@@ -72,35 +73,35 @@ impl Workload {
         Self { history, stop, clients }
     }
 
-    /// The record so far.
+    /// The recorded operations.
     #[must_use]
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// Waits until this many more operations have been answered.
+    /// Waits until this number of further operations have a response.
     ///
     /// # Errors
     ///
-    /// If that takes too long, or a client gave up.
+    /// Returns an error if this takes too long, or if a client ended.
     pub async fn progress(&mut self, more: usize, within: Duration) -> Result<()> {
         let enough = self.history.answered() + more;
-        let waited = until("clients get answers", within, async || {
+        let waited = until("clients receive responses", within, async || {
             Ok((self.history.answered() >= enough).then_some(()))
         })
         .await;
         if let Some(ended) = self.clients.try_join_next() {
             ended.context("a client panicked")??;
-            bail!("a client stopped by itself");
+            bail!("a client ended unexpectedly");
         }
         waited
     }
 
-    /// Lets all clients finish what they are at.
+    /// Stops all clients after their current operations.
     ///
     /// # Errors
     ///
-    /// If one of them met what should not be.
+    /// Returns an error if a client failed.
     pub async fn stop(mut self) -> Result<Arc<History>> {
         self.stop.send_replace(true);
         while let Some(ended) = self.clients.join_next().await {
@@ -113,7 +114,7 @@ impl Workload {
 struct Worker {
     id: u64,
     ports: Vec<u16>,
-    /// Whose turn it is, as an index that only grows.
+    /// The index of the next node, modulo the number of nodes.
     next: usize,
     client: Option<Client>,
     written: u64,
@@ -122,7 +123,7 @@ struct Worker {
 }
 
 impl Worker {
-    /// One operation, or a read and a conditional write, on one of few keys.
+    /// Executes one operation on a contended key, or a read and a conditional write.
     async fn contend(&mut self) -> Result<()> {
         let key = format!("contended/{}", self.random.next_u32() % CONTENDED_KEYS);
         match self.random.next_u32() % 100 {
@@ -147,7 +148,7 @@ impl Worker {
         };
         let invoked = self.history.now();
         let outcome = client.put(&key, &value).await;
-        self.note(client, key, invoked, outcome, |_| Call::Put { value });
+        self.record(client, key, invoked, outcome, |_| Call::Put { value });
         self.pause_if_refused().await;
         Ok(())
     }
@@ -158,12 +159,12 @@ impl Worker {
         };
         let invoked = self.history.now();
         let outcome = client.delete(&key).await;
-        self.note(client, key, invoked, outcome, |_| Call::Delete);
+        self.record(client, key, invoked, outcome, |_| Call::Delete);
         self.pause_if_refused().await;
         Ok(())
     }
 
-    /// What was found, if it was found out.
+    /// Reads a key. Returns the value if there was a response.
     async fn get(&mut self, key: &str) -> Result<Option<Versioned>> {
         let Some(mut client) = self.client().await? else {
             return Ok(None);
@@ -174,15 +175,15 @@ impl Worker {
             Outcome::Done(found) => found.clone(),
             _ => None,
         };
-        self.note(client, key.to_owned(), invoked, outcome, |found| Call::Get {
+        self.record(client, key.to_owned(), invoked, outcome, |found| Call::Get {
             found: found.flatten().map(|found| found.value),
         });
         self.pause_if_refused().await;
         Ok(found)
     }
 
-    /// The condition is a revision. Values are never written twice, so the value that was read says
-    /// the same.
+    /// Sets a key if its revision has not changed. Values are unique, so the record contains the
+    /// condition as the expected value.
     async fn swap(&mut self, key: String, found: Versioned) -> Result<()> {
         let value = self.new_value();
         let Some(mut client) = self.client().await? else {
@@ -190,7 +191,7 @@ impl Worker {
         };
         let invoked = self.history.now();
         let outcome = client.put_if_unchanged(&key, &value, found.revision).await;
-        self.note(client, key, invoked, outcome, |succeeded| Call::Cas {
+        self.record(client, key, invoked, outcome, |succeeded| Call::Cas {
             expected: Some(found.value),
             value,
             succeeded: succeeded.unwrap_or(false),
@@ -204,9 +205,8 @@ impl Worker {
         format!("{}-{}", self.id, self.written)
     }
 
-    /// Records how an operation came out. The client is mostly kept for as long as it gets answers;
-    /// after that it's another node's turn.
-    fn note<T>(
+    /// Records the outcome of an operation. A client with a response is mostly used again.
+    fn record<T>(
         &mut self,
         client: Client,
         key: String,
@@ -237,17 +237,18 @@ impl Worker {
         }
     }
 
-    /// Every third client speaks gRPC. None if the node whose turn it was is not there.
+    /// The client of the next operation. Every third worker uses gRPC. Returns `None` if the node
+    /// does not accept connections.
     async fn client(&mut self) -> Result<Option<Client>> {
         if let Some(client) = self.client.take() {
             return Ok(Some(client));
         }
         let port = self.ports[self.next % self.ports.len()];
         self.next += 1;
-        if !self.speaks_grpc() {
-            return Ok(Some(Client::Rest(Rest::new(port, PATIENCE))));
+        if !self.uses_grpc() {
+            return Ok(Some(Client::Http(HttpClient::new(port, TIMEOUT))));
         }
-        match Grpc::connect(port, PATIENCE).await {
+        match Grpc::connect(port, TIMEOUT).await {
             Ok(grpc) => Ok(Some(Client::Grpc(grpc))),
             Err(_) => {
                 tokio::time::sleep(PAUSE).await;
@@ -256,7 +257,7 @@ impl Worker {
         }
     }
 
-    fn speaks_grpc(&self) -> bool {
+    fn uses_grpc(&self) -> bool {
         self.id % 3 == 2
     }
 }

@@ -1,5 +1,6 @@
-//! Clients that ask for too much, or that do not read or send what they should, beside a write
-//! load: no node ends, no election takes place, and the writes go on.
+//! Overload by clients: too many or too large requests, unread responses and incomplete requests.
+//!
+//! During the overload, no node ends, no election takes place, and writes succeed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hyper::{Method, StatusCode};
-use raft_tests::cluster::{Cluster, NODES, PATIENCE};
-use raft_tests::rest::{Rest, request};
+use raft_tests::cluster::{Cluster, NODES, TIMEOUT};
+use raft_tests::http::{HttpClient, request};
 use raft_tests::wait::until;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Long election timeouts: a busy machine causes no election, a starved consensus loop does.
+/// Long election timeouts. A busy machine causes no election, but a starved consensus loop does.
 const FLAGS: [&str; 6] = [
     "--election-timeout-min-ms",
     "2000",
@@ -26,19 +27,19 @@ const FLAGS: [&str; 6] = [
     "--heartbeat-ms",
     "200",
 ];
-/// The usual soft limit.
+/// The usual soft limit on open files.
 const NODE_FILES_MAX: u32 = 1024;
 const TEST_FILES: u64 = 4096;
-/// Writes that have to be acknowledged while the abuse lasts.
+/// The number of writes that must succeed during the overload.
 const WRITES: usize = 100;
-/// The budget of 256 MiB, and what the allocator and the store add.
+/// The memory budget of 256 MiB, with a margin for the allocator and the store.
 const GROWTH_MAX: u64 = 600 << 20;
 const MIB: usize = 1024 * 1024;
 const VALUES: usize = 32;
-/// A transaction may read no more than 4 MiB.
+/// The largest response of a transaction is 4 MiB.
 const TXN_VALUE_BYTES: usize = 120_000;
 
-/// Each wants the machine for itself.
+/// The tests run one after the other, because each uses the whole machine.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A cluster under a write load.
@@ -51,7 +52,7 @@ struct Subject {
 }
 
 impl Subject {
-    /// Starts a cluster with 32 values of this size.
+    /// Starts a cluster with 32 values of a size.
     async fn start(value_bytes: usize) -> Result<Self> {
         raise_limit()?;
         let mut cluster = Cluster::prepare(&FLAGS)?;
@@ -60,20 +61,20 @@ impl Subject {
         }
         let leader = cluster.leader().await?;
         let term = cluster.status(leader).await?.term;
-        let mut rest = cluster.rest(leader);
+        let mut http = cluster.http(leader);
         for number in 0..VALUES {
-            put(&mut rest, &format!("large-{number:02}"), &vec![b'v'; value_bytes]).await?;
+            put(&mut http, &format!("large-{number:02}"), &vec![b'v'; value_bytes]).await?;
         }
         cluster.settled().await?;
         let acknowledged = Arc::<AtomicUsize>::default();
         let mut writers = JoinSet::new();
         for writer in 0..4 {
-            let mut rest = cluster.rest((leader + writer) % NODES);
+            let mut http = cluster.http((leader + writer) % NODES);
             let acknowledged = Arc::clone(&acknowledged);
             writers.spawn(async move {
                 loop {
                     let key = format!("small-{writer}");
-                    put(&mut rest, &key, b"value").await?;
+                    put(&mut http, &key, b"value").await?;
                     acknowledged.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -88,7 +89,7 @@ impl Subject {
     /// Waits until more writes are acknowledged.
     async fn writes_go_on(&mut self) -> Result<()> {
         let enough = self.acknowledged.load(Ordering::Relaxed) + WRITES;
-        until("writes are acknowledged", PATIENCE, async || {
+        until("writes are acknowledged", TIMEOUT, async || {
             Ok((self.acknowledged.load(Ordering::Relaxed) >= enough).then_some(()))
         })
         .await?;
@@ -98,7 +99,7 @@ impl Subject {
         }
     }
 
-    /// The abuse is on: writes go on, nothing else happens.
+    /// Checks that writes succeed during the overload, without an election or growing memory.
     async fn endures(&mut self) -> Result<()> {
         self.writes_go_on().await?;
         self.cluster.check_running()?;
@@ -109,10 +110,10 @@ impl Subject {
         Ok(())
     }
 
-    /// The abuse is over.
+    /// Ends the test.
     async fn finish(mut self) -> Result<()> {
         self.writers.shutdown().await;
-        until("all nodes answer", PATIENCE, async || {
+        until("all nodes answer", TIMEOUT, async || {
             for node in 0..NODES {
                 let term = self.cluster.status(node).await?.term;
                 if term != self.term {
@@ -126,7 +127,7 @@ impl Subject {
         self.cluster.finish().await
     }
 
-    /// Sends these bytes on so many connections to each node, and keeps the connections.
+    /// Opens connections to each node, sends bytes, and keeps the connections open.
     async fn open(&self, each: usize, bytes: &[u8]) -> Result<Vec<TcpStream>> {
         let mut streams = Vec::new();
         for node in 0..NODES {
@@ -138,12 +139,12 @@ impl Subject {
     }
 }
 
-/// A connection on which the bytes were sent, as far as the node took them.
+/// Opens a connection, and sends bytes until the node stops reading.
 async fn open(port: u16, bytes: &[u8]) -> Result<TcpStream> {
-    let connected = timeout(PATIENCE, TcpStream::connect(("127.0.0.1", port))).await;
+    let connected = timeout(TIMEOUT, TcpStream::connect(("127.0.0.1", port))).await;
     let mut stream = connected.context("no connection in time")?.context("no connection")?;
-    // The node may refuse and hang up before all is sent.
-    let _ = timeout(PATIENCE, stream.write_all(bytes)).await;
+    // The node may reject the request and close the connection early.
+    let _ = timeout(TIMEOUT, stream.write_all(bytes)).await;
     Ok(stream)
 }
 
@@ -156,10 +157,10 @@ fn raise_limit() -> Result<()> {
     setrlimit(Resource::Nofile, raised).context("cannot raise the limit on open files")
 }
 
-/// Writes until the write is acknowledged. A node that is overloaded may refuse it.
-async fn put(rest: &mut Rest, key: &str, value: &[u8]) -> Result<()> {
+/// Repeats a write until it is acknowledged. An overloaded node may reject it.
+async fn put(http: &mut HttpClient, key: &str, value: &[u8]) -> Result<()> {
     loop {
-        let answer = rest.ask(Method::PUT, &format!("/v1/kv/{key}"), value).await?;
+        let answer = http.ask(Method::PUT, &format!("/v1/kv/{key}"), value).await?;
         match answer.status {
             StatusCode::NO_CONTENT => return Ok(()),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -186,7 +187,7 @@ fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes()
 }
 
-/// Clients that send the same request again and again while the writes go on.
+/// Runs clients that repeat a request while writes succeed.
 async fn repeat(subject: &mut Subject, clients: usize, bytes: &[u8]) -> Result<()> {
     let mut readers = JoinSet::new();
     let answers = Arc::<AtomicUsize>::default();
@@ -207,7 +208,7 @@ async fn repeat(subject: &mut Subject, clients: usize, bytes: &[u8]) -> Result<(
     for round in 0..3 {
         subject.endures().await.with_context(|| format!("round {round}"))?;
     }
-    until("the readers are answered", PATIENCE, async || {
+    until("the readers are answered", TIMEOUT, async || {
         Ok((answers.load(Ordering::Relaxed) >= clients).then_some(()))
     })
     .await
@@ -217,19 +218,19 @@ async fn repeat(subject: &mut Subject, clients: usize, bytes: &[u8]) -> Result<(
 async fn idle_connections_do_not_stop_a_node() -> Result<()> {
     let _alone = ALONE.lock().await;
     let mut subject = Subject::start(0).await?;
-    // From before: all others are taken.
-    let mut rest = subject.cluster.rest(0);
-    put(&mut rest, "first", b"value").await?;
+    // This connection is open before all others are used.
+    let mut http = subject.cluster.http(0);
+    put(&mut http, "first", b"value").await?;
     let idle = subject.open(700, b"").await?;
     subject.endures().await?;
-    // The storage engine opens files for these.
+    // The storage engine opens files for these writes.
     for number in 0..60 {
-        put(&mut rest, &format!("large-{number}"), &vec![b'v'; 800_000]).await?;
+        put(&mut http, &format!("large-{number}"), &vec![b'v'; 800_000]).await?;
     }
     subject.endures().await?;
     drop(idle);
-    let answer = until("a new connection is served", PATIENCE, async || {
-        let answer = subject.cluster.rest(0).send(request(Method::GET, "/livez", b"")?).await?;
+    let answer = until("a new connection is served", TIMEOUT, async || {
+        let answer = subject.cluster.http(0).send(request(Method::GET, "/livez", b"")?).await?;
         Ok((answer.status == StatusCode::OK).then_some(answer))
     });
     answer.await?;
@@ -239,8 +240,8 @@ async fn idle_connections_do_not_stop_a_node() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_transactions_do_not_starve_consensus() -> Result<()> {
     let _alone = ALONE.lock().await;
-    // One is over the limit of an answer, the other is not. In a debug build, QUIC alone takes
-    // 0.3 s of a processor for an answer of 4 MiB.
+    // One transaction is over the limit of a response, the other is not. In a debug build, QUIC
+    // alone takes 0.3 s of a processor for a response of 4 MiB.
     for value_bytes in [MIB, TXN_VALUE_BYTES / 4] {
         let mut subject = Subject::start(value_bytes).await?;
         repeat(&mut subject, 6, &large_txn()).await?;
@@ -298,16 +299,16 @@ async fn stalled_event_subscribers_are_refused_and_do_not_slow_writes() -> Resul
     let mut refused = 0;
     for stream in &mut stalled {
         let mut answer = [0; 12];
-        timeout(PATIENCE, stream.read_exact(&mut answer)).await??;
+        timeout(TIMEOUT, stream.read_exact(&mut answer)).await??;
         refused += usize::from(answer == *b"HTTP/1.1 503");
     }
-    // Stalled subscribers are dropped, which makes room for others.
+    // The node drops stalled subscribers and then accepts others.
     ensure!(refused > 0, "all were accepted");
     drop(stalled);
     subject.finish().await
 }
 
-/// The connections stay open, and the nodes stop with success: no connection had to be aborted.
+/// The nodes stop with success although connections are open, without aborting a request.
 #[tokio::test(flavor = "multi_thread")]
 async fn open_connections_do_not_delay_the_stop() -> Result<()> {
     let _alone = ALONE.lock().await;
@@ -321,7 +322,7 @@ async fn open_connections_do_not_delay_the_stop() -> Result<()> {
     subject.writers.shutdown().await;
     subject.cluster.stop().await?;
     for node in 0..NODES {
-        let said = subject.cluster.said(node);
+        let said = subject.cluster.output(node);
         ensure!(!said.contains("requests were aborted"), "{said}");
     }
     drop(open);

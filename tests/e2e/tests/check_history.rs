@@ -1,4 +1,4 @@
-//! `raft check-history` says by its exit status what it found, and never `0` without having looked.
+//! The exit status of `raft check-history`. Status 0 requires a checked history.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn check(directory: &Path, history: &str, more: &[&str]) -> Result<(i32, Output)
         .args(["check-history", "history.jsonl"])
         .args(more)
         .output()?;
-    let code = output.status.code().context("it ends by itself")?;
+    let code = output.status.code().context("the command was killed by a signal")?;
     Ok((code, output))
 }
 
@@ -54,9 +54,9 @@ fn violation_writes_html_and_json() -> Result<()> {
     let verdict: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     ensure!(verdict["verdict"] == "not-linearizable", "{verdict}");
     ensure!(verdict["key"] == "<x>" && verdict["operations"] == 2, "{verdict}");
-    let page = verdict["page"].as_str().context("it says where the picture is")?;
+    let page = verdict["page"].as_str().context("missing path of the report")?;
     let page = fs::read_to_string(directory.path().join(page))?;
     ensure!(page.contains("✗ get: nothing"), "{page}");
-    ensure!(page.contains("&lt;x>") && !page.contains("<x>"), "keys are text");
+    ensure!(page.contains("&lt;x>") && !page.contains("<x>"), "keys are escaped");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The judge itself on trial: clients at work on a store that is honest, and on ones that lie in
-//! the ways a broken cluster would.
+//! A test of the checker: it accepts a correct store, and detects stores with the errors of a
+//! broken cluster.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -14,57 +14,69 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use raft_tests::cluster::PATIENCE;
-use raft_tests::history::{check_caught, count, judge};
+use raft_tests::cluster::TIMEOUT;
+use raft_tests::history::{check_detected, check_linearizable, count};
 use raft_tests::workload::Workload;
 use tokio::net::TcpListener;
 
-/// What may be wrong with a store.
+/// An error of a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Lie {
+enum Corruption {
     None,
-    /// A read finds what was there before the last write.
+    /// A read returns the value before the last write.
     StaleRead,
-    /// A write is acknowledged and forgotten.
+    /// A write is acknowledged and lost.
     LostWrite,
-    /// A removal is acknowledged, and the key is still there.
+    /// A delete is acknowledged, and the key still exists.
     Resurrection,
-    /// A condition is not looked at.
+    /// A condition is ignored.
     BlindSwap,
 }
 
-/// How many requests are answered truly before the first that is not.
-const TRUTHS: u64 = 1_000;
-/// One alone may go unnoticed: a lost write that is overwritten before anybody reads it.
-const LIES: u64 = 30;
+/// The number of correct responses before the first corrupted one.
+const VALID_OPS: u64 = 1_000;
+/// The largest number of corrupted responses. A single one can have no effect, such as a lost write
+/// that is overwritten before a read.
+const CORRUPTED_OPS_MAX: u64 = 30;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn correct_store_passes() -> Result<()> {
-    let history = history_of(Lie::None).await?;
-    judge(&history)?;
+    let history = history_of(Corruption::None).await?;
+    check_linearizable(&history)?;
     count(&history).check_each_at_least(10)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_corruption_is_detected() -> Result<()> {
-    for lie in [Lie::StaleRead, Lie::LostWrite, Lie::Resurrection, Lie::BlindSwap] {
-        let history = history_of(lie).await?;
-        check_caught(Some(history)).with_context(|| format!("{lie:?}"))?;
+    for corruption in [
+        Corruption::StaleRead,
+        Corruption::LostWrite,
+        Corruption::Resurrection,
+        Corruption::BlindSwap,
+    ] {
+        let history = history_of(corruption).await?;
+        check_detected(Some(history)).with_context(|| format!("{corruption:?}"))?;
     }
     Ok(())
 }
 
-async fn history_of(lie: Lie) -> Result<Vec<raft_sim::linearizability::HistoryOperation>> {
+async fn history_of(
+    corruption: Corruption,
+) -> Result<Vec<raft_history::linearizability::HistoryOperation>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let port = listener.local_addr()?.port();
-    let store = Arc::new(Mutex::new(Store::new(lie)));
+    let store = Arc::new(Mutex::new(Store::new(corruption)));
     let server = tokio::spawn(serve(listener, Arc::clone(&store)));
     let mut workload = Workload::start(&[port], 7);
-    workload.progress(3_000, PATIENCE).await?;
+    workload.progress(3_000, TIMEOUT).await?;
     let history = workload.stop().await?;
     server.abort();
     let store = store.lock().map_err(|_| anyhow::anyhow!("the store panicked"))?;
-    ensure!((lie == Lie::None) == (store.lies == 0), "{} lies", store.lies);
+    ensure!(
+        (corruption == Corruption::None) == (store.corrupted == 0),
+        "{} corrupted responses",
+        store.corrupted
+    );
     Ok(history.operations())
 }
 
@@ -109,10 +121,10 @@ async fn answer(
     Ok(response)
 }
 
-/// A register for each key, and its value before the last write.
+/// A store with the current and the previous value of each key.
 struct Store {
-    lie: Lie,
-    lies: u64,
+    corruption: Corruption,
+    corrupted: u64,
     requests: u64,
     revision: u64,
     now: HashMap<String, (String, u64)>,
@@ -120,34 +132,44 @@ struct Store {
 }
 
 impl Store {
-    fn new(lie: Lie) -> Self {
-        Self { lie, lies: 0, requests: 0, revision: 1, now: HashMap::new(), before: HashMap::new() }
+    fn new(corruption: Corruption) -> Self {
+        Self {
+            corruption,
+            corrupted: 0,
+            requests: 0,
+            revision: 1,
+            now: HashMap::new(),
+            before: HashMap::new(),
+        }
     }
 
-    /// Whether this request is answered with that lie.
-    fn lies(&mut self, lie: Lie, possible: bool) -> bool {
+    /// Counts a request, and returns true if its response must be corrupted in this way.
+    fn corrupts(&mut self, corruption: Corruption, possible: bool) -> bool {
         self.requests += 1;
-        let lies = self.lie == lie && possible && self.requests > TRUTHS && self.lies < LIES;
-        self.lies += u64::from(lies);
-        lies
+        let corrupts = self.corruption == corruption
+            && possible
+            && self.requests > VALID_OPS
+            && self.corrupted < CORRUPTED_OPS_MAX;
+        self.corrupted += u64::from(corrupts);
+        corrupts
     }
 
     fn get(&mut self, key: &str) -> Option<(String, u64)> {
-        if self.lies(Lie::StaleRead, self.before.contains_key(key)) {
+        if self.corrupts(Corruption::StaleRead, self.before.contains_key(key)) {
             return self.before.get(key).cloned();
         }
         self.now.get(key).cloned()
     }
 
     fn put(&mut self, key: &str, value: String, condition: Option<u64>) -> bool {
-        // Of a key that is read again: those that are written once are not, here.
+        // Only contended keys are read again.
         let is_read = key.contains("contended");
         let holds = condition
             .is_none_or(|revision| self.now.get(key).is_some_and(|(_, found)| *found == revision));
-        if !holds && !self.lies(Lie::BlindSwap, true) {
+        if !holds && !self.corrupts(Corruption::BlindSwap, true) {
             return false;
         }
-        if condition.is_none() && self.lies(Lie::LostWrite, is_read) {
+        if condition.is_none() && self.corrupts(Corruption::LostWrite, is_read) {
             return true;
         }
         self.revision += 1;
@@ -158,7 +180,7 @@ impl Store {
     }
 
     fn delete(&mut self, key: &str) {
-        if !self.lies(Lie::Resurrection, self.now.contains_key(key)) {
+        if !self.corrupts(Corruption::Resurrection, self.now.contains_key(key)) {
             self.now.remove(key);
         }
     }

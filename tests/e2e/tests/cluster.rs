@@ -1,9 +1,8 @@
-//! A cluster as its users meet it: any node takes any request, over REST, gRPC and the command
-//! line.
+//! Requests through any node, over REST, gRPC and the command line.
 
 use anyhow::{Result, ensure};
 use hyper::{Method, StatusCode};
-use raft_tests::cluster::{Cluster, NODES, PATIENCE};
+use raft_tests::cluster::{Cluster, NODES, TIMEOUT};
 use raft_tests::kv::Client;
 use raft_tests::process;
 use raft_tests::wait::until;
@@ -23,13 +22,13 @@ async fn all_nodes_agree_on_leader() -> Result<()> {
         assert_eq!(status.leader.as_deref(), Some(cluster.name(leader)));
         assert_eq!(status.term, expected.term);
 
-        let seen = cluster.rest(node).json("/v1/cluster").await?;
+        let seen = cluster.http(node).json("/v1/cluster").await?;
         for other in 0..NODES {
             let text = seen.to_string();
             ensure!(text.contains(cluster.name(other)), "{other} is missing in {text}");
         }
         for path in ["/livez", "/readyz", "/metrics"] {
-            let answer = cluster.rest(node).ask(Method::GET, path, b"").await?;
+            let answer = cluster.http(node).ask(Method::GET, path, b"").await?;
             assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
         }
     }
@@ -69,17 +68,17 @@ async fn write_is_readable_through_every_node() -> Result<()> {
 #[tokio::test]
 async fn if_match_is_checked_on_every_node() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
-    let mut first = Client::Rest(cluster.rest(0));
+    let mut first = Client::Http(cluster.http(0));
     first.put("key", "1").await.done()?;
     for node in 0..NODES {
-        let mut client = Client::Rest(cluster.rest(node));
+        let mut client = Client::Http(cluster.http(node));
         let Some(found) = client.get("key").await.done()? else {
-            anyhow::bail!("the key is gone");
+            anyhow::bail!("missing key");
         };
         let mut swap = async |revision| client.put_if_unchanged("key", "2", revision).await.done();
-        ensure!(!swap(found.revision + 1).await?, "no such revision yet");
-        ensure!(swap(found.revision).await?, "nobody changed it");
-        ensure!(!swap(found.revision).await?, "it was changed since");
+        ensure!(!swap(found.revision + 1).await?, "a later revision does not match");
+        ensure!(swap(found.revision).await?, "the current revision matches");
+        ensure!(!swap(found.revision).await?, "an earlier revision does not match");
     }
     cluster.finish().await
 }
@@ -88,13 +87,13 @@ async fn if_match_is_checked_on_every_node() -> Result<()> {
 async fn values_are_bytes() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
     let bytes: Vec<u8> = (0..=255).collect();
-    let mut writer = cluster.rest(0);
-    // Every byte there is, in the key as well; no byte of it means anything to the path.
-    let path = format!("/v1/kv/{}", raft_tests::rest::escaped(&bytes));
+    let mut writer = cluster.http(0);
+    // Key and value contain every byte value. No byte has a meaning in the path.
+    let path = format!("/v1/kv/{}", raft_tests::http::escaped(&bytes));
     let answer = writer.ask(Method::PUT, &path, &bytes).await?;
     ensure!(answer.status.is_success(), "{}", answer.text());
     for node in 0..NODES {
-        let answer = cluster.rest(node).ask(Method::GET, &path, b"").await?;
+        let answer = cluster.http(node).ask(Method::GET, &path, b"").await?;
         assert_eq!(answer.status, StatusCode::OK);
         assert_eq!(answer.body, bytes);
     }
@@ -115,7 +114,7 @@ async fn grpc_serves_reflection_health_and_status() -> Result<()> {
             );
         }
         for service in ["", "raft.KeyValueService"] {
-            until("the node says that it is healthy", PATIENCE, async || {
+            until("the node says that it is healthy", TIMEOUT, async || {
                 let check = json!({ "service": service });
                 let health = grpc.call("grpc.health.v1.Health/Check", check).await??;
                 Ok((health["status"] == "SERVING").then_some(()))
@@ -138,7 +137,7 @@ async fn cli_puts_gets_and_shows_status() -> Result<()> {
     let endpoints = cluster.endpoints();
     let raft = async |arguments: &[&str]| {
         let all = [arguments, &["--endpoints", &endpoints]].concat();
-        let output = process::run(all, PATIENCE).await?;
+        let output = process::run(all, TIMEOUT).await?;
         anyhow::Ok((
             output.status.code(),
             String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -179,7 +178,7 @@ async fn cli_puts_gets_and_shows_status() -> Result<()> {
     assert_eq!((code, said.as_str()), (Some(3), ""));
     ensure!(errors.contains("greeting") && errors.lines().count() == 1, "{errors}");
 
-    // The first of several endpoints may be down.
+    // The first endpoint may be down.
     cluster_without_its_first_node(cluster, &endpoints).await
 }
 
@@ -188,10 +187,10 @@ async fn cluster_without_its_first_node(mut cluster: Cluster, endpoints: &str) -
     cluster.leader().await?;
     for arguments in [["put", "still", "here"].as_slice(), &["get", "still"]] {
         let all = [arguments, &["--endpoints", endpoints]].concat();
-        let output = process::run(all, PATIENCE).await?;
+        let output = process::run(all, TIMEOUT).await?;
         ensure!(output.status.success(), "{output:?}");
     }
-    let output = process::run(["status", "--endpoints", endpoints], PATIENCE).await?;
+    let output = process::run(["status", "--endpoints", endpoints], TIMEOUT).await?;
     ensure!(output.status.success(), "{output:?}");
     cluster.finish().await
 }
@@ -200,6 +199,6 @@ async fn client(cluster: &Cluster, node: usize, over_grpc: bool) -> Result<Clien
     Ok(if over_grpc {
         Client::Grpc(cluster.grpc(node).await?)
     } else {
-        Client::Rest(cluster.rest(node))
+        Client::Http(cluster.http(node))
     })
 }

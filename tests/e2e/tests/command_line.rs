@@ -1,4 +1,4 @@
-//! The client commands: which node they ask, what they print, and how they end.
+//! The client commands: choice of the node, output and exit status.
 
 use std::fs;
 use std::io::Read as _;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
-use raft_tests::cluster::{Cluster, NODES, PATIENCE};
+use raft_tests::cluster::{Cluster, NODES, TIMEOUT};
 use raft_tests::port::Port;
 use raft_tests::process;
 use raft_tests::wait::until;
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 async fn raft(endpoints: &str, arguments: &[&str]) -> Result<Output> {
     let all = [&["--endpoints", endpoints], arguments].concat();
     let all = [&all[2..3], &all[..2], &all[3..]].concat();
-    process::run(all, PATIENCE).await
+    process::run(all, TIMEOUT).await
 }
 
 fn said(output: &Output) -> String {
@@ -33,7 +33,8 @@ fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The command ended with this status, and with one line of error unless that is 0.
+/// Checks the exit status. With another status than 0, the command prints one line on standard
+/// error.
 fn check(output: &Output, status: i32) -> Result<()> {
     let lines = usize::from(status != 0);
     ensure!(output.status.code() == Some(status), "not {status}: {output:?}");
@@ -41,15 +42,14 @@ fn check(output: &Output, status: i32) -> Result<()> {
     Ok(())
 }
 
-/// The endpoints of a cluster, this node first.
+/// The endpoints of a cluster, beginning with a node.
 fn endpoints_from(cluster: &Cluster, first: usize) -> String {
     let ports = (0..NODES).map(|node| cluster.port((first + node) % NODES));
     ports.map(|port| format!("localhost:{port}")).collect::<Vec<_>>().join(",")
 }
 
-/// N19
 #[tokio::test]
-async fn next_endpoint_is_asked_if_first_is_stopped() -> Result<()> {
+async fn next_endpoint_is_used_if_first_is_stopped() -> Result<()> {
     let mut cluster = Cluster::start(&[]).await?;
     let follower = (cluster.leader().await? + 1) % NODES;
     let endpoints = endpoints_from(&cluster, follower);
@@ -68,14 +68,13 @@ async fn next_endpoint_is_asked_if_first_is_stopped() -> Result<()> {
     cluster.finish().await
 }
 
-/// N19
 #[tokio::test]
-async fn next_endpoint_is_asked_if_first_knows_no_leader() -> Result<()> {
+async fn next_endpoint_is_used_if_first_knows_no_leader() -> Result<()> {
     let mut lone = Cluster::start(&[]).await?;
     for node in 1..NODES {
         lone.kill(node).await?;
     }
-    until("the node knows that it has no leader", PATIENCE, async || {
+    until("the node knows that it has no leader", TIMEOUT, async || {
         Ok(lone.status(0).await?.leader.is_none().then_some(()))
     })
     .await?;
@@ -90,9 +89,8 @@ async fn next_endpoint_is_asked_if_first_knows_no_leader() -> Result<()> {
     lone.finish().await
 }
 
-/// N33, N40
 #[tokio::test]
-async fn exit_status_tells_what_happened() -> Result<()> {
+async fn exit_status_matches_outcome() -> Result<()> {
     let mut cluster = Cluster::start(&["--request-timeout-ms", "1000"]).await?;
     let endpoints = cluster.endpoints();
     check(&raft(&endpoints, &["put", "key", "value"]).await?, 0)?;
@@ -114,7 +112,7 @@ async fn exit_status_tells_what_happened() -> Result<()> {
     ] {
         let output = raft(&endpoints, arguments).await?;
         check(&output, status).with_context(|| format!("{arguments:.40?}"))?;
-        // The same as JSON.
+        // The same command with JSON output.
         if status != 0 {
             let output = raft(&endpoints, &[arguments, &["--output", "json"]].concat()).await?;
             check(&output, status)?;
@@ -131,7 +129,7 @@ async fn exit_status_tells_what_happened() -> Result<()> {
     for node in 1..NODES {
         cluster.kill(node).await?;
     }
-    until("the node knows that it has no leader", PATIENCE, async || {
+    until("the node knows that it has no leader", TIMEOUT, async || {
         Ok(cluster.status(0).await?.leader.is_none().then_some(()))
     })
     .await?;
@@ -153,7 +151,7 @@ fn errors_or_help(output: &Output) -> String {
     said(output) + &errors(output)
 }
 
-/// A server that is ready, answers each write with these bytes, and counts the writes.
+/// A server that is ready, responds to each write with fixed bytes, and counts the writes.
 async fn fake_node(answer: &'static [u8]) -> Result<(String, Arc<AtomicUsize>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let endpoint = listener.local_addr()?.to_string();
@@ -184,10 +182,10 @@ async fn fake_node(answer: &'static [u8]) -> Result<(String, Arc<AtomicUsize>)> 
     Ok((endpoint, writes))
 }
 
-/// N19: an unknown outcome is neither tried again nor called a failure; a write that certainly was
-/// not done is tried at the next node.
+/// A write with an unknown outcome is not repeated and not reported as failed. A write that was
+/// certainly not executed is repeated at the next node.
 #[tokio::test]
-async fn write_is_sent_again_only_if_it_was_not_done() -> Result<()> {
+async fn write_is_repeated_only_if_not_executed() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
     let not_done = br#"HTTP/1.1 503 Service Unavailable
 content-length: 22
@@ -207,7 +205,7 @@ content-length: 21
         (overloaded, 0),
         (unknown, 6),
         (unexplained, 6),
-        // The connection is closed without an answer.
+        // The connection is closed without a response.
         (b"", 6),
     ] {
         let (endpoint, writes) = fake_node(answer).await?;
@@ -225,7 +223,6 @@ content-length: 21
     cluster.finish().await
 }
 
-/// N34
 #[tokio::test]
 async fn value_comes_from_argument_file_or_input() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
@@ -235,7 +232,7 @@ async fn value_comes_from_argument_file_or_input() -> Result<()> {
     fs::write(&file, bytes)?;
     let file = file.display().to_string();
     let stored = async |key: &str| {
-        let answer = cluster.rest(0).ask(Method::GET, &format!("/v1/kv/{key}"), b"").await?;
+        let answer = cluster.http(0).ask(Method::GET, &format!("/v1/kv/{key}"), b"").await?;
         anyhow::Ok(answer.body)
     };
     check(&raft(&endpoints, &["put", "number", "-5"]).await?, 0)?;
@@ -243,7 +240,7 @@ async fn value_comes_from_argument_file_or_input() -> Result<()> {
     check(&raft(&endpoints, &["put", "file", "--file", &file]).await?, 0)?;
     assert_eq!(stored("file").await?, bytes[..]);
     let arguments = ["put", "input", "-", "--endpoints", &endpoints];
-    check(&process::run_with_input(arguments, &bytes, PATIENCE).await?, 0)?;
+    check(&process::run_with_input(arguments, &bytes, TIMEOUT).await?, 0)?;
     assert_eq!(stored("input").await?, bytes[..]);
     check(&raft(&endpoints, &["put", "empty", ""]).await?, 0)?;
     assert_eq!(stored("empty").await?, b""[..]);
@@ -258,22 +255,21 @@ async fn value_comes_from_argument_file_or_input() -> Result<()> {
     cluster.finish().await
 }
 
-/// N34
 #[tokio::test]
 async fn list_prints_all_pages_of_prefix() -> Result<()> {
     const COUNT: usize = 24;
     let cluster = Cluster::start(&[]).await?;
     let endpoints = cluster.endpoints();
-    let mut rest = cluster.rest(0);
-    // Too much for one answer.
+    let mut http = cluster.http(0);
+    // These keys do not fit into one response.
     let value = vec![b'v'; 512 * 1024];
     for number in 0..COUNT {
         let path = format!("/v1/kv/large%2F{number:02}");
-        let answer = rest.ask(Method::PUT, &path, &value).await?;
+        let answer = http.ask(Method::PUT, &path, &value).await?;
         ensure!(answer.status.is_success(), "{}", answer.text());
     }
-    rest.ask(Method::PUT, "/v1/kv/other", b"1").await?;
-    rest.ask(Method::PUT, "/v1/kv/other%FF", b"2").await?;
+    http.ask(Method::PUT, "/v1/kv/other", b"1").await?;
+    http.ask(Method::PUT, "/v1/kv/other%FF", b"2").await?;
     let keys = said(&raft(&endpoints, &["list", "--prefix", "large/", "--keys-only"]).await?);
     let expected: Vec<_> = (0..COUNT).map(|number| format!("large/{number:02}")).collect();
     assert_eq!(keys.lines().collect::<Vec<_>>(), expected);

@@ -1,14 +1,14 @@
-//! Conditional requests (RFC 9110, section 13), pinned lists and transactions with large answers.
+//! Conditional requests (RFC 9110, section 13), lists at a revision, and large transactions.
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request, StatusCode};
 use raft_tests::cluster::{Cluster, NODES};
-use raft_tests::rest::{Answer, Rest, request};
+use raft_tests::http::{HttpClient, Response, request};
 use serde_json::{Value, json};
 
-/// A request with these headers.
+/// Sends a request with headers.
 fn with(
     method: Method,
     path: &str,
@@ -22,29 +22,28 @@ fn with(
 }
 
 async fn send(
-    rest: &mut Rest,
+    http: &mut HttpClient,
     method: Method,
     path: &str,
     headers: &[(&'static str, String)],
-) -> Result<Answer> {
-    Ok(rest.send(with(method, path, headers)?).await?)
+) -> Result<Response> {
+    Ok(http.send(with(method, path, headers)?).await?)
 }
 
 /// Sets a key, and returns its entity tag.
-async fn put(rest: &mut Rest, path: &str) -> Result<String> {
-    let answer = send(rest, Method::PUT, path, &[]).await?;
+async fn put(http: &mut HttpClient, path: &str) -> Result<String> {
+    let answer = send(http, Method::PUT, path, &[]).await?;
     ensure!(answer.status == StatusCode::NO_CONTENT, "{}", answer.text());
     Ok(answer.header("etag").context("no tag")?.to_owned())
 }
 
-/// N26
 #[tokio::test]
 async fn read_conditions_follow_rfc_9110() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
-    let mut rest = cluster.rest(0);
+    let mut http = cluster.http(0);
     let path = "/v1/kv/key";
-    let old = put(&mut rest, path).await?;
-    let tag = put(&mut rest, path).await?;
+    let old = put(&mut http, path).await?;
+    let tag = put(&mut http, path).await?;
     let listed = format!("{old}, {tag}");
     let weak = format!("W/{tag}");
     for (headers, expected) in [
@@ -61,10 +60,10 @@ async fn read_conditions_follow_rfc_9110() -> Result<()> {
         (vec![("if-match", weak.clone())], 412),
         (vec![("if-match", "\"text\"".to_owned())], 412),
         (vec![("if-match", tag.clone()), ("if-none-match", tag.clone())], 304),
-        // A server may ignore Range; this one says that it does.
+        // A server may ignore Range. The node sends `Accept-Ranges: none`.
         (vec![("range", "bytes=0-1".to_owned())], 200),
     ] {
-        let answer = send(&mut rest, Method::GET, path, &headers).await?;
+        let answer = send(&mut http, Method::GET, path, &headers).await?;
         ensure!(answer.status == expected, "{headers:?}: {} {}", answer.status, answer.text());
         assert_eq!(answer.header("etag"), Some(&*tag), "{headers:?}");
         match expected {
@@ -82,13 +81,12 @@ async fn read_conditions_follow_rfc_9110() -> Result<()> {
     }
     for name in ["if-match", "if-none-match"] {
         let headers = [(name, "*".to_owned())];
-        let answer = send(&mut rest, Method::GET, "/v1/kv/missing", &headers).await?;
+        let answer = send(&mut http, Method::GET, "/v1/kv/missing", &headers).await?;
         assert_eq!(answer.status, StatusCode::NOT_FOUND);
     }
     cluster.finish().await
 }
 
-/// N26, N27
 #[tokio::test]
 async fn write_conditions_follow_rfc_9110() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
@@ -114,14 +112,14 @@ async fn write_conditions_follow_rfc_9110() -> Result<()> {
         .into_iter()
         .enumerate()
         {
-            let mut rest = cluster.rest(node % NODES);
+            let mut http = cluster.http(node % NODES);
             let path = format!("/v1/kv/{method}-{node}");
-            let old = put(&mut rest, &path).await?;
-            let tag = put(&mut rest, &path).await?;
+            let old = put(&mut http, &path).await?;
+            let tag = put(&mut http, &path).await?;
             let (name, value) = condition.split_once(": ").context("no condition")?;
             let value = value.replace("OLD", &old).replace("TAG", &tag);
             let name = if name == "if-match" { "if-match" } else { "if-none-match" };
-            let answer = send(&mut rest, method.clone(), &path, &[(name, value)]).await?;
+            let answer = send(&mut http, method.clone(), &path, &[(name, value)]).await?;
             let case = || format!("{method} {condition}: {} {}", answer.status, answer.text());
             ensure!(answer.status == expected, "{}", case());
             if expected == failed {
@@ -131,7 +129,7 @@ async fn write_conditions_follow_rfc_9110() -> Result<()> {
                 ensure!(answer.json()?["type"] == "/problems/condition-failed", "{}", case());
                 ensure!(answer.json()?["outcome"] == "not-done", "{}", case());
             }
-            let read = send(&mut rest, Method::GET, &path, &[]).await?;
+            let read = send(&mut http, Method::GET, &path, &[]).await?;
             let is_there = read.status == StatusCode::OK;
             ensure!(is_there == (expected == failed || method == Method::PUT), "{}", case());
         }
@@ -139,11 +137,10 @@ async fn write_conditions_follow_rfc_9110() -> Result<()> {
     cluster.finish().await
 }
 
-/// N26
 #[tokio::test]
 async fn conditions_on_absent_key_follow_rfc_9110() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
-    let mut rest = cluster.rest(0);
+    let mut http = cluster.http(0);
     let missing = "/v1/kv/missing";
     for (method, name, value, expected) in [
         (Method::PUT, "if-match", "*", 412),
@@ -155,7 +152,7 @@ async fn conditions_on_absent_key_follow_rfc_9110() -> Result<()> {
         (Method::PUT, "if-none-match", "*", 204),
     ] {
         let headers = [(name, value.to_owned())];
-        let answer = send(&mut rest, method.clone(), missing, &headers).await?;
+        let answer = send(&mut http, method.clone(), missing, &headers).await?;
         ensure!(answer.status == expected, "{method} {name}: {value}: {}", answer.text());
         ensure!(answer.header("x-raft-revision").is_some(), "{:?}", answer.headers);
         assert_eq!(answer.header("etag").is_some(), expected == 204);
@@ -163,23 +160,22 @@ async fn conditions_on_absent_key_follow_rfc_9110() -> Result<()> {
     cluster.finish().await
 }
 
-/// N29
 #[tokio::test]
 async fn pages_of_list_are_pinned_to_revision() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
-    let mut rest = cluster.rest(0);
+    let mut http = cluster.http(0);
     for key in ["a", "b", "c", "d"] {
-        put(&mut rest, &format!("/v1/kv/{key}")).await?;
+        put(&mut http, &format!("/v1/kv/{key}")).await?;
     }
-    let first = rest.json("/v1/kv?limit=2").await?;
+    let first = http.json("/v1/kv?limit=2").await?;
     let revision = first["revision"].as_i64().context("no revision")?;
-    send(&mut rest, Method::DELETE, "/v1/kv/c", &[]).await?;
-    put(&mut rest, "/v1/kv/bb").await?;
+    send(&mut http, Method::DELETE, "/v1/kv/c", &[]).await?;
+    put(&mut http, "/v1/kv/bb").await?;
     let mut keys = Vec::new();
     let mut path = "/v1/kv?limit=2".to_owned();
     loop {
         let pinned = format!("{path}&revision={revision}");
-        let answer = cluster.rest(1).ask(Method::GET, &pinned, b"").await?;
+        let answer = cluster.http(1).ask(Method::GET, &pinned, b"").await?;
         let page = answer.json()?;
         assert_eq!(page["revision"], revision);
         let current: i64 = answer.header("x-raft-revision").context("no revision")?.parse()?;
@@ -193,8 +189,8 @@ async fn pages_of_list_are_pinned_to_revision() -> Result<()> {
     }
     assert_eq!(keys, ["a", "b", "c", "d"]);
     let past = format!("/v1/kv/c?revision={revision}");
-    assert_eq!(rest.ask(Method::GET, &past, b"").await?.status, StatusCode::OK);
-    let now = rest.ask(Method::GET, "/v1/kv/c", b"").await?;
+    assert_eq!(http.ask(Method::GET, &past, b"").await?.status, StatusCode::OK);
+    let now = http.ask(Method::GET, "/v1/kv/c", b"").await?;
     assert_eq!(now.status, StatusCode::NOT_FOUND);
     cluster.finish().await
 }
@@ -209,26 +205,26 @@ fn request_of(body: &str) -> Result<Request<Full<Bytes>>> {
     request(Method::POST, "/v1/txn", body.as_bytes())
 }
 
-/// N16: at the leader it was done, at a follower its outcome was unknown.
+/// All nodes report the same outcome, whether they lead or not.
 #[tokio::test]
-async fn transaction_with_too_large_answer_is_refused_by_every_node() -> Result<()> {
+async fn oversized_transaction_is_rejected_by_every_node() -> Result<()> {
     const ANSWER_BYTES_MAX: usize = 4 << 20;
     let cluster = Cluster::start(&[]).await?;
     let value = vec![b'v'; 1 << 20];
-    let put = cluster.rest(0).ask(Method::PUT, "/v1/kv/large", &value).await?;
+    let put = cluster.http(0).ask(Method::PUT, "/v1/kv/large", &value).await?;
     ensure!(put.status.is_success(), "{}", put.text());
     let reads = |count| vec![json!({ "get": { "key": "large" } }); count];
     for node in 0..NODES {
-        let mut rest = cluster.rest(node);
+        let mut http = cluster.http(node);
         let mut operations = vec![json!({ "put": { "key": "marker", "value": "done" } })];
         operations.extend(reads(32));
-        let answer = rest.send(transaction(&json!({ "success": operations }))?).await?;
+        let answer = http.send(transaction(&json!({ "success": operations }))?).await?;
         ensure!(answer.status == StatusCode::PAYLOAD_TOO_LARGE, "{node}: {}", answer.text());
         ensure!(answer.text().contains(&ANSWER_BYTES_MAX.to_string()), "{}", answer.text());
         assert_eq!(answer.json()?["outcome"], "not-done");
-        let marker = rest.ask(Method::GET, "/v1/kv/marker", b"").await?;
+        let marker = http.ask(Method::GET, "/v1/kv/marker", b"").await?;
         assert_eq!(marker.status, StatusCode::NOT_FOUND);
-        let answer = rest.send(transaction(&json!({ "success": reads(3) }))?).await?;
+        let answer = http.send(transaction(&json!({ "success": reads(3) }))?).await?;
         ensure!(answer.status == StatusCode::OK, "{node}: {}", answer.text());
         ensure!(answer.body.len() > 3 * value.len(), "{} bytes", answer.body.len());
     }

@@ -1,14 +1,14 @@
-//! `raft demo`: a whole cluster from one command, and nothing left of it.
+//! `raft demo` starts a cluster in one process, and leaves no files.
 
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use hyper::{Method, StatusCode};
-use raft_tests::cluster::PATIENCE;
+use raft_tests::cluster::TIMEOUT;
+use raft_tests::http::HttpClient;
 use raft_tests::kv::Client;
 use raft_tests::port::Port;
 use raft_tests::process::{self, Process};
-use raft_tests::rest::Rest;
 use raft_tests::wait::until;
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -28,15 +28,18 @@ async fn demo_serves_and_cleans_up() -> Result<()> {
             &[("TMPDIR", temporary.as_os_str())],
             &scratch.path().join(format!("{port}.log")),
         )?;
-        until("the demo says where it is", PATIENCE, async || {
-            Ok(demo.said().contains(&format!("http://localhost:{port}/")).then_some(()))
+        until("the demo says where it is", TIMEOUT, async || {
+            Ok(demo.output().contains(&format!("http://localhost:{port}/")).then_some(()))
         })
         .await?;
-        ensure!(fs::read_dir(&temporary)?.count() == 1, "the data is in one temporary directory");
+        ensure!(
+            fs::read_dir(&temporary)?.count() == 1,
+            "the data is not in one temporary directory"
+        );
 
-        let mut rest = Rest::new(port, PATIENCE);
+        let mut http = HttpClient::new(port, TIMEOUT);
         for path in ["/", "/playground/"] {
-            let answer = rest.ask(Method::GET, path, b"").await?;
+            let answer = http.ask(Method::GET, path, b"").await?;
             assert_eq!(answer.status, StatusCode::OK, "{path}");
             ensure!(
                 answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")),
@@ -44,20 +47,20 @@ async fn demo_serves_and_cleans_up() -> Result<()> {
                 answer.headers
             );
         }
-        until("all nodes of the demo know each other", PATIENCE, async || {
-            let cluster = rest.json("/v1/cluster").await?.to_string();
+        until("all nodes of the demo know each other", TIMEOUT, async || {
+            let cluster = http.json("/v1/cluster").await?.to_string();
             let names = ["node1", "node2", "node3"];
             let all = names.iter().all(|name| cluster.contains(name));
             Ok(all.then_some(()))
         })
         .await?;
         for writer in &ports {
-            let mut client = Client::Rest(Rest::new(writer.number(), PATIENCE));
+            let mut client = Client::Http(HttpClient::new(writer.number(), TIMEOUT));
             client.put("key", &writer.number().to_string()).await.done()?;
         }
 
-        // A second one on the same ports says what is in its way, and disturbs nobody.
-        let second = process::run(["demo", "--port", &port_text], PATIENCE).await?;
+        // A second demo on the same ports names the used port, and does not affect the first one.
+        let second = process::run(["demo", "--port", &port_text], TIMEOUT).await?;
         let said = String::from_utf8_lossy(&second.stderr);
         ensure!(
             second.status.code() == Some(2)
@@ -69,8 +72,8 @@ async fn demo_serves_and_cleans_up() -> Result<()> {
 
         demo.check_running()?;
         demo.signal(signal)?;
-        let status = demo.ended(PATIENCE).await?;
-        ensure!(status.success(), "{status}: {}", demo.said());
+        let status = demo.ended(TIMEOUT).await?;
+        ensure!(status.success(), "{status}: {}", demo.output());
         ensure!(
             fs::read_dir(&temporary)?.next().is_none(),
             "the temporary directory is still there"

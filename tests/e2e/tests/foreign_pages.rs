@@ -1,13 +1,12 @@
-//! A browser sends requests for whatever page it shows: what such a page could send is refused,
-//! and changes nothing.
+//! Requests that a page of another origin can send are rejected, and change nothing.
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request, StatusCode};
 use raft_tests::cluster::Cluster;
+use raft_tests::http::Response;
 use raft_tests::kv::Client;
-use raft_tests::rest::Answer;
 
 const ALLOWED: &str = "raft.example";
 const TXN: &[u8] = br#"{"success": [{"put": {"key": "kept", "value": "changed"}}]}"#;
@@ -20,7 +19,7 @@ struct Subject(Cluster);
 impl Subject {
     async fn start() -> Result<Self> {
         let cluster = Cluster::start(&["--allowed-hosts", ALLOWED]).await?;
-        Client::Rest(cluster.rest(0)).put("kept", "as it was").await.done()?;
+        Client::Http(cluster.http(0)).put("kept", "as it was").await.done()?;
         Ok(Self(cluster))
     }
 
@@ -30,7 +29,7 @@ impl Subject {
         path: &str,
         headers: &[(&str, &str)],
         body: &'static [u8],
-    ) -> Result<Answer> {
+    ) -> Result<Response> {
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", format!("localhost:{}", self.0.port(0)));
@@ -39,10 +38,10 @@ impl Subject {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::from_static(body)))?;
-        Ok(self.0.rest(0).send(request).await?)
+        Ok(self.0.http(0).send(request).await?)
     }
 
-    /// The request is refused with this status and problem details.
+    /// Checks that a request is rejected with a status and problem details.
     async fn refuses(
         &self,
         status: StatusCode,
@@ -60,8 +59,8 @@ impl Subject {
     }
 
     async fn finish(self) -> Result<()> {
-        let found = Client::Rest(self.0.rest(1)).get("kept").await.done()?;
-        let found = found.context("the key is gone")?;
+        let found = Client::Http(self.0.http(1)).get("kept").await.done()?;
+        let found = found.context("missing key")?;
         ensure!(found.value == "as it was", "{found:?}");
         self.0.finish().await
     }
@@ -137,7 +136,7 @@ async fn foreign_origin_is_rejected_on_every_route() -> Result<()> {
     let same_site = [("sec-fetch-site", "same-site")];
     let delete = Method::DELETE;
     subject.refuses(StatusCode::FORBIDDEN, delete, "/v1/kv/kept", &same_site, b"").await?;
-    // The node's own page, and one behind a proxy.
+    // The page of the node itself, and a page behind a proxy.
     let own = format!("http://localhost:{}", subject.0.port(0));
     for origin in [own.as_str(), "https://raft.example"] {
         let answer = subject.send(Method::PUT, "/v1/kv/other", &[("origin", origin)], b"v").await?;
@@ -195,7 +194,7 @@ async fn unknown_grpc_method_has_a_message() -> Result<()> {
     let grpc = subject.0.grpc(0).await?;
     for method in ["/etcdserverpb.KV/Range", "/raft.KeyValueService/Watch"] {
         let answer = grpc.call_raw(method, Bytes::new()).await?;
-        let status = answer.err().context("an answer")?;
+        let status = answer.err().context("unexpected success")?;
         ensure!(status.code() == tonic::Code::Unimplemented, "{status:?}");
         ensure!(status.message().contains(method), "{status:?}");
         ensure!(status.metadata().contains_key("raft-outcome"), "{status:?}");
@@ -204,11 +203,11 @@ async fn unknown_grpc_method_has_a_message() -> Result<()> {
 }
 
 #[tokio::test]
-async fn grpc_message_over_limit_says_that_nothing_was_done() -> Result<()> {
+async fn grpc_message_over_limit_is_reported_as_not_executed() -> Result<()> {
     let subject = Subject::start().await?;
     let grpc = subject.0.grpc(0).await?;
     let answer = grpc.call_raw("/raft.KeyValueService/Put", vec![0; 5 << 20].into()).await?;
-    let status = answer.err().context("an answer")?;
+    let status = answer.err().context("unexpected success")?;
     ensure!(status.code() == tonic::Code::OutOfRange, "{status:?}");
     let outcome = status.metadata().get("raft-outcome").context("no outcome")?;
     ensure!(outcome == "not-done", "{status:?}");

@@ -1,9 +1,9 @@
-//! A node of another cluster is refused, loudly, and the cluster goes on without it.
+//! A node of another cluster is rejected with a log line, and the cluster continues.
 
 use std::ffi::OsStr;
 
 use anyhow::{Result, ensure};
-use raft_tests::cluster::{Cluster, PATIENCE};
+use raft_tests::cluster::{Cluster, TIMEOUT};
 use raft_tests::kv::Client;
 use raft_tests::wait::until;
 
@@ -41,31 +41,31 @@ async fn foreign_certificate_is_rejected() -> Result<()> {
     cluster.leader().await?;
     cluster.start_node_with(2, &theirs)?;
 
-    // Both sides say so: the cluster, and the stranger.
+    // The cluster and the foreign node both log the rejection.
     for node in [0, 2] {
-        until("the refusal is in the log", PATIENCE, async || {
-            let said = cluster.said(node);
+        until("the rejection is in the log", TIMEOUT, async || {
+            let said = cluster.output(node);
             Ok(said.contains("another cluster").then_some(()))
         })
         .await?;
     }
-    let stranger = cluster.status(2).await?;
+    let foreign = cluster.status(2).await?;
     ensure!(
-        stranger.leader.is_none() && stranger.commit_index == 0,
-        "the stranger belongs to nobody: {stranger:?}"
+        foreign.leader.is_none() && foreign.commit_index == 0,
+        "the foreign node found members: {foreign:?}"
     );
     let leader = cluster.status(0).await?;
     ensure!(leader.leader.is_some(), "{leader:?}");
-    let mut client = Client::Rest(cluster.rest(1));
+    let mut client = Client::Http(cluster.http(1));
     client.put("key", "value").await.done()?;
 
-    // It was the secret, and nothing else: with the right one the same node belongs.
+    // With the secret of the cluster, the same node is accepted.
     cluster.kill(2).await?;
     std::fs::remove_dir_all(cluster.data(2))?;
     cluster.start_node_with(2, &ours)?;
     cluster.leader().await?;
     cluster.settled().await?;
-    let found = Client::Rest(cluster.rest(2)).get("key").await.done()?;
+    let found = Client::Http(cluster.http(2)).get("key").await.done()?;
     assert_eq!(found.map(|found| found.value).as_deref(), Some("value"));
     cluster.finish().await
 }

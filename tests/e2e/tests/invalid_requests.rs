@@ -1,13 +1,12 @@
-//! Requests that make no sense are answered at once, with problem details and the right status, and
-//! change nothing.
+//! Invalid requests are rejected at once, with problem details and a status, and change nothing.
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request, StatusCode};
-use raft_tests::cluster::{Cluster, NODES, PATIENCE};
+use raft_tests::cluster::{Cluster, NODES, TIMEOUT};
+use raft_tests::http::{HttpClient, Response, request};
 use raft_tests::kv::{Client, entries};
-use raft_tests::rest::{Answer, Rest, request};
 use raft_tests::wait::until;
 use rustix::process::Signal;
 use serde_json::json;
@@ -16,11 +15,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::Code;
 
-/// The limits that the node states in its answers, and in its documents.
+/// The limits in the documentation and in the error texts.
 const KEY_BYTES_MAX: usize = 8 * 1024;
 const VALUE_BYTES_MAX: usize = 1024 * 1024;
 
-/// A cluster with one key, and whatever else a test does to it.
+/// A cluster with one key.
 struct Subject {
     cluster: Cluster,
 }
@@ -28,25 +27,25 @@ struct Subject {
 impl Subject {
     async fn start() -> Result<Self> {
         let cluster = Cluster::start(&[]).await?;
-        let mut client = Client::Rest(cluster.rest(0));
+        let mut client = Client::Http(cluster.http(0));
         client.put("kept", "as it was").await.done()?;
         Ok(Self { cluster })
     }
 
-    /// Every node answers so, in time.
+    /// Checks that every node rejects a request in time.
     async fn refuses(
         &self,
         status: StatusCode,
         build: impl Fn() -> Result<Request<Full<Bytes>>>,
-    ) -> Result<Answer> {
+    ) -> Result<Response> {
         let mut last = None;
         for node in 0..NODES {
-            let mut rest = Rest::new(self.cluster.port(node), PATIENCE);
-            let answer = rest.send(build()?).await?;
+            let mut http = HttpClient::new(self.cluster.port(node), TIMEOUT);
+            let answer = http.send(build()?).await?;
             check_problem(&answer, status)?;
             last = Some(answer);
         }
-        last.context("a cluster has nodes")
+        last.context("the cluster has no node")
     }
 
     async fn refuses_plain(
@@ -55,27 +54,27 @@ impl Subject {
         method: Method,
         path: &str,
         body: &[u8],
-    ) -> Result<Answer> {
+    ) -> Result<Response> {
         self.refuses(status, || request(method.clone(), path, body))
             .await
             .with_context(|| format!("{method} {}", &path[..path.len().min(80)]))
     }
 
-    /// Nothing is lost, nothing was added, nothing hangs.
+    /// Checks that the keys are unchanged, and stops the cluster.
     async fn finish(self) -> Result<()> {
         for node in 0..NODES {
-            let all = entries(&mut self.cluster.rest(node), "").await?;
+            let all = entries(&mut self.cluster.http(node), "").await?;
             assert_eq!(all.len(), 1, "{:?}", all.keys().take(9));
             assert_eq!(all["kept"], "as it was");
         }
-        let mut client = Client::Rest(self.cluster.rest(1));
+        let mut client = Client::Http(self.cluster.http(1));
         client.put("afterwards", "it works").await.done()?;
         self.cluster.finish().await
     }
 }
 
-/// Problem details (RFC 9457) with this status.
-fn check_problem(answer: &Answer, status: StatusCode) -> Result<()> {
+/// Checks problem details (RFC 9457) with a status.
+fn check_problem(answer: &Response, status: StatusCode) -> Result<()> {
     let case = || format!("{} {:?}: {}", answer.status, answer.headers, answer.text());
     ensure!(answer.status == status, "not {status}: {}", case());
     ensure!(
@@ -94,7 +93,7 @@ fn check_problem(answer: &Answer, status: StatusCode) -> Result<()> {
 }
 
 #[tokio::test]
-async fn keys_and_values_over_the_limit() -> Result<()> {
+async fn keys_and_values_over_limit_are_rejected() -> Result<()> {
     let subject = Subject::start().await?;
     let key = format!("/v1/kv/{}", "k".repeat(KEY_BYTES_MAX + 1));
     let longer = format!("/v1/kv/{}", "k".repeat(30_000));
@@ -109,7 +108,7 @@ async fn keys_and_values_over_the_limit() -> Result<()> {
         let path = format!("/v1/kv?{parameter}={}", "k".repeat(KEY_BYTES_MAX + 1));
         subject.refuses_plain(StatusCode::URI_TOO_LONG, Method::GET, &path, b"").await?;
     }
-    // One byte over the limit, and far beyond whatever is read at once.
+    // One byte over the limit, and far more than the node reads at once.
     for bytes in [VALUE_BYTES_MAX + 1, 16 * VALUE_BYTES_MAX] {
         let value = Bytes::from(vec![b'v'; bytes]);
         let answer = subject
@@ -124,9 +123,8 @@ async fn keys_and_values_over_the_limit() -> Result<()> {
     subject.finish().await
 }
 
-/// N23
 #[tokio::test]
-async fn empty_key_is_refused_as_invalid() -> Result<()> {
+async fn empty_key_is_rejected() -> Result<()> {
     let subject = Subject::start().await?;
     for method in [Method::GET, Method::PUT, Method::DELETE] {
         let answer =
@@ -137,14 +135,14 @@ async fn empty_key_is_refused_as_invalid() -> Result<()> {
 }
 
 #[tokio::test]
-async fn keys_and_values_at_the_limit() -> Result<()> {
+async fn keys_and_values_at_limit_are_accepted() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
     let key = format!("/v1/kv/{}", "k".repeat(KEY_BYTES_MAX));
     let value = vec![b'v'; VALUE_BYTES_MAX];
-    let answer = cluster.rest(0).ask(Method::PUT, &key, &value).await?;
+    let answer = cluster.http(0).ask(Method::PUT, &key, &value).await?;
     ensure!(answer.status.is_success(), "{}", answer.text());
     for node in 0..NODES {
-        let answer = cluster.rest(node).ask(Method::GET, &key, b"").await?;
+        let answer = cluster.http(node).ask(Method::GET, &key, b"").await?;
         assert_eq!(answer.status, StatusCode::OK);
         ensure!(answer.body == value, "{} bytes", answer.body.len());
     }
@@ -292,7 +290,7 @@ async fn missing_key_is_404() -> Result<()> {
             subject.refuses_plain(StatusCode::NOT_FOUND, method, "/v1/kv/missing", b"").await?;
         let kind = answer.problem_type().context("no type")?;
         assert_eq!(kind, "/problems/key-not-found");
-        let described = subject.cluster.rest(0).json(&kind).await?;
+        let described = subject.cluster.http(0).json(&kind).await?;
         assert_eq!(described["status"], 404);
     }
     subject.finish().await
@@ -313,7 +311,7 @@ async fn invalid_grpc_requests_are_rejected() -> Result<()> {
             ("Delete", json!({ "key": "" })),
         ] {
             let method = format!("raft.KeyValueService/{method}");
-            let answer = timeout(PATIENCE, grpc.call(&method, request)).await??;
+            let answer = timeout(TIMEOUT, grpc.call(&method, request)).await??;
             let code = answer.as_ref().err().map(tonic::Status::code);
             ensure!(code == Some(Code::InvalidArgument), "{method}: {answer:?}");
         }
@@ -326,13 +324,12 @@ async fn malformed_grpc_bytes_are_rejected() -> Result<()> {
     let subject = Subject::start().await?;
     for node in 0..NODES {
         let grpc = subject.cluster.grpc(node).await?;
-        // A field that says it is longer than the message; a key that is no text.
+        // A field that is longer than the message, and a key that is not UTF-8.
         for bytes in [&[0x0a, 0x7f][..], &[0x0a, 2, 0xc3, 0x28][..]] {
             let answer =
                 grpc.call_raw("/raft.KeyValueService/Get", Bytes::from_static(bytes)).await?;
             let code = answer.err().map(|status| status.code());
-            // tonic answers messages that cannot be decoded by itself, and calls them internal
-            // errors.
+            // tonic itself rejects messages that cannot be decoded, as internal errors.
             ensure!(matches!(code, Some(Code::InvalidArgument | Code::Internal)), "{code:?}");
         }
         for path in ["/raft.KeyValueService/Frobnicate", "/raft.NoService/Get"] {
@@ -355,12 +352,12 @@ async fn malformed_http_is_rejected() -> Result<()> {
     ] {
         for node in 0..NODES {
             let mut stream = TcpStream::connect(("127.0.0.1", subject.cluster.port(node))).await?;
-            // The node may hang up before all is written.
+            // The node may close the connection early.
             let _ = stream.write_all(bytes).await;
             let _ = stream.shutdown().await;
             let mut answer = Vec::new();
-            let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-            ensure!(read.is_ok(), "the node neither answers nor hangs up");
+            let read = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await;
+            ensure!(read.is_ok(), "the node neither responds nor closes the connection");
             let answer = String::from_utf8_lossy(&answer);
             ensure!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
         }
@@ -381,10 +378,10 @@ async fn unfinished_request_blocks_nothing() -> Result<()> {
             .await?;
         dawdlers.push(stream);
     }
-    let mut client = Client::Rest(Rest::new(subject.cluster.port(0), PATIENCE));
+    let mut client = Client::Http(HttpClient::new(subject.cluster.port(0), TIMEOUT));
     let found = client.get("kept").await.done()?;
     assert_eq!(found.map(|found| found.value).as_deref(), Some("as it was"));
-    // They hang up in the middle of their requests; half a value is none.
+    // The clients close their connections. A half value must not be written.
     drop(dawdlers);
     subject.finish().await
 }
@@ -396,51 +393,51 @@ async fn request_without_leader_times_out() -> Result<()> {
     let survivor = (leader + 1) % NODES;
     cluster.kill(leader).await?;
     cluster.kill((leader + 2) % NODES).await?;
-    // Until its election timer has run out it takes the dead for the leader, and what it asks there
-    // may be done.
-    until("the survivor knows no leader", PATIENCE, async || {
+    // Until its election timer fires, the node considers the dead node the leader. A request that
+    // it forwards has an unknown outcome.
+    until("the survivor knows no leader", TIMEOUT, async || {
         let status = cluster.status(survivor).await?;
         Ok(status.leader.is_none().then_some(()))
     })
     .await?;
-    let mut rest = cluster.rest(survivor);
+    let mut http = cluster.http(survivor);
     for (method, path) in [
         (Method::PUT, "/v1/kv/key"),
         (Method::DELETE, "/v1/kv/key"),
         (Method::GET, "/v1/kv/key"),
         (Method::GET, "/v1/kv?prefix=k"),
     ] {
-        let answer = rest.ask(method.clone(), path, b"").await?;
+        let answer = http.ask(method.clone(), path, b"").await?;
         check_problem(&answer, StatusCode::SERVICE_UNAVAILABLE)
             .with_context(|| format!("{method} {path}"))?;
         let problem = answer.json()?;
         ensure!(problem["outcome"] == "not-done", "{problem}");
     }
-    // What needs no majority is answered.
-    let answer = rest.ask(Method::GET, "/v1/kv/key?consistency=stale", b"").await?;
+    // Requests that need no quorum succeed.
+    let answer = http.ask(Method::GET, "/v1/kv/key?consistency=stale", b"").await?;
     assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
     assert_eq!(cluster.status(survivor).await?.leader, None);
-    let answer = rest.ask(Method::GET, "/livez", b"").await?;
+    let answer = http.ask(Method::GET, "/livez", b"").await?;
     assert_eq!(answer.status, StatusCode::OK);
-    let answer = rest.ask(Method::GET, "/readyz", b"").await?;
+    let answer = http.ask(Method::GET, "/readyz", b"").await?;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     cluster.finish().await
 }
 
-/// A follower hands a write to its leader, and both it and the rest of the cluster fall silent. By
+/// A follower hands a write to its leader, and both it and the http of the cluster fall silent. By
 /// the time the follower gives up it knows no leader any more, but the one that it asked may have
 /// the write.
 #[tokio::test]
 async fn ambiguous_write_is_reported_unknown() -> Result<()> {
-    // Longer than a connection to a silent peer is kept.
+    // Longer than the idle timeout of a connection between peers.
     let mut cluster = Cluster::start(&["--request-timeout-ms", "8000"]).await?;
     let leader = cluster.leader().await?;
     let (asked, other) = ((leader + 1) % NODES, (leader + 2) % NODES);
     for node in [leader, other] {
         cluster.signal(node, Signal::STOP)?;
     }
-    let mut rest = cluster.rest(asked);
-    let answer = rest.ask(Method::PUT, "/v1/kv/key", b"in doubt").await?;
+    let mut http = cluster.http(asked);
+    let answer = http.ask(Method::PUT, "/v1/kv/key", b"in doubt").await?;
     check_problem(&answer, StatusCode::GATEWAY_TIMEOUT)?;
     assert_eq!(answer.json()?["outcome"], "unknown");
     assert_eq!(cluster.status(asked).await?.leader, None);
@@ -452,23 +449,23 @@ async fn ambiguous_write_is_reported_unknown() -> Result<()> {
     cluster.finish().await
 }
 
-/// However much there is, an answer is of a size that a node can afford, and tells where to go on.
+/// A response has a bounded size, and contains the key at which the next page begins.
 #[tokio::test]
 async fn large_list_is_paginated() -> Result<()> {
     const COUNT: usize = 24;
     let cluster = Cluster::start(&[]).await?;
-    let mut rest = cluster.rest(0);
+    let mut http = cluster.http(0);
     let value = vec![b'v'; VALUE_BYTES_MAX];
     for number in 0..COUNT {
         let path = format!("/v1/kv/large-{number:02}");
-        let answer = rest.ask(Method::PUT, &path, &value).await?;
+        let answer = http.ask(Method::PUT, &path, &value).await?;
         ensure!(answer.status == StatusCode::NO_CONTENT, "{}", answer.text());
     }
     let (mut keys, mut parts, mut path) = (0, 0, "/v1/kv?prefix=large-&limit=1000".to_owned());
     loop {
-        let list = rest.json(&path).await?;
+        let list = http.json(&path).await?;
         let kvs = list["kvs"].as_array().context("no kvs")?;
-        ensure!(kvs.len() < COUNT, "all of it at once");
+        ensure!(kvs.len() < COUNT, "the list is not paginated");
         keys += kvs.len();
         parts += 1;
         let last = kvs.last().and_then(|kv| kv["key"].as_str());
@@ -484,39 +481,39 @@ async fn large_list_is_paginated() -> Result<()> {
     cluster.finish().await
 }
 
-/// N31: the node took no notice of `grpc-timeout`.
+/// The node observes the header `grpc-timeout`.
 #[tokio::test]
 async fn grpc_timeout_ends_call() -> Result<()> {
     const DEADLINE_EXCEEDED: &str = "4";
     const INVALID_ARGUMENT: &str = "3";
     let mut cluster = Cluster::start(&["--request-timeout-ms", "20000"]).await?;
-    // Key k, value v.
+    // A message with key k and value v.
     let put = b"\0\0\0\0\x06\x0a\x01k\x12\x01v";
-    let call = async |rest: &mut Rest, time: &str| {
+    let call = async |http: &mut HttpClient, time: &str| {
         let mut call = request(Method::POST, "/raft.KeyValueService/Put", put)?;
         call.headers_mut().insert("content-type", "application/grpc".parse()?);
         call.headers_mut().insert("te", "trailers".parse()?);
         call.headers_mut().insert("grpc-timeout", time.parse()?);
-        anyhow::Ok(rest.send(call).await?)
+        anyhow::Ok(http.send(call).await?)
     };
-    let code = |answer: &Answer| answer.header("grpc-status").map(str::to_owned);
-    let outcome = |answer: &Answer| answer.header("raft-outcome").map(str::to_owned);
+    let code = |answer: &Response| answer.header("grpc-status").map(str::to_owned);
+    let outcome = |answer: &Response| answer.header("raft-outcome").map(str::to_owned);
     for (time, expected) in
         [("1n", DEADLINE_EXCEEDED), ("0S", DEADLINE_EXCEEDED), ("5", INVALID_ARGUMENT)]
     {
-        let answer = call(&mut cluster.rest(0), time).await?;
+        let answer = call(&mut cluster.http(0), time).await?;
         ensure!(code(&answer).as_deref() == Some(expected), "{time}: {:?}", answer.headers);
         ensure!(outcome(&answer).as_deref() == Some("not-done"), "{:?}", answer.headers);
     }
-    let read = cluster.rest(0).ask(Method::GET, "/v1/kv/k", b"").await?;
+    let read = cluster.http(0).ask(Method::GET, "/v1/kv/k", b"").await?;
     assert_eq!(read.status, StatusCode::NOT_FOUND);
-    let answer = call(&mut cluster.rest(0), "120S").await?;
+    let answer = call(&mut cluster.http(0), "120S").await?;
     ensure!(code(&answer).is_none_or(|code| code == "0"), "{:?}", answer.headers);
-    // Without a majority a call ends with its deadline, long before that of the node.
+    // Without a quorum, a call ends at its own deadline, long before that of the node.
     for node in 1..NODES {
         cluster.kill(node).await?;
     }
-    let answer = call(&mut Rest::new(cluster.port(0), PATIENCE), "500m").await?;
+    let answer = call(&mut HttpClient::new(cluster.port(0), TIMEOUT), "500m").await?;
     ensure!(code(&answer).as_deref() == Some(DEADLINE_EXCEEDED), "{:?}", answer.headers);
     ensure!(outcome(&answer).as_deref() == Some("unknown"), "{:?}", answer.headers);
     cluster.finish().await

@@ -1,4 +1,4 @@
-//! How a node starts, becomes ready, and stops.
+//! The start, readiness and stop of a node.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,12 +7,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use hyper::{Method, StatusCode};
-use raft_tests::cluster::{Cluster, NODES, PATIENCE};
+use raft_tests::cluster::{Cluster, NODES, TIMEOUT};
 use raft_tests::kv::Client;
 use raft_tests::wait::until;
 use rustix::process::Signal;
 
-/// No election happens by itself, even on a busy machine.
+/// Election timeouts that are long enough for a busy machine. Only a transfer causes an election.
 const LONG_TIMEOUTS: [&str; 4] =
     ["--election-timeout-min-ms", "5000", "--election-timeout-max-ms", "10000"];
 
@@ -20,7 +20,7 @@ const LONG_TIMEOUTS: [&str; 4] =
 async fn sigterm_of_leader_transfers_leadership() -> Result<()> {
     let mut cluster = Cluster::start(&LONG_TIMEOUTS).await?;
     let leader = cluster.leader().await?;
-    Client::Rest(cluster.rest(leader)).put("key", "value").await.done()?;
+    Client::Http(cluster.http(leader)).put("key", "value").await.done()?;
     let before = cluster.status(leader).await?;
 
     cluster.signal(leader, Signal::TERM)?;
@@ -30,34 +30,34 @@ async fn sigterm_of_leader_transfers_leadership() -> Result<()> {
     let successor = cluster.leader().await?;
     let after = cluster.status(successor).await?;
     ensure!(after.term == before.term + 1, "one election: {before:?}, {after:?}");
-    let log = cluster.said(successor);
+    let log = cluster.output(successor);
     ensure!(
         log.contains("starts a campaign at once"),
         "the leader asked the successor to campaign:\n{log}"
     );
-    Client::Rest(cluster.rest(successor)).put("key", "later").await.done()?;
+    Client::Http(cluster.http(successor)).put("key", "later").await.done()?;
     cluster.finish().await
 }
 
 #[tokio::test]
 async fn readiness_falls_while_node_still_serves() -> Result<()> {
     let mut cluster = Cluster::start(&["--drain-ms", "600000"]).await?;
-    let mut rest = cluster.rest(0);
-    let ready = async |path: &str| cluster.rest(0).ask(Method::GET, path, b"").await;
-    until("the node is ready", PATIENCE, async || {
+    let mut http = cluster.http(0);
+    let ready = async |path: &str| cluster.http(0).ask(Method::GET, path, b"").await;
+    until("the node is ready", TIMEOUT, async || {
         Ok((ready("/readyz").await?.status == StatusCode::OK).then_some(()))
     })
     .await?;
     cluster.signal(0, Signal::TERM)?;
-    until("the node is not ready", PATIENCE, async || {
+    until("the node is not ready", TIMEOUT, async || {
         let answer = ready("/readyz").await?;
         let is_unready = answer.status == StatusCode::SERVICE_UNAVAILABLE;
         Ok((is_unready && answer.text().contains("stopping")).then_some(()))
     })
     .await?;
-    let answer = rest.ask(Method::PUT, "/v1/kv/key", b"value").await?;
+    let answer = http.ask(Method::PUT, "/v1/kv/key", b"value").await?;
     ensure!(answer.status == StatusCode::NO_CONTENT, "{}", answer.text());
-    // A second signal ends the waiting.
+    // A second signal ends the drain time.
     cluster.signal(0, Signal::TERM)?;
     let status = cluster.ended(0).await?;
     ensure!(status.success(), "{status}");
@@ -73,7 +73,7 @@ async fn last_line_says_why_node_stopped() -> Result<()> {
     for level in ["info", "off"] {
         let mut cluster = Cluster::start(&[]).await?;
         let leader = cluster.leader().await?;
-        Client::Rest(cluster.rest(leader)).put("key", "value").await.done()?;
+        Client::Http(cluster.http(leader)).put("key", "value").await.done()?;
         cluster.settled().await?;
         let victim = (leader + 1) % NODES;
         cluster.kill(victim).await?;
@@ -81,11 +81,11 @@ async fn last_line_says_why_node_stopped() -> Result<()> {
         cluster.start_node_with(victim, &[("RAFT_LOG", OsStr::new(level))])?;
         let status = cluster.ended(victim).await?;
         ensure!(status.code() == Some(1), "{status}");
-        let log = cluster.said(victim);
-        let last = log.lines().last().context("an empty log")?;
+        let log = cluster.output(victim);
+        let last = log.lines().last().context("empty log")?;
         ensure!(last.contains("the disk lost data"), "the last line has no reason: {last}");
         let is_error = |line: &str| line.contains("ERROR") && line.contains("the disk lost data");
-        ensure!(log.lines().any(is_error) == (level == "info"), "an error line:\n{log}");
+        ensure!(log.lines().any(is_error) == (level == "info"), "unexpected error lines:\n{log}");
         cluster.finish().await?;
     }
     Ok(())
@@ -94,10 +94,10 @@ async fn last_line_says_why_node_stopped() -> Result<()> {
 #[tokio::test]
 async fn other_users_cannot_read_the_data() -> Result<()> {
     let mut cluster = Cluster::start(&[]).await?;
-    Client::Rest(cluster.rest(0)).put("key", "value").await.done()?;
+    Client::Http(cluster.http(0)).put("key", "value").await.done()?;
     cluster.settled().await?;
     check_private(cluster.data(0))?;
-    // A directory of an earlier version has wider modes.
+    // Earlier versions created directories with wider modes.
     cluster.kill(0).await?;
     for path in [cluster.data(0).to_owned(), cluster.data(0).join("data")] {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;

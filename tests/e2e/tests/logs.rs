@@ -1,4 +1,4 @@
-//! The log must not be a way to stop a node.
+//! The log never delays or stops a node.
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use hyper::{Method, StatusCode};
 use quinn::crypto::rustls::QuicClientConfig;
-use raft_tests::cluster::{Cluster, PATIENCE};
+use raft_tests::cluster::{Cluster, TIMEOUT};
 use raft_tests::kv::Client;
 use raft_tests::wait::until;
 use rustls::{ClientConfig, RootCertStore};
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Begins handshakes from as many ports. The client trusts no server, so each of them fails.
+/// Begins handshakes from different ports. The client trusts no server, so each handshake fails.
 async fn fail_handshakes(port: u16, count: usize) -> Result<()> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = ClientConfig::builder_with_provider(provider)
@@ -46,7 +46,7 @@ async fn fail_handshakes(port: u16, count: usize) -> Result<()> {
 }
 
 async fn dropped_lines(cluster: &Cluster, node: usize) -> Result<u64> {
-    let answer = cluster.rest(node).ask(Method::GET, "/metrics", b"").await?;
+    let answer = cluster.http(node).ask(Method::GET, "/metrics", b"").await?;
     let text = answer.text();
     let line = text.lines().find(|line| line.starts_with("raft_log_lines_dropped_total "));
     Ok(line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0))
@@ -61,14 +61,14 @@ async fn unread_log_does_not_stop_the_node() -> Result<()> {
     cluster.start_node_unread(2, &[("RAFT_LOG", OsStr::new("trace"))])?;
     cluster.leader().await?;
     fail_handshakes(cluster.port(2), 900).await?;
-    until("the log is full, and lines are dropped", PATIENCE, async || {
+    until("the log is full, and lines are dropped", TIMEOUT, async || {
         Ok((dropped_lines(&cluster, 2).await? > 0).then_some(()))
     })
     .await?;
-    let answer = cluster.rest(2).ask(Method::GET, "/livez", b"").await?;
+    let answer = cluster.http(2).ask(Method::GET, "/livez", b"").await?;
     ensure!(answer.status == StatusCode::OK, "{}", answer.text());
-    Client::Rest(cluster.rest(2)).put("key", "value").await.done()?;
-    // The node takes part in the cluster, and stops although nobody reads its last lines.
+    Client::Http(cluster.http(2)).put("key", "value").await.done()?;
+    // The node takes part in the cluster, and stops although no reader reads its last lines.
     cluster.settled().await?;
     cluster.finish().await
 }
@@ -76,30 +76,30 @@ async fn unread_log_does_not_stop_the_node() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_handshakes_do_not_fill_the_log() -> Result<()> {
     let mut cluster = Cluster::start(&[]).await?;
-    let before = cluster.said(0).lines().count();
+    let before = cluster.output(0).lines().count();
     fail_handshakes(cluster.port(0), 300).await?;
-    until("a failed handshake is in the log", PATIENCE, async || {
-        Ok(cluster.said(0).contains("handshake with a peer failed").then_some(()))
+    until("a failed handshake is in the log", TIMEOUT, async || {
+        Ok(cluster.output(0).contains("handshake with a peer failed").then_some(()))
     })
     .await?;
-    let after = cluster.said(0).lines().count();
+    let after = cluster.output(0).lines().count();
     ensure!(after - before < 60, "{} lines for 300 handshakes", after - before);
     cluster.leader().await?;
     cluster.finish().await
 }
 
 #[tokio::test]
-async fn node_without_majority_stops_repeating_itself() -> Result<()> {
+async fn node_without_quorum_limits_repeated_lines() -> Result<()> {
     let flags = ["--election-timeout-min-ms", "20", "--election-timeout-max-ms", "40"];
     let flags = [&flags[..], &["--heartbeat-ms", "5"]].concat();
     let mut cluster = Cluster::prepare(&flags)?;
     cluster.start_node(0)?;
     let repeated = "requests pre-votes";
-    until("the node asks for votes", PATIENCE, async || {
-        Ok(cluster.said(0).contains(repeated).then_some(()))
+    until("the node asks for votes", TIMEOUT, async || {
+        Ok(cluster.output(0).contains(repeated).then_some(()))
     })
     .await?;
-    // The events go on; the lines do not.
+    // Events are still emitted, but not logged.
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, cluster.port(0))).await?;
     stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
     let events = async {
@@ -112,8 +112,8 @@ async fn node_without_majority_stops_repeating_itself() -> Result<()> {
         }
         Ok(())
     };
-    timeout(PATIENCE, events).await??;
-    let lines = cluster.said(0).lines().filter(|line| line.contains(repeated)).count();
+    timeout(TIMEOUT, events).await??;
+    let lines = cluster.output(0).lines().filter(|line| line.contains(repeated)).count();
     ensure!(lines <= 10, "{lines} lines");
     cluster.finish().await
 }

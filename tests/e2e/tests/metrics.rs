@@ -1,43 +1,42 @@
-//! What Prometheus makes of the metrics.
+//! The metrics for Prometheus.
 
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
 use raft_tests::cluster::Cluster;
+use raft_tests::http::request;
 use raft_tests::kv::Client;
-use raft_tests::rest::request;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use raft_tests::cluster::PATIENCE;
+use raft_tests::cluster::TIMEOUT;
 
 /// The text of the metrics after some requests.
 async fn scraped(cluster: &Cluster, accept: Option<&str>) -> Result<(String, String)> {
-    let mut rest = cluster.rest(0);
+    let mut http = cluster.http(0);
     let mut request = request(Method::GET, "/metrics", b"")?;
     if let Some(accept) = accept {
         request.headers_mut().insert("accept", accept.parse()?);
     }
-    let answer = rest.send(request).await?;
-    let kind = answer.header("content-type").context("no type")?.to_owned();
+    let answer = http.send(request).await?;
+    let kind = answer.header("content-type").context("missing content type")?.to_owned();
     Ok((kind, answer.text()))
 }
 
 async fn with_requests() -> Result<Cluster> {
     let cluster = Cluster::start(&[]).await?;
-    let mut rest = Client::Rest(cluster.rest(0));
-    rest.put("key", "value").await.done()?;
-    rest.get("key").await.done()?;
+    let mut http = Client::Http(cluster.http(0));
+    http.put("key", "value").await.done()?;
+    http.get("key").await.done()?;
     let mut grpc = Client::Grpc(cluster.grpc(0).await?);
     grpc.put("key", "value").await.done()?;
-    cluster.rest(0).ask(Method::GET, "/v1/kv/missing", b"").await?;
-    cluster.rest(0).ask(Method::GET, "/no/such/path", b"").await?;
+    cluster.http(0).ask(Method::GET, "/v1/kv/missing", b"").await?;
+    cluster.http(0).ask(Method::GET, "/no/such/path", b"").await?;
     Ok(cluster)
 }
 
-/// N30
 #[tokio::test]
 async fn metrics_pass_promtool() -> Result<()> {
     let cluster = with_requests().await?;
@@ -54,15 +53,14 @@ async fn metrics_pass_promtool() -> Result<()> {
     let mut stdin = promtool.stdin.take().context("no input")?;
     stdin.write_all(text.as_bytes()).await?;
     drop(stdin);
-    let output = timeout(PATIENCE, promtool.wait_with_output()).await??;
+    let output = timeout(TIMEOUT, promtool.wait_with_output()).await??;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success() && said.trim().is_empty(), "{}: {said}", output.status);
     cluster.finish().await
 }
 
-/// N30
 #[tokio::test]
-async fn metrics_answer_what_operators_ask() -> Result<()> {
+async fn metrics_contain_documented_names() -> Result<()> {
     let cluster = with_requests().await?;
     let (_, text) = scraped(&cluster, None).await?;
     for sample in [
@@ -92,7 +90,6 @@ async fn metrics_answer_what_operators_ask() -> Result<()> {
     cluster.finish().await
 }
 
-/// N30
 #[tokio::test]
 async fn metrics_format_is_negotiated() -> Result<()> {
     let cluster = with_requests().await?;

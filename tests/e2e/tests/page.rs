@@ -1,38 +1,42 @@
-//! The page as browsers, caches and proxies load it.
+//! The files of the page, as browsers, caches and proxies load them.
 
 use std::io::Read;
 
 use anyhow::{Context, Result, ensure};
 use hyper::{Method, StatusCode};
-use raft_tests::cluster::{Cluster, PATIENCE};
-use raft_tests::rest::{Answer, Rest, request};
+use raft_tests::cluster::{Cluster, TIMEOUT};
+use raft_tests::http::{HttpClient, Response, request};
 
-async fn get(rest: &mut Rest, path: &str, headers: &[(&'static str, &str)]) -> Result<Answer> {
-    ask(rest, Method::GET, path, headers).await
+async fn get(
+    http: &mut HttpClient,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<Response> {
+    ask(http, Method::GET, path, headers).await
 }
 
 async fn ask(
-    rest: &mut Rest,
+    http: &mut HttpClient,
     method: Method,
     path: &str,
     headers: &[(&'static str, &str)],
-) -> Result<Answer> {
+) -> Result<Response> {
     let mut request = request(method, path, b"")?;
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse()?);
     }
-    Ok(rest.send(request).await?)
+    Ok(http.send(request).await?)
 }
 
 /// The path of a file that the document refers to.
-fn path_of(document: &Answer, file: &str) -> Result<String> {
+fn path_of(document: &Response, file: &str) -> Result<String> {
     let text = document.text();
     let end = text.find(&format!("/{file}\"")).with_context(|| format!("no {file} in {text}"))?;
-    let start = text[..end].rfind('"').context("a path stands in quotes")? + 1;
+    let start = text[..end].rfind('"').context("missing quote before a path")? + 1;
     Ok(format!("{}/{file}", &text[start..end]))
 }
 
-fn unpacked(answer: &Answer) -> Result<Vec<u8>> {
+fn unpacked(answer: &Response) -> Result<Vec<u8>> {
     let mut plain = Vec::new();
     match answer.header("content-encoding") {
         Some("br") => brotli::Decompressor::new(&answer.body[..], 4096).read_to_end(&mut plain)?,
@@ -46,19 +50,19 @@ fn unpacked(answer: &Answer) -> Result<Vec<u8>> {
 #[tokio::test]
 async fn page_is_served_compressed_and_cached_by_content() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
-    let mut rest = Rest::new(cluster.port(0), PATIENCE);
+    let mut http = HttpClient::new(cluster.port(0), TIMEOUT);
 
-    // The document names the current files, so each visit asks for it.
-    let document = get(&mut rest, "/", &[]).await?;
+    // The document contains the paths of the current files, so each visit requests it.
+    let document = get(&mut http, "/", &[]).await?;
     assert_eq!(document.header("cache-control"), Some("no-cache"));
-    let playground = get(&mut rest, "/playground/", &[("accept-encoding", "br")]).await?;
+    let playground = get(&mut http, "/playground/", &[("accept-encoding", "br")]).await?;
     assert_eq!(playground.header("content-encoding"), Some("br"));
     assert_eq!(unpacked(&playground)?, document.body, "both addresses serve one document");
 
-    // Every module is known before the first one has arrived.
+    // The document lists all modules, so the browser can load them in parallel.
     ensure!(path_of(&document, "playground.js")?.starts_with("/assets/"));
     let style = path_of(&document, "style.css")?;
-    let plain = get(&mut rest, &style, &[]).await?;
+    let plain = get(&mut http, &style, &[]).await?;
     assert_eq!(plain.header("content-encoding"), None);
     for (accepted, served) in [
         ("gzip, deflate, br, zstd", Some("br")),
@@ -69,7 +73,7 @@ async fn page_is_served_compressed_and_cached_by_content() -> Result<()> {
         ("zstd", None),
         ("br;q=0, gzip;q=0", None),
     ] {
-        let answer = get(&mut rest, &style, &[("accept-encoding", accepted)]).await?;
+        let answer = get(&mut http, &style, &[("accept-encoding", accepted)]).await?;
         assert_eq!(answer.status, StatusCode::OK, "{accepted}");
         assert_eq!(answer.header("content-encoding"), served, "{accepted}");
         assert_eq!(answer.header("vary"), Some("accept-encoding"), "{accepted}");
@@ -83,9 +87,9 @@ async fn page_is_served_compressed_and_cached_by_content() -> Result<()> {
             answer.body.len(),
             plain.body.len()
         );
-        let tag = answer.header("etag").context("each form has a tag")?.to_owned();
+        let tag = answer.header("etag").context("missing etag")?.to_owned();
         let same = [("accept-encoding", accepted), ("if-none-match", tag.as_str())];
-        let again = get(&mut rest, &style, &same).await?;
+        let again = get(&mut http, &style, &same).await?;
         assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{accepted}");
         assert_eq!(again.header("content-length"), None);
         ensure!(again.body.is_empty(), "{accepted}");
@@ -94,23 +98,23 @@ async fn page_is_served_compressed_and_cached_by_content() -> Result<()> {
         }
     }
 
-    let head = ask(&mut rest, Method::HEAD, &style, &[("accept-encoding", "br")]).await?;
+    let head = ask(&mut http, Method::HEAD, &style, &[("accept-encoding", "br")]).await?;
     assert_eq!(head.status, StatusCode::OK);
-    ensure!(head.body.is_empty(), "no body for HEAD");
-    let body = get(&mut rest, &style, &[("accept-encoding", "br")]).await?.body;
+    ensure!(head.body.is_empty(), "a response to HEAD has a body");
+    let body = get(&mut http, &style, &[("accept-encoding", "br")]).await?.body;
     assert_eq!(head.header("content-length"), Some(body.len().to_string().as_str()));
 
     let module = path_of(&document, "style.css")?.replace("style.css", "pkg/raft_wasm_bg.wasm");
-    let module = get(&mut rest, &module, &[("accept-encoding", "br, gzip")]).await?;
+    let module = get(&mut http, &module, &[("accept-encoding", "br, gzip")]).await?;
     if module.status == StatusCode::OK {
         assert_eq!(module.header("content-encoding"), Some("br"));
         assert_eq!(module.header("content-type"), Some("application/wasm"));
-        ensure!(unpacked(&module)?.starts_with(b"\0asm"), "a WebAssembly module");
+        ensure!(unpacked(&module)?.starts_with(b"\0asm"), "not a WebAssembly module");
     } else {
-        // Without `cargo xtask page` there is none.
+        // Without `cargo xtask page`, the node contains no module.
         assert_eq!(module.status, StatusCode::NOT_FOUND, "{}", module.text());
     }
-    let old = get(&mut rest, "/assets/0123456789abcdef/style.css", &[]).await?;
+    let old = get(&mut http, "/assets/0123456789abcdef/style.css", &[]).await?;
     assert_eq!(old.status, StatusCode::NOT_FOUND);
     ensure!(old.text().contains("reload the page"), "{}", old.text());
     cluster.finish().await

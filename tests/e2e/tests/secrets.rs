@@ -1,4 +1,4 @@
-//! The cluster secret: what is accepted, and how it is replaced.
+//! The cluster secret: its format, and its replacement.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -6,14 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use raft_tests::cluster::{Cluster, NODES, PATIENCE};
+use raft_tests::cluster::{Cluster, NODES, TIMEOUT};
 use raft_tests::kv::Client;
 use raft_tests::process;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 async fn new_secret() -> Result<String> {
-    let output = process::run(["secret", "new"], PATIENCE).await?;
+    let output = process::run(["secret", "new"], TIMEOUT).await?;
     ensure!(output.status.success(), "{output:?}");
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
@@ -30,7 +30,7 @@ async fn guessable_secret_is_refused_at_start() -> Result<()> {
     let file = directory.path().join("secret");
     let node = ["--node-id", "node1", "--port", "1", "--peers", "localhost:2"];
     let refused = async |flags: &[&str], part: &str| -> Result<()> {
-        let output = process::run(node.iter().chain(flags), PATIENCE).await?;
+        let output = process::run(node.iter().chain(flags), TIMEOUT).await?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.code() == Some(2), "{flags:?}: {}: {text}", output.status);
         ensure!(text.lines().count() == 1 && text.contains(part), "{flags:?}: {text}");
@@ -51,15 +51,15 @@ async fn guessable_secret_is_refused_at_start() -> Result<()> {
 }
 
 #[tokio::test]
-async fn secret_new_makes_private_file_and_replaces_none() -> Result<()> {
+async fn secret_new_creates_private_file_and_replaces_none() -> Result<()> {
     let directory = TempDir::new().context("no temporary directory")?;
     let file = directory.path().join("secret");
     let path = file.display().to_string();
-    let output = process::run(["secret", "new", &path], PATIENCE).await?;
+    let output = process::run(["secret", "new", &path], TIMEOUT).await?;
     ensure!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     ensure!(fs::metadata(&file)?.permissions().mode() & 0o777 == 0o600);
     let secret = fs::read(&file)?;
-    let output = process::run(["secret", "new", &path], PATIENCE).await?;
+    let output = process::run(["secret", "new", &path], TIMEOUT).await?;
     ensure!(output.status.code() == Some(1), "{output:?}");
     ensure!(fs::read(&file)? == secret, "the secret was replaced");
     Ok(())
@@ -77,7 +77,7 @@ async fn secret_is_replaced_without_full_stop() -> Result<()> {
         cluster.start_node_with(node, &variables)?;
     }
     cluster.leader().await?;
-    // Trust the new secret, use it, and forget the old one: one node after the other each time.
+    // Rolling restarts: trust the new secret, use it, and remove the old one.
     for (step, text) in [format!("{old}\n{new}"), format!("{new}\n{old}"), new].iter().enumerate() {
         write_private(&file, text)?;
         for node in 0..NODES {
@@ -87,17 +87,17 @@ async fn secret_is_replaced_without_full_stop() -> Result<()> {
             cluster.start_node_with(node, &variables)?;
             cluster.leader().await?;
             let key = format!("{step}-{node}");
-            Client::Rest(cluster.rest(node)).put(&key, "value").await.done()?;
+            Client::Http(cluster.http(node)).put(&key, "value").await.done()?;
         }
     }
     cluster.settled().await?;
-    ensure!(!cluster.said(0).contains("another cluster"), "a peer was refused");
-    // The old secret is worth nothing any more.
+    ensure!(!cluster.output(0).contains("another cluster"), "a peer was refused");
+    // A node with the old secret is rejected.
     write_private(&file, &old)?;
     cluster.kill(0).await?;
     cluster.start_node_with(0, &[(variables[0].0, OsStr::new(&file))])?;
-    raft_tests::wait::until("the node is refused", PATIENCE, async || {
-        Ok(cluster.said(0).contains("another cluster").then_some(()))
+    raft_tests::wait::until("the node is refused", TIMEOUT, async || {
+        Ok(cluster.output(0).contains("another cluster").then_some(()))
     })
     .await?;
     cluster.finish().await

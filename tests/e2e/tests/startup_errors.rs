@@ -1,4 +1,4 @@
-//! A node that cannot start says so in one line, with exit status 2, at once.
+//! A node that cannot start prints one line and ends with exit status 2.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use hyper::{Method, StatusCode};
-use raft_tests::cluster::{Cluster, PATIENCE};
+use raft_tests::cluster::{Cluster, TIMEOUT};
 use raft_tests::port::Port;
 use raft_tests::process;
 use tempfile::TempDir;
 
-/// A node that would start, if it were left alone.
+/// A valid configuration of a node.
 struct Plan {
     directory: TempDir,
     ports: [Port; 3],
@@ -51,7 +51,7 @@ impl Plan {
         self.directory.path()
     }
 
-    /// The start is refused, and what is said names this.
+    /// Checks that the start is rejected with an error that contains these texts.
     async fn is_refused(&self, names: &[&str]) -> Result<()> {
         let arguments = self.arguments.iter().flat_map(|(flag, value)| [*flag, value]);
         is_refused(arguments, names).await
@@ -60,15 +60,15 @@ impl Plan {
 
 async fn is_refused(arguments: impl IntoIterator<Item = &str>, names: &[&str]) -> Result<()> {
     let arguments: Vec<&str> = arguments.into_iter().collect();
-    let output = process::run(&arguments, PATIENCE).await?;
+    let output = process::run(&arguments, TIMEOUT).await?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let case = || format!("{arguments:?} ended with {}, and said:\n{said}", output.status);
-    ensure!(output.status.code() == Some(2), "no exit status 2: {}", case());
-    ensure!(said.lines().count() == 1, "not one line: {}", case());
+    ensure!(output.status.code() == Some(2), "unexpected exit status: {}", case());
+    ensure!(said.lines().count() == 1, "more or less than one line: {}", case());
     ensure!(output.stdout.is_empty(), "standard output: {}", case());
     ensure!(!said.contains("Error") && !said.contains(" { "), "debug output: {}", case());
     for name in names {
-        ensure!(said.contains(name), "no {name:?}: {}", case());
+        ensure!(said.contains(name), "missing {name:?}: {}", case());
     }
     Ok(())
 }
@@ -99,13 +99,13 @@ async fn invalid_peers_are_rejected() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_port_in_use() -> Result<()> {
+async fn used_port_is_rejected() -> Result<()> {
     let plan = Plan::new()?;
     let port = plan.own_port();
-    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).context("the port was free")?;
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).context("cannot bind the port")?;
     plan.is_refused(&["TCP", &port.to_string()]).await?;
     drop(tcp);
-    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).context("the port was free")?;
+    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).context("cannot bind the port")?;
     plan.is_refused(&["UDP", &port.to_string()]).await?;
     drop(udp);
     Ok(())
@@ -116,13 +116,13 @@ async fn unwritable_data_dir_is_rejected() -> Result<()> {
     let plan = Plan::new()?;
     let file = plan.data_dir().join("file");
     fs::write(&file, "not a directory").context("cannot write a file")?;
-    // Whoever is root may write anywhere, but not below a file, and not in /proc.
+    // root can write anywhere, but not below a file and not in /proc.
     for directory in [file.join("data").as_path(), &file, Path::new("/proc/raft-data")] {
         let directory = directory.display().to_string();
         let plan = Plan::new()?.with("--data-dir", directory.clone());
         plan.is_refused(&[&directory, "directory"]).await?;
     }
-    assert_eq!(fs::read(&file).context("the file is gone")?, b"not a directory");
+    assert_eq!(fs::read(&file).context("missing file")?, b"not a directory");
     Ok(())
 }
 
@@ -133,23 +133,23 @@ async fn foreign_data_dir_is_rejected() -> Result<()> {
     cluster.kill(0).await?;
     let plan = Plan::new()?.with("--node-id", "node9").with("--data-dir", foreign);
     plan.is_refused(&["node1", "node9"]).await?;
-    // Nothing happened to it.
+    // The directory is unchanged.
     cluster.start_node(0)?;
     cluster.leader().await?;
     cluster.settled().await?;
     cluster.finish().await
 }
 
-/// The engine recovers from a damaged journal by dropping what comes after the damage. What was
-/// acknowledged must not vanish without a word.
+/// The storage engine drops all entries after a damaged part of its journal. The node must report
+/// the loss of acknowledged entries.
 #[tokio::test]
 async fn corrupt_journal_is_rejected() -> Result<()> {
     const HOLE: usize = 4096;
     let mut cluster = Cluster::start(&[]).await?;
-    let mut rest = cluster.rest(0);
+    let mut http = cluster.http(0);
     for number in 0..100 {
         let path = format!("/v1/kv/key-{number}");
-        let answer = rest.ask(Method::PUT, &path, &[b'v'; 256]).await?;
+        let answer = http.ask(Method::PUT, &path, &[b'v'; 256]).await?;
         ensure!(answer.status == StatusCode::NO_CONTENT, "{}", answer.text());
     }
     cluster.settled().await?;
@@ -166,14 +166,14 @@ async fn corrupt_journal_is_rejected() -> Result<()> {
     let arguments = cluster.arguments(0);
     let directory = cluster.data(0).display().to_string();
     is_refused(arguments.iter().map(String::as_str), &["damaged", &directory]).await?;
-    // The others go on.
-    let answer = cluster.rest(1).ask(Method::PUT, "/v1/kv/later", b"v").await?;
+    // The other nodes continue.
+    let answer = cluster.http(1).ask(Method::PUT, "/v1/kv/later", b"v").await?;
     ensure!(answer.status == StatusCode::NO_CONTENT, "{}", answer.text());
     cluster.finish().await
 }
 
 #[tokio::test]
-async fn a_data_directory_in_use() -> Result<()> {
+async fn used_data_directory_is_rejected() -> Result<()> {
     let mut cluster = Cluster::start(&[]).await?;
     let used = cluster.data(0).display().to_string();
     let plan = Plan::new()?.with("--data-dir", used.clone());
@@ -209,9 +209,8 @@ async fn unusable_election_timeouts_are_rejected() -> Result<()> {
     plan.with("--election-timeout-max-ms", "100").is_refused(&["--election-timeout-max-ms"]).await
 }
 
-/// N32
 #[tokio::test]
-async fn impossible_timeout_is_refused_with_its_flag() -> Result<()> {
+async fn invalid_timeout_is_rejected_with_its_flag() -> Result<()> {
     for flag in [
         "--request-timeout-ms",
         "--heartbeat-ms",
@@ -234,10 +233,10 @@ async fn drain_time_beyond_an_hour_or_negative_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn too_few_open_files() -> Result<()> {
+async fn too_low_limit_on_open_files_is_rejected() -> Result<()> {
     let plan = Plan::new()?;
     let arguments = plan.arguments.iter().flat_map(|(flag, value)| [*flag, value]);
-    let output = process::run_limited(arguments, 64, PATIENCE).await?;
+    let output = process::run_limited(arguments, 64, TIMEOUT).await?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(2), "{}: {said}", output.status);
     ensure!(said.lines().count() == 1 && said.contains("open files"), "{said}");
@@ -250,7 +249,7 @@ async fn unreachable_cluster_is_reported() -> Result<()> {
     let port = Port::reserve()?;
     let endpoint = format!("localhost:{}", port.number());
     let arguments = ["get", "key", "--endpoints", &endpoint];
-    let output = process::run(arguments, PATIENCE).await?;
+    let output = process::run(arguments, TIMEOUT).await?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(5), "{}: {said}", output.status);
     ensure!(said.lines().count() == 1 && said.contains(&endpoint), "{said}");

@@ -1,4 +1,4 @@
-//! An HTTP client that hides nothing: one connection, no retries, and a deadline for each answer.
+//! An HTTP client with one connection, without retries, and with a timeout for each response.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -14,15 +14,15 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// A client of one node.
-pub struct Rest {
+pub struct HttpClient {
     address: SocketAddr,
-    patience: Duration,
+    timeout: Duration,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
-/// What the node answered.
+/// The response of a node.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -31,68 +31,69 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Why there is no answer.
+/// The reason why there is no response.
 #[derive(Debug)]
-pub enum Unanswered {
+pub enum RequestError {
     /// The request was not sent.
     NotSent(anyhow::Error),
     /// The request may have been received.
     Lost(anyhow::Error),
 }
 
-impl Rest {
-    /// A client of the node with this port, which waits so long for each answer.
+impl HttpClient {
+    /// A client of the node with this port, with a timeout for each response.
     #[must_use]
-    pub fn new(port: u16, patience: Duration) -> Self {
-        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), patience, connection: None }
+    pub fn new(port: u16, timeout: Duration) -> Self {
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), timeout, connection: None }
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Sends a request, and reads the whole response.
     ///
     /// # Errors
     ///
-    /// If there is no answer in time; the connection is given up then.
-    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Unanswered> {
-        let patience = self.patience;
+    /// Returns an error if there is no response in time. The connection is then closed.
+    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response, RequestError> {
+        let within = self.timeout;
         let mut kept = self.connection.take();
         if let Some(connection) = &mut kept
-            // It is ready as soon as its task has seen the end of the previous answer.
-            && !matches!(timeout(patience, connection.ready()).await, Ok(Ok(())))
+            // The connection is ready after its task has processed the end of the previous
+            // response.
+            && !matches!(timeout(within, connection.ready()).await, Ok(Ok(())))
         {
             kept = None;
         }
         let mut connection = match kept {
             Some(connection) => connection,
-            None => timeout(patience, connect(self.address))
+            None => timeout(within, connect(self.address))
                 .await
                 .context("no connection in time")
                 .and_then(|connected| connected)
-                .map_err(Unanswered::NotSent)?,
+                .map_err(RequestError::NotSent)?,
         };
-        let answer = timeout(patience, exchange(&mut connection, request))
+        let response = timeout(within, exchange(&mut connection, request))
             .await
-            .context("no answer in time")
-            .and_then(|answer| answer)
-            .map_err(Unanswered::Lost)?;
+            .context("no response in time")
+            .and_then(|response| response)
+            .map_err(RequestError::Lost)?;
         self.connection = Some(connection);
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Sends a request with this method, path and body.
+    /// Sends a request with a method, a path and a body.
     ///
     /// # Errors
     ///
-    /// If it can't be built, or is not answered.
-    pub async fn ask(&mut self, method: Method, path: &str, body: &[u8]) -> Result<Answer> {
+    /// Returns an error if the request is invalid, or if there is no response.
+    pub async fn ask(&mut self, method: Method, path: &str, body: &[u8]) -> Result<Response> {
         let request = request(method, path, body)?;
         Ok(self.send(request).await?)
     }
 
-    /// What a path serves, as JSON.
+    /// Reads a path as JSON.
     ///
     /// # Errors
     ///
-    /// If the answer is no success, or no JSON.
+    /// Returns an error if the response is not a success with JSON.
     pub async fn json(&mut self, path: &str) -> Result<Value> {
         let answer = self.ask(Method::GET, path, b"").await?;
         ensure!(answer.status == StatusCode::OK, "{path}: {} {}", answer.status, answer.text());
@@ -100,11 +101,11 @@ impl Rest {
     }
 }
 
-/// A request without headers of its own. The body of a POST is JSON.
+/// A request without additional headers. The body of a POST is JSON.
 ///
 /// # Errors
 ///
-/// If the path is none.
+/// Returns an error if the path is invalid.
 pub fn request(method: Method, path: &str, body: &[u8]) -> Result<Request<Full<Bytes>>> {
     let content_type = (method == Method::POST).then_some(("content-type", "application/json"));
     content_type
@@ -114,17 +115,17 @@ pub fn request(method: Method, path: &str, body: &[u8]) -> Result<Request<Full<B
         .method(method)
         .uri(path)
         .body(Full::new(Bytes::copy_from_slice(body)))
-        .with_context(|| format!("{path:?} makes no request"))
+        .with_context(|| format!("invalid path: {path:?}"))
 }
 
 async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
     let stream = TcpStream::connect(address)
         .await
         .with_context(|| format!("cannot connect to {address}"))?;
-    stream.set_nodelay(true).context("cannot set a socket up")?;
+    stream.set_nodelay(true).context("cannot configure a socket")?;
     let (sender, connection) =
-        handshake(TokioIo::new(stream)).await.context("cannot speak HTTP")?;
-    // It ends when the sender is dropped or the peer hangs up.
+        handshake(TokioIo::new(stream)).await.context("HTTP handshake failed")?;
+    // This task ends when the sender is dropped or the peer closes the connection.
     tokio::spawn(connection);
     Ok(sender)
 }
@@ -132,54 +133,54 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
 async fn exchange(
     connection: &mut SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
-) -> Result<Answer> {
+) -> Result<Response> {
     let response = connection.send_request(request).await.context("no response")?;
     let (head, body) = response.into_parts();
-    let body = body.collect().await.context("no whole body")?.to_bytes();
-    Ok(Answer { status: head.status, headers: head.headers, body })
+    let body = body.collect().await.context("incomplete body")?.to_bytes();
+    Ok(Response { status: head.status, headers: head.headers, body })
 }
 
-impl Answer {
+impl Response {
     /// The body as JSON.
     ///
     /// # Errors
     ///
-    /// If it is none.
+    /// Returns an error if the body is not JSON.
     pub fn json(&self) -> Result<Value> {
-        serde_json::from_slice(&self.body).with_context(|| format!("no JSON: {}", self.text()))
+        serde_json::from_slice(&self.body).with_context(|| format!("invalid JSON: {}", self.text()))
     }
 
-    /// The type of the problem that the body describes.
+    /// The type of the problem details in the body.
     #[must_use]
     pub fn problem_type(&self) -> Option<String> {
         self.json().ok()?["type"].as_str().map(str::to_owned)
     }
 
-    /// The body as text, to be shown.
+    /// The body as text for messages.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// A header's value, if there is such a header and it is text.
+    /// The value of a header, if it exists and is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
-impl std::fmt::Display for Unanswered {
+impl std::fmt::Display for RequestError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NotSent(error) => write!(f, "not sent: {error:#}"),
-            Self::Lost(error) => write!(f, "no answer: {error:#}"),
+            Self::Lost(error) => write!(f, "no response: {error:#}"),
         }
     }
 }
 
-impl std::error::Error for Unanswered {}
+impl std::error::Error for RequestError {}
 
-/// A key as it stands in a path.
+/// A key with percent-encoding for a path.
 #[must_use]
 pub fn escaped(key: &[u8]) -> String {
     let mut path = String::new();
@@ -207,20 +208,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn server_without_an_answer_is_told_from_an_absent_server() {
+    async fn silent_server_differs_from_absent_server() {
         let silent = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = silent.local_addr().unwrap().port();
-        let mut client = Rest::new(port, crate::cluster::PATIENCE);
+        let mut client = HttpClient::new(port, crate::cluster::TIMEOUT);
         let get = || request(Method::GET, "/", b"").unwrap();
         let hang_up = async {
             let (mut stream, _) = silent.accept().await.unwrap();
-            // Bytes that are not read would turn the end of the connection into a reset.
+            // Unread bytes would turn the end of the connection into a reset.
             let mut asked = [0; 1024];
             let _ = stream.read(&mut asked).await;
         };
         let (answer, ()) = tokio::join!(client.send(get()), hang_up);
-        assert!(matches!(answer, Err(Unanswered::Lost(_))));
+        assert!(matches!(answer, Err(RequestError::Lost(_))));
         drop(silent);
-        assert!(matches!(client.send(get()).await, Err(Unanswered::NotSent(_))));
+        assert!(matches!(client.send(get()).await, Err(RequestError::NotSent(_))));
     }
 }
