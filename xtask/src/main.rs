@@ -1,8 +1,13 @@
 //! Sets up, builds, runs and checks this project: `cargo xtask --help`.
 //!
-//! Each command first installs what it requires and this machine lacks. rustup installs components
-//! of the toolchain, cargo installs tools into the target directory at pinned versions, and apt
-//! installs browsers and Node.js. A second run installs nothing.
+//! Each command first installs what it requires and this machine lacks. A second run installs
+//! nothing.
+//!
+//! | installer | installs |
+//! | --- | --- |
+//! | rustup | components of the toolchain |
+//! | cargo | tools at pinned versions, into the target directory |
+//! | apt | browsers and Node.js |
 //!
 //! | module | contents |
 //! | --- | --- |

@@ -13,8 +13,10 @@ struct Toolchain {
     targets: Vec<String>,
 }
 
-/// Installs the missing parts of the toolchain. rustup itself installs them only when it starts
-/// cargo, only with `RUSTUP_AUTO_INSTALL`, and not into a toolchain that is already installed.
+/// Installs the missing parts of the toolchain.
+///
+/// rustup itself installs them only with `RUSTUP_AUTO_INSTALL`, and not into an installed
+/// toolchain.
 pub fn ensure(workspace: &Workspace) -> Result<Option<String>> {
     let path = workspace.path("rust-toolchain.toml");
     let wanted = parse(&read(&path)?).with_context(|| {

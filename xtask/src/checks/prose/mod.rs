@@ -1,10 +1,12 @@
-//! Checks on prose: line width, relative links, and the words that CONTRIBUTING.md does not allow.
+//! Checks on prose: line width, relative links, sentence length, and the words that CONTRIBUTING.md
+//! does not allow.
 //!
-//! `docs/` and the pages of the root must have no finding. The other directories have limits, which
+//! The directories in [`FINISHED`] must have no finding. The other directories have limits, which
 //! may only be lowered.
 
 mod lines;
 mod links;
+mod sentences;
 mod words;
 
 use std::fs;
@@ -15,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use super::Note;
 use crate::workspace::Workspace;
 
-/// The numbers of findings that a directory may have. Lower a limit with every improvement.
+/// The largest numbers of findings in a directory. Lower a limit with every improvement.
 struct Limit {
     /// A top-level directory; empty for the files of the root.
     directory: &'static str,
@@ -40,6 +42,19 @@ const LIMITS: [Limit; 12] = [
     Limit { directory: "xtask", wide_lines: 0, words: 0 },
 ];
 
+/// Directories whose sentences are checked, and which must not contain
+/// [`words::BANNED_WHEN_FINISHED`]. The files of the root are checked as well.
+const FINISHED: [&str; 8] = [
+    "docs/",
+    "raft-history/",
+    "tests/bench-core/",
+    "tests/differential/",
+    "tests/e2e/",
+    "tests/fuzz/",
+    "tests/model/",
+    "xtask/",
+];
+
 /// Extensions of the files that are read.
 const EXTENSIONS: [&str; 6] = ["rs", "md", "js", "css", "html", "toml"];
 /// Directories of build results, generated code and installed packages, at any depth.
@@ -62,18 +77,29 @@ impl Source {
         self.extension() == "md"
     }
 
+    fn is_finished(&self) -> bool {
+        self.directory().is_empty() || FINISHED.iter().any(|start| self.path.starts_with(start))
+    }
+
     /// The top-level directory; empty for a file of the root.
     fn directory(&self) -> &str {
         self.path.split_once('/').map_or("", |(directory, _)| directory)
     }
 }
 
+/// Runs all checks on prose.
 pub fn run(workspace: &Workspace) -> Result<Note> {
     let mut sources = Vec::new();
     collect(workspace.root(), "", &mut sources)?;
     let (over, within) = counted(&sources, &LIMITS);
-    let problems: Vec<_> =
-        links::broken(workspace.root(), &sources).into_iter().chain(over).collect();
+    let mut problems = links::broken(workspace.root(), &sources);
+    problems.extend(over);
+    for source in sources.iter().filter(|source| source.is_finished()) {
+        problems.extend(sentences::too_long(source));
+        if !source.path.starts_with(THIS_FOLDER) {
+            problems.extend(words::banned(source, &words::BANNED_WHEN_FINISHED));
+        }
+    }
     if !problems.is_empty() {
         bail!("\n    {}", problems.join("\n    "));
     }
@@ -88,7 +114,8 @@ fn counted(sources: &[Source], limits: &[Limit]) -> (Vec<String>, Vec<String>) {
         let directory = if limit.directory.is_empty() { "." } else { limit.directory };
         let wide: Vec<_> = inside().flat_map(lines::too_wide).collect();
         let with_words = inside().filter(|source| !source.path.starts_with(THIS_FOLDER));
-        let words: Vec<_> = with_words.flat_map(words::banned).collect();
+        let words: Vec<_> =
+            with_words.flat_map(|source| words::banned(source, &words::BANNED)).collect();
         for (what, found, max) in
             [("wide lines", wide, limit.wide_lines), ("banned words", words, limit.words)]
         {
