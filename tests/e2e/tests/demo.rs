@@ -59,17 +59,7 @@ async fn demo_serves_and_cleans_up() -> Result<()> {
             client.put("key", &writer.number().to_string()).await.done()?;
         }
 
-        // A second demo on the same ports names the used port, and does not affect the first one.
-        let second = process::run(["demo", "--port", &port_text], TIMEOUT).await?;
-        let said = String::from_utf8_lossy(&second.stderr);
-        ensure!(
-            second.status.code() == Some(2)
-                && said.lines().count() == 1
-                && said.contains(&port_text),
-            "{}: {said}",
-            second.status
-        );
-
+        second_demo_is_rejected(&port_text).await?;
         demo.check_running()?;
         demo.signal(signal)?;
         let status = demo.ended(TIMEOUT).await?;
@@ -79,5 +69,17 @@ async fn demo_serves_and_cleans_up() -> Result<()> {
             "the temporary directory is still there"
         );
     }
+    Ok(())
+}
+
+/// A second demo on the same ports names the used port, and does not affect the first one.
+async fn second_demo_is_rejected(port: &str) -> Result<()> {
+    let second = process::run(["demo", "--port", port], TIMEOUT).await?;
+    let error = String::from_utf8_lossy(&second.stderr);
+    ensure!(
+        second.status.code() == Some(2) && error.lines().count() == 1 && error.contains(port),
+        "{}: {error}",
+        second.status
+    );
     Ok(())
 }

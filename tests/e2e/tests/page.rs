@@ -103,7 +103,14 @@ async fn page_is_served_compressed_and_cached_by_content() -> Result<()> {
     ensure!(head.body.is_empty(), "a response to HEAD has a body");
     let body = get(&mut http, &style, &[("accept-encoding", "br")]).await?.body;
     assert_eq!(head.header("content-length"), Some(body.len().to_string().as_str()));
+    cluster.finish().await
+}
 
+#[tokio::test]
+async fn module_is_compressed_and_old_paths_are_missing() -> Result<()> {
+    let cluster = Cluster::start(&[]).await?;
+    let mut http = HttpClient::new(cluster.port(0), TIMEOUT);
+    let document = get(&mut http, "/", &[]).await?;
     let module = path_of(&document, "style.css")?.replace("style.css", "pkg/raft_wasm_bg.wasm");
     let module = get(&mut http, &module, &[("accept-encoding", "br, gzip")]).await?;
     if module.status == StatusCode::OK {

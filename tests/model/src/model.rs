@@ -217,6 +217,35 @@ impl Servers {
         &self.histories[state.history]
     }
 
+    /// The history after a step. `observed` are the servers after the step.
+    fn next_history(
+        &self,
+        last: &State,
+        action: Action,
+        taken: &Transition,
+        observed: &[&Observation; SERVERS],
+    ) -> History {
+        let at = action.at as usize;
+        let before = &self.servers[last.servers[at]].observed;
+        let after = observed[at];
+        let mut history = self.history(last).clone();
+        let is_crash = matches!(action.step.kind, Kind::Crash(_));
+        let is_durable = |node: u64, index: usize| {
+            let log = &observed[node as usize - 1].durable_log;
+            log.get(index) == after.log.get(index)
+        };
+        history.record(at, before, after, !is_crash, is_durable);
+        let is_committed = |number: &u32| {
+            let index = self.entries[*number].id.index.previous().0;
+            let committed = history.committed.get(index as usize);
+            committed.is_some_and(|(entry, _)| entry == number)
+        };
+        if history.fault.is_none() && !taken.applied.iter().all(is_committed) {
+            history.fault = Some(Fault::StateMachineSafety);
+        }
+        history
+    }
+
     fn no_fault(&self, state: &State, fault: Fault) -> bool {
         self.history(state).fault != Some(fault)
     }
@@ -290,6 +319,21 @@ impl Servers {
         };
         let later = if action.step.drain { "" } else { ", and is drained later" };
         format!("{at}{what}{later}")
+    }
+}
+
+impl Remaining {
+    /// Subtracts a bounded event.
+    fn consume(&mut self, kind: Kind, bounds: &Bounds) {
+        match kind {
+            Kind::Timeout if bounds.timeouts < u8::MAX => self.timeouts -= 1,
+            Kind::Heartbeat => self.heartbeats -= 1,
+            Kind::Propose(_) => self.commands -= 1,
+            Kind::Crash(_) => self.crashes -= 1,
+            Kind::Change(_) => self.changes -= 1,
+            Kind::Transfer(_) => self.transfers -= 1,
+            _ => {}
+        }
     }
 }
 
@@ -408,15 +452,7 @@ impl Model for Servers {
             (Symmetry::All | Symmetry::LastTwo, 0) => Symmetry::LastTwo,
             _ => Symmetry::None,
         };
-        match action.step.kind {
-            Kind::Timeout if self.bounds.timeouts < u8::MAX => next.remaining.timeouts -= 1,
-            Kind::Heartbeat => next.remaining.heartbeats -= 1,
-            Kind::Propose(_) => next.remaining.commands -= 1,
-            Kind::Crash(_) => next.remaining.crashes -= 1,
-            Kind::Change(_) => next.remaining.changes -= 1,
-            Kind::Transfer(_) => next.remaining.transfers -= 1,
-            _ => {}
-        }
+        next.remaining.consume(action.step.kind, &self.bounds);
         next.in_flight.retain(|number| Some(*number) != arrived);
         next.in_flight.extend(&taken.sent);
         next.in_flight.sort_unstable();
@@ -428,25 +464,8 @@ impl Model for Servers {
         if taken.server == server && taken.applied.is_empty() {
             return Some(next);
         }
-        let before = &self.servers[server].observed;
-        let after = observed[at];
-        let known = self.history(last);
-        let mut history = known.clone();
-        let is_crash = matches!(action.step.kind, Kind::Crash(_));
-        let is_durable = |node: u64, place: usize| {
-            let log = &observed[node as usize - 1].durable_log;
-            log.get(place) == after.log.get(place)
-        };
-        history.record(at, before, after, !is_crash, is_durable);
-        let is_committed = |number: &u32| {
-            let place = self.entries[*number].id.index.previous().0;
-            let committed = history.committed.get(place as usize);
-            committed.is_some_and(|(entry, _)| entry == number)
-        };
-        if history.fault.is_none() && !taken.applied.iter().all(is_committed) {
-            history.fault = Some(Fault::StateMachineSafety);
-        }
-        if history != *known {
+        let history = self.next_history(last, action, taken, &observed);
+        if history != *self.history(last) {
             next.history = self.histories.intern(history);
         }
         Some(next)
@@ -457,64 +476,75 @@ impl Model for Servers {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let mut properties = vec![
-            Property::always("election safety", |model: &Self, state| {
-                model.no_fault(state, Fault::ElectionSafety)
-            }),
-            Property::always("leader append-only", |model: &Self, state| {
-                model.no_fault(state, Fault::LeaderAppendOnly)
-            }),
-            Property::always("log matching", |model: &Self, state| model.logs_match(state)),
-            Property::always("leader completeness", |model: &Self, state| {
-                model.leaders_are_complete(state)
-            }),
-            Property::always("state machine safety", |model: &Self, state| {
-                model.no_fault(state, Fault::StateMachineSafety)
-            }),
-            Property::always("durable commit", |model: &Self, state| {
-                model.no_fault(state, Fault::DurableCommit)
-            }),
-            Property::always("terms and commit indexes do not decrease", |model: &Self, state| {
-                model.no_fault(state, Fault::Monotonicity)
-            }),
-            Property::always(
-                "no server stops because of a contradiction",
-                |model: &Self, state| model.no_fault(state, Fault::Contradiction),
-            ),
-            Property::sometimes("a leader is elected", |model: &Self, state| {
-                model.observed(state).iter().any(|observed| observed.leads)
-            }),
-            Property::sometimes("an entry is committed", |model: &Self, state| {
-                model.committed(state, |_, _| true)
-            }),
-        ];
-        if self.bounds.commands > 0 {
-            properties
-                .push(Property::sometimes("a command is committed", |model: &Self, state| {
-                    model.committed(state, |entry, _| is_command(entry))
-                }));
-        }
-        if self.bounds.last_term > 1 {
-            properties.push(Property::sometimes(
-                "an entry is committed in a later term than its own",
-                |model: &Self, state| model.committed(state, |entry, term| entry.id.term.0 < term),
-            ));
-        }
-        if self.bounds.terms() > 1 {
-            properties.push(Property::sometimes(
-                "two servers lead at once in different terms",
-                |model: &Self, state| {
-                    let observed = model.observed(state);
-                    observed.iter().filter(|observed| observed.leads).count() > 1
-                },
-            ));
-        }
-        if self.bounds.changes > 0 {
-            properties.push(Property::sometimes(
-                "a membership change is completed",
-                |model: &Self, state| model.committed(state, |entry, _| ends_change(entry)),
-            ));
-        }
+        let mut properties = safety_properties();
+        properties.extend(required_states(&self.bounds));
         properties
     }
+}
+
+/// The properties that hold in every state.
+fn safety_properties() -> Vec<Property<Servers>> {
+    vec![
+        Property::always("election safety", |model: &Servers, state| {
+            model.no_fault(state, Fault::ElectionSafety)
+        }),
+        Property::always("leader append-only", |model: &Servers, state| {
+            model.no_fault(state, Fault::LeaderAppendOnly)
+        }),
+        Property::always("log matching", |model: &Servers, state| model.logs_match(state)),
+        Property::always("leader completeness", |model: &Servers, state| {
+            model.leaders_are_complete(state)
+        }),
+        Property::always("state machine safety", |model: &Servers, state| {
+            model.no_fault(state, Fault::StateMachineSafety)
+        }),
+        Property::always("durable commit", |model: &Servers, state| {
+            model.no_fault(state, Fault::DurableCommit)
+        }),
+        Property::always("terms and commit indexes do not decrease", |model: &Servers, state| {
+            model.no_fault(state, Fault::Monotonicity)
+        }),
+        Property::always("no server stops because of a contradiction", |model: &Servers, state| {
+            model.no_fault(state, Fault::Contradiction)
+        }),
+    ]
+}
+
+/// The states that a model must reach, so that its result is not vacuous.
+fn required_states(bounds: &Bounds) -> Vec<Property<Servers>> {
+    let mut properties = vec![
+        Property::sometimes("a leader is elected", |model: &Servers, state| {
+            model.observed(state).iter().any(|observed| observed.leads)
+        }),
+        Property::sometimes("an entry is committed", |model: &Servers, state| {
+            model.committed(state, |_, _| true)
+        }),
+    ];
+    if bounds.commands > 0 {
+        properties.push(Property::sometimes("a command is committed", |model: &Servers, state| {
+            model.committed(state, |entry, _| is_command(entry))
+        }));
+    }
+    if bounds.last_term > 1 {
+        properties.push(Property::sometimes(
+            "an entry is committed in a later term than its own",
+            |model: &Servers, state| model.committed(state, |entry, term| entry.id.term.0 < term),
+        ));
+    }
+    if bounds.terms() > 1 {
+        properties.push(Property::sometimes(
+            "two servers lead at once in different terms",
+            |model: &Servers, state| {
+                let observed = model.observed(state);
+                observed.iter().filter(|observed| observed.leads).count() > 1
+            },
+        ));
+    }
+    if bounds.changes > 0 {
+        properties.push(Property::sometimes(
+            "a membership change is completed",
+            |model: &Servers, state| model.committed(state, |entry, _| ends_change(entry)),
+        ));
+    }
+    properties
 }
