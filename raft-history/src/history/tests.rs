@@ -119,7 +119,7 @@ fn jepsen_format_parses() {
 }
 
 #[test]
-fn malformed_jepsen_operation_is_an_error() {
+fn malformed_jepsen_operation_is_rejected() {
     let garbled = JEPSEN.replace("util - 0\t:ok\t:read\t1", "utl - 0\t:ok\t:read\t7");
     assert!(problem(&garbled).starts_with("line 13: operation without"));
     let noise = format!("{JEPSEN}{}", "something else\n".repeat(12));
@@ -131,7 +131,7 @@ fn malformed_jepsen_operation_is_an_error() {
 
 /// Request and response both contain the operation, so a missing line is detected.
 #[test]
-fn mismatched_response_is_an_error() {
+fn mismatched_response_is_rejected() {
     let put = r#"{:process 0, :type :invoke, :f :put, :key "0", :value "a"}"#;
     for response in [
         // This response would remove the put from the history.

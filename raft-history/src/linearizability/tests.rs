@@ -55,7 +55,7 @@ fn sequential_operations_are_linearizable() {
 }
 
 #[test]
-fn stale_read_is_a_violation() {
+fn stale_read_is_violation() {
     let history = [
         op(1, put("a"), 0, Some(1)),
         op(1, put("b"), 2, Some(3)),

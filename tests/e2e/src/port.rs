@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reserved_port_is_not_given_twice() {
+    fn reserved_port_is_unique() {
         let ports: Vec<Port> = (0..50).map(|_| Port::reserve().unwrap()).collect();
         let numbers: BTreeSet<u16> = ports.iter().map(Port::number).collect();
         assert_eq!(numbers.len(), 50);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_in_use_is_not_free() {
+    fn used_port_is_not_free() {
         let port = Port::reserve().unwrap();
         assert!(is_free(port.number()));
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, port.number())).unwrap();

@@ -146,7 +146,7 @@ async fn foreign_origin_is_rejected_on_every_route() -> Result<()> {
 }
 
 #[tokio::test]
-async fn grpc_from_foreign_origin_gets_a_grpc_status() -> Result<()> {
+async fn grpc_from_foreign_origin_gets_grpc_status() -> Result<()> {
     let subject = Subject::start().await?;
     for (name, value) in [
         ("origin", "https://evil.example"),
@@ -189,7 +189,7 @@ async fn unknown_host_is_rejected_on_every_route() -> Result<()> {
 }
 
 #[tokio::test]
-async fn unknown_grpc_method_has_a_message() -> Result<()> {
+async fn unknown_grpc_method_has_message() -> Result<()> {
     let subject = Subject::start().await?;
     let grpc = subject.0.grpc(0).await?;
     for method in ["/etcdserverpb.KV/Range", "/raft.KeyValueService/Watch"] {

@@ -92,7 +92,7 @@ async fn last_line_says_why_node_stopped() -> Result<()> {
 }
 
 #[tokio::test]
-async fn other_users_cannot_read_the_data() -> Result<()> {
+async fn other_users_cannot_read_data() -> Result<()> {
     let mut cluster = Cluster::start(&[]).await?;
     Client::Http(cluster.http(0)).put("key", "value").await.done()?;
     cluster.settled().await?;

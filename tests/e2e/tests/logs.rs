@@ -53,7 +53,7 @@ async fn dropped_lines(cluster: &Cluster, node: usize) -> Result<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unread_log_does_not_stop_the_node() -> Result<()> {
+async fn unread_log_does_not_stop_node() -> Result<()> {
     let mut cluster = Cluster::prepare(&[])?;
     for node in 0..2 {
         cluster.start_node(node)?;
@@ -74,7 +74,7 @@ async fn unread_log_does_not_stop_the_node() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failed_handshakes_do_not_fill_the_log() -> Result<()> {
+async fn failed_handshakes_do_not_fill_log() -> Result<()> {
     let mut cluster = Cluster::start(&[]).await?;
     let before = cluster.output(0).lines().count();
     fail_handshakes(cluster.port(0), 300).await?;

@@ -25,7 +25,7 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn guessable_secret_is_refused_at_start() -> Result<()> {
+async fn guessable_secret_is_rejected() -> Result<()> {
     let directory = TempDir::new().context("no temporary directory")?;
     let file = directory.path().join("secret");
     let node = ["--node-id", "node1", "--port", "1", "--peers", "localhost:2"];

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn unrecognized_switch_is_an_error() {
+    fn unknown_switch_is_rejected() {
         assert!(without_switches("config.enforces(rule)").is_err());
         assert!(without_switches("let enforces = enforces(rule);").is_err());
     }

@@ -215,7 +215,7 @@ async fn repeat(subject: &mut Subject, clients: usize, bytes: &[u8]) -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_do_not_stop_a_node() -> Result<()> {
+async fn idle_connections_do_not_stop_node() -> Result<()> {
     let _alone = ALONE.lock().await;
     let mut subject = Subject::start(0).await?;
     // This connection is open before all others are used.
@@ -251,7 +251,7 @@ async fn large_transactions_do_not_starve_consensus() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unread_answers_do_not_grow_a_node() -> Result<()> {
+async fn unread_responses_do_not_grow_node() -> Result<()> {
     let _alone = ALONE.lock().await;
     let mut subject = Subject::start(TXN_VALUE_BYTES).await?;
     let mut unread = subject.open(60, &large_txn()).await?;
@@ -264,7 +264,7 @@ async fn unread_answers_do_not_grow_a_node() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stalled_bodies_do_not_grow_a_node() -> Result<()> {
+async fn stalled_bodies_do_not_grow_node() -> Result<()> {
     let _alone = ALONE.lock().await;
     let mut subject = Subject::start(0).await?;
     let mut stalled = b"POST /v1/txn HTTP/1.1\r\nhost: localhost\r\n\
@@ -289,7 +289,7 @@ async fn log_and_list_readers_do_not_starve_consensus() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stalled_event_subscribers_are_refused_and_do_not_slow_writes() -> Result<()> {
+async fn stalled_event_subscribers_do_not_slow_writes() -> Result<()> {
     let _alone = ALONE.lock().await;
     let mut subject = Subject::start(0).await?;
     let mut stalled = subject.open(130, &get("/v1/events?detail=all")).await?;
@@ -310,7 +310,7 @@ async fn stalled_event_subscribers_are_refused_and_do_not_slow_writes() -> Resul
 
 /// The nodes stop with success although connections are open, without aborting a request.
 #[tokio::test(flavor = "multi_thread")]
-async fn open_connections_do_not_delay_the_stop() -> Result<()> {
+async fn open_connections_do_not_delay_stop() -> Result<()> {
     let _alone = ALONE.lock().await;
     let mut subject = Subject::start(0).await?;
     let mut open = subject.open(1, &get("/v1/events")).await?;
