@@ -169,8 +169,8 @@ impl Cluster for CoreCluster {
     fn turn(&mut self) -> Result<()> {
         for at in 0..self.servers.len() {
             // A server without inputs since its last drain has no effects.
-            let was_asked = at == LEADER && std::mem::take(&mut self.has_commands);
-            if was_asked || !self.inboxes[at].is_empty() {
+            let has_commands = at == LEADER && std::mem::take(&mut self.has_commands);
+            if has_commands || !self.inboxes[at].is_empty() {
                 self.receive(at);
                 self.process_effects(at);
             }

@@ -216,8 +216,8 @@ mod tests {
         let hang_up = async {
             let (mut stream, _) = silent.accept().await.unwrap();
             // Unread bytes would turn the end of the connection into a reset.
-            let mut asked = [0; 1024];
-            let _ = stream.read(&mut asked).await;
+            let mut received = [0; 1024];
+            let _ = stream.read(&mut received).await;
         };
         let (answer, ()) = tokio::join!(client.send(get()), hang_up);
         assert!(matches!(answer, Err(RequestError::Lost(_))));

@@ -194,7 +194,7 @@ async fn rest_send(
     if let Some(revision) = revision {
         match format!("\"{revision}\"").parse() {
             Ok(value) => drop(request.headers_mut().insert("if-match", value)),
-            Err(error) => return Outcome::NotDone(anyhow!("no revision: {error}")),
+            Err(error) => return Outcome::NotDone(anyhow!("invalid revision: {error}")),
         }
     }
     match http.send(request).await {
@@ -220,7 +220,7 @@ fn read(answer: &Response) -> anyhow::Result<Versioned> {
     let revision = answer.header("x-raft-mod-revision").and_then(|revision| revision.parse().ok());
     Ok(Versioned {
         value: answer.text(),
-        revision: revision.ok_or_else(|| anyhow!("no revision in {:?}", answer.headers))?,
+        revision: revision.ok_or_else(|| anyhow!("missing revision in {:?}", answer.headers))?,
     })
 }
 
@@ -265,6 +265,6 @@ fn found(answer: &Value) -> anyhow::Result<Option<Versioned>> {
     let revision = answer["modRevision"].as_str().and_then(|revision| revision.parse().ok());
     Ok(Some(Versioned {
         value: answer["value"].as_str().unwrap_or_default().to_owned(),
-        revision: revision.ok_or_else(|| anyhow!("no revision in {answer}"))?,
+        revision: revision.ok_or_else(|| anyhow!("missing revision in {answer}"))?,
     }))
 }

@@ -135,11 +135,7 @@ impl Process {
     pub async fn kill(mut self) -> Result<()> {
         self.signal(Signal::KILL)?;
         let status = self.ended(TIMEOUT).await?;
-        ensure!(
-            status.code().is_none(),
-            "{} ended by itself, with {status}, before it was killed",
-            self.name
-        );
+        ensure!(status.code().is_none(), "{} ended before SIGKILL: {status}", self.name);
         Ok(())
     }
 

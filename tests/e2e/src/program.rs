@@ -61,7 +61,7 @@ fn build() -> Result<PathBuf> {
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter(|message| message["target"]["name"] == "raft")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("cargo built raft, but doesn't say where it is")
+        .context("missing path of raft in the output of cargo")
 }
 
 /// The profile of this test. Its program is `target/<profile>/deps/<name>`, and the directory of

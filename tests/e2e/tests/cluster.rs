@@ -114,7 +114,7 @@ async fn grpc_serves_reflection_health_and_status() -> Result<()> {
             );
         }
         for service in ["", "raft.KeyValueService"] {
-            until("the node says that it is healthy", TIMEOUT, async || {
+            until("the node reports that it is healthy", TIMEOUT, async || {
                 let check = json!({ "service": service });
                 let health = grpc.call("grpc.health.v1.Health/Check", check).await??;
                 Ok((health["status"] == "SERVING").then_some(()))

@@ -28,7 +28,7 @@ async fn demo_serves_and_cleans_up() -> Result<()> {
             &[("TMPDIR", temporary.as_os_str())],
             &scratch.path().join(format!("{port}.log")),
         )?;
-        until("the demo says where it is", TIMEOUT, async || {
+        until("the demo prints its address", TIMEOUT, async || {
             Ok(demo.output().contains(&format!("http://localhost:{port}/")).then_some(()))
         })
         .await?;

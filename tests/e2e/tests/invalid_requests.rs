@@ -424,23 +424,22 @@ async fn request_without_leader_times_out() -> Result<()> {
     cluster.finish().await
 }
 
-/// A follower hands a write to its leader, and both it and the http of the cluster fall silent. By
-/// the time the follower gives up it knows no leader any more, but the one that it asked may have
-/// the write.
+/// A follower forwards a write to its leader, and then the leader and the third node stop responding.
+/// At the timeout, the follower knows no leader, but the earlier leader may have the write.
 #[tokio::test]
 async fn ambiguous_write_is_reported_unknown() -> Result<()> {
     // Longer than the idle timeout of a connection between peers.
     let mut cluster = Cluster::start(&["--request-timeout-ms", "8000"]).await?;
     let leader = cluster.leader().await?;
-    let (asked, other) = ((leader + 1) % NODES, (leader + 2) % NODES);
+    let (follower, other) = ((leader + 1) % NODES, (leader + 2) % NODES);
     for node in [leader, other] {
         cluster.signal(node, Signal::STOP)?;
     }
-    let mut http = cluster.http(asked);
+    let mut http = cluster.http(follower);
     let answer = http.ask(Method::PUT, "/v1/kv/key", b"in doubt").await?;
     check_problem(&answer, StatusCode::GATEWAY_TIMEOUT)?;
     assert_eq!(answer.json()?["outcome"], "unknown");
-    assert_eq!(cluster.status(asked).await?.leader, None);
+    assert_eq!(cluster.status(follower).await?.leader, None);
     for node in [leader, other] {
         cluster.signal(node, Signal::CONT)?;
     }

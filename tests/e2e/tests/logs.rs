@@ -95,7 +95,7 @@ async fn node_without_quorum_limits_repeated_lines() -> Result<()> {
     let mut cluster = Cluster::prepare(&flags)?;
     cluster.start_node(0)?;
     let repeated = "requests pre-votes";
-    until("the node asks for votes", TIMEOUT, async || {
+    until("the node requests votes", TIMEOUT, async || {
         Ok(cluster.output(0).contains(repeated).then_some(()))
     })
     .await?;
