@@ -424,8 +424,9 @@ async fn request_without_leader_times_out() -> Result<()> {
     cluster.finish().await
 }
 
-/// A follower forwards a write to its leader, and then the leader and the third node stop responding.
-/// At the timeout, the follower knows no leader, but the earlier leader may have the write.
+/// A follower forwards a write to its leader, and then the leader and the third node stop
+/// responding. At the timeout, the follower knows no leader, but the earlier leader may have the
+/// write.
 #[tokio::test]
 async fn ambiguous_write_is_reported_unknown() -> Result<()> {
     // Longer than the idle timeout of a connection between peers.
