@@ -337,7 +337,7 @@ async fn negative_number_is_refused_with_its_flag_and_range() -> Result<()> {
         &["demo", "--nodes", "-1"],
         &["check-history", "-", "--steps", "-1"],
     ] {
-        let output = process::run(arguments, PATIENCE).await?;
+        let output = process::run(arguments, TIMEOUT).await?;
         check(&output, 2)?;
         let flag = arguments[arguments.len() - 2];
         let text = errors(&output);

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use hyper::{Method, StatusCode};
-use raft_tests::cluster::{Cluster, NODES, PATIENCE};
+use raft_tests::cluster::{Cluster, NODES, TIMEOUT};
 use raft_tests::kv::Client;
 use raft_tests::wait::until;
 use rustix::process::{Resource, Rlimit, prlimit};
@@ -24,7 +24,7 @@ async fn file_size_limit_stops_node_with_reason_as_last_line() -> Result<()> {
     let limit = Rlimit { current: Some(LIMIT), maximum: Some(LIMIT) };
     prlimit(Some(cluster.pid(victim)?), Resource::Fsize, limit).context("no limit is set")?;
     // The two other nodes are a quorum.
-    let mut rest = cluster.rest(leader);
+    let mut rest = cluster.http(leader);
     // The storage engine would compress other bytes.
     let mut value = vec![0; 500_000];
     fs::File::open("/dev/urandom")?.read_exact(&mut value)?;
@@ -35,7 +35,7 @@ async fn file_size_limit_stops_node_with_reason_as_last_line() -> Result<()> {
     }
     let status = cluster.ended(victim).await?;
     ensure!(status.code() == Some(1), "{status}");
-    let log = cluster.said(victim);
+    let log = cluster.output(victim);
     let last = log.lines().last().context("an empty log")?;
     ensure!(last.contains("the node stopped") && last.contains("File too large"), "{last}");
     cluster.finish().await
@@ -58,24 +58,24 @@ async fn hanging_disk_makes_only_its_node_unready() -> Result<()> {
         cluster.start_node(node)?;
     }
     cluster.leader().await?;
-    Client::Rest(cluster.rest(1)).put("before", "value").await.done()?;
+    Client::Rest(cluster.http(1)).put("before", "value").await.done()?;
     cluster.settled().await?;
 
     let frozen = disk.freeze()?;
-    Client::Rest(cluster.rest(1)).put("meanwhile", "value").await.done()?;
-    until("the node with the hanging disk is unready", PATIENCE, async || {
-        let answer = cluster.rest(0).ask(Method::GET, "/readyz", b"").await?;
+    Client::Rest(cluster.http(1)).put("meanwhile", "value").await.done()?;
+    until("the node with the hanging disk is unready", TIMEOUT, async || {
+        let answer = cluster.http(0).ask(Method::GET, "/readyz", b"").await?;
         let is_unready = answer.status == StatusCode::SERVICE_UNAVAILABLE;
         Ok((is_unready && answer.text().contains("the disk")).then_some(()))
     })
     .await?;
     for node in 1..NODES {
-        let answer = cluster.rest(node).ask(Method::GET, "/readyz", b"").await?;
+        let answer = cluster.http(node).ask(Method::GET, "/readyz", b"").await?;
         ensure!(answer.status == StatusCode::OK, "{}", answer.text());
     }
     drop(frozen);
-    until("the node is ready again", PATIENCE, async || {
-        let answer = cluster.rest(0).ask(Method::GET, "/readyz", b"").await?;
+    until("the node is ready again", TIMEOUT, async || {
+        let answer = cluster.http(0).ask(Method::GET, "/readyz", b"").await?;
         Ok((answer.status == StatusCode::OK).then_some(()))
     })
     .await?;

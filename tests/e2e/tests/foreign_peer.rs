@@ -20,8 +20,8 @@ async fn node_missing_in_peers_of_others_logs_which_peers_refuse_it() -> Result<
     cluster.start_node(2)?;
     for peer in [0, 1] {
         let peer = format!("localhost:{}", cluster.port(peer));
-        until("the log names the peer that refuses the node", PATIENCE, async || {
-            let said = cluster.said(2);
+        until("the log names the peer that refuses the node", TIMEOUT, async || {
+            let said = cluster.output(2);
             let names_peer =
                 |line: &str| line.contains(&peer) && line.contains("refuses this node");
             Ok(said.lines().any(names_peer).then_some(()))

@@ -543,7 +543,7 @@ async fn malformed_request_head_gets_problem_details() -> Result<()> {
         // The node may hang up before it has read a long head.
         let _ = stream.write_all(head.as_bytes()).await;
         let mut answer = Vec::new();
-        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await?;
+        let _ = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await?;
         let answer = String::from_utf8_lossy(&answer);
         let refusal = answer.rfind(&format!("HTTP/1.1 {status} ")).map(|start| &answer[start..]);
         let (head, body) = refusal

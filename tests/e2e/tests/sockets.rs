@@ -12,7 +12,7 @@ use hyper::client::conn::http2;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use quinn::crypto::rustls::QuicClientConfig;
-use raft_tests::cluster::{Cluster, PATIENCE};
+use raft_tests::cluster::{Cluster, TIMEOUT};
 use raft_tests::wait::until;
 use rustix::net::sockopt::tcp_nodelay;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -90,10 +90,10 @@ async fn first_packet_of_handshake_gets_one_small_retry() -> Result<()> {
         let connecting =
             endpoint.connect_with(config.clone(), relay.local_addr()?, "n1.raft.internal")?;
         let (mut packet, mut answer) = ([0; 2048], [0; 2048]);
-        let sent = timeout(PATIENCE, relay.recv(&mut packet)).await??;
+        let sent = timeout(TIMEOUT, relay.recv(&mut packet)).await??;
         drop(connecting);
         sender.send_to(&packet[..sent], node).await?;
-        let received = timeout(PATIENCE, sender.recv(&mut answer)).await??;
+        let received = timeout(TIMEOUT, sender.recv(&mut answer)).await??;
         // Each packet has one answer: a second one would be received for the next packet. The type
         // of a long header is in two bits (RFC 9000, section 17.2), and Retry is 3.
         let is_retry = answer[0] & 0xb0 == 0xb0;
@@ -112,7 +112,7 @@ async fn certificate_of_running_node_is_valid_for_months() -> Result<()> {
     let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into())?;
     let config = quic_client(Arc::clone(&recorder))?;
     // The node refuses the client, which has its certificate by then.
-    let _ = timeout(PATIENCE, endpoint.connect_with(config, node, "n1.raft.internal")?).await?;
+    let _ = timeout(TIMEOUT, endpoint.connect_with(config, node, "n1.raft.internal")?).await?;
     let recorded = recorder.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     let certificate = recorded.context("the node sent no certificate")?;
     let months = validity_months(&certificate).context("the certificate has no validity")?;
@@ -143,7 +143,7 @@ async fn connection_of_running_node_has_tcp_nodelay() -> Result<()> {
     let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     let client_port = client.local_addr()?.port();
     let pid = cluster.pid(0)?;
-    let socket = until("the node has accepted the connection", PATIENCE, async || {
+    let socket = until("the node has accepted the connection", TIMEOUT, async || {
         accepted_socket(pid, port, client_port)
     })
     .await?;
@@ -180,10 +180,10 @@ async fn unread_responses_of_one_connection_are_limited() -> Result<()> {
     const REQUESTS: usize = 60;
     const ACCEPTED_MAX: usize = 17;
     let cluster = Cluster::start(&[]).await?;
-    let answer = cluster.rest(0).ask(Method::PUT, "/v1/kv/large", &vec![b'v'; VALUE]).await?;
+    let answer = cluster.http(0).ask(Method::PUT, "/v1/kv/large", &vec![b'v'; VALUE]).await?;
     ensure!(answer.status == StatusCode::NO_CONTENT, "{}", answer.text());
     // The node has applied the write, so that a stale read finds the value.
-    let answer = cluster.rest(0).ask(Method::GET, "/v1/kv/large", b"").await?;
+    let answer = cluster.http(0).ask(Method::GET, "/v1/kv/large", b"").await?;
     ensure!(answer.status == StatusCode::OK, "{}", answer.text());
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, cluster.port(0))).await?;
     let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -200,7 +200,7 @@ async fn unread_responses_of_one_connection_are_limited() -> Result<()> {
         });
     }
     let mut unread = Vec::new();
-    while let Some(answer) = timeout(PATIENCE, requests.join_next()).await? {
+    while let Some(answer) = timeout(TIMEOUT, requests.join_next()).await? {
         unread.push(answer??);
     }
     let count = |status| unread.iter().filter(|answer| answer.status() == status).count();
@@ -208,7 +208,7 @@ async fn unread_responses_of_one_connection_are_limited() -> Result<()> {
     ensure!(accepted + refused == REQUESTS, "{accepted} accepted and {refused} refused");
     ensure!((1..=ACCEPTED_MAX).contains(&accepted), "{accepted} responses of 1 MiB are unread");
     // Another connection is not affected.
-    let other = cluster.rest(0).ask(Method::GET, "/v1/kv/large", b"").await?;
+    let other = cluster.http(0).ask(Method::GET, "/v1/kv/large", b"").await?;
     ensure!(other.status == StatusCode::OK && other.body.len() == VALUE, "{}", other.status);
     drop(unread);
     cluster.finish().await
