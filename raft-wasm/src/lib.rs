@@ -2,11 +2,14 @@
 //!
 //! # Rules
 //!
-//! - **A [`Simulation`] is a script and a moment.** The script contains the actions and their
-//!   times. An address of the page needs nothing else. The same script gives the same run, event by
-//!   event, in every browser and natively.
+//! - **A [`Simulation`] is a tree of branches.** It shows one branch at one moment. A branch is a
+//!   script: a configuration and the actions on it. An address of the page holds only the script of
+//!   the shown branch. The same script gives the same run, event by event, in every browser and
+//!   natively.
 //! - **A frame is one typed array** ([`Simulation::frame`]). Its layout is documented in `frame.rs`
-//!   and read by `www/model/decode-frame.js`. Details are objects that are requested separately.
+//!   and read by `www/model/decode-frame.js`. Details are objects, whose types are in `types.d.ts`.
+//! - **A visitor loads no more than a picture needs.** The check of lessons, disabled rules and the
+//!   search for violations are features of a second module.
 //! - **Invalid input is a JavaScript error** that names the value. It changes nothing. A panic is a
 //!   bug; its message is written to the console before the module traps.
 
@@ -16,12 +19,14 @@ mod frame;
 #[cfg(all(feature = "sabotage", feature = "campaigns"))]
 mod lab;
 mod logs;
+mod read;
 mod verdict;
 
 use diagram::{Colors, Past, View};
 use js_sys::{Error, Float64Array};
+#[cfg(feature = "lessons")]
 use raft_sim::lesson::Check;
-use raft_sim::{Action, BranchId, Run, Script, Target, TimedAction};
+use raft_sim::{BranchId, Run, Script, WorldConfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
@@ -203,7 +208,7 @@ impl Simulation {
         bound: f64,
         events: f64,
     ) -> Result<JsProgress, Error> {
-        let target: Target = read("the target", target)?;
+        let target = read::target(target)?;
         write(&self.run.run_to(&target, micros(bound), events.max(1.0) as u64))
     }
 
@@ -214,7 +219,7 @@ impl Simulation {
     ///
     /// The action is invalid, or impossible in this world.
     pub fn act(&mut self, action: &JsAction) -> Result<(), Error> {
-        let action: Action = read("the action", action)?;
+        let action = read::action("the action", action)?;
         self.past.clear();
         self.run.act(action).map_err(js_error)
     }
@@ -228,7 +233,7 @@ impl Simulation {
     pub fn possible_actions(&mut self, actions: Vec<JsAction>) -> Result<JsWhyNots, Error> {
         let mut answers = Vec::new();
         for action in &actions {
-            let action: Action = read("the action", action)?;
+            let action = read::action("the action", action)?;
             answers.push(self.run.why_not(&action).map(|why| why.to_string()));
         }
         write(&answers)
@@ -493,6 +498,7 @@ impl Simulation {
     /// # Errors
     ///
     /// The check cannot be read.
+    #[cfg(feature = "lessons")]
     #[wasm_bindgen(js_name = checkTask)]
     pub fn check_task(&self, check: &JsCheck, t0: f64) -> Result<bool, Error> {
         let check: Check = read("the check", check)?;
@@ -560,15 +566,26 @@ fn js_error(problem: impl std::fmt::Display) -> Error {
     Error::new(&problem.to_string())
 }
 
-/// Reads a script action by action, so that an error names the invalid action.
+/// Reads a script. An error names the invalid action.
 fn read_script(value: &JsValue) -> Result<Script, Error> {
-    let actions = js_sys::Reflect::get(value, &"actions".into()).unwrap_or(JsValue::UNDEFINED);
-    if js_sys::Array::is_array(&actions) {
-        for (position, action) in js_sys::Array::from(&actions).iter().enumerate() {
-            read::<TimedAction>(&format!("action {}", position + 1), &action)?;
-        }
+    if js_sys::Array::is_array(value) {
+        return Err(Error::new("the script is invalid: it is an array"));
     }
-    let script: Script = read("the script", value)?;
+    let field = |name: &str| {
+        let field = js_sys::Reflect::get(value, &name.into()).unwrap_or(JsValue::UNDEFINED);
+        (!field.is_undefined() && !field.is_null()).then_some(field)
+    };
+    let config = field("config");
+    let config = config.map(|config| read::<WorldConfig>("the script", &config)).transpose()?;
+    let actions = field("actions").unwrap_or_else(|| js_sys::Array::new().into());
+    let actions = actions.dyn_into::<js_sys::Array>();
+    let actions = actions.map_err(|_| Error::new("the script is invalid: actions are no list"))?;
+    let actions = (1..).zip(actions.iter());
+    let read_action = |(number, action): (usize, JsValue)| {
+        read::timed_action(&format!("action {number}"), &action)
+    };
+    let actions = actions.map(read_action).collect::<Result<_, _>>()?;
+    let script = Script { config: config.unwrap_or_default(), actions };
     check_settings(value, &script)?;
     Ok(script)
 }

@@ -1,8 +1,6 @@
 //! The part of all logs that the page shows. The number of columns is bounded for any length of a
 //! run.
 
-use std::collections::BTreeSet;
-
 use raft_sim::{EntryView, World};
 use serde::Serialize;
 
@@ -51,14 +49,18 @@ pub(crate) fn window(world: &World) -> LogWindow {
 
 /// The columns for logs with these bounds: the newest positions, and the end of each log.
 fn columns(bounds: &[(u64, u64)]) -> Vec<Column> {
-    let mut shown = BTreeSet::new();
+    let mut shown = Vec::new();
     for (start, last) in bounds {
         let from = (last + 1).saturating_sub(TAIL).max(*start).max(1);
         shown.extend(from..=*last);
     }
+    shown.sort_unstable();
+    shown.dedup();
     let mut next = shown.last().copied().unwrap_or_default();
     while next > 0 && shown.len() < POSITIONS_MAX {
-        shown.insert(next);
+        if let Err(place) = shown.binary_search(&next) {
+            shown.insert(place, next);
+        }
         next -= 1;
     }
     let mut columns = Vec::new();

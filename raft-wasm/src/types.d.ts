@@ -230,7 +230,7 @@ export interface CoreRule { name: string; text: string; source: string }
 /** A run that violates an invariant (`trySeed`, `shrinkScript`). */
 export interface Found { seed: number; script: Script; violation: Violation }
 
-/** The condition of a task of a lesson: an object of course/lessons.js, with the name of the condition and its parameters. */
+/** The condition of a task of a lesson, which the module in `lab/` checks (`checkTask`): an object of course/lessons.js, with the name of the condition and its parameters. */
 export interface Check { check: string; [parameter: string]: unknown }
 
 /** The course: the default export of course/lessons.js in the package. Times are in microseconds. */

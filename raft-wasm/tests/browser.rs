@@ -2,7 +2,9 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use js_sys::JSON;
-use raft_wasm::{JsAction, JsScript, Simulation};
+#[cfg(feature = "lessons")]
+use raft_wasm::JsCheck;
+use raft_wasm::{JsAction, JsScript, JsTarget, Simulation};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
@@ -144,5 +146,133 @@ fn an_honest_history_is_found_linearizable() {
     let rules = text(&raft_wasm::rules().expect("rules"));
     for rule in ["linearizability", "term-and-commit-monotonic", "quiescence"] {
         assert!(rules.contains(&format!(r#""rule":"{rule}""#)), "{rules}");
+    }
+}
+
+#[wasm_bindgen_test]
+fn action_in_the_past_forks_and_undo_returns() {
+    let mut simulation = simulation(r#"{"config": {"seed": 42}}"#);
+    simulation.seek(2e6);
+    let hash = simulation.trace_hash();
+    simulation.seek(1e6);
+    act(&mut simulation, r#"{"do": "power-cut"}"#);
+    simulation.seek(3e6);
+    let branches = text(&simulation.branches().expect("branches"));
+    assert!(branches.contains(r#""forked_at":1000000"#), "{branches}");
+    let compared = text(&simulation.compare_branches(1, 2).expect("two branches"));
+    assert!(compared.contains(r#""do":"power-cut""#), "{compared}");
+    assert!(simulation.undo());
+    simulation.seek(2e6);
+    assert_eq!(simulation.trace_hash(), hash);
+    assert!(simulation.redo() && simulation.now() == 3e6);
+    simulation.delete_branch(1).expect("there is another");
+    assert!(simulation.show_branch(1, 0.0).is_err());
+}
+
+#[wasm_bindgen_test]
+fn run_to_an_election_tells_its_story() {
+    let mut simulation = simulation(r#"{"config": {"seed": 42}}"#);
+    let target = json::<JsTarget>(r#"{"to": "election"}"#);
+    let progress = simulation.run_to(&target, 5e6, 1e6).expect("a target");
+    assert_eq!(progress.as_string().as_deref(), Some("reached"));
+    let groups = text(&simulation.story_groups(0.0, 1e6).expect("groups"));
+    assert!(groups.contains("wins term 1 with 3 of 5 votes"), "{groups}");
+    let records = text(&simulation.story_range(0.0, 1e6).expect("records"));
+    assert!(records.contains(r#""event":"became-leader""#), "{records}");
+}
+
+/// Workers have such a canvas.
+#[wasm_bindgen_test]
+fn diagram_is_painted_on_an_offscreen_canvas() {
+    let mut simulation = simulation(r#"{"config": {"seed": 42}}"#);
+    simulation.seek(6e5);
+    let canvas =
+        js_sys::Function::new_no_args("return new OffscreenCanvas(600, 120).getContext('2d')");
+    let canvas = canvas.call0(&JsValue::NULL).expect("a canvas");
+    let colors = ["#111"; 13].map(String::from).into_iter().chain(["14px sans-serif".into()]);
+    simulation.set_diagram_colors(colors.collect()).expect("14 texts");
+    let view = [600.0, 120.0, 24.0, 16.0];
+    simulation.paint_diagram(canvas.unchecked_ref(), 0.0, 6e5, &view, &[1.0]);
+    let ink = "return canvas.getImageData(0, 0, 600, 120).data.filter((value) => value > 0).length";
+    let ink = js_sys::Function::new_with_args("canvas", ink).call1(&JsValue::NULL, &canvas);
+    let ink = ink.expect("pixels").as_f64().expect("a number");
+    assert!(ink > 2_000.0, "{ink} values");
+    let hit = text(&simulation.hit_diagram(0.0, 6e5, &view, 300.0, 32.0).expect("a hit"));
+    assert!(hit.contains(r#""node":1"#), "{hit}");
+    assert!(simulation.packed_diagram(0.0, 6e5).length() > 50);
+}
+
+#[cfg(feature = "lessons")]
+#[wasm_bindgen_test]
+fn task_of_a_lesson_is_checked() {
+    let mut simulation = simulation(
+        r#"{"config": {"pre_vote": false, "check_quorum": false}, "actions": [{"at": 1000, "do": "fire-timer", "node": 1}]}"#,
+    );
+    simulation.seek(6e5);
+    let check = json::<JsCheck>(r#"{"check": "another-leader"}"#);
+    assert!(!simulation.check_task(&check, 6e5).expect("a check"));
+    act(&mut simulation, r#"{"do": "fire-timer", "node": 2}"#);
+    simulation.seek(1.2e6);
+    assert!(simulation.check_task(&check, 6e5).expect("a check"));
+    assert!(simulation.check_task(&json::<JsCheck>(r#"{"check": "magic"}"#), 0.0).is_err());
+}
+
+#[wasm_bindgen_test]
+fn impossible_actions_say_why() {
+    let mut simulation = simulation("{}");
+    let actions = [r#"{"do": "crash", "node": 1}"#, r#"{"do": "resume", "node": 1}"#];
+    let actions = actions.map(json::<JsAction>).into_iter().collect();
+    let answers = text(&simulation.possible_actions(actions).expect("answers"));
+    assert_eq!(answers, r#"[null,"the process is not paused"]"#);
+}
+
+/// Actions are read by hand, and written as their types say.
+#[wasm_bindgen_test]
+fn every_action_is_read_as_it_is_written() {
+    let span = r#"{"min":1,"max":2}"#;
+    let mut actions: Vec<String> =
+        ["crash", "restart", "pause", "resume", "fire-timer", "fail-disk"]
+            .into_iter()
+            .chain(["wipe-disk", "destroy-disk", "fill-disk", "free-disk", "isolate", "reconnect"])
+            .chain(["take-snapshot"])
+            .map(|name| format!(r#""do":"{name}","node":1"#))
+            .collect();
+    let plain = ["power-cut", "heal-network", "stop-clients", "go-on", "hold-messages"];
+    let plain = plain.into_iter().chain(["release-messages", "align-timers", "spread-timers"]);
+    actions.extend(plain.map(|name| format!(r#""do":"{name}""#)));
+    let messages = ["drop-message", "duplicate-message", "deliver-message"];
+    actions.extend(messages.map(|name| format!(r#""do":"{name}","message":7"#)));
+    actions
+        .extend(["cut-link", "heal-link"].map(|name| format!(r#""do":"{name}","from":1,"to":2"#)));
+    let backs = ["corrupt-entry", "misdirect-write"];
+    actions.extend(backs.map(|name| format!(r#""do":"{name}","node":1,"back":3"#)));
+    actions.extend([
+        r#""do":"delay-message","message":7,"by":9"#.into(),
+        r#""do":"set-loss","from":1,"to":2,"loss_per_mille":5"#.into(),
+        format!(r#""do":"set-latency","from":1,"to":2,"latency":{span}"#),
+        format!(r#""do":"set-sync-latency","node":1,"sync_latency":{span}"#),
+        format!(
+            r#""do":"set-network","latency":{span},"loss_per_mille":1,"duplicate_per_mille":2"#
+        ),
+        r#""do":"set-clock","node":1,"drift":-5"#.into(),
+        r#""do":"jump-clock","node":1,"by":5"#.into(),
+        r#""do":"partition","groups":[[1,2],[3]]"#.into(),
+        r#""do":"change-membership","voters":[1,2],"learners":[3],"joining":[4]"#.into(),
+        r#""do":"transfer","to":2"#.into(),
+        r#""do":"request","via":1,"request":{"op":"put","key":"x","value":"1"}"#.into(),
+        r#""do":"request","request":{"op":"get","key":"x"}"#.into(),
+        r#""do":"request","request":{"op":"delete","key":"x"}"#.into(),
+        r#""do":"request","request":{"op":"cas","key":"x","expected":"1","value":"2"}"#.into(),
+    ]);
+    let types = include_str!("../src/types.d.ts");
+    for action in actions {
+        let name = action.split('"').nth(3).expect("a name");
+        assert!(types.contains(&format!("\"{name}\"")), "{name}");
+        let script = format!(r#"{{"actions":[{{"at":5,{action}}}]}}"#);
+        let written = text(&simulation(&script).script().expect("a script"));
+        let expected = format!(r#""actions":[{{"at":5,{action}}}]"#);
+        assert!(written.contains(&expected), "{expected} is written as {written}");
+        let wrong = format!(r#"{{"actions":[{{"at":5,"colour":1,{action}}}]}}"#);
+        assert!(Simulation::new(&json::<JsScript>(&wrong)).is_err(), "{wrong}");
     }
 }

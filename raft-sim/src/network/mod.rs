@@ -1,6 +1,6 @@
 //! Links, and the messages on them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use raft_core::Message;
 use serde::{Deserialize, Serialize};
@@ -50,27 +50,34 @@ pub enum LatencyDistribution {
     LongTailed,
 }
 
+/// What is special about a link in one direction.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Link {
+    latency: Option<DurationRange>,
+    /// Further losses, of a thousand.
+    loss_per_mille: u32,
+    /// Until when the link is busy with earlier messages.
+    busy_until: u64,
+    /// When the link last dropped a message because its queue was full.
+    overflowed_at: Option<u64>,
+    is_cut: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
     pub(crate) latency: DurationRange,
     shape: LatencyDistribution,
-    /// Of links that are not like the others.
-    latencies: BTreeMap<(u64, u64), DurationRange>,
-    /// Further losses on some links, of a thousand.
-    losses: BTreeMap<(u64, u64), u32>,
+    /// The links that are not like the others, by sender and receiver.
+    links: BTreeMap<(u64, u64), Link>,
     /// Whether messages are held back.
     holds: bool,
     /// Bytes a second on each way; zero is as many as there are.
     bandwidth: u64,
-    /// Until when each way is busy with what was sent before.
-    busy_until: BTreeMap<(u64, u64), u64>,
-    /// When each link last dropped a message because its queue was full.
-    overflowed_at: BTreeMap<(u64, u64), u64>,
     pub(crate) loss_per_mille: u32,
     pub(crate) duplicate_per_mille: u32,
     reorder: bool,
-    cut: BTreeSet<(u64, u64)>,
-    isolated: BTreeSet<u64>,
+    /// A bit for each node that is cut off from all others.
+    isolated: u128,
     pub(crate) in_flight: InFlightMessages,
     nodes: u64,
     /// When the latest message arrives, of each way and lane.
@@ -139,17 +146,13 @@ impl Network {
         Self {
             latency: config.latency,
             shape: config.latency_shape,
-            latencies: BTreeMap::new(),
-            losses: BTreeMap::new(),
+            links: BTreeMap::new(),
             holds: false,
             bandwidth: config.bandwidth,
-            busy_until: BTreeMap::new(),
-            overflowed_at: BTreeMap::new(),
             loss_per_mille: config.loss_per_mille,
             duplicate_per_mille: config.duplicate_per_mille,
             reorder: config.reorder,
-            cut: BTreeSet::new(),
-            isolated: BTreeSet::new(),
+            isolated: 0,
             in_flight: InFlightMessages::default(),
             nodes: config.nodes,
             latest: vec![
@@ -179,7 +182,7 @@ impl Network {
         self.sent += 1;
         let twice = random.chance_per_mille(self.duplicate_per_mille);
         let by_chance = random.chance_per_mille(self.loss_per_mille)
-            || self.losses.get(&(from, to)).is_some_and(|loss| random.chance_per_mille(*loss));
+            || self.loss_of(from, to).is_some_and(|loss| random.chance_per_mille(loss));
         let copy = twice.then(|| message.clone());
         [Some(message), copy]
             .map(|message| self.send_one(now, from, to, message?, by_chance, random))
@@ -225,11 +228,11 @@ impl Network {
     /// When a message that leaves now gets to what keeps it from its receiver: at once if its
     /// sender is cut off, at the end of its way if its receiver is, and halfway if the link is cut.
     fn blocking_point(&self, flight: &InFlight) -> Option<u64> {
-        if self.isolated.contains(&flight.from) {
+        if self.is_isolated(flight.from) {
             Some(flight.sent_at)
-        } else if self.cut.contains(&(flight.from, flight.to)) {
+        } else if self.is_cut(flight.from, flight.to) {
             Some(position_at(flight, 500))
-        } else if self.isolated.contains(&flight.to) {
+        } else if self.is_isolated(flight.to) {
             Some(flight.arrives_at)
         } else {
             None
@@ -250,13 +253,30 @@ impl Network {
                 _ => 0,
             };
         let takes = bytes as u64 * 1_000_000 / self.bandwidth;
-        let busy_until = self.busy_until.entry((from, to)).or_default();
-        if *busy_until > now + QUEUE_MAX {
-            self.overflowed_at.insert((from, to), now);
+        let link = self.link_mut(from, to);
+        if link.busy_until > now + QUEUE_MAX {
+            link.overflowed_at = Some(now);
             return None;
         }
-        *busy_until = now.max(*busy_until) + takes;
-        Some(*busy_until)
+        link.busy_until = now.max(link.busy_until) + takes;
+        Some(link.busy_until)
+    }
+
+    fn link(&self, from: u64, to: u64) -> Option<&Link> {
+        // Most networks have no special links.
+        if self.links.is_empty() {
+            return None;
+        }
+        self.links.get(&(from, to))
+    }
+
+    fn link_mut(&mut self, from: u64, to: u64) -> &mut Link {
+        self.links.entry((from, to)).or_default()
+    }
+
+    /// The further losses of a link, if it has some.
+    fn loss_of(&self, from: u64, to: u64) -> Option<u32> {
+        self.link(from, to).map(|link| link.loss_per_mille).filter(|loss| *loss > 0)
     }
 
     /// Takes a message that arrives. None if it was dropped on the way, or its link was cut.
@@ -320,15 +340,13 @@ impl Network {
 
     /// Sets the further losses of a link.
     pub(crate) fn set_loss(&mut self, from: u64, to: u64, loss_per_mille: u32) {
-        match loss_per_mille {
-            0 => self.losses.remove(&(from, to)),
-            _ => self.losses.insert((from, to), loss_per_mille),
-        };
+        self.link_mut(from, to).loss_per_mille = loss_per_mille;
     }
 
     /// The largest share of messages that a link loses, about, of a thousand.
     pub(crate) fn loss_max(&self) -> u32 {
-        self.loss_per_mille + self.losses.values().max().copied().unwrap_or(0)
+        let further = self.links.values().map(|link| link.loss_per_mille).max();
+        self.loss_per_mille + further.unwrap_or(0)
     }
 
     pub(crate) fn drop_message(&mut self, id: u64, now: u64) -> Option<InFlight> {
@@ -354,15 +372,11 @@ impl Network {
     }
 
     pub(crate) fn set_latency(&mut self, from: u64, to: u64, latency: DurationRange) {
-        self.latencies.insert((from, to), latency);
+        self.link_mut(from, to).latency = Some(latency);
     }
 
     pub(crate) fn latency_of(&self, from: u64, to: u64) -> DurationRange {
-        if self.latencies.is_empty() {
-            return self.latency;
-        }
-        let latency = self.latencies.get(&(from, to)).copied();
-        latency.unwrap_or(self.latency)
+        self.link(from, to).and_then(|link| link.latency).unwrap_or(self.latency)
     }
 
     /// How long a message may take, but for one in a thousand. Where messages don't overtake each
@@ -379,61 +393,64 @@ impl Network {
 
     /// The time that a message waits for the messages before it on a link with limited bandwidth.
     pub(crate) fn queueing_time(&self, from: u64, to: u64, now: u64) -> u64 {
-        let busy_until = self.busy_until.get(&(from, to));
-        busy_until.map_or(0, |busy_until| busy_until.saturating_sub(now))
+        self.link(from, to).map_or(0, |link| link.busy_until.saturating_sub(now))
     }
 
     /// Returns true if a link dropped a message since `since` because its queue was full.
     pub(crate) fn has_overflowed(&self, from: u64, to: u64, since: u64) -> bool {
-        self.overflowed_at.get(&(from, to)).is_some_and(|at| *at >= since)
+        let overflowed_at = self.link(from, to).and_then(|link| link.overflowed_at);
+        overflowed_at.is_some_and(|at| at >= since)
     }
 
     pub(crate) fn connects(&self, from: u64, to: u64) -> bool {
-        !self.cut.contains(&(from, to))
-            && !self.isolated.contains(&from)
-            && !self.isolated.contains(&to)
+        !self.is_cut(from, to) && !self.is_isolated(from) && !self.is_isolated(to)
     }
 
     pub(crate) fn is_cut(&self, from: u64, to: u64) -> bool {
-        self.cut.contains(&(from, to))
+        self.link(from, to).is_some_and(|link| link.is_cut)
     }
 
     pub(crate) fn is_isolated(&self, node: u64) -> bool {
-        self.isolated.contains(&node)
+        self.isolated >> node & 1 == 1
     }
 
     pub(crate) fn cut(&mut self, from: u64, to: u64) {
-        self.cut.insert((from, to));
+        self.link_mut(from, to).is_cut = true;
     }
 
     pub(crate) fn heal(&mut self, from: u64, to: u64) {
-        self.cut.remove(&(from, to));
+        self.link_mut(from, to).is_cut = false;
     }
 
     pub(crate) fn isolate(&mut self, node: u64) {
-        self.isolated.insert(node);
+        self.isolated |= 1 << node;
     }
 
     pub(crate) fn reconnect(&mut self, node: u64) {
-        self.isolated.remove(&node);
+        self.isolated &= !(1 << node);
     }
 
     pub(crate) fn partition(&mut self, nodes: u64, groups: &[Vec<u64>]) {
-        self.cut.clear();
+        self.heal_links();
         for from in 1..=nodes {
             for to in 1..=nodes {
                 let together =
                     groups.iter().any(|group| group.contains(&from) && group.contains(&to));
                 if from != to && !together {
-                    self.cut.insert((from, to));
+                    self.cut(from, to);
                 }
             }
         }
     }
 
     pub(crate) fn heal_all(&mut self) {
-        self.cut.clear();
-        self.isolated.clear();
+        self.heal_links();
+        self.isolated = 0;
+    }
+
+    fn heal_links(&mut self) {
+        self.links.values_mut().for_each(|link| link.is_cut = false);
+        self.links.retain(|_, link| *link != Link::default());
     }
 
     fn note_loss(&mut self, message: InFlight, at: u64) {
@@ -495,7 +512,7 @@ mod tests {
     #[test]
     fn random_drops_have_random_positions() {
         let mut lossy = network(1000);
-        let places: BTreeSet<u64> = (0..20).map(|_| comes(&mut lossy)).collect();
+        let places: std::collections::BTreeSet<u64> = (0..20).map(|_| comes(&mut lossy)).collect();
         assert!(places.len() > 10, "{places:?}");
         assert!(places.iter().all(|place| (250..750).contains(place)), "{places:?}");
     }

@@ -58,11 +58,11 @@ async fn hanging_disk_makes_only_its_node_unready() -> Result<()> {
         cluster.start_node(node)?;
     }
     cluster.leader().await?;
-    Client::Rest(cluster.http(1)).put("before", "value").await.done()?;
+    Client::Http(cluster.http(1)).put("before", "value").await.done()?;
     cluster.settled().await?;
 
     let frozen = disk.freeze()?;
-    Client::Rest(cluster.http(1)).put("meanwhile", "value").await.done()?;
+    Client::Http(cluster.http(1)).put("meanwhile", "value").await.done()?;
     until("the node with the hanging disk is unready", TIMEOUT, async || {
         let answer = cluster.http(0).ask(Method::GET, "/readyz", b"").await?;
         let is_unready = answer.status == StatusCode::SERVICE_UNAVAILABLE;

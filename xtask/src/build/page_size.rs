@@ -17,7 +17,7 @@ mod comments;
 /// The limit for the module, compressed with brotli. The page cannot start before the module is
 /// loaded: at 1 Mbit/s, a slow phone connection, these bytes take two seconds. `wasm-opt` is not
 /// used: it makes the module smaller, but the compressed module larger.
-const MODULE_BROTLI_BYTES_MAX: u64 = 288 * 1024;
+const MODULE_BROTLI_BYTES_MAX: u64 = 272 * 1024;
 /// The limit for all other files together, each compressed with brotli. The playground and the live
 /// page are counted together, although a visitor of one does not need all of the other. The files
 /// of one of them, joined into a single file, would take 63 kB.

@@ -30,9 +30,9 @@ pub fn build(workspace: &Workspace) -> Result<()> {
     let staged = workspace.target("package");
     bind(workspace, &[], &staged)?;
     write_module_size(&staged)?;
-    // The lab, and lessons that disable rules, load a module of their own.
+    // The lab and the lessons load a module of their own.
     let lab = workspace.target("package-lab");
-    bind(workspace, &["--features", "sabotage,campaigns"], &lab)?;
+    bind(workspace, &["--features", "sabotage,campaigns,lessons"], &lab)?;
     write_module_size(&lab)?;
     publish(&lab, &staged.join(LAB))?;
     Step::cargo(workspace, "run --package raft-sim --bin course --")?
