@@ -108,7 +108,7 @@ pub enum Check {
         node: u64,
     },
     /// No server became leader after t0 and until `until`.
-    NobodyLeads {
+    NoLeader {
         /// The moment.
         until: u64,
     },
@@ -152,7 +152,7 @@ impl Check {
             Self::AnsweredBefore { until } => answered_before(play, *until),
             Self::Replaced { nodes } => replaced(play, *nodes),
             Self::CaughtUpBySnapshot { node } => caught_up_by_snapshot(play, *node),
-            Self::NobodyLeads { until } => nobody_leads(play, *until),
+            Self::NoLeader { until } => no_leader(play, *until),
         }
     }
 }
@@ -449,7 +449,7 @@ fn caught_up_by_snapshot(play: &mut Play<'_>, node: u64) -> bool {
         })
 }
 
-fn nobody_leads(play: &mut Play<'_>, until: u64) -> bool {
+fn no_leader(play: &mut Play<'_>, until: u64) -> bool {
     while play.now() < until && play.step() {
         if play.up().any(|(_, raft)| raft.role() == Role::Leader) {
             return false;
