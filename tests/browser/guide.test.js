@@ -117,7 +117,7 @@ test("event_shows_what_led_to_it", async () => {
     await page.locator("#events-list").getByText("wins term 1").click();
     await page.locator("#events-list").getByText(/leads in term 1/).click();
     await page.locator("#inspector").getByRole("heading", { name: "Because of" }).waitFor();
-    await page.locator("#inspector").getByText(/receives the vote|RequestVote/).first().waitFor();
+    await page.locator("#inspector").getByText(/votes for n\d in term 1/).first().waitFor();
     assert.deepEqual(await findings(page, "causes"), []);
     await page.locator("#inspector .chain button").first().click();
     await page.waitForFunction(() => parseFloat(document.querySelector("#clock")?.textContent ?? "") < 1);
