@@ -19,7 +19,9 @@ pub enum StartError {
     Secret(#[from] SecretError),
     #[error(transparent)]
     DataDir(#[from] OpenError),
-    #[error("port {port} is in use ({protocol}): stop what uses it, or choose another with --port")]
+    #[error(
+        "port {port} is in use ({protocol}); stop the process that uses it, or choose another --port"
+    )]
     PortInUse { port: u16, protocol: &'static str },
     #[error("cannot listen on port {port}: {error}; check --listen and --port")]
     Listen { port: u16, error: io::Error },

@@ -33,13 +33,13 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(3);
 enum DialError {
     #[error("this node is stopping")]
     Stopping,
-    #[error("cannot resolve {host}: {error}")]
+    #[error("cannot resolve {host}: {error}; check --peers and the name server")]
     Resolve { host: String, error: std::io::Error },
-    #[error("{host} has no {family} address, and this node listens on {family}")]
+    #[error("{host} has no {family} address; use one in --peers, or another --listen")]
     AddressFamily { host: String, family: &'static str },
     #[error("cannot open a connection: {0}")]
     Connect(quinn::ConnectError),
-    #[error("timed out: the peer does not respond")]
+    #[error("timed out: the peer does not respond; check that it runs and that UDP is not blocked")]
     TimedOut,
     #[error(transparent)]
     Refused(#[from] PeerRefusal),

@@ -55,13 +55,13 @@ const CLOCK_SKEW_MAX: Duration = Duration::days(1);
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the variants are")]
 pub enum IdentityError {
-    #[error("cannot make a certificate: {0}")]
+    #[error("cannot make a certificate: {0}; report this as a bug")]
     Certificate(#[from] rcgen::Error),
-    #[error("cannot configure TLS: {0}")]
+    #[error("cannot configure TLS: {0}; report this as a bug")]
     Tls(#[from] rustls::Error),
-    #[error("cannot configure the verification of peers: {0}")]
+    #[error("cannot configure the verification of peers: {0}; report this as a bug")]
     Verifier(#[from] VerifierBuilderError),
-    #[error("cannot derive a key from the cluster secret: {0}")]
+    #[error("cannot derive a key from the cluster secret: {0}; report this as a bug")]
     Derive(ring::error::Unspecified),
 }
 

@@ -71,7 +71,7 @@ pub(crate) struct Peers {
 pub enum PeersError {
     #[error("cannot make the credentials: {0}")]
     Identity(#[from] IdentityError),
-    #[error("no cipher suite for QUIC: {0}")]
+    #[error("no cipher suite for QUIC: {0}; report this as a bug")]
     CipherSuite(#[from] NoInitialCipherSuite),
     #[error("cannot use the UDP socket: {0}; check the limit of open files (ulimit -n)")]
     Endpoint(#[from] std::io::Error),

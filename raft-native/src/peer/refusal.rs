@@ -7,7 +7,10 @@ use crate::peer::NOT_A_MEMBER;
 /// The reason for which a connection failed or was closed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PeerRefusal {
-    #[error("one of the two nodes belongs to another cluster or has another cluster secret ({0})")]
+    #[error(
+        "one of the two nodes belongs to another cluster or has another cluster secret ({0}); check \
+         the secrets of both"
+    )]
     Certificate(ConnectionError),
     #[error("the two nodes have different versions of the peer protocol; update the older one")]
     Protocol,
