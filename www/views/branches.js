@@ -127,7 +127,7 @@ function comparisonContent({ shared, parting, endings }, names) {
   const equal = parting ? `Equal up to ${seconds(parting.at)}, with ${shared === 1 ? "1 action" : `${shared} actions`} in common.` : "No difference so far.";
   const rows = /** @type {[string, (index: number) => string][]} */ ([
     ...(parting ? /** @type {[string, (index: number) => string][]} */ ([
-      ["Then", (index) => text(parting.actions, index, actionText)], ["First event", (index) => text(parting.events, index, (event) => event.text)]]) : []),
+      ["Then", (index) => text(parting.actions, index, (action) => actionText(action) ?? "–")], ["First event", (index) => text(parting.events, index, (event) => event.text)]]) : []),
     ["At", (index) => seconds(endings[index]?.at ?? 0)], ["Leader", (index) => (endings[index]?.leader ? `n${endings[index]?.leader}` : "none")],
     ["Term", (index) => String(endings[index]?.term ?? 0)], ["Committed", (index) => String(endings[index]?.committed ?? 0)],
     ["Invariants", (index) => endings[index]?.violation?.text ?? "hold"],
