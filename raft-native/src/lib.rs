@@ -47,4 +47,6 @@ pub use consensus::failure::NodeFailure;
 pub use node::{Node, StartError};
 pub use observe::health::NotReady;
 pub use observe::status::{ClusterMember, FollowerView, LogEntry, NodeStatus};
-pub use storage::{OpenError, StorageError, default_data_dir};
+pub use storage::{
+    CheckDataError, DataReport, OpenError, StorageError, check_data, default_data_dir,
+};

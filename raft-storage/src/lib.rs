@@ -16,6 +16,7 @@ pub mod files;
 mod identity;
 mod log;
 pub mod power_cuts;
+mod record;
 pub mod sabotage;
 mod state;
 
@@ -23,4 +24,5 @@ pub use check::{CheckReport, check};
 pub use error::{Damage, DamageReason, StorageError};
 pub use identity::Identity;
 pub use log::{AppendError, Log, LogReader, ReplayError};
+pub use record::{read_record, write_record};
 pub use state::{Flusher, StateOptions, StateReader, StateReaders, StateStore};

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod check_data;
 mod check_history;
 mod client;
 mod demo;
@@ -55,6 +56,8 @@ enum Command {
     Status(client::StatusArgs),
     /// Make a cluster secret.
     Secret(secret::SecretArgs),
+    /// Verify the checksums of the data directory of a stopped node.
+    CheckData(check_data::CheckDataArgs),
     /// Check a recorded history of operations for linearizability.
     CheckHistory(check_history::CheckArgs),
 }
@@ -92,6 +95,7 @@ pub(crate) fn run() -> ExitCode {
         Command::List(args) => Ok(client::list(&args)),
         Command::Status(args) => Ok(client::status(&args)),
         Command::Secret(args) => secret::run(&args),
+        Command::CheckData(args) => check_data::run(&args),
         Command::CheckHistory(args) => check_history::check(&args),
     };
     match result {

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use raft_kv::Limits;
+use raft_storage::{LogReader, StateReaders};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -23,7 +24,6 @@ use crate::observe::event_log::{Detail, Subscription, TooManySubscribers};
 use crate::observe::health::NotReady;
 use crate::observe::timings::Timings;
 use crate::peer::Peers;
-use crate::storage::{LogStore, StateStore};
 
 pub use error::{RequestError, StorageFault};
 pub(crate) use inbound::PeerHandler;
@@ -56,8 +56,8 @@ type DroppedLines = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// The stores that requests read.
 pub(crate) struct Stores {
-    pub(crate) state: StateStore,
-    pub(crate) log: LogStore,
+    pub(crate) state: StateReaders,
+    pub(crate) log: LogReader,
 }
 
 /// The pause before the node tries a request again.

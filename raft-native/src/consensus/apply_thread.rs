@@ -6,13 +6,13 @@ use std::sync::{Arc, mpsc};
 
 use raft_core::{Entry, Payload};
 use raft_kv::{Kv, Outcome};
+use raft_storage::StateStore;
 use tokio::sync::{mpsc as async_mpsc, oneshot, watch};
 
 use crate::consensus::Input;
 use crate::consensus::failure::Failure;
 use crate::consensus::threads::Threads;
 use crate::observe::timings::{Timings, timed};
-use crate::storage::StateStore;
 
 /// The response to a proposal.
 #[derive(Debug)]

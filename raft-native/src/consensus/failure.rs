@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
+use raft_storage::StorageError;
 use tokio::sync::watch;
 use tracing::error;
-
-use crate::storage::{DamagedEntry, StorageError};
 
 /// The reason for which a node stopped without a request. The node answers no more requests.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -21,7 +20,7 @@ pub(crate) enum Failure {
     )]
     Disk(StorageError),
     #[error("the stored log is damaged: {0}; replace the disk and the node")]
-    Log(DamagedEntry),
+    Log(StorageError),
     #[error("the state machine failed: {0}; check the disk and restart the node")]
     StateMachine(raft_kv::ApplyError<StorageError>),
     #[error("{0}")]

@@ -8,6 +8,7 @@ pub(crate) mod apply_thread;
 pub(crate) mod disk_thread;
 pub(crate) mod failure;
 mod handle;
+pub(crate) mod table_thread;
 pub(crate) mod threads;
 
 use std::collections::BTreeMap;
@@ -54,6 +55,8 @@ pub(crate) enum Input {
     },
     Persisted(Vec<Durable>),
     Fetched(Fetch, Vec<Entry>),
+    /// Whether writes wait for free space.
+    DiskFull(bool),
     StorageFailed,
     Stop,
 }
@@ -232,6 +235,7 @@ impl Consensus {
                 }
             }
             Input::Fetched(fetch, entries) => self.raft.fetched(fetch, entries, now),
+            Input::DiskFull(full) => self.raft.set_disk_full(full, now),
             Input::StorageFailed => self.raft.storage_failed(now),
             Input::Stop => {}
         }

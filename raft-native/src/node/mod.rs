@@ -8,6 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
+use raft_storage::Flusher;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,17 +20,16 @@ use crate::config::NodeConfig;
 use crate::config::node_names::NodeNames;
 use crate::config::secret::ClusterSecrets;
 use crate::consensus::apply_thread::ApplyThread;
-use crate::consensus::disk_thread::{DiskThread, LogFiles};
+use crate::consensus::disk_thread::DiskThread;
 use crate::consensus::failure::{Failures, NodeFailure};
 use crate::consensus::threads::Threads;
-use crate::consensus::{self, Consensus, ConsensusHandle, Outputs};
+use crate::consensus::{self, Consensus, ConsensusHandle, Outputs, table_thread};
 use crate::node::recovery::RecoveredState;
 use crate::observe::Observations;
 use crate::observe::event_log;
 use crate::observe::health::Health;
 use crate::observe::timings::Timings;
 use crate::peer::Peers;
-use crate::storage::Storage;
 
 pub use start_error::StartError;
 
@@ -40,6 +40,8 @@ pub struct Node {
     tasks: JoinSet<()>,
     peers: Peers,
     threads: Threads,
+    /// Stops the thread that writes tables.
+    flusher: Flusher,
     failed: watch::Receiver<Option<NodeFailure>>,
     /// Runs the consensus loop, the peers and their timers. Client requests run elsewhere, so they
     /// cannot delay consensus.
@@ -91,8 +93,7 @@ impl Node {
         socket: UdpSocket,
         recovered: RecoveredState,
     ) -> Result<Self, StartError> {
-        let RecoveredState { storage, raft, kv, last } = recovered;
-        let Storage { database, meta, log, state, mark, lock, .. } = storage;
+        let RecoveredState { log, flusher, lock, raft, kv } = recovered;
         let clients = tokio::runtime::Handle::current();
         let runtime = NodeRuntime::new()?;
         let entered = runtime.enter();
@@ -109,24 +110,25 @@ impl Node {
         let (inputs, inputs_queue) = consensus::inputs();
         let me = config.advertise.node_id();
         let peers = Peers::new(me, socket, secrets, &config.peers, &observed.names, &mut tasks)?;
-        let files = LogFiles { database, meta, log: log.clone(), mark, last };
+        let stores = Stores { state: kv.store().readers(), log: log.reader() };
         let (health, timings) = (observed.health.clone(), observed.timings.clone());
-        let disk = DiskThread::spawn(files, health, timings, inputs.clone(), &mut threads)
+        let disk = DiskThread::spawn(log, health, timings, inputs.clone(), &mut threads)
             .map_err(StartError::Thread)?;
         let apply = ApplyThread::spawn(kv, observed.timings.clone(), inputs.clone(), &mut threads)
+            .map_err(StartError::Thread)?;
+        table_thread::spawn(flusher.clone(), inputs.clone(), &mut threads)
             .map_err(StartError::Thread)?;
         let outputs = Outputs { peers: peers.clone(), disk, apply, recorder };
         let watches =
             Consensus::spawn(raft, inputs_queue, outputs, &observed, failures, &mut tasks);
         let consensus = ConsensusHandle::new(inputs, watches);
         info!(node = config.name, port = config.advertise.port(), "started");
-        let stores = Stores { state, log };
         let handle = Handle::new(config, consensus.clone(), peers.clone(), stores, observed);
         peers.serve(PeerHandler::new(handle.clone(), clients), &mut tasks);
 
         drop(entered);
         let (_runtime, _lock) = (runtime, StorageLock(lock));
-        Ok(Self { handle, consensus, tasks, peers, threads, failed, _runtime, _lock })
+        Ok(Self { handle, consensus, tasks, peers, threads, flusher, failed, _runtime, _lock })
     }
 
     /// The operations of the node for clients.
@@ -172,11 +174,12 @@ impl Node {
 
     /// Stops the node, and returns when its tasks and threads have ended.
     pub async fn shutdown(self) {
-        let Self { handle, consensus, mut tasks, peers, threads, .. } = self;
+        let Self { handle, consensus, mut tasks, peers, threads, flusher, .. } = self;
         handle.stop();
         consensus.stop().await;
         peers.close().await;
         tasks.shutdown().await;
+        flusher.stop();
         let joined = tokio::task::spawn_blocking(move || threads.join());
         let _ = tokio::time::timeout(JOIN_TIME_MAX, joined).await;
         info!("stopped");

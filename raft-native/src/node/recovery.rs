@@ -1,20 +1,23 @@
 //! The recovery of a node from its data directory.
 
+use std::fs::File;
+
 use raft_core::{ConfigError, Instant, LogIndex, Membership, Raft, RestoredState};
 use raft_kv::Kv;
+use raft_storage::{Flusher, Log, StateStore};
 
 use crate::config::NodeConfig;
 use crate::config::address::Address;
 use crate::node::StartError;
-use crate::storage::{StateStore, Storage};
+use crate::storage::Storage;
 
 /// The state that a node reads from the disk before its parts start.
 pub(crate) struct RecoveredState {
-    pub(crate) storage: Storage,
+    pub(crate) log: Log,
+    pub(crate) flusher: Flusher,
+    pub(crate) lock: Box<File>,
     pub(crate) raft: Raft,
     pub(crate) kv: Kv<StateStore>,
-    /// The last index of the stored log.
-    pub(crate) last: LogIndex,
 }
 
 impl RecoveredState {
@@ -22,24 +25,15 @@ impl RecoveredState {
     pub(crate) fn read(config: &NodeConfig) -> Result<Self, StartError> {
         let storage = Storage::open(config)?;
         let damaged = |reason: String| StartError::damaged(&config.data_dir, reason);
-        let kv = Kv::open(storage.state.share()).map_err(|error| damaged(error.to_string()))?;
+        let hard_state = storage.hard_state();
+        let Storage { log, state, flusher, boot, lock } = storage;
+        let kv = Kv::open(state).map_err(|error| damaged(error.to_string()))?;
         let membership = Membership::new(config.members().iter().map(Address::node_id));
         let core = core_config(config);
         let applied = LogIndex(kv.applied_index());
-        let mut restored = RestoredState::new(
-            storage.boot,
-            membership,
-            storage.hard_state,
-            applied,
-            core.log_cache_bytes_max,
-        );
-        let last =
-            storage.log.restore(&mut restored).map_err(|error| damaged(error.to_string()))?;
-        let reached = storage.mark.reached().last;
-        if last < reached {
-            let reason = format!("the log ends at entry {last} and had reached entry {reached}");
-            return Err(damaged(reason));
-        }
+        let cache = core.log_cache_bytes_max;
+        let mut restored = RestoredState::new(boot, membership, hard_state, applied, cache);
+        log.replay(&mut restored).map_err(|error| damaged(error.to_string()))?;
         let raft =
             Raft::new(core, restored, rand::random(), Instant(0)).map_err(|error| match error {
                 ConfigError::AppliedBeyondLog
@@ -47,7 +41,7 @@ impl RecoveredState {
                 | ConfigError::LogNewerThanTerm => damaged(error.to_string()),
                 error => StartError::Timing(error),
             })?;
-        Ok(Self { storage, raft, kv, last })
+        Ok(Self { log, flusher, lock, raft, kv })
     }
 }
 

@@ -14,6 +14,8 @@ pub enum StorageError {
     File { path: PathBuf, error: io::Error },
     #[error("{what}")]
     Damaged { what: String },
+    #[error(transparent)]
+    Store(#[from] raft_storage::StorageError),
     #[error("the files belong to another version of the storage engine; use the matching program")]
     OtherEngineVersion,
     #[error("another process uses the files; stop it")]
@@ -47,8 +49,13 @@ impl StorageError {
     }
 
     /// Returns true if the stored bytes are not those that were written.
-    pub(crate) fn is_damage(&self) -> bool {
-        matches!(self, Self::Damaged { .. })
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Store(error) => error.is_damage(),
+            _ => false,
+        }
     }
 }
 

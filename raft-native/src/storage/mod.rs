@@ -1,78 +1,53 @@
-//! What a node keeps on its disk: who it is, its log, and its state machine.
+//! The data directory: its owner, the log and the state machine.
 //!
-//! All three live in one fjall database, whose journal makes a batch atomic and, when asked,
-//! durable. Why fjall: docs/decisions/0003-storage.md.
+//! `raft-storage` has the log and the store of the state machine. This module decides to whom a
+//! directory belongs, and converts directories of earlier releases.
 
-pub(crate) mod codec;
 mod error;
-mod high_water_mark;
-mod log;
+mod old_format;
 mod open_error;
+mod owner;
 mod permissions;
-mod state;
+mod verification;
 
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use prost::Message;
-use raft_core::{HardState, NodeId, Term};
+use raft_core::HardState;
+use raft_storage::files::{Files, OsFiles};
+use raft_storage::{Flusher, Log, StateOptions, StateStore};
 
 use crate::config::NodeConfig;
-use crate::config::address::Address;
 
 pub use error::StorageError;
-pub(crate) use high_water_mark::HighWaterMarkFile;
-pub(crate) use log::{DamagedEntry, LogStore};
 pub use open_error::OpenError;
-pub(crate) use state::StateStore;
+pub use verification::{CheckDataError, DataReport, check_data};
 
-/// The format of everything below; a node refuses a later one.
-const FORMAT: u32 = 1;
+use owner::Owner;
 
-const IDENTITY: &[u8] = b"identity";
-const HARD_STATE: &[u8] = b"hard-state";
+/// The directory of the files of `raft-storage`, within the data directory.
+const STORE: &str = "store";
+/// The same, while an earlier format is converted.
+const UNFINISHED_STORE: &str = "store.unfinished";
+/// The size of a segment of the log.
+const SEGMENT_BYTES: u64 = 32 << 20;
 
 /// An open data directory. Dropping it unlocks the directory.
 pub(crate) struct Storage {
-    pub(crate) database: Database,
-    pub(crate) meta: Keyspace,
-    pub(crate) log: LogStore,
+    pub(crate) log: Log,
     pub(crate) state: StateStore,
-    pub(crate) hard_state: HardState,
-    pub(crate) mark: HighWaterMarkFile,
+    pub(crate) flusher: Flusher,
     /// How often a node has started from this directory.
     pub(crate) boot: u64,
     /// Held as long as the directory is used.
     pub(crate) lock: Box<fs::File>,
 }
 
-/// Whose directory it is.
-#[derive(Clone, PartialEq, Message)]
-struct IdentityRecord {
-    #[prost(uint32, tag = "1")]
-    format: u32,
-    #[prost(string, tag = "2")]
-    name: String,
-    #[prost(string, repeated, tag = "3")]
-    members: Vec<String>,
-    #[prost(uint64, tag = "4")]
-    boots: u64,
-    #[prost(string, tag = "5")]
-    address: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-pub(crate) struct HardStateRecord {
-    #[prost(uint64, tag = "1")]
-    term: u64,
-    #[prost(uint64, optional, tag = "2")]
-    vote: Option<u64>,
-}
-
 impl Storage {
-    /// Opens the node's data directory, and makes it if it is not there.
+    /// Opens the data directory of the node, and creates it if it is missing.
     pub(crate) fn open(config: &NodeConfig) -> Result<Self, OpenError> {
         let path = &config.data_dir;
         let unusable = |error: StorageError| match error {
@@ -81,39 +56,78 @@ impl Storage {
         };
         permissions::make_private(path).map_err(unusable)?;
         let lock = lock(path)?;
-        let database = Database::builder(path.join("data"))
-            .manual_journal_persist(true)
-            .worker_threads(1)
-            .max_cached_files(Some(config.open_files.storage_max))
-            .open()
-            .map_err(|error| unusable(error.into()))?;
-        let keyspace = |name: &str| {
-            database
-                .keyspace(name, KeyspaceCreateOptions::default)
-                .map_err(|error| unusable(error.into()))
-        };
-        let (meta, log, state) = (keyspace("meta")?, keyspace("log")?, keyspace("state")?);
-        let boot = verify_ownership(config, &database, &meta)?;
-        let hard_state = read_hard_state(&meta).map_err(unusable)?;
-        let mark = HighWaterMarkFile::open(path).map_err(|error| unusable(error.into()))?;
-        if let Some(reason) = mark.reached().describe_regression(hard_state) {
-            return Err(OpenError::damaged(path, reason));
+        let store = path.join(STORE);
+        let is_new = !exists(&store).map_err(unusable)?;
+        if is_new && old_format::is_present(path).map_err(unusable)? {
+            convert(config)?;
+        } else if is_new {
+            create(path, STORE).map_err(unusable)?;
         }
-        let log = LogStore::new(log, &config.advertise);
-        let state = StateStore::new(database.clone(), state);
-        Ok(Self { database, meta, log, state, hard_state, mark, boot, lock: Box::new(lock) })
+        old_format::remove(path).map_err(unusable)?;
+        let files: Arc<dyn Files> = Arc::new(OsFiles::new(&store));
+        let owner = Owner::claim(config, &*files)?;
+        let identity = owner.identity();
+        let log = Log::open(files.clone(), identity, SEGMENT_BYTES)
+            .map_err(|error| unusable(error.into()))?;
+        let state = StateStore::open(files, identity, StateOptions::default())
+            .map_err(|error| unusable(error.into()))?;
+        let flusher = state.flusher();
+        Ok(Self { log, state, flusher, boot: owner.boots(), lock: Box::new(lock) })
+    }
+
+    /// The stored term and vote.
+    pub(crate) fn hard_state(&self) -> HardState {
+        self.log.hard_state()
     }
 }
 
-impl HardStateRecord {
-    pub(crate) fn stage(
-        batch: &mut fjall::OwnedWriteBatch,
-        meta: &Keyspace,
-        hard_state: HardState,
-    ) {
-        let record =
-            Self { term: hard_state.term.0, vote: hard_state.vote.map(|candidate| candidate.0) };
-        batch.insert(meta, HARD_STATE, record.encode_to_vec());
+/// Converts a directory of the release before. The new files get their name when they are complete.
+fn convert(config: &NodeConfig) -> Result<(), OpenError> {
+    let path = &config.data_dir;
+    let unusable = |error: StorageError| match error {
+        error if error.is_damage() => OpenError::damaged(path, error),
+        error => OpenError::Unusable { path: path.clone(), error },
+    };
+    let unfinished = path.join(UNFINISHED_STORE);
+    if exists(&unfinished).map_err(unusable)? {
+        fs::remove_dir_all(&unfinished).map_err(|error| unusable(error.into()))?;
+    }
+    create(path, UNFINISHED_STORE).map_err(unusable)?;
+    old_format::convert(config, Arc::new(OsFiles::new(&unfinished)))?;
+    fs::rename(&unfinished, path.join(STORE)).map_err(|error| unusable(error.into()))?;
+    sync(path).map_err(unusable)
+}
+
+fn exists(path: &Path) -> Result<bool, StorageError> {
+    let failed = |error| StorageError::File { path: path.to_owned(), error };
+    path.try_exists().map_err(failed)
+}
+
+/// Creates a directory within the data directory, durably.
+fn create(path: &Path, name: &str) -> Result<(), StorageError> {
+    let directory = path.join(name);
+    let created = fs::DirBuilder::new().mode(0o700).create(&directory);
+    created.map_err(|error| StorageError::File { path: directory, error })?;
+    sync(path)
+}
+
+fn sync(path: &Path) -> Result<(), StorageError> {
+    let synced = fs::File::open(path).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| StorageError::File { path: path.to_owned(), error })
+}
+
+/// Removes a file or directory, if it exists.
+fn remove(path: &Path) -> Result<(), StorageError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(StorageError::File { path: path.to_owned(), error })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -134,60 +148,7 @@ fn lock(path: &Path) -> Result<fs::File, OpenError> {
     }
 }
 
-/// Makes sure that the directory is this node's, and counts its starts.
-fn verify_ownership(
-    config: &NodeConfig,
-    database: &Database,
-    meta: &Keyspace,
-) -> Result<u64, OpenError> {
-    let path = config.data_dir.clone();
-    let unusable = |error: fjall::Error| OpenError::Unusable {
-        path: config.data_dir.clone(),
-        error: error.into(),
-    };
-    let mut members: Vec<String> = config.members().iter().map(Address::to_string).collect();
-    members.sort_unstable();
-    let address = config.advertise.to_string();
-    let boots = match meta.get(IDENTITY).map_err(unusable)? {
-        None => 0,
-        Some(bytes) => {
-            let found = IdentityRecord::decode(&bytes[..])
-                .map_err(|error| OpenError::damaged(&path, error))?;
-            if found.format > FORMAT {
-                let error = StorageError::LaterFormat { found: found.format, known: FORMAT };
-                return Err(OpenError::Unusable { path, error });
-            }
-            if found.name != config.name {
-                let (owner, name) = (found.name, config.name.clone());
-                return Err(OpenError::OfOtherNode { path, owner, name });
-            }
-            if found.members != members || found.address != address {
-                let describe = |members: &[String], own: &str| {
-                    format!("{} (this node: {own})", members.join(", "))
-                };
-                let (found, expected) =
-                    (describe(&found.members, &found.address), describe(&members, &address));
-                return Err(OpenError::OfOtherCluster { path, found, expected });
-            }
-            found.boots
-        }
-    };
-    let name = config.name.clone();
-    let record = IdentityRecord { format: FORMAT, name, members, boots: boots + 1, address };
-    meta.insert(IDENTITY, record.encode_to_vec()).map_err(unusable)?;
-    database.persist(PersistMode::SyncAll).map_err(unusable)?;
-    Ok(boots + 1)
-}
-
-fn read_hard_state(meta: &Keyspace) -> Result<HardState, StorageError> {
-    let Some(bytes) = meta.get(HARD_STATE)? else {
-        return Ok(HardState::default());
-    };
-    let record = HardStateRecord::decode(&bytes[..]).map_err(StorageError::damaged)?;
-    Ok(HardState { term: Term(record.term), vote: record.vote.map(NodeId) })
-}
-
-/// Where a node of this name keeps its data if it is not told.
+/// Returns the data directory of a node without `--data-dir`.
 #[must_use]
 pub fn default_data_dir(name: &str) -> PathBuf {
     PathBuf::from(name)

@@ -130,7 +130,8 @@ impl Log {
     /// A reader of the entries.
     #[must_use]
     pub fn reader(&self) -> LogReader {
-        LogReader { identity: self.identity, shared: self.shared.clone() }
+        let files = self.files.clone();
+        LogReader { files, identity: self.identity, shared: self.shared.clone() }
     }
 
     /// Passes all entries to a server that starts.
@@ -290,7 +291,7 @@ impl Log {
             }
         };
         let (file, size) = file;
-        lock(&self.shared).segments.insert(number, file.clone());
+        lock(&self.shared).segments.insert(number);
         self.next_segment += 1;
         let sectors = size / SECTOR_BYTES as u64;
         self.current = Some(Current { number, file, name, next: 1, sectors });
@@ -332,7 +333,7 @@ impl Log {
             let kept = shared.segments.split_off(&first);
             std::mem::replace(&mut shared.segments, kept)
         };
-        for number in removed.into_keys() {
+        for number in removed {
             self.remove_if_there(&segment::name(number))?;
         }
         Ok(())
@@ -448,7 +449,7 @@ impl Scan {
             }
             self.torn = Some((next, used));
         }
-        self.shared.segments.insert(number, file.clone());
+        self.shared.segments.insert(number);
         let sectors = bytes.sectors();
         self.current = Some(Current { number, file, name, next, sectors });
         Ok(())

@@ -1,6 +1,7 @@
 //! Reading entries back.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -11,12 +12,15 @@ use super::index::LogPlaces;
 use super::sector::{self, DATA_BYTES, Kind, Sector};
 use super::segment;
 use crate::error::{DamageReason, StorageError};
-use crate::files::{File, SECTOR_BYTES};
+use crate::files::{File, Files, SECTOR_BYTES};
 use crate::identity::Identity;
 
 /// Reads entries of the log, on any thread.
+///
+/// A reader opens a segment only while it reads it, so a long log needs few open files.
 #[derive(Clone, Debug)]
 pub struct LogReader {
+    pub(super) files: Arc<dyn Files>,
     pub(super) identity: Identity,
     pub(super) shared: Arc<RwLock<Shared>>,
 }
@@ -25,7 +29,7 @@ pub struct LogReader {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) places: LogPlaces,
-    pub(super) segments: BTreeMap<u64, Arc<dyn File>>,
+    pub(super) segments: BTreeSet<u64>,
 }
 
 impl LogReader {
@@ -46,14 +50,17 @@ impl LogReader {
         while next <= through {
             let found = {
                 let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
-                shared.places.find(next).and_then(|(place, end)| {
-                    let file = shared.segments.get(&place.segment)?.clone();
-                    Some((place, end, file))
-                })
+                shared.places.find(next)
             };
-            let Some((place, end, file)) = found else { break };
+            let Some((place, end)) = found else { break };
+            let name = segment::name(place.segment);
+            let file = match self.files.open(&name) {
+                // Its entries were compacted in the meantime.
+                Err(error) if error.kind() == ErrorKind::NotFound => break,
+                file => file.map_err(StorageError::io("open", &name))?,
+            };
             let seed = self.identity.seed(place.segment);
-            let mut segment = Segment::new(segment::name(place.segment), seed, &*file)?;
+            let mut segment = Segment::new(name, seed, &*file)?;
             let (mut sector, mut number) = (place.sector, place.batch);
             while next < end && next <= through {
                 let (batch, behind) = segment.batch(sector, number)?;

@@ -146,6 +146,32 @@ fn every_damaged_byte_of_last_batch_is_located() {
     assert_eq!(read_all(&open(&files).unwrap()).len(), 90);
 }
 
+/// A node that stopped here for good could not be repaired (N11).
+#[test]
+fn torn_batch_that_was_not_acknowledged_is_erased() {
+    for torn in 0..5 {
+        let files = SimulatedFiles::new(1);
+        let mut log = open(&files).unwrap();
+        log.import(None, &entries(1, 1..=3)).unwrap();
+        let file = files.open(&segment::name(1)).unwrap();
+        let mut before = vec![0; 4096];
+        file.read_at(&mut before, 0).unwrap();
+        let mark = files.contents(MARK).unwrap();
+        log.import(None, &entries(1, 4..=90)).unwrap();
+        drop(log);
+        // One sector of the batch did not reach the disk.
+        let sector = 2 * SECTOR_BYTES + torn * SECTOR_BYTES;
+        let old = &before[sector..sector + SECTOR_BYTES];
+        file.write_at(old, sector as u64).unwrap();
+        files.open(MARK).unwrap().write_at(&mark, 0).unwrap();
+        let mut log = open(&files).unwrap();
+        assert_eq!(read_all(&log), entries(1, 1..=3));
+        log.import(None, &entries(2, 4..=5)).unwrap();
+        drop(log);
+        assert_eq!(read_all(&open(&files).unwrap())[3..], entries(2, 4..=5));
+    }
+}
+
 #[test]
 fn lost_end_of_log_is_detected_by_mark() {
     let files = SimulatedFiles::new(1);

@@ -59,7 +59,7 @@ pub struct StateReaders {
 }
 
 /// Writes tables in the background.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Flusher {
     shared: Arc<Shared>,
 }

@@ -99,7 +99,7 @@ async fn other_users_cannot_read_data() -> Result<()> {
     check_private(cluster.data(0))?;
     // Earlier versions created directories with wider modes.
     cluster.kill(0).await?;
-    for path in [cluster.data(0).to_owned(), cluster.data(0).join("data")] {
+    for path in [cluster.data(0).to_owned(), cluster.data(0).join("store")] {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     }
     cluster.start_node(0)?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use hyper::{Method, StatusCode};
@@ -140,10 +140,9 @@ async fn foreign_data_dir_is_rejected() -> Result<()> {
     cluster.finish().await
 }
 
-/// The storage engine drops all entries after a damaged part of its journal. The node must report
-/// the loss of acknowledged entries.
+/// The other nodes have the acknowledged entries. A node that has lost them must not vote.
 #[tokio::test]
-async fn corrupt_journal_is_rejected() -> Result<()> {
+async fn damaged_log_is_rejected_and_located() -> Result<()> {
     const HOLE: usize = 4096;
     let mut cluster = Cluster::start(&[]).await?;
     let mut http = cluster.http(0);
@@ -154,18 +153,27 @@ async fn corrupt_journal_is_rejected() -> Result<()> {
     }
     cluster.settled().await?;
     cluster.kill(0).await?;
-    let data = cluster.data(0).join("data");
-    let is_journal = |path: &PathBuf| path.extension().is_some_and(|end| end == "jnl");
-    let mut journals = fs::read_dir(&data)?.filter_map(|entry| Some(entry.ok()?.path()));
-    let journal = journals.find(is_journal).context("no journal")?;
-    let mut bytes = fs::read(&journal)?;
-    let written = bytes.iter().rposition(|byte| *byte != 0).context("an empty journal")?;
-    ensure!(written > 4 * HOLE, "{written} bytes are too few for a hole");
-    bytes[written / 2..][..HOLE].fill(0);
-    fs::write(&journal, bytes)?;
-    let arguments = cluster.arguments(0);
     let directory = cluster.data(0).display().to_string();
-    is_refused(arguments.iter().map(String::as_str), &["damaged", &directory]).await?;
+    let intact = process::run(&["check-data", &directory], TIMEOUT).await?;
+    ensure!(intact.status.success(), "{}", String::from_utf8_lossy(&intact.stdout));
+    let segment = cluster.data(0).join("store/log-0000000000000001");
+    let bytes = fs::read(&segment)?;
+    let written = bytes.iter().rposition(|byte| *byte != 0).context("an empty segment")?;
+    ensure!(written > 4 * HOLE, "{written} bytes are too few for a hole");
+    let mut with_hole = bytes.clone();
+    with_hole[written / 2..][..HOLE].fill(0);
+    let mut shortened = bytes;
+    shortened.truncate(written / 2);
+    for damaged in [with_hole, shortened] {
+        fs::write(&segment, damaged)?;
+        let checked = process::run(&["check-data", &directory], TIMEOUT).await?;
+        let printed = String::from_utf8_lossy(&checked.stdout).into_owned();
+        let located = printed.contains("error: log-0000000000000001 is damaged at byte ");
+        ensure!(checked.status.code() == Some(1) && located, "{printed}");
+        let arguments = cluster.arguments(0);
+        let names = ["damaged", directory.as_str(), "log-0000000000000001", "at byte"];
+        is_refused(arguments.iter().map(String::as_str), &names).await?;
+    }
     // The other nodes continue.
     let answer = cluster.http(1).ask(Method::PUT, "/v1/kv/later", b"v").await?;
     ensure!(answer.status == StatusCode::NO_CONTENT, "{}", answer.text());
