@@ -149,7 +149,7 @@ fn every_damaged_byte_of_last_batch_is_located() {
 /// A node that stopped here for good could not be repaired (N11).
 #[test]
 fn torn_batch_that_was_not_acknowledged_is_erased() {
-    for torn in 0..4 {
+    for torn in 0..3 {
         let files = SimulatedFiles::new(1);
         let mut log = open(&files).unwrap();
         log.import(None, &entries(1, 1..=3)).unwrap();

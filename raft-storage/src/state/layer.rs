@@ -15,8 +15,8 @@ pub(super) struct Layer {
     bytes: usize,
 }
 
-/// Memory of a pair besides its key and value.
-const PAIR_OVERHEAD_BYTES: usize = size_of::<Pair>() + 32;
+/// Memory of a pair besides its key and value, in the layer and in the index of the store.
+const PAIR_OVERHEAD_BYTES: usize = 2 * size_of::<Pair>() + 64;
 
 impl Layer {
     /// The writes of one batch.
@@ -50,6 +50,10 @@ impl Layer {
         }
         pairs.extend(old.cloned());
         Self::from_sorted(pairs)
+    }
+
+    pub(super) fn pairs(&self) -> &[Pair] {
+        &self.pairs
     }
 
     pub(super) fn len(&self) -> usize {

@@ -12,6 +12,7 @@ mod layer;
 mod merge;
 mod table;
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -36,7 +37,7 @@ pub struct StateOptions {
 
 impl Default for StateOptions {
     fn default() -> Self {
-        Self { memory_bytes: 16 << 20, block_bytes: 8 << 10 }
+        Self { memory_bytes: 8 << 20, block_bytes: 8 << 10 }
     }
 }
 
@@ -44,7 +45,14 @@ impl Default for StateOptions {
 #[derive(Debug)]
 pub struct StateStore {
     shared: Arc<Shared>,
+    /// The same writes as the layers, so that this thread finds a key without a search.
+    recent: Recent,
+    /// The same writes as the frozen layer, until the next table is complete.
+    frozen: Recent,
 }
+
+/// The last write to each key of some batches.
+type Recent = HashMap<Bytes, Option<Bytes>>;
 
 /// The store at one moment, for any thread.
 #[derive(Clone, Debug)]
@@ -116,7 +124,8 @@ impl StateStore {
         let version = Arc::new(Version { tables, next_table, ..Version::default() });
         let current = Mutex::new(Current { version, failed: false, stopping: false });
         let changed = Condvar::new();
-        Ok(Self { shared: Arc::new(Shared { files, identity, options, current, changed }) })
+        let shared = Arc::new(Shared { files, identity, options, current, changed });
+        Ok(Self { shared, recent: Recent::new(), frozen: Recent::new() })
     }
 
     /// Makes readers.
@@ -141,6 +150,7 @@ impl StateStore {
         if !current.version.layers.is_empty() {
             let mut version = (*current.version).clone();
             version.freeze();
+            self.frozen = std::mem::take(&mut self.recent);
             current.version = Arc::new(version);
             self.shared.changed.notify_all();
         }
@@ -358,6 +368,10 @@ impl Version {
                 return Ok(found);
             }
         }
+        self.get_in_tables(key)
+    }
+
+    fn get_in_tables(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         let hash = filter::hash(key);
         for table in &self.tables {
             if let Some(found) = table.get(key, hash)? {
@@ -409,7 +423,10 @@ impl ReadStore for StateStore {
     type Error = StorageError;
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        self.shared.version().get(key)
+        match self.recent.get(key).or_else(|| self.frozen.get(key)) {
+            Some(found) => Ok(found.clone()),
+            None => self.shared.version().get_in_tables(key),
+        }
     }
 
     fn scan(
@@ -426,6 +443,7 @@ impl Store for StateStore {
     /// Waits while the flusher is more than one table behind.
     fn commit(&mut self, batch: Batch) -> Result<(), StorageError> {
         let layer = Layer::from_batch(batch);
+        self.recent.extend(layer.pairs().iter().cloned());
         // Only this store changes the layers.
         let mut version = (*self.shared.version()).clone();
         version.add(layer);
@@ -442,9 +460,13 @@ impl Store for StateStore {
         version.frozen.clone_from(&current.version.frozen);
         version.tables.clone_from(&current.version.tables);
         version.next_table = current.version.next_table;
-        if version.frozen.is_none() && version.bytes() > self.shared.options.memory_bytes {
-            version.freeze();
-            self.shared.changed.notify_all();
+        if version.frozen.is_none() {
+            self.frozen = Recent::new();
+            if version.bytes() > self.shared.options.memory_bytes {
+                version.freeze();
+                self.frozen = std::mem::take(&mut self.recent);
+                self.shared.changed.notify_all();
+            }
         }
         current.version = Arc::new(version);
         Ok(())

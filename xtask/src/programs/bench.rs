@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::Arguments;
-use crate::build::wasm_package;
+use crate::build::{node, wasm_package};
 use crate::step::{Step, announce};
 use crate::workspace::Workspace;
 
@@ -17,6 +17,8 @@ pub enum Bench {
     Core(Arguments),
     /// Measure the simulator, natively and in WebAssembly: `cargo xtask bench sim --help`.
     Sim(Arguments),
+    /// Compare clusters of real processes: `cargo xtask bench storage --help`.
+    Storage(Arguments),
 }
 
 /// Builds and runs a benchmark, and returns its exit code.
@@ -24,6 +26,7 @@ pub fn run(workspace: &Workspace, bench: &Bench) -> Result<ExitCode> {
     match bench {
         Bench::Core(args) => core(workspace, args),
         Bench::Sim(args) => sim(workspace, args),
+        Bench::Storage(args) => storage(workspace, args),
     }
 }
 
@@ -53,6 +56,23 @@ fn sim(workspace: &Workspace, args: &Arguments) -> Result<ExitCode> {
     Step::new(workspace, workspace.target("release/bench"))?
         .arg("--harness")
         .arg(workspace.path("tests/browser/bench-sim.js"))
+        .args(&args.arguments)
+        .run_for_exit_code()
+}
+
+/// Measures the node of this workspace, and the systems in the arguments.
+fn storage(workspace: &Workspace, args: &Arguments) -> Result<ExitCode> {
+    node::build(workspace)?;
+    let target = workspace.target("bench-node");
+    Step::cargo(
+        workspace,
+        "build --quiet --release --locked --manifest-path tests/bench-node/Cargo.toml",
+    )?
+    .env("CARGO_TARGET_DIR", &target)
+    .run()?;
+    Step::new(workspace, target.join("release/bench-node"))?
+        .arg("--raft")
+        .arg(format!("raft={}", workspace.target("release/raft").display()))
         .args(&args.arguments)
         .run_for_exit_code()
 }
