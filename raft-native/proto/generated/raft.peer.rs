@@ -320,6 +320,9 @@ pub struct NodeStatus {
     pub version: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "15")]
     pub followers: ::prost::alloc::vec::Vec<FollowerStatus>,
+    /// The names of alarms, such as low-space.
+    #[prost(string, repeated, tag = "16")]
+    pub alarms: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The progress of one follower as the leader knows it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -345,6 +348,8 @@ pub enum RpcError {
     Overloaded = 2,
     /// The command was not applied: the receiver is stopping.
     Stopping = 3,
+    /// The command was not applied: the disk of the receiver has too little free space.
+    NoSpace = 4,
 }
 impl RpcError {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -357,6 +362,7 @@ impl RpcError {
             Self::NotLeader => "NOT_LEADER",
             Self::Overloaded => "OVERLOADED",
             Self::Stopping => "STOPPING",
+            Self::NoSpace => "NO_SPACE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -366,6 +372,7 @@ impl RpcError {
             "NOT_LEADER" => Some(Self::NotLeader),
             "OVERLOADED" => Some(Self::Overloaded),
             "STOPPING" => Some(Self::Stopping),
+            "NO_SPACE" => Some(Self::NoSpace),
             _ => None,
         }
     }

@@ -35,6 +35,7 @@ pub(crate) enum Kind {
     KeyTooLong,
     TooLarge,
     Overloaded,
+    NoSpace,
     NoLeader,
     Behind,
     Stopping,
@@ -43,7 +44,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::InvalidRequest,
         Self::KeyNotFound,
         Self::PathNotFound,
@@ -52,6 +53,7 @@ impl Kind {
         Self::KeyTooLong,
         Self::TooLarge,
         Self::Overloaded,
+        Self::NoSpace,
         Self::NoLeader,
         Self::Behind,
         Self::Stopping,
@@ -85,6 +87,9 @@ impl Kind {
             ),
             Self::Overloaded => {
                 ("overloaded", StatusCode::TOO_MANY_REQUESTS, "The node is overloaded")
+            }
+            Self::NoSpace => {
+                ("no-space", StatusCode::INSUFFICIENT_STORAGE, "The disk is nearly full")
             }
             Self::NoLeader => {
                 ("no-leader", StatusCode::SERVICE_UNAVAILABLE, "The node knows no leader")
@@ -200,6 +205,7 @@ impl From<RequestError> for Problem {
             | RequestError::Rejected(_)
             | RequestError::InvalidRead(_) => Kind::InvalidRequest,
             RequestError::Overloaded => Kind::Overloaded,
+            RequestError::NoSpace => Kind::NoSpace,
             RequestError::NoLeader => Kind::NoLeader,
             RequestError::Behind { .. } => Kind::Behind,
             RequestError::Stopping => Kind::Stopping,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::Args;
 use raft_native::{
     Address, ClientServer, ClusterSecrets, ConfigError, Node, NodeConfig, NodeFailure, OpenFiles,
@@ -73,6 +74,12 @@ pub(crate) struct ServeArgs {
     /// The longest duration of a client request, in milliseconds.
     #[arg(long, env = "RAFT_REQUEST_TIMEOUT_MS", default_value_t = 5000, allow_negative_numbers = true, value_parser = timeout())]
     request_timeout_ms: u64,
+    /// The node rejects writes if less disk space is free, such as 256MiB.
+    #[arg(long, env = "RAFT_DISK_RESERVE", value_name = "SIZE", default_value = "256MiB")]
+    disk_reserve: ByteSize,
+    /// The node rejects writes if its data takes more disk space, such as 8GiB [default: none].
+    #[arg(long, env = "RAFT_QUOTA", value_name = "SIZE")]
+    quota: Option<ByteSize>,
     /// The time for which a stopping node serves requests but is not ready, in milliseconds.
     ///
     /// Load balancers stop using the node in this time. A second signal ends it.
@@ -154,6 +161,8 @@ fn config(args: ServeArgs) -> Result<NodeConfig, Failure> {
     config.heartbeat_interval = Duration::from_millis(args.heartbeat_ms);
     config.request_timeout = Duration::from_millis(args.request_timeout_ms);
     config.allowed_hosts = allowed_hosts(args.allowed_hosts)?;
+    config.disk_reserve = args.disk_reserve.as_u64();
+    config.quota = args.quota.map(|quota| quota.as_u64());
     config.open_files = open_files(1)?;
     Ok(config)
 }

@@ -37,6 +37,13 @@ pub enum RequestError {
     /// The node has too many pending requests. The request was not carried out.
     #[error("overloaded: too many pending requests; retry later")]
     Overloaded,
+    /// The disk of the leader has less free space than the reserve, or its data exceeds the quota.
+    /// The request was not carried out. Deletions are accepted.
+    #[error(
+        "no space: the disk of the leader is nearly full, or the data exceeds the quota; delete keys \
+         or add disk space"
+    )]
+    NoSpace,
     /// The node is stopping. The request was not carried out.
     #[error("this node is stopping; use another node")]
     Stopping,

@@ -52,6 +52,7 @@ impl Handle {
             Some(RequestKind::Execute(command)) => match self.propose(command, deadline).await {
                 Attempt::Applied(outcome) => ResponseKind::Outcome(outcome.encode()).into(),
                 Attempt::NotApplied(RequestError::Overloaded) => RpcError::Overloaded.into(),
+                Attempt::NotApplied(RequestError::NoSpace) => RpcError::NoSpace.into(),
                 Attempt::NotApplied(RequestError::Stopping) => RpcError::Stopping.into(),
                 Attempt::NotApplied(_) => RpcError::NotLeader.into(),
                 Attempt::Unknown => RpcError::OutcomeUnknown.into(),

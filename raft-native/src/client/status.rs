@@ -55,7 +55,18 @@ impl Handle {
             revision: view.revision(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             followers: status.followers.iter().map(follower).collect(),
+            alarms: self.alarms(),
         })
+    }
+
+    fn alarms(&self) -> Vec<String> {
+        let alarm = self.0.observed.space.alarm();
+        alarm.map(|alarm| alarm.name().to_owned()).into_iter().collect()
+    }
+
+    /// The free space of the disk in bytes.
+    pub(crate) fn disk_free(&self) -> u64 {
+        self.0.observed.space.free()
     }
 
     /// The members of the cluster with the status that each one reports.
@@ -151,6 +162,7 @@ impl From<NodeStatus> for NodeStatusRecord {
             revision: status.revision,
             version: status.version,
             followers: status.followers.into_iter().map(follower).collect(),
+            alarms: status.alarms,
         }
     }
 }
@@ -179,6 +191,7 @@ impl From<NodeStatusRecord> for NodeStatus {
             revision: record.revision,
             version: record.version,
             followers: record.followers.into_iter().map(follower).collect(),
+            alarms: record.alarms,
         }
     }
 }

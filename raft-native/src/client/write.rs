@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use raft_core::NodeId;
-use raft_kv::{Command, Outcome};
+use raft_kv::{Command, Op, Outcome, Request};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::{Handle, RETRY_INTERVAL, RequestError};
@@ -81,9 +81,9 @@ impl Handle {
                     return Err(RequestError::Unknown);
                 }
                 Attempt::Applied(outcome) => return Ok(outcome),
-                Attempt::NotApplied(RequestError::Overloaded) => {
-                    return Err(failed(is_in_doubt, RequestError::Overloaded));
-                }
+                Attempt::NotApplied(
+                    reason @ (RequestError::Overloaded | RequestError::NoSpace),
+                ) => return Err(failed(is_in_doubt, reason)),
                 Attempt::NotApplied(reason) => last = reason,
                 Attempt::Unknown if has_session => is_in_doubt = true,
                 Attempt::Unknown => return Err(RequestError::Unknown),
@@ -112,6 +112,9 @@ impl Handle {
 
     /// Proposes a command at this node.
     pub(super) async fn propose(&self, command: Bytes, deadline: Instant) -> Attempt {
+        if self.0.observed.space.alarm().is_some() && adds_data(&command) {
+            return Attempt::NotApplied(RequestError::NoSpace);
+        }
         match self.0.consensus.propose(command, deadline).await {
             Ok(ProposalOutcome::Applied(outcome)) => Attempt::Applied(outcome),
             Ok(ProposalOutcome::NotLeader | ProposalOutcome::Replaced) => {
@@ -136,6 +139,7 @@ impl Handle {
                 Err(_) => Attempt::Unknown,
             },
             Ok(Some(ResponseKind::Error(error))) => match RpcError::try_from(error) {
+                Ok(RpcError::NoSpace) => Attempt::NotApplied(RequestError::NoSpace),
                 Ok(RpcError::Overloaded) => Attempt::NotApplied(RequestError::Overloaded),
                 Ok(RpcError::NotLeader | RpcError::Stopping) => {
                     Attempt::NotApplied(RequestError::NoLeader)
@@ -145,5 +149,29 @@ impl Handle {
             Err(CallError::NotSent) => Attempt::NotApplied(RequestError::NoLeader),
             Ok(_) | Err(CallError::NoResponse) => Attempt::Unknown,
         }
+    }
+}
+
+/// Returns false if a command only removes data.
+fn adds_data(command: &Bytes) -> bool {
+    let is_put = |op: &Op| matches!(op, Op::Put(_));
+    match Command::decode(command.clone()).map(|command| command.request) {
+        Ok(Request::Delete(_) | Request::Revoke(_)) => false,
+        Ok(Request::Txn(txn)) => txn.success.iter().chain(&txn.failure).any(is_put),
+        Ok(Request::Put(_) | Request::Grant(_)) | Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_kv::{Delete, KeyRange, Put};
+
+    use super::*;
+
+    #[test]
+    fn deletion_adds_no_data() {
+        let encoded = |command: Command| command.encode();
+        assert!(adds_data(&encoded(Command::new(Put::new("key", "value")))));
+        assert!(!adds_data(&encoded(Command::new(Delete::new(KeyRange::key("key"))))));
     }
 }

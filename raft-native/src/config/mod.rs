@@ -42,9 +42,17 @@ pub struct NodeConfig {
     pub request_timeout: Duration,
     /// Host names under which clients may address this node, besides the advertised one.
     pub allowed_hosts: Vec<String>,
+    /// The node rejects writes if fewer bytes of the disk are free.
+    pub disk_reserve: u64,
+    /// The node rejects writes if its data takes more bytes.
+    pub quota: Option<u64>,
     /// The limits of open files.
     pub open_files: OpenFiles,
 }
+
+/// The default of [`NodeConfig::disk_reserve`]. It suffices for some segments of the log and for a
+/// merge of small tables.
+const DISK_RESERVE: u64 = 256 << 20;
 
 impl NodeConfig {
     /// A node with this name at this port of this machine, and with default settings.
@@ -62,6 +70,8 @@ impl NodeConfig {
             heartbeat_interval: Duration::from_millis(50),
             request_timeout: Duration::from_secs(5),
             allowed_hosts: Vec::new(),
+            disk_reserve: DISK_RESERVE,
+            quota: None,
             open_files: OpenFiles::default(),
         }
     }

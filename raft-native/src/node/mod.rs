@@ -26,6 +26,7 @@ use crate::consensus::threads::Threads;
 use crate::consensus::{self, Consensus, ConsensusHandle, Outputs, table_thread};
 use crate::node::recovery::RecoveredState;
 use crate::observe::Observations;
+use crate::observe::disk_space::{DiskSpace, SpaceLimits, SpaceWatch};
 use crate::observe::event_log;
 use crate::observe::health::Health;
 use crate::observe::timings::Timings;
@@ -42,6 +43,8 @@ pub struct Node {
     threads: Threads,
     /// Stops the thread that writes tables.
     flusher: Flusher,
+    /// Stops the measurements of the disk space.
+    space_watch: SpaceWatch,
     failed: watch::Receiver<Option<NodeFailure>>,
     /// Runs the consensus loop, the peers and their timers. Client requests run elsewhere, so they
     /// cannot delay consensus.
@@ -104,7 +107,11 @@ impl Node {
         let names = NodeNames::of_members(&config);
         let (recorder, events, run_event_log) = event_log::new(config.name.clone(), names.clone());
         let health = Arc::new(Health::new(StdInstant::now()));
-        let observed = Observations { health, timings: Timings::default(), names, events };
+        let limits = SpaceLimits { reserve: config.disk_reserve, quota: config.quota };
+        let space = Arc::new(DiskSpace::new(limits));
+        let space_watch =
+            space.watch(&config.data_dir, &mut threads).map_err(StartError::Thread)?;
+        let observed = Observations { health, timings: Timings::default(), names, events, space };
         threads.spawn("raft-events", |_| run_event_log()).map_err(StartError::Thread)?;
 
         let (inputs, inputs_queue) = consensus::inputs();
@@ -128,7 +135,18 @@ impl Node {
 
         drop(entered);
         let (_runtime, _lock) = (runtime, StorageLock(lock));
-        Ok(Self { handle, consensus, tasks, peers, threads, flusher, failed, _runtime, _lock })
+        Ok(Self {
+            handle,
+            consensus,
+            tasks,
+            peers,
+            threads,
+            flusher,
+            space_watch,
+            failed,
+            _runtime,
+            _lock,
+        })
     }
 
     /// The operations of the node for clients.
@@ -174,12 +192,13 @@ impl Node {
 
     /// Stops the node, and returns when its tasks and threads have ended.
     pub async fn shutdown(self) {
-        let Self { handle, consensus, mut tasks, peers, threads, flusher, .. } = self;
+        let Self { handle, consensus, mut tasks, peers, threads, flusher, space_watch, .. } = self;
         handle.stop();
         consensus.stop().await;
         peers.close().await;
         tasks.shutdown().await;
         flusher.stop();
+        drop(space_watch);
         let joined = tokio::task::spawn_blocking(move || threads.join());
         let _ = tokio::time::timeout(JOIN_TIME_MAX, joined).await;
         info!("stopped");

@@ -1,7 +1,8 @@
-//! The observations of a node: events, health, timings, names and status.
+//! The observations of a node: events, health, disk space, timings, names and status.
 //!
 //! Nothing in this folder takes a decision, and no other part of the node waits for it.
 
+pub(crate) mod disk_space;
 pub(crate) mod event_log;
 pub(crate) mod health;
 pub(crate) mod status;
@@ -10,6 +11,7 @@ pub(crate) mod timings;
 use std::sync::Arc;
 
 use crate::config::node_names::NodeNames;
+use crate::observe::disk_space::DiskSpace;
 use crate::observe::event_log::EventLog;
 use crate::observe::health::Health;
 use crate::observe::timings::Timings;
@@ -21,4 +23,5 @@ pub(crate) struct Observations {
     pub(crate) timings: Timings,
     pub(crate) names: NodeNames,
     pub(crate) events: EventLog,
+    pub(crate) space: Arc<DiskSpace>,
 }

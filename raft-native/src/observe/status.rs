@@ -37,6 +37,9 @@ pub struct NodeStatus {
     pub version: String,
     /// The progress of the followers, if the node is the leader.
     pub followers: Vec<FollowerView>,
+    /// The alarms of this node: `low-space` or `quota-exceeded`.
+    #[serde(default)]
+    pub alarms: Vec<String>,
 }
 
 /// The progress of a follower as the leader knows it.

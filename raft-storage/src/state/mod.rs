@@ -87,6 +87,8 @@ struct Current {
     version: Arc<Version>,
     /// The flusher has failed, so memory would grow without bound.
     failed: bool,
+    /// The flusher has found no space, and tries again.
+    full: bool,
     stopping: bool,
 }
 
@@ -103,6 +105,8 @@ struct Version {
     next_table: u64,
 }
 
+/// How much memory the writes may take while the disk is full, as a multiple of the usual limit.
+const FULL_FACTOR: usize = 8;
 /// Tables of one size class that are merged.
 const TABLES_PER_CLASS: usize = 4;
 
@@ -122,7 +126,7 @@ impl StateStore {
         }
         let next_table = tables.iter().map(|table| table.number).max().unwrap_or(0) + 1;
         let version = Arc::new(Version { tables, next_table, ..Version::default() });
-        let current = Mutex::new(Current { version, failed: false, stopping: false });
+        let current = Mutex::new(Current { version, failed: false, full: false, stopping: false });
         let changed = Condvar::new();
         let shared = Arc::new(Shared { files, identity, options, current, changed });
         Ok(Self { shared, recent: Recent::new(), frozen: Recent::new() })
@@ -232,8 +236,12 @@ impl Flusher {
                 }
             }
             match self.run_once() {
-                Ok(_) => {}
-                Err(error) if error.is_full() => full(),
+                Ok(_) => self.shared.lock().full = false,
+                Err(error) if error.is_full() => {
+                    self.shared.lock().full = true;
+                    self.shared.changed.notify_all();
+                    full();
+                }
                 Err(error) => {
                     self.shared.lock().failed = true;
                     self.shared.changed.notify_all();
@@ -448,8 +456,15 @@ impl Store for StateStore {
         let mut version = (*self.shared.version()).clone();
         version.add(layer);
         let mut current = self.shared.lock();
-        if version.bytes() > self.shared.options.memory_bytes {
-            while current.version.frozen.is_some() && !current.failed && !current.stopping {
+        let bytes = version.bytes();
+        let memory_bytes = self.shared.options.memory_bytes;
+        if bytes > memory_bytes {
+            // Reads go on while the disk is full, until memory is scarce, too.
+            while current.version.frozen.is_some()
+                && !current.failed
+                && !current.stopping
+                && (!current.full || bytes > FULL_FACTOR * memory_bytes)
+            {
                 current = wait(&self.shared.changed, current);
             }
             if current.failed {
@@ -462,7 +477,7 @@ impl Store for StateStore {
         version.next_table = current.version.next_table;
         if version.frozen.is_none() {
             self.frozen = Recent::new();
-            if version.bytes() > self.shared.options.memory_bytes {
+            if bytes > memory_bytes {
                 version.freeze();
                 self.frozen = std::mem::take(&mut self.recent);
                 self.shared.changed.notify_all();

@@ -132,6 +132,29 @@ fn full_disk_keeps_writes_in_memory() {
 }
 
 #[test]
+fn full_disk_does_not_stop_commits_at_once() {
+    let files = SimulatedFiles::new(1);
+    let options = StateOptions { memory_bytes: 2000, block_bytes: 100 };
+    let mut store = StateStore::open(Arc::new(files.clone()), IDENTITY, options).unwrap();
+    let flusher = store.flusher();
+    files.set_capacity(10);
+    let space = files.clone();
+    let (found_full, full) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || flusher.run(|| drop(found_full.send(()))));
+    for number in 0..30 {
+        store.commit(batch(&[(&format!("{number}"), Some("1"))])).unwrap();
+    }
+    full.recv().unwrap();
+    space.set_capacity(u64::MAX);
+    for number in 30..300 {
+        store.commit(batch(&[(&format!("{number}"), Some("1"))])).unwrap();
+    }
+    assert_eq!(all(&store, Order::Ascending).len(), 300);
+    store.flusher().stop();
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
 fn missing_table_is_detected() {
     let files = SimulatedFiles::new(1);
     let mut store = open(&files);

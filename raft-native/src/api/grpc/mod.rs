@@ -232,7 +232,7 @@ fn status(error: RequestError) -> Status {
         RequestError::InvalidCommand(_)
         | RequestError::Rejected(_)
         | RequestError::InvalidRead(_) => Status::invalid_argument(text),
-        RequestError::Overloaded => Status::resource_exhausted(text),
+        RequestError::Overloaded | RequestError::NoSpace => Status::resource_exhausted(text),
         RequestError::NoLeader | RequestError::Behind { .. } | RequestError::Stopping => {
             Status::unavailable(text)
         }

@@ -1,6 +1,5 @@
 //! Metrics in the Prometheus text format or as OpenMetrics.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Instant;
 
@@ -19,6 +18,7 @@ use prometheus_client::registry::Registry;
 use crate::api::Api;
 use crate::api::http::metrics_format::{self, Format};
 use crate::api::problem::Problem;
+use crate::observe::disk_space::disk_bytes;
 use crate::observe::status::NodeStatus;
 use crate::observe::timings::{durations, observe};
 
@@ -149,6 +149,7 @@ pub(crate) async fn metrics(
         "Duration of applying a batch of committed entries",
         timings.apply,
     );
+    register(raft, "disk_free_bytes", "Free space of the disk", api.node.disk_free());
     let data_dir = api.node.config().data_dir.clone();
     if let Ok(Some(bytes)) = tokio::task::spawn_blocking(move || disk_bytes(data_dir)).await {
         register(raft, "data_dir_bytes", "Disk space of the data directory", bytes);
@@ -187,6 +188,11 @@ fn register_node(raft: &mut Registry, status: &NodeStatus) {
         "Index of the last entry that is durable on this node",
         status.durable_index,
     );
+    gauge(
+        "disk_alarm",
+        "1 if writes are rejected for lack of space",
+        u64::from(!status.alarms.is_empty()),
+    );
     gauge("kv_revision", "Revision of the key-value store", status.revision.unsigned_abs());
 }
 
@@ -218,42 +224,4 @@ pub(crate) fn register_counter(registry: &mut Registry, name: &str, help: &str, 
     let counter = Counter::<f64, AtomicU64>::default();
     counter.inc_by(value);
     registry.register(name, help, counter);
-}
-
-/// The disk space of all files in a directory, or `None` if the directory cannot be read.
-fn disk_bytes(directory: PathBuf) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt;
-    const BLOCK_BYTES: u64 = 512;
-    let mut bytes = 0;
-    let mut directories = vec![directory];
-    while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(directory).ok()?.flatten() {
-            // Files may be removed during the loop.
-            let Ok(metadata) = entry.metadata() else {
-                continue;
-            };
-            if metadata.is_dir() {
-                directories.push(entry.path());
-            } else {
-                bytes += metadata.blocks() * BLOCK_BYTES;
-            }
-        }
-    }
-    Some(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn disk_bytes_are_summed_over_directories() {
-        let directory = tempfile::tempdir().unwrap();
-        let inner = directory.path().join("a/b");
-        std::fs::create_dir_all(&inner).unwrap();
-        std::fs::write(directory.path().join("one"), [1; 10_000]).unwrap();
-        std::fs::write(inner.join("two"), [2; 20_000]).unwrap();
-        assert!(disk_bytes(directory.path().to_owned()).unwrap() >= 30_000);
-        assert_eq!(disk_bytes(directory.path().join("missing")), None);
-    }
 }
