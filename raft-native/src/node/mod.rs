@@ -109,8 +109,8 @@ impl Node {
         let health = Arc::new(Health::new(StdInstant::now()));
         let limits = SpaceLimits { reserve: config.disk_reserve, quota: config.quota };
         let space = Arc::new(DiskSpace::new(limits));
-        let space_watch =
-            space.watch(&config.data_dir, &mut threads).map_err(StartError::Thread)?;
+        let (space_watch, watch_space) = space.watch(&config.data_dir);
+        threads.spawn("raft-space", |_| watch_space()).map_err(StartError::Thread)?;
         let observed = Observations { health, timings: Timings::default(), names, events, space };
         threads.spawn("raft-events", |_| run_event_log()).map_err(StartError::Thread)?;
 

@@ -1,7 +1,6 @@
 //! The free space of the disk, and the alarm when there is little of it.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -10,8 +9,6 @@ use std::time::Duration;
 
 use rustix::fs::statvfs;
 use tracing::{info, warn};
-
-use crate::consensus::threads::Threads;
 
 /// The limits of the disk space.
 #[derive(Clone, Copy, Debug)]
@@ -71,21 +68,18 @@ impl DiskSpace {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Measures once, and then in intervals on a thread.
-    pub(crate) fn watch(
-        self: &Arc<Self>,
-        path: &Path,
-        threads: &mut Threads,
-    ) -> io::Result<SpaceWatch> {
+    /// Measures once. The returned function measures in intervals until the watch is dropped, and
+    /// needs a thread.
+    pub(crate) fn watch(self: &Arc<Self>, path: &Path) -> (SpaceWatch, impl FnOnce() + use<>) {
         let (stop, stopped) = mpsc::channel();
         let (space, path) = (Arc::clone(self), path.to_owned());
         space.measure(&path);
-        threads.spawn("raft-space", move |_| {
+        let run = move || {
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 space.measure(&path);
             }
-        })?;
-        Ok(SpaceWatch(stop))
+        };
+        (SpaceWatch(stop), run)
     }
 
     fn measure(&self, path: &Path) {

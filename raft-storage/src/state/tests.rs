@@ -140,7 +140,11 @@ fn full_disk_does_not_stop_commits_at_once() {
     files.set_capacity(10);
     let space = files.clone();
     let (found_full, full) = std::sync::mpsc::channel();
-    let thread = std::thread::spawn(move || flusher.run(|| drop(found_full.send(()))));
+    let thread = std::thread::spawn(move || {
+        flusher.run(|| {
+            let _ = found_full.send(());
+        })
+    });
     for number in 0..30 {
         store.commit(batch(&[(&format!("{number}"), Some("1"))])).unwrap();
     }
