@@ -4,9 +4,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The number of files that each part of a node may keep open.
 ///
-/// The storage must always be able to open its next file. Otherwise the node stops with a failure of
-/// the disk. So connections of clients get a fixed share of the limit, the storage gets another one,
-/// and a quarter stays free for sockets.
+/// The storage must always be able to open its next file. Otherwise the node stops with a failure
+/// of the disk. So connections of clients get a fixed share of the limit, the storage gets another
+/// one, and a quarter stays free for sockets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OpenFiles {
     /// Connections of clients.
@@ -30,9 +30,9 @@ pub enum OpenFilesError {
 const PER_NODE_MIN: u64 = 128;
 /// The largest number of connections. They use about 30 KB each, so 120 MB in total.
 const CONNECTIONS_MAX: u64 = 4096;
-/// The storage must always be able to open its next file. Otherwise the node stops with a failure of
-/// the disk. So connections of clients get a fixed share of the limit, the storage gets another one,
-/// and a quarter stays free for sockets.
+/// The storage must always be able to open its next file. Otherwise the node stops with a failure
+/// of the disk. So connections of clients get a fixed share of the limit, the storage gets another
+/// one, and a quarter stays free for sockets.
 const STORAGE_MAX: u64 = 900;
 
 impl OpenFiles {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use hyper::{Method, StatusCode};
-use raft_tests::cluster::{Cluster, NODES, PATIENCE};
+use raft_tests::cluster::{Cluster, NODES, TIMEOUT};
 use raft_tests::wait::until;
 
 #[tokio::test]
@@ -14,12 +14,12 @@ async fn low_space_rejects_writes_and_accepts_reads_and_deletions() -> Result<()
     // No disk has that much free space.
     let cluster = Cluster::start(&["--disk-reserve", "1000PiB"]).await?;
     for node in 0..NODES {
-        let mut rest = cluster.rest(node);
+        let mut rest = cluster.http(node);
         let put = rest.ask(Method::PUT, "/v1/kv/key", b"value").await?;
         ensure!(put.status == StatusCode::INSUFFICIENT_STORAGE, "{}", put.text());
         ensure!(put.problem_type().as_deref() == Some("/problems/no-space"), "{}", put.text());
         let txn = br#"{"success": [{"put": {"key": "key", "value": "value"}}]}"#;
-        let txn = raft_tests::rest::request(Method::POST, "/v1/txn", txn)?;
+        let txn = raft_tests::http::request(Method::POST, "/v1/txn", txn)?;
         let (mut parts, body) = txn.into_parts();
         parts.headers.insert("content-type", "application/json".parse()?);
         let txn = rest.send(hyper::Request::from_parts(parts, body)).await;
@@ -43,12 +43,12 @@ async fn low_space_rejects_writes_and_accepts_reads_and_deletions() -> Result<()
 async fn exceeded_quota_rejects_writes() -> Result<()> {
     let mut cluster = Cluster::start(&["--quota", "1B"]).await?;
     let leader = cluster.leader().await?;
-    until("the quota is exceeded", PATIENCE, async || {
-        let put = cluster.rest(leader).ask(Method::PUT, "/v1/kv/key", b"value").await?;
+    until("the quota is exceeded", TIMEOUT, async || {
+        let put = cluster.http(leader).ask(Method::PUT, "/v1/kv/key", b"value").await?;
         Ok((put.status == StatusCode::INSUFFICIENT_STORAGE).then_some(()))
     })
     .await?;
-    let status = cluster.rest(leader).json("/v1/status").await?;
+    let status = cluster.http(leader).json("/v1/status").await?;
     ensure!(status["alarms"] == serde_json::json!(["quota-exceeded"]), "{status}");
     cluster.finish().await
 }
@@ -107,7 +107,7 @@ async fn service_returns_when_full_disks_have_space_again() -> Result<()> {
     let leader = cluster.leader().await?;
     let put = async |cluster: &Cluster, key: &str| {
         let path = format!("/v1/kv/{key}");
-        Ok::<_, anyhow::Error>(cluster.rest(leader).ask(Method::PUT, &path, b"v").await?.status)
+        Ok::<_, anyhow::Error>(cluster.http(leader).ask(Method::PUT, &path, b"v").await?.status)
     };
     ensure!(put(&cluster, "before").await? == StatusCode::NO_CONTENT);
     let followers: Vec<usize> = (0..NODES).filter(|node| *node != leader).collect();
@@ -118,19 +118,19 @@ async fn service_returns_when_full_disks_have_space_again() -> Result<()> {
     }
     // The leader has less than its reserve.
     disks[leader].fill(4)?;
-    until("the leader rejects writes", PATIENCE, async || {
+    until("the leader rejects writes", TIMEOUT, async || {
         Ok((put(&cluster, "rejected").await? == StatusCode::INSUFFICIENT_STORAGE).then_some(()))
     })
     .await?;
-    let get = cluster.rest(leader).ask(Method::GET, "/v1/kv/before", b"").await?;
+    let get = cluster.http(leader).ask(Method::GET, "/v1/kv/before", b"").await?;
     ensure!(get.status == StatusCode::OK, "{}", get.text());
-    let delete = cluster.rest(leader).ask(Method::DELETE, "/v1/kv/before", b"").await?;
+    let delete = cluster.http(leader).ask(Method::DELETE, "/v1/kv/before", b"").await?;
     ensure!(delete.status == StatusCode::NO_CONTENT, "{}", delete.text());
     ensure!(cluster.leader().await? == leader, "the leadership has changed");
     for disk in &disks {
         disk.empty()?;
     }
-    until("writes are accepted again", PATIENCE, async || {
+    until("writes are accepted again", TIMEOUT, async || {
         Ok((put(&cluster, "after").await? == StatusCode::NO_CONTENT).then_some(()))
     })
     .await?;
