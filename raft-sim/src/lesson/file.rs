@@ -291,7 +291,7 @@ impl Quiz {
             && quiz.must.iter().all(|it| *it < quiz.questions.len())
         {
             true => Ok(quiz),
-            false => Err(LessonError::Impossible("no one can pass".into())),
+            false => Err(LessonError::Impossible("the quiz cannot be passed".into())),
         }
     }
 }
