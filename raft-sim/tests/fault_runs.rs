@@ -3,13 +3,18 @@
 
 use raft_core::Role;
 use raft_sim::{
-    Action, DurationRange, Operation, OperationState, ProcessView, Request, World, WorldConfig,
+    Action, ClusterConfig, DurationRange, Operation, OperationState, ProcessView, Request, World,
+    WorldConfig,
 };
 
 const SECOND: u64 = 1_000_000;
 
 fn world(nodes: u64, change: impl FnOnce(&mut WorldConfig)) -> World {
-    let mut config = WorldConfig { nodes, seed: 11, ..WorldConfig::default() };
+    let mut config = WorldConfig {
+        cluster: ClusterConfig { nodes, ..ClusterConfig::default() },
+        seed: 11,
+        ..WorldConfig::default()
+    };
     change(&mut config);
     World::new(config).unwrap()
 }
@@ -25,7 +30,7 @@ fn act(world: &mut World, action: Action) {
 
 /// The running nodes in the role of leader, in the order of their terms.
 fn leaders(world: &World) -> Vec<u64> {
-    let nodes = 1..=world.config().nodes;
+    let nodes = 1..=world.config().cluster.nodes;
     let leads = |id: &u64| world.raft(*id).is_some_and(|raft| raft.role() == Role::Leader);
     let mut leaders: Vec<_> = nodes.filter(leads).collect();
     leaders.sort_by_key(|id| world.raft(*id).map(raft_core::Raft::term));
@@ -62,7 +67,7 @@ fn value(world: &World, node: u64) -> Option<String> {
 }
 
 fn others(world: &World, node: u64) -> Vec<u64> {
-    (1..=world.config().nodes).filter(|other| *other != node).collect()
+    (1..=world.config().cluster.nodes).filter(|other| *other != node).collect()
 }
 
 #[test]
@@ -129,8 +134,8 @@ fn minority_serves_nothing_and_log_is_repaired() {
 fn deaf_node_disrupts_only_plain_raft() {
     let terms = |is_protected: bool| {
         let mut world = world(5, |config| {
-            config.pre_vote = is_protected;
-            config.check_quorum = is_protected;
+            config.cluster.pre_vote = is_protected;
+            config.cluster.check_quorum = is_protected;
         });
         pass(&mut world, SECOND);
         let before = term(&world, leader(&world));
@@ -151,8 +156,8 @@ fn deaf_node_disrupts_only_plain_raft() {
 fn returning_node_disrupts_only_without_pre_vote() {
     let is_disrupted = |pre_vote: bool| {
         let mut world = world(3, |config| {
-            config.pre_vote = pre_vote;
-            config.check_quorum = false;
+            config.cluster.pre_vote = pre_vote;
+            config.cluster.check_quorum = false;
         });
         pass(&mut world, SECOND);
         let first = leader(&world);
@@ -188,8 +193,8 @@ fn power_cut_loses_no_acknowledged_write() {
     for seed in 0..30 {
         let mut world = world(5, |config| {
             config.seed = seed;
-            config.clients = 4;
-            config.think_time = DurationRange::new(1_000, 10_000);
+            config.workload.clients = 4;
+            config.workload.think_time = DurationRange::new(1_000, 10_000);
         });
         for _ in 0..5 {
             pass(&mut world, 700_000);
@@ -226,7 +231,7 @@ fn failed_sync_stops_node_but_not_cluster() {
 /// An isolated leader must not serve reads from its own state.
 #[test]
 fn stale_leader_serves_no_read() {
-    let mut world = world(3, |config| config.check_quorum = false);
+    let mut world = world(3, |config| config.cluster.check_quorum = false);
     pass(&mut world, SECOND);
     let old = leader(&world);
     let before = put(&mut world, old, "before");
@@ -269,7 +274,7 @@ fn resumed_leader_commits_nothing() {
 /// Moderate clock drift changes only the timing.
 #[test]
 fn clock_drift_keeps_invariants() {
-    let mut world = world(5, |config| config.clients = 3);
+    let mut world = world(5, |config| config.workload.clients = 3);
     for (node, drift) in [(1, 200_000), (2, -200_000), (3, 50_000)] {
         act(&mut world, Action::SetClock { node, drift });
     }

@@ -202,23 +202,26 @@ fn step_without_target_or_time_is_rejected() {
         ("at = 1, every = 1.0, until = 1e15, do = 'power-cut'", "until = 1000"),
         ("at = 1, every = 1e-6, until = 2, do = 'power-cut'", "at most 100000 in all steps"),
         ("at = 1, do = 'power-cut', node = 2", "field without effect: node"),
-        ("at = 1, do = 'crash', node = 7", "there is no node 7"),
-        ("at = 1, do = 'crash', node = 0", "there is no node 0"),
-        ("at = 1, do = 'cut-link', from = 1, to = 1", "no link from 1 to 1"),
-        ("at = 1, do = 'partition', groups = [[1, 2], [3, 4]]", "no node 4"),
-        ("at = 1, do = 'transfer', to = 4", "no node 4"),
+        ("at = 1, do = 'crash', node = 7", "unknown node: 7"),
+        ("at = 1, do = 'crash', node = 0", "unknown node: 0"),
+        ("at = 1, do = 'cut-link', from = 1, to = 1", "invalid link: from 1 to 1"),
+        ("at = 1, do = 'partition', groups = [[1, 2], [3, 4]]", "unknown node: 4"),
+        ("at = 1, do = 'transfer', to = 4", "unknown node: 4"),
         (
             "at = 1, do = 'set-sync-latency', node = 1, sync_latency = { min = 9, max = 1 }",
-            "ends before",
+            "min is larger than max",
         ),
-        ("at = 1, do = 'jump-clock', node = 1, by = 9223372036854775807", "no time is longer"),
+        ("at = 1, do = 'jump-clock', node = 1, by = 9223372036854775807", "invalid time"),
         (
             "at = 1, do = 'set-network', latency = { min = 1, max = 1 }, loss_per_mille = 1001, duplicate_per_mille = 0",
-            "of a thousand",
+            "per mille",
         ),
-        ("at = 1, do = 'change-membership', voters = [9]", "no node 9"),
+        ("at = 1, do = 'change-membership', voters = [9]", "unknown node: 9"),
         ("at = 1, do = 'change-membership', voters = []", "voter"),
-        ("at = 1, do = 'request', via = 77, request = { op = 'get', key = 'a' }", "no node 77"),
+        (
+            "at = 1, do = 'request', via = 77, request = { op = 'get', key = 'a' }",
+            "unknown node: 77",
+        ),
     ] {
         let problem = problem(&file("", step, empty));
         let place = "line 4: schedule, step 1: ";
@@ -249,14 +252,14 @@ fn unknown_name_error_lists_valid_names() {
 fn invalid_config_is_a_scenario_error() {
     for (config, reason) in [
         (", founders = 9", "founders"),
-        (", latency = { min = 5, max = 4 }", "latency: the range ends"),
+        (", latency = { min = 5, max = 4 }", "invalid latency: min is larger"),
         (", heartbeat_interval = 0", "heartbeat"),
-        (", logs = [[2, 1]]", "do not fall"),
-        (", clients = 9223372036854775807", "clients: there are 1000 at most"),
-        (", holders = 1001", "holders: there are 1000 at most"),
-        (", watchers = 1000000000", "watchers: there are 1000 at most"),
+        (", logs = [[2, 1]]", "do not decrease"),
+        (", clients = 9223372036854775807", "invalid clients: the limit is 1000"),
+        (", holders = 1001", "invalid lease_clients: the limit is 1000"),
+        (", watchers = 1000000000", "invalid watch_clients: the limit is 1000"),
         (", clients = 1, think = { min = 0, max = 0 }, latency = { min = 0, max = 0 }", "think"),
-        (", latency = { min = 0, max = 9223372036854775807 }", "latency: no time is longer"),
+        (", latency = { min = 0, max = 9223372036854775807 }", "invalid latency: the limit is"),
         (", loss_per_mille = 1001", "loss_per_mille"),
     ] {
         for end in ["expected = { plain = 'stable' }", "expected = {}"] {
@@ -288,7 +291,9 @@ fn shrunk_liveness_failure_still_fails() {
     let small = campaign.shrink(&report).unwrap();
     let (before, after) = (&report.script, &small.script);
     assert!(10 * after.actions.len() < before.actions.len(), "{after:?}");
-    assert!(after.config.nodes < before.config.nodes && !after.config.count_coverage);
+    assert!(
+        after.config.cluster.nodes < before.config.cluster.nodes && !after.config.count_coverage
+    );
     for (script, violation) in [(before, &violation), (after, &small.violation)] {
         let scenario = Scenario::of_failure(script, violation);
         let read = Scenario::parse(&scenario.to_toml()).unwrap();

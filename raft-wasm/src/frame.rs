@@ -30,7 +30,7 @@ const LOSS_SHOWN: u64 = 400_000;
 /// The frame of the present time.
 pub(crate) fn encode_frame(run: &Run) -> Vec<f64> {
     let world = run.world();
-    let nodes = world.config().nodes;
+    let nodes = world.config().cluster.nodes;
     let messages: Vec<_> = world.messages().collect();
     let since = world.now().saturating_sub(LOSS_SHOWN);
     let lost: Vec<_> = world.lost().iter().filter(|lost| lost.at >= since).collect();
@@ -80,7 +80,8 @@ pub(crate) fn encode_frame(run: &Run) -> Vec<f64> {
 
 /// The shown membership, and its node. A node that was not added yet has no membership.
 fn reference_node(world: &World) -> Option<(u64, Cow<'_, Membership>)> {
-    let running = (1..=world.config().nodes).filter_map(|node| Some((node, world.raft(node)?)));
+    let running =
+        (1..=world.config().cluster.nodes).filter_map(|node| Some((node, world.raft(node)?)));
     let rank = |raft: &raft_core::Raft| (raft.role() == Role::Leader).then(|| raft.term());
     let members = running.filter(|(_, raft)| !raft.membership().voters().is_empty());
     let best = members.max_by_key(|(_, raft)| (rank(raft), raft.last_log()));
@@ -156,7 +157,7 @@ fn pack_message(flight: &InFlight) -> [f64; 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_sim::{Action, Script, WorldConfig};
+    use raft_sim::{Action, ClusterConfig, NetworkConfig, Script, WorldConfig};
 
     /// The number of numbers of the header and of each node.
     const HEADER: usize = 11;
@@ -176,7 +177,10 @@ mod tests {
 
     #[test]
     fn frame_length_matches_documentation() {
-        let mut run = run(WorldConfig { loss_per_mille: 300, ..WorldConfig::default() });
+        let mut run = run(WorldConfig {
+            network: NetworkConfig { loss_per_mille: 300, ..NetworkConfig::default() },
+            ..WorldConfig::default()
+        });
         run.seek(1_000_000);
         let frame = encode_frame(&run);
         let count = |position: usize| frame[position] as usize;
@@ -189,7 +193,10 @@ mod tests {
 
     #[test]
     fn founders_are_voters_before_first_election() {
-        let run = run(WorldConfig { founders: Some(3), ..WorldConfig::default() });
+        let run = run(WorldConfig {
+            cluster: ClusterConfig { founders: Some(3), ..ClusterConfig::default() },
+            ..WorldConfig::default()
+        });
         assert_eq!(run.world().now(), 0);
         assert_eq!(standings(&run), [1, 1, 1, 0, 0]);
     }
@@ -204,7 +211,10 @@ mod tests {
 
     #[test]
     fn membership_is_shown_while_no_member_runs() {
-        let mut run = run(WorldConfig { founders: Some(3), ..WorldConfig::default() });
+        let mut run = run(WorldConfig {
+            cluster: ClusterConfig { founders: Some(3), ..ClusterConfig::default() },
+            ..WorldConfig::default()
+        });
         run.seek(1_000_000);
         for node in 1..=3 {
             run.act(Action::Crash { node }).expect("the node runs");
@@ -236,8 +246,14 @@ mod tests {
 
     #[test]
     fn frame_shows_member_roles_during_change() {
-        let mut run =
-            run(WorldConfig { founders: Some(3), witnesses: vec![3], ..WorldConfig::default() });
+        let mut run = run(WorldConfig {
+            cluster: ClusterConfig {
+                founders: Some(3),
+                witnesses: vec![3],
+                ..ClusterConfig::default()
+            },
+            ..WorldConfig::default()
+        });
         run.seek(1_000_000);
         assert_eq!(standings(&run), [1, 1, 17, 0, 0]);
         let learner =

@@ -26,7 +26,7 @@ use diagram::{Colors, Past, View};
 use js_sys::{Error, Float64Array};
 #[cfg(feature = "lessons")]
 use raft_sim::lesson::Check;
-use raft_sim::{BranchId, Run, Script, WorldConfig};
+use raft_sim::{BranchId, Run, Script};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
@@ -576,7 +576,7 @@ fn read_script(value: &JsValue) -> Result<Script, Error> {
         (!field.is_undefined() && !field.is_null()).then_some(field)
     };
     let config = field("config");
-    let config = config.map(|config| read::<WorldConfig>("the script", &config)).transpose()?;
+    let config = config.map(|config| read::config("the script", &config)).transpose()?;
     let actions = field("actions").unwrap_or_else(|| js_sys::Array::new().into());
     let actions = actions.dyn_into::<js_sys::Array>();
     let actions = actions.map_err(|_| Error::new("the script is invalid: actions are no list"))?;

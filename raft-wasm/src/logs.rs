@@ -35,8 +35,9 @@ struct LogRow {
 
 /// The part of all logs at the present moment.
 pub(crate) fn window(world: &World) -> LogWindow {
-    let bounds: Vec<_> =
-        (1..=world.config().nodes).map(|node| world.log_bounds(node).unwrap_or_default()).collect();
+    let bounds: Vec<_> = (1..=world.config().cluster.nodes)
+        .map(|node| world.log_bounds(node).unwrap_or_default())
+        .collect();
     let columns = columns(&bounds);
     let positions = columns.iter().filter(|column| column.from == column.to);
     let runs = runs(positions.map(|column| column.from));
@@ -90,7 +91,7 @@ fn runs(positions: impl Iterator<Item = u64>) -> Vec<Column> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_sim::{Action, Run, Script, TimedAction, WorldConfig};
+    use raft_sim::{Action, ClusterConfig, Run, Script, TimedAction, WorkloadConfig, WorldConfig};
 
     /// The columns as text: `1…3` is a folded range.
     fn text(columns: &[Column]) -> Vec<String> {
@@ -123,9 +124,9 @@ mod tests {
     #[test]
     fn log_that_lags_has_a_row() {
         let config = WorldConfig {
+            workload: WorkloadConfig { clients: 5, ..WorkloadConfig::default() },
+            cluster: ClusterConfig { snapshot_every: 100, ..ClusterConfig::default() },
             seed: 7,
-            clients: 5,
-            snapshot_every: 100,
             record_events: false,
             ..WorldConfig::default()
         };

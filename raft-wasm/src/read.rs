@@ -1,10 +1,14 @@
-//! Actions and targets from JavaScript objects.
+//! Settings, actions and targets from JavaScript objects.
 //!
-//! They are read by hand: the derived readers of tagged enums keep the whole object in a buffer of
-//! every type, which is a tenth of the module that each visitor loads.
+//! Actions and targets are read by hand: the derived readers of tagged enums keep the whole object
+//! in a buffer of every type, which is a tenth of the module that each visitor loads.
 
 use js_sys::{Array, Error, Object, Reflect};
-use raft_sim::{Action, Condition, DurationRange, Request, Target, TimedAction};
+use raft_sim::{
+    Action, ClusterConfig, Condition, DiskConfig, DurationRange, NetworkConfig, Request, Target,
+    TimedAction, WorkloadConfig, WorldConfig,
+};
+use serde::Deserialize;
 use wasm_bindgen::{JsCast, JsValue};
 
 /// An object that is read field by field. Fields that were not read are a mistake.
@@ -99,6 +103,39 @@ impl<'a> Fields<'a> {
 
 fn invalid(what: &str, problem: &str) -> Error {
     Error::new(&format!("{what} is invalid: {problem}"))
+}
+
+/// The settings of a world that belong to no group.
+#[derive(Deserialize)]
+#[serde(default)]
+struct RunSettings {
+    seed: u64,
+    #[serde(alias = "story")]
+    record_events: bool,
+    #[serde(alias = "branches")]
+    count_coverage: bool,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        let WorldConfig { seed, record_events, count_coverage, .. } = WorldConfig::default();
+        Self { seed, record_events, count_coverage }
+    }
+}
+
+/// Reads the settings of a world. Each group is read from the same object, because the derived
+/// reader of flattened groups makes the module larger by 9 KiB.
+pub(crate) fn config(what: &str, value: &JsValue) -> Read<WorldConfig> {
+    let RunSettings { seed, record_events, count_coverage } = crate::read(what, value)?;
+    Ok(WorldConfig {
+        cluster: crate::read::<ClusterConfig>(what, value)?,
+        seed,
+        network: crate::read::<NetworkConfig>(what, value)?,
+        disk: crate::read::<DiskConfig>(what, value)?,
+        workload: crate::read::<WorkloadConfig>(what, value)?,
+        record_events,
+        count_coverage,
+    })
 }
 
 /// Reads an action.

@@ -120,9 +120,27 @@ fn invalid_input_is_an_error_that_names_it() {
         let refused = simulation.act(&json::<JsAction>(action));
         String::from(refused.expect_err("the script is invalid").message())
     };
-    assert!(error(&mut simulation, r#"{"do": "crash", "node": 99}"#).contains("no node 99"));
+    assert!(error(&mut simulation, r#"{"do": "crash", "node": 99}"#).contains("unknown node: 99"));
     assert!(error(&mut simulation, r#"{"do": "explode"}"#).contains("is invalid"));
-    assert!(error(&mut simulation, r#"{"do": "restart", "node": 1}"#).contains("running already"));
+    assert!(error(&mut simulation, r#"{"do": "restart", "node": 1}"#).contains("already running"));
+}
+
+#[wasm_bindgen_test]
+fn settings_of_all_groups_are_read() {
+    let settings = r#"{"seed":7,"nodes":3,"loss_per_mille":5,"sync":{"min":1,"max":2},"clients":2,"branches":true}"#;
+    let simulation = simulation(&format!(r#"{{"config": {settings}}}"#));
+    let script = text(&simulation.script().expect("a script"));
+    let settings = [
+        r#""seed":7"#,
+        r#""nodes":3"#,
+        r#""loss_per_mille":5"#,
+        r#""sync_latency":{"min":1,"max":2}"#,
+        r#""clients":2"#,
+        r#""count_coverage":true"#,
+    ];
+    for setting in settings {
+        assert!(script.contains(setting), "{setting}: {script}");
+    }
 }
 
 #[wasm_bindgen_test]

@@ -382,7 +382,7 @@ test("refused_settings_keep_present_run", async () => {
     await openPanel(page, "cluster");
     await page.locator("#seed").fill("1");
     await page.locator("#nodes").selectOption("200");
-    await page.getByText("The run cannot start: a cluster has 1 to 127 nodes, not 200.").waitFor();
+    await page.getByText("The run cannot start: invalid nodes: 200; a cluster has 1 to 127 nodes.").waitFor();
     await page.locator("#step").click();
     await page.waitForFunction(() => parseFloat(document.querySelector("#clock")?.textContent ?? "") > 0.5);
     assert.equal(actions(page).length, 1);
@@ -405,7 +405,7 @@ for (const [address, sentence] of /** @type {[string, string][]} */ ([
   ['nodes=3&seed=1&do=[{"at":-1,"do":"power-cut"}]', "Ignoring the actions of the link: action 1 is invalid"],
   ['nodes=3&seed=1&do=[{"at":1,"do":"power-cut"},{"at":2,"do":"explode"}]', "Ignoring the actions of the link: action 2 is invalid: unknown variant `explode`."],
   ['nodes=3&seed=1&do=[{"at":2,"do":"power-cut"},{"at":1,"do":"power-cut"}]', "Ignoring the actions of the link: action 1 is earlier than the one before it."],
-  ['nodes=3&seed=1&do=[{"at":1,"do":"crash","node":9}]', "Action 1 of the link is impossible: there is no node 9; it is ignored."],
+  ['nodes=3&seed=1&do=[{"at":1,"do":"crash","node":9}]', "Action 1 of the link is impossible: unknown node: 9; it is ignored."],
   ["nodes=3&nodes=4&seed=1", "The link has nodes twice: 3, 4; the first is used."],
   ["nodes=3&seed=1&colour=red", "Ignoring an unknown part of the link: colour."],
   ["%", "Ignoring an unknown part of the link: %."],

@@ -49,7 +49,7 @@ impl DiskFaultPlan {
     /// has only full disks.
     pub(super) fn generate(seed: u64, may_damage: bool, config: &mut WorldConfig) -> Self {
         let mut random = SimRng::new(seed ^ 0xd15c_f001);
-        let nodes = config.nodes;
+        let nodes = config.cluster.nodes;
         let mut kinds = vec![DiskFault::Full];
         if may_damage && nodes >= 3 {
             kinds.extend([DiskFault::BitRot, DiskFault::Misdirected, DiskFault::Lost]);
@@ -65,9 +65,9 @@ impl DiskFaultPlan {
             victims.swap_remove(random.below(victims.len() as u64) as usize);
         }
         if most > 0 {
-            config.founders = Some(nodes);
-            config.nodes = nodes + most;
-            config.witnesses.clear();
+            config.cluster.founders = Some(nodes);
+            config.cluster.nodes = nodes + most;
+            config.cluster.witnesses.clear();
         }
         Self { random, kinds, victims }
     }
@@ -98,10 +98,10 @@ impl DiskFaultPlan {
     fn full_disks(&mut self, at: u64, config: &WorldConfig) -> Vec<(u64, Action)> {
         let random = &mut self.random;
         let lasts = random.within(FULL.0..=FULL.1);
-        let one = random.within(1..=config.nodes);
+        let one = random.within(1..=config.cluster.nodes);
         let all = random.chance_per_mille(200);
         let mut actions = Vec::new();
-        for node in (1..=config.nodes).filter(|node| all || *node == one) {
+        for node in (1..=config.cluster.nodes).filter(|node| all || *node == one) {
             let free_at = at + random.within(1..=lasts);
             actions.extend([
                 (at, Action::FillDisk { node }),
@@ -144,7 +144,7 @@ pub(super) fn replace_ruined(world: &World) -> Option<Action> {
     if ruined.is_empty() {
         return None;
     }
-    let reserve = founders(world) + 1..=world.config().nodes;
+    let reserve = founders(world) + 1..=world.config().cluster.nodes;
     let unused = reserve.filter(|node| !members.contains(node));
     let stays = |node: &u64| !ruined.contains(node);
     let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).filter(stays).collect();
@@ -168,7 +168,7 @@ pub(crate) fn all_ruined_are_replaced(world: &World) -> bool {
 }
 
 fn founders(world: &World) -> u64 {
-    world.config().founders.unwrap_or(world.config().nodes)
+    world.config().cluster.founders.unwrap_or(world.config().cluster.nodes)
 }
 
 /// Returns true if a server has stopped and its disk does not permit a restart.

@@ -1,8 +1,9 @@
 //! Random faults of a campaign run, and their ends.
 
 use crate::campaign::FAULT_PHASE;
+use crate::network::latency::DurationRange;
 use crate::timeline::TimedAction;
-use crate::util::rng::{DurationRange, SimRng};
+use crate::util::rng::SimRng;
 use crate::world::action::Action;
 use crate::world::config::WorldConfig;
 
@@ -72,10 +73,11 @@ pub(super) fn schedule(
     }
     let mut at = 1 + random.below(1_000_000);
     while at < FAULT_PHASE {
-        let lasts = random.within(10_000..=3 * config.election_timeout.max);
+        let lasts = random.within(10_000..=3 * config.cluster.election_timeout.max);
         let kind = random.pick(kinds);
-        let node = random.within(1..=config.nodes);
-        let other = (node + random.below(config.nodes.max(2) - 1)) % config.nodes + 1;
+        let node = random.within(1..=config.cluster.nodes);
+        let other =
+            (node + random.below(config.cluster.nodes.max(2) - 1)) % config.cluster.nodes + 1;
         Injection { config, random, actions, at, lasts, node, other }.inject(kind);
         at += random.within(10_000..=1_500_000);
     }
@@ -96,7 +98,7 @@ struct Injection<'a> {
 
 impl Injection<'_> {
     fn inject(&mut self, kind: Fault) {
-        let (node, other, has_links) = (self.node, self.other, self.config.nodes > 1);
+        let (node, other, has_links) = (self.node, self.other, self.config.cluster.nodes > 1);
         match kind {
             Fault::Crash => self.begin_and_end(Action::Crash { node }, Action::Restart { node }),
             Fault::PowerCut => self.power_cut(),
@@ -152,7 +154,7 @@ impl Injection<'_> {
 
     fn power_cut(&mut self) {
         self.add(self.at, Action::PowerCut);
-        for node in 1..=self.config.nodes {
+        for node in 1..=self.config.cluster.nodes {
             let at = self.at + self.random.below(self.lasts);
             self.add(at, Action::Restart { node });
         }
@@ -160,7 +162,7 @@ impl Injection<'_> {
 
     fn partition(&mut self) {
         let mut groups = vec![Vec::new(), Vec::new()];
-        for node in 1..=self.config.nodes {
+        for node in 1..=self.config.cluster.nodes {
             let side = self.random.below(5);
             if side != 1 {
                 groups[0].push(node);
@@ -173,8 +175,8 @@ impl Injection<'_> {
     }
 
     fn partial_partition(&mut self) {
-        for from in 1..=self.config.nodes {
-            for to in from + 1..=self.config.nodes {
+        for from in 1..=self.config.cluster.nodes {
+            for to in from + 1..=self.config.cluster.nodes {
                 if self.random.chance_per_mille(350) {
                     self.add(self.at, Action::CutLink { from, to });
                     self.add(self.at, Action::CutLink { from: to, to: from });
@@ -187,7 +189,7 @@ impl Injection<'_> {
     fn flapping(&mut self) {
         let ways = [(self.node, self.other), (self.other, self.node)];
         let flapping = 1 + usize::from(self.random.chance_per_mille(500));
-        let period = self.random.within(5_000..=self.config.election_timeout.max + 100_000);
+        let period = self.random.within(5_000..=self.config.cluster.election_timeout.max + 100_000);
         let (mut at, mut cut) = (self.at, true);
         while at < self.at + 4 * self.lasts {
             for (from, to) in ways.into_iter().take(flapping) {
@@ -203,9 +205,9 @@ impl Injection<'_> {
     }
 
     fn swizzle_clog(&mut self) {
-        let step = self.lasts / (2 * self.config.nodes) + 1;
+        let step = self.lasts / (2 * self.config.cluster.nodes) + 1;
         let mut clogged: Vec<_> =
-            (1..=self.config.nodes).filter(|_| self.random.chance_per_mille(500)).collect();
+            (1..=self.config.cluster.nodes).filter(|_| self.random.chance_per_mille(500)).collect();
         for (position, node) in (0..).zip(&clogged) {
             self.add(self.at + position * step, Action::Isolate { node: *node });
         }
@@ -225,16 +227,16 @@ impl Injection<'_> {
             duplicate_per_mille: self.random.pick(&[0, 100]),
         };
         let usual = Action::SetNetwork {
-            latency: self.config.latency,
-            loss_per_mille: self.config.loss_per_mille,
-            duplicate_per_mille: self.config.duplicate_per_mille,
+            latency: self.config.network.latency,
+            loss_per_mille: self.config.network.loss_per_mille,
+            duplicate_per_mille: self.config.network.duplicate_per_mille,
         };
         self.begin_and_end(worse, usual);
     }
 
     fn membership(&mut self) {
         let (mut voters, mut learners, mut joining) = (vec![self.node], Vec::new(), Vec::new());
-        for other in (1..=self.config.nodes).filter(|other| *other != self.node) {
+        for other in (1..=self.config.cluster.nodes).filter(|other| *other != self.node) {
             match self.random.below(10) {
                 0 => {}
                 1 => learners.push(other),

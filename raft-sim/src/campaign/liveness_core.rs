@@ -4,7 +4,8 @@
 use crate::campaign::adversary::leader;
 use crate::campaign::run::{CampaignRun, heal_actions, recovery_timeout, timeout_text};
 use crate::check::invariants::{Invariant, Violation};
-use crate::util::rng::{DurationRange, SimRng};
+use crate::network::latency::DurationRange;
+use crate::util::rng::SimRng;
 use crate::world::World;
 use crate::world::action::{Action, Request};
 use crate::world::config::WorldConfig;
@@ -46,7 +47,7 @@ pub(super) fn check_liveness_core(
     let checked = wait_for_write(run, &core);
     if checked.is_ok() {
         // The clients get the time to receive their outstanding responses.
-        let timeout = run.world.config().request_timeout;
+        let timeout = run.world.config().workload.request_timeout;
         run.advance(run.world.now() + 2 * timeout);
     }
     Some(checked)
@@ -54,7 +55,7 @@ pub(super) fn check_liveness_core(
 
 /// A random set of servers that can make progress without the others.
 fn choose_core(world: &World, random: &mut SimRng) -> Option<Vec<u64>> {
-    let mut rest: Vec<_> = (1..=world.config().nodes).collect();
+    let mut rest: Vec<_> = (1..=world.config().cluster.nodes).collect();
     let mut core = Vec::new();
     while !rest.is_empty() {
         core.push(rest.swap_remove(random.below(rest.len() as u64) as usize));
@@ -72,9 +73,10 @@ fn add_outsider_faults(run: &mut CampaignRun, core: &[u64], random: &mut SimRng)
     // Without pre-vote and check-quorum, a server that reaches others in one direction may disrupt
     // them forever. A server that needs only witnesses to commit may continue to send them entries
     // that witnesses cannot replicate.
-    let is_protected =
-        config.pre_vote && config.check_quorum && !run.world.is_majority_with_witnesses(is_outside);
-    for node in (1..=config.nodes).filter(|node| is_outside(*node)) {
+    let is_protected = config.cluster.pre_vote
+        && config.cluster.check_quorum
+        && !run.world.is_majority_with_witnesses(is_outside);
+    for node in (1..=config.cluster.nodes).filter(|node| is_outside(*node)) {
         for action in fault_actions(node, &config, is_protected, random) {
             run.act(action);
         }
@@ -100,7 +102,7 @@ fn fault_actions(
     } else {
         random.pick(&[OutsiderFault::Down, OutsiderFault::Isolated])
     };
-    let others = || (1..=config.nodes).filter(|other| *other != node);
+    let others = || (1..=config.cluster.nodes).filter(|other| *other != node);
     let to_it = |from| Action::CutLink { from, to: node };
     let from_it = |to| Action::CutLink { from: node, to };
     match fault {
@@ -113,7 +115,7 @@ fn fault_actions(
             .filter(|_| random.chance_per_mille(500))
             .collect(),
         OutsiderFault::Slow => {
-            let most = config.election_timeout.min / 2;
+            let most = config.cluster.election_timeout.min / 2;
             let sync_latency = DurationRange::new(most / 2, most);
             vec![Action::SetSyncLatency { node, sync_latency }]
         }
@@ -123,7 +125,7 @@ fn fault_actions(
 /// Requests a write once per election timeout until one succeeds.
 fn wait_for_write(run: &mut CampaignRun, core: &[u64]) -> Result<(), Violation> {
     let began = run.world.now();
-    let timeout = run.world.config().election_timeout.max;
+    let timeout = run.world.config().cluster.election_timeout.max;
     let deadline = began + recovery_timeout(&run.world);
     let is_answered = |world: &World| {
         let mut ours = world.askings().filter(|operation| operation.invoked >= began);

@@ -16,6 +16,7 @@ pub(crate) mod disk_faults;
 mod extra_workloads;
 mod faults;
 mod generate;
+pub(crate) mod golden;
 mod liveness_core;
 mod recovery;
 mod run;
@@ -106,7 +107,7 @@ impl Campaign {
     #[cfg(feature = "sabotage")]
     #[must_use]
     pub fn with_disabled_rules(mut self, rules: raft_core::DisabledRules) -> Self {
-        self.script.config.disabled_rules = rules;
+        self.script.config.cluster.disabled_rules = rules;
         self
     }
 
@@ -162,7 +163,7 @@ impl Campaign {
             coverage: world.branches().clone(),
             answered: answered.count() as u64,
             elections: world.elections(),
-            timeouts: world.now() / self.script.config.election_timeout.max.max(1),
+            timeouts: world.now() / self.script.config.cluster.election_timeout.max.max(1),
             script: Script { config: self.script.config.clone(), actions: done },
         };
         (world, report)
@@ -250,7 +251,7 @@ mod tests {
             }
             let (world, report) = campaign.run_to_the_end();
             assert_eq!(report.violation, None, "seed {seed}");
-            let founders = world.config().founders.unwrap();
+            let founders = world.config().cluster.founders.unwrap();
             let (leader, _) = adversary::leader(&world).unwrap();
             let voters = world.raft(leader).unwrap().membership().voters();
             assert_eq!(voters.len() as u64, founders, "seed {seed}");
@@ -258,7 +259,7 @@ mod tests {
             let is_down = |node: &&crate::node::Node| {
                 node.running().is_none() && node.disk.is_unrecoverable()
             };
-            ruined += world.nodes.iter().filter(is_down).count();
+            ruined += world.nodes().iter().filter(is_down).count();
         }
         assert!(replaced > 10 && ruined == replaced, "{ruined}, {replaced}");
     }
@@ -281,7 +282,7 @@ mod tests {
                 continue;
             }
             cores += 1;
-            let nodes = 1..=world.config().nodes;
+            let nodes = 1..=world.config().cluster.nodes;
             let is_out = |node: &u64| world.raft(*node).is_none() || world.is_isolated(*node);
             outsiders += nodes.filter(is_out).count();
         }

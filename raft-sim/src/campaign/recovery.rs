@@ -77,7 +77,7 @@ fn check_conditions(run: &mut CampaignRun, replaces: bool) -> Result<(), Unmet> 
     if replaces {
         // Servers detect damage to their disks at the start.
         run.act(Action::PowerCut);
-        for node in 1..=run.world.config().nodes {
+        for node in 1..=run.world.config().cluster.nodes {
             run.act(Action::Restart { node });
         }
     }
@@ -90,15 +90,15 @@ fn check_conditions(run: &mut CampaignRun, replaces: bool) -> Result<(), Unmet> 
     if !leases_end(run) {
         return Err(Unmet::LeaseEnd);
     }
-    let timeout = run.world.config().election_timeout.max;
-    let revision = run.world.ledger.revision();
+    let timeout = run.world.config().cluster.election_timeout.max;
+    let revision = run.world.auditor().revision();
     let has_drained = |world: &World| world.watchers_have_seen(revision);
     if !run.wait_for(WATCH_DRAIN_TIMEOUTS * timeout, has_drained) {
         return Err(Unmet::Watches);
     }
     // The world itself detects a follower that does not catch up in time. With limited bandwidth it
     // does so until the end of the run, which this wait would extend.
-    if run.world.config().bandwidth == 0 {
+    if run.world.config().network.bandwidth == 0 {
         run.wait_for(run.world.catch_up_time(), World::all_have_caught_up);
     }
     Ok(())
@@ -114,7 +114,7 @@ fn is_serving(run: &mut CampaignRun) -> bool {
         match latest.map(|operation| operation.state.clone()) {
             Some(OperationState::Done { .. }) => {
                 // The clients get the time to receive their outstanding responses.
-                let timeout = run.world.config().request_timeout;
+                let timeout = run.world.config().workload.request_timeout;
                 run.advance(run.world.now() + 2 * timeout);
                 return true;
             }
@@ -132,7 +132,7 @@ fn is_serving(run: &mut CampaignRun) -> bool {
 /// Replaces servers with ruined disks, once per election timeout, and checks that the cluster
 /// serves a write afterwards.
 fn check_replacement(run: &mut CampaignRun) -> Result<(), Unmet> {
-    let timeout = run.world.config().election_timeout.max;
+    let timeout = run.world.config().cluster.election_timeout.max;
     let deadline = run.world.now() + TIMEOUTS_TO_REPLACE * timeout;
     while !all_ruined_are_replaced(&run.world) && run.world.now() < deadline {
         if let Some(action) = replace_ruined(&run.world) {
@@ -153,14 +153,14 @@ fn check_replacement(run: &mut CampaignRun) -> Result<(), Unmet> {
 /// Time without a leader does not count, because the next leader restarts the time of every lease.
 fn leases_end(run: &mut CampaignRun) -> bool {
     let config = run.world.config();
-    let ttl = config.lease_ttl.saturating_mul(SECOND);
-    let timeout = config.election_timeout.max;
+    let ttl = config.workload.lease_ttl.saturating_mul(SECOND);
+    let timeout = config.cluster.election_timeout.max;
     let deadline = run.world.now() + 2 * ttl + TIMEOUTS_TO_SETTLE * timeout;
-    while run.world.ledger.has_leases() && run.world.now() < deadline {
+    while run.world.auditor().has_leases() && run.world.now() < deadline {
         run.shut_down_removed();
         let leader = adversary::leader(&run.world);
         let is_other =
-            |world: &World| !world.ledger.has_leases() || adversary::leader(world) != leader;
+            |world: &World| !world.auditor().has_leases() || adversary::leader(world) != leader;
         let time = match leader {
             Some(_) => ttl + TIMEOUTS_TO_END * timeout,
             None => deadline - run.world.now(),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::campaign::{adversary, shutdown_removed};
+use crate::network::latency::DurationRange;
 use crate::timeline::TimedAction;
-use crate::util::rng::DurationRange;
 use crate::world::World;
 use crate::world::action::{Action, Request};
 use crate::world::view::ProcessView;
@@ -81,7 +81,8 @@ impl CampaignRun {
 
 /// The time in which a healed cluster must serve a write.
 pub(super) fn recovery_timeout(world: &World) -> u64 {
-    TIMEOUTS_TO_RECOVER * world.config().election_timeout.max + world.snapshot_transfer_time()
+    TIMEOUTS_TO_RECOVER * world.config().cluster.election_timeout.max
+        + world.snapshot_transfer_time()
 }
 
 /// The text of a violation by a cluster that does not recover in time.
@@ -132,13 +133,13 @@ fn fault_name(action: &Action) -> &'static str {
 
 /// The actions that heal all faults.
 pub(super) fn heal_actions(world: &World) -> Vec<Action> {
-    let latency = world.config().latency;
+    let latency = world.config().network.latency;
     let mut actions = vec![
         Action::HealNetwork,
         Action::SetNetwork { latency, loss_per_mille: 0, duplicate_per_mille: 0 },
         Action::StopClients,
     ];
-    for node in 1..=world.config().nodes {
+    for node in 1..=world.config().cluster.nodes {
         actions.push(Action::SetSyncLatency { node, sync_latency: DurationRange::new(100, 5_000) });
         if world.is_disk_full(node) {
             actions.push(Action::FreeDisk { node });

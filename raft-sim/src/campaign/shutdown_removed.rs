@@ -14,7 +14,7 @@ use crate::world::action::Action;
 /// The actions of an operator who shuts down removed servers that would disrupt the others.
 pub(super) fn actions(world: &World) -> Vec<Action> {
     let config = world.config();
-    if config.pre_vote && config.check_quorum {
+    if config.cluster.pre_vote && config.cluster.check_quorum {
         return Vec::new();
     }
     let Some(members) = possible_members(world) else {
@@ -25,7 +25,7 @@ pub(super) fn actions(world: &World) -> Vec<Action> {
         let raft = world.raft(*node);
         raft.is_some_and(|raft| raft.membership().is_voter(raft.id()))
     };
-    (1..=config.nodes)
+    (1..=config.cluster.nodes)
         .filter(|node| !members.contains(&NodeId(*node)))
         .filter(may_campaign)
         .map(|node| Action::Crash { node })
@@ -35,7 +35,7 @@ pub(super) fn actions(world: &World) -> Vec<Action> {
 /// The members of every membership that is in effect now or that a possible leader has in its log.
 /// A server can become leader only if it has all committed entries.
 fn possible_members(world: &World) -> Option<BTreeSet<NodeId>> {
-    let logs = || (1..=world.config().nodes).filter_map(|node| world.raft(node));
+    let logs = || (1..=world.config().cluster.nodes).filter_map(|node| world.raft(node));
     let committed = logs().map(Raft::commit_index).max()?;
     let complete = logs().find(|raft| raft.commit_index() == committed);
     let term = complete.and_then(|raft| raft.term_at(committed));
@@ -56,15 +56,18 @@ fn possible_members(world: &World) -> Option<BTreeSet<NodeId>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::config::WorldConfig;
+    use crate::world::config::{ClusterConfig, WorldConfig};
 
     #[test]
     fn removed_server_is_shut_down_without_pre_vote() {
         for is_protected in [false, true] {
             let config = WorldConfig {
-                nodes: 4,
-                pre_vote: is_protected,
-                check_quorum: is_protected,
+                cluster: ClusterConfig {
+                    nodes: 4,
+                    pre_vote: is_protected,
+                    check_quorum: is_protected,
+                    ..ClusterConfig::default()
+                },
                 ..WorldConfig::default()
             };
             let mut world = World::new(config).unwrap();
@@ -93,8 +96,15 @@ mod tests {
     /// disks.
     #[test]
     fn reserve_server_is_not_shut_down() {
-        let config =
-            WorldConfig { nodes: 5, founders: Some(3), pre_vote: false, ..WorldConfig::default() };
+        let config = WorldConfig {
+            cluster: ClusterConfig {
+                nodes: 5,
+                founders: Some(3),
+                pre_vote: false,
+                ..ClusterConfig::default()
+            },
+            ..WorldConfig::default()
+        };
         let mut world = World::new(config).unwrap();
         world.run_until(2_000_000);
         assert_eq!(actions(&world), []);

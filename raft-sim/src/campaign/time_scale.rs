@@ -5,7 +5,8 @@
 //! and their simulated time contains few events.
 
 use crate::campaign::Campaign;
-use crate::util::rng::{DurationRange, SimRng};
+use crate::network::latency::DurationRange;
+use crate::util::rng::SimRng;
 use crate::world::action::Action;
 
 impl Campaign {
@@ -25,18 +26,18 @@ impl Campaign {
         };
         let config = &mut self.script.config;
         for range in [
-            &mut config.election_timeout,
-            &mut config.latency,
-            &mut config.sync_latency,
-            &mut config.think_time,
+            &mut config.cluster.election_timeout,
+            &mut config.network.latency,
+            &mut config.disk.sync_latency,
+            &mut config.workload.think_time,
         ] {
             scale_range(range);
         }
         for duration in [
-            &mut config.heartbeat_interval,
-            &mut config.write_stall_max,
-            &mut config.request_timeout,
-            &mut config.lease_ttl,
+            &mut config.cluster.heartbeat_interval,
+            &mut config.cluster.write_stall_max,
+            &mut config.workload.request_timeout,
+            &mut config.workload.lease_ttl,
             &mut self.healed_at,
         ] {
             scale(duration);
@@ -44,7 +45,7 @@ impl Campaign {
         if factor > 1 {
             // A link with limited bandwidth loses messages that wait for a fixed time. That time
             // would be very short here.
-            config.bandwidth = 0;
+            config.network.bandwidth = 0;
         }
         for timed in &mut self.script.actions {
             scale(&mut timed.at);

@@ -1,9 +1,10 @@
-//! Which ways through the protocol a run has taken.
+//! The branches of the protocol that a run has covered.
+
+use std::collections::BTreeMap;
 
 use raft_core::{AppendRefusal, Event, IgnoreReason, StepDownReason, StopReason, VoteRefusal};
 
-/// The branches that faults alone can lead to. A campaign that never takes one of them does not
-/// test it.
+/// The branches that faults can reach. A campaign that never covers one of them does not test it.
 pub const COVERAGE_POINTS: [&str; 43] = [
     "pre-candidate",
     "candidate",
@@ -50,7 +51,7 @@ pub const COVERAGE_POINTS: [&str; 43] = [
     "room again",
 ];
 
-/// Those to which only a mistake leads, or a disk that lies.
+/// The branches that only a bug or a corrupt disk can reach.
 #[cfg(feature = "scenarios")]
 const UNREACHABLE_POINTS: [&str; 4] = [
     "snapshot damaged",
@@ -59,14 +60,37 @@ const UNREACHABLE_POINTS: [&str; 4] = [
     "stopped: contradiction",
 ];
 
-/// Whether there is a branch of this name.
+/// Returns true if there is a branch of this name.
 #[cfg(feature = "scenarios")]
 pub(crate) fn is_coverage_point(name: &str) -> bool {
     COVERAGE_POINTS.contains(&name) || UNREACHABLE_POINTS.contains(&name)
 }
 
-/// The branch that an event tells of.
-pub(crate) fn coverage_point(event: &Event) -> &'static str {
+/// The number of times that each branch was covered.
+#[derive(Clone, Debug)]
+pub(crate) struct Coverage {
+    enabled: bool,
+    points: BTreeMap<&'static str, u64>,
+}
+
+impl Coverage {
+    pub(crate) fn new(enabled: bool) -> Self {
+        Self { enabled, points: BTreeMap::new() }
+    }
+
+    pub(crate) fn observe(&mut self, event: &Event) {
+        if self.enabled {
+            *self.points.entry(coverage_point(event)).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn points(&self) -> &BTreeMap<&'static str, u64> {
+        &self.points
+    }
+}
+
+/// The branch that an event belongs to.
+fn coverage_point(event: &Event) -> &'static str {
     match event {
         Event::BecamePreCandidate { .. } => "pre-candidate",
         Event::BecameCandidate { .. } => "candidate",

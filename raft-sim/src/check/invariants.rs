@@ -1,4 +1,4 @@
-//! What must hold after every event.
+//! The invariants that are checked after every event.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,79 +6,81 @@ use std::hash::{Hash, Hasher};
 
 use raft_core::{Entry, LogId, LogIndex, Membership, NodeId, Payload, Raft, Role, Term};
 
+use crate::check::Checked;
 use crate::util::cow::{CowMap, CowVec};
+use crate::util::trace_hash::TraceHash;
 use crate::util::units::moment;
-use crate::world::trace::TraceHash;
 
-/// A rule of Raft, by its name in Figure 3 of the paper where it has one.
+/// A property that must hold. Properties of Figure 3 of the paper have their names from there.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Invariant {
-    /// At most one leader a term (§5.2).
+    /// At most one leader exists per term (§5.2).
     ElectionSafety,
     /// A leader never overwrites or deletes entries of its log (§5.3).
     LeaderAppendOnly,
     /// Two logs with an entry of the same index and term are equal up to it (§5.3).
     LogMatching,
-    /// A leader's log holds every entry that was committed in earlier terms (§5.4).
+    /// The log of a leader contains every entry that was committed in earlier terms (§5.4).
     LeaderCompleteness,
     /// No two servers apply different entries at the same index (§5.4.3).
     StateMachineSafety,
-    /// A committed entry is on the disks of a majority.
+    /// A committed entry is on the disks of a quorum.
     DurableCommit,
-    /// A server's term and commit index never go back while it runs.
+    /// The term and commit index of a server never decrease while it runs.
     #[serde(alias = "monotonic")]
     TermAndCommitMonotonic,
-    /// What a client was told to be written is committed, once.
+    /// An acknowledged write is committed exactly once.
     AcknowledgedOnce,
-    /// The answers that clients got could come from one register after the other.
+    /// The responses to clients have a linearization.
     Linearizability,
-    /// When all faults are mended, a write succeeds within a bounded number of election timeouts.
+    /// After all faults are healed, a write succeeds within a bounded number of election timeouts.
     Availability,
-    /// While a server that may lead is connected to a majority, something is committed within a
-    /// bounded number of election timeouts, if the servers use pre-vote and check-quorum. A
-    /// follower that is connected to its leader gets what is committed within a bounded time.
+    /// While an electable server is connected to a quorum, an entry is committed within a bounded
+    /// number of election timeouts. This holds if the servers use pre-vote and check-quorum. A
+    /// follower that is connected to its leader receives committed entries within a bounded time.
     Progress,
-    /// A server comes to rest after each event.
+    /// A server needs a bounded number of steps for each event.
     Quiescence,
-    /// Whoever watches keys is told of every change once, in the order of revisions, at whatever
-    /// servers.
+    /// A watcher receives every change once, in the order of revisions, from any servers.
     WatchOrder,
-    /// A lease does not expire before its time has passed since it was granted or kept alive.
+    /// A lease does not expire before its time to live has passed since it was granted or kept
+    /// alive.
     #[serde(alias = "lease-life")]
     LeaseNotExpiredEarly,
-    /// When a lease ends, all keys that hang on it go in one revision; none hangs on a lease that
-    /// is gone, and not too many on one.
+    /// All keys of a lease are deleted in one revision when the lease ends. No key is attached to a
+    /// lease that does not exist, and no lease exceeds the limit of keys.
     #[serde(alias = "lease-keys")]
     LeaseKeysDeletedWithLease,
 }
 
-/// A rule that does not hold.
+/// A violated invariant.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
 pub struct Violation {
-    /// The rule.
+    /// The invariant.
     pub invariant: Invariant,
-    /// What contradicts it.
+    /// The contradiction.
     pub text: String,
-    /// When it was seen, in microseconds.
+    /// When the violation was found, in microseconds.
     pub at: u64,
 }
 
-/// What was seen so far, as far as later events can contradict it.
+/// The facts that later events must not contradict.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Invariants {
+    /// The leader of each term.
     leaders: BTreeMap<Term, NodeId>,
-    /// What each entry that any log has held looks like: its payload and its predecessor's term.
+    /// The hash of the payload and the term of the predecessor, of each entry of any log.
     entries: CowMap<LogId, (u64, Term)>,
-    /// Committed entries by position, and the term in which each was seen to be committed.
+    /// The committed entries by index, and the term in which each was found to be committed.
     committed: CowVec<(LogId, Term)>,
-    /// By node.
+    /// The latest state of each server.
     seen: Vec<Option<Seen>>,
-    /// The state machine's fingerprint after each position.
+    /// The fingerprint of the state machine after each recent index.
     fingerprints: CowMap<u64, u64>,
-    /// The revision that each command of a session made, wherever and however often it was applied.
+    /// The revision after the command of each session.
     effects: CowMap<(u128, u64), i64>,
 }
 
@@ -90,19 +92,17 @@ struct Seen {
     leads: Option<LogId>,
 }
 
-type Checked = Result<(), (Invariant, String)>;
-
-/// Fingerprints older than this many entries are forgotten.
+/// The number of fingerprints that are kept.
 const FINGERPRINTS_MAX: usize = 1024;
 
 impl Invariants {
-    /// How many entries are known to be committed.
+    /// The number of entries that are known to be committed.
     pub(crate) fn committed(&self) -> usize {
         self.committed.len()
     }
 
-    /// Looks at a server after an event that may have changed it. `holds` says whether a
-    /// server has an entry on its disk.
+    /// Checks a server after an event that may have changed it. `holds` returns whether a server
+    /// has an entry on its disk.
     pub(crate) fn observe(
         &mut self,
         raft: &Raft,
@@ -116,12 +116,12 @@ impl Invariants {
         let before = before.filter(|seen| seen.boot == boot);
         if let Some(before) = &before {
             if term < before.term {
-                let text = format!("{id} went back from term {} to term {term}", before.term);
+                let text = format!("the term of {id} decreased from {} to {term}", before.term);
                 return Err((Invariant::TermAndCommitMonotonic, text));
             }
             if commit_index < before.commit_index {
                 let text = format!(
-                    "{id} went back from commit index {} to {commit_index}",
+                    "the commit index of {id} decreased from {} to {commit_index}",
                     before.commit_index
                 );
                 return Err((Invariant::TermAndCommitMonotonic, text));
@@ -144,10 +144,10 @@ impl Invariants {
 
     fn observe_leader(&mut self, raft: &Raft, before: Option<LogId>) -> Checked {
         let (id, term) = (raft.id(), raft.term());
-        // Who led in this term before this event, too, is known already.
+        // The server already led in this term before this event.
         if let Some(before) = before {
             if !has(raft, before) {
-                let text = format!("{id} removed entry {} from its log while it led", before.index);
+                let text = format!("leader {id} removed entry {} from its log", before.index);
                 return Err((Invariant::LeaderAppendOnly, text));
             }
             return Ok(());
@@ -157,12 +157,12 @@ impl Invariants {
             let text = format!("{leader} and {id} both lead in term {term}");
             return Err((Invariant::ElectionSafety, text));
         }
-        // Its snapshot has what is before its log.
+        // The snapshot of the server contains the entries before its log.
         let start = raft.log_start().index.0.saturating_sub(1) as usize;
         for (entry, committed_in) in self.committed.iter_from(start) {
             if *committed_in < term && !has(raft, *entry) {
                 let text = format!(
-                    "{id} leads in term {term} without entry {} of term {}, committed in term {committed_in}",
+                    "leader {id} of term {term} lacks entry {} of term {}, which was committed in term {committed_in}",
                     entry.index, entry.term
                 );
                 return Err((Invariant::LeaderCompleteness, text));
@@ -178,12 +178,12 @@ impl Invariants {
         holds: impl Fn(NodeId, LogId) -> bool,
     ) -> Checked {
         let id = raft.id();
-        // What is before the start of the log came with a snapshot, and no longer says its term.
+        // The entries before the start of the log are in a snapshot, and their terms are unknown.
         let mut index = checked.max(raft.log_start().index.previous());
         while index < raft.commit_index() {
             index = index.next();
             let Some(term) = raft.term_at(index) else {
-                let text = format!("{id} committed entry {index}, which it does not have");
+                let text = format!("{id} commits entry {index}, which it does not have");
                 return Err((Invariant::StateMachineSafety, text));
             };
             let entry = LogId::new(term, index);
@@ -191,23 +191,23 @@ impl Invariants {
                 Some((known, _)) if *known == entry => {}
                 Some((known, _)) => {
                     let text = format!(
-                        "entry {index} was committed with term {}, and {id} commits it with term {term}",
+                        "{id} commits entry {index} with term {term}; it was committed with term {}",
                         known.term
                     );
                     return Err((Invariant::StateMachineSafety, text));
                 }
                 None => {
-                    // A later membership may have been in force when the entry was committed.
-                    let on_majority = |membership: &Membership| {
+                    // A later membership may have been effective when the entry was committed.
+                    let on_quorum = |membership: &Membership| {
                         membership.quorum_value(|node| holds(node, entry)) == Some(true)
                     };
                     let mut later = index.0..=raft.membership_index().max(index).0;
-                    if !later.any(|index| on_majority(raft.membership_at(LogIndex(index)))) {
+                    if !later.any(|index| on_quorum(raft.membership_at(LogIndex(index)))) {
                         let members = raft.membership().members();
                         let holders = members.into_iter().filter(|node| holds(*node, entry));
                         let holders: Vec<_> = holders.map(|node| node.to_string()).collect();
                         let text = format!(
-                            "{id} commits entry {index}, which is on the disks of {} only; there are {}",
+                            "{id} commits entry {index}, which is only on the disks of [{}]; the membership is {}",
                             holders.join(", "),
                             raft.membership_at(index)
                         );
@@ -220,18 +220,18 @@ impl Invariants {
         Ok(())
     }
 
-    /// In how many terms somebody has led.
+    /// The number of terms with a leader.
     pub(crate) fn terms_led(&self) -> u64 {
         self.leaders.len() as u64
     }
 
-    /// The latest term in which somebody has led.
+    /// The latest term with a leader.
     pub(crate) fn latest_term_led(&self) -> Term {
         let latest = self.leaders.last_key_value();
         latest.map_or(Term(0), |(term, _)| *term)
     }
 
-    /// Looks at entries that a server has taken into its log.
+    /// Checks entries that a server appends to its log.
     pub(crate) fn observe_entries(
         &mut self,
         node: NodeId,
@@ -239,7 +239,7 @@ impl Invariants {
         entries: &[Entry],
     ) -> Checked {
         for entry in entries {
-            // A witness has no payload to compare.
+            // A witness has no payloads to compare.
             if entry.payload == Payload::Stripped {
                 previous = entry.id.term;
                 continue;
@@ -250,7 +250,7 @@ impl Invariants {
             if self.entries.get_or_insert(entry.id, seen) != seen {
                 let LogId { term, index } = entry.id;
                 let text = format!(
-                    "{node}'s entry {index} of term {term}, or the one before it, differs from another server's"
+                    "entry {index} of term {term} on {node}, or its predecessor, differs from another server"
                 );
                 return Err((Invariant::LogMatching, text));
             }
@@ -259,10 +259,11 @@ impl Invariants {
         Ok(())
     }
 
-    /// Looks at a state machine that has applied everything up to `index`.
+    /// Checks a state machine that has applied all entries up to `index`.
     pub(crate) fn observe_state(&mut self, node: NodeId, index: u64, fingerprint: u64) -> Checked {
         if self.fingerprints.get_or_insert(index, fingerprint) != fingerprint {
-            let text = format!("{node}'s state after entry {index} differs from another server's");
+            let text =
+                format!("the state of {node} after entry {index} differs from another server");
             return Err((Invariant::StateMachineSafety, text));
         }
         if self.fingerprints.len() > FINGERPRINTS_MAX
@@ -273,40 +274,40 @@ impl Invariants {
         Ok(())
     }
 
-    /// A command of a session was applied, or recognized as a repetition, and made this revision.
+    /// Checks the revision after the command of a session, which may be applied repeatedly.
     pub(crate) fn observe_effect(&mut self, session: (u128, u64), revision: i64) -> Checked {
         let first = self.effects.get_or_insert(session, revision);
         if first != revision {
-            let text = format!("the same command made revision {first} and revision {revision}");
+            let text =
+                format!("the same command led to revision {first} and to revision {revision}");
             return Err((Invariant::AcknowledgedOnce, text));
         }
         Ok(())
     }
 
-    /// Whether a command of a session was carried out anywhere.
+    /// Returns true if any server has applied the command of a session.
     pub(crate) fn has_seen_effect(&self, session: (u128, u64)) -> bool {
         self.effects.get(&session).is_some()
     }
 
-    /// A client was told that its write stands at `entry`.
+    /// Checks an entry whose commit a server acknowledges to a client.
     pub(crate) fn observe_acknowledgement(&self, entry: LogId) -> Checked {
         let known = self.committed.get((entry.index.0 as usize).wrapping_sub(1));
         if known.is_none_or(|(known, _)| *known != entry) {
-            let text =
-                format!("a client was told of entry {}, which is not committed", entry.index);
+            let text = format!("entry {} is acknowledged, but not committed", entry.index);
             return Err((Invariant::AcknowledgedOnce, text));
         }
         Ok(())
     }
 }
 
-/// Whether a server's log holds an entry, or the snapshot before it does.
+/// Returns true if an entry is in the log or in the snapshot of a server.
 fn has(raft: &Raft, entry: LogId) -> bool {
     entry.index < raft.log_start().index || raft.term_at(entry.index) == Some(entry.term)
 }
 
 impl Invariant {
-    /// All of them.
+    /// All invariants.
     pub const ALL: [Self; 15] = [
         Self::ElectionSafety,
         Self::LeaderAppendOnly,
@@ -326,8 +327,7 @@ impl Invariant {
     ];
 }
 
-/// The name of the rule as a person reads it: the paper's where it has one. Files and addresses
-/// have its key.
+/// The display name of the invariant. Files and addresses contain its serialized key.
 impl fmt::Display for Invariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -366,7 +366,7 @@ mod tests {
         Entry { id, payload: Payload::Command(command.into()) }
     }
 
-    /// A server of a cluster of one, with this log, of which so much is committed.
+    /// The only server of a cluster, with this log and commit index.
     fn server(id: u64, term: u64, log: &[Entry], commit_index: u64, leads: bool) -> Raft {
         let mut config = Config::new(NodeId(id));
         config.pre_vote = false;
@@ -388,62 +388,62 @@ mod tests {
         raft
     }
 
-    fn broken(checked: Checked) -> Invariant {
+    fn violated(checked: Checked) -> Invariant {
         checked.unwrap_err().0
     }
 
     #[test]
-    fn two_leaders_of_one_term_are_found() {
+    fn two_leaders_of_one_term_are_detected() {
         let mut invariants = Invariants::default();
         invariants.observe(&server(1, 2, &[], 0, true), 1, |_, _| true).unwrap();
         let checked = invariants.observe(&server(2, 2, &[], 0, true), 1, |_, _| true);
-        assert_eq!(broken(checked), Invariant::ElectionSafety);
+        assert_eq!(violated(checked), Invariant::ElectionSafety);
     }
 
     #[test]
-    fn a_leader_without_a_committed_entry_is_found() {
+    fn leader_without_committed_entry_is_detected() {
         let mut invariants = Invariants::default();
         let log = [entry(1, 1, "a")];
         invariants.observe(&server(1, 1, &log, 1, false), 1, |_, _| true).unwrap();
         let checked = invariants.observe(&server(2, 2, &[], 0, true), 1, |_, _| true);
-        assert_eq!(broken(checked), Invariant::LeaderCompleteness);
+        assert_eq!(violated(checked), Invariant::LeaderCompleteness);
     }
 
     #[test]
-    fn a_leader_that_loses_entries_is_found() {
+    fn leader_that_loses_entries_is_detected() {
         let mut invariants = Invariants::default();
         let log = [entry(1, 1, "a"), entry(1, 2, "b")];
         invariants.observe(&server(1, 2, &log, 0, true), 1, |_, _| true).unwrap();
         let checked = invariants.observe(&server(1, 2, &log[..1], 0, true), 1, |_, _| true);
-        assert_eq!(broken(checked), Invariant::LeaderAppendOnly);
+        assert_eq!(violated(checked), Invariant::LeaderAppendOnly);
     }
 
     #[test]
-    fn different_committed_entries_are_found() {
+    fn conflicting_commits_are_detected() {
         let mut invariants = Invariants::default();
         invariants.observe(&server(1, 2, &[entry(1, 1, "a")], 1, false), 1, |_, _| true).unwrap();
         let checked =
             invariants.observe(&server(2, 2, &[entry(2, 1, "b")], 1, false), 1, |_, _| true);
-        assert_eq!(broken(checked), Invariant::StateMachineSafety);
+        assert_eq!(violated(checked), Invariant::StateMachineSafety);
     }
 
     #[test]
-    fn a_commit_that_is_not_on_enough_disks_is_found() {
+    fn commit_without_durable_quorum_is_detected() {
         let mut invariants = Invariants::default();
         let checked =
             invariants.observe(&server(1, 2, &[entry(1, 1, "a")], 1, false), 1, |_, _| false);
-        assert_eq!(broken(checked), Invariant::DurableCommit);
+        assert_eq!(violated(checked), Invariant::DurableCommit);
     }
 
     #[test]
-    fn terms_and_commit_indexes_that_go_back_are_found() {
+    fn decreasing_term_or_commit_index_is_detected() {
         let log = [entry(1, 1, "a")];
         for (term, commit_index) in [(2, 1), (3, 0)] {
             let mut invariants = Invariants::default();
             invariants.observe(&server(1, 3, &log, 1, false), 1, |_, _| true).unwrap();
             let later = server(1, term, &log, commit_index, false);
             assert_eq!(
-                broken(invariants.observe(&later, 1, |_, _| true)),
+                violated(invariants.observe(&later, 1, |_, _| true)),
                 Invariant::TermAndCommitMonotonic
             );
             invariants.observe(&later, 2, |_, _| true).unwrap();
@@ -451,33 +451,33 @@ mod tests {
     }
 
     #[test]
-    fn logs_that_disagree_are_found() {
+    fn conflicting_logs_are_detected() {
         let mut invariants = Invariants::default();
         let one = [entry(1, 1, "a"), entry(2, 2, "b")];
         invariants.observe_entries(NodeId(1), Term(0), &one).unwrap();
         invariants.observe_entries(NodeId(2), Term(0), &one).unwrap();
         let other_payload = invariants.observe_entries(NodeId(2), Term(0), &[entry(1, 1, "x")]);
-        assert_eq!(broken(other_payload), Invariant::LogMatching);
+        assert_eq!(violated(other_payload), Invariant::LogMatching);
         let other_past = invariants.observe_entries(NodeId(2), Term(2), &[entry(2, 2, "b")]);
-        assert_eq!(broken(other_past), Invariant::LogMatching);
+        assert_eq!(violated(other_past), Invariant::LogMatching);
     }
 
     #[test]
-    fn states_that_differ_are_found() {
+    fn diverging_states_are_detected() {
         let mut invariants = Invariants::default();
         invariants.observe_state(NodeId(1), 7, 42).unwrap();
         invariants.observe_state(NodeId(2), 7, 42).unwrap();
         let checked = invariants.observe_state(NodeId(3), 7, 43);
-        assert_eq!(broken(checked), Invariant::StateMachineSafety);
+        assert_eq!(violated(checked), Invariant::StateMachineSafety);
     }
 
     #[test]
-    fn writes_that_are_lost_or_repeated_are_found() {
+    fn lost_or_repeated_write_is_detected() {
         let mut invariants = Invariants::default();
         let lost = invariants.observe_acknowledgement(LogId::new(Term(1), LogIndex(1)));
-        assert_eq!(broken(lost), Invariant::AcknowledgedOnce);
+        assert_eq!(violated(lost), Invariant::AcknowledgedOnce);
         invariants.observe_effect((1, 1), 5).unwrap();
         invariants.observe_effect((1, 1), 5).unwrap();
-        assert_eq!(broken(invariants.observe_effect((1, 1), 6)), Invariant::AcknowledgedOnce);
+        assert_eq!(violated(invariants.observe_effect((1, 1), 6)), Invariant::AcknowledgedOnce);
     }
 }

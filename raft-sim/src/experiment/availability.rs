@@ -5,10 +5,11 @@ use raft_core::Role;
 
 use crate::experiment::election::ElectionError;
 use crate::experiment::setup::random_drift;
-use crate::util::rng::{DurationRange, SimRng};
+use crate::network::latency::DurationRange;
+use crate::util::rng::SimRng;
 use crate::world::World;
 use crate::world::action::Action;
-use crate::world::config::WorldConfig;
+use crate::world::config::{ClusterConfig, DiskConfig, NetworkConfig, WorldConfig};
 
 /// Five servers under constant conditions. Times are in microseconds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -126,15 +127,21 @@ impl Availability {
     /// A world under these conditions.
     fn world(&self, seed: u64) -> Result<World, ElectionError> {
         let mut world = World::new(WorldConfig {
-            nodes: SERVERS,
+            cluster: ClusterConfig {
+                nodes: SERVERS,
+                election_timeout: self.timeout,
+                heartbeat_interval: self.heartbeat,
+                pre_vote: self.stable,
+                check_quorum: self.stable,
+                ..ClusterConfig::default()
+            },
+            network: NetworkConfig {
+                latency: self.latency,
+                loss_per_mille: self.loss_per_mille,
+                ..NetworkConfig::default()
+            },
+            disk: DiskConfig { sync_latency: DurationRange::new(0, 0), ..DiskConfig::default() },
             seed,
-            election_timeout: self.timeout,
-            heartbeat_interval: self.heartbeat,
-            pre_vote: self.stable,
-            check_quorum: self.stable,
-            latency: self.latency,
-            loss_per_mille: self.loss_per_mille,
-            sync_latency: DurationRange::new(0, 0),
             record_events: false,
             ..WorldConfig::default()
         })

@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use raft_core::{Raft, Role};
 
 use crate::experiment::distribution::Distribution;
-use crate::util::rng::{DurationRange, SimRng};
+use crate::network::latency::DurationRange;
+use crate::util::rng::SimRng;
 use crate::world::World;
 use crate::world::config::WorldError;
 
@@ -223,7 +224,7 @@ impl Election {
     /// Runs one election, and returns its time.
     fn trial(&self, lengths: &[u64], seed: u64) -> Result<u64, ElectionError> {
         let mut world = self.world_without_leader(lengths, seed)?;
-        let crashed_at = SimRng::new(!seed).sample(self.crash_after);
+        let crashed_at = self.crash_after.sample(&mut SimRng::new(!seed));
         let limit = self.timeout.max.saturating_mul(TIMEOUTS_MAX);
         while world.now() <= limit && world.step() {
             if self.is_over(&world) {

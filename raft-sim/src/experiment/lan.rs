@@ -8,7 +8,7 @@
 
 use crate::experiment::distribution::Distribution;
 use crate::experiment::election::{Election, ElectionError, Logs, Until};
-use crate::util::rng::DurationRange;
+use crate::network::latency::DurationRange;
 
 /// A row of the figure: the range of timeouts and the published values, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Debug)]

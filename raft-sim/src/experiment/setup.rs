@@ -1,10 +1,13 @@
 //! The initial state of an election: a cluster whose leader has just failed.
 
 use crate::experiment::election::{Election, ElectionError};
-use crate::util::rng::{DurationRange, SimRng};
+use crate::network::latency::DurationRange;
+use crate::util::rng::SimRng;
 use crate::world::World;
 use crate::world::action::{Action, Request};
-use crate::world::config::{TIME_MAX, WorldConfig};
+use crate::world::config::{
+    ClusterConfig, DiskConfig, NetworkConfig, TIME_MAX, WorkloadConfig, WorldConfig,
+};
 
 impl Election {
     /// A world whose leader, server 1, fails at time zero. All servers have just received its
@@ -18,16 +21,25 @@ impl Election {
         seed: u64,
     ) -> Result<World, ElectionError> {
         let mut world = World::new(WorldConfig {
-            nodes: self.servers,
+            cluster: ClusterConfig {
+                nodes: self.servers,
+                election_timeout: self.timeout,
+                heartbeat_interval: (self.timeout.min / 2).max(1),
+                pre_vote: self.pre_vote,
+                check_quorum: self.check_quorum,
+                ..ClusterConfig::default()
+            },
+            network: NetworkConfig {
+                latency: DurationRange::new(0, 0),
+                ..NetworkConfig::default()
+            },
+            disk: DiskConfig { sync_latency: DurationRange::new(0, 0), ..DiskConfig::default() },
+            workload: WorkloadConfig {
+                // A client without a response does not repeat its request during the election.
+                request_timeout: TIME_MAX,
+                ..WorkloadConfig::default()
+            },
             seed,
-            election_timeout: self.timeout,
-            heartbeat_interval: (self.timeout.min / 2).max(1),
-            pre_vote: self.pre_vote,
-            check_quorum: self.check_quorum,
-            latency: DurationRange::new(0, 0),
-            sync_latency: DurationRange::new(0, 0),
-            // A client without a response does not repeat its request during the election.
-            request_timeout: TIME_MAX,
             record_events: false,
             ..WorldConfig::default()
         })

@@ -166,7 +166,7 @@ fn another_leader(play: &mut Play<'_>) -> bool {
         found = play.leader().is_some_and(|(node, later)| {
             node != leader
                 && later > term
-                && play.up().count() as u64 == play.world().config().nodes
+                && play.up().count() as u64 == play.world().config().cluster.nodes
                 && play.all_follow(node)
         });
     }
@@ -241,7 +241,7 @@ fn stopped_and_back(play: &mut Play<'_>) -> bool {
     // Requests that were sent while exactly three nodes were down.
     let mut sent = Vec::new();
     loop {
-        let down = play.world().config().nodes - play.up().count() as u64;
+        let down = play.world().config().cluster.nodes - play.up().count() as u64;
         let now = play.now();
         if down == 3 {
             let waiting = operations(play).filter(|it| is_write(it) && it.invoked == now);
@@ -266,7 +266,7 @@ fn stored_not_committed(play: &mut Play<'_>, lasts: u64) -> bool {
         if since.is_some_and(|(_, at)| play.now() >= at + lasts) {
             return true;
         }
-        let all_up = play.up().count() as u64 == play.world().config().nodes;
+        let all_up = play.up().count() as u64 == play.world().config().cluster.nodes;
         let last = play.up().map(|(_, raft)| raft.last_log()).min();
         let committed = play.nodes().map(|node| play.commit(node)).max().unwrap_or(0);
         let held = last.filter(|last| {
@@ -440,7 +440,7 @@ fn caught_up_by_snapshot(play: &mut Play<'_>, node: u64) -> bool {
         .records()
         .filter(|(record, facts)| facts.event == "snapshot-installed" && record.node == Some(node));
     let is_installed = installed.next().is_some();
-    let all_up = play.up().count() as u64 == play.world().config().nodes;
+    let all_up = play.up().count() as u64 == play.world().config().cluster.nodes;
     is_installed
         && all_up
         && play.leader().is_some_and(|(leader, _)| {

@@ -68,7 +68,7 @@ impl<'a> Play<'a> {
     }
 
     pub(super) fn nodes(&self) -> impl Iterator<Item = u64> + use<> {
-        1..=self.world().config().nodes
+        1..=self.world().config().cluster.nodes
     }
 
     /// The servers of processes that run.

@@ -101,7 +101,8 @@ fn disabled_rule_breaks_what_the_lesson_says() {
                     let mut rules = raft_core::Rule::ALL.iter();
                     let rule = rules.find(|rule| rule.name() == name);
                     let rule = *rule.unwrap_or_else(|| panic!("unknown rule: {name}"));
-                    script.config.disabled_rules = script.config.disabled_rules.and(rule);
+                    script.config.cluster.disabled_rules =
+                        script.config.cluster.disabled_rules.and(rule);
                 }
                 let run = played(script, seed, experiment.until);
                 let checked = experiment.check.as_ref().is_none_or(|check| run.check(check, 0));

@@ -1,151 +1,95 @@
-//! Links, and the messages on them.
+//! The network between the servers: links, latencies, losses and messages in flight.
 
-use std::collections::{BTreeMap, VecDeque};
+pub(crate) mod config;
+pub(crate) mod in_flight;
+pub(crate) mod latency;
+
+use std::collections::BTreeMap;
 
 use raft_core::Message;
-use serde::{Deserialize, Serialize};
 
-use crate::util::rng::{DurationRange, SimRng};
-use crate::world::config::WorldConfig;
-
-/// A message on its way.
-#[derive(Clone, Debug)]
-pub struct InFlight {
-    /// Names the message; numbers grow.
-    pub id: u64,
-    /// The sender.
-    pub from: u64,
-    /// The receiver.
-    pub to: u64,
-    /// What it says.
-    pub message: Message,
-    /// When it left.
-    pub sent_at: u64,
-    /// When it arrives.
-    pub arrives_at: u64,
-}
+use crate::network::config::NetworkConfig;
+use crate::network::in_flight::{InFlight, InFlightMessages};
+use crate::network::latency::{DurationRange, LatencyDistribution};
+use crate::util::rng::SimRng;
 
 /// A message that did not arrive.
 #[derive(Clone, Debug)]
 pub struct LostMessage {
     /// The message.
     pub message: InFlight,
-    /// When it was lost, between the moment at which it left and the one at which it would have
-    /// arrived. What is certain to be lost is noted when it leaves, so this may lie in the future.
+    /// When the message was lost: after it was sent and before it would have arrived. A loss that
+    /// is certain is recorded at the time of sending, so this time can be in the future.
     pub at: u64,
 }
 
-/// How latencies are spread over their range.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LatencyDistribution {
-    /// Evenly. A range from a number to the same number is constant.
-    #[default]
-    Uniform,
-    /// Exponentially above the shortest, with the middle of the range as mean: most messages are
-    /// quick, and some take several times as long as the range says.
-    Exponential,
-    /// As those of a network with bursts: one message in a hundred takes about twenty times as long
-    /// as most.
-    LongTailed,
-}
-
-/// What is special about a link in one direction.
+/// The state of a link in one direction.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Link {
+    /// The latencies of this link. None if they are those of the network.
     latency: Option<DurationRange>,
-    /// Further losses, of a thousand.
+    /// The share of messages that the link loses in addition to the losses of the network.
     loss_per_mille: u32,
-    /// Until when the link is busy with earlier messages.
+    /// When the link has sent the messages that wait for bandwidth.
     busy_until: u64,
     /// When the link last dropped a message because its queue was full.
     overflowed_at: Option<u64>,
+    /// The link loses all messages.
     is_cut: bool,
 }
 
+/// The links between the servers and the messages on them.
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
-    pub(crate) latency: DurationRange,
-    shape: LatencyDistribution,
-    /// The links that are not like the others, by sender and receiver.
+    /// The latencies of links without an override.
+    latency: DurationRange,
+    /// The distribution of all latencies over their ranges.
+    distribution: LatencyDistribution,
+    /// The links that differ from the others, by sender and receiver.
     links: BTreeMap<(u64, u64), Link>,
-    /// Whether messages are held back.
+    /// All messages are held.
     holds: bool,
-    /// Bytes a second on each way; zero is as many as there are.
+    /// The bytes that each link carries per second in each direction; zero means no limit.
     bandwidth: u64,
-    pub(crate) loss_per_mille: u32,
-    pub(crate) duplicate_per_mille: u32,
+    /// The share of messages that are lost.
+    loss_per_mille: u32,
+    /// The share of messages that arrive twice.
+    duplicate_per_mille: u32,
+    /// Allows a message to overtake an earlier message of the same lane.
     reorder: bool,
-    /// A bit for each node that is cut off from all others.
+    /// The servers that lose all messages in both directions: one bit for each server.
     isolated: u128,
-    pub(crate) in_flight: InFlightMessages,
+    in_flight: InFlightMessages,
+    /// The number of servers.
     nodes: u64,
-    /// When the latest message arrives, of each way and lane.
-    latest: Vec<u64>,
+    /// When the latest message of each lane arrives. Each pair of sender and receiver has two
+    /// lanes. Empty if messages may overtake each other.
+    latest_arrivals: Vec<u64>,
+    /// The number of the next message.
     next_id: u64,
-    /// The latest losses, for whoever watches.
-    pub(crate) lost: Vec<LostMessage>,
-    pub(crate) sent: u64,
+    /// The most recent losses, for display.
+    lost: Vec<LostMessage>,
+    /// The number of messages that servers have sent.
+    sent: u64,
 }
 
-/// The messages on their way, by number. Most arrive about in the order in which they left.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct InFlightMessages {
-    /// The number of the first place.
-    first: u64,
-    places: VecDeque<Option<InFlight>>,
-}
-
-impl InFlightMessages {
-    /// Numbers must grow.
-    fn insert(&mut self, flight: InFlight) {
-        if self.places.is_empty() {
-            self.first = flight.id;
-        }
-        let place = (flight.id - self.first) as usize;
-        self.places.resize(place, None);
-        self.places.push_back(Some(flight));
-    }
-
-    fn remove(&mut self, id: u64) -> Option<InFlight> {
-        let place = usize::try_from(id.checked_sub(self.first)?).ok()?;
-        let flight = self.places.get_mut(place)?.take();
-        while let Some(None) = self.places.front() {
-            self.places.pop_front();
-            self.first += 1;
-        }
-        flight
-    }
-
-    pub(crate) fn get(&self, id: u64) -> Option<&InFlight> {
-        let place = usize::try_from(id.checked_sub(self.first)?).ok()?;
-        self.places.get(place)?.as_ref()
-    }
-
-    fn get_mut(&mut self, id: u64) -> Option<&mut InFlight> {
-        let place = usize::try_from(id.checked_sub(self.first)?).ok()?;
-        self.places.get_mut(place)?.as_mut()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &InFlight> {
-        self.places.iter().flatten()
-    }
-}
-
-/// About how many bytes a message has besides its entries.
+/// The approximate size of a message without its entries, in bytes.
 const HEADER_BYTES: usize = 60;
-/// A link keeps what waits to be sent for this long, in microseconds, and loses what comes then.
+/// The longest time that a message waits for bandwidth, in microseconds. Later messages are lost.
 const QUEUE_MAX: u64 = 100_000;
-/// The arrival of a message that is held back: later than any run.
+/// The arrival time of a held message. It is later than any run.
 pub(crate) const HELD: u64 = 8_000_000_000_000_000;
-/// How many losses are remembered.
+/// The number of losses that are kept for display.
 const LOST_MAX: usize = 64;
+/// The lanes of each pair of sender and receiver: control messages, and entries with snapshots.
+const LANES: u64 = 2;
 
 impl Network {
-    pub(crate) fn new(config: &WorldConfig) -> Self {
+    pub(crate) fn new(nodes: u64, config: &NetworkConfig) -> Self {
+        let lanes = if config.reorder { 0 } else { nodes * nodes * LANES };
         Self {
             latency: config.latency,
-            shape: config.latency_shape,
+            distribution: config.latency_shape,
             links: BTreeMap::new(),
             holds: false,
             bandwidth: config.bandwidth,
@@ -154,23 +98,16 @@ impl Network {
             reorder: config.reorder,
             isolated: 0,
             in_flight: InFlightMessages::default(),
-            nodes: config.nodes,
-            latest: vec![
-                0;
-                if config.reorder { 0 } else { (config.nodes * config.nodes * 2) as usize }
-            ],
+            nodes,
+            latest_arrivals: vec![0; lanes as usize],
             next_id: 1,
             lost: Vec::new(),
             sent: 0,
         }
     }
 
-    /// The number of the next message.
-    pub(crate) fn next_id(&self) -> u64 {
-        self.next_id
-    }
-
-    /// Sends a message, and returns what will arrive: nothing, the message, or two of it.
+    /// Sends a message. Returns the time and number of each copy that will arrive: none, one or
+    /// two.
     pub(crate) fn send(
         &mut self,
         now: u64,
@@ -199,11 +136,11 @@ impl Network {
     ) -> Option<(u64, u64)> {
         let left_at = self.departure_time(now, from, to, &message);
         let mut arrives_at =
-            left_at.unwrap_or(now) + random.delay(self.latency_of(from, to), self.shape);
+            left_at.unwrap_or(now) + self.distribution.sample(self.latency_of(from, to), random);
         if !self.reorder {
             let bulk = matches!(message, Message::AppendEntries(_) | Message::InstallSnapshot(_));
-            let way = ((from - 1) * self.nodes + to - 1) * 2 + u64::from(bulk);
-            let latest = &mut self.latest[way as usize];
+            let lane = ((from - 1) * self.nodes + to - 1) * LANES + u64::from(bulk);
+            let latest = &mut self.latest_arrivals[lane as usize];
             arrives_at = arrives_at.max(*latest);
             *latest = arrives_at;
         }
@@ -218,20 +155,20 @@ impl Network {
             Some(_) => self.blocking_point(&flight).or(by_chance.then(|| random_position(&flight))),
         };
         if let Some(at) = lost_at {
-            self.note_loss(flight, at);
+            self.record_loss(flight, at);
             return None;
         }
         self.in_flight.insert(flight);
         Some((arrives_at, id))
     }
 
-    /// When a message that leaves now gets to what keeps it from its receiver: at once if its
-    /// sender is cut off, at the end of its way if its receiver is, and halfway if the link is cut.
+    /// When a message that is sent now is lost to a partition. An isolated sender loses it at once,
+    /// a cut link loses it halfway, and an isolated receiver loses it on arrival.
     fn blocking_point(&self, flight: &InFlight) -> Option<u64> {
         if self.is_isolated(flight.from) {
             Some(flight.sent_at)
         } else if self.is_cut(flight.from, flight.to) {
-            Some(position_at(flight, 500))
+            Some(flight.position_at(500))
         } else if self.is_isolated(flight.to) {
             Some(flight.arrives_at)
         } else {
@@ -239,8 +176,8 @@ impl Network {
         }
     }
 
-    /// When the last byte of a message has left, behind what was sent before it. None if so much
-    /// waits already that there is no room for it.
+    /// When the last byte of a message is sent, after the messages that wait for bandwidth. None if
+    /// the queue of the link is full.
     fn departure_time(&mut self, now: u64, from: u64, to: u64, message: &Message) -> Option<u64> {
         if self.bandwidth == 0 {
             return Some(now);
@@ -263,7 +200,7 @@ impl Network {
     }
 
     fn link(&self, from: u64, to: u64) -> Option<&Link> {
-        // Most networks have no special links.
+        // In most networks, all links are the same.
         if self.links.is_empty() {
             return None;
         }
@@ -274,23 +211,24 @@ impl Network {
         self.links.entry((from, to)).or_default()
     }
 
-    /// The further losses of a link, if it has some.
+    /// The additional losses of a link. None if there are none.
     fn loss_of(&self, from: u64, to: u64) -> Option<u32> {
         self.link(from, to).map(|link| link.loss_per_mille).filter(|loss| *loss > 0)
     }
 
-    /// Takes a message that arrives. None if it was dropped on the way, or its link was cut.
+    /// Removes a message that arrives now. None if it was dropped or its link is cut.
     pub(crate) fn arrive(&mut self, id: u64) -> Option<InFlight> {
         let flight = self.in_flight.remove(id)?;
         if self.connects(flight.from, flight.to) {
             return Some(flight);
         }
         let at = flight.arrives_at;
-        self.note_loss(flight, at);
+        self.record_loss(flight, at);
         None
     }
 
-    /// Whether a message arrives at this moment, and was not moved to another.
+    /// Returns true if a message arrives now. Its arrival may have been moved after its event was
+    /// scheduled.
     pub(crate) fn is_due(&self, id: u64, now: u64) -> bool {
         self.in_flight.get(id).is_some_and(|flight| flight.arrives_at <= now)
     }
@@ -304,7 +242,7 @@ impl Network {
         })
     }
 
-    /// Holds all messages back, those in flight included. Returns their numbers.
+    /// Holds all messages, including those in flight. Returns the numbers of those in flight.
     pub(crate) fn hold(&mut self) -> Vec<u64> {
         self.holds = true;
         let held: Vec<_> = self.in_flight.iter().map(|flight| flight.id).collect();
@@ -314,7 +252,7 @@ impl Network {
         held
     }
 
-    /// Holds messages back no more. Returns those that leave, with their new arrivals.
+    /// Stops holding messages. Returns the numbers and the new arrival times of the held messages.
     pub(crate) fn release(&mut self, now: u64, random: &mut SimRng) -> Vec<(u64, u64)> {
         self.holds = false;
         let held = self.in_flight.iter().filter(|flight| flight.arrives_at == HELD);
@@ -322,9 +260,9 @@ impl Network {
         let mut released: Vec<(u64, u64)> = Vec::new();
         let mut latest: Vec<((u64, u64), u64)> = Vec::new();
         for (id, from, to) in held {
-            let arrives_at = now + random.sample(self.latency_of(from, to));
-            // Held messages of one way do not overtake each other.
-            let before = latest.iter().rfind(|(way, _)| *way == (from, to));
+            let arrives_at = now + self.latency_of(from, to).sample(random);
+            // Held messages of one link do not overtake each other.
+            let before = latest.iter().rfind(|(link, _)| *link == (from, to));
             let arrives_at = before.map_or(arrives_at, |(_, before)| arrives_at.max(*before));
             latest.push(((from, to), arrives_at));
             self.reschedule(id, arrives_at);
@@ -333,29 +271,18 @@ impl Network {
         released
     }
 
-    /// Whether messages are held back.
+    /// Returns true if messages are held.
     pub(crate) fn holds(&self) -> bool {
         self.holds
     }
 
-    /// Sets the further losses of a link.
-    pub(crate) fn set_loss(&mut self, from: u64, to: u64, loss_per_mille: u32) {
-        self.link_mut(from, to).loss_per_mille = loss_per_mille;
-    }
-
-    /// The largest share of messages that a link loses, about, of a thousand.
-    pub(crate) fn loss_max(&self) -> u32 {
-        let further = self.links.values().map(|link| link.loss_per_mille).max();
-        self.loss_per_mille + further.unwrap_or(0)
-    }
-
     pub(crate) fn drop_message(&mut self, id: u64, now: u64) -> Option<InFlight> {
         let flight = self.in_flight.remove(id)?;
-        self.note_loss(flight.clone(), now);
+        self.record_loss(flight.clone(), now);
         Some(flight)
     }
 
-    /// Lets a message on its way arrive twice; returns when the second one does.
+    /// Duplicates a message in flight. Returns the time and number of the copy.
     pub(crate) fn duplicate_message(
         &mut self,
         id: u64,
@@ -364,7 +291,7 @@ impl Network {
     ) -> Option<(u64, u64)> {
         let mut copy = self.in_flight.get(id)?.clone();
         copy.id = self.next_id;
-        copy.arrives_at = now + random.sample(self.latency_of(copy.from, copy.to));
+        copy.arrives_at = now + self.latency_of(copy.from, copy.to).sample(random);
         self.next_id += 1;
         let arrival = (copy.arrives_at, copy.id);
         self.in_flight.insert(copy);
@@ -375,20 +302,69 @@ impl Network {
         self.link_mut(from, to).latency = Some(latency);
     }
 
+    /// Sets the additional losses of a link.
+    pub(crate) fn set_loss(&mut self, from: u64, to: u64, loss_per_mille: u32) {
+        self.link_mut(from, to).loss_per_mille = loss_per_mille;
+    }
+
     pub(crate) fn latency_of(&self, from: u64, to: u64) -> DurationRange {
         self.link(from, to).and_then(|link| link.latency).unwrap_or(self.latency)
     }
 
-    /// How long a message may take, but for one in a thousand. Where messages don't overtake each
-    /// other, all that follow such a one wait for it; where they do, a rare one may be late.
-    pub(crate) fn longest(&self, from: u64, to: u64) -> u64 {
+    /// The latency that at most one message in a thousand exceeds.
+    ///
+    /// Without reordering, all later messages wait for a slow message, so the tail of the
+    /// distribution counts. With reordering, only the slow message itself is late.
+    pub(crate) fn latency_max(&self, from: u64, to: u64) -> u64 {
         let most = self.latency_of(from, to).max;
-        match self.shape {
-            _ if self.reorder => most,
-            LatencyDistribution::Uniform => most,
-            LatencyDistribution::Exponential => 4 * most,
-            LatencyDistribution::LongTailed => 25 * most,
-        }
+        if self.reorder { most } else { self.distribution.tail_factor() * most }
+    }
+
+    /// Sets the latencies and losses of all links without an override.
+    pub(crate) fn set_conditions(
+        &mut self,
+        latency: DurationRange,
+        loss_per_mille: u32,
+        duplicate_per_mille: u32,
+    ) {
+        self.latency = latency;
+        self.loss_per_mille = loss_per_mille;
+        self.duplicate_per_mille = duplicate_per_mille;
+    }
+
+    /// The latencies of links without an override.
+    pub(crate) fn latency(&self) -> DurationRange {
+        self.latency
+    }
+
+    pub(crate) fn loss_per_mille(&self) -> u32 {
+        self.loss_per_mille
+    }
+
+    /// An upper bound of the share of messages that a link loses at random.
+    pub(crate) fn loss_max(&self) -> u32 {
+        let additional = self.links.values().map(|link| link.loss_per_mille).max();
+        self.loss_per_mille + additional.unwrap_or(0)
+    }
+
+    /// The messages in flight.
+    pub(crate) fn in_flight(&self) -> &InFlightMessages {
+        &self.in_flight
+    }
+
+    /// The most recent losses.
+    pub(crate) fn lost(&self) -> &[LostMessage] {
+        &self.lost
+    }
+
+    /// The number of messages that servers have sent.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The number of the next message.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id
     }
 
     /// The time that a message waits for the messages before it on a link with limited bandwidth.
@@ -402,6 +378,7 @@ impl Network {
         overflowed_at.is_some_and(|at| at >= since)
     }
 
+    /// Returns true if messages in this direction arrive, apart from random losses.
     pub(crate) fn connects(&self, from: u64, to: u64) -> bool {
         !self.is_cut(from, to) && !self.is_isolated(from) && !self.is_isolated(to)
     }
@@ -430,10 +407,11 @@ impl Network {
         self.isolated &= !(1 << node);
     }
 
-    pub(crate) fn partition(&mut self, nodes: u64, groups: &[Vec<u64>]) {
+    /// Cuts all links between servers that share no group. A server without a group is alone.
+    pub(crate) fn partition(&mut self, groups: &[Vec<u64>]) {
         self.heal_links();
-        for from in 1..=nodes {
-            for to in 1..=nodes {
+        for from in 1..=self.nodes {
+            for to in 1..=self.nodes {
                 let together =
                     groups.iter().any(|group| group.contains(&from) && group.contains(&to));
                 if from != to && !together {
@@ -453,7 +431,7 @@ impl Network {
         self.links.retain(|_, link| *link != Link::default());
     }
 
-    fn note_loss(&mut self, message: InFlight, at: u64) {
+    fn record_loss(&mut self, message: InFlight, at: u64) {
         if self.lost.len() == LOST_MAX {
             self.lost.remove(0);
         }
@@ -461,15 +439,12 @@ impl Network {
     }
 }
 
-/// When a message has come so many thousandths of its way.
-fn position_at(flight: &InFlight, thousandths: u64) -> u64 {
-    flight.sent_at + (flight.arrives_at - flight.sent_at) * thousandths / 1000
-}
-
-/// When a message that chance takes is lost: somewhere in the middle half of its way. It matters to
-/// those who watch alone, so nothing is drawn for it: watching must not change a run.
+/// When a message that is lost at random disappears: in the middle half of its way.
+///
+/// Only the display uses this time. It is not drawn from the random numbers, because a display must
+/// not change the run.
 fn random_position(flight: &InFlight) -> u64 {
-    position_at(flight, 250 + flight.id.wrapping_mul(7919) % 500)
+    flight.position_at(250 + flight.id.wrapping_mul(7919) % 500)
 }
 
 #[cfg(test)]
@@ -477,42 +452,42 @@ mod tests {
     use raft_core::{Term, TimeoutNow};
 
     use super::*;
+    use crate::world::config::NetworkConfig;
 
-    /// What part of its way a message from node 1 to node 2 comes, in thousandths.
-    fn comes(network: &mut Network) -> u64 {
+    /// Returns the share of its way that a lost message from node 1 to node 2 completed, in
+    /// thousandths.
+    fn lost_position(network: &mut Network) -> u64 {
         let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
         let arrivals = network.send(1000, 1, 2, message, &mut SimRng::new(1));
-        assert_eq!(arrivals, [None, None], "it is lost");
-        let lost = network.lost.pop().expect("its loss is noted");
+        assert_eq!(arrivals, [None, None], "the message is lost");
+        let lost = network.lost.pop().expect("the loss is recorded");
         let whole = lost.message.arrives_at - lost.message.sent_at;
         (lost.at - lost.message.sent_at) * 1000 / whole
     }
 
     fn network(loss_per_mille: u32) -> Network {
-        Network::new(&WorldConfig {
-            latency: DurationRange::new(10_000, 10_000),
-            loss_per_mille,
-            ..WorldConfig::default()
-        })
+        let latency = DurationRange::new(10_000, 10_000);
+        Network::new(5, &NetworkConfig { latency, loss_per_mille, ..NetworkConfig::default() })
     }
 
     #[test]
     fn dropped_message_position_is_at_barrier() {
         let mut cut = network(0);
         cut.cut(1, 2);
-        assert_eq!(comes(&mut cut), 500);
+        assert_eq!(lost_position(&mut cut), 500);
         let mut sender_alone = network(0);
         sender_alone.isolate(1);
-        assert_eq!(comes(&mut sender_alone), 0);
+        assert_eq!(lost_position(&mut sender_alone), 0);
         let mut receiver_alone = network(0);
         receiver_alone.isolate(2);
-        assert_eq!(comes(&mut receiver_alone), 1000);
+        assert_eq!(lost_position(&mut receiver_alone), 1000);
     }
 
     #[test]
     fn random_drops_have_random_positions() {
         let mut lossy = network(1000);
-        let places: std::collections::BTreeSet<u64> = (0..20).map(|_| comes(&mut lossy)).collect();
+        let places: std::collections::BTreeSet<u64> =
+            (0..20).map(|_| lost_position(&mut lossy)).collect();
         assert!(places.len() > 10, "{places:?}");
         assert!(places.iter().all(|place| (250..750).contains(place)), "{places:?}");
     }
@@ -530,10 +505,19 @@ mod tests {
     }
 
     #[test]
+    fn dropped_message_position_is_current() {
+        let mut network = network(0);
+        let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
+        let arrivals = network.send(0, 1, 2, message, &mut SimRng::new(1));
+        network.drop_message(arrivals[0].unwrap().1, 3_000);
+        assert_eq!(network.lost[0].at, 3_000);
+    }
+
+    #[test]
     fn full_queue_overflows() {
         // A message without entries takes 60 ms.
-        let config = WorldConfig { bandwidth: 1_000, ..WorldConfig::default() };
-        let mut network = Network::new(&config);
+        let config = NetworkConfig { bandwidth: 1_000, ..NetworkConfig::default() };
+        let mut network = Network::new(5, &config);
         let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
         let send = |network: &mut Network| {
             network.send(1_000, 1, 2, message.clone(), &mut SimRng::new(1))[0].is_some()
@@ -545,14 +529,5 @@ mod tests {
         assert!(network.has_overflowed(1, 2, 1_000) && !network.has_overflowed(1, 2, 1_001));
         assert!(!network.has_overflowed(2, 1, 0));
         assert_eq!(network.queueing_time(2, 1, 1_000), 0);
-    }
-
-    #[test]
-    fn dropped_message_position_is_current() {
-        let mut network = network(0);
-        let message = Message::TimeoutNow(TimeoutNow { term: Term(1) });
-        let arrivals = network.send(0, 1, 2, message, &mut SimRng::new(1));
-        network.drop_message(arrivals[0].unwrap().1, 3_000);
-        assert_eq!(network.lost[0].at, 3_000);
     }
 }

@@ -1,9 +1,16 @@
-//! One simulated machine: a real server, a real state machine, a disk and a clock.
+//! A simulated machine: a Raft server, a state machine, a disk and a clock.
+//!
+//! A node acts only on itself and returns what it did. The world observes and delivers it.
 
 pub(crate) mod apply;
+pub(crate) mod client_api;
+pub(crate) mod clock;
+pub(crate) mod config;
 pub(crate) mod disk;
-pub(crate) mod disk_ops;
+mod disk_ops;
+pub(crate) mod injected_bug;
 pub(crate) mod kv_store;
+pub(crate) mod leases;
 pub(crate) mod snapshot;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,163 +18,100 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use raft_core::{
     Instant, LogIndex, Membership, Message, NodeId, Raft, ReadId, RestoredState, Role, Snapshot,
-    SnapshotInstalled, Term,
+    Term,
 };
 use raft_kv::{Kv, Lessor};
 
-use crate::check::lease::KeepAlive;
+use crate::network::latency::DurationRange;
+use crate::node::client_api::{PendingRead, RequestId};
+use crate::node::clock::Clock;
+use crate::node::config::{ClusterConfig, DiskConfig};
 use crate::node::disk::Disk;
 use crate::node::kv_store::SharedStore;
-use crate::util::rng::{DurationRange, SimRng};
-use crate::world::action::Request;
-use crate::world::config::{WorldConfig, WorldError};
+use crate::node::snapshot::Installing;
+use crate::util::rng::SimRng;
 
+/// A simulated machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
+    /// The number of the server, from 1.
     pub(crate) id: u64,
     pub(crate) process: Process,
     pub(crate) disk: Disk,
-    pub(crate) sync: DurationRange,
-    /// When the latest write will be synced; writes are synced in order.
+    /// How long the disk takes to make a write durable.
+    pub(crate) sync_latency: DurationRange,
+    /// When the disk has completed all writes. Writes complete in order.
     pub(crate) disk_busy_until: u64,
     pub(crate) clock: Clock,
+    /// The number of starts of the process.
     pub(crate) boot: u64,
-    /// The state machine as it survives a crash: behind the log, and consistent in itself.
+    /// The durable copy of the state machine. It is consistent, and behind the log.
     pub(crate) kv_on_disk: Kv<SharedStore>,
-    /// Whether it has lost a disk, and with it what it had promised.
+    /// The server has lost a disk and the votes and entries on it.
     pub(crate) wiped: bool,
 }
 
-/// What runs on the machine.
+/// The process on a machine.
 #[derive(Clone, Debug)]
 pub(crate) enum Process {
     Running(Box<Running>),
-    /// It ended; the reason, if it ended itself.
     Down {
+        /// Why the process ended, if it ended itself.
         reason: Option<String>,
     },
 }
 
+/// The memory of a process.
 #[derive(Clone, Debug)]
 pub(crate) struct Running {
     pub(crate) raft: Raft,
     pub(crate) kv: Kv<SharedStore>,
-    /// What has arrived while the process was paused.
-    pub(crate) paused: Option<VecDeque<Arrival>>,
-    /// Commands that wait to be committed, by position.
+    /// The deliveries that wait until the process is resumed. None if it is not paused.
+    pub(crate) paused: Option<VecDeque<Delivery>>,
+    /// The client requests whose commands wait to be committed, with the term of the proposal.
     pub(crate) proposals: BTreeMap<LogIndex, (Term, RequestId)>,
-    pub(crate) reads: BTreeMap<ReadId, (RequestId, Reading)>,
-    /// Confirmed reads that wait until this position is applied.
-    pub(crate) confirmed: Vec<(LogIndex, RequestId, Reading)>,
-    /// Keeps the time of leases while the server leads, if anybody holds some.
+    /// The reads that wait for a confirmation.
+    pub(crate) reads: BTreeMap<ReadId, (RequestId, PendingRead)>,
+    /// The confirmed reads that wait until an entry is applied.
+    pub(crate) confirmed: Vec<(LogIndex, RequestId, PendingRead)>,
+    /// Measures the time of leases while the server leads.
     pub(crate) lessor: Option<Box<Lessor>>,
-    /// A snapshot as far as it has arrived.
+    /// The chunks of a snapshot that have arrived.
     pub(crate) arriving: Vec<u8>,
-    /// Earlier snapshots of this server that it is still sending to followers. A restart removes
-    /// them: a server that does not lead sends none.
+    /// Earlier snapshots of this server that followers still receive. A restart removes them,
+    /// because a server that does not lead sends none.
     pub(crate) sent_snapshots: Vec<(Snapshot, Bytes)>,
-    /// A whole snapshot that is being written to the disk.
+    /// A complete snapshot whose write to the disk is pending.
     pub(crate) installing: Option<Installing>,
 }
 
-/// A snapshot on its way to the disk. It is there or it is not: a copy of a world makes no second
-/// installation of it, because the token is a plain value there, too.
+/// Something that a process receives.
 #[derive(Clone, Debug)]
-pub(crate) struct Installing {
-    pub(crate) snapshot: Snapshot,
-    pub(crate) data: Bytes,
-    pub(crate) kv: Kv<SharedStore>,
-    pub(crate) token: SnapshotInstalled,
-}
-
-/// What a linearizable read is for.
-#[derive(Clone, Debug)]
-pub(crate) enum Reading {
-    /// A key is to be read.
-    Get(Request),
-    /// A lease is to be kept alive, by the leader of this term.
-    Keep { keeping: KeepAlive, term: Term },
-}
-
-/// Whom to answer: a client's operation, and which of its attempts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct RequestId {
-    pub(crate) operation: u64,
-    pub(crate) attempt: u64,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Arrival {
+pub(crate) enum Delivery {
+    /// A message of another server.
     Message(u64, Message),
+    /// A request of a client.
     Request(RequestId),
-    Synced(u64),
-    Installed,
+    /// The completion of a write.
+    WriteCompleted(u64),
+    /// The completion of a snapshot's write.
+    SnapshotInstalled,
 }
 
-/// How often the state machine reaches the disk by itself, in entries; a long history does it more
-/// seldom, because each time is a copy of everything.
+/// The state machine becomes durable at least every this many applied entries.
 const CHECKPOINT_EVERY: u64 = 32;
+/// The share of a long history after which the state machine becomes durable again. Each time
+/// copies the list of all pairs, so a long history must do this less often.
 const CHECKPOINT_SHARE: u64 = 8;
-
-/// A clock that may run fast or slow, and starts anew at a boot.
-#[derive(Clone, Debug)]
-pub(crate) struct Clock {
-    /// A moment of the world, and the same moment on this clock.
-    anchor: (u64, u64),
-    drift: i32,
-}
-
-impl Clock {
-    const MILLION: i128 = 1_000_000;
-
-    pub(crate) fn new(world: u64, local: u64) -> Self {
-        Self { anchor: (world, local), drift: 0 }
-    }
-
-    pub(crate) fn read(&self, world: u64) -> Instant {
-        let passed = world.saturating_sub(self.anchor.0);
-        if self.drift == 0 {
-            return Instant(self.anchor.1.saturating_add(passed));
-        }
-        let passed = i128::from(passed);
-        let local = passed * (Self::MILLION + i128::from(self.drift)) / Self::MILLION;
-        Instant(self.anchor.1.saturating_add(u64::try_from(local).unwrap_or(0)))
-    }
-
-    /// The first moment of the world at which the clock shows `local` or more.
-    pub(crate) fn world_time_of(&self, local: Instant) -> u64 {
-        let passed = local.0.saturating_sub(self.anchor.1);
-        if self.drift == 0 {
-            return self.anchor.0.saturating_add(passed);
-        }
-        let passed = i128::from(passed);
-        let rate = Self::MILLION + i128::from(self.drift);
-        let world = (passed * Self::MILLION + rate - 1) / rate;
-        self.anchor.0.saturating_add(u64::try_from(world).unwrap_or(u64::MAX))
-    }
-
-    pub(crate) fn drift(&self) -> i32 {
-        self.drift
-    }
-
-    pub(crate) fn set_drift(&mut self, world: u64, drift: i32) {
-        self.anchor = (world, self.read(world).0);
-        // A clock that stands still or runs backwards is not monotonic.
-        self.drift = drift.max(-900_000);
-    }
-
-    pub(crate) fn jump_to(&mut self, world: u64, local: Instant) {
-        self.anchor = (world, self.read(world).0.max(local.0));
-    }
-}
 
 impl Node {
     pub(crate) fn new(
         id: u64,
-        config: &WorldConfig,
-        now: u64,
+        config: &ClusterConfig,
+        disk: &DiskConfig,
+        record_events: bool,
         random: &mut SimRng,
-    ) -> Result<Self, WorldError> {
+    ) -> Result<Self, raft_core::ConfigError> {
         let kv = open_kv();
         let log = config.initial_logs.get(id as usize - 1);
         let term = config.initial_logs.iter().flatten().max().filter(|_| log.is_some());
@@ -175,35 +119,39 @@ impl Node {
             id,
             process: Process::Down { reason: None },
             disk: Disk::with_log(log.map_or(&[], Vec::as_slice), term.copied().unwrap_or(0)),
-            sync: config.sync_latency,
+            sync_latency: disk.sync_latency,
             disk_busy_until: 0,
-            clock: Clock::new(now, random.below(1_000_000_000)),
+            clock: Clock::new(0, random.below(1_000_000_000)),
             boot: 0,
             kv_on_disk: kv,
             wiped: false,
         };
-        node.start(config, now, random).map_err(WorldError::Core)?;
+        node.start(config, record_events, 0, random)?;
         Ok(node)
     }
 
-    /// Starts the process from what is on the disk.
+    /// Starts the process from its disk.
     pub(crate) fn start(
         &mut self,
-        config: &WorldConfig,
+        config: &ClusterConfig,
+        record_events: bool,
         now: u64,
         random: &mut SimRng,
     ) -> Result<(), raft_core::ConfigError> {
         self.boot += 1;
         self.clock = Clock::new(now, random.below(1_000_000_000));
         self.disk_busy_until = now;
-        let membership =
-            if config.is_founder(self.id) { config.founding() } else { Membership::default() };
+        let membership = if config.is_founder(self.id) {
+            config.initial_membership()
+        } else {
+            Membership::default()
+        };
         let snapshot = self.disk.snapshot.as_ref().map(|(snapshot, _)| snapshot);
-        // A witness has nothing to apply, and no state but the place where its log begins.
+        // A witness applies nothing. Its only state is the start of its log.
         let snapshot_index = snapshot.map_or(LogIndex(0), |snapshot| snapshot.last.index);
         let applied = LogIndex(self.kv_on_disk.applied_index()).max(snapshot_index);
-        let (hard_state, window) = (self.disk.hard_state, config.log_cache_bytes_max);
-        let mut restored = RestoredState::new(self.boot, membership, hard_state, applied, window);
+        let (hard_state, cache) = (self.disk.hard_state, config.log_cache_bytes_max);
+        let mut restored = RestoredState::new(self.boot, membership, hard_state, applied, cache);
         if let Some(snapshot) = snapshot {
             restored = restored.with_snapshot(snapshot.clone(), self.disk.log_start);
         }
@@ -214,7 +162,8 @@ impl Node {
             }
         }
         let local = self.clock.read(now);
-        let raft = Raft::new(config.core(NodeId(self.id)), restored, random.next(), local)?;
+        let core = config.core(NodeId(self.id), record_events);
+        let raft = Raft::new(core, restored, random.next(), local)?;
         self.process = Process::Running(Box::new(Running {
             raft,
             kv: self.kv_on_disk.clone(),
@@ -230,21 +179,21 @@ impl Node {
         Ok(())
     }
 
-    /// Ends the process, and loses what was not synced.
+    /// Ends the process. The disk loses writes that were not synced.
     pub(crate) fn crash(&mut self, reason: Option<String>, random: &mut SimRng) {
         self.process = Process::Down { reason };
         self.disk.lose_unsynced(random);
         self.disk.failing = false;
     }
 
-    /// Forgets everything that was on the disk. The process must be down.
+    /// Replaces the disk by an empty one. The process must be down.
     pub(crate) fn wipe(&mut self) {
         self.disk = Disk::default();
         self.kv_on_disk = open_kv();
         self.wiped = true;
     }
 
-    /// Writes the state machine to the disk now and then, in one piece.
+    /// Makes the state machine durable if it has applied enough entries since the last time.
     pub(crate) fn checkpoint(&mut self) {
         if let Process::Running(running) = &self.process
             && !self.disk.full
@@ -256,7 +205,7 @@ impl Node {
         }
     }
 
-    /// The process, if there is one, paused or not.
+    /// The process, paused or not.
     pub(crate) fn running(&self) -> Option<&Running> {
         match &self.process {
             Process::Running(running) => Some(running),
@@ -271,14 +220,26 @@ impl Node {
         }
     }
 
-    /// The process, if it runs.
-    pub(crate) fn awake_mut(&mut self) -> Option<&mut Running> {
-        self.running_mut().filter(|running| running.paused.is_none())
+    /// The process, if it is not paused.
+    pub(crate) fn awake(&self) -> Option<&Running> {
+        self.running().filter(|running| running.paused.is_none())
     }
 
-    /// When the process wants to be woken, in the world's time.
+    /// The process, if it is not paused, and the time of its clock.
+    pub(crate) fn awake_mut(&mut self, now: u64) -> Option<(&mut Running, Instant)> {
+        let local = self.clock.read(now);
+        let running = self.running_mut().filter(|running| running.paused.is_none())?;
+        Some((running, local))
+    }
+
+    /// Returns true if the process runs and is the leader of its term. It may be paused.
+    pub(crate) fn is_leader(&self) -> bool {
+        self.running().is_some_and(|running| running.raft.role() == Role::Leader)
+    }
+
+    /// The virtual time at which the process must be woken.
     pub(crate) fn wakes_at(&self, now: u64) -> Option<u64> {
-        let running = self.running().filter(|running| running.paused.is_none())?;
+        let running = self.awake()?;
         let mut deadline = running.raft.deadline();
         if let Some(lessor) = &running.lessor
             && running.raft.role() == Role::Leader
@@ -294,24 +255,6 @@ impl Node {
 fn open_kv() -> Kv<SharedStore> {
     match Kv::open(SharedStore::default()) {
         Ok(kv) => kv,
-        Err(error) => unreachable!("an empty store in memory is a new state machine: {error}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn drifting_clock_inverse_is_exact() {
-        for drift in [-500_000, -77, 0, 1, 333_333] {
-            let mut clock = Clock::new(1000, 5);
-            clock.set_drift(4000, drift);
-            for local in [3005, 3006, 10_007, 123_456_789] {
-                let world = clock.world_time_of(Instant(local));
-                assert!(clock.read(world) >= Instant(local));
-                assert!(world <= 4000 || clock.read(world - 1) < Instant(local));
-            }
-        }
+        Err(error) => unreachable!("an empty store is a valid state machine: {error}"),
     }
 }

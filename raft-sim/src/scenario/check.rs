@@ -122,7 +122,7 @@ impl Scenario {
     fn check_expectations(&self) -> Result<(), ScenarioError> {
         let bad = |problem: String| Err(ScenarioError::Format(problem));
         let nodes = |name: &'static str, nodes: &[u64]| {
-            let all = 1..=self.config.nodes;
+            let all = 1..=self.config.cluster.nodes;
             let missing = nodes.iter().find(|node| !all.contains(node));
             missing.map(|node| format!("{name}: unknown node: {node}; use 1 to {}", all.end()))
         };

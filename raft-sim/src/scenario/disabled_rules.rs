@@ -7,7 +7,7 @@ use crate::world::config::WorldConfig;
 pub(super) fn disable(config: &mut WorldConfig, name: &str) -> bool {
     let rule = raft_core::Rule::ALL.iter().find(|rule| rule.name() == name);
     if let Some(rule) = rule {
-        config.disabled_rules = config.disabled_rules.and(*rule);
+        config.cluster.disabled_rules = config.cluster.disabled_rules.and(*rule);
     }
     rule.is_some()
 }
@@ -15,7 +15,7 @@ pub(super) fn disable(config: &mut WorldConfig, name: &str) -> bool {
 /// Enables all rules, and returns the names of the rules that were disabled.
 #[cfg(feature = "sabotage")]
 pub(super) fn enable_all(config: &mut WorldConfig) -> Vec<String> {
-    let disabled = std::mem::take(&mut config.disabled_rules);
+    let disabled = std::mem::take(&mut config.cluster.disabled_rules);
     let rules = raft_core::Rule::ALL.iter().filter(|rule| disabled.and(**rule) == disabled);
     rules.map(|rule| rule.name().to_owned()).collect()
 }

@@ -34,17 +34,18 @@ impl Expectation {
     pub(super) fn is_unmet(self, world: &World) -> bool {
         match self {
             Self::Answer => {
-                let clients = world.config().clients;
+                let clients = world.config().workload.clients;
                 let mut scheduled = world.askings().filter(|it| it.client > clients);
                 let latest = scheduled.rfind(|it| it.request.key() != PROBE_KEY);
                 latest.is_some_and(|it| !matches!(it.state, OperationState::Done { .. }))
             }
             Self::Replacement => {
-                let mut nodes = (1..=world.config().nodes).filter_map(|node| world.node(node));
+                let mut nodes =
+                    (1..=world.config().cluster.nodes).filter_map(|node| world.node(node));
                 nodes.any(|node| node.disk.is_unrecoverable()) && !all_ruined_are_replaced(world)
             }
-            Self::Leases => world.ledger.has_leases(),
-            Self::WatchClients => !world.watchers_have_seen(world.ledger.revision()),
+            Self::Leases => world.auditor().has_leases(),
+            Self::WatchClients => !world.watchers_have_seen(world.auditor().revision()),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::scenario::{
     disabled_rules,
 };
 use crate::timeline::{Run, Script};
-use crate::world::config::WorldConfig;
+use crate::world::config::{ClusterConfig, WorldConfig};
 
 /// The duration of the observation of a cluster that did not recover, in seconds.
 const OBSERVED: f64 = 20.0;
@@ -67,9 +67,12 @@ impl Scenario {
             lesson: violation.to_string(),
             source: None,
             config: WorldConfig {
+                cluster: ClusterConfig {
+                    pre_vote: usual.cluster.pre_vote,
+                    check_quorum: usual.cluster.check_quorum,
+                    ..script.config.clone().cluster
+                },
                 record_events: true,
-                pre_vote: usual.pre_vote,
-                check_quorum: usual.check_quorum,
                 count_coverage: usual.count_coverage,
                 ..script.config.clone()
             },

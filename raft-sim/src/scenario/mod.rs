@@ -166,7 +166,7 @@ impl Variant {
     /// The variant of a configuration.
     #[must_use]
     pub fn of(config: &WorldConfig) -> Self {
-        match (config.pre_vote, config.check_quorum) {
+        match (config.cluster.pre_vote, config.cluster.check_quorum) {
             (false, false) => Self::Plain,
             (true, false) => Self::PreVote,
             (true, true) => Self::PreVoteCheckQuorum,
@@ -220,8 +220,9 @@ impl Scenario {
     /// The configuration of a variant.
     fn configured(&self, variant: Variant) -> WorldConfig {
         let mut config = self.config.clone();
-        config.pre_vote = matches!(variant, Variant::PreVote | Variant::PreVoteCheckQuorum);
-        config.check_quorum = matches!(variant, Variant::PreVoteCheckQuorum | Variant::CheckQuorum);
+        config.cluster.pre_vote = matches!(variant, Variant::PreVote | Variant::PreVoteCheckQuorum);
+        config.cluster.check_quorum =
+            matches!(variant, Variant::PreVoteCheckQuorum | Variant::CheckQuorum);
         config.count_coverage = !self.covered.is_empty() || !self.not_covered.is_empty();
         config
     }

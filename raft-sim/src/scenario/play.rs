@@ -175,7 +175,8 @@ impl Scenario {
     fn compare_requests(&self, world: &World, mismatches: &mut Vec<String>) {
         // The clients of the world also send requests.
         let is_scheduled = |operation: &&Operation| {
-            operation.client > world.config().clients && operation.request.key() != PROBE_KEY
+            operation.client > world.config().workload.clients
+                && operation.request.key() != PROBE_KEY
         };
         let scheduled = || world.askings().filter(is_scheduled);
         let reads: Vec<_> = scheduled().filter_map(read_result).collect();
@@ -193,7 +194,7 @@ impl Scenario {
 
     /// Compares the final keys of all running servers.
     fn compare_keys(&self, world: &World, mismatches: &mut Vec<String>) {
-        for node in (1..=world.config().nodes).filter(|node| world.raft(*node).is_some()) {
+        for node in (1..=world.config().cluster.nodes).filter(|node| world.raft(*node).is_some()) {
             let keys = world.keys(node);
             let stored = |key: &String| keys.iter().find(|stored| stored.key == *key);
             for (key, expected) in &self.keys {
@@ -231,7 +232,7 @@ impl Scenario {
                 mismatches.push(format!("expected voters: {expected:?}; actual: {voters:?}"));
             }
         }
-        for node in 1..=world.config().nodes {
+        for node in 1..=world.config().cluster.nodes {
             let process = world.process(node);
             let has_stopped = matches!(process, Some(ProcessView::Down { reason: Some(_) }));
             if has_stopped != self.stopped.contains(&node) {
@@ -274,7 +275,7 @@ fn read_result(operation: &Operation) -> Option<String> {
 
 /// The latest term with a running leader, and that leader.
 fn leader(world: &World) -> Option<(u64, u64)> {
-    let servers = (1..=world.config().nodes).filter_map(|node| world.raft(node));
+    let servers = (1..=world.config().cluster.nodes).filter_map(|node| world.raft(node));
     let leaders = servers.filter(|raft| raft.role() == Role::Leader);
     leaders.map(|raft| (raft.term().0, raft.id().0)).max()
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use raft_core::{AppendResult, Message, Role};
 use serde::Serialize;
 
-use crate::network::InFlight;
+use crate::network::in_flight::InFlight;
 
 /// The way of a message from one server to another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]

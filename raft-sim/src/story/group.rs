@@ -508,8 +508,9 @@ mod tests {
 
     #[test]
     fn lost_election_says_that_none_has_won() {
-        let config =
-            WorldConfig { seed: 1, pre_vote: false, check_quorum: false, ..WorldConfig::default() };
+        let mut config = WorldConfig { seed: 1, ..WorldConfig::default() };
+        config.cluster.pre_vote = false;
+        config.cluster.check_quorum = false;
         let mut world = World::new(config).unwrap();
         let groups_of = [vec![1, 2], vec![3, 4], vec![5]];
         world.act(&Action::Partition { groups: groups_of.to_vec() }).unwrap();

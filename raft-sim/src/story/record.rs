@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use crate::check::invariants::{Invariant, Violation};
 use crate::workload::kv::OperationState;
-use crate::world::action::Request;
+use crate::workload::request::Request;
 
 /// One thing that happened.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -118,7 +118,7 @@ struct Line {
 }
 
 fn ending(world: &World) -> Ending {
-    let running = || (1..=world.config().nodes).filter_map(|node| world.raft(node));
+    let running = || (1..=world.config().cluster.nodes).filter_map(|node| world.raft(node));
     let leaders = running().filter(|raft| raft.role() == Role::Leader);
     let leader = leaders.max_by_key(|raft| raft.term());
     Ending {

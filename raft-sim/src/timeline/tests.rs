@@ -4,10 +4,14 @@ use super::*;
 use crate::story::LogRecord;
 use crate::util::rng::SimRng;
 use crate::world::action::Request;
-use crate::world::config::WorldConfig;
+use crate::world::config::{ClusterConfig, DiskConfig, NetworkConfig, WorkloadConfig, WorldConfig};
 
 fn run(seed: u64, actions: Vec<TimedAction>) -> Run {
-    let config = WorldConfig { nodes: 3, seed, ..WorldConfig::default() };
+    let config = WorldConfig {
+        cluster: ClusterConfig { nodes: 3, ..ClusterConfig::default() },
+        seed,
+        ..WorldConfig::default()
+    };
     Run::new(Script { config, actions }).unwrap()
 }
 
@@ -213,8 +217,12 @@ fn random_acts_moves_and_seeks_keep_script_and_trace_equal() {
 #[test]
 fn step_passes_events_that_an_action_leads_to_at_once() {
     let at_once = crate::DurationRange::new(0, 0);
-    let config =
-        WorldConfig { nodes: 3, sync_latency: at_once, latency: at_once, ..WorldConfig::default() };
+    let config = WorldConfig {
+        cluster: ClusterConfig { nodes: 3, ..ClusterConfig::default() },
+        disk: DiskConfig { sync_latency: at_once, ..DiskConfig::default() },
+        network: NetworkConfig { latency: at_once, ..NetworkConfig::default() },
+        ..WorldConfig::default()
+    };
     let mut run = Run::new(Script { config, actions: Vec::new() }).unwrap();
     run.seek(1_000);
     run.act(Action::FireTimer { node: 1 }).unwrap();
@@ -231,7 +239,12 @@ fn step_passes_events_that_an_action_leads_to_at_once() {
 #[test]
 fn long_run_has_bounded_checkpoints_and_short_jumps() {
     let (most, spacing) = (32, 100);
-    let config = WorldConfig { nodes: 1, clients: 1, seed: 7, ..WorldConfig::default() };
+    let config = WorldConfig {
+        cluster: ClusterConfig { nodes: 1, ..ClusterConfig::default() },
+        workload: WorkloadConfig { clients: 1, ..WorkloadConfig::default() },
+        seed: 7,
+        ..WorldConfig::default()
+    };
     let script = Script { config, actions: Vec::new() };
     let mut run = Run::with_checkpoints(script, most, spacing).unwrap();
     let end = 300_000_000;
@@ -255,7 +268,12 @@ fn long_run_has_bounded_checkpoints_and_short_jumps() {
 
 #[test]
 fn forgotten_records_are_played_again() {
-    let config = WorldConfig { nodes: 3, clients: 1, seed: 5, ..WorldConfig::default() };
+    let config = WorldConfig {
+        cluster: ClusterConfig { nodes: 3, ..ClusterConfig::default() },
+        workload: WorkloadConfig { clients: 1, ..WorkloadConfig::default() },
+        seed: 5,
+        ..WorldConfig::default()
+    };
     let mut run = Run::new(Script { config, actions: vec![crash(4_000_000, 1)] }).unwrap();
     run.seek(30_000_000);
     let all: Vec<_> = run.world().story_since(0).cloned().collect();
@@ -344,7 +362,7 @@ fn impossible_actions_are_named() {
     run.seek(100);
     let story: Vec<_> = run.world().story_since(0).map(LogRecord::text).collect();
     for sentence in [
-        "Action 1 of this run has no effect: there is no node 9",
+        "Action 1 of this run has no effect: unknown node: 9",
         "Action 3 of this run has no effect: n1 is not running",
     ] {
         assert!(story.iter().any(|text| text == sentence), "{story:?}");

@@ -1,5 +1,6 @@
-//! Data structures and arithmetic that know nothing of Raft.
+//! Data structures and arithmetic without knowledge of Raft.
 
 pub(crate) mod cow;
 pub(crate) mod rng;
+pub(crate) mod trace_hash;
 pub(crate) mod units;

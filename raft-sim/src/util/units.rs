@@ -1,8 +1,6 @@
-//! Times and shares as a person reads them.
+//! Formats durations, times and shares for people.
 
-use crate::util::rng::DurationRange;
-
-/// A length of time in microseconds, as `1.2 ms` or `3.25 s`.
+/// Formats a duration in microseconds, as `1.2 ms` or `3.25 s`.
 pub(crate) fn duration(micros: u64) -> String {
     match micros {
         0 => "0 s".into(),
@@ -11,28 +9,20 @@ pub(crate) fn duration(micros: u64) -> String {
     }
 }
 
-/// A range of lengths of time, as `5 ms to 15 ms`.
-pub(crate) fn range(span: DurationRange) -> String {
-    match span.min == span.max {
-        true => duration(span.min),
-        false => format!("{} to {}", duration(span.min), duration(span.max)),
-    }
-}
-
-/// A moment of a world in microseconds, as `1.250 s`.
+/// Formats a virtual time in microseconds, as `1.250 s`.
 pub(crate) fn moment(micros: u64) -> String {
     let millis = micros / 1_000;
     format!("{}.{:03} s", millis / 1_000, millis % 1_000)
 }
 
-/// A share in parts per million, as `12.5 %`.
+/// Formats a share in parts per million, as `12.5 %`.
 pub(crate) fn parts_per_million(parts: u32) -> String {
-    // A percent is ten thousand parts per million.
-    let (whole, rest) = (parts / 10_000, parts % 10_000);
-    format!("{} %", without_zeros(format!("{whole}.{rest:04}")))
+    // One percent is ten thousand parts per million.
+    let (whole, fraction) = (parts / 10_000, parts % 10_000);
+    format!("{} %", without_zeros(format!("{whole}.{fraction:04}")))
 }
 
-/// A share in parts per thousand, as `0.5 %`.
+/// Formats a share in parts per thousand, as `0.5 %`.
 pub(crate) fn per_mille(parts: u32) -> String {
     parts_per_million(parts.saturating_mul(1_000))
 }
@@ -56,8 +46,6 @@ mod tests {
         assert_eq!(duration(15_000), "15 ms");
         assert_eq!(duration(1_191_186), "1.191 s");
         assert_eq!(duration(3_600_000_000), "3600 s");
-        assert_eq!(range(DurationRange::new(5_000, 15_000)), "5 ms to 15 ms");
-        assert_eq!(range(DurationRange::new(2_000_000, 2_000_000)), "2 s");
         assert_eq!(moment(1_191_186), "1.191 s");
         assert_eq!(moment(400_000), "0.400 s");
         assert_eq!(parts_per_million(500_000), "50 %");

@@ -3,10 +3,11 @@
 
 use serde::Serialize;
 
+use crate::network::latency::DurationRange;
 use crate::timeline::{Script, TimedAction};
-use crate::util::rng::{DurationRange, SimRng};
+use crate::util::rng::SimRng;
 use crate::world::action::Action;
-use crate::world::config::WorldConfig;
+use crate::world::config::{ClusterConfig, NetworkConfig, WorkloadConfig, WorldConfig};
 
 /// A cluster in service.
 ///
@@ -43,23 +44,32 @@ impl SteadyWorkload {
     #[must_use]
     pub fn script(&self, lasts: u64) -> Script {
         let usual = WorldConfig {
-            nodes: self.nodes,
+            cluster: ClusterConfig {
+                nodes: self.nodes,
+                snapshot_every: 1_000,
+                snapshot_retain: 1_000,
+                ..ClusterConfig::default()
+            },
+            network: NetworkConfig { loss_per_mille: 1, ..NetworkConfig::default() },
+            workload: WorkloadConfig {
+                clients: 1,
+                think_time: DurationRange::new(SECOND / 2, SECOND * 3 / 2),
+                ..WorkloadConfig::default()
+            },
             seed: self.seed,
-            loss_per_mille: 1,
-            clients: 1,
-            think_time: DurationRange::new(SECOND / 2, SECOND * 3 / 2),
-            snapshot_every: 1_000,
-            snapshot_retain: 1_000,
             record_events: false,
             ..WorldConfig::default()
         };
         let config = match self.timing {
             Timing::Paper => usual,
             Timing::Etcd => WorldConfig {
-                election_timeout: DurationRange::new(SECOND, 2 * SECOND),
-                heartbeat_interval: SECOND / 10,
-                latency: DurationRange::new(200, 1_000),
-                request_timeout: 2 * SECOND,
+                cluster: ClusterConfig {
+                    election_timeout: DurationRange::new(SECOND, 2 * SECOND),
+                    heartbeat_interval: SECOND / 10,
+                    ..usual.cluster
+                },
+                network: NetworkConfig { latency: DurationRange::new(200, 1_000), ..usual.network },
+                workload: WorkloadConfig { request_timeout: 2 * SECOND, ..usual.workload },
                 ..usual
             },
         };
@@ -94,12 +104,12 @@ impl SteadyWorkload {
                 }
                 _ => {
                     let weather = |loss_per_mille| Action::SetNetwork {
-                        latency: config.latency,
+                        latency: config.network.latency,
                         loss_per_mille,
                         duplicate_per_mille: 0,
                     };
                     add(at, weather(50));
-                    add(over, weather(config.loss_per_mille));
+                    add(over, weather(config.network.loss_per_mille));
                 }
             }
             at += random.within(30 * SECOND..=90 * SECOND);

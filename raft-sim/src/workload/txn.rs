@@ -1,486 +1,324 @@
-//! Clients that read and change several keys at once, in transactions, and clients that are content
-//! with what any one server has.
+//! Clients that read and change several keys in one transaction, or read the state of any one
+//! server.
 //!
-//! What a transaction is answered must be what is reckoned beside the servers, and its revision
-//! must fit into time: it is no less than any that was answered before the transaction was asked
-//! for, and greater if it changed something. What it does to each key is part of the clients'
-//! history, too.
-//!
-//! A read with the consistency `stale` promises what raft-native declares: it is answered by one
-//! server alone, from what that has applied. So it must be all that there was at the revision that
-//! it names, or at an earlier one that was asked for; and as long as a server runs, it does not go
-//! back to an older one.
+//! The operations of a transaction on each key are part of the history of all clients.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use raft_kv::{
-    KeyRange, Outcome, RangeRequest, RangeResponse, RequestResult, Response, Session, TxnResult,
+    Command, Compare, Delete, KeyRange, Op, OpResult, Operand, Outcome, Put, RangeRequest,
+    Relation, RequestResult, Txn, TxnResult,
 };
 
-use crate::check::auditor::Checked;
-use crate::check::invariants::Invariant;
 use crate::linearizability::{Call, HistoryOperation};
-use crate::node::{Node, RequestId};
-use crate::story::EventKind;
+use crate::node::client_api::{ClientKind, ClientRequest, ClientResponse};
 use crate::util::rng::SimRng;
-use crate::workload::kv::{ClientMessage, ClientResponse};
-use crate::workload::lease;
-use crate::workload::txn_ops::{FIRST, PendingTxn, TxnOp, check_revision_order, session_client};
-use crate::world::config::WorldConfig;
-use crate::world::{Event, World, note};
+use crate::workload::config::WorkloadConfig;
+use crate::workload::driver::{Driver, Pending, Workload};
+use crate::workload::{Context, session};
 
+/// Clients that use transactions and stale reads.
 #[derive(Clone, Debug)]
 pub(crate) struct TxnWorkload {
-    all: Vec<TxnClient>,
-    next_trade: u64,
-    /// What transactions did to single keys, and what they may have done.
-    pub(crate) done: Vec<HistoryOperation>,
-    /// For each node, which of its processes has answered a stale read, and with which revision.
-    shown: BTreeMap<u64, (u64, i64)>,
-    random: SimRng,
-    #[cfg(test)]
-    pub(crate) flaw: Option<InjectedBug>,
+    /// The value of each key when each client read it last.
+    known: Vec<BTreeMap<String, Option<String>>>,
+    /// The operations on single keys of transactions that have ended.
+    done: Vec<HistoryOperation>,
 }
 
-/// What a server could do wrong.
-#[cfg(test)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum InjectedBug {
-    /// A stale read is answered from what is on the disk: what was, and not what was shown before.
-    GoesBack,
-    /// A stale read lacks a key.
-    Lacks,
-    /// A transaction is answered as the one before it.
-    AnswersLate,
+/// An operation of a client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum TxnOp {
+    /// If the first key has the expected value: sets it, sets or deletes the second key, and reads
+    /// the third key. Otherwise reads all of these keys.
+    Swap { keys: Vec<String>, expected: Option<String>, deletes: bool },
+    /// Reads all keys in one transaction.
+    ReadAll { keys: Vec<String> },
+    /// Reads all keys from the state of any one server, at a revision or at its latest one.
+    StaleRead { revision: Option<i64> },
 }
 
-#[derive(Clone, Debug, Default)]
-struct TxnClient {
-    /// The server that it believes to lead.
-    leader: Option<u64>,
-    /// What keys held when it saw them last.
-    known: BTreeMap<String, Option<String>>,
-    trade: Option<PendingTxn>,
-}
-
-const ATTEMPTS_MAX: u64 = 12;
-/// How long a trader waits before it asks again, if nobody knows a leader.
-const PATIENCE: u64 = 50_000;
-/// How many times as long as others they rest.
-const THINK_TIME_FACTOR: u64 = 3;
-/// How far back somebody looks, in revisions.
+/// The oldest revision of a stale read, relative to the latest revision.
 const STALE_REVISIONS_MAX: u64 = 10;
-
-pub(crate) fn is_traders(asked: RequestId) -> bool {
-    asked.operation >= FIRST
-}
-
-/// What clients ask for who are not watched one by one.
-pub(crate) fn is_in_company(asked: RequestId) -> bool {
-    is_traders(asked) || lease::is_holders(asked)
-}
+/// The first client of these operations in the history. Other clients have smaller numbers.
+const FIRST_HISTORY_CLIENT: u64 = 1 << 20;
 
 impl TxnWorkload {
-    pub(crate) fn new(config: &WorldConfig) -> Self {
-        Self {
-            all: vec![TxnClient::default(); config.txn_clients as usize],
-            next_trade: FIRST,
-            done: Vec::new(),
-            shown: BTreeMap::new(),
-            random: SimRng::new(config.seed ^ 0x07ad_e125),
-            #[cfg(test)]
-            flaw: None,
+    pub(crate) fn new(clients: u64) -> Self {
+        Self { known: vec![BTreeMap::new(); clients as usize], done: Vec::new() }
+    }
+
+    pub(super) fn history_len(&self) -> usize {
+        self.done.len()
+    }
+
+    /// The operations on single keys of transactions that have ended.
+    #[cfg(test)]
+    pub(crate) fn done_mut(&mut self) -> &mut Vec<HistoryOperation> {
+        &mut self.done
+    }
+
+    /// Removes and returns the operations that were invoked before `until`.
+    pub(super) fn take_history_before(&mut self, until: u64) -> Vec<HistoryOperation> {
+        let done = std::mem::take(&mut self.done);
+        let (early, late) = done.into_iter().partition(|operation| operation.invoked < until);
+        self.done = late;
+        early
+    }
+
+    /// Ends a transaction, and records its operations on single keys.
+    fn finish(&mut self, pending: &Pending<TxnOp>, answer: Option<(u64, &TxnResult)>) {
+        let known = &mut self.known[pending.client as usize - 1];
+        for operation in operations(pending, answer) {
+            if let Call::Get { found } = &operation.call {
+                known.insert(operation.key.clone(), found.clone());
+            }
+            self.done.push(operation);
         }
     }
+}
 
-    fn waiting(&mut self, operation: u64) -> Option<(usize, &mut TxnClient)> {
-        let mut all = self.all.iter_mut().enumerate();
-        all.find(|(_, trader)| {
-            let trade = trader.trade.as_ref();
-            trade.is_some_and(|trade| trade.number == operation)
-        })
-    }
+impl Workload for TxnWorkload {
+    type Operation = TxnOp;
+    const KIND: ClientKind = ClientKind::Txn;
+    /// An operation of these clients is as much work as several operations of other clients.
+    const THINK_TIME_FACTOR: u64 = 3;
 
-    fn wish(&mut self, trader: usize, keys: u64, latest: i64) -> TxnOp {
-        let random = &mut self.random;
+    fn next_operation(
+        &mut self,
+        client: u64,
+        random: &mut SimRng,
+        config: &WorkloadConfig,
+        _nodes: u64,
+        latest_revision: i64,
+    ) -> Option<(TxnOp, Option<u64>)> {
         if random.chance_per_mille(400) {
             let back = i64::try_from(random.below(STALE_REVISIONS_MAX)).unwrap_or(0);
-            let at = random.chance_per_mille(400).then(|| (latest - back).max(1));
-            return TxnOp::StaleRead { at };
+            let revision = random.chance_per_mille(400).then(|| (latest_revision - back).max(1));
+            return Some((TxnOp::StaleRead { revision }, None));
         }
-        let mut left: Vec<u64> = (1..=keys.max(1)).collect();
+        let mut left: Vec<u64> = (1..=config.key_count.max(1)).collect();
         let mut keys = Vec::new();
         while !left.is_empty() {
             let key = left.swap_remove(random.below(left.len() as u64) as usize);
             keys.push(format!("k{key}"));
         }
         if random.chance_per_mille(200) {
-            return TxnOp::ReadAll { keys };
+            return Some((TxnOp::ReadAll { keys }, None));
         }
         keys.truncate(3);
-        let known = &self.all[trader].known;
-        TxnOp::Swap {
-            expected: known.get(&keys[0]).cloned().flatten(),
-            keys,
-            deletes: random.chance_per_mille(200),
-        }
+        let known = &self.known[client as usize - 1];
+        let expected = known.get(&keys[0]).cloned().flatten();
+        Some((TxnOp::Swap { expected, keys, deletes: random.chance_per_mille(200) }, None))
     }
 
-    /// What traders did to single keys, and what they may do yet.
-    pub(crate) fn history(&self) -> impl Iterator<Item = HistoryOperation> {
-        self.done.iter().cloned().chain(self.pending())
+    fn wants_leader(operation: &TxnOp) -> bool {
+        !matches!(operation, TxnOp::StaleRead { .. })
     }
 
-    /// What traders may do yet to single keys.
-    pub(crate) fn pending(&self) -> impl Iterator<Item = HistoryOperation> {
-        let trades = self.all.iter().enumerate();
-        let trades = trades.filter_map(|(trader, it)| Some((trader, it.trade.as_ref()?)));
-        trades.flat_map(|(trader, trade)| trade.operations(trader, None))
-    }
-}
-
-impl World {
-    pub(crate) fn wake_traders(&mut self) {
-        for trader in 0..self.traders.all.len() {
-            self.trader_rests(trader);
-        }
+    /// A response that repeats an earlier outcome does not change the belief about the leader.
+    fn is_from_leader(response: &ClientResponse) -> bool {
+        matches!(response, ClientResponse::Applied(Outcome::Done(_)))
     }
 
-    fn trader_rests(&mut self, trader: usize) {
-        // Each of their requests is as much as several of others.
-        let rest = THINK_TIME_FACTOR * self.traders.random.sample(self.config.think_time);
-        self.schedule(self.now + rest, Event::TraderWakes(trader));
-    }
-
-    /// A trader asks for something; when the clients stop, all do.
-    pub(crate) fn trader_wakes(&mut self, trader: usize) {
-        if self.clients.stopped {
-            return;
-        }
-        let latest = self.ledger.revision();
-        let wish = self.traders.wish(trader, self.config.key_count, latest);
-        let applied = self.nodes.iter().filter_map(Node::running);
-        let applied = applied.map(|running| running.kv.applied_index());
-        let since = applied.max().unwrap_or(0);
-        let number = self.traders.next_trade;
-        self.traders.next_trade += 1;
-        self.tell_of_trader(trader, None, || format!("wants to {wish}"));
-        self.traders.all[trader].trade = Some(PendingTxn {
-            number,
-            wish,
-            attempts: 0,
-            since,
-            invoked: self.now,
-            floor: self.clients.told,
-        });
-        self.try_trade(number);
-    }
-
-    /// Sends a trader's request, for the first time or again.
-    fn try_trade(&mut self, operation: u64) {
-        let any = self.traders.random.within(1..=self.config.nodes);
-        let Some((number, trader)) = self.traders.waiting(operation) else {
-            return;
-        };
-        let leader = trader.leader;
-        let Some(trade) = &mut trader.trade else {
-            return;
-        };
-        if trade.attempts >= ATTEMPTS_MAX {
-            self.tell_of_trader(number, None, || "gives up: it may have been done, or not".into());
-            return self.end_trade(number, None);
-        }
-        let node = match trade.wish {
-            TxnOp::StaleRead { .. } => any,
-            _ => leader.unwrap_or(any),
-        };
-        trade.attempts += 1;
-        let attempt = trade.attempts;
-        let asked = RequestId { operation, attempt };
-        let arrives_at = self.now + self.traders.random.sample(self.network.latency);
-        self.post(ClientMessage { asked, node, answer: None, sent_at: self.now, arrives_at });
-        let timeout = self.now + self.config.request_timeout;
-        self.schedule(timeout, Event::AttemptTimesOut(asked));
-    }
-
-    fn is_latest_try(&mut self, asked: RequestId) -> bool {
-        let waiting = self.traders.waiting(asked.operation);
-        let trade = waiting.and_then(|(_, trader)| trader.trade.as_ref());
-        trade.is_some_and(|trade| trade.attempts == asked.attempt)
-    }
-
-    pub(crate) fn trader_tries_again(&mut self, asked: RequestId) {
-        if self.is_latest_try(asked) {
-            self.try_trade(asked.operation);
-        }
-    }
-
-    pub(crate) fn trader_waited_in_vain(&mut self, asked: RequestId) {
-        if !self.is_latest_try(asked) {
-            return;
-        }
-        if let Some((_, trader)) = self.traders.waiting(asked.operation) {
-            trader.leader = None;
-        }
-        self.try_trade(asked.operation);
-    }
-
-    /// A node takes a trader's request.
-    pub(crate) fn serve_trader(&mut self, node: u64, asked: RequestId) {
-        let trade = self.traders.waiting(asked.operation);
-        let Some(trade) = trade.and_then(|(_, trader)| trader.trade.clone()) else {
-            return;
-        };
-        let Some(txn) = trade.txn() else {
-            let TxnOp::StaleRead { at } = trade.wish else {
-                return;
-            };
-            let answer = match self.stale_read(node, at) {
-                Some(seen) => ClientResponse::Seen(seen),
-                None => ClientResponse::Redirect(None),
-            };
-            return self.send_answer(node, asked, answer);
-        };
-        let session =
-            Session { client: session_client(trade.number), sequence: 1, since: trade.since };
-        let command = raft_kv::Command::new(txn).with_session(session);
-        let mut leader = None;
-        self.with_running(node, |running, now| match running.raft.propose(command.encode(), now) {
-            Ok(entry) => {
-                running.proposals.insert(entry.index, (entry.term, asked));
+    fn request(&self, _operation: u64, pending: Option<&Pending<TxnOp>>) -> Option<ClientRequest> {
+        let pending = pending?;
+        Some(match (txn(pending), &pending.operation) {
+            (Some(txn), _) => {
+                let session = session(Self::KIND, pending.number, pending.since);
+                ClientRequest::Propose(Command::new(txn).with_session(session))
             }
-            Err(_) => leader = Some(running.raft.leader()),
-        });
-        if let Some(leader) = leader {
-            let leader = leader.map(|leader| leader.0).filter(|it| *it != node);
-            self.send_answer(node, asked, ClientResponse::Redirect(leader));
-        }
+            (None, TxnOp::StaleRead { revision }) => ClientRequest::stale_read("k", *revision),
+            (None, _) => return None,
+        })
     }
 
-    /// What one server has, whoever leads; nothing, if it keeps no state or is not there yet.
-    fn stale_read(&mut self, id: u64, at: Option<i64>) -> Option<RangeResponse> {
-        if self.config.witnesses.contains(&id) {
-            return None;
-        }
-        let node = self.node(id)?;
-        let request = RangeRequest { revision: at, ..RangeRequest::new(KeyRange::prefix("k")) };
-        let kv = &node.running()?.kv;
-        #[cfg(test)]
-        let kv = match self.traders.flaw {
-            Some(InjectedBug::GoesBack) if self.now.is_multiple_of(2) => &node.kv_on_disk,
-            _ => kv,
-        };
-        #[cfg_attr(not(test), allow(unused_mut))]
-        let mut seen = kv.range(&request).ok()?;
-        #[cfg(test)]
-        if self.traders.flaw == Some(InjectedBug::Lacks) {
-            seen.kvs.pop();
-        }
-        let boot = node.boot;
-        let judged = self.judge_look(id, boot, &request, &seen);
-        note(&mut self.violation, self.now, judged);
-        self.traders.shown.insert(id, (boot, seen.revision));
-        Some(seen)
+    fn on_start(&mut self, pending: &Pending<TxnOp>, context: &mut Context<'_>) {
+        record(pending, None, context, format_args!("wants to {}", pending.operation));
     }
 
-    fn judge_look(
-        &self,
-        node: u64,
-        boot: u64,
-        request: &RangeRequest,
-        seen: &RangeResponse,
-    ) -> Checked<()> {
-        let broken = |text| Err((Invariant::Linearizability, text));
-        let shown = self.traders.shown.get(&node);
-        let shown = shown.filter(|(by, _)| *by == boot).map(|(_, it)| *it);
-        if shown > Some(seen.revision) {
-            return broken(format!(
-                "n{node} shows revision {} after revision {}",
-                seen.revision,
-                shown.unwrap_or_default()
-            ));
-        }
-        let latest = self.ledger.revision();
-        let at = request.revision.unwrap_or(seen.revision);
-        if at > seen.revision || seen.revision > latest {
-            return broken(format!(
-                "n{node} shows revision {at}, and is at {}; the latest is {latest}",
-                seen.revision
-            ));
-        }
-        let was = self.ledger.read_at(&request.keys, at);
-        let is_all = seen.kvs == was && seen.count == was.len() as u64 && !seen.more;
-        match is_all {
-            true => Ok(()),
-            false => broken(format!(
-                "n{node} shows {:?} at revision {at}, and there was {was:?}",
-                seen.kvs
-            )),
-        }
-    }
-
-    pub(crate) fn trader_is_answered(
+    fn on_response(
         &mut self,
+        pending: Pending<TxnOp>,
         node: u64,
-        asked: RequestId,
-        answer: &ClientResponse,
+        response: ClientResponse,
+        context: &mut Context<'_>,
     ) {
-        let is_latest = self.is_latest_try(asked);
-        let Some((number, trader)) = self.traders.waiting(asked.operation) else {
-            return;
-        };
-        match answer {
-            ClientResponse::Replaced if is_latest => {
-                return self.schedule(self.now, Event::AttemptAgain(asked));
-            }
-            ClientResponse::Redirect(leader) if is_latest => {
-                trader.leader = *leader;
-                let wait = if leader.is_some() { 0 } else { PATIENCE };
-                return self.schedule(self.now + wait, Event::AttemptAgain(asked));
-            }
-            ClientResponse::Replaced
-            | ClientResponse::Redirect(_)
-            | ClientResponse::Found(_)
-            | ClientResponse::Kept(_) => return,
-            ClientResponse::Seen(seen) => {
-                let revision = seen.revision;
-                let keys = (1..=self.config.key_count).map(|key| format!("k{key}"));
-                trader.known = keys.map(|key| (key, None)).collect();
-                for kv in &seen.kvs {
+        match response {
+            ClientResponse::StaleRead(found) => {
+                let known = &mut self.known[pending.client as usize - 1];
+                let keys = (1..=context.config.key_count).map(|key| format!("k{key}"));
+                *known = keys.map(|key| (key, None)).collect();
+                for kv in &found.kvs {
                     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-                    let (key, value) = (text(&kv.key), text(&kv.value));
-                    trader.known.insert(key, Some(value));
+                    known.insert(text(&kv.key), Some(text(&kv.value)));
                 }
-                self.tell_of_trader(number, Some(node), || format!("sees revision {revision}"));
+                let revision = found.revision;
+                record(&pending, Some(node), context, format_args!("reads revision {revision}"));
+                self.finish(&pending, None);
             }
             ClientResponse::Applied(Outcome::Done(response)) => {
-                trader.leader = Some(node);
-                let judged = self.judge_trade(number, response);
-                note(&mut self.violation, self.now, judged);
-                self.clients.told = self.clients.told.max(response.revision);
-                self.tell_of_trader(number, Some(node), || {
-                    format!("is answered at revision {}", response.revision)
-                });
-                if let RequestResult::Txn(result) = &response.result {
-                    return self.end_trade(number, Some(result));
-                }
+                let revision = response.revision;
+                record(
+                    &pending,
+                    Some(node),
+                    context,
+                    format_args!("is answered at revision {revision}"),
+                );
+                let result = match &response.result {
+                    RequestResult::Txn(result) => Some((context.cluster.now, result)),
+                    _ => None,
+                };
+                self.finish(&pending, result);
             }
-            // Whether it was done is not known.
-            ClientResponse::Applied(_) => {}
+            // The outcome is unknown.
+            _ => self.finish(&pending, None),
         }
-        self.end_trade(number, None);
     }
 
-    /// A transaction was done when its answer says so, and is answered as reckoned.
-    fn judge_trade(&mut self, trader: usize, response: &Response) -> Checked<()> {
-        let Some(trade) = &self.traders.all[trader].trade else {
-            return Ok(());
-        };
-        let reckoned = self.ledger.take_answer(session_client(trade.number));
-        #[cfg(test)]
-        let reckoned = match (self.traders.flaw, reckoned) {
-            (Some(InjectedBug::AnswersLate), Some(mut reckoned)) => {
-                reckoned.revision -= 1;
-                Some(reckoned)
-            }
-            (_, reckoned) => reckoned,
-        };
-        if reckoned.as_ref() != Some(response) {
-            let text =
-                format!("a transaction is answered with {response:?}, and it came to {reckoned:?}");
-            return Err((Invariant::Linearizability, text));
-        }
-        check_revision_order(trade.floor, response)
-    }
-
-    fn end_trade(&mut self, trader: usize, result: Option<&TxnResult>) {
-        let it = &mut self.traders.all[trader];
-        if let Some(trade) = it.trade.take() {
-            let answer = result.map(|result| (self.now, result));
-            for operation in trade.operations(trader, answer) {
-                if let Call::Get { found } = &operation.call {
-                    it.known.insert(operation.key.clone(), found.clone());
-                }
-                self.traders.done.push(operation);
-            }
-            self.forget_finished(trade.number);
-        }
-        self.trader_rests(trader);
-    }
-
-    fn tell_of_trader(&mut self, trader: usize, node: Option<u64>, text: impl FnOnce() -> String) {
-        self.story.record(self.now, node, EventKind::Client, || {
-            format!("Trader {} {}", trader + 1, text())
-        });
+    fn on_give_up(&mut self, pending: Pending<TxnOp>, context: &mut Context<'_>) {
+        record(&pending, None, context, format_args!("gives up: it may have been done, or not"));
+        self.finish(&pending, None);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::util::rng::DurationRange;
-    use crate::world::action::Action;
+impl Driver<TxnWorkload> {
+    /// The operations on single keys of all transactions, including pending ones.
+    pub(crate) fn history(&self) -> impl Iterator<Item = HistoryOperation> {
+        self.workload().done.iter().cloned().chain(self.pending_history())
+    }
 
-    /// A busy cluster whose servers come and go, with traders.
-    fn world(seed: u64, flaw: Option<InjectedBug>) -> World {
-        let config = WorldConfig {
-            seed,
-            nodes: 3,
-            clients: 2,
-            key_count: 4,
-            txn_clients: 3,
-            think_time: DurationRange::new(1_000, 50_000),
-            snapshot_every: 10,
-            record_events: false,
-            ..WorldConfig::default()
-        };
-        let mut world = World::new(config).unwrap();
-        world.traders.flaw = flaw;
-        for round in 0..10 {
-            let node = round % 3 + 1;
-            world.run_until(round * 1_000_000 + 900_000);
-            let _ = world.act(&Action::Isolate { node });
-            world.run_until((round + 1) * 1_000_000);
-            let _ = world.act(&Action::Reconnect { node });
+    /// The operations on single keys of pending transactions.
+    pub(crate) fn pending_history(&self) -> impl Iterator<Item = HistoryOperation> {
+        self.pending().flat_map(|pending| operations(pending, None))
+    }
+
+    /// Returns true if a pending transaction has this session.
+    pub(crate) fn awaits_session(&self, client: u128) -> bool {
+        let mut pending = self.pending();
+        pending.any(|pending| session_client(pending.number) == client)
+    }
+}
+
+/// The client number of a transaction's session.
+pub(crate) fn session_client(number: u64) -> u128 {
+    session(ClientKind::Txn, number, 0).client
+}
+
+fn record(
+    pending: &Pending<TxnOp>,
+    node: Option<u64>,
+    context: &mut Context<'_>,
+    text: fmt::Arguments<'_>,
+) {
+    context.note(node, format_args!("Transaction client {} {text}", pending.client));
+}
+
+/// The values of the first and the second key that a transaction sets.
+fn values(number: u64) -> [String; 2] {
+    [format!("t{number}"), format!("u{number}")]
+}
+
+/// The transaction of an operation. None for a stale read.
+fn txn(pending: &Pending<TxnOp>) -> Option<Txn> {
+    let read = |key: &String| Op::Range(RangeRequest::new(KeyRange::key(key.clone())));
+    Some(match &pending.operation {
+        TxnOp::StaleRead { .. } => return None,
+        TxnOp::ReadAll { keys } => {
+            Txn { success: keys.iter().map(read).collect(), ..Txn::default() }
         }
-        world
-    }
-
-    #[test]
-    fn txn_and_stale_read_results_are_correct() {
-        let world = world(1, None);
-        assert_eq!(world.violation(), None);
-        assert_eq!(world.judge_history(500_000), None);
-        let count = |is: fn(&Call) -> bool| {
-            let done = world.traders.done.iter();
-            done.filter(|it| it.returned.is_some() && is(&it.call)).count()
-        };
-        let swapped = count(|call| matches!(call, Call::Cas { .. }));
-        let changed = count(|call| matches!(call, Call::Put { .. } | Call::Delete));
-        let read = count(|call| matches!(call, Call::Get { .. }));
-        assert!(swapped > 20 && changed == swapped && read > 50, "{swapped}, {changed}, {read}");
-        assert_eq!(world.traders.shown.len(), 3);
-    }
-
-    #[test]
-    fn wrong_txn_results_are_detected() {
-        for flaw in [InjectedBug::GoesBack, InjectedBug::Lacks, InjectedBug::AnswersLate] {
-            let found = world(1, Some(flaw)).violation().map(|it| it.invariant);
-            assert_eq!(found, Some(Invariant::Linearizability), "{flaw:?}");
+        TxnOp::Swap { keys, expected, deletes } => {
+            let [first, second] = values(pending.number);
+            let operand = match expected {
+                Some(expected) => Operand::Value(expected.clone().into()),
+                None => Operand::Version(0),
+            };
+            let put = Put::new(keys[0].clone(), first).returning_previous();
+            let mut success = vec![Op::Put(put)];
+            if let Some(key) = keys.get(1) {
+                success.push(match deletes {
+                    true => Op::Delete(Delete::new(KeyRange::key(key.clone()))),
+                    false => Op::Put(Put::new(key.clone(), second)),
+                });
+            }
+            success.extend(keys.get(2).map(read));
+            Txn {
+                compare: vec![Compare::key(keys[0].clone(), Relation::Equal, operand)],
+                success,
+                failure: keys.iter().map(read).collect(),
+            }
         }
-    }
+    })
+}
 
-    /// What a transaction did to a key is judged with what other clients did to it.
-    #[test]
-    fn txns_are_in_the_history() {
-        let mut world = world(1, None);
-        let done = world.traders.done.iter_mut();
-        let mut reads = done.filter_map(|it| match &mut it.call {
-            Call::Get { found } => Some(found),
-            _ => None,
+/// The operations of a transaction on each key. Without an answer they may or may not have taken
+/// effect.
+fn operations(
+    pending: &Pending<TxnOp>,
+    answer: Option<(u64, &TxnResult)>,
+) -> Vec<HistoryOperation> {
+    let operation = |key: &String, call| HistoryOperation {
+        client: FIRST_HISTORY_CLIENT + pending.client - 1,
+        key: key.clone(),
+        call,
+        invoked: pending.invoked,
+        returned: answer.map(|(at, _)| at),
+    };
+    let gets = |keys: &[String], results: &[OpResult]| {
+        let gets = keys.iter().zip(results).filter_map(|(key, result)| {
+            let found = found(result)?;
+            Some(operation(key, Call::Get { found }))
         });
-        *reads.nth(30).unwrap() = Some("what nobody wrote".into());
-        drop(reads);
-        assert!(world.judge_history(500_000).is_some());
+        gets.collect::<Vec<_>>()
+    };
+    match (&pending.operation, answer.map(|(_, result)| result)) {
+        (TxnOp::StaleRead { .. }, _) | (TxnOp::ReadAll { .. }, None) => Vec::new(),
+        (TxnOp::ReadAll { keys }, Some(result)) => gets(keys, &result.results),
+        (TxnOp::Swap { keys, .. }, Some(result)) if !result.succeeded => {
+            gets(keys, &result.results)
+        }
+        (TxnOp::Swap { keys, expected, deletes }, result) => {
+            let [value, second] = values(pending.number);
+            let cas = Call::Cas { expected: expected.clone(), value, succeeded: result.is_some() };
+            let mut all = vec![operation(&keys[0], cas)];
+            if let Some(key) = keys.get(1) {
+                let call = match deletes {
+                    true => Call::Delete,
+                    false => Call::Put { value: second },
+                };
+                all.push(operation(key, call));
+            }
+            if let (Some(_), Some(result)) = (keys.get(2), result) {
+                all.extend(gets(&keys[2..], &result.results[2..]));
+            }
+            all
+        }
+    }
+}
+
+/// The value that a read of one key found.
+fn found(result: &OpResult) -> Option<Option<String>> {
+    let OpResult::Range(range) = result else {
+        return None;
+    };
+    let value = range.kvs.first().map(|kv| &kv.value);
+    Some(value.map(|value| String::from_utf8_lossy(value).into_owned()))
+}
+
+/// The operation in words, after "wants to".
+impl fmt::Display for TxnOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Swap { keys, expected, .. } => {
+                let expected = expected.as_deref().unwrap_or("nothing");
+                write!(f, "change {} if the first key has the value {expected}", keys.join(", "))
+            }
+            Self::ReadAll { .. } => write!(f, "read all keys in one transaction"),
+            Self::StaleRead { revision: None } => write!(f, "read the state of one server"),
+            Self::StaleRead { revision: Some(revision) } => {
+                write!(f, "read the state of one server at revision {revision}")
+            }
+        }
     }
 }

@@ -1,261 +1,296 @@
-//! What a person, or a fault schedule, can do to a world.
+//! The actions of a person, a campaign or a scenario on a world.
 
 use raft_core::{Membership, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::util::rng::DurationRange;
+use crate::network::latency::DurationRange;
+pub(crate) use crate::workload::request::Request;
 use crate::world::apply_action::ActionError;
 use crate::world::config::{PER_MILLE, TIME_MAX, WorldConfig};
 
-/// An intervention. Nodes are named by their numbers, from 1.
+/// An action on a world. Servers have numbers from 1.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Action {
-    /// The node's process ends at once; what it had not synced may be lost.
+    /// Ends the process of a server. Writes that are not synced may be lost.
     Crash {
-        /// Which node.
+        /// The server.
         node: u64,
     },
-    /// All nodes lose power at once.
+    /// Ends all processes at once.
     PowerCut,
-    /// A crashed node starts again from its disk.
+    /// Starts a server that is down from its disk.
     Restart {
-        /// Which node.
+        /// The server.
         node: u64,
     },
-    /// The node's process stops running, but keeps its memory.
+    /// Stops a process, which keeps its memory.
     Pause {
-        /// Which node.
+        /// The server.
         node: u64,
     },
-    /// A paused node goes on.
+    /// Continues a paused process.
     Resume {
-        /// Which node.
+        /// The server.
         node: u64,
     },
-    /// The node's election timer, or heartbeat timer, fires at once: its clock jumps there.
+    /// Fires the election or heartbeat timer of a server. Its clock jumps to the deadline.
     #[serde(alias = "timeout")]
     FireTimer {
-        /// Which node.
+        /// The server.
         node: u64,
     },
-    /// The next sync of the node's disk fails.
+    /// Lets the next sync of a disk fail.
     FailDisk {
-        /// Which node.
+        /// The server.
         node: u64,
     },
-    /// The node loses its disk, and starts at once with an empty one, under the same name: it knows
-    /// of no vote and of no entry.
+    /// Replaces a disk by an empty one and restarts the server. The server has lost its votes and
+    /// entries, and keeps its number.
     WipeDisk {
-        /// Which node.
+        /// The server.
         node: u64,
     },
-    /// The node ends, and its disk is gone for good. It never starts again under this name.
+    /// Ends a server and destroys its disk. The server never starts again.
     #[serde(alias = "lose-disk")]
     DestroyDisk {
-        /// Which node.
+        /// The server.
         node: u64,
     },
-    /// An entry on the node's disk decays. Whoever reads it sees that its checksum does not fit.
+    /// Corrupts an entry on a disk. Reads fail the checksum of the entry.
     #[serde(alias = "rot-disk")]
     CorruptEntry {
-        /// Which node.
+        /// The server.
         node: u64,
-        /// How many entries come after it on that disk.
+        /// The number of entries after the corrupt entry.
         back: u64,
     },
-    /// The first entry of the node's next write lands in a wrong place, over an earlier one, and
-    /// the disk says that all went well.
+    /// Writes the first entry of the next write over an earlier entry, although the disk reports
+    /// success.
     MisdirectWrite {
-        /// Which node.
+        /// The server.
         node: u64,
-        /// How many places too early.
+        /// The distance to the overwritten entry.
         back: u64,
     },
-    /// The node's disk has no room left: what is to be written waits.
+    /// Fills a disk. Writes wait for space.
     FillDisk {
-        /// Which node.
+        /// The server.
         node: u64,
     },
-    /// There is room on the node's disk again.
+    /// Frees space on a full disk.
     FreeDisk {
-        /// Which node.
+        /// The server.
         node: u64,
     },
-    /// The node has a disk that works, and takes this long to make a write durable.
+    /// Sets the duration of a sync, and repairs a failing disk.
     #[serde(alias = "set-disk")]
     SetSyncLatency {
-        /// Which node.
+        /// The server.
         node: u64,
-        /// In microseconds.
+        /// The duration in microseconds.
         #[serde(alias = "sync")]
         sync_latency: DurationRange,
     },
-    /// The node's clock runs fast by this many parts in a million; slow, if negative.
+    /// Sets the drift of a clock. Negative means slow.
     SetClock {
-        /// Which node.
+        /// The server.
         node: u64,
-        /// Parts in a million.
+        /// The drift in parts per million.
         drift: i32,
     },
-    /// The node's clock jumps forward, and does not come back: it is one that never runs backwards.
+    /// Moves a clock forward. Clocks never run backwards.
     JumpClock {
-        /// Which node.
+        /// The server.
         node: u64,
-        /// In microseconds.
+        /// The distance in microseconds.
         by: u64,
     },
-    /// Messages from one node to another are lost.
+    /// Cuts a link: messages from one server to another are lost.
     CutLink {
         /// The sender.
         from: u64,
         /// The receiver.
         to: u64,
     },
-    /// Messages from one node to another travel again.
+    /// Heals a link that was cut.
     HealLink {
         /// The sender.
         from: u64,
         /// The receiver.
         to: u64,
     },
-    /// The node is cut off from all others, in both directions.
+    /// Isolates a server: all messages from and to it are lost.
     Isolate {
-        /// Which node.
+        /// The server.
         node: u64,
     },
-    /// The node's links work again.
+    /// Ends the isolation of a server.
     Reconnect {
-        /// Which node.
+        /// The server.
         node: u64,
     },
-    /// Only nodes of the same group reach each other. A node in no group is alone.
+    /// Cuts all links between servers that share no group. A server without a group is alone.
     Partition {
         /// The groups.
         groups: Vec<Vec<u64>>,
     },
-    /// All links work again.
+    /// Heals all links and ends all isolations.
     HealNetwork,
-    /// Messages travel this long, and so many of a thousand are lost or delivered twice.
+    /// Sets the latencies, losses and duplicates of all links.
     SetNetwork {
-        /// In microseconds.
+        /// The latencies in microseconds.
         latency: DurationRange,
-        /// Of a thousand.
+        /// The lost messages per thousand.
         loss_per_mille: u32,
-        /// Of a thousand.
+        /// The duplicated messages per thousand.
         duplicate_per_mille: u32,
     },
-    /// Messages from one node to another travel this long, whatever all others do.
+    /// Sets the latencies of one link, regardless of those of other links.
     SetLatency {
         /// The sender.
         from: u64,
         /// The receiver.
         to: u64,
-        /// In microseconds.
+        /// The latencies in microseconds.
         latency: DurationRange,
     },
-    /// A message on its way is lost.
+    /// Drops a message in flight.
     DropMessage {
-        /// Which message.
+        /// The number of the message.
         message: u64,
     },
-    /// A message on its way arrives a second time.
+    /// Duplicates a message in flight.
     DuplicateMessage {
-        /// Which message.
+        /// The number of the message.
         message: u64,
     },
-    /// A message in flight or held back arrives now.
+    /// Delivers a message in flight or a held message now.
     DeliverMessage {
-        /// Which message.
+        /// The number of the message.
         message: u64,
     },
-    /// A message in flight arrives later.
+    /// Delays a message in flight.
     DelayMessage {
-        /// Which message.
+        /// The number of the message.
         message: u64,
-        /// In microseconds.
+        /// The delay in microseconds.
         by: u64,
     },
-    /// All messages between servers are held back, those in flight included, until they are
-    /// delivered by hand or released.
+    /// Holds all messages between servers, including those in flight. They arrive only when they
+    /// are delivered by an action or released.
     HoldMessages,
-    /// Messages are held back no more. Those that were held back leave now.
+    /// Releases all held messages and stops holding messages.
     ReleaseMessages,
-    /// Messages from one node to another are lost, so many of a thousand, in addition to those that
-    /// the network loses.
+    /// Sets the losses of one link, in addition to those of the network.
     SetLoss {
         /// The sender.
         from: u64,
         /// The receiver.
         to: u64,
-        /// Of a thousand.
+        /// The lost messages per thousand.
         loss_per_mille: u32,
     },
-    /// The clocks of all servers that wait for a leader jump forward, so that their election timers
-    /// fire at the moment of the earliest one.
+    /// Moves the clocks of all servers without leadership forward, so that their election timers
+    /// fire at the time of the earliest one.
     AlignTimers,
-    /// The clocks of all servers that wait for a leader jump forward, so that their election timers
-    /// fire one after the other, at equal distances.
+    /// Moves the clocks of all servers without leadership forward, so that their election timers
+    /// fire one by one at equal distances.
     SpreadTimers,
-    /// The node takes a snapshot of everything that is applied.
+    /// Takes a snapshot of everything that a server has applied.
     TakeSnapshot {
-        /// Which node.
+        /// The server.
         node: u64,
     },
-    /// The leader is asked to change the membership. If there is none, or it refuses, nothing
-    /// happens.
+    /// Requests a membership change from the leader. Without a leader, or if the leader refuses,
+    /// the action has no effect.
     ChangeMembership {
         /// The voters.
         voters: Vec<u64>,
-        /// The servers without a vote.
+        /// The learners.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         learners: Vec<u64>,
-        /// The servers that get a vote when they have caught up.
+        /// The learners that become voters when they have caught up.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         joining: Vec<u64>,
     },
-    /// The leader is asked to hand over.
+    /// Requests a leadership transfer from the leader.
     Transfer {
-        /// To this node.
+        /// The transfer target.
         to: u64,
     },
-    /// A client asks for something.
+    /// Starts an operation of a client.
     Request {
-        /// The node that it asks first; the one that it believes to lead, if none is named.
+        /// The server of the first attempt. By default the server that the clients believe to lead.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         via: Option<u64>,
-        /// What it asks for.
+        /// The operation.
         request: Request,
     },
-    /// The clients of the world stop sending requests.
+    /// Stops the clients of the world after their current operations.
     StopClients,
-    /// The world continues after a violation, which ends it otherwise.
+    /// Continues after a violation, which otherwise ends the run.
     GoOn,
 }
 
+/// The part of the world that an action changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ActionCategory {
+    Process,
+    Clock,
+    Disk,
+    Network,
+    Membership,
+    Client,
+    Run,
+}
+
 impl Action {
-    /// Whether it makes sense in such a world, whatever has happened there.
-    pub(crate) fn check(&self, config: &WorldConfig) -> Result<(), ActionError> {
-        let known = |node: &u64| match (1..=config.nodes).contains(node) {
-            true => Ok(()),
-            false => Err(ActionError::NoSuchNode(*node)),
-        };
-        let in_time = |time: u64| match time <= TIME_MAX {
-            true => Ok(()),
-            false => Err(ActionError::TooLong),
-        };
-        let range = |span: &DurationRange| match span.min <= span.max {
-            true => in_time(span.max),
-            false => Err(ActionError::EmptyRange),
-        };
-        let link = |from: &u64, to: &u64| {
-            known(from)?;
-            known(to)?;
-            match from == to {
-                true => Err(ActionError::NoSuchLink(*from, *to)),
-                false => Ok(()),
-            }
-        };
+    /// The part of the world that the action changes.
+    pub(crate) fn category(&self) -> ActionCategory {
+        match self {
+            Self::Crash { .. }
+            | Self::PowerCut
+            | Self::Restart { .. }
+            | Self::Pause { .. }
+            | Self::Resume { .. } => ActionCategory::Process,
+            Self::FireTimer { .. }
+            | Self::SetClock { .. }
+            | Self::JumpClock { .. }
+            | Self::AlignTimers
+            | Self::SpreadTimers => ActionCategory::Clock,
+            Self::FailDisk { .. }
+            | Self::WipeDisk { .. }
+            | Self::DestroyDisk { .. }
+            | Self::CorruptEntry { .. }
+            | Self::MisdirectWrite { .. }
+            | Self::FillDisk { .. }
+            | Self::FreeDisk { .. }
+            | Self::SetSyncLatency { .. }
+            | Self::TakeSnapshot { .. } => ActionCategory::Disk,
+            Self::CutLink { .. }
+            | Self::HealLink { .. }
+            | Self::Isolate { .. }
+            | Self::Reconnect { .. }
+            | Self::Partition { .. }
+            | Self::HealNetwork
+            | Self::SetNetwork { .. }
+            | Self::SetLatency { .. }
+            | Self::SetLoss { .. }
+            | Self::DropMessage { .. }
+            | Self::DuplicateMessage { .. }
+            | Self::DeliverMessage { .. }
+            | Self::DelayMessage { .. }
+            | Self::HoldMessages
+            | Self::ReleaseMessages => ActionCategory::Network,
+            Self::ChangeMembership { .. } | Self::Transfer { .. } => ActionCategory::Membership,
+            Self::Request { .. } | Self::StopClients => ActionCategory::Client,
+            Self::GoOn => ActionCategory::Run,
+        }
+    }
+
+    /// The servers that the action names.
+    pub(crate) fn nodes(&self) -> Vec<u64> {
         match self {
             Self::Crash { node }
             | Self::Restart { node }
@@ -270,54 +305,81 @@ impl Action {
             | Self::FillDisk { node }
             | Self::FreeDisk { node }
             | Self::TakeSnapshot { node }
+            | Self::SetSyncLatency { node, .. }
             | Self::SetClock { node, .. }
+            | Self::JumpClock { node, .. }
             | Self::Isolate { node }
             | Self::Reconnect { node }
             | Self::Transfer { to: node }
-            | Self::Request { via: Some(node), .. } => known(node),
-            Self::SetSyncLatency { node, sync_latency: sync } => {
-                known(node).and_then(|()| range(sync))
-            }
-            Self::JumpClock { node, by } => known(node).and_then(|()| in_time(*by)),
-            Self::CutLink { from, to } | Self::HealLink { from, to } => link(from, to),
-            Self::SetLoss { from, to, loss_per_mille } => match *loss_per_mille > PER_MILLE {
-                true => Err(ActionError::MoreThanAll),
-                false => link(from, to),
-            },
-            Self::DelayMessage { by, .. } => in_time(*by),
-            Self::SetLatency { from, to, latency } => link(from, to).and_then(|()| range(latency)),
-            Self::Partition { groups } => groups.iter().flatten().try_for_each(known),
+            | Self::Request { via: Some(node), .. } => vec![*node],
+            Self::CutLink { from, to }
+            | Self::HealLink { from, to }
+            | Self::SetLatency { from, to, .. }
+            | Self::SetLoss { from, to, .. } => vec![*from, *to],
+            Self::Partition { groups } => groups.concat(),
             Self::ChangeMembership { voters, learners, joining } => {
-                [voters, learners, joining].into_iter().flatten().try_for_each(known)
+                [&voters[..], learners, joining].concat()
             }
-            Self::SetNetwork { latency, loss_per_mille, duplicate_per_mille } => {
-                match *loss_per_mille.max(duplicate_per_mille) > PER_MILLE {
-                    true => Err(ActionError::MoreThanAll),
-                    false => range(latency),
-                }
-            }
-            Self::Request { via: None, .. }
-            | Self::PowerCut
+            Self::PowerCut
             | Self::HealNetwork
+            | Self::SetNetwork { .. }
             | Self::DropMessage { .. }
             | Self::DuplicateMessage { .. }
             | Self::DeliverMessage { .. }
+            | Self::DelayMessage { .. }
             | Self::HoldMessages
             | Self::ReleaseMessages
             | Self::AlignTimers
             | Self::SpreadTimers
+            | Self::Request { via: None, .. }
             | Self::StopClients
-            | Self::GoOn => Ok(()),
+            | Self::GoOn => Vec::new(),
         }
     }
 
-    /// The membership that is asked for, if it is one that is.
+    /// Checks that the action is valid in a world of this configuration, in any state.
+    pub(crate) fn check(&self, config: &WorldConfig) -> Result<(), ActionError> {
+        let mut nodes = self.nodes().into_iter();
+        if let Some(unknown) = nodes.find(|node| !(1..=config.cluster.nodes).contains(node)) {
+            return Err(ActionError::NoSuchNode(unknown));
+        }
+        match self {
+            Self::SetLoss { loss_per_mille, .. } if *loss_per_mille > PER_MILLE => {
+                Err(ActionError::MoreThanAll)
+            }
+            Self::CutLink { from, to }
+            | Self::HealLink { from, to }
+            | Self::SetLatency { from, to, .. }
+            | Self::SetLoss { from, to, .. }
+                if from == to =>
+            {
+                Err(ActionError::NoSuchLink(*from, *to))
+            }
+            Self::SetNetwork { loss_per_mille, duplicate_per_mille, .. }
+                if *loss_per_mille.max(duplicate_per_mille) > PER_MILLE =>
+            {
+                Err(ActionError::MoreThanAll)
+            }
+            Self::SetSyncLatency { sync_latency: range, .. }
+            | Self::SetLatency { latency: range, .. }
+            | Self::SetNetwork { latency: range, .. } => {
+                if range.min > range.max {
+                    return Err(ActionError::EmptyRange);
+                }
+                check_time(range.max)
+            }
+            Self::JumpClock { by, .. } | Self::DelayMessage { by, .. } => check_time(*by),
+            _ => Ok(()),
+        }
+    }
+
+    /// The membership that the action requests. None for other actions.
     pub(crate) fn membership(&self, config: &WorldConfig) -> Option<Membership> {
         let Self::ChangeMembership { voters, learners, joining } = self else {
             return None;
         };
         let nodes = |nodes: &[u64]| nodes.iter().copied().map(NodeId).collect::<Vec<_>>();
-        let witnesses = config.witnesses.iter();
+        let witnesses = config.cluster.witnesses.iter();
         let witnesses = witnesses.filter(|node| voters.contains(node)).copied();
         let membership = Membership::new(nodes(voters))
             .with_learners(nodes(learners))
@@ -327,61 +389,6 @@ impl Action {
     }
 }
 
-/// What a client asks for.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Request {
-    /// Set a key.
-    Put {
-        /// The key.
-        key: String,
-        /// The value.
-        value: String,
-    },
-    /// Read a key, linearizably.
-    Get {
-        /// The key.
-        key: String,
-    },
-    /// Remove a key.
-    Delete {
-        /// The key.
-        key: String,
-    },
-    /// Set a key if it holds what is expected.
-    Cas {
-        /// The key.
-        key: String,
-        /// What it must hold; none means that it must not be there.
-        expected: Option<String>,
-        /// The value.
-        value: String,
-    },
-}
-
-impl Request {
-    /// The key that it is about.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        match self {
-            Self::Put { key, .. }
-            | Self::Get { key }
-            | Self::Delete { key }
-            | Self::Cas { key, .. } => key,
-        }
-    }
-}
-
-impl std::fmt::Display for Request {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Put { key, value } => write!(f, "put {key} = {value}"),
-            Self::Get { key } => write!(f, "get {key}"),
-            Self::Delete { key } => write!(f, "delete {key}"),
-            Self::Cas { key, expected: Some(expected), value } => {
-                write!(f, "put {key} = {value} if it is {expected}")
-            }
-            Self::Cas { key, expected: None, value } => write!(f, "put {key} = {value} if absent"),
-        }
-    }
+fn check_time(time: u64) -> Result<(), ActionError> {
+    if time > TIME_MAX { Err(ActionError::TooLong) } else { Ok(()) }
 }

@@ -1,167 +1,71 @@
-//! What a world is made of.
+//! The configuration of a world.
 
 use std::fmt;
-use std::time::Duration;
 
-use raft_core::{Membership, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::network::LatencyDistribution;
-use crate::util::rng::DurationRange;
+pub(crate) use crate::network::config::NetworkConfig;
+use crate::network::latency::DurationRange;
+pub(crate) use crate::node::config::{ClusterConfig, DiskConfig};
 use crate::util::units::duration;
+pub(crate) use crate::workload::config::WorkloadConfig;
 
-/// Everything that decides a world, except for what is done to it. The same configuration and the
-/// same [`Action`](crate::Action)s give the same world, event by event. Times are in microseconds.
+/// The settings of a world.
+///
+/// The same configuration and the same [`Action`](crate::Action)s give the same run, event by
+/// event. Times are in microseconds. Files and addresses contain the settings of all groups side by
+/// side, without the names of the groups.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorldConfig {
-    /// How many servers there are.
-    pub nodes: u64,
-    /// How many of them found the cluster, if not all: the others can be added later.
-    pub founders: Option<u64>,
-    /// Those of the founders that are witnesses.
-    pub witnesses: Vec<u64>,
-    /// What is on the servers' disks before they start for the first time: the terms of the entries
-    /// of each log. Servers without one start empty.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[serde(alias = "logs")]
-    pub initial_logs: Vec<Vec<u64>>,
-    /// What all chance is drawn from.
+    /// The settings of the servers.
+    #[serde(flatten)]
+    pub cluster: ClusterConfig,
+    /// The seed of all random values.
     pub seed: u64,
-    /// Election timeouts of the servers.
-    pub election_timeout: DurationRange,
-    /// Time between two heartbeats of a leader.
-    pub heartbeat_interval: u64,
-    /// See [`raft_core::Config::pre_vote`].
-    pub pre_vote: bool,
-    /// See [`raft_core::Config::check_quorum`].
-    pub check_quorum: bool,
-    /// See [`raft_core::Config::log_cache_bytes_max`].
-    #[serde(alias = "window_bytes_max")]
-    pub log_cache_bytes_max: usize,
-    /// See [`raft_core::Config::append_bytes_max`].
-    pub append_bytes_max: usize,
-    /// See [`raft_core::Config::lease_drift_ppm`]. Clients read by lease then.
-    pub lease_drift_ppm: Option<u32>,
-    /// See [`raft_core::Config::write_stall_max`], in microseconds.
-    pub write_stall_max: u64,
-    /// A server takes a snapshot whenever it has applied so many entries since the last one; never,
-    /// if zero.
-    pub snapshot_every: u64,
-    /// How many entries its log keeps before the end of a snapshot.
-    pub snapshot_retain: u64,
-    /// See [`raft_core::Config::snapshot_chunk_bytes_max`].
-    #[serde(alias = "snapshot_piece_bytes_max")]
-    pub snapshot_chunk_bytes_max: usize,
-    /// Rules of the protocol that the servers do not follow, by their names.
-    #[cfg(feature = "sabotage")]
-    #[serde(with = "rule_names", skip_serializing_if = "rule_names::is_none")]
-    pub disabled_rules: raft_core::DisabledRules,
-    /// How long a message travels.
-    pub latency: DurationRange,
-    /// How latencies are spread over that range.
-    pub latency_shape: LatencyDistribution,
-    /// Bytes a second that a link carries each way; zero if that is no limit.
-    pub bandwidth: u64,
-    /// Messages lost, of a thousand.
-    pub loss_per_mille: u32,
-    /// Messages delivered twice, of a thousand.
-    pub duplicate_per_mille: u32,
-    /// Whether a message may overtake an earlier one on the same way.
-    pub reorder: bool,
-    /// How long a write takes until it is durable.
-    #[serde(alias = "sync")]
-    pub sync_latency: DurationRange,
-    /// Whether writes to a disk complete in any order. A crash leaves those before which none is
-    /// missing.
-    #[serde(alias = "sync_reorder")]
-    pub reorder_syncs: bool,
-    /// Clients that send requests by themselves.
-    pub clients: u64,
-    /// How long such a client rests between two requests.
-    #[serde(alias = "think")]
-    pub think_time: DurationRange,
-    /// How many keys those clients share.
-    #[serde(alias = "keys")]
-    pub key_count: u64,
-    /// Clients that hold leases.
-    #[serde(alias = "holders")]
-    pub lease_clients: u64,
-    /// How many seconds those leases live when nobody keeps them alive, at most.
-    pub lease_ttl: u64,
-    /// Clients that watch keys, each at one server after the other.
-    #[serde(alias = "watchers")]
-    pub watch_clients: u64,
-    /// Clients that read and change several keys at once, or read at any server what that has.
-    #[serde(alias = "traders")]
-    pub txn_clients: u64,
-    /// How long a client waits for an answer before it asks another server.
-    pub request_timeout: u64,
-    /// Whether to keep a record of events and decisions in words.
+    /// The settings of the network.
+    #[serde(flatten)]
+    pub network: NetworkConfig,
+    /// The settings of the disks.
+    #[serde(flatten)]
+    pub disk: DiskConfig,
+    /// The settings of the clients.
+    #[serde(flatten)]
+    pub workload: WorkloadConfig,
+    /// Records events and decisions in words.
     #[serde(alias = "story")]
     pub record_events: bool,
-    /// Whether to count which branches of the protocol were taken.
+    /// Counts the covered branches of the protocol.
     #[serde(alias = "branches")]
     pub count_coverage: bool,
 }
 
-/// Disabled rules as a list of their names.
-#[cfg(feature = "sabotage")]
-mod rule_names {
-    use raft_core::{DisabledRules, Rule};
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn is_none(rules: &DisabledRules) -> bool {
-        *rules == DisabledRules::default()
-    }
-
-    pub(super) fn serialize<S: Serializer>(
-        rules: &DisabledRules,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let disabled = Rule::ALL.iter().filter(|rule| rules.and(**rule) == *rules);
-        serializer.collect_seq(disabled.map(|rule| rule.name()))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<DisabledRules, D::Error> {
-        let names = Vec::<String>::deserialize(deserializer)?;
-        names.iter().try_fold(DisabledRules::default(), |disabled, name| {
-            let rule = Rule::ALL.iter().find(|rule| rule.name() == name);
-            let rule = rule.ok_or_else(|| D::Error::custom(format!("unknown rule: {name}")))?;
-            Ok(disabled.and(*rule))
-        })
-    }
-}
-
-/// Why a [`WorldConfig`] was refused.
+/// Why a [`WorldConfig`] is invalid.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum WorldError {
-    /// `nodes` must be at least one and at most [`NODES_MAX`].
+    /// The number of servers must be between 1 and [`NODES_MAX`].
     Nodes(u64),
-    /// The founders must be some of the nodes, and the witnesses must be few enough of the
-    /// founders.
+    /// The number of initial members exceeds the number of servers, or there are too many
+    /// witnesses.
     Founders,
-    /// There are more logs than nodes, or the terms of one fall, or are zero.
+    /// There are more logs than servers, or the terms of a log decrease or are zero.
     Logs,
-    /// The named range ends before it begins.
+    /// The minimum of a range is larger than its maximum.
     EmptyRange(&'static str),
-    /// There are too many of these.
+    /// The number of clients exceeds the limit.
     TooMany(&'static str),
-    /// This takes longer than a world can last.
+    /// A time exceeds the limit.
     TooLong(&'static str),
-    /// More than 1000 of a thousand.
+    /// A share exceeds 1000 per mille.
     MoreThanAll(&'static str),
-    /// Clients that never rest may ask for ever more at one moment.
-    NeverRest,
-    /// The servers refused their part of the configuration.
+    /// Clients without think time could start any number of operations at one moment.
+    NoThinkTime,
+    /// The servers reject their configuration.
     Core(raft_core::ConfigError),
 }
 
-/// The earlier names of settings, which addresses of the page may contain, and their present names.
+/// The earlier names of settings, which addresses of the page may contain, and their current names.
 pub const EARLIER_SETTING_NAMES: [(&str, &str); 12] = [
     ("branches", "count_coverage"),
     ("holders", "lease_clients"),
@@ -177,53 +81,24 @@ pub const EARLIER_SETTING_NAMES: [(&str, &str); 12] = [
     ("window_bytes_max", "log_cache_bytes_max"),
 ];
 
-/// The largest cluster that a world can hold.
+/// The largest number of servers.
 pub const NODES_MAX: u64 = 127;
 
-/// The most clients of one kind.
+/// The largest number of clients of one kind.
 const CLIENTS_MAX: u64 = 1_000;
-/// No time that a world is made of is longer, in microseconds: thirty years.
+/// The longest time in a configuration or an action, in microseconds: about thirty years.
 pub(crate) const TIME_MAX: u64 = 1_000_000_000_000_000;
-/// All there are of a thousand.
+/// The largest share per mille.
 pub(crate) const PER_MILLE: u32 = 1_000;
 
 impl Default for WorldConfig {
     fn default() -> Self {
         Self {
-            nodes: 5,
-            founders: None,
-            witnesses: Vec::new(),
-            initial_logs: Vec::new(),
+            cluster: ClusterConfig::default(),
             seed: 1,
-            election_timeout: DurationRange::new(150_000, 300_000),
-            heartbeat_interval: 50_000,
-            pre_vote: true,
-            check_quorum: true,
-            log_cache_bytes_max: 1 << 20,
-            append_bytes_max: 4096,
-            lease_drift_ppm: None,
-            write_stall_max: 1_000_000,
-            snapshot_every: 0,
-            snapshot_retain: 0,
-            snapshot_chunk_bytes_max: 1024,
-            #[cfg(feature = "sabotage")]
-            disabled_rules: raft_core::DisabledRules::default(),
-            latency: DurationRange::new(5_000, 15_000),
-            latency_shape: LatencyDistribution::Uniform,
-            bandwidth: 0,
-            loss_per_mille: 0,
-            duplicate_per_mille: 0,
-            reorder: false,
-            sync_latency: DurationRange::new(500, 3_000),
-            reorder_syncs: false,
-            clients: 0,
-            think_time: DurationRange::new(10_000, 200_000),
-            key_count: 5,
-            lease_clients: 0,
-            lease_ttl: 1,
-            watch_clients: 0,
-            txn_clients: 0,
-            request_timeout: 400_000,
+            network: NetworkConfig::default(),
+            disk: DiskConfig::default(),
+            workload: WorkloadConfig::default(),
             record_events: true,
             count_coverage: false,
         }
@@ -232,116 +107,95 @@ impl Default for WorldConfig {
 
 impl WorldConfig {
     pub(crate) fn validate(&self) -> Result<(), WorldError> {
-        if !(1..=NODES_MAX).contains(&self.nodes) {
-            return Err(WorldError::Nodes(self.nodes));
+        let cluster = &self.cluster;
+        if !(1..=NODES_MAX).contains(&cluster.nodes) {
+            return Err(WorldError::Nodes(cluster.nodes));
         }
-        let founders = self.founders.unwrap_or(self.nodes);
-        if founders > self.nodes || self.founding().validate().is_err() {
+        let founders = cluster.founders.unwrap_or(cluster.nodes);
+        if founders > cluster.nodes || cluster.initial_membership().validate().is_err() {
             return Err(WorldError::Founders);
         }
-        let is_log = |log: &Vec<u64>| log.is_sorted() && !log.contains(&0);
-        if self.initial_logs.len() as u64 > self.nodes || !self.initial_logs.iter().all(is_log) {
+        let is_valid = |log: &Vec<u64>| log.is_sorted() && !log.contains(&0);
+        let logs = &cluster.initial_logs;
+        if logs.len() as u64 > cluster.nodes || !logs.iter().all(is_valid) {
             return Err(WorldError::Logs);
         }
-        let spans = [
-            ("election_timeout", self.election_timeout),
-            ("latency", self.latency),
-            ("sync", self.sync_latency),
-            ("think", self.think_time),
+        let ranges = [
+            ("election_timeout", cluster.election_timeout),
+            ("latency", self.network.latency),
+            ("sync_latency", self.disk.sync_latency),
+            ("think_time", self.workload.think_time),
         ];
-        if let Some((name, _)) = spans.iter().find(|(_, span)| span.min > span.max) {
+        if let Some((name, _)) = ranges.iter().find(|(_, range)| range.min > range.max) {
             return Err(WorldError::EmptyRange(name));
         }
-        self.validate_limits(&spans)
+        self.validate_limits(&ranges)
     }
 
-    /// A world must neither be too large to hold nor stand still.
-    fn validate_limits(&self, spans: &[(&'static str, DurationRange)]) -> Result<(), WorldError> {
+    /// Checks the limits on sizes, times and shares.
+    fn validate_limits(&self, ranges: &[(&'static str, DurationRange)]) -> Result<(), WorldError> {
+        let workload = &self.workload;
         let clients = [
-            ("clients", self.clients),
-            ("holders", self.lease_clients),
-            ("traders", self.txn_clients),
-            ("watchers", self.watch_clients),
+            ("clients", workload.clients),
+            ("lease_clients", workload.lease_clients),
+            ("txn_clients", workload.txn_clients),
+            ("watch_clients", workload.watch_clients),
         ];
         if let Some((name, _)) = clients.iter().find(|(_, count)| *count > CLIENTS_MAX) {
             return Err(WorldError::TooMany(name));
         }
         let times = [
-            ("heartbeat_interval", self.heartbeat_interval),
-            ("write_stall_max", self.write_stall_max),
-            ("request_timeout", self.request_timeout),
-            ("lease_ttl", self.lease_ttl.saturating_mul(1_000_000)),
+            ("heartbeat_interval", self.cluster.heartbeat_interval),
+            ("write_stall_max", self.cluster.write_stall_max),
+            ("request_timeout", workload.request_timeout),
+            ("lease_ttl", workload.lease_ttl.saturating_mul(1_000_000)),
         ];
-        let longest = spans.iter().map(|(name, span)| (*name, span.max));
+        let longest = ranges.iter().map(|(name, range)| (*name, range.max));
         if let Some((name, _)) = longest.chain(times).find(|(_, time)| *time > TIME_MAX) {
             return Err(WorldError::TooLong(name));
         }
         let shares = [
-            ("loss_per_mille", self.loss_per_mille),
-            ("duplicate_per_mille", self.duplicate_per_mille),
+            ("loss_per_mille", self.network.loss_per_mille),
+            ("duplicate_per_mille", self.network.duplicate_per_mille),
         ];
         if let Some((name, _)) = shares.iter().find(|(_, share)| *share > PER_MILLE) {
             return Err(WorldError::MoreThanAll(name));
         }
-        match self.think_time.max == 0 && self.clients + self.lease_clients + self.txn_clients > 0 {
-            true => Err(WorldError::NeverRest),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether the node is an initial member.
-    pub(crate) fn is_founder(&self, node: u64) -> bool {
-        node <= self.founders.unwrap_or(self.nodes)
-    }
-
-    /// The membership that the cluster begins with.
-    pub(crate) fn founding(&self) -> Membership {
-        let founders = self.founders.unwrap_or(self.nodes);
-        let witnesses = self.witnesses.iter().map(|witness| NodeId(*witness));
-        Membership::new((1..=founders).map(NodeId)).with_witnesses(witnesses)
-    }
-
-    pub(crate) fn core(&self, id: NodeId) -> raft_core::Config {
-        let mut config = raft_core::Config::new(id);
-        config.election_timeout_min = Duration::from_micros(self.election_timeout.min);
-        config.election_timeout_max = Duration::from_micros(self.election_timeout.max);
-        config.heartbeat_interval = Duration::from_micros(self.heartbeat_interval);
-        config.pre_vote = self.pre_vote;
-        config.check_quorum = self.check_quorum;
-        config.log_cache_bytes_max = self.log_cache_bytes_max;
-        config.append_bytes_max = self.append_bytes_max;
-        config.witness = self.witnesses.contains(&id.0);
-        config.lease_drift_ppm = self.lease_drift_ppm;
-        config.write_stall_max = Duration::from_micros(self.write_stall_max);
-        config.snapshot_chunk_bytes_max = self.snapshot_chunk_bytes_max;
-        #[cfg(feature = "sabotage")]
+        if workload.think_time.max == 0
+            && workload.clients + workload.lease_clients + workload.txn_clients > 0
         {
-            config.disabled_rules = self.disabled_rules;
+            return Err(WorldError::NoThinkTime);
         }
-        config.record_events = self.record_events || self.count_coverage;
-        config
+        Ok(())
+    }
+
+    /// Returns true if the cores of the servers must record events.
+    pub(crate) fn needs_core_events(&self) -> bool {
+        self.record_events || self.count_coverage
     }
 }
 
 impl fmt::Display for WorldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nodes(nodes) => write!(f, "a cluster has 1 to {NODES_MAX} nodes, not {nodes}"),
+            Self::Nodes(nodes) => {
+                write!(f, "invalid nodes: {nodes}; a cluster has 1 to {NODES_MAX} nodes")
+            }
             Self::Founders => f.write_str(
-                "the founders must be some of the nodes, and few enough of them witnesses",
+                "invalid founders or witnesses: founders must exist, and most must not be witnesses",
             ),
             Self::Logs => f.write_str(
-                "a node has one log at most, and its terms begin at one and do not fall",
+                "invalid initial_logs: each node has at most one log, with terms from 1 that do not decrease",
             ),
-            Self::EmptyRange(name) => write!(f, "{name}: the range ends before it begins"),
-            Self::TooMany(name) => write!(f, "{name}: there are {CLIENTS_MAX} at most"),
+            Self::EmptyRange(name) => write!(f, "invalid {name}: min is larger than max"),
+            Self::TooMany(name) => write!(f, "invalid {name}: the limit is {CLIENTS_MAX}"),
             Self::TooLong(name) => {
-                write!(f, "{name}: no time is longer than {}", duration(TIME_MAX))
+                write!(f, "invalid {name}: the limit is {}", duration(TIME_MAX))
             }
             Self::MoreThanAll(name) => {
-                write!(f, "{name}: there are {PER_MILLE} of a thousand at most")
+                write!(f, "invalid {name}: the limit is {PER_MILLE} per mille")
             }
-            Self::NeverRest => f.write_str("think: clients must rest between two requests"),
+            Self::NoThinkTime => f.write_str("invalid think_time: it must be positive"),
             Self::Core(error) => error.fmt(f),
         }
     }

@@ -1,74 +1,81 @@
-//! What can be seen of a world.
+//! Read access to the parts of a world.
+
+use std::collections::BTreeMap;
 
 use raft_core::{Entry, LogIndex, Membership, Payload, Status};
 use raft_kv::{Command, KeyRange, RangeRequest, Request};
 use serde::Serialize;
 
+use crate::check::auditor::Auditor;
+use crate::check::catch_up;
 use crate::check::invariants::{Invariant, Violation};
-use crate::network::{InFlight, LostMessage};
+use crate::linearizability::{HistoryOperation, Limits, Verdict};
+use crate::network::in_flight::InFlight;
+use crate::network::{LostMessage, Network};
+use crate::node::client_api::ClientKind;
 use crate::node::{Node, Process};
 use crate::story::{Flight, LaneChange, LaneState, LogRecord, Step};
-use crate::workload::txn::is_in_company;
+use crate::workload::kv::Operation;
 use crate::world::World;
 
-/// How a node's process is.
+/// The state of a process.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "process", rename_all = "kebab-case")]
 pub enum ProcessView {
-    /// It runs.
+    /// The process runs.
     Running,
-    /// It is stopped and keeps its memory.
+    /// The process is paused and keeps its memory.
     Paused,
-    /// It ended.
+    /// The process has ended.
     Down {
-        /// Why, if it ended itself.
+        /// Why the process ended, if it ended itself.
         reason: Option<String>,
     },
 }
 
-/// An entry of a log, for people.
+/// An entry of a log, for display.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct EntryView {
-    /// Its position.
+    /// The index of the entry.
     pub index: u64,
-    /// Its term.
+    /// The term of the entry.
     pub term: u64,
-    /// What it does, in words.
+    /// The content of the entry in words.
     pub text: String,
 }
 
-/// A key and what it holds.
+/// A key and its value.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct KeyView {
     /// The key.
     pub key: String,
     /// The value.
     pub value: String,
-    /// The revision of its last change.
+    /// The revision of the last change of the key.
     pub mod_revision: i64,
-    /// How often it was written since it was there.
+    /// The number of writes since the key was created.
     pub version: i64,
 }
 
-/// Something on its way between a client and a node.
+/// A message in flight between a client and a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct ClientMessageView {
-    /// Its number.
+    /// The number of the message.
     pub id: u64,
-    /// The client's request that it belongs to.
+    /// The number of the client's operation.
     pub asking: u64,
-    /// The node.
+    /// The server.
     pub node: u64,
-    /// Whether it is an answer.
+    /// The message is a response.
     pub is_answer: bool,
-    /// When it left.
+    /// When the message was sent.
     pub sent_at: u64,
-    /// When it arrives.
+    /// When the message arrives.
     pub arrives_at: u64,
 }
 
 impl World {
-    /// How a node's process is; none if there is no such node.
+    /// The state of a server's process. None if the server does not exist.
     #[must_use]
     pub fn process(&self, node: u64) -> Option<ProcessView> {
         Some(match &self.node(node)?.process {
@@ -78,30 +85,32 @@ impl World {
         })
     }
 
-    /// What the node's server says of itself; none if its process is down.
+    /// The status of a server. None if its process is down.
     #[must_use]
     pub fn status(&self, node: u64) -> Option<Status> {
         Some(self.node(node)?.running()?.raft.status())
     }
 
-    /// The term and role and leader of the node's server without the rest, which is cheap.
+    /// The core of a server. None if its process is down. Reading single values is cheaper than
+    /// [`status`](Self::status).
     #[must_use]
     pub fn raft(&self, node: u64) -> Option<&raft_core::Raft> {
         Some(&self.node(node)?.running()?.raft)
     }
 
-    /// The membership on the disk whose log is the most up-to-date, and the node of that disk.
-    /// Returns none if no disk belongs to a member.
+    /// The membership on the disk with the most up-to-date log, and the server of that disk. None
+    /// if no disk contains a membership.
     #[must_use]
     pub fn stored_membership(&self) -> Option<(u64, Membership)> {
-        let stored = self.nodes.iter().filter_map(|node| {
+        let stored = self.cluster.nodes.iter().filter_map(|node| {
             let logged = node.disk.log.iter().rev().find_map(|entry| match &entry.payload {
                 Payload::Membership(membership) => Some(&**membership),
                 _ => None,
             });
             let snapshot = node.disk.snapshot.as_ref().map(|(snapshot, _)| &snapshot.membership);
-            let founding = self.config.is_founder(node.id).then(|| self.config.founding());
-            let membership = logged.or(snapshot).cloned().or(founding)?;
+            let config = &self.config.cluster;
+            let initial = config.is_founder(node.id).then(|| config.initial_membership());
+            let membership = logged.or(snapshot).cloned().or(initial)?;
             let last = node.disk.log.last().map_or(node.disk.log_start, |entry| entry.id);
             Some((last, node.id, membership))
         });
@@ -110,7 +119,7 @@ impl World {
         best.map(|(_, node, membership)| (node, membership))
     }
 
-    /// When the node's election timer was armed and when it fires, in the world's time.
+    /// When the election timer of a server was started and when it fires, in virtual time.
     #[must_use]
     pub fn election_timer(&self, node: u64) -> Option<(u64, u64)> {
         let node = self.node(node)?;
@@ -120,14 +129,14 @@ impl World {
         Some((fires_at.saturating_sub(length), fires_at))
     }
 
-    /// The last position that the node's state machine has applied.
+    /// The last index that the state machine of a server has applied.
     #[must_use]
     pub fn applied_index(&self, node: u64) -> Option<u64> {
         Some(self.node(node)?.running()?.kv.applied_index())
     }
 
-    /// The position before the first entry of the node's log, and the position of the last one;
-    /// from the disk if the node's process is down.
+    /// The index before the first entry of a server's log, and the index of the last entry. From
+    /// the disk if the process is down.
     #[must_use]
     pub fn log_bounds(&self, node: u64) -> Option<(u64, u64)> {
         let node = self.node(node)?;
@@ -137,8 +146,8 @@ impl World {
         })
     }
 
-    /// The entries of the node's log between two positions, both included; from the disk if the
-    /// node's process is down.
+    /// The entries of a server's log between two indexes, including both. From the disk if the
+    /// process is down.
     #[must_use]
     pub fn log(&self, node: u64, from: u64, to: u64) -> Vec<EntryView> {
         let Some(node) = self.node(node) else {
@@ -161,7 +170,7 @@ impl World {
         on_disk(first.previous()).iter().chain(recent).map(view).collect()
     }
 
-    /// What the node's state machine holds.
+    /// The keys in the state machine of a server.
     #[must_use]
     pub fn keys(&self, node: u64) -> Vec<KeyView> {
         let Some(running) = self.node(node).and_then(Node::running) else {
@@ -177,51 +186,51 @@ impl World {
         all.map(|found| found.kvs.into_iter().map(view).collect()).unwrap_or_default()
     }
 
-    /// The messages on their way.
+    /// The messages in flight between servers.
     pub fn messages(&self) -> impl Iterator<Item = &InFlight> {
-        self.network.in_flight.iter()
+        self.cluster.network.in_flight().iter()
     }
 
-    /// A message on its way.
+    /// A message in flight between servers.
     #[must_use]
     pub fn message(&self, id: u64) -> Option<&InFlight> {
-        self.network.in_flight.get(id)
+        self.cluster.network.in_flight().get(id)
     }
 
-    /// The latest messages that were lost.
+    /// The most recently lost messages.
     #[must_use]
     pub fn lost(&self) -> &[LostMessage] {
-        &self.network.lost
+        self.cluster.network.lost()
     }
 
-    /// What is on its way between clients and nodes.
+    /// The messages in flight between servers and clients of the key-value workload.
     pub fn letters(&self) -> impl Iterator<Item = ClientMessageView> {
-        let letters = self.clients.letters.iter();
-        let letters = letters.filter(|(_, letter)| !is_in_company(letter.asked));
-        letters.map(|(id, letter)| ClientMessageView {
-            id: *id,
-            asking: letter.asked.operation,
-            node: letter.node,
-            is_answer: letter.answer.is_some(),
-            sent_at: letter.sent_at,
-            arrives_at: letter.arrives_at,
+        let messages = self.cluster.client_messages.iter();
+        let messages = messages.filter(|(_, message)| message.request.kind == ClientKind::Kv);
+        messages.map(|(id, message)| ClientMessageView {
+            id,
+            asking: message.request.operation,
+            node: message.node,
+            is_answer: message.response.is_some(),
+            sent_at: message.sent_at,
+            arrives_at: message.arrives_at,
         })
     }
 
-    /// Whether messages from one node to another are cut off, by that link alone.
+    /// Returns true if the link from one server to another is cut. Isolation is not included.
     #[must_use]
     pub fn is_cut(&self, from: u64, to: u64) -> bool {
-        self.network.is_cut(from, to)
+        self.cluster.network.is_cut(from, to)
     }
 
-    /// Whether a node is cut off from all others.
+    /// Returns true if a server is isolated.
     #[must_use]
     pub fn is_isolated(&self, node: u64) -> bool {
-        self.network.is_isolated(node)
+        self.cluster.network.is_isolated(node)
     }
 
-    /// The records from the record `id` on, as far as they are kept: a world forgets old records,
-    /// and a [`Run`](crate::Run) plays them again.
+    /// The records of the story from number `id` on that are kept. A world removes old records, and
+    /// a [`Run`](crate::Run) replays them.
     pub fn story_since(&self, id: u64) -> impl Iterator<Item = &LogRecord> {
         self.story.since(id)
     }
@@ -232,18 +241,18 @@ impl World {
         self.story.count() as usize
     }
 
-    /// The first moment from which records, flights and lanes are complete.
+    /// The time from which records, flights and lanes are complete.
     #[must_use]
     pub fn story_complete_since(&self) -> u64 {
         self.story.complete_since()
     }
 
-    /// The ways of messages, in the order in which they left, as far as they are kept.
+    /// The messages that were sent and are kept, in order.
     pub fn flights(&self) -> impl DoubleEndedIterator<Item = &Flight> {
         self.story.flights()
     }
 
-    /// The steps, in order, as far as they are kept.
+    /// The steps that are kept, in order.
     pub fn steps(&self) -> impl DoubleEndedIterator<Item = &Step> {
         self.story.steps()
     }
@@ -259,50 +268,173 @@ impl World {
         self.story.step()
     }
 
-    /// The states of the nodes before the first of [`World::lane_changes`].
+    /// The states of the servers before the first of [`World::lane_changes`].
     #[must_use]
     pub fn lanes_before(&self) -> &[LaneState] {
         self.story.lanes().before()
     }
 
-    /// The changes of the nodes' roles, terms and processes, in order of time, as far as they are
-    /// kept.
+    /// The changes of the roles, terms and processes of the servers that are kept, in order.
     pub fn lane_changes(&self) -> impl Iterator<Item = &LaneChange> {
         self.story.lanes().changes()
     }
 
-    /// A copy without the story, which is most of a world that a run goes back to.
+    /// A clone without the story, which is most of the memory of a world.
     pub(crate) fn checkpoint(&mut self) -> Self {
-        let forgotten = self.story.forget(self.now);
+        let forgotten = self.story.forget(self.cluster.now);
         let story = std::mem::replace(&mut self.story, forgotten);
         let copy = self.clone();
         self.story = story;
         copy
     }
 
-    /// How many messages servers have sent.
+    /// The number of messages that servers have sent.
     #[must_use]
     pub fn messages_sent(&self) -> u64 {
-        self.network.sent
+        self.cluster.network.sent()
     }
 
-    /// Judges what the state machine of each server that runs holds: its tables must agree with
-    /// each other, and with what it counts. What it holds was compared with what others hold when
-    /// it was applied.
+    /// The number of terms with a leader.
+    #[must_use]
+    pub fn elections(&self) -> u64 {
+        self.observers.invariants.terms_led()
+    }
+
+    /// The number of times that each [branch](crate::coverage) of the protocol was covered, if
+    /// [`WorldConfig::count_coverage`](crate::WorldConfig::count_coverage) is set.
+    #[must_use]
+    pub fn branches(&self) -> &BTreeMap<&'static str, u64> {
+        self.observers.coverage.points()
+    }
+
+    /// The first violation. The run ends with it, unless [`Action::GoOn`](crate::Action::GoOn) is
+    /// applied.
+    #[must_use]
+    pub fn violation(&self) -> Option<&Violation> {
+        self.observers.violations.first()
+    }
+
+    /// Returns true if a violation has ended the run.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.observers.violations.has_ended()
+    }
+
+    /// The number of entries that are known to be committed, on whatever servers.
+    #[must_use]
+    pub fn committed_entries(&self) -> u64 {
+        self.observers.invariants.committed() as u64
+    }
+
+    /// The operations of the key-value workload and of scripts, in order. A long run removes old
+    /// operations.
+    pub fn askings(&self) -> impl DoubleEndedIterator<Item = &Operation> {
+        self.workloads.kv.workload().operations()
+    }
+
+    /// An operation of the key-value workload or of a script.
+    #[must_use]
+    pub fn asking(&self, id: u64) -> Option<&Operation> {
+        self.workloads.kv.workload().operation(id)
+    }
+
+    /// The operations on single keys, without early operations of a long run.
+    /// [`judge_within`](Self::judge_within) checks all operations.
+    #[must_use]
+    pub fn history(&self) -> Vec<HistoryOperation> {
+        self.workloads.history().collect()
+    }
+
+    /// The number of operations that [`judge_within`](Self::judge_within) checks.
+    #[must_use]
+    pub fn operations_judged(&self) -> usize {
+        self.observers.history.summarized() + self.workloads.history().count()
+    }
+
+    /// Checks all responses to clients for linearizability. A long run contains an exact summary of
+    /// early operations. The check gives up at a key whose summary would be too large.
+    #[must_use]
+    pub fn judge_within(&self, limits: Limits) -> Verdict {
+        self.observers.history.check(&self.history(), limits)
+    }
+
+    /// Checks all responses to clients for linearizability, with at most `steps_max` steps for each
+    /// key. A violation has the time of the first response that no order explains.
+    #[must_use]
+    pub fn judge_history(&self, steps_max: u64) -> Option<Violation> {
+        self.observers.history.find_violation(&self.history(), steps_max, self.cluster.now)
+    }
+
+    pub(crate) fn node(&self, id: u64) -> Option<&Node> {
+        self.cluster.node(id)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.cluster.nodes
+    }
+
+    pub(crate) fn network(&self) -> &Network {
+        &self.cluster.network
+    }
+
+    pub(crate) fn auditor(&self) -> &Auditor {
+        &self.observers.auditor
+    }
+
+    /// Returns true if each watcher has received all changes up to a revision.
+    pub(crate) fn watchers_have_seen(&self, revision: i64) -> bool {
+        self.workloads.watch.have_received(revision)
+    }
+
+    /// Returns true if the disk of a server is full.
+    pub(crate) fn is_disk_full(&self, id: u64) -> bool {
+        self.cluster.node(id).is_some_and(|node| node.disk.full)
+    }
+
+    /// The longest time that the largest snapshot takes to reach a follower.
+    pub(crate) fn snapshot_transfer_time(&self) -> u64 {
+        self.cluster.snapshot_transfer_time(self.config.cluster.snapshot_chunk_bytes_max)
+    }
+
+    /// See [`Reachability::is_self_sufficient`](crate::check::reachability::Reachability).
+    pub(crate) fn is_self_sufficient(&self, nodes: &[u64]) -> bool {
+        self.reachability().is_self_sufficient(nodes)
+    }
+
+    /// Returns true if the selected servers and all witnesses are a quorum of any membership that a
+    /// server knows.
+    pub(crate) fn is_majority_with_witnesses(&self, is_selected: impl Fn(u64) -> bool) -> bool {
+        self.reachability().is_quorum_with_witnesses(is_selected)
+    }
+
+    /// Returns true if each follower of which this can be expected has caught up with its leader.
+    pub(crate) fn all_have_caught_up(&self) -> bool {
+        catch_up::all_have_caught_up(self.reachability())
+    }
+
+    /// The longest time until a follower is found that does not catch up.
+    pub(crate) fn catch_up_time(&self) -> u64 {
+        catch_up::catch_up_time(self.reachability())
+    }
+
+    /// Checks the tables of each state machine against each other and against their counters. Their
+    /// content was compared with that of other servers when entries were applied.
     pub(crate) fn check_stores(&self) -> Option<Violation> {
-        self.nodes.iter().find_map(|node| {
+        self.cluster.nodes.iter().find_map(|node| {
             let error = node.running()?.kv.audit().err()?;
             let text = format!("n{}: {error}", node.id);
-            Some(Violation { invariant: Invariant::StateMachineSafety, text, at: self.now })
+            Some(Violation { invariant: Invariant::StateMachineSafety, text, at: self.cluster.now })
         })
     }
 }
 
+/// The content of an entry in words.
 fn describe(payload: &Payload) -> String {
     let bytes = match payload {
         Payload::Noop => return "no-op".into(),
         Payload::Membership(membership) => return membership.to_string(),
-        Payload::Stripped => return "kept by others".into(),
+        Payload::Stripped => return "stored by other servers".into(),
         Payload::Command(bytes) => bytes,
     };
     let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -313,52 +445,8 @@ fn describe(payload: &Payload) -> String {
         Ok(Request::Grant(grant)) => format!("lease {} for {} s", grant.id, grant.ttl),
         Ok(Request::Revoke(revoke)) => match revoke.expiry {
             Some(_) => format!("lease {} has expired", revoke.id),
-            None => format!("end lease {}", revoke.id),
+            None => format!("revoke lease {}", revoke.id),
         },
         Err(_) => format!("{} bytes", bytes.len()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use raft_kv::Kv;
-
-    use super::*;
-    use crate::node::kv_store::SharedStore;
-    use crate::world::config::WorldConfig;
-
-    /// A lease that miscounts its keys does so on every server alike: no comparison of servers
-    /// finds it.
-    #[test]
-    fn inconsistent_store_is_detected() {
-        let config = WorldConfig { nodes: 1, lease_clients: 1, ..WorldConfig::default() };
-        let mut world = World::new(config).unwrap();
-        let is_lease = |key: &[u8]| key.starts_with(b"P");
-        let store = |world: &World| {
-            let running = world.nodes[0].running();
-            running.map(|it| it.kv.store().clone()).unwrap_or_default()
-        };
-        while !store(&world).iter().any(|(key, _)| is_lease(key)) {
-            assert!(world.now() < 60_000_000, "no lease is ever granted");
-            world.step();
-        }
-        assert_eq!(world.check_stores(), None);
-        let held = store(&world);
-        let miscounted = held.iter().map(|(key, value)| {
-            let mut value = value.to_vec();
-            if is_lease(key)
-                && let Some(keys) = value.last_mut()
-            {
-                *keys += 1;
-            }
-            (key.clone(), value.into())
-        });
-        let kv = Kv::open(miscounted.collect::<SharedStore>()).unwrap();
-        let fingerprint = kv.fingerprint();
-        let running = world.nodes[0].running_mut().unwrap();
-        assert_eq!(running.kv.fingerprint(), fingerprint);
-        running.kv = kv;
-        let found = world.check_stores().map(|violation| violation.invariant);
-        assert_eq!(found, Some(Invariant::StateMachineSafety));
     }
 }

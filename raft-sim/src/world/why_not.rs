@@ -66,8 +66,9 @@ impl World {
         let is_paused = |node: u64| {
             self.node(node).and_then(Node::running).is_some_and(|running| running.paused.is_some())
         };
+        let network = &self.cluster.network;
         let is_full = |node: u64| self.node(node).is_some_and(|node| node.disk.full);
-        let nodes = || 1..=self.config.nodes;
+        let nodes = || 1..=self.config.cluster.nodes;
         let (expected, reason) = match action {
             Action::Pause { node } => (!is_paused(*node), NoEffect::AlreadyPaused),
             Action::Resume { node } => (is_paused(*node), NoEffect::NotPaused),
@@ -86,8 +87,8 @@ impl World {
                 let leads = |node| self.raft(node).is_some_and(|raft| raft.role() == Role::Leader);
                 (nodes().any(leads), NoEffect::NoLeader)
             }
-            Action::HoldMessages => (!self.network.holds(), NoEffect::AlreadyHeld),
-            Action::ReleaseMessages => (self.network.holds(), NoEffect::NotHeld),
+            Action::HoldMessages => (!network.holds(), NoEffect::AlreadyHeld),
+            Action::ReleaseMessages => (network.holds(), NoEffect::NotHeld),
             Action::AlignTimers | Action::SpreadTimers => {
                 (nodes().any(|node| self.election_timer(node).is_some()), NoEffect::NoTimers)
             }
@@ -133,7 +134,9 @@ mod tests {
 
     #[test]
     fn impossible_and_useless_actions_say_why() {
-        let mut world = World::new(WorldConfig { nodes: 3, ..WorldConfig::default() }).unwrap();
+        let mut config = WorldConfig::default();
+        config.cluster.nodes = 3;
+        let mut world = World::new(config).unwrap();
         let hash = world.trace_hash();
         let mut why = |action: Action| world.why_not(&action);
         let refused = Some(WhyNot::Refused(ActionError::Running(1)));

@@ -144,7 +144,7 @@ impl Diagram {
 }
 
 fn collect(world: &World, from: u64, to: u64) -> Diagram {
-    let nodes = world.config().nodes as usize;
+    let nodes = world.config().cluster.nodes as usize;
     // Records are in order of time, and so are flights by the moment at which they left.
     let records = world.story_since(0).skip_while(|record| record.at < from);
     let records = records.take_while(|record| record.at <= to);
@@ -192,7 +192,7 @@ fn stretches(
 /// The lanes of a long stretch of time, roughly, and its most important marks.
 fn sketch(run: &Run, from: u64, to: u64) -> Diagram {
     let world = run.world();
-    let nodes = world.config().nodes;
+    let nodes = world.config().cluster.nodes;
     let moments: Vec<_> = run.sketch().filter(|(at, _)| *at <= to).collect();
     let states = moments.iter().flat_map(|(at, states)| {
         let change = |(node, state): (u64, &LaneState)| LaneChange { at: *at, node, state: *state };
@@ -241,7 +241,8 @@ mod tests {
     use raft_sim::{Action, Script, TimedAction, WorldConfig};
 
     fn run(actions: Vec<TimedAction>) -> Run {
-        let config = WorldConfig { seed: 42, clients: 1, ..WorldConfig::default() };
+        let mut config = WorldConfig { seed: 42, ..WorldConfig::default() };
+        config.workload.clients = 1;
         Run::new(Script { config, actions }).expect("a valid script")
     }
 

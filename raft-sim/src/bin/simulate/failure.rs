@@ -95,10 +95,10 @@ fn explain(report: &Report, violation: &Violation, cli: &Cli, shrinks: bool) {
                 "  shrunk in {runs} runs: {} actions to {}, {} nodes to {}, {} clients to {}: {violation}",
                 before.actions.len(),
                 after.actions.len(),
-                before.config.nodes,
-                after.config.nodes,
-                before.config.clients,
-                after.config.clients,
+                before.config.cluster.nodes,
+                after.config.cluster.nodes,
+                before.config.workload.clients,
+                after.config.workload.clients,
             );
             (script, violation)
         }
@@ -174,7 +174,7 @@ fn address(script: &Script, at: u64) -> String {
     let actions = serde_json::to_value(&script.actions).unwrap_or_default();
     format!(
         "/playground/#nodes={}&seed={}&config={}&do={}&at={at}",
-        script.config.nodes,
+        script.config.cluster.nodes,
         script.config.seed,
         encoded(&json!(config)),
         encoded(&actions)

@@ -33,7 +33,7 @@ impl Adversary for ContestedVotes {
         if now > self.until {
             return Vec::new();
         }
-        let nodes = 1..=world.config().nodes;
+        let nodes = 1..=world.config().cluster.nodes;
         let unreliable = nodes.filter(|node| self.is_vote_volatile(world, *node));
         unreliable.flat_map(restart_briefly).collect()
     }

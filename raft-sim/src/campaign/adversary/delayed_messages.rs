@@ -3,7 +3,8 @@
 use raft_core::{LogId, Raft};
 
 use crate::campaign::adversary::{Adversary, is_written, leader, running, term_of};
-use crate::util::rng::{DurationRange, SimRng};
+use crate::network::latency::DurationRange;
+use crate::util::rng::SimRng;
 use crate::world::World;
 use crate::world::action::{Action, Request};
 
@@ -102,7 +103,7 @@ impl Adversary for DelayedMessages {
 
 impl DelayedMessages {
     fn abandon(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
-        let timeout = world.config().election_timeout.max;
+        let timeout = world.config().cluster.election_timeout.max;
         self.step = Step::Idle;
         self.next_at = world.now() + random.within(timeout / 2..=timeout);
         let mut actions = vec![Action::HealNetwork];
@@ -111,7 +112,7 @@ impl DelayedMessages {
     }
 
     fn reset_latency(&self, world: &World) -> [Action; 2] {
-        let usual = world.config().latency;
+        let usual = world.config().network.latency;
         [self.to_follower(usual), self.to_leader(usual)]
     }
 
@@ -127,7 +128,7 @@ impl DelayedMessages {
         self.term = latest_term(world);
         self.step = Step::Campaigning;
         self.deadline =
-            world.now() + 4 * world.config().election_timeout.max + 40 * heartbeat(world);
+            world.now() + 4 * world.config().cluster.election_timeout.max + 40 * heartbeat(world);
         vec![Action::FireTimer { node: self.leader }]
     }
 
@@ -190,9 +191,9 @@ impl DelayedMessages {
 
     /// Heals the network. The old leader, which is a follower now, campaigns as soon as it can win.
     fn heal(&mut self, world: &World) -> Vec<Action> {
-        let usual = world.config().latency;
+        let usual = world.config().network.latency;
         if last_log(world, self.leader) != last_log(world, self.rival) {
-            if world.network.connects(self.rival, self.leader) {
+            if world.network().connects(self.rival, self.leader) {
                 return Vec::new();
             }
             return vec![Action::HealNetwork, self.to_leader(usual)];
@@ -273,7 +274,7 @@ impl DelayedMessages {
 fn cut_off(world: &World, nodes: &[u64], kept: &[u64]) -> Vec<Action> {
     let mut cuts = Vec::new();
     for node in nodes {
-        let all = 1..=world.config().nodes;
+        let all = 1..=world.config().cluster.nodes;
         for other in all.filter(|other| other != node && !kept.contains(other)) {
             cuts.extend([(*node, other), (other, *node)]);
         }
@@ -291,7 +292,7 @@ fn latest_term(world: &World) -> u64 {
 }
 
 fn heartbeat(world: &World) -> u64 {
-    world.config().heartbeat_interval
+    world.config().cluster.heartbeat_interval
 }
 
 /// The latency of so many heartbeat intervals.

@@ -64,10 +64,11 @@ impl LeaderChain {
     /// Ends the present leadership: by a crash of all servers or of the leader, or by the campaign
     /// of another server.
     fn end_leadership(&mut self, world: &World, leader: u64, random: &mut SimRng) -> Vec<Action> {
-        let (now, nodes) = (world.now(), world.config().nodes);
+        let (now, nodes) = (world.now(), world.config().cluster.nodes);
         self.crash_at = u64::MAX;
         self.next_at = now;
-        let mut actions = vec![Action::HealNetwork, set_latency(world, world.config().latency)];
+        let mut actions =
+            vec![Action::HealNetwork, set_latency(world, world.config().network.latency)];
         if random.chance_per_mille(300) {
             // The others lose their unsynced data, too.
             actions.push(Action::PowerCut);
@@ -99,7 +100,7 @@ impl LeaderChain {
     /// this chain has any.
     fn isolate_quorum_edge(&self, world: &World, leader: u64, random: &mut SimRng) -> Vec<Action> {
         let mut unreached: Vec<_> =
-            (1..=world.config().nodes).filter(|node| *node != leader).collect();
+            (1..=world.config().cluster.nodes).filter(|node| *node != leader).collect();
         for _ in 0..random.below(unreached.len() as u64) {
             unreached.swap_remove(random.below(unreached.len() as u64) as usize);
         }
@@ -111,7 +112,7 @@ impl LeaderChain {
         actions.extend(unreached.into_iter().map(cut));
         // Messages that are sent now arrive under later leaders.
         if random.chance_per_mille(100) {
-            actions.push(set_latency(world, world.config().election_timeout));
+            actions.push(set_latency(world, world.config().cluster.election_timeout));
         }
         actions
     }
@@ -138,7 +139,7 @@ impl Adversary for LeaderChain {
 
 /// Returns true if the leader of a term has committed an entry of that term.
 fn has_committed_in(world: &World, term: u64) -> bool {
-    (1..=world.config().nodes).filter_map(|node| world.raft(node)).any(|raft| {
+    (1..=world.config().cluster.nodes).filter_map(|node| world.raft(node)).any(|raft| {
         let leads = raft.role() == Role::Leader && raft.term().0 == term;
         leads && raft.term_at(raft.commit_index()) == Some(raft.term())
     })
@@ -155,7 +156,7 @@ fn change_membership(
     let mut changes = Vec::new();
     while changes.is_empty() || (changes.len() < 3 && random.chance_per_mille(400)) {
         let with_all = random.chance_per_mille(200);
-        let voters = (1..=world.config().nodes).filter(|node| {
+        let voters = (1..=world.config().cluster.nodes).filter(|node| {
             *node == leader || with_all || unreached.contains(node) == random.chance_per_mille(100)
         });
         let (voters, learners, joining) = (voters.collect(), Vec::new(), Vec::new());

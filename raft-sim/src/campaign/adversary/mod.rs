@@ -12,7 +12,8 @@ use std::fmt;
 
 use raft_core::{Raft, Role};
 
-use crate::util::rng::{DurationRange, SimRng};
+use crate::network::latency::DurationRange;
+use crate::util::rng::SimRng;
 use crate::workload::kv::OperationState;
 use crate::world::World;
 use crate::world::action::{Action, Request};
@@ -64,12 +65,12 @@ impl AdversaryKind {
 /// The approximate time of a round trip and a write.
 fn round_trip(world: &World) -> u64 {
     let config = world.config();
-    (2 * config.latency.max + config.sync_latency.max).max(1_000)
+    (2 * config.network.latency.max + config.disk.sync_latency.max).max(1_000)
 }
 
 /// The nodes whose processes run and are not paused.
 fn running(world: &World) -> Vec<u64> {
-    (1..=world.config().nodes).filter(|node| running_raft(world, *node).is_some()).collect()
+    (1..=world.config().cluster.nodes).filter(|node| running_raft(world, *node).is_some()).collect()
 }
 
 /// The server of a node whose process runs and is not paused.
@@ -80,7 +81,7 @@ fn running_raft(world: &World, node: u64) -> Option<&Raft> {
 
 /// The leader of the latest term, and that term.
 pub(crate) fn leader(world: &World) -> Option<(u64, u64)> {
-    let servers = (1..=world.config().nodes).filter_map(|node| world.raft(node));
+    let servers = (1..=world.config().cluster.nodes).filter_map(|node| world.raft(node));
     let leaders = servers.filter(|raft| raft.role() == Role::Leader);
     leaders.map(|raft| (raft.id().0, raft.term().0)).max_by_key(|(_, term)| *term)
 }
@@ -109,7 +110,7 @@ fn restart_briefly(node: u64) -> [Action; 2] {
 fn set_latency(world: &World, latency: DurationRange) -> Action {
     Action::SetNetwork {
         latency,
-        loss_per_mille: world.config().loss_per_mille,
-        duplicate_per_mille: world.config().duplicate_per_mille,
+        loss_per_mille: world.config().network.loss_per_mille,
+        duplicate_per_mille: world.config().network.duplicate_per_mille,
     }
 }

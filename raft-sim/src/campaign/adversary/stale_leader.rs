@@ -5,7 +5,8 @@ use raft_core::{Message, Role};
 use crate::campaign::adversary::{
     Adversary, is_written, leader, restart_briefly, running, set_latency, term_of,
 };
-use crate::util::rng::{DurationRange, SimRng};
+use crate::network::latency::DurationRange;
+use crate::util::rng::SimRng;
 use crate::world::World;
 use crate::world::action::{Action, Request};
 
@@ -81,10 +82,10 @@ impl Adversary for StaleLeader {
 
 impl StaleLeader {
     fn abandon(&mut self, world: &World, random: &mut SimRng) -> Vec<Action> {
-        let timeout = world.config().election_timeout.max;
+        let timeout = world.config().cluster.election_timeout.max;
         self.step = Step::Idle;
         self.next_at = world.now() + random.within(timeout / 2..=2 * timeout);
-        vec![Action::HealNetwork, set_latency(world, world.config().latency)]
+        vec![Action::HealNetwork, set_latency(world, world.config().network.latency)]
     }
 
     /// Selects a leader, its successor and the way of replacement.
@@ -97,7 +98,7 @@ impl StaleLeader {
             return Vec::new();
         }
         let successor = random.pick(&followers);
-        let has_leases = world.config().lease_drift_ppm.is_some();
+        let has_leases = world.config().cluster.lease_drift_ppm.is_some();
         let replacement = if has_leases || random.chance_per_mille(300) {
             random.pick(&[
                 Replacement::Isolation,
@@ -110,7 +111,7 @@ impl StaleLeader {
         };
         (self.old, self.successor, self.replacement) = (old, successor, replacement);
         self.step = Step::Replacing;
-        self.deadline = world.now() + 4 * world.config().election_timeout.max;
+        self.deadline = world.now() + 4 * world.config().cluster.election_timeout.max;
         let mut actions = set_clocks(world, old, 0);
         actions.extend(match replacement {
             Replacement::Isolation => {
@@ -169,7 +170,7 @@ impl StaleLeader {
             return Vec::new();
         }
         self.step = Step::Responding;
-        let timeout = world.config().election_timeout.max;
+        let timeout = world.config().cluster.election_timeout.max;
         // Without leases, safety does not depend on clocks. A slow clock delays the next heartbeat
         // of the leader.
         let mut actions = set_clocks(world, self.old, -900_000);
@@ -181,13 +182,13 @@ impl StaleLeader {
     /// these responses.
     fn isolate_from_all_but_responses(&mut self, world: &World) -> Vec<Action> {
         let is_response = |message: &Message| matches!(message, Message::HeartbeatResponse(_));
-        let voter = (1..=world.config().nodes).find(|node| self.is_other(*node));
+        let voter = (1..=world.config().cluster.nodes).find(|node| self.is_other(*node));
         if !voter.is_some_and(|voter| self.is_in_flight(world, voter, is_response)) {
             return Vec::new();
         }
         self.step = Step::Isolated;
-        let mut actions = vec![set_latency(world, world.config().latency)];
-        let others = (1..=world.config().nodes).filter(|node| *node != self.old);
+        let mut actions = vec![set_latency(world, world.config().network.latency)];
+        let others = (1..=world.config().cluster.nodes).filter(|node| *node != self.old);
         actions.extend(others.map(|to| Action::CutLink { from: self.old, to }));
         actions.push(Action::CutLink { from: self.successor, to: self.old });
         actions
@@ -222,7 +223,7 @@ impl StaleLeader {
         // responses.
         self.step = Step::Reading;
         if self.replacement != Replacement::DelayedResponses {
-            self.deadline = world.now() + 4 * world.config().latency.max + 10_000;
+            self.deadline = world.now() + 4 * world.config().network.latency.max + 10_000;
         }
         let request = Request::Get { key: KEY.into() };
         vec![Action::Request { via: Some(self.old), request }]
@@ -232,9 +233,9 @@ impl StaleLeader {
 /// The clock of the old leader runs too slow, and those of the others too fast, as far as leases
 /// permit. Without leases, the clock of the old leader has the drift `without_leases`.
 fn set_clocks(world: &World, old: u64, without_leases: i32) -> Vec<Action> {
-    let bound = world.config().lease_drift_ppm.map(|bound| bound as i32);
+    let bound = world.config().cluster.lease_drift_ppm.map(|bound| bound as i32);
     let slow = bound.map_or(without_leases, |bound| -bound);
     let fast = bound.unwrap_or(0);
     let set = |node| Action::SetClock { node, drift: if node == old { slow } else { fast } };
-    (1..=world.config().nodes).map(set).collect()
+    (1..=world.config().cluster.nodes).map(set).collect()
 }

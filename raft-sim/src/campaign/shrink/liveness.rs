@@ -70,7 +70,7 @@ fn is_unavailable(violation: &Violation) -> bool {
 #[cfg(feature = "sabotage")]
 fn enable_rules(script: &mut Script) -> bool {
     let none = raft_core::DisabledRules::default();
-    std::mem::replace(&mut script.config.disabled_rules, none) != none
+    std::mem::replace(&mut script.config.cluster.disabled_rules, none) != none
 }
 
 #[cfg(not(feature = "sabotage"))]

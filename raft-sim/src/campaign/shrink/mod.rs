@@ -178,8 +178,8 @@ impl<'a> Search<'a> {
 
     /// Removes servers, and then simplifies the settings one after the other.
     fn simpler_world(&mut self, mut best: FailingScript) -> FailingScript {
-        let mut node = best.0.config.nodes;
-        while node > 0 && best.0.config.nodes > 1 {
+        let mut node = best.0.config.cluster.nodes;
+        while node > 0 && best.0.config.cluster.nodes > 1 {
             let script = without_node(&best.0, node);
             if let Some(simpler) = self.attempt(&script, best.1.at + self.extra_time) {
                 best = simpler;
@@ -224,8 +224,9 @@ fn play(script: &Script, until: u64) -> Option<World> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::util::rng::DurationRange;
+    use crate::network::latency::DurationRange;
     use crate::world::action::Action;
+    use crate::world::config::{ClusterConfig, DiskConfig, NetworkConfig, WorkloadConfig};
 
     /// An oracle with the invariant that node 1 is not down while node 2 is isolated.
     fn down_and_isolated(script: &Script, until: u64) -> Option<Violation> {
@@ -241,15 +242,15 @@ mod tests {
     #[test]
     fn shrinking_keeps_only_relevant_actions() {
         let mut script = Script::default();
-        script.config.clients = 4;
-        script.config.watch_clients = 3;
-        script.config.lease_clients = 2;
-        script.config.txn_clients = 2;
-        script.config.nodes = 7;
-        script.config.loss_per_mille = 10;
-        script.config.latency = DurationRange::new(1, 70_000);
-        script.config.snapshot_every = 4;
-        script.config.pre_vote = false;
+        script.config.workload.clients = 4;
+        script.config.workload.watch_clients = 3;
+        script.config.workload.lease_clients = 2;
+        script.config.workload.txn_clients = 2;
+        script.config.cluster.nodes = 7;
+        script.config.network.loss_per_mille = 10;
+        script.config.network.latency = DurationRange::new(1, 70_000);
+        script.config.cluster.snapshot_every = 4;
+        script.config.cluster.pre_vote = false;
         let actions = (1..=40).map(|step| TimedAction {
             at: step * 100_000,
             action: match step {
@@ -265,14 +266,16 @@ mod tests {
         let left: Vec<_> = small.script.actions.iter().map(|timed| &timed.action).collect();
         assert_eq!(left, [&Action::Crash { node: 1 }, &Action::Isolate { node: 2 }]);
         assert!(small.script.actions[1].at <= 2 * GAP, "{:?}", small.script.actions);
-        let fewer =
-            WorldConfig { nodes: 2, seed: small.script.config.seed, ..WorldConfig::default() };
+        let fewer = WorldConfig {
+            cluster: ClusterConfig { nodes: 2, ..ClusterConfig::default() },
+            seed: small.script.config.seed,
+            ..WorldConfig::default()
+        };
         let constant = WorldConfig {
-            key_count: 1,
-            latency: DurationRange::new(5_000, 5_000),
-            sync_latency: DurationRange::new(1_000, 1_000),
-            pre_vote: false,
-            check_quorum: false,
+            workload: WorkloadConfig { key_count: 1, ..fewer.workload },
+            network: NetworkConfig { latency: DurationRange::new(5_000, 5_000), ..fewer.network },
+            disk: DiskConfig { sync_latency: DurationRange::new(1_000, 1_000), ..fewer.disk },
+            cluster: ClusterConfig { pre_vote: false, check_quorum: false, ..fewer.cluster },
             ..fewer
         };
         assert_eq!(small.script.config, constant);

@@ -1,58 +1,60 @@
 //! Simpler forms of a script: without a server, and with default settings.
 
+use crate::network::latency::DurationRange;
 use crate::timeline::Script;
-use crate::util::rng::DurationRange;
 use crate::world::action::Action;
 use crate::world::config::WorldConfig;
 
 /// Changes that make a configuration simpler: fewer clients, or a default value.
 pub(super) const SIMPLIFICATIONS: [fn(&mut WorldConfig, &WorldConfig); 37] = [
-    |config, _| config.clients = 0,
-    |config, _| config.clients = config.clients.min(1),
-    |config, _| config.clients = config.clients.saturating_sub(1),
-    |config, _| config.watch_clients = 0,
-    |config, _| config.watch_clients = config.watch_clients.min(1),
-    |config, _| config.txn_clients = 0,
-    |config, _| config.txn_clients = config.txn_clients.min(1),
-    |config, _| config.lease_clients = 0,
-    |config, _| config.lease_clients = config.lease_clients.min(1),
-    |config, usual| config.lease_ttl = usual.lease_ttl,
-    |config, _| config.key_count = 1,
+    |config, _| config.workload.clients = 0,
+    |config, _| config.workload.clients = config.workload.clients.min(1),
+    |config, _| config.workload.clients = config.workload.clients.saturating_sub(1),
+    |config, _| config.workload.watch_clients = 0,
+    |config, _| config.workload.watch_clients = config.workload.watch_clients.min(1),
+    |config, _| config.workload.txn_clients = 0,
+    |config, _| config.workload.txn_clients = config.workload.txn_clients.min(1),
+    |config, _| config.workload.lease_clients = 0,
+    |config, _| config.workload.lease_clients = config.workload.lease_clients.min(1),
+    |config, usual| config.workload.lease_ttl = usual.workload.lease_ttl,
+    |config, _| config.workload.key_count = 1,
     |config, usual| {
-        config.pre_vote = usual.pre_vote;
-        config.check_quorum = usual.check_quorum;
+        config.cluster.pre_vote = usual.cluster.pre_vote;
+        config.cluster.check_quorum = usual.cluster.check_quorum;
     },
     |config, _| {
-        config.pre_vote = false;
-        config.check_quorum = false;
+        config.cluster.pre_vote = false;
+        config.cluster.check_quorum = false;
     },
-    |config, _| config.check_quorum = false,
-    |config, usual| config.founders = usual.founders,
-    |config, usual| config.witnesses = usual.witnesses.clone(),
-    |config, usual| config.lease_drift_ppm = usual.lease_drift_ppm,
+    |config, _| config.cluster.check_quorum = false,
+    |config, usual| config.cluster.founders = usual.cluster.founders,
+    |config, usual| config.cluster.witnesses = usual.cluster.witnesses.clone(),
+    |config, usual| config.cluster.lease_drift_ppm = usual.cluster.lease_drift_ppm,
     |config, usual| {
-        config.election_timeout = usual.election_timeout;
-        config.heartbeat_interval = usual.heartbeat_interval;
+        config.cluster.election_timeout = usual.cluster.election_timeout;
+        config.cluster.heartbeat_interval = usual.cluster.heartbeat_interval;
     },
-    |config, usual| config.write_stall_max = usual.write_stall_max,
-    |config, usual| config.request_timeout = usual.request_timeout,
-    |config, usual| config.snapshot_every = usual.snapshot_every,
-    |config, usual| config.snapshot_retain = usual.snapshot_retain,
-    |config, usual| config.snapshot_chunk_bytes_max = usual.snapshot_chunk_bytes_max,
-    |config, usual| config.log_cache_bytes_max = usual.log_cache_bytes_max,
-    |config, usual| config.append_bytes_max = usual.append_bytes_max,
-    |config, usual| config.latency_shape = usual.latency_shape,
-    |config, usual| config.latency = usual.latency,
-    |config, _| config.latency = DurationRange::new(5_000, 5_000),
-    |config, usual| config.bandwidth = usual.bandwidth,
-    |config, usual| config.loss_per_mille = usual.loss_per_mille,
-    |config, usual| config.duplicate_per_mille = usual.duplicate_per_mille,
-    |config, usual| config.reorder = usual.reorder,
-    |config, usual| config.sync_latency = usual.sync_latency,
-    |config, _| config.sync_latency = DurationRange::new(1_000, 1_000),
-    |config, usual| config.reorder_syncs = usual.reorder_syncs,
-    |config, usual| config.think_time = usual.think_time,
-    |config, usual| config.initial_logs = usual.initial_logs.clone(),
+    |config, usual| config.cluster.write_stall_max = usual.cluster.write_stall_max,
+    |config, usual| config.workload.request_timeout = usual.workload.request_timeout,
+    |config, usual| config.cluster.snapshot_every = usual.cluster.snapshot_every,
+    |config, usual| config.cluster.snapshot_retain = usual.cluster.snapshot_retain,
+    |config, usual| {
+        config.cluster.snapshot_chunk_bytes_max = usual.cluster.snapshot_chunk_bytes_max;
+    },
+    |config, usual| config.cluster.log_cache_bytes_max = usual.cluster.log_cache_bytes_max,
+    |config, usual| config.cluster.append_bytes_max = usual.cluster.append_bytes_max,
+    |config, usual| config.network.latency_shape = usual.network.latency_shape,
+    |config, usual| config.network.latency = usual.network.latency,
+    |config, _| config.network.latency = DurationRange::new(5_000, 5_000),
+    |config, usual| config.network.bandwidth = usual.network.bandwidth,
+    |config, usual| config.network.loss_per_mille = usual.network.loss_per_mille,
+    |config, usual| config.network.duplicate_per_mille = usual.network.duplicate_per_mille,
+    |config, usual| config.network.reorder = usual.network.reorder,
+    |config, usual| config.disk.sync_latency = usual.disk.sync_latency,
+    |config, _| config.disk.sync_latency = DurationRange::new(1_000, 1_000),
+    |config, usual| config.disk.reorder_syncs = usual.disk.reorder_syncs,
+    |config, usual| config.workload.think_time = usual.workload.think_time,
+    |config, usual| config.cluster.initial_logs = usual.cluster.initial_logs.clone(),
 ];
 
 /// The cost of a script: actions, servers, clients, and settings that differ from the defaults.
@@ -65,11 +67,11 @@ pub(super) fn cost(script: &Script) -> u64 {
     });
     let config = &script.config;
     script.actions.len() as u64
-        + config.clients
-        + config.lease_clients
-        + config.txn_clients
-        + config.watch_clients
-        + config.nodes
+        + config.workload.clients
+        + config.workload.lease_clients
+        + config.workload.txn_clients
+        + config.workload.watch_clients
+        + config.cluster.nodes
         + unusual.count() as u64
 }
 
@@ -79,14 +81,14 @@ pub(super) fn without_node(script: &Script, removed: u64) -> Script {
     let mut script = script.clone();
     let numbering = Numbering { removed };
     let config = &mut script.config;
-    config.nodes -= 1;
-    if let Some(founders) = &mut config.founders {
+    config.cluster.nodes -= 1;
+    if let Some(founders) = &mut config.cluster.founders {
         *founders -= u64::from(removed <= *founders);
     }
-    if removed as usize <= config.initial_logs.len() {
-        config.initial_logs.remove(removed as usize - 1);
+    if removed as usize <= config.cluster.initial_logs.len() {
+        config.cluster.initial_logs.remove(removed as usize - 1);
     }
-    numbering.renumber_all(&mut config.witnesses);
+    numbering.renumber_all(&mut config.cluster.witnesses);
     script.actions.retain_mut(|timed| numbering.apply(&mut timed.action));
     script
 }
@@ -179,9 +181,9 @@ mod tests {
     #[test]
     fn removing_a_node_rewrites_the_script() {
         let mut script = Script::default();
-        script.config.nodes = 4;
-        script.config.founders = Some(3);
-        script.config.witnesses = vec![3];
+        script.config.cluster.nodes = 4;
+        script.config.cluster.founders = Some(3);
+        script.config.cluster.witnesses = vec![3];
         let at = |action| TimedAction { at: 1, action };
         let groups = |groups: &[&[u64]]| Action::Partition {
             groups: groups.iter().map(|group| group.to_vec()).collect(),
@@ -202,8 +204,8 @@ mod tests {
         ];
         let smaller = without_node(&script, 2);
         let config = &smaller.config;
-        assert_eq!((config.nodes, config.founders), (3, Some(2)));
-        assert_eq!(config.witnesses, [2]);
+        assert_eq!((config.cluster.nodes, config.cluster.founders), (3, Some(2)));
+        assert_eq!(config.cluster.witnesses, [2]);
         let left: Vec<_> = smaller.actions.into_iter().map(|timed| timed.action).collect();
         let change =
             Action::ChangeMembership { voters: vec![1], learners: vec![3], joining: vec![] };

@@ -1,8 +1,8 @@
-//! A hash of everything that happened, the same on every platform.
+//! A hash of numbers and bytes that is the same on every platform.
 
 use std::hash::{Hash, Hasher};
 
-/// FNV-1a with 64 bits, over a byte order and integer widths that are fixed.
+/// FNV-1a with 64 bits, over a fixed byte order and fixed widths of integers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct TraceHash(u64);
 
@@ -24,8 +24,10 @@ impl TraceHash {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    /// Writes the bytes of a number, the lowest first. Most are small, and each byte that is zero
-    /// is but a multiplication.
+    /// Writes the bytes of a number, the lowest first.
+    ///
+    /// Most numbers are small. A byte that is zero only multiplies the hash, so all high zero bytes
+    /// together are one multiplication with a power of [`PRIME`].
     fn write_number(&mut self, mut value: u64, bytes: usize) {
         let mut zeros = bytes;
         while value != 0 {
@@ -93,7 +95,7 @@ mod tests {
             bytes.write(&(value as u32).to_le_bytes());
             assert_eq!(number, bytes, "{value:x}");
         }
-        // As published with FNV-1a.
+        // A published test vector of FNV-1a.
         let mut hash = TraceHash::new();
         hash.write(b"foobar");
         assert_eq!(hash.finish(), 0x8594_4171_f739_67e8);

@@ -1,11 +1,14 @@
 //! Tests of messages that are delivered by hand, and of timers that are arranged.
 
-use super::*;
+use crate::story::Flight;
+use crate::world::World;
 use crate::world::action::Action;
 use crate::world::apply_action::ActionError;
+use crate::world::config::{ClusterConfig, WorldConfig};
 
 fn world() -> World {
-    let config = WorldConfig { nodes: 3, seed: 7, pre_vote: false, ..WorldConfig::default() };
+    let cluster = ClusterConfig { nodes: 3, pre_vote: false, ..ClusterConfig::default() };
+    let config = WorldConfig { cluster, seed: 7, ..WorldConfig::default() };
     World::new(config).unwrap()
 }
 

@@ -4,7 +4,7 @@ use std::hash::Hasher;
 use std::ops::Range;
 
 use crate::campaign::Campaign;
-use crate::world::trace::TraceHash;
+use crate::util::trace_hash::TraceHash;
 
 /// What [`golden_run`] returns, on every platform and in every build. It changes when the
 /// behaviour of the core, of the state machine or of the world does; then it is to be set anew.
