@@ -17,6 +17,21 @@
 //!   must receive what a reference model computes from the committed commands.
 //! - **Faults are actions** ([`Action`]), so a schedule of faults is data.
 //!
+//! # Layers
+//!
+//! | folder | contents |
+//! | --- | --- |
+//! | `util` | data structures and arithmetic |
+//! | `network`, `node`, `cluster` | the simulated servers, and what is between them |
+//! | `workload` | the clients, which use the cluster |
+//! | `check` | the observers, which read the cluster and never change it |
+//! | `story` | the records of a run, for display |
+//! | `world` | the only part that knows all others |
+//! | `timeline`, `campaign`, `scenario`, `experiment` | uses of worlds |
+//!
+//! A node acts on itself and returns what it did. The world passes it on to clients, observers and
+//! the story.
+//!
 //! ```
 //! use raft_sim::{Action, Request, Run, Script};
 //!

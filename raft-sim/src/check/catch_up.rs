@@ -1,9 +1,10 @@
-//! The catch-up checker: followers receive what their leader has committed.
+//! The catch-up checker: a follower receives the entries that its leader has committed.
 //!
-//! While one server leads, and a follower runs undisturbed and is connected to it, the follower
-//! must receive all entries that were committed at the beginning. The time limit depends on the
-//! number of missing entries and chunks. Without this check, a follower could wait forever for a
-//! snapshot whose transfer starts again and again, while a quorum commits.
+//! Consider a period in which one server leads, and in which the leader and a follower run
+//! undisturbed and reach each other. The follower must receive everything that was committed at the
+//! start of the period, within a time that depends on the missing entries. Without this check, a
+//! follower could wait forever for a snapshot whose transfer starts again and again, while a quorum
+//! commits.
 
 use raft_core::{LogIndex, Raft, Term};
 

@@ -1,6 +1,6 @@
-//! What commands do to keys, reckoned once more in the simplest way: a map, and no history.
+//! Reference model of the key-value store: a map without history. Every result must match it.
 //!
-//! It shares no code with the state machine that it is compared with.
+//! The model shares no code with the state machine.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use raft_kv::{
     Operand, Order, Put, PutResult, RangeRequest, RangeResponse, Relation,
 };
 
-/// What each key holds that is there.
+/// The keys and their current values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KvModel {
     held: BTreeMap<Bytes, KeyValue>,
 }
 
-/// What became of a key.
+/// The change of one key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Change {
     pub(crate) key: Bytes,
@@ -49,13 +49,14 @@ impl KvModel {
         DeleteResult { deleted, prev_kvs }
     }
 
+    /// Deletes all keys that match. Returns the changes in the order of the keys.
     pub(crate) fn remove_where(&mut self, is_gone: impl Fn(&KeyValue) -> bool) -> Vec<Change> {
         let gone = self.held.extract_if(.., |_, kv| is_gone(kv));
         let change = |(key, kv)| Change { key, before: Some(kv), after: None };
         gone.map(change).collect()
     }
 
-    /// Whether all of these hold.
+    /// Returns true if all compares of a transaction succeed.
     pub(crate) fn compares_hold(&self, compare: &[Compare]) -> bool {
         compare.iter().all(|compare| {
             let mut those = self.in_range(&compare.keys).peekable();
@@ -66,7 +67,7 @@ impl KvModel {
         })
     }
 
-    /// A read of what is there now, when the revision is this.
+    /// Reads a range of the current keys. `revision` is the revision of the response.
     pub(crate) fn range(&self, request: &RangeRequest, revision: i64) -> RangeResponse {
         let mut kvs: Vec<_> = self.in_range(&request.keys).cloned().collect();
         let count = kvs.len();
@@ -98,7 +99,7 @@ impl KvModel {
 }
 
 impl Change {
-    /// Whether an event of a revision tells of this change.
+    /// Returns true if a watch event of a revision describes this change.
     pub(crate) fn matches(&self, event: &Event, prev_kv: bool, revision: i64) -> bool {
         let is_after = match (event.kind, &self.after) {
             (EventKind::Put, Some(after)) => event.kv == *after,
@@ -111,6 +112,7 @@ impl Change {
     }
 }
 
+/// Returns true if a compare succeeds for a key, or for a missing key.
 fn holds(kv: Option<&KeyValue>, compare: &Compare) -> bool {
     let relation = compare.relation;
     let of_number = |number: fn(&KeyValue) -> i64, operand| {

@@ -1,7 +1,7 @@
-//! A disk that forgets what was not synced, and now and then what was.
+//! A simulated disk: it loses writes that are not synced, and can corrupt or lose others.
 //!
-//! It has what a real node's disk has to notice that: a checksum with each entry, which covers its
-//! place, too, and a mark beside the log that says how far the log had come.
+//! It detects damage as the disk of a real node does. Each entry has a checksum that covers its
+//! index. A high-water mark outside of the log contains the last durable index.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -11,32 +11,32 @@ use raft_kv::{Command, Put};
 
 use crate::util::rng::SimRng;
 
-/// What a node has on its disk, and what is on the way there.
+/// The contents of a disk, and its pending writes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) hard_state: HardState,
-    /// The entries behind `log_start`.
+    /// The entries after `log_start`.
     pub(crate) log: Vec<Entry>,
     pub(crate) log_start: LogId,
     /// The latest snapshot of the state machine.
     pub(crate) snapshot: Option<(Snapshot, Bytes)>,
-    /// The writes that are not durable, or behind one that is not.
+    /// The writes that are not durable, or that follow such a write.
     unsynced: VecDeque<Unsynced>,
-    /// Whether the next sync fails.
+    /// The next sync fails.
     pub(crate) failing: bool,
-    /// Whether there is no room left.
+    /// The disk has no free space.
     pub(crate) full: bool,
-    /// The writes that wait for room, which are the last ones.
+    /// The writes that wait for space. They follow all other writes.
     held: Vec<u64>,
-    /// How far the log had come, kept apart from the log: at least this much must be there.
+    /// The last durable index, stored outside of the log. The log must contain at least this index.
     mark: LogIndex,
-    /// Entries whose checksums do not fit.
+    /// The entries with a wrong checksum.
     damaged: BTreeSet<LogIndex>,
-    /// Whether a torn entry stands behind the end of the log.
+    /// A torn entry follows the end of the log.
     torn: bool,
-    /// How many places too early the next entry will land.
+    /// The distance by which the next entry is written too early.
     misdirected: Option<u64>,
-    /// Whether it is gone. What was on it is remembered for those who check what was confirmed.
+    /// The disk is destroyed. Its contents remain for the check of committed entries.
     lost: bool,
 }
 
@@ -46,13 +46,13 @@ struct Unsynced {
     hard_state: Option<HardState>,
     log_start: Option<LogId>,
     entries: Vec<Entry>,
-    /// To be given back when the write is done; none, if that has happened already.
+    /// The token of the write. None if the write is complete.
     token: Option<Durable>,
 }
 
 impl Disk {
-    /// A disk with a log whose entries have these terms, and with the latest term that its server
-    /// knows of. Entries of the same place and term are the same on all disks.
+    /// A disk with a log whose entries have these terms, and with the current term of its server.
+    /// Entries with the same index and term are the same on all disks.
     pub(crate) fn with_log(terms: &[u64], term: u64) -> Self {
         let entry = |(index, term): (u64, &u64)| {
             let put = Put::new(format!("entry {index}"), format!("term {term}"));
@@ -69,8 +69,8 @@ impl Disk {
         }
     }
 
-    /// Takes a write; it survives a crash for certain once it is synced. Returns false if it has to
-    /// wait for room.
+    /// Starts a write, which is durable when it is synced. Returns false if the write waits for
+    /// space.
     pub(crate) fn write(&mut self, number: u64, write: Write) -> bool {
         let (hard_state, entries) = (write.hard_state(), write.entries().to_vec());
         self.unsynced.push_back(Unsynced {
@@ -86,14 +86,13 @@ impl Disk {
         !self.full
     }
 
-    /// There is room again: returns the writes that waited for it.
+    /// Frees space. Returns the writes that waited for it.
     pub(crate) fn free(&mut self) -> Vec<u64> {
         self.full = false;
         std::mem::take(&mut self.held)
     }
 
-    /// A write is done: returns the token that says so. It is durable when all writes before it
-    /// are.
+    /// Completes a write. Returns its token. The write is durable when all earlier writes are.
     pub(crate) fn sync(&mut self, number: u64) -> Option<Durable> {
         let done = self
             .unsynced
@@ -107,8 +106,8 @@ impl Disk {
         done
     }
 
-    /// Power is lost: of what was not synced, some beginning survives, possibly torn in the midst
-    /// of a write. What waited for room was never there.
+    /// Loses power. A random prefix of the writes that are not synced survives, possibly with a
+    /// torn write at its end. Writes that waited for space are lost.
     pub(crate) fn lose_unsynced(&mut self, random: &mut SimRng) {
         for write in std::mem::take(&mut self.unsynced) {
             if self.held.contains(&write.number) {
@@ -130,7 +129,7 @@ impl Disk {
         self.mark = self.mark.min(self.end());
     }
 
-    /// The entry before the last `back` ones decays. None if there is no such entry.
+    /// Corrupts the entry before the last `back` entries. None if the entry does not exist.
     pub(crate) fn corrupt_entry(&mut self, back: u64) -> Option<LogIndex> {
         let place = (self.log.len() as u64).checked_sub(back)?;
         let entry = self.log.get(usize::try_from(place).ok()?.checked_sub(1)?)?;
@@ -138,12 +137,12 @@ impl Disk {
         Some(entry.id.index)
     }
 
-    /// The next entry that is written lands `back` places too early.
+    /// Lets the next entry be written `back` positions too early.
     pub(crate) fn misdirect_next_write(&mut self, back: u64) {
         self.misdirected = Some(back);
     }
 
-    /// The disk is gone for good.
+    /// Destroys the disk.
     pub(crate) fn destroy(&mut self) {
         self.lost = true;
     }
@@ -152,28 +151,28 @@ impl Disk {
         self.damaged.contains(&index)
     }
 
-    /// Whether a node must not start from it any more.
+    /// Returns true if a server must never start from this disk.
     pub(crate) fn is_unrecoverable(&self) -> bool {
         let acknowledged = |index: &LogIndex| *index <= self.mark;
         self.lost || self.damaged.first().is_some_and(acknowledged)
     }
 
-    /// Looks at everything, as a node does that starts. Damage before the mark may hit what was
-    /// acknowledged: the node must not start. Behind the mark nothing was, and the log is cut off
-    /// there. Returns the first entry that was cut.
+    /// Checks the disk when a server starts. Damage up to the high-water mark may affect
+    /// acknowledged entries, so the server must not start. After the mark, the log is truncated.
+    /// Returns the first truncated entry.
     pub(crate) fn recover(&mut self) -> Result<Option<LogIndex>, String> {
         if self.lost {
-            return Err("its disk is gone, and with it what it had promised".into());
+            return Err("the disk is destroyed".into());
         }
         if self.full {
-            return Err("there is no room on its disk".into());
+            return Err("the disk is full".into());
         }
         let was_torn = std::mem::take(&mut self.torn);
         let end = self.end();
         let is_ruined = self.is_unrecoverable();
         match self.damaged.first().copied() {
             Some(first) if is_ruined => {
-                Err(format!("entry {first} of its log is damaged: its checksum does not fit"))
+                Err(format!("entry {first} of the log is damaged: the checksum is wrong"))
             }
             Some(first) => {
                 self.log.retain(|entry| entry.id.index < first);
@@ -184,20 +183,20 @@ impl Disk {
         }
     }
 
-    /// The last position of the log.
+    /// The last index of the log.
     pub(crate) fn end(&self) -> LogIndex {
         let last = self.log.last();
         last.map_or(self.log_start.index, |entry| entry.id.index)
     }
 
-    /// Whether the entry is durable, in the log or in the snapshot.
+    /// Returns true if an entry is durable, in the log or in the snapshot.
     pub(crate) fn holds(&self, id: LogId) -> bool {
         let in_snapshot = |(snapshot, _): &(Snapshot, Bytes)| id.index <= snapshot.last.index;
         self.entries(id.index, id.index).first().is_some_and(|entry| entry.id == id)
             || self.snapshot.as_ref().is_some_and(in_snapshot)
     }
 
-    /// The entries between two positions, both included, as far as the log has them.
+    /// The entries between two indexes, including both, that the log contains.
     pub(crate) fn entries(&self, from: LogIndex, through: LogIndex) -> &[Entry] {
         let place = |index: LogIndex| (index - self.log_start.index) as usize;
         let through = place(through).min(self.log.len());
@@ -224,7 +223,7 @@ impl Disk {
             self.log.retain(|entry| entry.id.index < first);
             self.damaged.retain(|index| *index < first);
             if let Some(back) = self.misdirected.take() {
-                // Nothing new stands where it belongs, and something wrong elsewhere.
+                // The entry is missing at its own index and overwrites an earlier one.
                 let victim = LogIndex(first.0.saturating_sub(back));
                 let victim = Some(victim).filter(|victim| *victim > self.log_start.index);
                 self.damaged.extend([first].into_iter().chain(victim));
@@ -264,13 +263,13 @@ mod tests {
         let mut first = write(1, 1);
         first.token = some_token();
         disk.unsynced = [first, write(2, 2)].into();
-        assert!(disk.sync(2).is_none(), "it is done already");
+        assert!(disk.sync(2).is_none(), "the first write is pending");
         assert!(!disk.holds(entry(1, 2).id));
         assert!(disk.sync(1).is_some());
         assert!(disk.holds(entry(1, 1).id) && disk.holds(entry(1, 2).id));
     }
 
-    /// Only a server makes tokens.
+    /// A token, which only a server can create.
     fn some_token() -> Option<Durable> {
         let mut config = raft_core::Config::new(raft_core::NodeId(1));
         config.pre_vote = false;
@@ -297,7 +296,7 @@ mod tests {
         let reason = disk.recover().unwrap_err();
         assert!(reason.contains("entry 2"), "{reason}");
         assert_eq!(disk.log.len(), 5);
-        // A snapshot has replaced the one, and the leader the other.
+        // A snapshot replaces the first entry, and the leader the second one.
         disk.keep(None, Some(entry(1, 2).id), vec![]);
         assert!(disk.recover().unwrap_err().contains("entry 5"));
         disk.keep(None, None, vec![entry(2, 5)]);
@@ -314,11 +313,10 @@ mod tests {
         assert_eq!((disk.end(), disk.recover()), (LogIndex(2), Ok(None)));
         disk.torn = true;
         assert_eq!(disk.recover(), Ok(Some(LogIndex(3))));
-        assert_eq!(disk.recover(), Ok(None), "it is gone");
+        assert_eq!(disk.recover(), Ok(None), "the torn entry is removed");
     }
 
-    /// A write that replaces the end of the log lowers the mark, whether or not the crash spares
-    /// it.
+    /// A write that replaces the end of the log lowers the mark, whether or not the write survives.
     #[test]
     fn high_water_mark_never_exceeds_durable() {
         let mut disk = disk_with(5);
@@ -356,14 +354,14 @@ mod tests {
             let mut crashed = disk.clone();
             crashed.lose_unsynced(&mut SimRng::new(seed));
             assert_eq!(crashed.end(), LogIndex(0));
-            assert!(crashed.recover().is_err(), "there is still no room");
+            assert!(crashed.recover().is_err(), "the disk is still full");
         }
         assert_eq!(disk.free(), [7]);
         assert!(disk.sync(7).is_some() && disk.holds(entry(1, 1).id));
     }
 
     #[test]
-    fn a_log_that_was_compacted_still_answers() {
+    fn compacted_log_returns_its_entries() {
         let mut disk = Disk::default();
         disk.keep(None, None, vec![entry(1, 1), entry(1, 2), entry(1, 3)]);
         disk.keep(None, Some(entry(1, 2).id), vec![entry(1, 4)]);
@@ -372,6 +370,6 @@ mod tests {
         assert_eq!(disk.entries(LogIndex(3), LogIndex(9)), [entry(1, 3), entry(1, 4)]);
         assert_eq!(disk.entries(LogIndex(4), LogIndex(4)), [entry(1, 4)]);
         disk.keep(None, Some(entry(2, 3).id), vec![]);
-        assert!(disk.log.is_empty(), "it does not lead to the snapshot");
+        assert!(disk.log.is_empty(), "the log does not continue the snapshot");
     }
 }

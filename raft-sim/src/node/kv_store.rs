@@ -1,4 +1,4 @@
-//! What a state machine's pairs are kept in.
+//! The store of a state machine.
 
 use std::convert::Infallible;
 use std::ops::Bound;
@@ -8,8 +8,8 @@ use raft_kv::{Batch, Order, ReadStore, Store, Write, with_order};
 
 use crate::util::cow::CowMap;
 
-/// A store in memory whose copies share what they have in common: one stands for the state machine
-/// on the disk, and each checkpoint of the world has two for each node.
+/// A store in memory whose clones share their contents. Each server has two: the store of its
+/// process, and the durable one. Each checkpoint of a world contains both.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct SharedStore {
     pairs: CowMap<Bytes, Bytes>,

@@ -1,27 +1,28 @@
-//! Collections whose copies share what they have in common.
+//! Collections whose clones share their contents (copy on write).
 //!
-//! A world is copied for every moment that somebody may want to go back to, and its past is much
-//! larger than what happens between two such moments.
+//! A run clones its world for each checkpoint. The past of a world is much larger than the changes
+//! between two checkpoints.
 
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 
-/// An ordered map. Its pairs lie in leaves; a copy of the map copies the list of its leaves alone,
-/// and a change copies one leaf, if somebody else has it, too.
+/// An ordered map. A clone copies only the list of leaves, and a change copies one leaf if another
+/// clone shares it.
 #[derive(Clone, Debug)]
 pub(crate) struct CowMap<K, V> {
-    /// None of them is empty.
+    /// The pairs in order. No leaf is empty.
     leaves: Vec<Leaf<K, V>>,
+    /// The number of pairs.
     length: usize,
 }
 
 type Leaf<K, V> = Arc<Vec<(K, V)>>;
 
-/// How many pairs a leaf has at most. More of them make copies of the list cheaper, and changes
-/// after it dearer.
+/// The largest number of pairs in a leaf. Larger leaves make clones cheaper, and changes after a
+/// clone more expensive.
 const LEAF: usize = 32;
 
-/// A pair: which leaf, and where in it.
+/// The position of a pair: its leaf, and its position in the leaf.
 type Place = (usize, usize);
 
 impl<K, V> Default for CowMap<K, V> {
@@ -54,7 +55,7 @@ impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
         }
     }
 
-    /// The value at a key, which is this one if there was none.
+    /// Returns the value of a key, after inserting `value` if the key did not exist.
     pub(crate) fn get_or_insert(&mut self, key: K, value: V) -> V {
         match self.find(&key) {
             (leaf, Ok(place)) => self.leaves[leaf][place].1.clone(),
@@ -109,7 +110,7 @@ impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
         Iter { leaves, places }
     }
 
-    /// The leaf in which a key is or belongs, and the place in it at which it is or belongs.
+    /// Finds the leaf of a key, and the position of the key in it or where to insert the key.
     fn find(&self, key: &K) -> (usize, Result<usize, usize>) {
         // Most changes are at the end.
         let last = self.leaves.len().saturating_sub(1);
@@ -125,7 +126,7 @@ impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
         (leaf, place)
     }
 
-    /// The first place whose key is not before what is looked for.
+    /// The first position whose key is not `before` the searched key.
     fn place<Q: ?Sized>(&self, before: impl Fn(&Q) -> bool) -> Place
     where
         K: std::borrow::Borrow<Q>,
@@ -149,7 +150,7 @@ impl<K: Ord + Clone, V: Clone> CowMap<K, V> {
             return Arc::make_mut(full).insert(place, pair);
         }
         if is_last && place == LEAF {
-            // What grows at its end has full leaves.
+            // A map that only grows at its end has full leaves.
             return self.leaves.push(Arc::new(vec![pair]));
         }
         let pairs = Arc::make_mut(full);
@@ -173,14 +174,14 @@ impl<K: Ord + Clone, V: Clone> FromIterator<(K, V)> for CowMap<K, V> {
     }
 }
 
-/// Leaves may be divided differently.
+/// Equal maps may be divided into leaves differently.
 impl<K: Ord + Clone, V: Clone + PartialEq> PartialEq for CowMap<K, V> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-/// The pairs between two places, in order.
+/// The pairs between two positions, in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Iter<'a, K, V> {
     leaves: &'a [Leaf<K, V>],
@@ -221,7 +222,7 @@ impl<K, V> DoubleEndedIterator for Iter<'_, K, V> {
 /// A list that grows at its end.
 #[derive(Clone, Debug)]
 pub(crate) struct CowVec<T> {
-    /// All are full but the last.
+    /// The items in order. All leaves except the last are full.
     leaves: Vec<Arc<Vec<T>>>,
 }
 
@@ -248,7 +249,7 @@ impl<T: Clone> CowVec<T> {
         }
     }
 
-    /// The items from a position on.
+    /// The items from a position to the end.
     pub(crate) fn iter_from(&self, position: usize) -> impl Iterator<Item = &T> {
         let position = position.min(self.len());
         let leaves = self.leaves.get(position / LEAF..).unwrap_or_default();
@@ -263,7 +264,7 @@ mod tests {
     use super::*;
     use crate::util::rng::SimRng;
 
-    /// What was done to a copy is not to be seen in another, and all is as in the map of the
+    /// A change of one clone is not visible in another, and each clone equals the map of the
     /// standard library.
     #[test]
     fn cow_map_matches_btreemap_and_clones_are_independent() {
@@ -307,7 +308,7 @@ mod tests {
                 assert!(map.range(keys.clone()).rev().eq(known.range(keys).rev()));
                 assert!(map.range(..=begin).eq(known.range(..=begin)));
             }
-            #[expect(clippy::reversed_empty_ranges, reason = "that is nothing, and no panic")]
+            #[expect(clippy::reversed_empty_ranges, reason = "an empty range must not panic")]
             let nothing = map.range(9..3).count();
             assert_eq!(nothing, 0);
         }

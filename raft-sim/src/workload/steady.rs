@@ -1,5 +1,5 @@
-//! Clusters in service, with faults as they happen and little to do: what the simulator's speed is
-//! measured with.
+//! The steady workload: a lightly loaded cluster with occasional faults. The benchmark of the
+//! simulator uses it.
 
 use serde::Serialize;
 
@@ -9,38 +9,37 @@ use crate::util::rng::SimRng;
 use crate::world::action::Action;
 use crate::world::config::{ClusterConfig, NetworkConfig, WorkloadConfig, WorldConfig};
 
-/// A cluster in service.
+/// A lightly loaded cluster with occasional faults.
 ///
-/// One client asks for something about once a second, four in ten times for a read. Links lose one
-/// message of a thousand, clocks are wrong by up to 100 parts in a million, and about once a minute
-/// something breaks for up to half a minute: a process crashes or pauses, a node is cut off, a link
-/// fails one way, or 5 % of all messages are lost. A server takes a snapshot after every 1,000
-/// entries.
+/// One client starts about one operation per second; 40 % are reads. Links lose one message in a
+/// thousand, and clocks drift by up to 100 parts per million. About once a minute, a fault lasts up
+/// to half a minute: a process crashes or pauses, a server is isolated, a link fails in one
+/// direction, or 5 % of all messages are lost. A server takes a snapshot after every 1,000 entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct SteadyWorkload {
-    /// Servers.
+    /// The number of servers.
     pub nodes: u64,
-    /// How fast they are to notice.
+    /// The timeouts of the servers.
     pub timing: Timing,
-    /// What all chance is drawn from.
+    /// The seed of the faults and of the world.
     pub seed: u64,
 }
 
-/// Timeouts and heartbeats.
+/// The timeouts and heartbeats of the servers, and the latency.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub enum Timing {
-    /// Those of etcd: heartbeats every 100 ms, election timeouts of 1 to 2 s; messages take 0.2 to
-    /// 1 ms.
+    /// The defaults of etcd: heartbeats every 100 ms, election timeouts of 1 to 2 s. Messages take
+    /// 0.2 to 1 ms.
     Etcd,
-    /// Those of the paper, and of the page as it opens: heartbeats every 50 ms, election timeouts
-    /// of 150 to 300 ms; messages take 5 to 15 ms.
+    /// The values of the paper and the defaults of the page: heartbeats every 50 ms, election
+    /// timeouts of 150 to 300 ms. Messages take 5 to 15 ms.
     Paper,
 }
 
 const SECOND: u64 = 1_000_000;
 
 impl SteadyWorkload {
-    /// The cluster, and what happens to it in so many microseconds.
+    /// The script of the cluster and its faults for this number of microseconds.
     #[must_use]
     pub fn script(&self, lasts: u64) -> Script {
         let usual = WorldConfig {

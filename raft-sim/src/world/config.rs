@@ -202,3 +202,29 @@ impl fmt::Display for WorldError {
 }
 
 impl std::error::Error for WorldError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_setting_is_rejected_with_its_name() {
+        for text in [r#"{"colour": 1}"#, r#"{"nodes": 3, "network": {"latency": 1}}"#] {
+            let error = serde_json::from_str::<WorldConfig>(text).unwrap_err().to_string();
+            assert!(error.contains("unknown field"), "{error}");
+            assert!(error.contains("colour") || error.contains("network"), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_are_side_by_side_without_groups() {
+        let mut config = WorldConfig::default();
+        config.cluster.nodes = 3;
+        config.workload.clients = 2;
+        let written = serde_json::to_value(&config).unwrap();
+        assert_eq!((&written["nodes"], &written["clients"]), (&3.into(), &2.into()));
+        assert_eq!(serde_json::from_value::<WorldConfig>(written).unwrap(), config);
+        let read: WorldConfig = serde_json::from_str(r#"{"nodes": 3, "clients": 2}"#).unwrap();
+        assert_eq!(read, config);
+    }
+}
