@@ -7,7 +7,7 @@
 //! quorum is healed and the other servers stay faulty forever: a write must succeed. At the end,
 //! the whole history must be linearizable.
 //!
-//! A fault schedule is data. One part is generated before the run. An [`adversary`] that observes
+//! A fault schedule is data. One part is generated before the run. An adversary that observes
 //! the servers decides the other part. A run ends with the [`Script`] of all actions. This script
 //! gives the same run again, without the adversary, and [`shrink`] reduces it.
 
