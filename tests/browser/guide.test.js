@@ -85,7 +85,7 @@ test("node_menu_offers_faults_of_disk_and_clock", async () => {
     await stand(page, 1);
     await page.locator('[data-node="2"]').click({ button: "right" });
     await page.locator("#menu").getByRole("button", { name: "Fill the disk" }).click();
-    await page.locator("#events-list").getByText("n2 gets a disk without room").waitFor();
+    await page.locator("#events-list").getByText("n2 has a full disk").waitFor();
     await page.locator('[data-node="2"]').focus();
     await page.keyboard.press("m");
     await page.locator("#menu").getByRole("button", { name: "Free the disk" }).waitFor();

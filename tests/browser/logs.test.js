@@ -126,7 +126,7 @@ test("ring_and_inspector_use_raft_terms", async () => {
     await page.locator("#summary").getByText(/\d one-way links? (is|are) cut/).waitFor();
     await page.keyboard.press("2");
     await page.getByRole("button", { name: "Time out now" }).click();
-    await page.locator("#events-list").getByText("n2's election timer is fired by hand").waitFor();
+    await page.locator("#events-list").getByText("n2's election timer is fired by an action").waitFor();
     await page.getByRole("heading", { name: "Configuration it uses" }).waitFor();
     await page.keyboard.press("?");
     await page.locator("#theme").click();
