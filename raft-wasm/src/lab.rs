@@ -8,7 +8,7 @@ use raft_sim::{Invariant, Script};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
-use crate::{read, read_script, write};
+use crate::{read, write};
 
 #[wasm_bindgen]
 extern "C" {
@@ -81,8 +81,8 @@ pub fn try_seed(rules: Vec<String>, seed: f64) -> Result<JsFound, Error> {
 /// The script cannot be read, or the invariant is unknown.
 #[wasm_bindgen(js_name = shrinkScript)]
 pub fn shrink_script(script: &JsLabScript, invariant: &str, at: f64) -> Result<JsFound, Error> {
-    let script = read_script(script)?;
-    let invariant: Invariant = read("the invariant", &invariant.into())?;
+    let script = read::script(script)?;
+    let invariant: Invariant = read::value("the invariant", &invariant.into())?;
     let violation = Violation { invariant, text: String::new(), at: at.max(0.0) as u64 };
     let seed = script.config.seed;
     let shrunk = shrink(&script, &violation);

@@ -16,6 +16,7 @@
 mod detail;
 mod diagram;
 mod frame;
+mod js_types;
 #[cfg(all(feature = "sabotage", feature = "campaigns"))]
 mod lab;
 mod logs;
@@ -24,83 +25,13 @@ mod verdict;
 
 use diagram::{Colors, Past, View};
 use js_sys::{Error, Float64Array};
+pub use js_types::*;
 #[cfg(feature = "lessons")]
 use raft_sim::lesson::Check;
-use raft_sim::{BranchId, Run, Script};
+use raft_sim::{BranchId, Run};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
 use web_sys::CanvasRenderingContext2d;
-
-#[wasm_bindgen(typescript_custom_section)]
-const TYPES: &'static str = include_str!("types.d.ts");
-
-#[wasm_bindgen]
-extern "C" {
-    /// `Script` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "Script")]
-    pub type JsScript;
-    /// `Action` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "Action")]
-    pub type JsAction;
-    /// `StoryRecord[]` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "StoryRecord[]")]
-    pub type JsStory;
-    /// `NodeDetail` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "NodeDetail | undefined")]
-    pub type JsNodeDetail;
-    /// `MessageDetail` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "MessageDetail | undefined")]
-    pub type JsMessageDetail;
-    /// `Operation[]` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "Asking[]")]
-    pub type JsAskings;
-    /// `Operation` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "Asking | undefined")]
-    pub type JsAsking;
-    /// `LogWindow` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "LogWindow")]
-    pub type JsLogs;
-    /// `Impossible[]` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "Impossible[]")]
-    pub type JsImpossible;
-    /// `Verdict` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "Verdict")]
-    pub type JsVerdict;
-    /// `Rule[]` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "Rule[]")]
-    pub type JsRules;
-    /// `StoryGroup[]` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "StoryGroup[]")]
-    pub type JsGroups;
-    /// `CauseLink[]` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "CauseLink[]")]
-    pub type JsLinks;
-    /// A sentence or null for each action.
-    #[wasm_bindgen(typescript_type = "(string | null)[]")]
-    pub type JsWhyNots;
-    /// `Check` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "Check")]
-    pub type JsCheck;
-    /// `DiagramHit` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "DiagramHit | undefined")]
-    pub type JsHit;
-    /// `Branch[]` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "Branch[]")]
-    pub type JsBranches;
-    /// `Comparison` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "Comparison")]
-    pub type JsComparison;
-    /// `Target` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "Target")]
-    pub type JsTarget;
-    /// `Progress` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "Progress")]
-    pub type JsProgress;
-    /// `Violation` in types.d.ts.
-    #[wasm_bindgen(typescript_type = "Violation | undefined")]
-    pub type JsViolation;
-}
 
 /// A simulated cluster at one time of its run. Times are in microseconds.
 #[wasm_bindgen]
@@ -146,7 +77,7 @@ impl Simulation {
     /// The script is invalid.
     #[wasm_bindgen(constructor)]
     pub fn new(script: &JsScript) -> Result<Simulation, Error> {
-        let run = Run::new(read_script(script)?);
+        let run = Run::new(read::script(script)?);
         Ok(Self { run: run.map_err(js_error)?, past: Past::default(), colors: None })
     }
 
@@ -424,7 +355,7 @@ impl Simulation {
         diagram::paint(canvas, colors, &diagram, &view, self.run.world().now(), selected);
     }
 
-    /// What lies at a place of the painted diagram: see `DiagramHit` in types.d.ts.
+    /// The object at a place of the painted diagram: see `DiagramHit` in types.d.ts.
     ///
     /// # Errors
     ///
@@ -501,11 +432,11 @@ impl Simulation {
     #[cfg(feature = "lessons")]
     #[wasm_bindgen(js_name = checkTask)]
     pub fn check_task(&self, check: &JsCheck, t0: f64) -> Result<bool, Error> {
-        let check: Check = read("the check", check)?;
+        let check: Check = read::value("the check", check)?;
         Ok(self.run.check(&check, micros(t0)))
     }
 
-    /// What clients asked for, the latest `limit` of it.
+    /// The latest `limit` requests of clients.
     ///
     /// # Errors
     ///
@@ -564,74 +495,6 @@ fn micros(time: f64) -> u64 {
 
 fn js_error(problem: impl std::fmt::Display) -> Error {
     Error::new(&problem.to_string())
-}
-
-/// Reads a script. An error names the invalid action.
-fn read_script(value: &JsValue) -> Result<Script, Error> {
-    if js_sys::Array::is_array(value) {
-        return Err(Error::new("the script is invalid: it is an array"));
-    }
-    let field = |name: &str| {
-        let field = js_sys::Reflect::get(value, &name.into()).unwrap_or(JsValue::UNDEFINED);
-        (!field.is_undefined() && !field.is_null()).then_some(field)
-    };
-    let config = field("config");
-    let config = config.map(|config| read::config("the script", &config)).transpose()?;
-    let actions = field("actions").unwrap_or_else(|| js_sys::Array::new().into());
-    let actions = actions.dyn_into::<js_sys::Array>();
-    let actions = actions.map_err(|_| Error::new("the script is invalid: actions are no list"))?;
-    let actions = (1..).zip(actions.iter());
-    let read_action = |(number, action): (usize, JsValue)| {
-        read::timed_action(&format!("action {number}"), &action)
-    };
-    let actions = actions.map(read_action).collect::<Result<_, _>>()?;
-    let script = Script { config: config.unwrap_or_default(), actions };
-    check_settings(value, &script)?;
-    Ok(script)
-}
-
-/// Fails if the script has a setting that does not exist: JavaScript objects are read field by
-/// field, so such a setting would be ignored.
-fn check_settings(value: &JsValue, script: &Script) -> Result<(), Error> {
-    let known: JsValue = write(&script.config)?;
-    let given = js_sys::Reflect::get(value, &"config".into()).unwrap_or(JsValue::UNDEFINED);
-    let Ok(given) = given.dyn_into::<js_sys::Object>() else {
-        return Ok(());
-    };
-    for entry in js_sys::Object::entries(&given).iter() {
-        let entry: js_sys::Array = entry.unchecked_into();
-        let (name, setting) = (entry.get(0), entry.get(1));
-        // `known` does not contain settings without a value.
-        let is_empty = setting.is_undefined()
-            || setting.is_null()
-            || setting.dyn_ref::<js_sys::Array>().is_some_and(|array| array.length() == 0);
-        if !is_empty && !js_sys::Reflect::has(&known, &name).unwrap_or(true) {
-            let name = name.as_string().unwrap_or_default();
-            if raft_sim::EARLIER_SETTING_NAMES.iter().any(|(earlier, _)| *earlier == name) {
-                continue;
-            }
-            return Err(Error::new(&format!(
-                "unknown setting: `{name}`; use the names of WorldConfig"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn read<T: DeserializeOwned>(what: &str, value: &JsValue) -> Result<T, Error> {
-    // In JavaScript an array is an object without any of the fields. It would be read as a script
-    // that omits everything.
-    if js_sys::Array::is_array(value) {
-        return Err(Error::new(&format!("{what} is invalid: it is an array; use an object")));
-    }
-    let read = serde_wasm_bindgen::from_value(value.clone());
-    read.map_err(|problem| {
-        let problem = problem.to_string();
-        // The list of all possible values by serde is too long for a sentence.
-        let problem = problem.split_once(", expected").map_or(&*problem, |(problem, _)| problem);
-        let problem = problem.strip_prefix("Error: ").unwrap_or(problem);
-        Error::new(&format!("{what} is invalid: {problem}"))
-    })
 }
 
 fn write<T: JsCast>(value: &(impl Serialize + ?Sized)) -> Result<T, Error> {

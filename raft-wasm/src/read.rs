@@ -1,15 +1,84 @@
-//! Settings, actions and targets from JavaScript objects.
+//! Scripts, settings, actions and targets from JavaScript objects.
 //!
 //! Actions and targets are read by hand: the derived readers of tagged enums keep the whole object
 //! in a buffer of every type, which is a tenth of the module that each visitor loads.
 
 use js_sys::{Array, Error, Object, Reflect};
 use raft_sim::{
-    Action, ClusterConfig, Condition, DiskConfig, DurationRange, NetworkConfig, Request, Target,
-    TimedAction, WorkloadConfig, WorldConfig,
+    Action, ClusterConfig, Condition, DiskConfig, DurationRange, NetworkConfig, Request, Script,
+    Target, TimedAction, WorkloadConfig, WorldConfig,
 };
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue};
+
+/// Reads a script. An error names the invalid action.
+pub(crate) fn script(value: &JsValue) -> Result<Script, Error> {
+    if Array::is_array(value) {
+        return Err(Error::new("the script is invalid: it is an array"));
+    }
+    let field = |name: &str| {
+        let field = Reflect::get(value, &name.into()).unwrap_or(JsValue::UNDEFINED);
+        (!field.is_undefined() && !field.is_null()).then_some(field)
+    };
+    let config = field("config");
+    let config = config.map(|settings| self::config("the script", &settings)).transpose()?;
+    let actions = field("actions").unwrap_or_else(|| Array::new().into());
+    let actions = actions.dyn_into::<Array>();
+    let actions = actions.map_err(|_| Error::new("the script is invalid: actions are no list"))?;
+    let actions = (1..).zip(actions.iter());
+    let read_action =
+        |(number, action): (usize, JsValue)| timed_action(&format!("action {number}"), &action);
+    let actions = actions.map(read_action).collect::<Result<_, _>>()?;
+    let script = Script { config: config.unwrap_or_default(), actions };
+    check_settings(value, &script)?;
+    Ok(script)
+}
+
+/// Fails if the script has a setting that does not exist: JavaScript objects are read field by
+/// field, so such a setting would be ignored.
+fn check_settings(value: &JsValue, script: &Script) -> Result<(), Error> {
+    let known: JsValue = crate::write(&script.config)?;
+    let given = Reflect::get(value, &"config".into()).unwrap_or(JsValue::UNDEFINED);
+    let Ok(given) = given.dyn_into::<Object>() else {
+        return Ok(());
+    };
+    for entry in Object::entries(&given).iter() {
+        let entry: Array = entry.unchecked_into();
+        let (name, setting) = (entry.get(0), entry.get(1));
+        // `known` does not contain settings without a value.
+        let is_empty = setting.is_undefined()
+            || setting.is_null()
+            || setting.dyn_ref::<Array>().is_some_and(|array| array.length() == 0);
+        if !is_empty && !Reflect::has(&known, &name).unwrap_or(true) {
+            let name = name.as_string().unwrap_or_default();
+            if raft_sim::EARLIER_SETTING_NAMES.iter().any(|(earlier, _)| *earlier == name) {
+                continue;
+            }
+            return Err(Error::new(&format!(
+                "unknown setting: `{name}`; use the names of WorldConfig"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Reads a value of a type that serde supports.
+pub(crate) fn value<T: DeserializeOwned>(what: &str, value: &JsValue) -> Result<T, Error> {
+    // In JavaScript an array is an object without any of the fields. It would be read as a script
+    // that omits everything.
+    if Array::is_array(value) {
+        return Err(Error::new(&format!("{what} is invalid: it is an array; use an object")));
+    }
+    let read = serde_wasm_bindgen::from_value(value.clone());
+    read.map_err(|problem| {
+        let problem = problem.to_string();
+        // The list of all possible values by serde is too long for a sentence.
+        let problem = problem.split_once(", expected").map_or(&*problem, |(problem, _)| problem);
+        let problem = problem.strip_prefix("Error: ").unwrap_or(problem);
+        Error::new(&format!("{what} is invalid: {problem}"))
+    })
+}
 
 /// An object that is read field by field. Fields that were not read are a mistake.
 struct Fields<'a> {
@@ -126,13 +195,13 @@ impl Default for RunSettings {
 /// Reads the settings of a world. Each group is read from the same object, because the derived
 /// reader of flattened groups makes the module larger by 9 KiB.
 pub(crate) fn config(what: &str, value: &JsValue) -> Read<WorldConfig> {
-    let RunSettings { seed, record_events, count_coverage } = crate::read(what, value)?;
+    let RunSettings { seed, record_events, count_coverage } = self::value(what, value)?;
     Ok(WorldConfig {
-        cluster: crate::read::<ClusterConfig>(what, value)?,
+        cluster: self::value::<ClusterConfig>(what, value)?,
         seed,
-        network: crate::read::<NetworkConfig>(what, value)?,
-        disk: crate::read::<DiskConfig>(what, value)?,
-        workload: crate::read::<WorkloadConfig>(what, value)?,
+        network: self::value::<NetworkConfig>(what, value)?,
+        disk: self::value::<DiskConfig>(what, value)?,
+        workload: self::value::<WorkloadConfig>(what, value)?,
         record_events,
         count_coverage,
     })

@@ -85,7 +85,7 @@ impl Painter<'_> {
         let _ = self.canvas.set_line_dash(&lengths);
     }
 
-    /// What lies after the present moment.
+    /// The part after the present moment.
     fn future(&self) {
         let x = self.view.x(self.now as f64).max(0.0);
         if x < self.view.width {

@@ -18,7 +18,7 @@ pub(crate) struct View {
     pub(crate) lane: f64,
 }
 
-/// What lies at a place.
+/// The object at a place.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub(crate) struct Hit {
     /// The moment.
@@ -60,7 +60,7 @@ impl View {
         ([x, y, x + (to_x - x) * part, y + (to_y - y) * part], end <= now)
     }
 
-    /// What lies at a place, the nearest first.
+    /// The objects at a place, the nearest first.
     pub(crate) fn hit(&self, diagram: &Diagram, now: u64, x: f64, y: f64) -> Hit {
         let nodes = diagram.lanes.iter().map(|it| it.node).max().unwrap_or(0);
         let lane = ((y - self.top) / self.lane.max(1.0)).floor() + 1.0;
