@@ -121,9 +121,10 @@ export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, g
     context.clearRect(0, 0, g.width, g.height);
     const bottom = FLAGS + g.lane * count;
     if (back) paintBack(g, bottom);
-    paintAxis(g, bottom);
+    const placed = placeFlags(g);
+    paintAxis(g, bottom, placed);
     if (!back) paintSeen(g, bottom);
-    paintFlags(g);
+    paintFlags(g, placed);
     paintHeads(g);
     paintPresent(g, bottom);
   }
@@ -189,8 +190,8 @@ export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, g
     return seek ? `${(at / 1e6).toFixed(step < 1e5 ? 2 : 1)} s` : time(at);
   }
 
-  /** @param {Geometry} g @param {number} bottom */
-  function paintAxis(g, bottom) {
+  /** @param {Geometry} g @param {number} bottom @param {PlacedFlag[]} placed */
+  function paintAxis(g, bottom, placed) {
     const step = TICKS.find((tick) => (tick / length) * (g.width - g.head) >= TICK_DISTANCE) ?? 600e6;
     context.font = `${g.font}px ${g.family}`;
     context.textBaseline = "middle";
@@ -200,7 +201,7 @@ export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, g
         context.fillStyle = g.colour("--line");
         context.fillRect(x, FLAGS, 1, bottom - FLAGS);
       }
-      if (Math.abs(g.x(now) - x) < 90 || flags.some((flag) => Math.abs(g.x(flag.at) - x) < 150)) continue;
+      if (Math.abs(g.x(now) - x) < 90 || placed.some(({ left, right }) => x < right && left < x + LABEL_WIDTH)) continue;
       if (x + LABEL_WIDTH > g.width) continue;
       context.fillStyle = g.colour("--ink-3");
       context.fillText(axisText(at, step), x + 4, FLAGS / 2);
@@ -226,18 +227,34 @@ export function createTimeDiagram(root, canvas, { time, seek, length = WINDOW, g
     context.setLineDash([]);
   }
 
-  /** @param {Geometry} g */
-  function paintFlags(g) {
+  /** @typedef {{ flag: Flag, x: number, left: number, right: number }} PlacedFlag */
+
+  /**
+   * The flags for which there is room, from right to left. A later flag has priority over an
+   * earlier one.
+   * @param {Geometry} g
+   */
+  function placeFlags(g) {
     context.font = `${g.font}px ${g.family}`;
+    const present = g.x(now);
     let free = g.width;
-    // A later flag has priority over an earlier one.
+    /** @type {PlacedFlag[]} */
+    const placed = [];
     for (const flag of flags.filter(({ at }) => at >= g.start && at <= now).reverse()) {
       const x = g.x(flag.at);
       const width = context.measureText(flag.text).width + 24;
-      const present = g.x(now);
       const left = x + width > present - 48 ? x - width : x;
       if (left < g.head || left + width > free) continue;
       free = left - 12;
+      placed.push({ flag, x, left, right: left + width });
+    }
+    return placed;
+  }
+
+  /** @param {Geometry} g @param {PlacedFlag[]} placed */
+  function paintFlags(g, placed) {
+    context.font = `${g.font}px ${g.family}`;
+    for (const { flag, x, left } of placed) {
       context.fillStyle = flag.sign === "hand" ? g.colour("--ink-2") : flag.sign === "crown" ? g.colour(flag.term > 0 ? `--t${((flag.term - 1) % 6) + 1}-ink` : "--ink") : g.colour("--fault");
       paintSign(flag.sign, left === x ? x + 7 : x - 7, FLAGS / 2);
       context.fillStyle = g.colour("--ink-2");
