@@ -6,7 +6,7 @@ use crate::identity::Identity;
 use crate::log::{self, Scan};
 use crate::state;
 
-/// What a verification has found.
+/// The result of a verification.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct CheckReport {

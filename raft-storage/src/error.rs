@@ -51,11 +51,11 @@ pub struct Damage {
     pub file: String,
     /// The position of the first damaged byte, or of the block that contains it.
     pub position: u64,
-    /// What is wrong.
+    /// The kind of the damage.
     pub reason: DamageReason,
 }
 
-/// What is wrong with damaged bytes.
+/// The kind of a damage.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DamageReason {

@@ -21,7 +21,7 @@ use crate::identity::Identity;
 use crate::log::Log;
 use crate::state::{Flusher, StateOptions, StateStore};
 
-/// What happens to the disk.
+/// The fault of the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     /// Only power cuts and lack of space. Every start must succeed.
@@ -66,7 +66,7 @@ impl AddAssign for Totals {
 pub struct BrokenPromise {
     /// The seed of the world.
     pub seed: u64,
-    /// What went wrong.
+    /// The violated expectation.
     pub what: String,
 }
 
@@ -100,7 +100,7 @@ pub fn run(mode: Mode, seed: u64, cuts: u64) -> Result<Totals, BrokenPromise> {
     Ok(totals)
 }
 
-/// What the log contains.
+/// The expected contents of the log.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct LogModel {
     hard_state: HardState,

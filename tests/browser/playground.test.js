@@ -404,7 +404,7 @@ test("settings_dialog_starts_run_with_snapshots", async () => {
     await leader(page);
     await stand(page, 3);
     await page.locator("#logs .snapshot").first().waitFor();
-    // The world stays when the number of nodes changes, as far as it fits.
+    // The settings that fit are kept when the number of nodes changes.
     await openPanel(page, "cluster");
     await page.locator("#nodes").selectOption("4");
     await page.waitForFunction(() => decodeURIComponent(location.hash).includes('"founders":3') && location.hash.includes("nodes=4"));

@@ -1,6 +1,6 @@
 //! The log: the newest entries in memory, and the terms of all entries.
 //!
-//! What concerns the entries of one server belongs here. Replication belongs in `raft/`.
+//! Operations on the entries of one server belong here. Replication belongs in `raft/`.
 
 pub(crate) mod cache;
 

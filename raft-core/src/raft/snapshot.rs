@@ -177,7 +177,7 @@ impl Raft {
     }
 
     /// The index of a committed entry that contradicts a history with the committed entry `last`.
-    /// It shows that a server has lost data.
+    /// Such a snapshot shows that a server has lost data.
     fn contradicts_committed(&self, last: LogId) -> Option<LogIndex> {
         let (log, commit_index) = (&self.persistent.log, self.volatile.commit_index);
         let start = log.start();

@@ -38,7 +38,7 @@ enum Place {
 /// Renders a contradiction as one HTML page without external resources.
 ///
 /// The page shows the operations around the contradiction as bars, with one lane for each client.
-/// It lists the end of the longest order, and marks the operation that cannot come next.
+/// The report lists the end of the longest order, and marks the operation that cannot come next.
 #[must_use]
 pub fn html_report(contradiction: &Contradiction) -> String {
     let Contradiction { key, order, values, stuck, culprit, later } = contradiction;

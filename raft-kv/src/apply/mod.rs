@@ -1,7 +1,7 @@
 //! The execution of committed entries.
 //!
-//! What an entry changes belongs here. Reads belong in `read/`, and the layout of the store in
-//! `store/`.
+//! The changes that an entry makes belong here. Reads belong in `read/`, and the layout of the
+//! store in `store/`.
 
 pub(crate) mod lease;
 mod revision_writer;

@@ -6,11 +6,11 @@ use std::ops::Range;
 use crate::campaign::Campaign;
 use crate::util::trace_hash::TraceHash;
 
-/// What [`golden_run`] returns, on every platform and in every build. It changes when the
+/// The result of [`golden_run`], on every platform and in every build. It changes when the
 /// behaviour of the core, of the state machine or of the world does; then set it to the new value.
 pub const GOLDEN_TRACE_HASH: u64 = 0xd5b2_f7c8_b4b7_8d47;
 
-/// What [`hash_of_seeds`] returns for the first 200 seeds. It changes with [`GOLDEN_TRACE_HASH`].
+/// The result of [`hash_of_seeds`] for the first 200 seeds. It changes with [`GOLDEN_TRACE_HASH`].
 pub const GOLDEN_CAMPAIGN_HASH: u64 = 0x1607_bfe1_cb94_01b4;
 
 /// Runs a world with faults of all kinds, and returns the hash of its trace.

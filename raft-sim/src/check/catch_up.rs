@@ -24,7 +24,7 @@ pub(crate) struct CatchUp {
     goals: Vec<Option<Goal>>,
 }
 
-/// What a follower must reach, and its time limit.
+/// The log index that a follower must reach, and its time limit.
 #[derive(Clone, Copy, Debug)]
 struct Goal {
     leader: u64,

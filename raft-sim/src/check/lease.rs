@@ -18,7 +18,7 @@ use crate::node::clock::ClockBound;
 use crate::node::leases::KeepAlive;
 use crate::util::units::duration;
 
-/// What is known about leases and clocks.
+/// The known facts about leases and clocks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LeaseChecker {
     /// When the time to live of each lease started for the last time.

@@ -15,7 +15,7 @@ use crate::check::Checked;
 use crate::check::auditor::Auditor;
 use crate::check::invariants::Invariant;
 
-/// What clients have learned from responses.
+/// The facts that clients have learned from responses.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ResponseChecker {
     /// The latest revision in any response.

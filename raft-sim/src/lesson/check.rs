@@ -8,7 +8,7 @@ use crate::timeline::Run;
 use crate::workload::kv::{Operation, OperationState};
 use crate::world::action::{Action, Request};
 
-/// What a task asks for. Times are in microseconds.
+/// The condition that a task requires. Times are in microseconds.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "check", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Check {

@@ -19,12 +19,12 @@ pub struct Lesson {
     pub number: u64,
     /// Its title.
     pub title: String,
-    /// Where its rule is written.
+    /// The section of the paper or dissertation that contains the rule.
     pub source: String,
     /// Whether it belongs to the short course.
     #[serde(default)]
     pub short_course: bool,
-    /// What a learner can do afterwards.
+    /// The ability that a learner has after the lesson.
     pub goal: String,
     /// The first sentences.
     pub opening: String,
@@ -32,13 +32,13 @@ pub struct Lesson {
     pub run: LessonRun,
     /// The question before the answer is seen.
     pub predict: Prediction,
-    /// What the learner brings about.
+    /// The tasks for the learner.
     #[serde(default, rename = "task")]
     pub tasks: Vec<Task>,
     /// Experiments with disabled rules or lost promises.
     #[serde(default, rename = "break")]
     pub breaks: Vec<BreakIt>,
-    /// What to remember.
+    /// The sentence to remember.
     pub takeaway: String,
     /// A real incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,10 +49,10 @@ pub struct Lesson {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LessonRun {
-    /// The world, as far as it is unusual.
+    /// The settings that differ from the defaults.
     #[serde(default)]
     pub config: WorldConfig,
-    /// What is done, in order of time.
+    /// The actions, in order of time.
     #[serde(default)]
     pub schedule: Vec<LessonStep>,
     /// The moment at which time stops.
@@ -62,9 +62,9 @@ pub struct LessonRun {
 /// An action and its moment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct LessonStep {
-    /// When.
+    /// The time of the action, in seconds.
     pub at: f64,
-    /// What is done.
+    /// The action.
     #[serde(flatten)]
     pub action: Action,
 }
@@ -73,7 +73,7 @@ pub struct LessonStep {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prediction {
-    /// What happens before the question, besides the run of the lesson.
+    /// Actions before the question, in addition to those of the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<LessonStep>,
     /// The moment of the question; t0 if there is none.
@@ -95,19 +95,19 @@ pub struct Question {
     pub options: Vec<String>,
     /// The right answers, counted from 0.
     pub right: Vec<usize>,
-    /// Why they are right.
+    /// The reason why these answers are right.
     pub explanation: String,
 }
 
-/// Something that the learner brings about.
+/// A task for the learner.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
-    /// What to do.
+    /// The instruction.
     pub text: String,
     /// Help for those who ask for it.
     pub hint: String,
-    /// When it is done.
+    /// The condition that ends the task.
     pub check: Check,
     /// Another run than that of the lesson.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,7 +126,7 @@ pub struct Solution {
     /// The world, if it differs from that of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<WorldConfig>,
-    /// What is done after t0.
+    /// The actions after t0, in order of time.
     #[serde(default)]
     pub schedule: Vec<LessonStep>,
     /// When the condition holds.
@@ -137,7 +137,7 @@ pub struct Solution {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BreakIt {
-    /// What is done, and what comes of it.
+    /// The description of the actions and their outcome.
     pub text: String,
     /// The disabled rules.
     #[serde(default)]
@@ -145,14 +145,14 @@ pub struct BreakIt {
     /// The world, if it differs from that of the lesson's run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<WorldConfig>,
-    /// What is done.
+    /// The actions, in order of time.
     pub schedule: Vec<LessonStep>,
-    /// When the outcome is there.
+    /// The time at which the outcome is visible, in seconds.
     pub until: f64,
     /// The invariant that is violated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invariant: Option<Invariant>,
-    /// What happens instead, if no invariant is violated.
+    /// The outcome, if no invariant is violated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
     /// Whether the outcome depends on the seed of the configuration.
@@ -177,7 +177,7 @@ pub struct Guide {
 pub struct GuideStep {
     /// The sentence. `{leader}` and `{node}` stand for names.
     pub text: String,
-    /// What it points at.
+    /// The part of the page at which the sentence points.
     pub points_at: String,
     /// The run goes on to this target before the sentence is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -185,7 +185,7 @@ pub struct GuideStep {
     /// The run goes on for so long after that, in seconds.
     #[serde(default)]
     pub wait: f64,
-    /// What the learner is asked to do; it is done for a learner who waits.
+    /// The action that the learner is asked to do. The page does it for a learner who waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
 }

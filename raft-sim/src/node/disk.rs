@@ -1,7 +1,7 @@
 //! A simulated disk: it loses writes that are not synced, and can corrupt or lose others.
 //!
-//! It detects damage as the disk of a real node does. Each entry has a checksum that covers its
-//! index. A high-water mark outside of the log contains the last durable index.
+//! A simulated disk detects damage as the disk of a real node does. Each entry has a checksum that
+//! covers its index. A high-water mark outside of the log contains the last durable index.
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -1,4 +1,4 @@
-//! What a server does with its disk: completing writes, and reading entries.
+//! Operations of a server on its disk: completing writes, and reading entries.
 
 use raft_core::{Entry, Fetch, FetchPurpose, LogIndex};
 

@@ -10,7 +10,7 @@ use crate::world::World;
 pub struct Link {
     /// The step.
     pub step: Step,
-    /// What happened in it.
+    /// The events of the step.
     pub records: Vec<LogRecord>,
     /// The message between servers whose arrival it is.
     pub flight: Option<Flight>,
@@ -20,7 +20,7 @@ pub struct Link {
 const LINKS_MAX: usize = 200;
 
 impl World {
-    /// A step and the steps that led to it, the latest first, as far as they are kept.
+    /// A step and the steps that led to it, the latest first. Only stored steps are returned.
     #[must_use]
     pub fn causes(&self, step: u64) -> Vec<Link> {
         let mut links = Vec::new();

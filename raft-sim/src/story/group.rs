@@ -56,7 +56,7 @@ pub enum GroupKind {
     Other,
 }
 
-/// What two records of one group have in common.
+/// The properties that all records of a group share.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Key {
     Election(u64),

@@ -20,11 +20,11 @@ pub struct LogRecord {
     pub kind: EventKind,
     /// The step of the world in which it happened; see [`Step`](crate::Step).
     pub step: u64,
-    /// What happened.
+    /// The event.
     pub body: Happening,
 }
 
-/// What happened.
+/// An event of the run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Happening {
@@ -126,7 +126,7 @@ impl LogRecord {
     }
 }
 
-/// The facts of a record: the name of the event, and its parameters as far as it has them.
+/// The facts of a record: the name of the event, and the parameters that it has.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Facts {
     /// The name of the event, such as `vote-refused`.

@@ -11,14 +11,14 @@ pub struct Step {
     pub at: u64,
     /// The node at which it happens.
     pub node: Option<u64>,
-    /// What it is.
+    /// The kind of the step.
     #[serde(flatten)]
     pub trigger: Trigger,
     /// The step that led to it, such as the one that sent the message; 0 for none.
     pub parent: u64,
 }
 
-/// What a step is.
+/// The kind of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(tag = "trigger", rename_all = "kebab-case")]
 pub enum Trigger {

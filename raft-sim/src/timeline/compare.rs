@@ -17,7 +17,7 @@ use crate::world::World;
 pub struct Comparison {
     /// The number of actions that both share.
     pub shared: usize,
-    /// The first difference; none if the branches are equal as far as both were visited.
+    /// The first difference; none if the branches are equal in the part that both have visited.
     pub parting: Option<Parting>,
     /// How each branch ends, at the latest moment that was visited.
     pub endings: [Ending; 2],

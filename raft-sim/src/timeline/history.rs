@@ -46,7 +46,7 @@ impl Run {
         group(records, &steps, voters)
     }
 
-    /// The records with these numbers, as far as the present moment.
+    /// The records with these numbers, up to the present moment.
     #[must_use]
     pub fn records(&self, ids: Range<u64>) -> Vec<LogRecord> {
         let wanted = |world: &World| -> Vec<LogRecord> {

@@ -58,7 +58,7 @@ impl Landmarks {
 }
 
 impl Run {
-    /// The landmarks of the shown branch as far as it was visited.
+    /// The landmarks in the visited part of the shown branch.
     pub fn landmarks(&self) -> impl Iterator<Item = &Landmark> {
         self.landmarks.of(&self.way)
     }

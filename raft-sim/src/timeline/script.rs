@@ -12,7 +12,7 @@ use crate::world::config::{WorldConfig, WorldError};
 pub struct TimedAction {
     /// In microseconds. The action is done after everything else that happens in that microsecond.
     pub at: u64,
-    /// What is done.
+    /// The action.
     #[serde(flatten)]
     pub action: Action,
 }
@@ -23,7 +23,7 @@ pub struct TimedAction {
 pub struct Script {
     /// The world.
     pub config: WorldConfig,
-    /// What is done to it, in order of time.
+    /// The actions, in order of time.
     pub actions: Vec<TimedAction>,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::timeline::Run;
 use crate::world::World;
 
-/// What to run to.
+/// The condition at which a run stops.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "to", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Target {
@@ -106,7 +106,7 @@ impl Condition {
     }
 }
 
-/// What a world was like before a step, as far as a target needs it.
+/// The state of a world before a step that a target compares with.
 struct Before {
     elections: u64,
     committed: u64,

@@ -36,7 +36,7 @@ pub(super) struct Branch {
     pub(super) left_at: u64,
 }
 
-/// What is known of a branch.
+/// The description of a branch.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct BranchInfo {
     /// Its identifier.

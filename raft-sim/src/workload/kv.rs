@@ -18,7 +18,7 @@ pub struct Operation {
     pub id: u64,
     /// The client. Each operation of a script has a client of its own.
     pub client: u64,
-    /// What the client requests.
+    /// The requested operation.
     pub request: Request,
     /// When the operation started.
     pub invoked: u64,

@@ -49,7 +49,7 @@ struct Watcher {
     arrives_at: u64,
 }
 
-/// What a server knows about a watcher.
+/// The state that a server has for a watcher.
 #[derive(Clone, Copy, Debug)]
 struct Connection {
     node: u64,

@@ -44,7 +44,7 @@ pub struct World {
     workloads: Workloads,
     /// The checkers.
     observers: Observers,
-    /// What happened and why, for display.
+    /// The events and their causes, for display.
     story: Story,
     /// The effects of a server, empty between two events.
     effects: EffectsBuffer,

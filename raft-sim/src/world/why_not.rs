@@ -15,7 +15,7 @@ use crate::world::apply_action::ActionError;
 pub enum WhyNot {
     /// The world refuses it.
     Refused(ActionError),
-    /// It would have no effect.
+    /// The action would have no effect.
     NoEffect(NoEffect),
 }
 

@@ -29,7 +29,7 @@ struct Disk {
     next_inode: u64,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
-    /// What each changed name meant since the last sync of the directory.
+    /// The file of each changed name since the last sync of the directory.
     pending_names: Vec<(String, Option<u64>)>,
     random: Xoshiro256PlusPlus,
     /// Handles of an earlier boot do not work.
@@ -393,7 +393,7 @@ fn below(random: &mut Xoshiro256PlusPlus, bound: usize) -> usize {
 pub(super) mod tests {
     use super::*;
 
-    /// What both implementations promise.
+    /// The guarantees of both implementations.
     pub(crate) fn check_contract(files: &dyn Files) {
         assert_eq!(files.open("a").unwrap_err().kind(), ErrorKind::NotFound);
         let file = files.create("a").unwrap();

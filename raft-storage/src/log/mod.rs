@@ -354,7 +354,7 @@ pub struct AppendError {
     pub unwritten: Vec<Write>,
 }
 
-/// What the files of a log contain.
+/// The contents of the files of a log.
 pub(crate) struct Scan {
     shared: Shared,
     pub(crate) hard_state: HardState,

@@ -25,7 +25,7 @@ pub struct LogReader {
     pub(super) shared: Arc<RwLock<Shared>>,
 }
 
-/// What the log and its readers share.
+/// The state that the log and its readers share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) places: LogPlaces,

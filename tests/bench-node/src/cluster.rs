@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-/// What is measured.
+/// The measured system.
 #[derive(Clone)]
 pub enum System {
     Raft { name: String, program: PathBuf },

@@ -18,7 +18,7 @@ const CONNECTIONS_MAX: usize = 16;
 /// Keys are drawn from this many.
 const KEYS: u64 = 1_000_000;
 
-/// What a load has measured.
+/// The measurements of a load.
 #[derive(Clone, Copy)]
 pub struct Measured {
     pub per_second: f64,

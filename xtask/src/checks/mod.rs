@@ -78,7 +78,7 @@ pub enum Check {
     Browser,
 }
 
-/// What a check adds to its row of the summary.
+/// The text that a check adds to its row of the summary.
 type Note = Option<String>;
 
 impl Check {
@@ -86,7 +86,7 @@ impl Check {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// What must be installed on the machine.
+    /// The prerequisites on the machine.
     fn prerequisites(self) -> &'static [Prerequisite] {
         use Prerequisite::{
             CargoDeny, Chromium, Curl, NodePackages, Promtool, Toolchain, WasmPack,

@@ -230,8 +230,8 @@ impl StaleLeader {
     }
 }
 
-/// The clock of the old leader runs too slow, and those of the others too fast, as far as leases
-/// permit. Without leases, the clock of the old leader has the drift `without_leases`.
+/// Sets the clock of the old leader as slow, and the other clocks as fast, as leases permit.
+/// Without leases, the clock of the old leader has the drift `without_leases`.
 fn set_clocks(world: &World, old: u64, without_leases: i32) -> Vec<Action> {
     let bound = world.config().cluster.lease_drift_ppm.map(|bound| bound as i32);
     let slow = bound.map_or(without_leases, |bound| -bound);
